@@ -1,0 +1,8 @@
+//! voltar archives Docker volumes as tar, natively.
+
+pub mod codec;
+pub mod error;
+pub mod host;
+pub mod member;
+pub mod monitor;
+pub mod ordered;

@@ -1,0 +1,2 @@
+//! Parse, plan, run, report, exit status.
+fn main() {}
