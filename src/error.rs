@@ -6,7 +6,7 @@ use std::fmt;
 use crate::member::printable;
 
 /// The crate's result.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What an error means to the caller. Every kind ends with exit status 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

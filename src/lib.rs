@@ -1,8 +1,11 @@
 //! voltar archives Docker volumes as tar, natively.
 
+pub mod archive;
 pub mod codec;
 pub mod error;
 pub mod host;
 pub mod member;
 pub mod monitor;
+pub mod mountinfo;
 pub mod ordered;
+pub mod volume;
