@@ -109,8 +109,8 @@ impl<W: Write> TarWriter<W> {
         self.owed
     }
 
-    /// Writes the end mark, fills the last record, and gives the inner writer back.
-    pub fn finish(mut self) -> io::Result<W> {
+    /// Writes the end mark, fills the last record, and gives back the inner writer and the stream's length.
+    pub fn finish(mut self) -> io::Result<(W, u64)> {
         if self.owed > 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the last member's content is incomplete"));
         }
@@ -119,7 +119,7 @@ impl<W: Write> TarWriter<W> {
         if rest > 0 {
             self.put(&vec![0; RECORD - rest])?;
         }
-        Ok(self.inner)
+        Ok((self.inner, self.written))
     }
 
     fn long_name(&mut self, entry_type: EntryType, name: &[u8]) -> io::Result<()> {

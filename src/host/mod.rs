@@ -5,6 +5,7 @@ pub mod containers;
 pub mod data_root;
 pub mod engine;
 pub mod mounts;
+pub mod reality;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -55,6 +55,11 @@ impl AtomicFile {
         self.written
     }
 
+    /// The file itself, for whoever seeks in it.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
     /// Syncs the file. It gets its name from [`commit`].
     pub fn finish(self) -> Result<Ready> {
         self.file.sync_all().map_err(|e| Error::failed("cannot write", self.target.as_os_str().as_bytes(), e))?;
