@@ -1,5 +1,6 @@
 //! voltar archives Docker volumes as tar, natively.
 
+pub mod archive;
 pub mod codec;
 pub mod error;
 pub mod host;
