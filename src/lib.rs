@@ -1,6 +1,7 @@
 //! voltar archives Docker volumes as tar, natively.
 
 pub mod archive;
+pub mod cli;
 pub mod codec;
 pub mod error;
 pub mod host;
