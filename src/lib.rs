@@ -8,3 +8,4 @@ pub mod host;
 pub mod member;
 pub mod monitor;
 pub mod ordered;
+pub mod report;
