@@ -1,6 +1,13 @@
 //! The command line as clap structs: raw arguments and their help. Nothing is looked up or opened
 //! here, no variable is read, and whether a request can be carried out is for the plan to say.
 
+#![allow(clippy::struct_excessive_bools, reason = "a switch of the command line is a bool")]
+#![allow(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "these comments are the help, where backticks would be noise"
+)]
+
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

@@ -80,6 +80,8 @@ struct Inner {
     stdout: Output,
     /// Whether standard output is a terminal: then lines are let out at once, or nearly so.
     terminal: bool,
+    /// Whether somebody was told that standard output is broken.
+    loss_told: bool,
     flushed_at: Instant,
     stderr: Box<dyn Write + Send>,
     progress: Progress,
@@ -116,6 +118,7 @@ impl Report {
         let inner = Inner {
             stdout: Output::new(stdout),
             terminal,
+            loss_told: false,
             flushed_at: Instant::now(),
             stderr,
             progress: Progress::new(pace, bars),
@@ -267,10 +270,10 @@ impl Monitor for Report {
         }
         if !json {
             self.human(&mut inner, event);
-        } else if !quiet_json || matches!(event, Event::Issue(_)) {
-            if let Some(object) = Object::of(event) {
-                inner.object(&object);
-            }
+        } else if (!quiet_json || matches!(event, Event::Issue(_)))
+            && let Some(object) = Object::of(event)
+        {
+            inner.object(&object);
         }
         match event {
             Event::Started { archive, stage, total_bytes } => {
@@ -330,9 +333,9 @@ impl Inner {
     fn flush(&mut self) {
         let Self { stdout, progress, terminal, .. } = self;
         if *terminal {
-            progress.suspend(|| stdout.flush())
+            progress.suspend(|| stdout.flush());
         } else {
-            stdout.flush()
+            stdout.flush();
         }
         self.flushed_at = Instant::now();
     }
@@ -346,12 +349,16 @@ impl Inner {
         progress.suspend(|| stderr.write_all(format!("{line}\n").as_bytes()).unwrap_or_default());
     }
 
-    /// Whether what is printed arrives.
-    fn reception(&self) -> Result<ControlFlow<()>> {
+    /// Whether what is printed arrives. What is lost is told once.
+    fn reception(&mut self) -> Result<ControlFlow<()>> {
         match self.stdout.broken() {
             None => Ok(ControlFlow::Continue(())),
-            Some(Broken::NobodyReads) => Ok(ControlFlow::Break(())),
-            Some(Broken::Failed(error)) => Err(Error::failed("cannot write", "standard output", error)),
+            Some(Broken::Failed(error)) if !self.loss_told => {
+                let error = Error::failed("cannot write", "standard output", error);
+                self.loss_told = true;
+                Err(error)
+            }
+            Some(Broken::NobodyReads | Broken::Failed(_)) => Ok(ControlFlow::Break(())),
         }
     }
 }

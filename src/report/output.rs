@@ -49,10 +49,8 @@ impl Output {
         let written = self.to.write_all(&self.held).and_then(|()| self.to.flush());
         self.held.clear();
         if let Err(error) = written {
-            self.broken = Some(match error.kind() {
-                io::ErrorKind::BrokenPipe => Broken::NobodyReads,
-                _ => Broken::Failed(error),
-            });
+            let gone = error.kind() == io::ErrorKind::BrokenPipe;
+            self.broken = Some(if gone { Broken::NobodyReads } else { Broken::Failed(error) });
         }
     }
 

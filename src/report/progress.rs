@@ -139,9 +139,9 @@ impl Progress {
 
 fn style(known_total: bool) -> ProgressStyle {
     let template = if known_total {
-        "{prefix:14} {msg:9} {wide_bar} {percent:>3} %  {size}  {rate:>10}  {left}"
+        "{prefix:14} {msg:9} [{wide_bar}] {percent:>3} % {size} {rate:>10} {left}"
     } else {
-        "{prefix:14} {msg:9} {size}  {rate:>10}  {time}"
+        "{prefix:14} {msg:9} {size} {rate:>10} {time}"
     };
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())

@@ -127,7 +127,7 @@ pub(crate) fn table(rows: &[Row], elapsed: Duration) -> Vec<String> {
     let lines = cells.iter().map(|row| {
         let mut line = format!("{:<width$}", row[0], width = widths[0]);
         for (cell, width) in row.iter().zip(widths).skip(1) {
-            line.push_str(&format!("  {cell:>width$}"));
+            line.extend(["  ", &format!("{cell:>width$}")]);
         }
         line
     });
