@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
-use voltar::cli::{Cli, Command, Format, Progress};
+use voltar::cli::{Cli, Command, Format, Progress, Verify};
 
 fn read(line: &str) -> Cli {
     Cli::read(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"))
@@ -29,14 +29,11 @@ fn defaults_are_those_of_the_guide() {
     assert!(!backup.stop && !backup.allow_running && !backup.overwrite && !backup.allow_empty);
     assert_eq!((cli.common.layout.as_str(), cli.common.progress), ("cvat", Progress::Auto));
     assert!(cli.common.only.is_empty() && cli.common.jobs.is_none());
-    for line in ["voltar verify", "voltar restore"] {
-        let from = match read(line).command {
-            Command::Verify(verify) => verify.from,
-            Command::Restore(restore) => restore.from,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(from, [PathBuf::from("backup")], "{line}");
-    }
+    let backup = || vec![PathBuf::from("backup")];
+    assert_eq!(read("voltar verify").command, Command::Verify(Verify { from: backup() }));
+    let Command::Restore(restore) = read("voltar restore").command else { panic!() };
+    assert_eq!(restore.from, backup());
+    assert!(!restore.stop && !restore.merge && !restore.in_place && !restore.keep_previous);
 }
 
 #[test]
