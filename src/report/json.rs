@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `note` | `message` | a remark that needs no action |
 //! | `started` | `archive`, `stage`, `total_bytes` | work on an archive begins; `total_bytes` is `null` where unknown |
-//! | `progress` | `archive`, `stage`, `bytes`, `total_bytes` | at most once a second for an archive; not with `--progress never` or `-q` |
+//! | `progress` | `archive`, `stage`, `bytes`, `total_bytes` | at most once a second for an archive; not with `--progress never` |
 //! | `member` | `archive`, `name`, `kind`, and `size` of files | with `-v`: a member was archived, read or restored |
 //! | `listed` | `name`, `kind`, `size`, `device`, `mode`, `uid`, `gid`, `user`, `group`, `mtime`, `target` | `list`: a member |
 //! | `warning` | `archive`, `message` | something was not stored or restored completely; `archive` is empty where it concerns the whole run |
@@ -23,6 +23,7 @@
 //! text is escaped as GNU tar does it (`caf\351`) and the exact bytes stand beside it in base64:
 //! `name_base64` and so on. Whoever needs the name looks for that field first. Characters that could
 //! steer a terminal are written as `\u….`. Fields may be added; none changes its meaning.
+//! With `-q` only `warning`, `error`, `listed` and `done` remain.
 
 use std::borrow::Cow;
 use std::io;
