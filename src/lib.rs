@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod backup;
+pub mod cli;
 pub mod codec;
 pub mod error;
 pub mod host;
@@ -12,6 +13,7 @@ pub mod monitor;
 pub mod mountinfo;
 pub mod ordered;
 pub mod plan;
+pub mod report;
 pub mod resolve;
 pub mod restore;
 pub mod stored;
