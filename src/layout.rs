@@ -1,8 +1,6 @@
-//! Which paths of which containers make up which archive: CVAT's layouts of both generations, and layouts
-//! from TOML files for any other stack. Knows nothing of what exists on a host.
+//! Which path of which container makes up which archive: the built-in `cvat` layout, and TOML files for
+//! any other stack. Values only; whether such a container exists is asked in `resolve`.
 
-use std::collections::HashSet;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -10,67 +8,122 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::member::{RelPath, printable};
 
-/// A set of archives.
+/// The layouts that need no file.
+pub const BUILT_IN: &[&str] = &["cvat"];
+
+/// A layout file holds a few lines; whatever is longer is something else.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Archive names become file names with an ending and, while they are written, a temporary one.
+const MAX_NAME_BYTES: usize = 200;
+
+/// A set of archives that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// Its name, or the file it was read from.
+    /// `cvat`, or the file it was read from.
     pub name: String,
-    /// Its archives, in the order they are told.
+    /// In the order in which they are worked on and shown.
     pub archives: Vec<ArchiveSpec>,
 }
 
-/// One archive of a layout.
+/// What one archive holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveSpec {
-    /// Its name without ending.
+    /// File name without ending.
     pub name: String,
-    /// Where its data can be, in the order of the application's generations, oldest first.
-    pub sources: Vec<Source>,
-    /// It is left out where its container does not exist.
+    /// Where the data may be found, best first: the later generation of a stack before the earlier.
+    pub alternatives: Vec<Place>,
+    /// Left out where its container does not exist.
     pub optional: bool,
-    /// Only with `--all`, or by name.
+    /// Only with `--all`, or when named.
     pub extra: bool,
+    /// The volume's name in the compose file, by which it is found when the container is gone.
+    pub volume: String,
 }
 
-/// A path of a container.
+/// A path in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub struct Place {
     /// The container's name, or its compose service.
     pub container: String,
-    /// The path inside, without its leading slash.
+    /// The path there, without its leading slash.
     pub path: RelPath,
 }
 
-/// When an archive of CVAT's layout is written.
-#[derive(Clone, Copy, PartialEq)]
-enum When {
-    Always,
-    IfThere,
-    WithAll,
+impl Layout {
+    /// The layout an argument names: a built-in one, or a file.
+    pub fn load(argument: &str) -> Result<Self> {
+        if argument == "cvat" {
+            return Ok(cvat());
+        }
+        let file = Path::new(argument);
+        let length = std::fs::metadata(file).map(|found| found.len()).map_err(|cause| unreadable(argument, &cause))?;
+        if length > MAX_FILE_BYTES {
+            return Err(Error::usage(format!("layout '{}' is too large to be a layout file", shown(argument))));
+        }
+        let text = std::fs::read_to_string(file).map_err(|cause| unreadable(argument, &cause))?;
+        Self::parse(argument, &text)
+    }
+
+    /// Reads the text of a layout file. `file` is for messages.
+    pub fn parse(file: &str, text: &str) -> Result<Self> {
+        let document: Document = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| line_of(text, span.start));
+            // What toml says of itself is several lines long; its first one holds the reason.
+            let reason = error.message().lines().next().unwrap_or_default();
+            Error::usage(format!("layout '{}', line {line}: {}", shown(file), shown(reason))).hint(EXAMPLE)
+        })?;
+        if document.archive.is_empty() {
+            return Err(Error::usage(format!("layout '{}' names no archive", shown(file))).hint(EXAMPLE));
+        }
+        let mut archives: Vec<ArchiveSpec> = Vec::with_capacity(document.archive.len());
+        for table in document.archive {
+            let line = line_of(text, table.span().start);
+            let spec = table.into_inner().check().and_then(|spec| {
+                match archives.iter().any(|earlier| earlier.name == spec.name) {
+                    true => Err(format!("a second archive is named '{}'", shown(&spec.name))),
+                    false => Ok(spec),
+                }
+            });
+            let number = archives.len() + 1;
+            archives.push(spec.map_err(|reason| {
+                Error::usage(format!("layout '{}', line {line}, archive {number}: {reason}", shown(file)))
+            })?);
+        }
+        Ok(Self { name: file.to_owned(), archives })
+    }
+
+    /// The names of all its archives.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        self.archives.iter().map(|spec| spec.name.as_str()).collect()
+    }
 }
 
-/// CVAT's archives as its backup guide names them, from 1.3 (`cvat`) over 2.2 (`cvat_server`) on, and the
-/// volumes that the guide leaves out.
-const CVAT: &[(&str, When, &[(&str, &str)])] = &[
-    ("cvat_db", When::Always, &[("cvat_db", "/var/lib/postgresql/data")]),
-    ("cvat_data", When::Always, &[("cvat", "/home/django/data"), ("cvat_server", "/home/django/data")]),
-    ("cvat_events", When::IfThere, &[("cvat_elasticsearch", "/usr/share/elasticsearch/data")]),
-    ("cvat_events_db", When::IfThere, &[("cvat_clickhouse", "/var/lib/clickhouse")]),
-    ("cvat_keys", When::WithAll, &[("cvat", "/home/django/keys"), ("cvat_server", "/home/django/keys")]),
-    ("cvat_logs", When::WithAll, &[("cvat", "/home/django/logs"), ("cvat_server", "/home/django/logs")]),
-    (
-        "cvat_cache_db",
-        When::WithAll,
-        &[("cvat_redis", "/data"), ("cvat_redis_ondisk", "/data"), ("cvat_redis_ondisk", "/var/lib/kvrocks/data")],
-    ),
-    ("cvat_inmem_db", When::WithAll, &[("cvat_redis_inmem", "/data")]),
-];
+const EXAMPLE: &str = "an entry reads: [[archive]] name = \"media\" container = \"web\" path = \"/srv/media\" (one key a line), \
+                       and optionally: optional = true";
+
+fn unreadable(argument: &str, cause: &std::io::Error) -> Error {
+    if cause.kind() == std::io::ErrorKind::NotFound && !argument.contains(['/', '.']) {
+        return Error::usage(format!("there is no built-in layout '{}', and no file of that name", shown(argument)))
+            .hint(format!("built in: {}", BUILT_IN.join(", ")));
+    }
+    Error::failed("cannot read layout", argument, cause)
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
+}
+
+fn shown(text: &str) -> String {
+    printable(text.as_bytes())
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct Document {
     #[serde(default)]
-    archive: Vec<Table>,
+    archive: Vec<toml::Spanned<Table>>,
 }
 
 #[derive(Deserialize)]
@@ -83,127 +136,206 @@ struct Table {
     optional: bool,
 }
 
-impl Layout {
-    /// The built-in layout `cvat`, or the one in the TOML file of that name.
-    pub fn load(name_or_file: &str) -> Result<Self> {
-        if name_or_file == "cvat" {
-            return Ok(Self::cvat());
+impl Table {
+    fn check(self) -> std::result::Result<ArchiveSpec, String> {
+        let Self { name, container, path, optional } = self;
+        check_name(&name)?;
+        if container.is_empty() || container.contains('/') || container.chars().any(char::is_control) {
+            return Err(format!("'{}' is no container's name", shown(&container)));
         }
-        let path = Path::new(name_or_file);
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            Error::failed("cannot read the layout", path.as_os_str().as_bytes(), e)
-                .hint("--layout takes `cvat` or a TOML file with [[archive]] tables")
-        })?;
-        Self::parse(name_or_file, &text)
+        if !path.starts_with('/') {
+            return Err(format!("path '{}' is not absolute", shown(&path)));
+        }
+        let below = RelPath::parse(path.as_bytes()).map_err(|bad| format!("path '{}': {bad}", shown(&path)))?;
+        if below.is_root() {
+            return Err("path '/' is the whole container; name the folder that holds its data".to_owned());
+        }
+        let volume = name.clone();
+        Ok(ArchiveSpec { name, alternatives: vec![Place { container, path: below }], optional, extra: false, volume })
     }
+}
 
-    /// The built-in layout.
-    #[must_use]
-    pub fn cvat() -> Self {
-        let source = |&(container, path): &(&str, &str)| Source {
-            container: container.to_owned(),
-            // The table's paths are valid; a test reads them all.
-            path: RelPath::parse(path.as_bytes()).unwrap_or_default(),
-        };
-        let spec = |&(name, when, sources): &(&str, When, &[(&str, &str)])| ArchiveSpec {
-            name: name.to_owned(),
-            sources: sources.iter().map(source).collect(),
-            optional: when != When::Always,
-            extra: when == When::WithAll,
-        };
-        Self { name: "cvat".to_owned(), archives: CVAT.iter().map(spec).collect() }
-    }
+/// A name is one component of a path, and none that a listing of the folder hides.
+fn check_name(name: &str) -> std::result::Result<(), String> {
+    let reason = if name.is_empty() {
+        "is empty"
+    } else if name.contains('/') {
+        "holds a '/'"
+    } else if name.starts_with('.') {
+        "begins with a dot"
+    } else if name.chars().any(char::is_control) {
+        "holds a control character"
+    } else if name.len() > MAX_NAME_BYTES {
+        "is too long for a file name"
+    } else {
+        return Ok(());
+    };
+    Err(format!("name '{}' {reason}", shown(name)))
+}
 
-    /// Reads a layout file's text.
-    pub fn parse(name: &str, text: &str) -> Result<Self> {
-        let name = printable(name.as_bytes());
-        let wrong = |what: String| Error::usage(format!("layout '{name}': {what}"));
-        let file: File = toml::from_str(text).map_err(|e| {
-            let line = e.span().map(|span| text.get(..span.start).unwrap_or(text).matches('\n').count() + 1);
-            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            wrong(format!("{place}{}", e.message().replace('\n', " ")))
-                .hint("an [[archive]] table has name, container, path and, if it may be missing, optional = true")
-        })?;
-        if file.archive.is_empty() {
-            return Err(wrong("it has no [[archive]] table".to_owned()));
-        }
-        let mut names = HashSet::new();
-        let mut archives = Vec::with_capacity(file.archive.len());
-        for table in file.archive {
-            let shown = printable(table.name.as_bytes());
-            if table.name.is_empty() || table.name.starts_with(['.', '-']) || table.name.contains(['/', '\0', ',']) {
-                return Err(wrong(format!("'{shown}' is no name for an archive file")));
-            }
-            if !names.insert(table.name.clone()) {
-                return Err(wrong(format!("two archives are called '{shown}'")));
-            }
-            if table.container.is_empty() || table.container.contains('/') {
-                return Err(wrong(format!("archive '{shown}': '{}' is no container", printable(table.container.as_bytes()))));
-            }
-            let path = RelPath::parse(table.path.as_bytes()).ok().filter(|path| table.path.starts_with('/') && !path.is_root());
-            let path = path.ok_or_else(|| {
-                let given = printable(table.path.as_bytes());
-                wrong(format!("archive '{shown}': '{given}' is no absolute path inside a container"))
-            })?;
-            archives.push(ArchiveSpec {
-                name: table.name,
-                sources: vec![Source { container: table.container, path }],
-                optional: table.optional,
-                extra: false,
-            });
-        }
-        Ok(Self { name, archives })
+/// CVAT from 1.3 to today. The media container was `cvat` up to 2.1 and is `cvat_server` since 2.2; the
+/// events moved from Elasticsearch to `ClickHouse` with 2.4; Redis came with 2.6.2 and was split in two
+/// with 2.10.
+fn cvat() -> Layout {
+    const MEDIA: [&str; 2] = ["cvat_server", "cvat"];
+    let media = |path: &'static [u8]| MEDIA.map(|container| (container, path));
+    Layout {
+        name: "cvat".to_owned(),
+        archives: vec![
+            built_in("cvat_db", &[("cvat_db", b"/var/lib/postgresql/data")]),
+            built_in("cvat_data", &media(b"/home/django/data")),
+            optional("cvat_events", &[("cvat_elasticsearch", b"/usr/share/elasticsearch/data")]),
+            optional("cvat_events_db", &[("cvat_clickhouse", b"/var/lib/clickhouse")]),
+            extra("cvat_keys", &media(b"/home/django/keys")),
+            extra("cvat_logs", &media(b"/home/django/logs")),
+            extra(
+                "cvat_cache_db",
+                &[
+                    ("cvat_redis_ondisk", b"/var/lib/kvrocks/data"),
+                    ("cvat_redis_ondisk", b"/data"),
+                    ("cvat_redis", b"/data"),
+                ],
+            ),
+            extra("cvat_inmem_db", &[("cvat_redis_inmem", b"/data")]),
+        ],
     }
+}
+
+fn built_in(name: &str, places: &[(&str, &[u8])]) -> ArchiveSpec {
+    ArchiveSpec {
+        name: name.to_owned(),
+        alternatives: places
+            .iter()
+            // Constants without '..' or NUL: a test reads them all.
+            .filter_map(|&(container, path)| {
+                Some(Place { container: container.to_owned(), path: RelPath::parse(path).ok()? })
+            })
+            .collect(),
+        optional: false,
+        extra: false,
+        volume: name.to_owned(),
+    }
+}
+
+fn optional(name: &str, places: &[(&str, &[u8])]) -> ArchiveSpec {
+    ArchiveSpec { optional: true, ..built_in(name, places) }
+}
+
+fn extra(name: &str, places: &[(&str, &[u8])]) -> ArchiveSpec {
+    ArchiveSpec { extra: true, ..optional(name, places) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
-    #[test]
-    fn cvats_paths_are_all_valid() {
-        for spec in Layout::cvat().archives {
-            for (source, &(_, path)) in spec.sources.iter().zip(CVAT.iter().find(|(n, ..)| *n == spec.name).unwrap().2) {
-                assert_eq!(format!("/{}", source.path), path);
-            }
-        }
+    fn refusal(text: &str) -> String {
+        let error = Layout::parse("my.toml", text).expect_err(text);
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(!error.to_string().contains('\n'), "one line: {error}");
+        error.to_string()
+    }
+
+    fn entry(name: &str, path: &str) -> String {
+        format!("[[archive]]\nname = \"{name}\"\ncontainer = \"web\"\npath = \"{path}\"\n")
     }
 
     #[test]
-    fn a_layout_file_says_what_it_must() {
-        let layout = Layout::parse(
-            "wiki.toml",
-            "[[archive]]\nname = 'pages'\ncontainer = 'wiki'\npath = '/srv/pages/'\n\n[[archive]]\nname='db'\ncontainer='db'\npath='/data'\noptional=true\n",
-        )
-        .unwrap();
-        assert_eq!(layout.archives[0].sources[0].path.as_bytes(), b"srv/pages");
-        assert!(!layout.archives[0].optional);
-        assert!(layout.archives[1].optional);
+    fn built_in_layout_is_the_guides() {
+        let layout = Layout::load("cvat").unwrap();
+        let shown: Vec<String> = layout
+            .archives
+            .iter()
+            .map(|spec| {
+                let places: Vec<String> =
+                    spec.alternatives.iter().map(|place| format!("{}:{}", place.container, place.path)).collect();
+                let mark = if spec.extra {
+                    "*"
+                } else if spec.optional {
+                    "?"
+                } else {
+                    ""
+                };
+                assert_eq!(spec.volume, spec.name);
+                format!("{}{mark} {}", spec.name, places.join(" "))
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "cvat_db cvat_db:var/lib/postgresql/data",
+                "cvat_data cvat_server:home/django/data cvat:home/django/data",
+                "cvat_events? cvat_elasticsearch:usr/share/elasticsearch/data",
+                "cvat_events_db? cvat_clickhouse:var/lib/clickhouse",
+                "cvat_keys* cvat_server:home/django/keys cvat:home/django/keys",
+                "cvat_logs* cvat_server:home/django/logs cvat:home/django/logs",
+                "cvat_cache_db* cvat_redis_ondisk:var/lib/kvrocks/data cvat_redis_ondisk:data cvat_redis:data",
+                "cvat_inmem_db* cvat_redis_inmem:data",
+            ]
+        );
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
-        let table = |name: &str, container: &str, path: &str| {
-            format!("[[archive]]\nname='{name}'\ncontainer='{container}'\npath='{path}'\n")
-        };
-        for (text, expected) in [
-            (String::new(), "it has no [[archive]] table"),
-            (table("a", "c", "/p") + "optionl = true", "line 5: unknown field `optionl`"),
-            ("[[archiv]]".to_owned(), "line 1: unknown field `archiv`"),
-            ("[[archive]]\nname = 3".to_owned(), "line 2: invalid type"),
-            ("[[archive]]\nname='a'\ncontainer='c'".to_owned(), "missing field `path`"),
-            (table("a/b", "c", "/p"), "'a/b' is no name for an archive file"),
-            (table(".a", "c", "/p"), "'.a' is no name"),
-            (table("a", "c", "p"), "archive 'a': 'p' is no absolute path"),
-            (table("a", "c", "/x/../p"), "archive 'a': '/x/../p' is no absolute path"),
-            (table("a", "c", "/"), "is no absolute path"),
-            (table("a", "", "/p"), "archive 'a': '' is no container"),
-            (table("a", "c", "/p").repeat(2), "two archives are called 'a'"),
-            ("name = ".to_owned(), "line 1: "),
+    fn a_file_names_archives() {
+        let text = entry("db", "/var/lib/mysql/") + &entry("media", "//srv/media") + "optional = true\n";
+        let layout = Layout::parse("my.toml", &text).unwrap();
+        assert_eq!(layout.names(), ["db", "media"]);
+        assert_eq!(layout.archives[0].alternatives[0].path.as_bytes(), b"var/lib/mysql");
+        assert!(!layout.archives[0].optional && layout.archives[1].optional);
+        assert_eq!(layout.archives[1].volume, "media");
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_with_their_line() {
+        let text = entry("db", "/data") + "optoinal = true\n";
+        assert_eq!(
+            refusal(&text),
+            "layout 'my.toml', line 5: unknown field `optoinal`, expected one of `name`, `container`, `path`, `optional`"
+        );
+        assert!(refusal("[archives]\n").contains("unknown field `archives`"));
+    }
+
+    #[test]
+    fn names_must_be_file_names() {
+        for (name, reason) in [
+            ("", "is empty"),
+            ("a/b", "holds a '/'"),
+            (".db", "begins with a dot"),
+            ("..", "begins with a dot"),
+            ("a\\u0007", "control"),
+            (&"x".repeat(201), "too long"),
         ] {
-            let error = Layout::parse("x.toml", &text).unwrap_err().to_string();
-            assert!(error.starts_with("layout 'x.toml': ") && error.contains(expected), "{text}: {error}");
-            assert!(!error.contains('\n'), "{error}");
+            assert!(refusal(&entry(name, "/data")).contains(reason), "{name}");
         }
+        Layout::parse("my.toml", &entry(&"x".repeat(200), "/data")).unwrap();
+        assert_eq!(
+            refusal(&(entry("db", "/data") + &entry("db", "/other"))),
+            "layout 'my.toml', line 5, archive 2: a second archive is named 'db'"
+        );
+    }
+
+    #[test]
+    fn paths_are_absolute_and_stay_below() {
+        assert!(refusal(&entry("db", "data")).ends_with("path 'data' is not absolute"));
+        assert!(refusal(&entry("db", "/a/../b")).ends_with("path '/a/../b': the name holds '..'"));
+        assert!(refusal(&entry("db", "/./")).contains("the whole container"));
+    }
+
+    #[test]
+    fn incomplete_files_are_errors() {
+        assert_eq!(refusal(""), "layout 'my.toml' names no archive");
+        assert!(refusal("[[archive]]\nname = \"db\"\n").contains("missing field `container`"));
+        assert!(refusal("name =").starts_with("layout 'my.toml', line 1: "));
+        assert!(
+            refusal("[[archive]]\nname = \"db\"\ncontainer = \"\"\npath = \"/d\"\n").contains("no container's name")
+        );
+    }
+
+    #[test]
+    fn a_mistyped_built_in_name_lists_them() {
+        let error = Layout::load("cvta").unwrap_err();
+        assert_eq!(error.to_string(), "there is no built-in layout 'cvta', and no file of that name");
+        assert_eq!(error.advice(), Some("built in: cvat"));
     }
 }

@@ -1,5 +1,6 @@
 //! Lists an archive's members in the order they are stored.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::archive::reader::Stored;
@@ -8,11 +9,14 @@ use crate::monitor::Monitor;
 use crate::ordered::Pool;
 use crate::stored::ArchiveFile;
 
-/// Hands every member to `print`; reads the archive to its end, so that damage is told.
-pub fn list(path: &Path, pool: &Pool, monitor: &dyn Monitor, mut print: impl FnMut(&Stored) -> Result<()>) -> Result<()> {
+/// Hands every member to `print` until it breaks off; else reads the archive to its end, so that damage is
+/// told.
+pub fn list(path: &Path, pool: &Pool, monitor: &dyn Monitor, mut print: impl FnMut(&Stored) -> Result<ControlFlow<()>>) -> Result<()> {
     let mut archive = ArchiveFile::open(path, pool)?;
     while let Some(stored) = archive.next_member(monitor)? {
-        print(&stored)?;
+        if print(&stored)?.is_break() {
+            return Ok(());
+        }
     }
     Ok(())
 }

@@ -200,3 +200,22 @@ fn located(path: &Path, e: &io::Error, last: Option<&[u8]>) -> Error {
     };
     Error::new(ErrorKind::Damaged, format!("'{path}' is damaged: {e}{last}"))
 }
+
+/// The archives that `sources` name: single files as they are, folders with all archives in them. `only`
+/// keeps those of these names.
+pub fn select(sources: &[PathBuf], only: &[String]) -> Result<Vec<PathBuf>> {
+    let mut selected = Vec::new();
+    for source in sources {
+        if source.is_dir() {
+            let archives = archives_in(source)?;
+            selected.extend(archives.into_iter().filter(|path| only.is_empty() || only.contains(&archive_name(path))));
+        } else {
+            selected.push(source.clone());
+        }
+    }
+    if selected.is_empty() {
+        let list = sources.iter().map(|source| format!("'{}'", source.display())).collect::<Vec<_>>().join(", ");
+        return Err(Error::usage(format!("there is no archive in {list}")));
+    }
+    Ok(selected)
+}

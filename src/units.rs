@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 /// `512 B`, `9.87 KiB`, `12.3 GiB`, `456 GiB`: three digits, since the rest is noise.
-pub(crate) fn bytes(count: u64) -> String {
+#[must_use]
+pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if count < 1024 {
         return format!("{count} B");
@@ -23,7 +24,8 @@ pub(crate) fn bytes(count: u64) -> String {
 }
 
 /// `48.8 MiB/s`; a dash where no time has passed.
-pub(crate) fn rate(count: u64, elapsed: Duration) -> String {
+#[must_use]
+pub fn rate(count: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     if seconds <= 0.0 {
         return "-".to_owned();
@@ -34,7 +36,8 @@ pub(crate) fn rate(count: u64, elapsed: Duration) -> String {
 }
 
 /// `0.4 s`, `12.3 s`, `4 min 05 s`, `1 h 03 min`, `2 d 04 h`: two units at most.
-pub(crate) fn duration(time: Duration) -> String {
+#[must_use]
+pub fn duration(time: Duration) -> String {
     // Rounded first, or 59.96 s would be "60.0 s".
     let tenths = (time.as_millis() + 50) / 100;
     if tenths < 600 {
@@ -53,7 +56,8 @@ pub(crate) fn duration(time: Duration) -> String {
 }
 
 /// `1,234,567`.
-pub(crate) fn count(number: u64) -> String {
+#[must_use]
+pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {

@@ -1,6 +1,7 @@
 //! Tar members as values: written as GNU tar writes them, read as people have them, and fitted to the
 //! tree they belong to. No paths of the host and no threads here; the `tar` crate supplies the header's layout.
 
+pub mod listing;
 pub mod number;
 pub mod reader;
 pub mod strip;
@@ -18,3 +19,6 @@ pub fn padding(size: u64) -> usize {
     const UNIT: u64 = BLOCK as u64;
     ((UNIT - size % UNIT) % UNIT) as usize
 }
+
+#[cfg(test)]
+mod tests;

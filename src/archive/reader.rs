@@ -9,7 +9,7 @@ use tar::{EntryType, Header};
 
 use super::writer::checksum;
 use super::{BLOCK, number, padding};
-use crate::member::{Metadata, Timestamp, printable};
+use crate::member::{Kind, Metadata, RelPath, Timestamp, printable};
 
 /// The longest name, link target or extended header that is read, in bytes. Linux takes 4,096 in one call;
 /// trees walked handle by handle can be deeper.
@@ -55,6 +55,23 @@ pub struct Stored {
     pub device: (u32, u32),
     /// Where its header lies in the uncompressed stream, in bytes.
     pub offset: u64,
+}
+
+impl Stored {
+    /// What it is, for a listing: a hard link's target is told by [`Stored::link`] alone.
+    #[must_use]
+    pub fn listed_kind(&self) -> Kind {
+        let (major, minor) = self.device;
+        match self.kind {
+            StoredKind::File => Kind::File { size: self.size },
+            StoredKind::Directory => Kind::Directory,
+            StoredKind::Symlink => Kind::Symlink { target: self.link.clone() },
+            StoredKind::HardLink => Kind::HardLink { target: RelPath::root() },
+            StoredKind::Fifo => Kind::Fifo,
+            StoredKind::CharDevice => Kind::CharDevice { major, minor },
+            StoredKind::BlockDevice => Kind::BlockDevice { major, minor },
+        }
+    }
 }
 
 /// A tar stream that is not what it should be.

@@ -11,6 +11,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory, State};
+use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::plan::{Plan, Request, Running, plan, unreal};
@@ -31,8 +32,10 @@ pub fn backup(request: &Request, host: &dyn Host, state_dir: &Path, pool: &Pool,
     tell_left_out(&plan, monitor);
     let running: Vec<Container> = plan.users().into_iter().filter(|user| user.state == State::Running).collect();
     if request.running == Running::Allow && !running.is_empty() {
-        let message = "is running while its data is archived: the archive may mix old and new";
-        running.iter().for_each(|user| monitor.issue("", format!("'{}' {message}", user.name)));
+        for user in &running {
+            let name = printable(user.name.as_bytes());
+            monitor.issue("", format!("'{name}' is running while its data is archived: the archive may mix old and new"));
+        }
     }
     let stopping = request.running == Running::Stop && !running.is_empty();
     let stopped = if stopping { Some(Stopped::stop(host, monitor, state_dir, &running)?) } else { None };
@@ -103,8 +106,12 @@ fn tell_left_out(plan: &Plan, monitor: &dyn Monitor) {
 
 /// A volume with mount options is only there while a container uses it: stopping the last one unmounts it.
 fn check_still_there(plan: &Plan, inventory: &Inventory) -> Result<()> {
-    let gone = plan.archives.iter().flat_map(|planned| unreal(&planned.target, inventory)).next();
-    gone.map_or(Ok(()), |refusal| Err(Error::from(&refusal)))
+    for planned in &plan.archives {
+        if let Some(refusal) = unreal(&planned.target, inventory)?.first() {
+            return Err(Error::from(refusal));
+        }
+    }
+    Ok(())
 }
 
 fn tell_started_meanwhile(plan: &Plan, host: &dyn Host, monitor: &dyn Monitor) -> Result<()> {

@@ -209,8 +209,7 @@ impl<W: Write> Archiver<'_, W> {
     fn check_expectations(&self) -> Result<()> {
         let archive = &self.job.archive;
         let what = match self.job.expected {
-            Expected::Members if self.members < 2 => "holds nothing",
-            Expected::Database if self.members < 2 => "holds nothing",
+            Expected::Members | Expected::Database if self.members < 2 => "holds nothing",
             Expected::Database if !self.database => "holds no PG_VERSION, so it is no PostgreSQL database",
             Expected::Anything | Expected::Members | Expected::Database => return Ok(()),
         };

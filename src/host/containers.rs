@@ -69,7 +69,7 @@ impl<'a> Stopped<'a> {
     ) -> Result<Self> {
         let order = stop_order(containers);
         let record = Record {
-            host: host.describe(),
+            host: host.address(),
             since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             containers: order.iter().map(|c| Recorded { id: c.id.clone(), name: c.name.clone() }).collect(),
         };
@@ -115,7 +115,9 @@ impl Drop for Stopped<'_> {
         {
             let mut all = vec![error.to_string()];
             all.extend(error.others().iter().map(ToString::to_string));
-            all.into_iter().for_each(|message| self.monitor.issue("", message));
+            for message in all {
+                self.monitor.issue("", message);
+            }
         }
     }
 }
@@ -280,14 +282,10 @@ mod tests {
         Container {
             id: format!("id-{name}"),
             name: name.to_owned(),
-            image: String::new(),
-            project: None,
-            service: None,
             state: State::Running,
             created: created.to_owned(),
             depends_on: depends_on.iter().map(|&name| name.to_owned()).collect(),
-            environment: Vec::new(),
-            mounts: Vec::new(),
+            ..Container::default()
         }
     }
 

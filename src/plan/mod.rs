@@ -17,7 +17,7 @@ use crate::host::{Container, Host, Inventory, MountKind, State, reality};
 use crate::layout::Layout;
 use crate::monitor::Monitor;
 use crate::ordered::Pool;
-use crate::resolve::{Selection, Target, resolve};
+use crate::resolve::{Selection, Target, survey};
 use crate::stored;
 use crate::volume::{Graft, Grafted};
 use measure::{Measured, measure};
@@ -118,13 +118,13 @@ const MARGIN: u64 = 2;
 /// Only where nothing can be said at all: the host does not answer, the layout fits nothing here.
 pub fn plan(request: &Request, host: &dyn Host, pool: &Pool, monitor: &dyn Monitor) -> Result<Plan> {
     let inventory = host.inventory()?;
-    let resolution = resolve(&request.layout, &inventory, &request.selection)?;
+    let resolution = survey(&request.layout, &inventory, &request.selection)?;
     let mut refusals = obstacles(&inventory);
     refusals.extend(resolution.problems.iter().map(Refusal::from));
     let mut archives = Vec::new();
     for target in resolution.targets {
         let file = request.folder.join(stored::file_name(&target.archive, request.format));
-        let reasons = unreal(&target, &inventory);
+        let reasons = unreal(&target, &inventory)?;
         let mut measured = None;
         if reasons.is_empty() {
             match measure(&grafts(&target.tree), request.format, request.level, pool, monitor) {
@@ -206,7 +206,7 @@ pub fn grafts(tree: &MountTree) -> Vec<Graft> {
         content: match mount.kind {
             MountKind::Tmpfs => Grafted::Empty,
             MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) => {
-                Grafted::Host(mount.source.join(mount.beneath.as_path()))
+                Grafted::Host(mount.root())
             }
         },
     };
@@ -219,9 +219,9 @@ pub fn obstacles(inventory: &Inventory) -> Vec<Refusal> {
 }
 
 /// Why the mounts of a target are not really there.
-pub fn unreal(target: &Target, inventory: &Inventory) -> Vec<Refusal> {
-    let reasons = reality::obstacles(&target.tree, &inventory.volumes);
-    reasons.into_iter().map(|error| Refusal::from(&error.within(&target.archive))).collect()
+pub fn unreal(target: &Target, inventory: &Inventory) -> Result<Vec<Refusal>> {
+    let reasons = reality::obstacles(&target.tree, &inventory.volumes)?;
+    Ok(reasons.into_iter().map(|error| Refusal::from(&error.within(&target.archive))).collect())
 }
 
 /// Why running containers forbid it.
@@ -242,6 +242,14 @@ pub fn in_use<'a>(targets: impl Iterator<Item = &'a Target>, running: Running) -
         refusals.push(Refusal {
             message: format!("containers that use these volumes are paused: {}", paused.join(", ")),
             hint: Some("a paused container cannot be brought back as it was: unpause or stop it first".to_owned()),
+        });
+    }
+    let passing = users.iter().filter(|user| user.auto_remove && user.state == State::Running);
+    let passing: Vec<&str> = passing.map(|user| user.name.as_str()).collect();
+    if running == Running::Stop && !passing.is_empty() {
+        refusals.push(Refusal {
+            message: format!("containers that use these volumes go when they stop (--rm): {}", passing.join(", ")),
+            hint: Some("voltar could not start them again: let them end, or stop them yourself".to_owned()),
         });
     }
     refusals

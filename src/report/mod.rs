@@ -9,9 +9,9 @@
 mod base64;
 pub mod json;
 mod output;
+pub mod plan;
 mod progress;
 mod text;
-mod units;
 
 use std::io::{self, IsTerminal as _, Write};
 use std::ops::ControlFlow;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::monitor::Stage;
-use crate::report::{text, units};
+use crate::report::text;
+use crate::units;
 
 /// How often the bars are drawn anew, whether or not bytes come: one that stands still shows that too.
 const REDRAW: Duration = Duration::from_millis(200);

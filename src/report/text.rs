@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::member::printable;
 use crate::monitor::{Stage, Summary};
-use crate::report::units;
+use crate::units;
 
 /// What is being done, and what has been.
 pub(crate) fn verbs(stage: Stage) -> (&'static str, &'static str) {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::containers::Stopped;
 use crate::host::mounts::TreeMount;
-use crate::host::{Container, Host, Inventory, MountKind, State, reality};
+use crate::host::{Container, Host, Inventory, MountKind, State};
 use crate::layout::Layout;
 use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Stage};
@@ -59,8 +59,9 @@ pub fn restore(request: &Request, host: &dyn Host, state_dir: &Path, pool: &Pool
     let resolution = resolve(&request.layout, &inventory, &selection)?;
     let targets = &resolution.targets;
     let mut refusals = obstacles(&inventory);
-    refusals.extend(resolution.problems.iter().map(plan::Refusal::from));
-    refusals.extend(targets.iter().flat_map(|target| unreal(target, &inventory)));
+    for target in targets {
+        refusals.extend(unreal(target, &inventory)?);
+    }
     refusals.extend(in_use(targets.iter(), request.running));
     let mut errors: Vec<Error> = refusals.iter().map(Error::from).collect();
     errors.extend(targets.iter().flat_map(|target| unwritable(target, request.mode)));
@@ -149,8 +150,9 @@ fn names(layout: &Layout) -> String {
 
 /// What stands against writing into a target's mounts.
 fn unwritable(target: &Target, mode: Mode) -> Vec<Error> {
-    let mut errors: Vec<Error> = reality::read_only(&target.tree)
-        .into_iter()
+    let mut errors: Vec<Error> = target
+        .tree
+        .read_only()
         .map(|mount| {
             Error::refused(format!("{}: '{}' is mounted read-only", target.archive, mount.destination))
                 .hint("restore through a container that mounts it read-write (a layout file can name it)")
@@ -161,7 +163,7 @@ fn unwritable(target: &Target, mode: Mode) -> Vec<Error> {
     }
     let Ok(mounted) = MountPoints::read() else { return errors };
     for mount in target.tree.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs) {
-        let source = mount.source.join(mount.beneath.as_path());
+        let source = mount.root();
         for below in mounted.below(&source) {
             errors.push(
                 Error::refused(format!(
@@ -198,7 +200,7 @@ fn jobs(request: &Request, found: &[(String, PathBuf)], targets: &[Target]) -> R
 /// Where a mount's content is replaced, and how. Beside a bind mount's source lies somebody else's folder, and
 /// a mount point cannot be renamed: there the entries move.
 fn piece(mount: &TreeMount, mounted: &MountPoints) -> Result<Piece> {
-    let path = mount.source.join(mount.beneath.as_path());
+    let path = mount.root();
     let path = path.canonicalize().map_err(|e| Error::failed("cannot find", path.as_os_str().as_bytes(), e))?;
     if path.is_file() {
         return Ok(Piece { at: mount.at.clone(), place: Place::File(path) });

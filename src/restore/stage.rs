@@ -113,8 +113,8 @@ pub fn stage(job: &Job, mode: Mode, pool: &Pool, monitor: &dyn Monitor) -> Resul
     let mut buffer = Vec::new();
     while let Some(stored) = archive.next_member(monitor)? {
         let Some(member) = strip(&stored, &job.prefix).map_err(|why| wrong(job, &why))? else { continue };
-        let made = router.member(&member, &mut archive.content(monitor), &mut buffer);
-        made.map_err(|error| tell_interruption(error, monitor).within(&job.archive))?;
+        let laid_out = router.member(&member, &mut archive.content(monitor), &mut buffer);
+        laid_out.map_err(|error| tell_interruption(error, monitor).within(&job.archive))?;
         members += u64::from(!member.path.is_root());
         monitor.event(&Event::Member { archive: &job.archive, name: &stored.name, member: &member });
     }
