@@ -1,6 +1,6 @@
 //! Parse, plan, run, report, exit status: the program's table of contents.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +14,7 @@ use voltar::cli::{self, Cli, Command, Common, Progress};
 use voltar::codec::{Format, Level};
 use voltar::error::{Error, Result};
 use voltar::host::Host;
-use voltar::host::containers::{STATE_DIR, leftovers, resume};
+use voltar::host::containers::{leftovers, resume, state_dir};
 use voltar::host::data_root::DataRoot;
 use voltar::host::engine::Engine;
 use voltar::layout::Layout;
@@ -51,7 +51,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
     raise_file_limit();
     let common = &cli.common;
     let pool = Pool::new(common.jobs.map_or_else(all_cores, usize::from))?;
-    let state_dir = std::env::var_os("VOLTAR_STATE_DIR").map_or_else(|| PathBuf::from(STATE_DIR), PathBuf::from);
+    let state_dir = state_dir();
     if !matches!(cli.command, Command::Resume) {
         tell_leftovers(&state_dir, report);
     }
@@ -93,7 +93,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
             })
         })?,
         Command::Resume => {
-            let started = resume(&*host(common)?, report, &state_dir)?;
+            let started = resume(&*host(common)?, &state_dir, report)?;
             if started.is_empty() {
                 report.note("no container was left stopped by an interrupted run");
             }
@@ -124,7 +124,7 @@ fn backup_request(common: &Common, arguments: &cli::Backup) -> Result<plan::Requ
             cli::Format::Zst => Format::Zstd,
             cli::Format::Tar => Format::Plain,
         },
-        level: Level::new(arguments.level)?,
+        level: Level::new(arguments.level).unwrap_or_default(),
         running: match (arguments.stop, arguments.allow_running) {
             (true, _) => Running::Stop,
             (false, true) => Running::Allow,
@@ -183,8 +183,8 @@ fn tell_leftovers(state_dir: &Path, report: &Report) {
             for leftover in leftovers {
                 report.note(&format!(
                     "a run was interrupted at {} and left these containers of {} stopped: {}; `voltar resume` starts them",
-                    leftover.since,
-                    leftover.host,
+                    leftover.when,
+                    leftover.engine,
                     leftover.names.join(", ")
                 ));
             }

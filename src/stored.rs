@@ -16,7 +16,6 @@ use crate::ordered::Pool;
 use crate::volume::content::Once;
 
 /// An archive file and its members.
-#[derive(Debug)]
 pub struct ArchiveFile {
     name: String,
     path: PathBuf,

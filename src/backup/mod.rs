@@ -37,15 +37,16 @@ pub fn backup(request: &Request, host: &dyn Host, state_dir: &Path, pool: &Pool,
             monitor.issue("", format!("'{name}' is running while its data is archived: the archive may mix old and new"));
         }
     }
-    let stopping = request.running == Running::Stop && !running.is_empty();
-    let stopped = if stopping { Some(Stopped::stop(host, monitor, state_dir, &running)?) } else { None };
-    if stopping {
+    let to_stop: Vec<&Container> =
+        if request.running == Running::Stop { running.iter().collect() } else { Vec::new() };
+    let stopped = Stopped::stop(host, state_dir, &to_stop, monitor)?;
+    if stopped.count() > 0 {
         check_still_there(&plan, &host.inventory()?)?;
     }
     write_all(&plan, request, pool, monitor, || {
         if request.running == Running::Allow { Ok(()) } else { tell_started_meanwhile(&plan, host, monitor) }
     })?;
-    stopped.map_or(Ok(()), Stopped::start_again)
+    stopped.start_again()
 }
 
 fn write_all(

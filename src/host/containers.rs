@@ -1,310 +1,481 @@
-//! Stopping containers and bringing exactly those back. What is to be stopped is on disk before the first
-//! one is, so that after a `kill -9` the next run knows, and `voltar resume` can start them.
+//! Who must stop, in which order, and that they come back: on every way out of a run, and through
+//! `resume` even after a `kill -9`. Which containers those are is `plan`'s to say.
+//!
+//! What is going to be stopped is on disk before the first container stops. The record is locked for as
+//! long as its run lives, so that a leftover can be told from the record of a run that is still at work.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind as IoKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use super::{Container, Host, State};
-use crate::error::{Error, Result};
-use crate::member::printable;
+use crate::error::{Error, ErrorKind, Result};
 use crate::monitor::{Event, Monitor};
 
-/// Where records are kept unless `VOLTAR_STATE_DIR` says otherwise.
-pub const STATE_DIR: &str = "/var/lib/voltar";
+use super::{Container, Host, State};
 
-const PREFIX: &str = "stopped-";
-const ENDING: &str = ".json";
+/// Moves the records elsewhere, for those who run voltar without being root.
+pub const STATE_DIR_VARIABLE: &str = "VOLTAR_STATE_DIR";
 
-/// What was stopped, in the order of stopping.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    host: String,
-    since: String,
-    containers: Vec<Recorded>,
+const DEFAULT_STATE_DIR: &str = "/var/lib/voltar";
+const RECORD_PREFIX: &str = "stopped-";
+const RECORD_SUFFIX: &str = ".json";
+const RECORD_VERSION: u32 = 1;
+/// A record holds a few names; anything larger is not one.
+const MAX_RECORD_BYTES: u64 = 4 << 20;
+
+/// Where records of stopped containers are kept.
+#[must_use]
+pub fn state_dir() -> PathBuf {
+    match std::env::var_os(STATE_DIR_VARIABLE) {
+        Some(dir) if !dir.is_empty() => dir.into(),
+        _ => DEFAULT_STATE_DIR.into(),
+    }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Recorded {
-    id: String,
-    name: String,
+/// The order in which these containers are stopped: whoever needs another one goes before it, and among
+/// those that do not care the one created last goes first. A cycle is cut at its youngest member.
+#[must_use]
+pub fn stop_order<'a>(containers: &[&'a Container]) -> Vec<&'a Container> {
+    let mut waiting: Vec<&Container> = containers.to_vec();
+    // Oldest first: the last one is always the best choice among equals.
+    waiting.sort_by(|a, b| created(a).cmp(&created(b)).then_with(|| b.name.cmp(&a.name)));
+    let mut order = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let needed = |one: &Container| waiting.iter().any(|other| other.id != one.id && needs(other, one));
+        let next = waiting.iter().rposition(|one| !needed(one)).unwrap_or(waiting.len() - 1);
+        order.push(waiting.remove(next));
+    }
+    order
 }
 
-/// Containers that are stopped on our account. Dropping it starts them again.
+/// Engines trim the zeros of a fraction, so the texts do not sort as the times do.
+fn created(container: &Container) -> Option<jiff::Timestamp> {
+    container.created.parse().ok()
+}
+
+fn needs(dependent: &Container, other: &Container) -> bool {
+    let same_project = dependent.project == other.project;
+    dependent.depends_on.iter().any(|reference| {
+        *reference == other.name
+            || *reference == other.id
+            || (same_project && other.service.as_ref() == Some(reference))
+    })
+}
+
+/// Containers that were stopped for the sake of a run. They are started again when this is dropped.
+#[must_use = "dropping it starts the containers again"]
 pub struct Stopped<'a> {
     host: &'a dyn Host,
     monitor: &'a dyn Monitor,
-    record: Option<(PathBuf, Flock<File>)>,
-    /// Those whose stopping was begun, in that order.
-    containers: Vec<Recorded>,
-}
-
-/// Containers that a killed run left stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leftover {
-    /// Their names.
-    pub names: Vec<String>,
-    /// Since when, as an RFC 3339 text.
-    pub since: String,
-    /// The engine they belong to.
-    pub host: String,
+    /// In the order in which they were stopped.
+    stopped: Vec<Entry>,
+    record: Option<Record>,
 }
 
 impl<'a> Stopped<'a> {
-    /// Stops `containers`, dependents first.
-    ///
-    /// # Errors
-    /// Those already stopped run again by then.
+    /// Stops those of the containers that run, dependents first. When that fails half way, or somebody
+    /// asks to stop meanwhile, those already stopped are started again.
     pub fn stop(
         host: &'a dyn Host,
-        monitor: &'a dyn Monitor,
         state_dir: &Path,
-        containers: &[Container],
+        containers: &[&Container],
+        monitor: &'a dyn Monitor,
     ) -> Result<Self> {
-        let order = stop_order(containers);
-        let record = Record {
-            host: host.address(),
-            since: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            containers: order.iter().map(|c| Recorded { id: c.id.clone(), name: c.name.clone() }).collect(),
-        };
-        let kept = keep(state_dir, &record)?;
-        let mut stopped = Self { host, monitor, record: Some(kept), containers: Vec::new() };
-        for container in record.containers {
-            monitor.check_cancelled()?;
-            let name = container.name.clone();
-            // Listed first: one that is stopped while its answer is lost must come back too.
-            let id = container.id.clone();
-            stopped.containers.push(container);
-            host.stop(&id).map_err(|error| error.within(format!("cannot stop container '{}'", printable(name.as_bytes()))))?;
-            monitor.event(&Event::ContainerStopped(&name));
+        can_come_back(containers)?;
+        let running: Vec<&Container> =
+            containers.iter().filter(|container| container.state == State::Running).copied().collect();
+        let entries: Vec<Entry> = stop_order(&running)
+            .iter()
+            .map(|container| Entry { id: container.id.clone(), name: container.name.clone() })
+            .collect();
+        let mut guard = Self { host, monitor, stopped: Vec::new(), record: None };
+        if entries.is_empty() {
+            return Ok(guard);
         }
-        Ok(stopped)
+        guard.record = Some(Record::write(state_dir, host, &entries)?);
+        match guard.stop_all(entries) {
+            Ok(()) => Ok(guard),
+            Err(stopping) => Err(match guard.start_again() {
+                Ok(()) => stopping,
+                Err(starting) => {
+                    let hint = starting.advice().unwrap_or_default().to_owned();
+                    Error::new(stopping.kind(), format!("{stopping}; and then {starting}")).hint(hint)
+                }
+            }),
+        }
     }
 
-    /// Starts all of them again, in reverse order, even where one of them fails.
+    fn stop_all(&mut self, entries: Vec<Entry>) -> Result<()> {
+        for entry in entries {
+            self.monitor.check_cancelled()?;
+            // Before the attempt: a stop that times out here may still happen there.
+            self.stopped.push(entry.clone());
+            self.host.stop(&entry.id)?;
+            self.monitor.event(&Event::ContainerStopped(&entry.name));
+        }
+        self.monitor.check_cancelled()
+    }
+
+    /// How many containers this guards.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.stopped.len()
+    }
+
+    /// Starts them again in reverse order. Every one is tried; the record goes when all are up.
     pub fn start_again(mut self) -> Result<()> {
-        self.start_all()
+        self.bring_back()
     }
 
-    fn start_all(&mut self) -> Result<()> {
-        let containers = std::mem::take(&mut self.containers);
-        let failed = start(self.host, self.monitor, containers.iter().rev());
-        let Some((path, lock)) = self.record.take() else { return Ok(()) };
-        if failed.is_empty() {
-            // While the lock is held nobody takes the record for a leftover.
-            let removed = fs::remove_file(&path);
-            drop(lock);
-            return removed.map_err(|e| Error::failed("cannot remove", path.as_os_str().as_bytes(), e));
+    fn bring_back(&mut self) -> Result<()> {
+        let entries = std::mem::take(&mut self.stopped);
+        let Some(record) = self.record.take() else { return Ok(()) };
+        let mut failures = Vec::new();
+        for entry in entries.iter().rev() {
+            match self.host.start(&entry.id) {
+                Ok(()) => self.monitor.event(&Event::ContainerStarted(&entry.name)),
+                Err(error) => failures.push(error.to_string()),
+            }
         }
-        let mut errors = failed.into_iter();
-        let first = errors.next().unwrap_or_else(|| Error::refused("containers were not started again"));
-        Err(first.and(errors.collect()).hint("start them by hand, or with `voltar resume` once the cause is mended"))
+        if failures.is_empty() { record.remove() } else { Err(not_all_started(&failures)) }
     }
 }
 
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
-        if self.record.is_some()
-            && let Err(error) = self.start_all()
-        {
-            let mut all = vec![error.to_string()];
-            all.extend(error.others().iter().map(ToString::to_string));
-            for message in all {
-                self.monitor.issue("", message);
-            }
+        if let Err(error) = self.bring_back() {
+            let hint = error.advice().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            self.monitor.issue("", format!("{error}{hint}"));
         }
     }
 }
 
-fn start<'r>(
-    host: &dyn Host,
-    monitor: &dyn Monitor,
-    containers: impl Iterator<Item = &'r Recorded>,
-) -> Vec<Error> {
-    let mut failed = Vec::new();
-    for container in containers {
-        match host.start(&container.id) {
-            Ok(()) => monitor.event(&Event::ContainerStarted(&container.name)),
-            Err(error) => failed.push(
-                error.within(format!("cannot start container '{}' again", printable(container.name.as_bytes()))),
-            ),
-        }
+impl std::fmt::Debug for Stopped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stopped").field("stopped", &self.stopped).finish_non_exhaustive()
     }
-    failed
 }
 
-/// Dependents before what they depend on; among equals the youngest first, since compose creates what others
-/// need before them.
-fn stop_order(containers: &[Container]) -> Vec<&Container> {
-    let mut youngest: Vec<&Container> = containers.iter().collect();
-    youngest.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| b.name.cmp(&a.name)));
-    let mut needed_by: HashMap<&str, Vec<&Container>> = HashMap::new();
-    for container in &youngest {
-        for needed in &container.depends_on {
-            let meant = youngest.iter().filter(|other| {
-                other.id != container.id
-                    && (other.name == *needed
-                        || other.id == *needed
-                        || (other.service.as_ref() == Some(needed) && other.project == container.project))
-            });
-            meant.for_each(|other| needed_by.entry(&other.id).or_default().push(container));
-        }
-    }
-    let mut order = Vec::with_capacity(containers.len());
-    let mut seen = HashSet::new();
-    // Each after all that need it; a circle is cut where it is met. An explicit stack: depth is not ours.
-    for container in &youngest {
-        let mut stack = vec![(*container, false)];
-        while let Some((container, dependents_done)) = stack.pop() {
-            if dependents_done {
-                order.push(container);
-                continue;
-            }
-            if !seen.insert(&container.id) {
-                continue;
-            }
-            stack.push((container, true));
-            let dependents = needed_by.get(container.id.as_str()).map(Vec::as_slice).unwrap_or_default();
-            stack.extend(dependents.iter().rev().map(|dependent| (*dependent, false)));
-        }
-    }
-    order
+fn not_all_started(failures: &[String]) -> Error {
+    Error::new(ErrorKind::Failed, format!("not every container was started again: {}", failures.join("; ")))
+        .hint("`voltar resume` tries again")
 }
 
-fn keep(state_dir: &Path, record: &Record) -> Result<(PathBuf, Flock<File>)> {
-    let path = state_dir.join(format!("{PREFIX}{}-{}{ENDING}", record.since.replace(':', ""), std::process::id()));
-    let failed = |e: &dyn std::fmt::Display| {
-        Error::failed("cannot note which containers will be stopped in", path.as_os_str().as_bytes(), e)
-            .hint("nothing was stopped; VOLTAR_STATE_DIR names another folder")
+/// Refuses what could not be brought back as it was.
+fn can_come_back(containers: &[&Container]) -> Result<()> {
+    let listed = |unfit: &dyn Fn(&Container) -> bool| -> String {
+        let names: Vec<String> = containers
+            .iter()
+            .filter(|container| unfit(container))
+            .map(|container| format!("'{}'", container.name))
+            .collect();
+        names.join(", ")
     };
-    DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(|e| failed(&e))?;
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(|e| failed(&e))?;
-    let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| failed(&e))?;
-    let text = serde_json::to_vec_pretty(record).map_err(|e| failed(&e))?;
-    let written = lock.write_all(&text).and_then(|()| lock.sync_all());
-    written.and_then(|()| File::open(state_dir)?.sync_all()).map_err(|e| failed(&e))?;
-    Ok((path, lock))
+    let paused = listed(&|container| container.state == State::Paused);
+    if !paused.is_empty() {
+        return Err(Error::refused(format!("paused, and could not be stopped and brought back as before: {paused}"))
+            .hint("`docker unpause` or `docker stop` them first"));
+    }
+    let passing = listed(&|container| container.state == State::Running && container.auto_remove);
+    if !passing.is_empty() {
+        return Err(Error::refused(format!("made with --rm, and would be deleted when they stop: {passing}"))
+            .hint("stop them yourself, or wait until they are done"));
+    }
+    Ok(())
 }
 
-/// Records whose run is dead. Records of living runs are locked.
-fn dead_records(state_dir: &Path) -> Result<Vec<(PathBuf, Flock<File>, Record)>> {
-    let failed = |path: &Path, e: &dyn std::fmt::Display| Error::failed("cannot read", path.as_os_str().as_bytes(), e);
-    let entries = match fs::read_dir(state_dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(|e| failed(state_dir, &e))?,
+// -- the record on disk ------------------------------------------------------------------------------
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Entry {
+    id: String,
+    name: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Content {
+    version: u32,
+    engine: String,
+    /// RFC 3339.
+    stopped_at: String,
+    pid: u32,
+    /// In the order in which they are stopped.
+    containers: Vec<Entry>,
+}
+
+/// A record whose lock is ours.
+struct Record {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Record {
+    /// Writes it under a temporary name and locks it there: under its final name a record is always
+    /// complete, and locked while its run lives.
+    fn write(state_dir: &Path, host: &dyn Host, entries: &[Entry]) -> Result<Self> {
+        let now = jiff::Timestamp::now();
+        let content = Content {
+            version: RECORD_VERSION,
+            engine: host.address(),
+            stopped_at: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            pid: std::process::id(),
+            containers: entries.to_vec(),
+        };
+        let failed = |cause: &dyn std::fmt::Display| {
+            Error::failed("cannot note down what is to be stopped in", state_dir.as_os_str().as_encoded_bytes(), cause)
+                .hint(format!("run voltar as root, or set {STATE_DIR_VARIABLE} to a folder of your own"))
+        };
+        let text = serde_json::to_string_pretty(&content).map_err(|cause| failed(&cause))?;
+        if !state_dir.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(|cause| failed(&cause))?;
+            sync_dir(state_dir.parent().unwrap_or(Path::new("/"))).map_err(|cause| failed(&cause))?;
+        }
+        let name = format!("{RECORD_PREFIX}{}-{}", now.as_nanosecond(), std::process::id());
+        let temporary = state_dir.join(format!(".{name}.tmp"));
+        let path = state_dir.join(name + RECORD_SUFFIX);
+        let written = Self::write_at(&temporary, &path, &text);
+        if written.is_err() {
+            // What is left of the attempt is of no use; that it failed is what gets reported.
+            std::fs::remove_file(&temporary).unwrap_or_default();
+        }
+        let lock = written.map_err(|cause| failed(&cause))?;
+        sync_dir(state_dir).map_err(|cause| failed(&cause))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    fn write_at(temporary: &Path, path: &Path, text: &str) -> std::io::Result<Flock<File>> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
+        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+        lock.write_all(text.as_bytes())?;
+        lock.sync_all()?;
+        std::fs::rename(temporary, path)?;
+        Ok(lock)
+    }
+
+    fn remove(self) -> Result<()> {
+        let gone =
+            std::fs::remove_file(&self.path).and_then(|()| sync_dir(self.path.parent().unwrap_or(Path::new("/"))));
+        gone.map_err(|cause| Error::failed("cannot remove", self.path.as_os_str().as_encoded_bytes(), cause))
+    }
+
+    /// Takes over what an ended run left. `None` while that run lives, or when somebody else was faster.
+    fn take_over(path: &Path, how: FlockArg) -> Result<Option<(Self, Content)>> {
+        let failed =
+            |cause: &dyn std::fmt::Display| Error::failed("cannot read", path.as_os_str().as_encoded_bytes(), cause);
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(cause) if cause.kind() == IoKind::NotFound => return Ok(None),
+            Err(cause) => return Err(failed(&cause)),
+        };
+        let mut lock = match Flock::lock(file, how) {
+            Ok(lock) => lock,
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Ok(None),
+            Err((_, errno)) => return Err(failed(&errno)),
+        };
+        if lock.metadata().map_err(|cause| failed(&cause))?.nlink() == 0 {
+            return Ok(None);
+        }
+        let mut text = String::new();
+        (&mut *lock).take(MAX_RECORD_BYTES).read_to_string(&mut text).map_err(|cause| failed(&cause))?;
+        let content: Content = serde_json::from_str(&text).map_err(|cause| {
+            failed(&cause).hint("it is no record of voltar's; look which containers it names, and remove it")
+        })?;
+        if content.version != RECORD_VERSION {
+            return Err(failed(&"written by a later version of voltar").hint("run `voltar resume` of that version"));
+        }
+        Ok(Some((Self { path: path.to_owned(), _lock: lock }, content)))
+    }
+}
+
+fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    // `Path::parent` of a bare name is empty.
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    File::open(dir)?.sync_all()
+}
+
+// -- after an interrupted run ------------------------------------------------------------------------
+
+/// What a run that was killed left stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// The names of the containers it was about to stop, or had stopped.
+    pub names: Vec<String>,
+    /// When, as an RFC 3339 text.
+    pub when: String,
+    /// The engine's address.
+    pub engine: String,
+}
+
+/// The records of runs that ended without starting their containers again. A folder that is not there,
+/// or not ours to read, holds none of ours.
+pub fn leftovers(state_dir: &Path) -> Result<Vec<Leftover>> {
+    let mut leftovers = Vec::new();
+    for path in records(state_dir)? {
+        // Shared: two commands that look at the same time must not take each other for a living run.
+        let Some((_, content)) = Record::take_over(&path, FlockArg::LockSharedNonblock)? else { continue };
+        leftovers.push(Leftover {
+            names: content.containers.into_iter().map(|entry| entry.name).collect(),
+            when: content.stopped_at,
+            engine: content.engine,
+        });
+    }
+    Ok(leftovers)
+}
+
+/// Starts what interrupted runs left stopped, and returns the names of those it started. A container that
+/// is gone by now, or a record of another engine, is a note.
+pub fn resume(host: &dyn Host, state_dir: &Path, monitor: &dyn Monitor) -> Result<Vec<String>> {
+    let mut started = Vec::new();
+    let mut failures = Vec::new();
+    let mut inventory = None;
+    for path in records(state_dir)? {
+        let Some((record, content)) = Record::take_over(&path, FlockArg::LockExclusiveNonblock)? else { continue };
+        if content.engine != host.address() {
+            monitor.note(&format!(
+                "left alone: what was stopped at {} through {} (`voltar resume --docker {}`)",
+                content.stopped_at, content.engine, content.engine
+            ));
+            continue;
+        }
+        let inventory = match &inventory {
+            Some(inventory) => inventory,
+            None => inventory.insert(host.inventory()?),
+        };
+        let before = failures.len();
+        for entry in content.containers.iter().rev() {
+            match inventory.containers.iter().find(|container| container.id == entry.id) {
+                None => monitor.note(&format!("container '{}' is gone; there is nothing to start", entry.name)),
+                Some(container) if container.state != State::Stopped => {}
+                Some(_) => match host.start(&entry.id) {
+                    Ok(()) => {
+                        monitor.event(&Event::ContainerStarted(&entry.name));
+                        started.push(entry.name.clone());
+                    }
+                    Err(error) => failures.push(error.to_string()),
+                },
+            }
+        }
+        if failures.len() == before {
+            record.remove()?;
+        }
+    }
+    if failures.is_empty() { Ok(started) } else { Err(not_all_started(&failures)) }
+}
+
+/// Oldest first: their names begin with the time.
+fn records(state_dir: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |cause: std::io::Error| Error::failed("cannot read", state_dir.as_os_str().as_encoded_bytes(), cause);
+    let entries = match std::fs::read_dir(state_dir) {
+        Ok(entries) => entries,
+        Err(cause) if matches!(cause.kind(), IoKind::NotFound | IoKind::PermissionDenied) => return Ok(Vec::new()),
+        Err(cause) => return Err(failed(cause)),
     };
     let mut records = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|e| failed(state_dir, &e))?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if !name.starts_with(PREFIX) || !name.ends_with(ENDING) {
-            continue;
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(RECORD_PREFIX.as_bytes()) && name.ends_with(RECORD_SUFFIX.as_bytes()) {
+            records.push(entry.path());
         }
-        let file = match File::open(&path) {
-            // Its run has just ended.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            other => other.map_err(|e| failed(&path, &e))?,
-        };
-        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
-        let Ok(text) = fs::read(&path) else { continue };
-        if text.is_empty() {
-            // Killed before a word was written, and so before anything was stopped.
-            fs::remove_file(&path).map_err(|e| failed(&path, &e))?;
-            continue;
-        }
-        let record = serde_json::from_slice(&text).map_err(|e| {
-            failed(&path, &e).hint("it notes containers that an interrupted run stopped; remove it once they run")
-        })?;
-        records.push((path, lock, record));
     }
-    records.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    records.sort();
     Ok(records)
-}
-
-/// What killed runs left stopped.
-pub fn leftovers(state_dir: &Path) -> Result<Vec<Leftover>> {
-    let records = dead_records(state_dir)?.into_iter();
-    Ok(records
-        .map(|(_, _, record)| Leftover {
-            names: record.containers.into_iter().map(|container| container.name).collect(),
-            since: record.since,
-            host: record.host,
-        })
-        .collect())
-}
-
-/// Starts what killed runs left stopped, and forgets it. Gives the names of those started.
-pub fn resume(host: &dyn Host, monitor: &dyn Monitor, state_dir: &Path) -> Result<Vec<String>> {
-    let records = dead_records(state_dir)?;
-    if records.is_empty() {
-        return Ok(Vec::new());
-    }
-    let inventory = host.inventory()?;
-    let mut started = Vec::new();
-    let mut failed = Vec::new();
-    for (path, _lock, record) in records {
-        let mut stopped = Vec::new();
-        for container in record.containers.iter().rev() {
-            match inventory.containers.iter().find(|known| known.id == container.id).map(|known| known.state) {
-                Some(State::Stopped) => stopped.push(container.clone()),
-                Some(State::Running | State::Paused) => {}
-                None => monitor.note(&format!("container '{}' does not exist any more", printable(container.name.as_bytes()))),
-            }
-        }
-        let errors = start(host, monitor, stopped.iter());
-        if errors.is_empty() {
-            fs::remove_file(&path).map_err(|e| Error::failed("cannot remove", path.as_os_str().as_bytes(), e))?;
-            started.extend(stopped.into_iter().map(|container| container.name));
-        }
-        failed.extend(errors);
-    }
-    let mut failed = failed.into_iter();
-    match failed.next() {
-        None => Ok(started),
-        Some(first) => Err(first.and(failed.collect())),
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::host::Inventory;
     use crate::monitor::Collector;
-    use std::sync::Mutex;
 
-    fn container(name: &str, created: &str, depends_on: &[&str]) -> Container {
+    fn container(name: &str, second: u32, depends_on: &[&str]) -> Container {
         Container {
-            id: format!("id-{name}"),
+            id: format!("id{name}"),
             name: name.to_owned(),
             state: State::Running,
-            created: created.to_owned(),
+            created: format!("2026-01-01T00:00:{second:02}Z"),
             depends_on: depends_on.iter().map(|&name| name.to_owned()).collect(),
             ..Container::default()
         }
     }
 
+    fn order(containers: &[Container]) -> Vec<String> {
+        stop_order(&containers.iter().collect::<Vec<_>>()).iter().map(|one| one.name.clone()).collect()
+    }
+
+    #[test]
+    fn dependents_stop_before_what_they_need() {
+        let chain = [container("db", 3, &[]), container("web", 1, &["server"]), container("server", 2, &["db"])];
+        assert_eq!(order(&chain), ["web", "server", "db"]);
+    }
+
+    #[test]
+    fn among_equals_the_youngest_stops_first() {
+        let equals = [container("a", 1, &[]), container("c", 3, &[]), container("b", 2, &[])];
+        assert_eq!(order(&equals), ["c", "b", "a"]);
+        let fraction = |text: &str| format!("2026-01-01T00:00:00{text}");
+        let whole = Container { created: fraction("Z"), ..container("whole", 0, &[]) };
+        let later = Container { created: fraction(".5Z"), ..container("later", 0, &[]) };
+        assert_eq!(order(&[later, whole]), ["later", "whole"]);
+    }
+
+    #[test]
+    fn ids_count_anywhere_and_services_in_their_project() {
+        let of = |project: &str, container: Container| Container {
+            project: Some(project.to_owned()),
+            service: Some("db".to_owned()),
+            ..container
+        };
+        let young = of("b", container("b-db-1", 9, &[]));
+        let own = of("a", container("a-db-1", 8, &[]));
+        let web = Container {
+            project: Some("a".to_owned()),
+            depends_on: vec!["db".to_owned()],
+            ..container("a-web-1", 1, &[])
+        };
+        assert_eq!(order(&[own, web, young]), ["b-db-1", "a-web-1", "a-db-1"]);
+        assert_eq!(order(&[container("net", 9, &[]), container("guest", 1, &["idnet"])]), ["guest", "net"]);
+    }
+
+    #[test]
+    fn cycles_end() {
+        let cycle = [container("a", 1, &["b"]), container("b", 2, &["a"]), container("self", 3, &["self"])];
+        assert_eq!(order(&cycle), ["self", "b", "a"]);
+    }
+
+    /// Remembers what it was told, and fails where told to.
     #[derive(Default)]
     struct FakeHost {
         calls: Mutex<Vec<String>>,
-        refuses: &'static str,
-        known: Vec<Container>,
+        fail: Vec<String>,
+        containers: Vec<Container>,
+        /// Looked into at each stop: how many records there are.
+        state_dir: Option<PathBuf>,
     }
 
     impl FakeHost {
-        fn call(&self, call: String) -> Result<()> {
-            let refused = call == self.refuses;
-            self.calls.lock().unwrap().push(call);
-            if refused { Err(Error::refused("no")) } else { Ok(()) }
+        fn failing(fail: &[&str]) -> Self {
+            Self { fail: fail.iter().map(|&call| call.to_owned()).collect(), ..Self::default() }
         }
 
-        fn calls(&self) -> String {
-            self.calls.lock().unwrap().join(" ")
+        fn call(&self, call: String) -> Result<()> {
+            let failed = self.fail.contains(&call);
+            let error = Error::refused(format!("cannot {call}"));
+            self.calls.lock().unwrap().push(call);
+            if failed { Err(error) } else { Ok(()) }
+        }
+
+        fn calls(&self) -> Vec<String> {
+            self.calls.lock().unwrap().clone()
         }
     }
 
@@ -312,100 +483,227 @@ mod tests {
         fn describe(&self) -> String {
             "fake".to_owned()
         }
+
         fn inventory(&self) -> Result<Inventory> {
-            Ok(Inventory { containers: self.known.clone(), ..Inventory::default() })
+            Ok(Inventory { containers: self.containers.clone(), ..Inventory::default() })
         }
+
         fn stop(&self, id: &str) -> Result<()> {
-            self.call(format!("stop:{id}"))
+            if let Some(dir) = &self.state_dir {
+                let record = std::fs::read_to_string(&records(dir).unwrap()[0]).unwrap();
+                assert!(record.contains(id), "on disk before it is stopped");
+            }
+            self.call(format!("stop {id}"))
         }
+
         fn start(&self, id: &str) -> Result<()> {
-            self.call(format!("start:{id}"))
+            self.call(format!("start {id}"))
         }
     }
 
-    fn stack() -> Vec<Container> {
-        vec![container("db", "1", &[]), container("app", "2", &["db"]), container("proxy", "3", &["app"])]
+    fn pair() -> [Container; 2] {
+        [container("db", 1, &[]), container("web", 2, &["db"])]
+    }
+
+    fn refs(containers: &[Container]) -> Vec<&Container> {
+        containers.iter().collect()
     }
 
     #[test]
-    fn dependents_stop_first_and_start_last() {
+    fn containers_stop_and_start_again_in_reverse() {
         let dir = tempfile::tempdir().unwrap();
-        let (host, monitor) = (FakeHost::default(), Collector::default());
-        let stopped = Stopped::stop(&host, &monitor, dir.path(), &stack()).unwrap();
-        assert!(leftovers(dir.path()).unwrap().is_empty(), "a living run's record is no leftover");
+        let state = dir.path().join("new/state");
+        let host = FakeHost { state_dir: Some(state.clone()), ..FakeHost::default() };
+        let (containers, monitor) = (pair(), Collector::default());
+        let stopped = Stopped::stop(&host, &state, &refs(&containers), &monitor).unwrap();
+        assert_eq!(stopped.count(), 2);
+        let record = records(&state).unwrap().remove(0);
+        assert_eq!(std::fs::metadata(&record).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(std::fs::metadata(&state).unwrap().permissions().mode() & 0o7777, 0o700);
         stopped.start_again().unwrap();
-        assert_eq!(
-            host.calls(),
-            "stop:id-proxy stop:id-app stop:id-db start:id-db start:id-app start:id-proxy"
-        );
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(host.calls(), ["stop idweb", "stop iddb", "start iddb", "start idweb"]);
+        assert_eq!(std::fs::read_dir(&state).unwrap().count(), 0);
     }
 
     #[test]
-    fn what_needs_others_stops_before_them_whatever_their_age() {
-        let names = |containers: &[Container]| -> Vec<String> {
-            stop_order(containers).iter().map(|container| container.name.clone()).collect()
-        };
-        assert_eq!(names(&[container("old", "1", &["new"]), container("new", "2", &[])]), ["old", "new"]);
-        assert_eq!(names(&[container("a", "1", &["b"]), container("b", "2", &["a"])]).len(), 2);
-        assert_eq!(names(&[container("a", "1", &[]), container("b", "2", &[])]), ["b", "a"]);
-    }
-
-    #[test]
-    fn every_way_out_starts_them_again() {
+    fn only_running_ones_are_touched() {
         let dir = tempfile::tempdir().unwrap();
-        let host = FakeHost { refuses: "stop:id-app", ..FakeHost::default() };
-        let error = Stopped::stop(&host, &Collector::default(), dir.path(), &stack()).err().unwrap();
-        assert_eq!(error.to_string(), "cannot stop container 'app': no");
-        assert_eq!(host.calls(), "stop:id-proxy stop:id-app start:id-app start:id-proxy");
-
         let host = FakeHost::default();
-        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let monitor = Collector::default();
-            let _stopped = Stopped::stop(&host, &monitor, dir.path(), &stack()[..1]).unwrap();
-            panic!("on purpose");
-        }));
-        assert!(panicked.is_err());
-        assert_eq!(host.calls(), "stop:id-db start:id-db");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn one_that_does_not_start_does_not_keep_the_others_down() {
-        let dir = tempfile::tempdir().unwrap();
-        let (host, monitor) = (FakeHost { refuses: "start:id-db", ..FakeHost::default() }, Collector::default());
-        let error = Stopped::stop(&host, &monitor, dir.path(), &stack()).unwrap().start_again().unwrap_err();
-        assert_eq!(error.to_string(), "cannot start container 'db' again: no");
-        assert!(host.calls().ends_with("start:id-db start:id-app start:id-proxy"));
-        assert_eq!(leftovers(dir.path()).unwrap().len(), 1, "the record stays for `voltar resume`");
-    }
-
-    #[test]
-    fn a_killed_runs_containers_are_resumed() {
-        let dir = tempfile::tempdir().unwrap();
+        let mut containers = pair();
+        containers[0].state = State::Stopped;
         let monitor = Collector::default();
+        Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap().start_again().unwrap();
+        assert_eq!(host.calls(), ["stop idweb", "start idweb"]);
+        let nothing = Stopped::stop(&host, Path::new("/proc/no/such"), &refs(&containers[..1]), &monitor).unwrap();
+        assert_eq!(nothing.count(), 0);
+    }
+
+    #[test]
+    fn every_way_out_starts_them() {
+        let dir = tempfile::tempdir().unwrap();
         let host = FakeHost::default();
-        let mut stopped = Stopped::stop(&host, &monitor, dir.path(), &stack()).unwrap();
-        // What `kill -9` leaves: the record without its lock.
-        drop(stopped.record.take());
-        drop(stopped);
-        let left = leftovers(dir.path()).unwrap();
-        assert_eq!(left[0].names, ["proxy", "app", "db"]);
-        let mut known = stack();
-        known[0].state = State::Stopped;
-        known.remove(2);
-        let host = FakeHost { known, ..FakeHost::default() };
-        assert_eq!(resume(&host, &monitor, dir.path()).unwrap(), ["db"]);
-        assert_eq!(host.calls(), "start:id-db");
-        assert!(monitor.notes()[0].contains("'proxy' does not exist any more"));
+        let containers = pair();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let monitor = Collector::default();
+            let _stopped = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap();
+            panic!("in the middle");
+        }));
+        assert!(result.is_err());
+        assert_eq!(host.calls(), ["stop idweb", "stop iddb", "start iddb", "start idweb"]);
         assert!(leftovers(dir.path()).unwrap().is_empty());
     }
 
     #[test]
-    fn nothing_is_stopped_that_could_not_be_noted() {
+    fn a_stop_that_fails_half_way_is_undone() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = FakeHost::failing(&["stop iddb"]);
+        let (containers, monitor) = (pair(), Collector::default());
+        let error = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap_err();
+        assert_eq!(error.to_string(), "cannot stop iddb");
+        // The one that failed may have stopped all the same.
+        assert_eq!(host.calls(), ["stop idweb", "stop iddb", "start iddb", "start idweb"]);
+        assert!(records(dir.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn whoever_cannot_be_started_is_named_and_kept_on_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = FakeHost::failing(&["start iddb", "start idweb"]);
+        let (containers, monitor) = (pair(), Collector::default());
+        let error = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap().start_again().unwrap_err();
+        assert_eq!(error.to_string(), "not every container was started again: cannot start iddb; cannot start idweb");
+        assert_eq!(leftovers(dir.path()).unwrap()[0].names, ["web", "db"]);
+        drop(Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap());
+        assert_eq!(monitor.issues().len(), 1, "a guard that is dropped tells the monitor");
+        assert!(monitor.issues()[0].message.contains("voltar resume"));
+    }
+
+    /// Asked to stop after so many questions.
+    struct Impatient(AtomicUsize);
+
+    impl Monitor for Impatient {
+        fn event(&self, _: &Event<'_>) {}
+
+        fn cancelled(&self) -> bool {
+            self.0.fetch_sub(1, Ordering::Relaxed) == 1
+        }
+    }
+
+    #[test]
+    fn whoever_interrupts_the_stopping_finds_all_running() {
+        let dir = tempfile::tempdir().unwrap();
         let host = FakeHost::default();
-        let error = Stopped::stop(&host, &Collector::default(), Path::new("/proc/no/such"), &stack()).err().unwrap();
-        assert!(error.to_string().starts_with("cannot note which containers will be stopped in"), "{error}");
-        assert_eq!(host.calls(), "");
+        let containers = pair();
+        let monitor = Impatient(AtomicUsize::new(2));
+        let error = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+        assert_eq!(host.calls(), ["stop idweb", "start idweb"]);
+        let monitor = Impatient(AtomicUsize::new(3));
+        assert!(Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).is_err());
+        assert_eq!(host.calls().len(), 2 + 4);
+    }
+
+    #[test]
+    fn paused_and_passing_containers_are_refused_before_anything_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let (host, monitor) = (FakeHost::default(), Collector::default());
+        let mut containers = pair();
+        containers[0].state = State::Paused;
+        let error = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap_err();
+        assert_eq!(error.to_string(), "paused, and could not be stopped and brought back as before: 'db'");
+        containers[0].state = State::Running;
+        containers[0].auto_remove = true;
+        let error = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap_err();
+        assert_eq!(error.to_string(), "made with --rm, and would be deleted when they stop: 'db'");
+        assert!(host.calls().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_stopped_that_cannot_be_noted_down() {
+        let (host, monitor, containers) = (FakeHost::default(), Collector::default(), pair());
+        let error = Stopped::stop(&host, Path::new("/proc/voltar"), &refs(&containers), &monitor).unwrap_err();
+        assert!(error.to_string().starts_with("cannot note down what is to be stopped in '/proc/voltar': "));
+        assert!(host.calls().is_empty());
+    }
+
+    /// As `kill -9` leaves it: the lock goes with the process, the record stays.
+    fn killed(host: &FakeHost, dir: &Path, containers: &[Container]) {
+        let monitor = Collector::default();
+        let mut stopped = Stopped::stop(host, dir, &refs(containers), &monitor).unwrap();
+        drop(stopped.record.take());
+        stopped.stopped.clear();
+    }
+
+    #[test]
+    fn a_living_record_is_no_leftover() {
+        let dir = tempfile::tempdir().unwrap();
+        let (host, monitor, containers) = (FakeHost::default(), Collector::default(), pair());
+        let stopped = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap();
+        assert!(leftovers(dir.path()).unwrap().is_empty());
+        assert!(resume(&host, dir.path(), &monitor).unwrap().is_empty());
+        stopped.start_again().unwrap();
+        killed(&host, dir.path(), &containers);
+        let left = leftovers(dir.path()).unwrap();
+        assert_eq!((left.len(), &left[0].engine[..]), (1, "fake"));
+        assert_eq!(left[0].names, ["web", "db"]);
+        assert!(left[0].when.parse::<jiff::Timestamp>().is_ok());
+    }
+
+    #[test]
+    fn resume_starts_what_is_there_and_down() {
+        let dir = tempfile::tempdir().unwrap();
+        let stopped = |one: Container| Container { state: State::Stopped, ..one };
+        let [db, web] = pair();
+        let host = FakeHost {
+            containers: vec![stopped(db.clone()), web.clone(), stopped(container("cache", 3, &[]))],
+            ..FakeHost::default()
+        };
+        killed(&host, dir.path(), &[db, web, container("gone", 4, &[]), container("cache", 3, &[])]);
+        host.calls.lock().unwrap().clear();
+        let monitor = Collector::default();
+        assert_eq!(resume(&host, dir.path(), &monitor).unwrap(), ["db", "cache"]);
+        assert_eq!(host.calls(), ["start iddb", "start idcache"]);
+        assert_eq!(monitor.notes(), ["container 'gone' is gone; there is nothing to start"]);
+        assert!(records(dir.path()).unwrap().is_empty());
+        assert!(resume(&host, dir.path(), &monitor).unwrap().is_empty());
+    }
+
+    #[test]
+    fn resume_keeps_the_record_of_what_it_could_not_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let containers = pair();
+        let down = containers.clone().map(|one| Container { state: State::Stopped, ..one });
+        let host = FakeHost { containers: down.into(), ..FakeHost::failing(&["start iddb"]) };
+        killed(&host, dir.path(), &containers);
+        let error = resume(&host, dir.path(), &Collector::default()).unwrap_err();
+        assert_eq!(error.to_string(), "not every container was started again: cannot start iddb");
+        assert!(host.calls().contains(&"start idweb".to_owned()), "the others are tried all the same");
+        assert_eq!(leftovers(dir.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn another_engines_record_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = FakeHost::default();
+        killed(&host, dir.path(), &pair());
+        let path = records(dir.path()).unwrap().remove(0);
+        let text = std::fs::read_to_string(&path).unwrap().replace("\"fake\"", "\"unix:///other\"");
+        std::fs::write(&path, text).unwrap();
+        let monitor = Collector::default();
+        assert!(resume(&host, dir.path(), &monitor).unwrap().is_empty());
+        assert!(monitor.notes()[0].contains("`voltar resume --docker unix:///other`"));
+        assert_eq!(leftovers(dir.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_record_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(leftovers(&dir.path().join("none")).unwrap().is_empty());
+        std::fs::write(dir.path().join("stopped-1.json"), "{").unwrap();
+        let error = leftovers(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("stopped-1.json"), "{error}");
+        let later = r#"{"version":2,"engine":"","stopped_at":"","pid":1,"containers":[]}"#;
+        std::fs::write(dir.path().join("stopped-1.json"), later).unwrap();
+        assert!(leftovers(dir.path()).unwrap_err().to_string().contains("later version"));
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::containers::Stopped;
 use crate::host::mounts::TreeMount;
-use crate::host::{Container, Host, Inventory, MountKind, State};
+use crate::host::{Host, Inventory, MountKind, State};
 use crate::layout::Layout;
 use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Stage};
@@ -81,16 +81,15 @@ pub fn restore(request: &Request, host: &dyn Host, state_dir: &Path, pool: &Pool
         together::all(&jobs, monitor, |job, monitor| check(job, pool, monitor))?;
     }
 
-    let running: Vec<Container> =
-        plan::users(targets.iter()).into_iter().filter(|user| user.state == State::Running).collect();
-    let stopped = if running.is_empty() { None } else { Some(Stopped::stop(host, monitor, state_dir, &running)?) };
+    let users = plan::users(targets.iter());
+    let stopped = Stopped::stop(host, state_dir, &users.iter().collect::<Vec<_>>(), monitor)?;
     check_idle(targets, &host.inventory()?)?;
     let staged = together::all(&jobs, monitor, |job, monitor| stage(job, request.mode, pool, monitor));
     let staged = staged.map_err(|error| tell_mix(error, request.mode))?;
     check_idle(targets, &host.inventory()?).map_err(|error| tell_mix(error, request.mode))?;
     monitor.check_cancelled()?;
     replace(staged, request.keep_previous, monitor)?;
-    stopped.map_or(Ok(()), Stopped::start_again)
+    stopped.start_again()
 }
 
 /// The archives to be restored, by the layout's names.
