@@ -69,12 +69,16 @@ impl TreeSnapshot {
         Self { entries }
     }
 
-    /// This tree as it comes out of a tar archive in GNU format: times in whole seconds, no sockets.
+    /// This tree as it comes out of a tar archive that GNU tar wrote: times in whole seconds, no sockets, and
+    /// each name of a FIFO or a device a file of its own (it keeps links of regular files and of symlinks only).
     #[must_use]
     pub fn as_tar_carries(mut self) -> Self {
         self.entries.retain(|_, entry| entry.what != What::Socket);
         for entry in self.entries.values_mut() {
             entry.mtime.1 = 0;
+            if matches!(entry.what, What::Fifo | What::CharDevice { .. } | What::BlockDevice { .. }) {
+                entry.same_file_as = None;
+            }
         }
         self
     }
