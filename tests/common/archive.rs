@@ -9,7 +9,7 @@ use voltar::member::printable;
 
 /// The uncompressed stream of a `.tar.bz2`, which must be one bzip2 stream to the file's last byte:
 /// some readers stop after the first.
-pub fn single_stream(archive: &Path) -> impl Read {
+pub fn single_stream(archive: &Path) -> impl Read + use<> {
     SingleStream { decoder: Some(bzip2::bufread::BzDecoder::new(BufReader::new(open(archive)))) }
 }
 

@@ -12,6 +12,8 @@ pub enum Needs {
     Root,
     /// A Docker engine on this machine, and a way to run compose files.
     Engine,
+    /// No containers with CVAT's fixed names but the tests' own: they would be stopped and written to.
+    NoCvat,
     /// A program on the search path.
     Program(&'static str),
     /// GNU's tar, which has `--sort`.
@@ -28,6 +30,7 @@ impl Needs {
         let (there, text) = match self {
             Self::Root => (is_root(), "needs root".to_owned()),
             Self::Engine => (engine::answers(), "no Docker engine here".to_owned()),
+            Self::NoCvat => (!engine::has_cvat(), "this host has a CVAT of its own, which is left alone".to_owned()),
             Self::Program(program) => (tool::installed(program), format!("no {program} here")),
             Self::GnuTar => (
                 tool::installed("tar") && tool::Tool::new("tar").arg("--version").run().text().contains("GNU tar"),

@@ -1,0 +1,4 @@
+//! soon
+use crate::stack::Test;
+/// Soon.
+pub const TESTS: &[Test] = &[];
