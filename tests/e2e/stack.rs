@@ -170,11 +170,6 @@ impl Stack {
         assert_eq!(rows(), self.rows, "the database's rows");
     }
 
-    /// The rows the database was filled with.
-    pub fn first_rows(&self) -> &str {
-        &self.rows
-    }
-
     /// voltar, called from the working folder.
     pub fn voltar(&self, args: &[&str]) -> Tool {
         Tool::voltar().dir(self.work()).env("VOLTAR_STATE_DIR", self.scratch.path().join("state")).args(args)
