@@ -1,0 +1,132 @@
+//! A synthetic Docker data root: containers and volumes as the engine keeps them on disk, with no engine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+/// A data root in the making. Containers are written when they are complete.
+pub struct DataRoot {
+    root: PathBuf,
+}
+
+/// A container of a [`DataRoot`], described and then [written](Container::write).
+pub struct Container<'a> {
+    data_root: &'a DataRoot,
+    name: String,
+    running: bool,
+    labels: Map<String, Value>,
+    mounts: Map<String, Value>,
+}
+
+impl DataRoot {
+    /// An empty one at `root`.
+    pub fn new(root: &Path) -> Self {
+        for folder in ["containers", "volumes"] {
+            fs::create_dir_all(root.join(folder)).expect("a data root's folders");
+        }
+        Self { root: root.to_owned() }
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the volume `name` has its tree, which may not exist yet.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.root.join("volumes").join(name).join("_data")
+    }
+
+    /// Makes an empty volume and says where its tree is.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        let data = self.data(name);
+        fs::create_dir_all(&data).expect("a volume");
+        data
+    }
+
+    /// Gives a volume driver options, as `docker volume create -o` does.
+    pub fn options(&self, name: &str, mount_type: &str, device: &str, options: &str) {
+        let text = json!({"MountType": mount_type, "MountOpts": options, "MountDevice": device, "Quota": {"Size": 0}});
+        fs::write(self.root.join("volumes").join(name).join("opts.json"), text.to_string()).expect("opts.json");
+    }
+
+    /// A container, stopped, with no mounts.
+    pub fn container(&self, name: &str) -> Container<'_> {
+        Container { data_root: self, name: name.to_owned(), running: false, labels: Map::new(), mounts: Map::new() }
+    }
+}
+
+impl Container<'_> {
+    /// It was running when the files were written.
+    #[must_use]
+    pub fn running(mut self) -> Self {
+        self.running = true;
+        self
+    }
+
+    /// Adds a label.
+    #[must_use]
+    pub fn label(mut self, name: &str, value: &str) -> Self {
+        self.labels.insert(name.to_owned(), json!(value));
+        self
+    }
+
+    /// Mounts a volume.
+    #[must_use]
+    pub fn mount(mut self, volume: &str, at: &str) -> Self {
+        let source = self.data_root.data(volume);
+        self.mounts.insert(
+            at.to_owned(),
+            json!({
+                "Source": source.to_str().expect("a plain path"), "Destination": at, "RW": true, "Name": volume,
+                "Driver": "local", "Type": "volume", "Relabel": "rw",
+                "Spec": {"Type": "volume", "Source": volume, "Target": at}, "SkipMountpointCreation": false,
+            }),
+        );
+        self
+    }
+
+    /// Mounts a folder of the host.
+    #[must_use]
+    pub fn bind(mut self, source: &Path, at: &str) -> Self {
+        let source = source.to_str().expect("a plain path");
+        self.mounts.insert(
+            at.to_owned(),
+            json!({
+                "Source": source, "Destination": at, "RW": true, "Name": "", "Driver": "", "Type": "bind",
+                "Relabel": "rw", "Propagation": "rprivate", "Spec": {"Type": "bind", "Source": source, "Target": at},
+                "SkipMountpointCreation": false,
+            }),
+        );
+        self
+    }
+
+    /// Writes its `config.v2.json`, with the fields around those that matter as engine 20.10 writes them.
+    pub fn write(self) {
+        let id = id(&self.name);
+        let folder = self.data_root.root.join("containers").join(&id);
+        let config = json!({
+            "StreamConfig": {},
+            "State": {"Running": self.running, "Paused": false, "Restarting": false, "Dead": false, "ExitCode": 0},
+            "ID": id,
+            "Created": "2021-09-01T08:00:00.000000001Z",
+            "Managed": false,
+            "Path": "bash",
+            "Args": [],
+            "Config": {"Hostname": &id[..12], "Image": "ubuntu", "Env": null, "Labels": self.labels},
+            "Image": "sha256:ef92ab80c637",
+            "Name": format!("/{}", self.name),
+            "Driver": "overlay2",
+            "OS": "linux",
+            "MountPoints": self.mounts,
+        });
+        fs::create_dir_all(&folder).expect("a container's folder");
+        fs::write(folder.join("config.v2.json"), config.to_string()).expect("config.v2.json");
+    }
+}
+
+/// 64 hexadecimal digits that follow from the name.
+fn id(name: &str) -> String {
+    name.bytes().cycle().take(32).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,33 @@
+//! voltar on a real engine with a CVAT-like stack: interchange with the documented commands, verbatim; every
+//! refusal; and what is left when a run is interrupted.
+//!
+//! CVAT's compose files fix the names of containers, so there is one stack, and the tests run one at a
+//! time. They touch nothing that is not theirs: on a host with a CVAT of its own they are skipped.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, loudly")]
+#![allow(unreachable_pub, reason = "a test crate exports nothing; `pub` reads better than `pub(crate)`")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod disk;
+mod interchange;
+mod interruptions;
+mod refusals;
+mod stack;
+
+use common::skip::{Needs, run, test};
+use libtest_mimic::Arguments;
+
+fn main() {
+    let mut args = Arguments::from_args();
+    args.test_threads = Some(1);
+    let tests = [interchange::TESTS, refusals::TESTS, interruptions::TESTS]
+        .into_iter()
+        .flatten()
+        .map(|(name, body)| {
+            let needs = [Needs::Root, Needs::Engine, Needs::PostgreSql, Needs::Program("python3"), Needs::NoCvat];
+            test(name, &needs, || stack::with(*body))
+        })
+        .collect();
+    run(&args, tests, stack::take_down);
+}

@@ -1,0 +1,375 @@
+//! The CVAT-like stack: made and filled once, put back to its first state for every test, taken down at the end.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::common::engine::{PROJECTS, docker};
+use crate::common::snapshot::TreeSnapshot;
+use crate::common::tool::{Tool, installed};
+
+/// A test's name and what it does with a stack in its first state, stopped.
+pub type Test = (&'static str, fn(&Stack));
+
+/// The volumes that the guide's archives hold, and what fills a volume's place in a path of this host.
+pub const VOLUMES: [&str; 2] = ["cvat_db", "cvat_data"];
+
+const PROJECT: &str = PROJECTS[0];
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e");
+
+static STACK: Mutex<Option<Stack>> = Mutex::new(None);
+
+/// The stack, and a working folder as an administrator would have one.
+pub struct Stack {
+    scratch: TempDir,
+    rows: String,
+}
+
+/// Runs `body` with the stack in its first state, stopped. The first call makes it.
+pub fn with(body: fn(&Stack)) {
+    // A test that failed before holds no lock, but has poisoned it.
+    let mut stack = STACK.lock().unwrap_or_else(PoisonError::into_inner);
+    let stack = stack.get_or_insert_with(Stack::up);
+    stack.reset();
+    body(stack);
+}
+
+/// Leaves nothing behind but the images, which the next run will want.
+pub fn take_down() {
+    let stack = STACK.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if stack.is_some() {
+        remove_everything();
+    }
+}
+
+impl Stack {
+    fn up() -> Self {
+        Tool::new("bash").arg(format!("{FOLDER}/images.sh")).ok();
+        remove_everything();
+        let stack = Self { scratch: tempfile::tempdir().unwrap(), rows: String::new() };
+        stack.compose(&["up", "-d"]);
+        wait_for_database();
+        let sql = Tool::new("python3").args([&format!("{FOLDER}/populate.py"), "sql", "--megabytes", "2"]).ok().stdout;
+        Tool::new("docker")
+            .args(["exec", "-i", "cvat_db", "psql", "-q", "-v", "ON_ERROR_STOP=1", "-U", "root", "cvat"])
+            .input(sql)
+            .ok();
+        let rows = rows();
+        stack.stop();
+        Tool::new("python3")
+            .args([&format!("{FOLDER}/populate.py"), "media", "--megabytes", "16"])
+            .arg(stack.volume("cvat_data"))
+            .ok();
+        for volume in VOLUMES {
+            copy(&stack.volume(volume), &stack.first_state(volume));
+        }
+        Self { rows, ..stack }
+    }
+
+    fn reset(&self) {
+        self.compose(&["up", "--no-start"]);
+        self.stop();
+        for volume in VOLUMES {
+            let data = self.volume(volume);
+            // What an interrupted restore leaves beside the tree goes too.
+            for entry in fs::read_dir(data.parent().unwrap()).unwrap() {
+                let path = entry.unwrap().path();
+                if path != data {
+                    drop(fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)));
+                }
+            }
+            if data.exists() {
+                empty(&data)
+            } else {
+                fs::create_dir(&data).unwrap()
+            }
+            copy(&self.first_state(volume), &data);
+        }
+        for folder in ["work", "state"] {
+            let folder = self.scratch.path().join(folder);
+            drop(fs::remove_dir_all(&folder));
+            fs::create_dir(&folder).unwrap();
+        }
+    }
+
+    fn first_state(&self, volume: &str) -> PathBuf {
+        self.scratch.path().join("first").join(volume)
+    }
+
+    /// The folder where the administrator stands; `backup` lies in it.
+    pub fn work(&self) -> PathBuf {
+        self.scratch.path().join("work")
+    }
+
+    /// A place in the working folder.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.work().join(name)
+    }
+
+    /// Names in the folder of archives, sorted; none where there is no such folder.
+    pub fn archives(&self) -> Vec<String> {
+        names(&self.at("backup"))
+    }
+
+    /// Where a volume of the stack has its tree on this host.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        mountpoint(&format!("{PROJECT}_{name}"))
+    }
+
+    /// The stack's compose command; the test fails where it does.
+    pub fn compose(&self, args: &[&str]) {
+        compose(PROJECT, &["docker-compose.yml"], args);
+    }
+
+    /// Starts all containers and waits for the database.
+    pub fn start(&self) {
+        self.compose(&["start"]);
+        wait_for_database();
+    }
+
+    /// Stops all containers.
+    pub fn stop(&self) {
+        self.compose(&["stop"]);
+    }
+
+    /// The stack's running containers, sorted.
+    pub fn running(&self) -> Vec<String> {
+        let filter = format!("label=com.docker.compose.project={PROJECT}");
+        let mut names: Vec<String> =
+            docker(["ps", "--filter", &filter, "--format", "{{.Names}}"]).lines().map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+
+    /// What is in a volume now.
+    pub fn snapshot(&self, volume: &str) -> TreeSnapshot {
+        TreeSnapshot::of(&self.volume(volume))
+    }
+
+    /// Both volumes of the guide's archives.
+    pub fn snapshots(&self) -> [TreeSnapshot; 2] {
+        VOLUMES.map(|volume| self.snapshot(volume))
+    }
+
+    /// Fails unless both volumes are what they were.
+    #[track_caller]
+    pub fn assert_unchanged(&self, before: &[TreeSnapshot; 2]) {
+        for (before, volume) in before.iter().zip(VOLUMES) {
+            before.assert_same(&self.snapshot(volume), &format!("{volume}, which nothing should have changed"));
+        }
+    }
+
+    /// Starts the stack and fails unless the database has the rows it was filled with.
+    #[track_caller]
+    pub fn assert_database_is_whole(&self) {
+        self.start();
+        assert_eq!(rows(), self.rows, "the database's rows");
+    }
+
+    /// voltar, called from the working folder.
+    pub fn voltar(&self, args: &[&str]) -> Tool {
+        Tool::voltar().dir(self.work()).env("VOLTAR_STATE_DIR", self.scratch.path().join("state")).args(args)
+    }
+
+    /// The guide's backup commands, as printed there.
+    pub fn documented_backup(&self) {
+        for line in [
+            "mkdir backup",
+            "docker run --rm --name temp_backup --volumes-from cvat_db -v $(pwd)/backup:/backup ubuntu \
+             tar -cjvf /backup/cvat_db.tar.bz2 /var/lib/postgresql/data",
+            "docker run --rm --name temp_backup --volumes-from cvat -v $(pwd)/backup:/backup ubuntu \
+             tar -cjvf /backup/cvat_data.tar.bz2 /home/django/data",
+        ] {
+            Tool::shell(line).dir(self.work()).ok();
+        }
+    }
+
+    /// The guide's restore commands, as printed there.
+    pub fn documented_restore(&self) {
+        for line in [
+            "docker run --rm --name temp_backup --volumes-from cvat_db -v $(pwd):/backup ubuntu \
+             bash -c \"cd /var/lib/postgresql/data && tar -xvf /backup/cvat_db.tar.bz2 --strip 4\"",
+            "docker run --rm --name temp_backup --volumes-from cvat -v $(pwd):/backup ubuntu \
+             bash -c \"cd /home/django/data && tar -xvf /backup/cvat_data.tar.bz2 --strip 3\"",
+        ] {
+            Tool::shell(line).dir(self.at("backup")).ok();
+        }
+    }
+
+    /// Empties both volumes; their roots stay as they are.
+    pub fn empty_volumes(&self) {
+        for volume in VOLUMES {
+            empty(&self.volume(volume));
+        }
+    }
+}
+
+/// Runs a compose command on files of this folder.
+pub fn compose(project: &str, files: &[&str], args: &[&str]) {
+    // Compose v2 is a plug-in of docker, v1 a program of its own.
+    let command =
+        if installed("docker-compose") { Tool::new("docker-compose") } else { Tool::new("docker").arg("compose") };
+    let files = files.iter().flat_map(|file| ["-f".to_owned(), format!("{FOLDER}/{file}")]);
+    command.args(["-p", project]).args(files).args(args).ok();
+}
+
+/// Where a volume has its tree on this host.
+pub fn mountpoint(volume: &str) -> PathBuf {
+    docker(["volume", "inspect", "--format", "{{.Mountpoint}}", volume]).into()
+}
+
+/// Names in a folder, sorted; none where it does not exist.
+pub fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.map(|entry| voltar::member::printable(entry.unwrap().file_name().as_bytes())).collect();
+    names.sort();
+    names
+}
+
+/// Removes what is in a folder and keeps the folder.
+pub fn empty(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.is_symlink() {
+            fs::remove_dir_all(&path).unwrap();
+        } else {
+            fs::remove_file(&path).unwrap();
+        }
+    }
+}
+
+/// Copies a tree with all its attributes, the root's too.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    Tool::new("cp").arg("-a").arg(from.join(".")).arg(to).ok();
+}
+
+/// Waits until `done`, for a minute at most.
+#[track_caller]
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "waited a minute for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until the database answers queries.
+#[track_caller]
+pub fn wait_for_database() {
+    wait_until("the database", || {
+        let query = ["exec", "cvat_db", "psql", "-U", "root", "-c", "SELECT 1", "cvat"];
+        let answers = Tool::new("docker").args(query).run().status.success();
+        if !answers {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        answers
+    });
+}
+
+/// One answer of the database.
+#[track_caller]
+pub fn query(sql: &str) -> String {
+    docker(["exec", "cvat_db", "psql", "-At", "-U", "root", "-c", sql, "cvat"])
+}
+
+/// Number and checksum of every table's rows.
+#[track_caller]
+pub fn rows() -> String {
+    let tables = ["engine_task", "engine_job", "engine_label", "engine_labeledshape", "engine_attributeval"];
+    tables
+        .map(|table| {
+            let digest = query(&format!("SELECT count(*), md5(string_agg(t::text, '|' ORDER BY id)) FROM {table} t"));
+            format!("{table} {digest}")
+        })
+        .join("\n")
+}
+
+/// Everything the tests' compose projects and their single containers and volumes ever left.
+fn remove_everything() {
+    for project in PROJECTS {
+        // Single containers are named after the project, those of compose files are labelled.
+        for filter in [format!("name=^/{project}-"), format!("label=com.docker.compose.project={project}")] {
+            for container in docker(["ps", "--all", "--quiet", "--filter", &filter]).lines() {
+                docker(["rm", "--force", container]);
+            }
+        }
+        for volume in docker(["volume", "ls", "--quiet", "--filter", &format!("name=^{project}_")]).lines() {
+            docker(["volume", "rm", volume]);
+        }
+    }
+}
+
+/// A container of the test's own, not of the stack; removed when dropped.
+pub struct Container(String);
+
+impl Container {
+    /// `docker create` with these options and a process that waits to be stopped.
+    pub fn create(name: &str, options: &[&str]) -> Self {
+        let name = format!("{PROJECT}-{name}");
+        let wait = ["ubuntu", "bash", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"];
+        let fixed = ["create", "--network", "none", "--name", &name];
+        docker(fixed.into_iter().chain(options.iter().copied()).chain(wait));
+        Self(name)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Starts it.
+    pub fn start(&self) {
+        docker(["start", &self.0]);
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&self) -> bool {
+        docker(["inspect", "--format", "{{.State.Running}}", &self.0]) == "true"
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        Tool::new("docker").args(["rm", "--force", &self.0]).run();
+    }
+}
+
+/// A volume of the test's own; removed when dropped.
+pub struct Volume(String);
+
+impl Volume {
+    /// `docker volume create` with these options.
+    pub fn create(name: &str, options: &[&str]) -> Self {
+        let name = format!("{PROJECT}_{name}");
+        docker(["volume", "create"].into_iter().chain(options.iter().copied()).chain([name.as_str()]));
+        Self(name)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Where its tree is on this host.
+    pub fn path(&self) -> PathBuf {
+        mountpoint(&self.0)
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        Tool::new("docker").args(["volume", "rm", &self.0]).run();
+    }
+}
+
+/// A layout file of one archive.
+pub fn layout(at: &Path, name: &str, container: &str, path: &str) {
+    let text = format!("[[archive]]\nname = {name:?}\ncontainer = {container:?}\npath = {path:?}\n");
+    fs::write(at, text).unwrap();
+}
