@@ -64,6 +64,12 @@ impl<T: Send + 'static> Ordered<T> {
         }
     }
 
+    /// How many jobs fit in it.
+    #[must_use]
+    pub fn window(&self) -> usize {
+        self.window
+    }
+
     /// Whether one more job fits. Who submits nevertheless is not stopped, but holds more in memory.
     #[must_use]
     pub fn has_room(&self) -> bool {
