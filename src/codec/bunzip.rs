@@ -219,3 +219,36 @@ impl<R: Read> Bunzip<R> {
         source.skip((self.at / 8).saturating_sub(source.offset()) as usize);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::super::{Compressor, Format};
+    use super::*;
+
+    #[test]
+    fn a_wrong_guess_of_the_level_is_corrected() {
+        // Block data may end in what looks like a header; here it is the header itself that misleads
+        // the finder, while we are told the truth.
+        let pool = Pool::new(2).unwrap();
+        let input: Vec<u8> = (0..2_000_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+        let mut compressor = Compressor::new(Vec::new(), Format::Bzip2, Level::BEST, &pool);
+        compressor.write_all(&input).unwrap();
+        let mut file = compressor.finish().unwrap();
+        file[3] = b'1';
+        let mut source = Source::new(&file[..]);
+        source.fill(1);
+        let mut bunzip = Bunzip::new(source, Level::BEST, &pool);
+        let mut output = Vec::new();
+        let mut buffer = vec![0; 70_000];
+        loop {
+            match bunzip.read(&mut buffer).unwrap() {
+                0 => break,
+                count => output.extend_from_slice(&buffer[..count]),
+            }
+        }
+        assert!(output == input);
+        assert_eq!(bunzip.finder.next().map(|guess| guess.start), None);
+    }
+}
