@@ -718,6 +718,24 @@ fn bombs() -> Check {
     if peak > 80_000 { Err(format!("{peak} kB at its peak").into()) } else { Ok(()) }
 }
 
+/// The same bytes again and again.
+struct Again {
+    bytes: Vec<u8>,
+    at: usize,
+    times: usize,
+}
+
+impl Read for Again {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.bytes.len() && self.times > 1 {
+            (self.at, self.times) = (0, self.times - 1);
+        }
+        let count = (&self.bytes[self.at..]).read(out)?;
+        self.at += count;
+        Ok(count)
+    }
+}
+
 fn bomb() -> ExitCode {
     // As much as one block can hold, and as little as it can be made of.
     let zeros = 899_980 / 5 * 255;
@@ -730,6 +748,11 @@ fn bomb() -> ExitCode {
     let mut decompressor = Decompressor::new(&file[..], &pool).unwrap();
     let length = io::copy(&mut decompressor, &mut io::sink()).unwrap();
     assert_eq!(length, (BOMBS * zeros) as u64);
+    // A file much larger than what may be kept of it.
+    let empty = b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0".repeat(5000);
+    let mut decompressor = Decompressor::new(Again { bytes: empty, at: 0, times: 1500 }, &pool).unwrap();
+    assert_eq!(io::copy(&mut decompressor, &mut io::sink()).unwrap(), 0);
+    assert_eq!(decompressor.compressed_bytes(), 1500 * 5000 * 14);
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     println!("{}", peak.trim().trim_end_matches(" kB"));
