@@ -154,7 +154,7 @@ impl<R: Read> Bunzip<R> {
         if from + block::END_BITS > window.len() * 8 {
             return Err(self.cut_short(Fault::EndsBeforeMark));
         }
-        if bits::read(window, from + bits::MARK_BITS, 32) != u64::from(self.crc) {
+        if bits::read(window, from + bits::MARK_BITS, 32) != self.crc.into() {
             return Err(self.damage(Fault::StreamChecksum));
         }
         let header = (from + block::END_BITS).div_ceil(8);
@@ -217,5 +217,44 @@ impl<R: Read> Bunzip<R> {
     fn release(&mut self) {
         let source = &mut self.finder.source;
         source.skip((self.at / 8).saturating_sub(source.offset()) as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::super::{Compressor, Format};
+    use super::*;
+
+    /// Block data may end in what looks like a stream header. Here it is the header itself that
+    /// misleads the finder, while the truth is told by word of mouth.
+    fn decode(header: Level, truth: Level) -> io::Result<Vec<u8>> {
+        let pool = Pool::new(2).unwrap();
+        let mut compressor = Compressor::new(Vec::new(), Format::Bzip2, Level::BEST, &pool);
+        compressor.write_all(&input()).unwrap();
+        let mut file = compressor.finish().unwrap();
+        file[3] = header.digit();
+        let mut bunzip = Bunzip::new(Source::new(&file[..]), truth, &pool);
+        bunzip.finder.source.fill(1);
+        let (mut output, mut buffer) = (Vec::new(), vec![0; 70_000]);
+        loop {
+            match bunzip.read(&mut buffer)? {
+                0 => return Ok(output),
+                count => output.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+
+    fn input() -> Vec<u8> {
+        (0..2_000_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect()
+    }
+
+    #[test]
+    fn a_wrong_guess_of_the_level_is_corrected() {
+        let low = Level::new(1).unwrap();
+        assert!(decode(low, Level::BEST).unwrap() == input());
+        // A block is no good if only the guessed level allows it.
+        assert!(decode(Level::BEST, low).is_err());
     }
 }

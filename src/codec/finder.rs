@@ -85,7 +85,7 @@ fn close(open: Option<(Mark, u64, Level)>, end: u64) -> Option<Guess> {
 
 /// The level in the stream header that ends right before bit `at`, if there is one.
 fn header_before(bytes: &[u8], at: usize) -> Option<Level> {
-    if at % 8 != 0 {
+    if !at.is_multiple_of(8) {
         return None;
     }
     match bytes.get((at / 8).checked_sub(block::HEADER_BYTES)?..at / 8)? {

@@ -60,9 +60,10 @@ impl<R: Read> Members<R> {
                 Ok(count) => return Ok(count),
                 Err(error) if source.failed() => return Err(error),
                 Err(error) => {
-                    let what = match error.kind() {
-                        io::ErrorKind::UnexpectedEof => Fault::EndsInBlock,
-                        _ => Fault::Other(error.to_string()),
+                    let what = if error.kind() == io::ErrorKind::UnexpectedEof {
+                        Fault::EndsInBlock
+                    } else {
+                        Fault::Other(error.to_string())
                     };
                     return Err(Damage::error(source.offset(), what));
                 }
@@ -91,13 +92,12 @@ impl<R: Read> Members<R> {
             Format::Bzip2 | Format::Plain => false,
         };
         if found == Some(format) {
-            self.state = match format {
-                Format::Gzip => State::Gzip(Box::new(GzDecoder::new(source))),
-                _ => {
-                    let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?.single_frame();
-                    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-                    State::Zstd(Box::new(decoder))
-                }
+            self.state = if format == Format::Gzip {
+                State::Gzip(Box::new(GzDecoder::new(source)))
+            } else {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?.single_frame();
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                State::Zstd(Box::new(decoder))
             };
             return Ok(());
         }

@@ -41,15 +41,16 @@ impl<R: Read> Source<R> {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
+        let before = self.buffer.len();
         match self.inner.by_ref().take(CHUNK).read_to_end(&mut self.buffer) {
-            Ok(0) => self.ended = true,
-            Ok(_) => {}
+            Ok(count) => self.ended = count == 0,
             Err(error) => {
                 self.ended = true;
                 self.error = Some(error);
             }
         }
-        !self.ended
+        // An error may come with bytes before it.
+        self.buffer.len() > before
     }
 }
 
@@ -67,11 +68,6 @@ impl<R> Source<R> {
     /// Where in the file the window ends.
     pub(super) fn end(&self) -> u64 {
         self.offset + self.window().len() as u64
-    }
-
-    /// Whether the window ends where the file does, or reading it.
-    pub(super) fn ended(&self) -> bool {
-        self.ended
     }
 
     /// The error that ended the reading, once.
