@@ -3,6 +3,8 @@
 pub mod codec;
 pub mod error;
 pub mod host;
+pub mod layout;
 pub mod member;
 pub mod monitor;
 pub mod ordered;
+pub mod resolve;
