@@ -146,6 +146,9 @@ fn on_no_mount(container: &Container, path: &RelPath) -> Error {
 /// "volume 'x'", "a bind mount" …
 fn kind_words(kind: &MountKind) -> String {
     match kind {
+        MountKind::Volume { name, driver } if driver != "local" => {
+            format!("volume '{}' of driver '{}'", printable(name.as_bytes()), printable(driver.as_bytes()))
+        }
         MountKind::Volume { name, .. } => format!("volume '{}'", printable(name.as_bytes())),
         MountKind::Bind => "a bind mount".to_owned(),
         MountKind::Tmpfs => "a tmpfs".to_owned(),

@@ -79,7 +79,10 @@ pub(super) fn mount(container: &str, raw: &RawMount<'_>, mountpoints: &BTreeMap<
     };
     let source = match &kind {
         MountKind::Tmpfs => None,
-        MountKind::Volume { name, .. } if mountpoints.contains_key(name) => mountpoints.get(name).cloned(),
+        MountKind::Volume { name, .. } if mountpoints.contains_key(name) => {
+            // Empty: a plugin that gives no mountpoint until something uses the volume.
+            mountpoints.get(name).filter(|at| !at.as_os_str().is_empty()).cloned()
+        }
         MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) if raw.source.is_empty() => None,
         MountKind::Volume { .. } | MountKind::Bind => Some(absolute(container, "source", raw.source)?),
         MountKind::Other(_) => absolute(container, "source", raw.source).ok(),
