@@ -89,7 +89,7 @@ impl DataRoot {
     fn container(&self, stored: &Stored, places: &Places<'_>, notes: &mut Vec<String>) -> Result<Container> {
         let Stored { name, config, host, .. } = stored;
         let empty = BTreeMap::new();
-        let labels = config.config.labels.as_ref().unwrap_or(&empty);
+        let labels = config.image.labels.as_ref().unwrap_or(&empty);
         let label = |key: &str| labels.get(key);
         let ties = Ties {
             links: host.links.as_deref().unwrap_or_default(),
@@ -110,13 +110,13 @@ impl DataRoot {
         Ok(Container {
             id: config.id.clone(),
             name: name.clone(),
-            image: config.config.image.clone().unwrap_or_default(),
+            image: config.image.image.clone().unwrap_or_default(),
             project: label(PROJECT).cloned(),
             service: parse::service(label),
             state: self.state(name, config, notes),
             created: config.created.clone().unwrap_or_default(),
             depends_on: parse::depends_on(label, &ties),
-            environment: config.config.env.clone().unwrap_or_default(),
+            environment: config.image.env.clone().unwrap_or_default(),
             mounts,
             auto_remove: host.auto_remove,
         })
@@ -325,8 +325,8 @@ struct Config {
     hostname_path: String,
     #[serde(default)]
     state: StoredState,
-    #[serde(default)]
-    config: ImageConfig,
+    #[serde(default, rename = "Config")]
+    image: ImageConfig,
     mount_points: Option<BTreeMap<String, MountPoint>>,
 }
 
@@ -388,17 +388,20 @@ struct HostConfig {
 
 /// A volume's `opts.json`.
 #[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(default)]
 struct VolumeOptions {
-    mount_type: String,
-    mount_opts: String,
-    mount_device: String,
+    #[serde(rename = "MountType")]
+    kind: String,
+    #[serde(rename = "MountOpts")]
+    options: String,
+    #[serde(rename = "MountDevice")]
+    device: String,
 }
 
 impl VolumeOptions {
     /// Under the names they have on the command line and in the engine's answers.
     fn into_map(self) -> BTreeMap<String, String> {
-        [("type", self.mount_type), ("o", self.mount_opts), ("device", self.mount_device)]
+        [("type", self.kind), ("o", self.options), ("device", self.device)]
             .into_iter()
             .filter(|(_, value)| !value.is_empty())
             .map(|(key, value)| (key.to_owned(), value))

@@ -18,7 +18,7 @@ use bollard::query_parameters::{
 use bollard::{API_DEFAULT_VERSION, Docker};
 
 use crate::error::ErrorKind::Failed;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, without_errno};
 use crate::member::printable;
 
 use super::parse::{self, PROJECT, RawMount, Ties, VOLUME};
@@ -169,11 +169,8 @@ enum Fault {
 
 async fn within<T>(limit: Duration, request: impl Future<Output = Answer<T>>) -> std::result::Result<T, Fault> {
     match tokio::time::timeout(limit, request).await {
-        Ok(answer) => answer.map_err(|error| match error {
-            bollard::errors::Error::RequestTimeoutError => Fault::TooSlow(limit),
-            other => Fault::Engine(other),
-        }),
-        Err(_) => Err(Fault::TooSlow(limit)),
+        Ok(Err(bollard::errors::Error::RequestTimeoutError)) | Err(_) => Err(Fault::TooSlow(limit)),
+        Ok(answer) => answer.map_err(Fault::Engine),
     }
 }
 
@@ -193,8 +190,8 @@ impl Fault {
                 let said = if message.trim().is_empty() { format!("HTTP status {status_code}") } else { message };
                 Error::new(Failed, say(&said))
             }
-            Self::Engine(error) => match io_kind(&error) {
-                Some(kind) => Error::new(Failed, say(&kind.to_string())).hint(address.advice(kind)),
+            Self::Engine(error) => match io_cause(&error) {
+                Some((kind, cause)) => Error::new(Failed, say(without_errno(&cause))).hint(address.advice(kind)),
                 None => Error::new(Failed, say(&format!("not what an engine would answer ({error})")))
                     .hint("is it a Docker engine that listens there?"),
             },
@@ -203,19 +200,20 @@ impl Fault {
 }
 
 /// The operating system's reason, below however many layers of clients.
-fn io_kind(error: &bollard::errors::Error) -> Option<IoKind> {
-    if let bollard::errors::Error::SocketNotFoundError(_) = error {
-        return Some(IoKind::NotFound);
-    }
+fn io_cause(error: &bollard::errors::Error) -> Option<(IoKind, String)> {
+    // Told as it is, this one hides itself from the chain of causes.
     if let bollard::errors::Error::IOError { err } = error {
-        return Some(err.kind());
+        return Some((err.kind(), err.to_string()));
     }
     let mut cause = error.source();
     while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            return Some(io.kind());
-        }
         cause = inner.source();
+        // An error that wraps another one has that other's kind, and more words.
+        if let Some(io) =
+            inner.downcast_ref::<std::io::Error>().filter(|io| io.raw_os_error().is_some() || cause.is_none())
+        {
+            return Some((io.kind(), io.to_string()));
+        }
     }
     None
 }

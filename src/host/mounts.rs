@@ -189,12 +189,10 @@ fn touches(inventory: &Inventory, theirs: &Mount, ours: &TreeMount) -> bool {
     if ours.kind == MountKind::Tmpfs || theirs.kind == MountKind::Tmpfs {
         return false;
     }
-    if let (MountKind::Volume { name: their_name, .. }, MountKind::Volume { name: our_name, .. }) =
-        (&theirs.kind, &ours.kind)
+    if let (MountKind::Volume { name: theirs, .. }, MountKind::Volume { name: ours, .. }) = (&theirs.kind, &ours.kind)
+        && theirs == ours
     {
-        if their_name == our_name {
-            return true;
-        }
+        return true;
     }
     let their_places = places(inventory, &theirs.kind, theirs.source.as_deref());
     let our_places = places(inventory, &ours.kind, Some(&ours.source));
