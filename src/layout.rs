@@ -80,10 +80,8 @@ impl Layout {
         for table in document.archive {
             let line = line_of(text, table.span().start);
             let spec = table.into_inner().check().and_then(|spec| {
-                match archives.iter().any(|earlier| earlier.name == spec.name) {
-                    true => Err(format!("a second archive is named '{}'", shown(&spec.name))),
-                    false => Ok(spec),
-                }
+                let taken = archives.iter().any(|earlier| earlier.name == spec.name);
+                if taken { Err(format!("a second archive is named '{}'", shown(&spec.name))) } else { Ok(spec) }
             });
             let number = archives.len() + 1;
             archives.push(spec.map_err(|reason| {

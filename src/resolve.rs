@@ -52,10 +52,7 @@ pub struct Target {
 /// Everything that was asked for, or the first reason why not.
 pub fn resolve(layout: &Layout, inventory: &Inventory, selection: &Selection) -> Result<Resolution> {
     let mut resolution = survey(layout, inventory, selection)?;
-    match resolution.problems.is_empty() {
-        true => Ok(resolution),
-        false => Err(resolution.problems.remove(0)),
-    }
+    if resolution.problems.is_empty() { Ok(resolution) } else { Err(resolution.problems.remove(0)) }
 }
 
 /// The same for a plan, which shows every problem. Fails only where the request itself makes no sense.

@@ -72,7 +72,7 @@ pub struct Stopped<'a> {
     host: &'a dyn Host,
     monitor: &'a dyn Monitor,
     /// In the order in which they were stopped.
-    stopped: Vec<Entry>,
+    entries: Vec<Entry>,
     record: Option<Record>,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Stopped<'a> {
             .iter()
             .map(|container| Entry { id: container.id.clone(), name: container.name.clone() })
             .collect();
-        let mut guard = Self { host, monitor, stopped: Vec::new(), record: None };
+        let mut guard = Self { host, monitor, entries: Vec::new(), record: None };
         if entries.is_empty() {
             return Ok(guard);
         }
@@ -113,7 +113,7 @@ impl<'a> Stopped<'a> {
         for entry in entries {
             self.monitor.check_cancelled()?;
             // Before the attempt: a stop that times out here may still happen there.
-            self.stopped.push(entry.clone());
+            self.entries.push(entry.clone());
             self.host.stop(&entry.id)?;
             self.monitor.event(&Event::ContainerStopped(&entry.name));
         }
@@ -123,7 +123,7 @@ impl<'a> Stopped<'a> {
     /// How many containers this guards.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.stopped.len()
+        self.entries.len()
     }
 
     /// Starts them again in reverse order. Every one is tried; the record goes when all are up.
@@ -132,7 +132,7 @@ impl<'a> Stopped<'a> {
     }
 
     fn bring_back(&mut self) -> Result<()> {
-        let entries = std::mem::take(&mut self.stopped);
+        let entries = std::mem::take(&mut self.entries);
         let Some(record) = self.record.take() else { return Ok(()) };
         let mut failures = Vec::new();
         for entry in entries.iter().rev() {
@@ -156,7 +156,7 @@ impl Drop for Stopped<'_> {
 
 impl std::fmt::Debug for Stopped<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stopped").field("stopped", &self.stopped).finish_non_exhaustive()
+        f.debug_struct("Stopped").field("entries", &self.entries).finish_non_exhaustive()
     }
 }
 
@@ -631,7 +631,7 @@ mod tests {
         let monitor = Collector::default();
         let mut stopped = Stopped::stop(host, dir, &refs(containers), &monitor).unwrap();
         drop(stopped.record.take());
-        stopped.stopped.clear();
+        stopped.entries.clear();
     }
 
     #[test]

@@ -15,10 +15,10 @@ use bollard::models::{ContainerInspectResponse, MountPoint, SystemInfo, Volume a
 use bollard::query_parameters::{
     InspectContainerOptions, ListContainersOptions, ListVolumesOptions, StartContainerOptions, StopContainerOptions,
 };
-use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
+use bollard::{API_DEFAULT_VERSION, Docker};
 
 use crate::error::ErrorKind::Failed;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, without_errno};
 use crate::member::printable;
 
 use super::parse::{self, PROJECT, RawMount, Ties, VOLUME};
@@ -34,16 +34,6 @@ const DEFAULT_STOP_SECONDS: u64 = 10;
 const STOP_SLACK: Duration = Duration::from_secs(300);
 /// For a container that asks never to be killed.
 const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Engine 29 speaks nothing below 1.44, engine 20.10 nothing above 1.41: the first of these that is
-/// understood opens the talk, and what both know is settled then.
-const OPENING_VERSIONS: [ClientVersion; 2] = [
-    ClientVersion { major_version: 1, minor_version: 41 },
-    ClientVersion {
-        major_version: API_DEFAULT_VERSION.major_version,
-        minor_version: API_DEFAULT_VERSION.minor_version,
-    },
-];
-
 /// A connection to a Docker engine.
 pub struct Engine {
     docker: Docker,
@@ -179,11 +169,8 @@ enum Fault {
 
 async fn within<T>(limit: Duration, request: impl Future<Output = Answer<T>>) -> std::result::Result<T, Fault> {
     match tokio::time::timeout(limit, request).await {
-        Ok(answer) => answer.map_err(|error| match error {
-            bollard::errors::Error::RequestTimeoutError => Fault::TooSlow(limit),
-            other => Fault::Engine(other),
-        }),
-        Err(_) => Err(Fault::TooSlow(limit)),
+        Ok(Err(bollard::errors::Error::RequestTimeoutError)) | Err(_) => Err(Fault::TooSlow(limit)),
+        Ok(answer) => answer.map_err(Fault::Engine),
     }
 }
 
@@ -203,8 +190,8 @@ impl Fault {
                 let said = if message.trim().is_empty() { format!("HTTP status {status_code}") } else { message };
                 Error::new(Failed, say(&said))
             }
-            Self::Engine(error) => match io_kind(&error) {
-                Some(kind) => Error::new(Failed, say(&kind.to_string())).hint(address.advice(kind)),
+            Self::Engine(error) => match io_cause(&error) {
+                Some((kind, cause)) => Error::new(Failed, say(without_errno(&cause))).hint(address.advice(kind)),
                 None => Error::new(Failed, say(&format!("not what an engine would answer ({error})")))
                     .hint("is it a Docker engine that listens there?"),
             },
@@ -213,67 +200,47 @@ impl Fault {
 }
 
 /// The operating system's reason, below however many layers of clients.
-fn io_kind(error: &bollard::errors::Error) -> Option<IoKind> {
-    if let bollard::errors::Error::SocketNotFoundError(_) = error {
-        return Some(IoKind::NotFound);
-    }
+fn io_cause(error: &bollard::errors::Error) -> Option<(IoKind, String)> {
+    // Told as it is, this one hides itself from the chain of causes.
     if let bollard::errors::Error::IOError { err } = error {
-        return Some(err.kind());
+        return Some((err.kind(), err.to_string()));
     }
     let mut cause = error.source();
-    // `transparent` errors hand out their source's source, so the error itself is asked as well.
     while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            return Some(io.kind());
-        }
         cause = inner.source();
+        // An error that wraps another one has that other's kind, and more words.
+        if let Some(io) =
+            inner.downcast_ref::<std::io::Error>().filter(|io| io.raw_os_error().is_some() || cause.is_none())
+        {
+            return Some((io.kind(), io.to_string()));
+        }
     }
     None
 }
 
+/// bollard 0.21 leaves the version out of its paths, and an engine answers those in the highest version it
+/// knows, be it 20.10 or later. Negotiated all the same: bollard suits some requests to what was agreed.
 async fn open(address: &Address) -> Result<(Docker, String)> {
-    let mut refused = None;
-    for opening in &OPENING_VERSIONS {
-        match within(CONNECT_LIMIT, negotiate(address, opening)).await {
-            Ok((docker, version)) => return Ok((docker.with_timeout(REQUEST_LIMIT), printable(version.as_bytes()))),
-            // "client version 1.41 is too old", or too new.
-            Err(fault @ Fault::Engine(bollard::errors::Error::DockerResponseServerError { status_code: 400, .. })) => {
-                refused = Some(fault);
-            }
-            Err(fault) => return Err(fault.into_error("cannot reach the Docker engine", address)),
-        }
-    }
-    let fault = refused.unwrap_or(Fault::TooSlow(CONNECT_LIMIT));
-    Err(fault.into_error("cannot agree on an API version", address))
-}
-
-/// A client that speaks the highest version both sides know, and the engine's own version. bollard's
-/// negotiation does not do: it asks in its highest version, which an older engine refuses to answer.
-async fn negotiate(address: &Address, opening: &ClientVersion) -> Answer<(Docker, String)> {
-    let answer = client(address, opening)?.version().await?;
-    let offered = answer.api_version.as_deref().and_then(api_version);
-    let agreed = match offered {
-        Some(offered) if offered > *API_DEFAULT_VERSION => API_DEFAULT_VERSION,
-        Some(ref offered) => offered,
-        None => opening,
+    let opened = async {
+        let docker = client(address)?.negotiate_version().await?;
+        let version = docker.version().await?.version;
+        Ok((docker.with_timeout(REQUEST_LIMIT), version.unwrap_or_else(|| "(unknown)".to_owned())))
     };
-    Ok((client(address, agreed)?, answer.version.unwrap_or_else(|| "(unknown)".to_owned())))
+    match within(CONNECT_LIMIT, opened).await {
+        Ok((docker, version)) => Ok((docker, printable(version.as_bytes()))),
+        Err(fault) => Err(fault.into_error("cannot reach the Docker engine", address)),
+    }
 }
 
-fn client(address: &Address, version: &ClientVersion) -> Answer<Docker> {
+fn client(address: &Address) -> Answer<Docker> {
     match address {
         Address::Unix(socket) => {
             // bollard would call a socket that it may not look at missing.
             std::fs::metadata(socket)?;
-            Docker::connect_with_unix(&socket.to_string_lossy(), CONNECT_LIMIT.as_secs(), version)
+            Docker::connect_with_unix(&socket.to_string_lossy(), CONNECT_LIMIT.as_secs(), API_DEFAULT_VERSION)
         }
-        Address::Tcp(host) => Docker::connect_with_http(host, CONNECT_LIMIT.as_secs(), version),
+        Address::Tcp(host) => Docker::connect_with_http(host, CONNECT_LIMIT.as_secs(), API_DEFAULT_VERSION),
     }
-}
-
-fn api_version(text: &str) -> Option<ClientVersion> {
-    let (major, minor) = text.split_once('.')?;
-    Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
 }
 
 /// Where an engine listens.
@@ -574,13 +541,6 @@ mod tests {
         let system = Path::new("/var/run/docker.sock");
         let expected = if system.exists() { system.to_owned() } else { dir.path().join("docker.sock") };
         assert_eq!(local_socket(Some(dir.path().to_owned())), expected);
-    }
-
-    #[test]
-    fn api_versions_compare_as_numbers() {
-        assert!(api_version("1.9").unwrap() < api_version("1.41").unwrap());
-        assert!(api_version("1.41").unwrap() < *API_DEFAULT_VERSION);
-        assert!(api_version("latest").is_none());
     }
 
     fn info(id: &str) -> SystemInfo {

@@ -146,6 +146,9 @@ fn on_no_mount(container: &Container, path: &RelPath) -> Error {
 /// "volume 'x'", "a bind mount" …
 fn kind_words(kind: &MountKind) -> String {
     match kind {
+        MountKind::Volume { name, driver } if driver != "local" => {
+            format!("volume '{}' of driver '{}'", printable(name.as_bytes()), printable(driver.as_bytes()))
+        }
         MountKind::Volume { name, .. } => format!("volume '{}'", printable(name.as_bytes())),
         MountKind::Bind => "a bind mount".to_owned(),
         MountKind::Tmpfs => "a tmpfs".to_owned(),
@@ -186,12 +189,10 @@ fn touches(inventory: &Inventory, theirs: &Mount, ours: &TreeMount) -> bool {
     if ours.kind == MountKind::Tmpfs || theirs.kind == MountKind::Tmpfs {
         return false;
     }
-    if let (MountKind::Volume { name: their_name, .. }, MountKind::Volume { name: our_name, .. }) =
-        (&theirs.kind, &ours.kind)
+    if let (MountKind::Volume { name: theirs, .. }, MountKind::Volume { name: ours, .. }) = (&theirs.kind, &ours.kind)
+        && theirs == ours
     {
-        if their_name == our_name {
-            return true;
-        }
+        return true;
     }
     let their_places = places(inventory, &theirs.kind, theirs.source.as_deref());
     let our_places = places(inventory, &ours.kind, Some(&ours.source));

@@ -79,13 +79,17 @@ pub(super) fn mount(container: &str, raw: &RawMount<'_>, mountpoints: &BTreeMap<
     };
     let source = match &kind {
         MountKind::Tmpfs => None,
-        MountKind::Volume { name, .. } if mountpoints.contains_key(name) => mountpoints.get(name).cloned(),
+        MountKind::Volume { name, .. } if mountpoints.contains_key(name) => {
+            // Empty: a plugin that gives no mountpoint until something uses the volume.
+            mountpoints.get(name).filter(|at| !at.as_os_str().is_empty()).cloned()
+        }
         MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) if raw.source.is_empty() => None,
         MountKind::Volume { .. } | MountKind::Bind => Some(absolute(container, "source", raw.source)?),
         MountKind::Other(_) => absolute(container, "source", raw.source).ok(),
     };
-    let subpath = RelPath::parse(raw.subpath.as_bytes())
-        .map_err(|bad| nonsense(container, format!("volume subpath '{}': {bad}", printable(raw.subpath.as_bytes()))))?;
+    let subpath = RelPath::parse(raw.subpath.as_bytes()).map_err(|bad| {
+        nonsense(container, &format!("volume subpath '{}': {bad}", printable(raw.subpath.as_bytes())))
+    })?;
     Ok(Mount {
         destination: destination(container, raw.destination)?,
         source: source.map(|source| if subpath.is_root() { source } else { source.join(subpath.as_path()) }),
@@ -97,12 +101,12 @@ pub(super) fn mount(container: &str, raw: &RawMount<'_>, mountpoints: &BTreeMap<
 /// Where a container sees a mount: absolute, without doubled slashes, `.` or a slash at its end.
 pub(super) fn destination(container: &str, destination: &str) -> Result<String> {
     let path = absolute(container, "destination", destination)?;
-    path.into_os_string().into_string().map_err(|_| nonsense(container, "a mount destination is not UTF-8".to_owned()))
+    path.into_os_string().into_string().map_err(|_| nonsense(container, "a mount destination is not UTF-8"))
 }
 
 /// An absolute path without `..`, normalised.
 pub(super) fn absolute(subject: &str, what: &str, path: &str) -> Result<PathBuf> {
-    let bad = |reason: &str| nonsense(subject, format!("mount {what} '{}' {reason}", printable(path.as_bytes())));
+    let bad = |reason: &str| nonsense(subject, &format!("mount {what} '{}' {reason}", printable(path.as_bytes())));
     if !path.starts_with('/') {
         return Err(bad("is not absolute"));
     }
@@ -118,7 +122,7 @@ pub(super) fn absolute(subject: &str, what: &str, path: &str) -> Result<PathBuf>
 /// A name that is shown and compared: anything but control characters.
 pub(super) fn text(what: &str, text: &str) -> Result<String> {
     if text.is_empty() || text.chars().any(char::is_control) {
-        return Err(nonsense("the engine", format!("{what} '{}' is no name", printable(text.as_bytes()))));
+        return Err(nonsense("the engine", &format!("{what} '{}' is no name", printable(text.as_bytes()))));
     }
     Ok(text.to_owned())
 }
@@ -126,12 +130,12 @@ pub(super) fn text(what: &str, text: &str) -> Result<String> {
 /// An id becomes part of a URL and of a path.
 pub(super) fn id(id: &str) -> Result<String> {
     if id.is_empty() || id.len() > 128 || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(nonsense("the engine", format!("'{}' is no container id", printable(id.as_bytes()))));
+        return Err(nonsense("the engine", &format!("'{}' is no container id", printable(id.as_bytes()))));
     }
     Ok(id.to_owned())
 }
 
-fn nonsense(subject: &str, what: String) -> Error {
+fn nonsense(subject: &str, what: &str) -> Error {
     Error::new(ErrorKind::Failed, format!("{}: {what}", printable(subject.as_bytes())))
         .hint("the engine's word cannot be relied on here; check the container with `docker inspect`")
 }

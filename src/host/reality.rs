@@ -93,14 +93,14 @@ fn option_volume_is_mounted(volume: &Volume, mounted: &[PathBuf]) -> Result<()> 
 
 /// The path as the kernel knows it: the table of mounts holds no symbolic links.
 fn canonical(path: &Path) -> Result<PathBuf> {
-    path.canonicalize().map_err(|cause| match cause.kind() {
-        IoKind::NotFound | IoKind::NotADirectory => {
-            Error::refused(format!("{} does not exist on this host", shown(path)))
-                .hint("is the engine on another machine, or the folder moved away?")
+    path.canonicalize().map_err(|cause| {
+        let kind = cause.kind();
+        if matches!(kind, IoKind::NotFound | IoKind::NotADirectory) {
+            return Error::refused(format!("{} does not exist on this host", shown(path)))
+                .hint("is the engine on another machine, or the folder moved away?");
         }
-        IoKind::PermissionDenied => Error::failed("cannot look at", path.as_os_str().as_encoded_bytes(), cause)
-            .hint("run voltar as root (sudo)"),
-        _ => Error::failed("cannot look at", path.as_os_str().as_encoded_bytes(), cause),
+        let error = Error::failed("cannot look at", path.as_os_str().as_encoded_bytes(), cause);
+        if kind == IoKind::PermissionDenied { error.hint("run voltar as root (sudo)") } else { error }
     })
 }
 

@@ -1,0 +1,300 @@
+//! What is known of a host: against an engine that is played, and from the bundled data root. The real
+//! engine is met in the end-to-end tests.
+
+// clippy.toml lets tests unwrap, but knows a test's helpers for nothing of the kind.
+#![allow(clippy::unwrap_used)]
+
+#[path = "host/fake_engine.rs"]
+mod fake_engine;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use fake_engine::{FakeEngine, Fault};
+use serde_json::json;
+use voltar::error::{Error, ErrorKind};
+use voltar::host::containers::{Stopped, leftovers, resume};
+use voltar::host::data_root::DataRoot;
+use voltar::host::engine::Engine;
+use voltar::host::{Host as _, State, reality};
+use voltar::layout::Layout;
+use voltar::monitor::Collector;
+use voltar::resolve::{Selection, resolve};
+
+const DB: &str = "aaaaaaaaaaaaaaaa";
+const WEB: &str = "bbbbbbbbbbbbbbbb";
+
+/// Two running containers and their volumes.
+fn cvat() -> FakeEngine {
+    let engine = FakeEngine::new("1.41");
+    engine.add_container(DB, "cvat_db", "cvat_cvat_db", "/var/lib/postgresql/data");
+    engine.add_container(WEB, "cvat", "cvat_cvat_data", "/home/django/data");
+    engine.add_volume("cvat", "cvat_db");
+    engine.add_volume("cvat", "cvat_data");
+    engine
+}
+
+fn connect(engine: &FakeEngine) -> Engine {
+    Engine::connect(Some(&engine.address())).unwrap()
+}
+
+fn inventory_error(engine: &FakeEngine) -> Error {
+    connect(engine).inventory().unwrap_err()
+}
+
+#[test]
+fn an_old_engine_is_understood() {
+    let fake = cvat();
+    let engine = connect(&fake);
+    assert_eq!(engine.describe(), format!("Docker 20.10.24 at {}", fake.address()));
+    assert_eq!(engine.address(), fake.address());
+    let inventory = engine.inventory().unwrap();
+    let names: Vec<&str> = inventory.containers.iter().map(|container| container.name.as_str()).collect();
+    assert_eq!(names, ["cvat_db", "cvat"]);
+    assert_eq!(inventory.volumes.len(), 2);
+    assert_eq!(inventory.volumes[0].compose_name.as_deref(), Some("cvat_db"));
+    assert!(inventory.obstacles.is_empty(), "{:?}", inventory.obstacles);
+    assert!(!inventory.labels_unknown);
+    assert!(fake.requests().iter().any(|request| request.starts_with("GET /containers/json?all=true")));
+}
+
+#[test]
+fn a_newer_engine_is_asked_in_its_newer_version() {
+    let fake = FakeEngine::new("1.99");
+    assert!(connect(&fake).inventory().is_ok());
+}
+
+#[test]
+fn what_the_engine_says_resolves_to_archives() {
+    let inventory = connect(&cvat()).inventory().unwrap();
+    let layout = Layout::load("cvat").unwrap();
+    let resolution = resolve(&layout, &inventory, &Selection::default()).unwrap();
+    let archives: Vec<&str> = resolution.targets.iter().map(|target| target.archive.as_str()).collect();
+    assert_eq!(archives, ["cvat_db", "cvat_data"]);
+    assert_eq!(resolution.targets[1].users[0].name, "cvat");
+}
+
+#[test]
+fn answers_may_come_a_byte_at_a_time() {
+    let fake = cvat();
+    fake.fault("/info", Fault::Trickle);
+    fake.fault("/volumes", Fault::Trickle);
+    fake.fault(&format!("/containers/{DB}/json"), Fault::Trickle);
+    assert_eq!(connect(&fake).inventory().unwrap().containers.len(), 2);
+}
+
+#[test]
+fn a_container_that_vanishes_meanwhile_is_passed_over() {
+    let fake = cvat();
+    fake.fault(&format!("/containers/{DB}/json"), Fault::Answer(404, r#"{"message":"No such container"}"#.to_owned()));
+    let inventory = connect(&fake).inventory().unwrap();
+    assert_eq!(inventory.containers.len(), 1);
+}
+
+#[test]
+fn garbage_is_an_error_and_names_what_was_asked() {
+    for (path, what) in [("/info", "cannot ask about the engine"), ("/volumes", "cannot list volumes")] {
+        let fake = cvat();
+        fake.fault(path, Fault::Answer(200, "<html>\u{1b}[2J".to_owned()));
+        let error = inventory_error(&fake).to_string();
+        assert!(error.starts_with(&format!("{what} through unix://")), "{error}");
+        assert!(!error.contains(['\n', '\u{1b}']), "{error:?}");
+    }
+    let fake = cvat();
+    fake.fault(&format!("/containers/{DB}/json"), Fault::Answer(200, "[]".to_owned()));
+    assert!(inventory_error(&fake).to_string().starts_with("cannot inspect container aaaaaaaaaaaa through"));
+}
+
+#[test]
+fn the_engines_own_reason_is_passed_on() {
+    let fake = cvat();
+    fake.fault("/volumes", Fault::Answer(500, r#"{"message":"no space\nleft"}"#.to_owned()));
+    assert!(inventory_error(&fake).to_string().ends_with(": no space"));
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_an_error() {
+    let fake = cvat();
+    fake.fault("/containers/json", Fault::Truncate);
+    assert!(inventory_error(&fake).to_string().starts_with("cannot list containers through"));
+}
+
+#[test]
+fn hostile_paths_are_an_error() {
+    let fake = cvat();
+    fake.add_container("cccc", "evil", "v", "/data/../..");
+    assert_eq!(inventory_error(&fake).to_string(), "evil: mount destination '/data/../..' holds '..'");
+}
+
+#[test]
+fn an_engine_that_hangs_is_given_up() {
+    let fake = cvat();
+    fake.fault("/version", Fault::Hang);
+    let begun = Instant::now();
+    let error = Engine::connect(Some(&fake.address())).unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(error.to_string().ends_with(": no complete answer within 10 s"), "{error}");
+    assert!(error.advice().unwrap().contains("daemon"));
+}
+
+#[test]
+fn a_missing_or_dead_socket_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("docker.sock");
+    let connect = || Engine::connect(socket.to_str()).unwrap_err();
+    let error = connect();
+    assert_eq!(
+        error.to_string(),
+        format!("cannot reach the Docker engine through unix://{}: No such file or directory", socket.display())
+    );
+    assert!(error.advice().unwrap().contains("systemctl start docker"));
+    // A socket that nobody listens on any more.
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    assert!(connect().to_string().ends_with(": Connection refused"));
+}
+
+#[test]
+fn an_engine_elsewhere_is_an_obstacle() {
+    let fake = cvat();
+    fake.set_info("Name", json!("laptop"));
+    let obstacles = connect(&fake).inventory().unwrap().obstacles;
+    assert!(obstacles.len() == 1 && obstacles[0].contains("'laptop'"), "{obstacles:?}");
+    // A file in its root folder is a proof either way.
+    std::fs::write(fake.root().join("engine-id"), "ABCD\n").unwrap();
+    assert!(connect(&fake).inventory().unwrap().obstacles.is_empty());
+    std::fs::write(fake.root().join("engine-id"), "other").unwrap();
+    assert_eq!(connect(&fake).inventory().unwrap().obstacles.len(), 1);
+}
+
+#[test]
+fn stop_leaves_signal_and_timeout_to_the_container() {
+    let fake = cvat();
+    let engine = connect(&fake);
+    engine.stop(DB).unwrap();
+    engine.stop(DB).unwrap();
+    engine.start(DB).unwrap();
+    engine.start(DB).unwrap();
+    let commands = fake.commands();
+    assert_eq!(commands[0].trim_end_matches('?'), format!("POST /containers/{DB}/stop"));
+    assert_eq!(commands.len(), 3, "one that does not run is not stopped: {commands:?}");
+    assert_eq!(engine.inventory().unwrap().containers[0].state, State::Running);
+}
+
+#[test]
+fn a_container_that_does_not_stop_is_an_error() {
+    let fake = cvat();
+    fake.fault(
+        &format!("/containers/{DB}/stop"),
+        Fault::Answer(500, r#"{"message":"tried to kill container"}"#.to_owned()),
+    );
+    let error = connect(&fake).stop(DB).unwrap_err();
+    assert!(error.to_string().starts_with("cannot stop container 'cvat_db' through"), "{error}");
+    assert!(error.to_string().ends_with(": tried to kill container"));
+
+    let fake = cvat();
+    fake.set_state(DB, "Restarting", true);
+    let error = connect(&fake).stop(DB).unwrap_err();
+    assert_eq!(error.to_string(), "container 'cvat_db' was stopped and runs again");
+
+    let fake = cvat();
+    fake.set_state(DB, "Paused", true);
+    assert_eq!(connect(&fake).stop(DB).unwrap_err().kind(), ErrorKind::Refused);
+    assert!(fake.commands().is_empty());
+}
+
+#[test]
+fn stopped_containers_come_back_through_the_engine() {
+    let state = tempfile::tempdir().unwrap();
+    let (fake, monitor) = (cvat(), Collector::default());
+    let engine = connect(&fake);
+    let inventory = engine.inventory().unwrap();
+    let containers: Vec<_> = inventory.containers.iter().collect();
+    let stopped = Stopped::stop(&engine, state.path(), &containers, &monitor).unwrap();
+    let states = || engine.inventory().unwrap().containers.iter().map(|one| one.state).collect::<Vec<_>>();
+    assert_eq!(states(), [State::Stopped; 2]);
+    assert!(leftovers(state.path()).unwrap().is_empty());
+    stopped.start_again().unwrap();
+    assert_eq!(states(), [State::Running; 2]);
+}
+
+/// Run by the test below in a process of its own, which it then kills.
+#[test]
+#[ignore = "the victim of what_a_killed_run_stopped_is_resumed"]
+fn victim() {
+    let Some(address) = std::env::var_os("VICTIM_ENGINE") else { return };
+    let engine = Engine::connect(address.to_str()).unwrap();
+    let inventory = engine.inventory().unwrap();
+    let containers: Vec<_> = inventory.containers.iter().collect();
+    let monitor = Collector::default();
+    let _stopped =
+        Stopped::stop(&engine, Path::new(&std::env::var_os("VICTIM_STATE").unwrap()), &containers, &monitor).unwrap();
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn what_a_killed_run_stopped_is_resumed() {
+    let state = tempfile::tempdir().unwrap();
+    let (fake, monitor) = (cvat(), Collector::default());
+    let engine = connect(&fake);
+    let mut victim = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "victim", "--ignored"])
+        .env("VICTIM_ENGINE", fake.address())
+        .env("VICTIM_STATE", state.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while fake.commands().len() < 2 && begun.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(leftovers(state.path()).unwrap().is_empty(), "its run lives");
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+
+    let left = leftovers(state.path()).unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].engine, fake.address());
+    let mut started = resume(&engine, state.path(), &monitor).unwrap();
+    started.sort();
+    assert_eq!(started, ["cvat", "cvat_db"]);
+    assert!(leftovers(state.path()).unwrap().is_empty());
+}
+
+#[test]
+fn the_bundled_data_root_resolves_without_an_engine() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/data-root");
+    let host = DataRoot::open(&dir).unwrap();
+    let inventory = host.inventory().unwrap();
+    let all = Selection { all: true, ..Selection::default() };
+    let resolution = resolve(&Layout::load("cvat").unwrap(), &inventory, &all).unwrap();
+    let archives: Vec<&str> = resolution.targets.iter().map(|target| target.archive.as_str()).collect();
+    assert_eq!(archives, ["cvat_db", "cvat_data", "cvat_keys", "cvat_logs"]);
+    for target in &resolution.targets {
+        assert!(reality::obstacles(&target.tree, &inventory.volumes).unwrap().is_empty());
+        assert!(target.users.iter().all(|user| user.state == State::Stopped));
+    }
+    assert!(resolution.targets[0].tree.mounts[0].root().join("PG_VERSION").is_file());
+}
+
+#[test]
+fn a_data_root_without_containers_goes_by_the_names_of_volumes() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("containers")).unwrap();
+    for name in ["cvat_cvat_db", "cvat_cvat_data", "cvat_cvat_events"] {
+        std::fs::create_dir_all(dir.path().join("volumes").join(name).join("_data")).unwrap();
+    }
+    let inventory = DataRoot::open(dir.path()).unwrap().inventory().unwrap();
+    let resolution = resolve(&Layout::load("cvat").unwrap(), &inventory, &Selection::default()).unwrap();
+    let archives: Vec<&str> = resolution.targets.iter().map(|target| target.archive.as_str()).collect();
+    assert_eq!(archives, ["cvat_db", "cvat_data", "cvat_events"]);
+    assert_eq!(resolution.targets[0].project.as_deref(), Some("cvat"));
+}
+
+#[test]
+fn the_bundled_layout_is_read() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/layouts/wordpress.toml");
+    let layout = Layout::load(file.to_str().unwrap()).unwrap();
+    assert_eq!(layout.names(), ["db", "html", "cache"]);
+    let error = Layout::load("/no/such.toml").unwrap_err();
+    assert_eq!(error.to_string(), "cannot read layout '/no/such.toml': No such file or directory");
+}

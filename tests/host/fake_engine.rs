@@ -1,0 +1,219 @@
+//! An engine that is none: a thread behind a Unix socket that speaks as much of Docker's API 1.41 as
+//! voltar listens to, and misbehaves where a test asks it to. It keeps no state beyond who runs.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// How an answer to one path goes wrong.
+#[derive(Clone)]
+pub(crate) enum Fault {
+    /// Another status and body.
+    Answer(u16, String),
+    /// One byte at a time.
+    Trickle,
+    /// The headers and half the body, and then the end.
+    Truncate,
+    /// Nothing, until the client gives up.
+    Hang,
+}
+
+#[derive(Default)]
+struct Inner {
+    version: String,
+    info: Value,
+    containers: BTreeMap<String, Value>,
+    volumes: Vec<Value>,
+    /// By the path without its version.
+    faults: BTreeMap<String, Fault>,
+    requests: Vec<String>,
+}
+
+pub(crate) struct FakeEngine {
+    inner: Arc<Mutex<Inner>>,
+    socket: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl FakeEngine {
+    /// Speaks `api` and nothing above it.
+    pub(crate) fn new(api: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("docker.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let uname = nix::sys::utsname::uname().unwrap();
+        let inner = Inner {
+            version: api.to_owned(),
+            info: json!({
+                "ID": "ABCD", "DockerRootDir": dir.path(), "ServerVersion": "20.10.24",
+                "Name": uname.nodename().to_str(), "KernelVersion": uname.release().to_str(),
+                "SecurityOptions": ["name=seccomp,profile=default"],
+            }),
+            ..Inner::default()
+        };
+        let inner = Arc::new(Mutex::new(inner));
+        let shared = Arc::clone(&inner);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || {
+                    // A client that hangs up has seen enough.
+                    serve(&shared, stream).unwrap_or_default();
+                });
+            }
+        });
+        Self { inner, socket, _dir: dir }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.socket.parent().unwrap().to_owned()
+    }
+
+    pub(crate) fn set_info(&self, key: &str, value: Value) {
+        self.inner.lock().unwrap().info[key] = value;
+    }
+
+    pub(crate) fn add_volume(&self, project: &str, name: &str) {
+        let full = format!("{project}_{name}");
+        self.inner.lock().unwrap().volumes.push(json!({
+            "Name": full, "Driver": "local", "Mountpoint": format!("/var/lib/docker/volumes/{full}/_data"),
+            "Labels": {"com.docker.compose.project": project, "com.docker.compose.volume": name},
+            "Options": null, "Scope": "local", "CreatedAt": "2026-01-01T00:00:00Z",
+        }));
+    }
+
+    /// A running container with one volume.
+    pub(crate) fn add_container(&self, id: &str, name: &str, volume: &str, destination: &str) {
+        let container = json!({
+            "Id": id, "Name": format!("/{name}"), "Created": "2026-01-01T00:00:00Z",
+            "State": {"Status": "running", "Running": true, "Paused": false, "Restarting": false},
+            "HostConfig": {"AutoRemove": false, "NetworkMode": "default"},
+            "Config": {"Image": "fake", "Env": [], "Labels": {}},
+            "Mounts": [{"Type": "volume", "Name": volume, "Driver": "local", "Destination": destination, "RW": true,
+                        "Source": format!("/var/lib/docker/volumes/{volume}/_data")}],
+        });
+        self.inner.lock().unwrap().containers.insert(id.to_owned(), container);
+    }
+
+    pub(crate) fn set_state(&self, id: &str, key: &str, value: bool) {
+        self.inner.lock().unwrap().containers.get_mut(id).unwrap()["State"][key] = json!(value);
+    }
+
+    pub(crate) fn fault(&self, path: &str, fault: Fault) {
+        self.inner.lock().unwrap().faults.insert(path.to_owned(), fault);
+    }
+
+    /// What it was told to do so far, as `POST /containers/x/stop?t=1`.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        let inner = self.inner.lock().unwrap();
+        inner.requests.iter().filter(|request| request.starts_with("POST")).cloned().collect()
+    }
+
+    /// Everything it was asked so far.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.inner.lock().unwrap().requests.clone()
+    }
+}
+
+fn serve(inner: &Mutex<Inner>, mut stream: UnixStream) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut request = String::new();
+    reader.read_line(&mut request)?;
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header)?;
+        if let Some(value) = header.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if header.trim().is_empty() {
+            break;
+        }
+    }
+    reader.take(length).read_to_end(&mut Vec::new())?;
+
+    let mut words = request.split_whitespace();
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    // A path may begin with the API version the client wants.
+    let versioned = target.strip_prefix("/v").filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let (version, path) = match versioned.and_then(|rest| rest.split_once('/')) {
+        Some((version, path)) => (Some(version.to_owned()), format!("/{path}")),
+        None => (None, target.to_owned()),
+    };
+    let bare = path.split('?').next().unwrap_or_default().to_owned();
+    let (status, body, fault) = {
+        let mut inner = inner.lock().unwrap();
+        inner.requests.push(format!("{method} {path}"));
+        let fault = inner.faults.get(&bare).cloned();
+        let (status, body) = inner.answer(method, version.as_deref(), &bare);
+        (status, body, fault)
+    };
+    let (status, body) = match &fault {
+        Some(Fault::Answer(status, body)) => (*status, body.clone()),
+        _ => (status, body),
+    };
+    let answer = match status {
+        // Neither may have a body, nor speak of one.
+        204 | 304 => format!("HTTP/1.1 {status} X\r\nConnection: close\r\n\r\n"),
+        _ => format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        ),
+    };
+    match fault {
+        Some(Fault::Hang) => {
+            std::thread::sleep(Duration::from_secs(60));
+            Ok(())
+        }
+        Some(Fault::Truncate) => stream.write_all(&answer.as_bytes()[..answer.len() - body.len() / 2]),
+        Some(Fault::Trickle) => answer.as_bytes().iter().try_for_each(|byte| {
+            stream.write_all(&[*byte])?;
+            stream.flush()
+        }),
+        Some(Fault::Answer(..)) | None => stream.write_all(answer.as_bytes()),
+    }
+}
+
+impl Inner {
+    fn answer(&mut self, method: &str, version: Option<&str>, path: &str) -> (u16, String) {
+        let minor = |version: &str| version.split_once('.').and_then(|(_, minor)| minor.parse::<u32>().ok());
+        if let Some(version) = version.filter(|version| minor(version) > minor(&self.version)) {
+            let message =
+                format!("client version {version} is too new. Maximum supported API version is {}", self.version);
+            return (400, json!({"message": message}).to_string());
+        }
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        match (method, &parts[..]) {
+            ("GET", ["version"]) => (200, json!({"Version": "20.10.24", "ApiVersion": self.version}).to_string()),
+            ("GET", ["info"]) => (200, self.info.to_string()),
+            ("GET", ["volumes"]) => (200, json!({"Volumes": self.volumes, "Warnings": null}).to_string()),
+            ("GET", ["containers", "json"]) => {
+                let ids: Vec<Value> = self.containers.keys().map(|id| json!({"Id": id})).collect();
+                (200, json!(ids).to_string())
+            }
+            ("GET", ["containers", id, "json"]) => match self.containers.get(*id) {
+                Some(container) => (200, container.to_string()),
+                None => (404, json!({"message": format!("No such container: {id}")}).to_string()),
+            },
+            ("POST", ["containers", id, verb @ ("stop" | "start")]) => match self.containers.get_mut(*id) {
+                Some(container) => {
+                    let run = *verb == "start";
+                    let already = container["State"]["Running"] == json!(run);
+                    container["State"]["Running"] = json!(run);
+                    (if already { 304 } else { 204 }, String::new())
+                }
+                None => (404, json!({"message": format!("No such container: {id}")}).to_string()),
+            },
+            _ => (404, json!({"message": "page not found"}).to_string()),
+        }
+    }
+}
