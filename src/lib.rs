@@ -1,4 +1,26 @@
-//! voltar archives Docker volumes as tar, natively.
+//! voltar archives Docker volumes as tar, natively: it asks the engine where each volume lies on the host
+//! and reads and writes the files itself.
+//!
+//! # The flow
+//!
+//! ```text
+//! arguments ─▶ plan ─▶ backup ─▶ volume::walk ─▶ archive::writer ─▶ codec ─▶ volume::atomic ─▶ renamed into place
+//!               ▲
+//! layout, host ─┴▶ restore ─▶ stored (codec ─▶ archive::reader) ─▶ archive::strip ─▶ volume::create ─▶ volume::swap
+//! ```
+//!
+//! `layout` says which paths of which containers make up which archive, `host` what containers and volumes
+//! there are, and `resolve` brings the two together. `plan` holds every reason to refuse and runs before
+//! anything is written. `backup`, `restore`, `verify` and `list` are one operation each and tell their own
+//! story. Whatever they have to say goes to a [`monitor::Monitor`]; only [`report`] prints.
+//!
+//! # What is trusted
+//!
+//! The caller is root. The engine's answers, Docker's files, layout files and archives are hostile until
+//! parsed: bad input is an error, never a panic and never a change on disk. The trees in volumes are written
+//! by applications and are as hostile as archives: they are only walked and changed beneath open handles,
+//! and no symbolic link in them is ever followed. What is restored is laid out beside the live tree and
+//! becomes live in one step, after all of it was read, checked and synced.
 
 pub mod archive;
 pub mod backup;
@@ -7,8 +29,17 @@ pub mod codec;
 pub mod error;
 pub mod host;
 pub mod layout;
+pub mod list;
 pub mod member;
 pub mod monitor;
 pub mod mountinfo;
 pub mod ordered;
+pub mod plan;
+pub mod report;
 pub mod resolve;
+pub mod restore;
+pub mod stored;
+pub mod together;
+pub mod units;
+pub mod verify;
+pub mod volume;

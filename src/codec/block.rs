@@ -68,7 +68,7 @@ pub(super) fn encode(block: &[u8], level: Level) -> Encoded {
     let crc = bits::read(&stream, HEADER_BYTES * 8 + MARK_BITS, 32) as u32;
     // The stream is filled up to a whole byte after its checksum, which is that of its only block.
     let Some(end) = (0..8).filter_map(|pad| (stream.len() * 8).checked_sub(END_BITS + pad)).find(|&end| {
-        bits::mark_at(&stream, end) == Some(Mark::End) && bits::read(&stream, end + MARK_BITS, 32) == crc.into()
+        bits::mark_at(&stream, end) == Some(Mark::End) && bits::read(&stream, end + MARK_BITS, 32) == u64::from(crc)
     }) else {
         unreachable!("one block became more than one")
     };

@@ -154,7 +154,7 @@ impl<R: Read> Bunzip<R> {
         if from + block::END_BITS > window.len() * 8 {
             return Err(self.cut_short(Fault::EndsBeforeMark));
         }
-        if bits::read(window, from + bits::MARK_BITS, 32) != self.crc.into() {
+        if bits::read(window, from + bits::MARK_BITS, 32) != u64::from(self.crc) {
             return Err(self.damage(Fault::StreamChecksum));
         }
         let header = (from + block::END_BITS).div_ceil(8);
