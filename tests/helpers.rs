@@ -1,5 +1,7 @@
 //! Tests of the tests' own tools: a comparison that overlooks something would let every other test pass.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, loudly")]
+
 mod common;
 
 use std::fs;
@@ -112,11 +114,11 @@ fn owners_are_compared() {
         return;
     }
     let uid = differences(|root| {
-        build(root, &[file("a/other", "content").owner(3_000_000, 0).mode(0o640).mtime(1_600_000_000, 0)])
+        build(root, &[file("a/other", "content").owner(3_000_000, 0).mode(0o640).mtime(1_600_000_000, 0)]);
     });
     assert_eq!(uid, ["a/other: uid 0, 3000000"]);
     let gid = differences(|root| {
-        build(root, &[link("l", "x"), file("a/other", "content").owner(0, 70).mtime(1_600_000_000, 0)])
+        build(root, &[link("l", "x"), file("a/other", "content").owner(0, 70).mtime(1_600_000_000, 0)]);
     });
     assert!(gid.contains(&"a/other: gid 0, 70".to_owned()), "{gid:?}");
 }
@@ -139,7 +141,7 @@ fn what_tar_does_not_carry_can_be_left_out() {
     let scratch = tempfile::tempdir().unwrap();
     build(scratch.path(), &literal());
     let full = TreeSnapshot::of(scratch.path());
-    let carried = full.clone().as_tar_carries();
+    let carried = full.clone().carried_by_tar();
     let lines = full.diff(&carried);
     assert!(lines.iter().any(|line| line.starts_with("socket: missing")), "{lines:?}");
     assert!(lines.contains(&"a: mtime -5.000000003, -5.000000000".to_owned()), "{lines:?}");
@@ -160,7 +162,7 @@ fn stream(members: &[(&str, &[u8])]) -> Vec<u8> {
 
 #[test]
 fn equal_streams_are_equal() {
-    let stream = stream(&[("a", b"1"), ("b", &[7; 3_000_000])]);
+    let stream = stream(&[("a", b"1"), ("b", &vec![7; 3_000_000])]);
     assert_eq!(assert_same_stream(&stream[..], &stream[..], "same"), stream.len() as u64);
 }
 

@@ -257,7 +257,7 @@ fn the_oracle_restores_what_it_wrote() {
         world.gnu_tar_backup(&["--sort=name"]);
         world.gnu_tar_restore(&world.at("restored"));
         let after = TreeSnapshot::of(&world.at("restored"));
-        before.as_tar_carries().without_root().assert_same(&after.without_root(), "restored by GNU tar");
+        before.carried_by_tar().without_root().assert_same(&after.without_root(), "restored by GNU tar");
     });
 }
 
@@ -304,8 +304,8 @@ fn every_level_is_read_by(program: &str) {
         world.backup(&["--level", level]);
         Tool::new(program).arg("-t").arg(world.archive()).ok();
         let mut decoder = Tool::new(program).args(["-d", "-c"]).arg(world.archive()).stream();
-        let decoded = decoder.stdout.take().unwrap();
-        assert_same_stream(decoded, single_stream(&world.archive()), program);
+        let theirs = decoder.stdout.take().unwrap();
+        assert_same_stream(theirs, single_stream(&world.archive()), program);
         assert!(decoder.wait().unwrap().success());
     }
 }
@@ -326,7 +326,7 @@ for mode in ('r:bz2', 'r|bz2', 'r:*'):
 fn python_reads_ours() {
     let world = World::with(&[literal(), megabytes()].concat());
     world.backup(&[]);
-    let members = TreeSnapshot::of(&world.volume()).as_tar_carries().len();
+    let members = TreeSnapshot::of(&world.volume()).carried_by_tar().len();
     let answer = Tool::new("python3").args(["-c", PYTHON]).arg(world.archive()).ok().answer();
     let lines: Vec<&str> = answer.lines().collect();
     assert_eq!(lines.len(), 3, "{answer}");
@@ -342,14 +342,14 @@ fn gnu_tar_restores_ours() {
         world.backup(&[]);
         world.gnu_tar_restore(&world.at("restored"));
         let after = TreeSnapshot::of(&world.at("restored"));
-        before.as_tar_carries().without_root().assert_same(&after.without_root(), "restored by GNU tar");
+        before.carried_by_tar().without_root().assert_same(&after.without_root(), "restored by GNU tar");
     });
 }
 
 fn we_restore_as_gnu_tar_does() {
     property(32, 60, |nodes| {
         let world = World::with(nodes);
-        let before = TreeSnapshot::of(&world.volume()).as_tar_carries();
+        let before = TreeSnapshot::of(&world.volume()).carried_by_tar();
         // In the order of the directory, as the documented command reads it.
         world.gnu_tar_backup(&[]);
         world.gnu_tar_restore(&world.at("restored"));
@@ -370,7 +370,7 @@ fn we_restore_as_gnu_tar_does() {
 /// The names in an archive are those of the helper's image: they mean something else here, or nothing.
 fn we_restore_by_number() {
     let world = World::with(&[file("django's", "x").owner(1000, 1000), file("postgres's", "x").owner(70, 70)]);
-    let before = TreeSnapshot::of(&world.volume()).as_tar_carries();
+    let before = TreeSnapshot::of(&world.volume()).carried_by_tar();
     fs::write(world.at("owners"), "+1000 daemon:1000\n+70 root:70\n").unwrap();
     fs::write(world.at("groups"), "+1000 bin:1000\n+70 nosuchgroup:70\n").unwrap();
     let option = |name: &str, file: &str| format!("--{name}={}", world.at(file).display());
@@ -423,7 +423,7 @@ fn owned_but_devices() -> Vec<Node> {
 fn what_we_write_we_restore() {
     property(24, 60, |nodes| {
         let world = World::with(nodes);
-        let before = TreeSnapshot::of(&world.volume()).as_tar_carries();
+        let before = TreeSnapshot::of(&world.volume()).carried_by_tar();
         world.backup(&[]);
         build(&world.volume(), &[file("stale file", "x"), dir("").mode(0o700)]);
         world.restore(&[]);

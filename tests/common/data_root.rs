@@ -128,5 +128,6 @@ impl Container<'_> {
 
 /// 64 hexadecimal digits that follow from the name.
 fn id(name: &str) -> String {
-    name.bytes().cycle().take(32).map(|byte| format!("{byte:02x}")).collect()
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("a nibble");
+    name.bytes().cycle().take(32).flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

@@ -72,7 +72,7 @@ impl TreeSnapshot {
     /// This tree as it comes out of a tar archive that GNU tar wrote: times in whole seconds, no sockets, and
     /// each name of a FIFO or a device a file of its own (it keeps links of regular files and of symlinks only).
     #[must_use]
-    pub fn as_tar_carries(mut self) -> Self {
+    pub fn carried_by_tar(mut self) -> Self {
         self.entries.retain(|_, entry| entry.what != What::Socket);
         for entry in self.entries.values_mut() {
             entry.mtime.1 = 0;

@@ -267,7 +267,13 @@ fn grow(root: &Attributes, seeds: &[Seed], privileged: bool) -> Vec<Node> {
             What::Directory => folders.push(path.clone()),
             // A socket has no place in the archive, and nor have its other names.
             What::Socket => {}
-            _ => linkable.push(path.clone()),
+            What::File(_)
+            | What::Sparse(..)
+            | What::Symlink(_)
+            | What::HardLink(_)
+            | What::Fifo
+            | What::CharDevice(..)
+            | What::BlockDevice(..) => linkable.push(path.clone()),
         }
         nodes.push(dressed(node(path, what), &seed.attributes));
     }
@@ -284,7 +290,7 @@ fn seed(privileged: bool, devices: bool) -> impl Strategy<Value = Seed> {
 }
 
 fn kind(devices: bool) -> impl Strategy<Value = SeedWhat> {
-    let device = if devices { 1 } else { 0 };
+    let device = u32::from(devices);
     prop_oneof![
         6 => Just(What::Directory).prop_map(SeedWhat::Is),
         8 => content().prop_map(What::File).prop_map(SeedWhat::Is),

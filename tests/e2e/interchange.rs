@@ -36,7 +36,7 @@ fn documented_commands_restore_what_they_wrote(stack: &Stack) {
     stack.documented_restore();
     for (before, volume) in before.into_iter().zip(VOLUMES) {
         let found = stack.snapshot(volume).without_root();
-        before.as_tar_carries().without_root().assert_same(&found, volume);
+        before.carried_by_tar().without_root().assert_same(&found, volume);
     }
     stack.assert_database_is_whole();
 }
@@ -88,7 +88,7 @@ fn documented_commands_restore_our_archives(stack: &Stack) {
     stack.documented_restore();
     for (before, volume) in before.into_iter().zip(VOLUMES) {
         let found = stack.snapshot(volume).without_root();
-        before.as_tar_carries().without_root().assert_same(&found, volume);
+        before.carried_by_tar().without_root().assert_same(&found, volume);
     }
     stack.assert_database_is_whole();
 }
@@ -102,7 +102,7 @@ fn we_back_up_a_running_stack(stack: &Stack) {
     stack.empty_volumes();
     stack.documented_restore();
     let found = stack.snapshot("cvat_data").without_root();
-    media.as_tar_carries().without_root().assert_same(&found, "cvat_data");
+    media.carried_by_tar().without_root().assert_same(&found, "cvat_data");
     stack.assert_database_is_whole();
 }
 
@@ -126,7 +126,7 @@ fn we_restore_documented_archives(stack: &Stack) {
         by_gnu_tar
             .without_root()
             .assert_same(&found.clone().without_root(), &format!("{volume}, as GNU tar restores it"));
-        before.as_tar_carries().assert_same(&found, &format!("{volume}, the root included"));
+        before.carried_by_tar().assert_same(&found, &format!("{volume}, the root included"));
         let beside = crate::stack::names(stack.volume(volume).parent().unwrap());
         assert_eq!(beside, ["_data"], "nothing is left beside the restored tree");
     }
@@ -142,7 +142,7 @@ fn we_restore_into_a_running_stack(stack: &Stack) {
     query("DELETE FROM engine_labeledshape WHERE id % 2 = 0");
     stack.voltar(&["restore", "--stop"]).ok();
     assert_eq!(stack.running(), ["cvat", "cvat_db"], "started again");
-    media.as_tar_carries().assert_same(&stack.snapshot("cvat_data"), "cvat_data");
+    media.carried_by_tar().assert_same(&stack.snapshot("cvat_data"), "cvat_data");
     stack.assert_database_is_whole();
 }
 
@@ -152,7 +152,7 @@ fn single_files_are_restored(stack: &Stack) {
     soil(stack);
     let soiled = stack.snapshot("cvat_db");
     stack.voltar(&["restore", "backup/cvat_data.tar.bz2"]).ok();
-    before[1].clone().as_tar_carries().assert_same(&stack.snapshot("cvat_data"), "cvat_data, which was named");
+    before[1].clone().carried_by_tar().assert_same(&stack.snapshot("cvat_data"), "cvat_data, which was named");
     soiled.assert_same(&stack.snapshot("cvat_db"), "cvat_db, which was not");
 }
 
@@ -210,7 +210,7 @@ fn volumes_are_found_after_down(stack: &Stack) {
     stack.empty_volumes();
     stack.voltar(&["restore"]).ok();
     for (before, volume) in before.into_iter().zip(VOLUMES) {
-        before.as_tar_carries().assert_same(&stack.snapshot(volume), volume);
+        before.carried_by_tar().assert_same(&stack.snapshot(volume), volume);
     }
 }
 
@@ -259,7 +259,7 @@ fn nested_mounts_are_one_tree(stack: &Stack) {
     let names = ["the outer volume", "the volume in it", "the folder bound into it"];
     for ((before, tree), name) in before.into_iter().zip(trees).zip(names) {
         // The folders that are mounted over are no members: they have no content and no time that counts.
-        let seen = |tree: TreeSnapshot| tree.as_tar_carries().without("bound").without("sub/inner");
+        let seen = |tree: TreeSnapshot| tree.carried_by_tar().without("bound").without("sub/inner");
         seen(before).assert_same(&seen(TreeSnapshot::of(tree)), name);
     }
 }
@@ -278,5 +278,5 @@ fn analytics_adds_the_third_archive(stack: &Stack) {
     docker(["rm", "--force", "cvat_elasticsearch"]);
     docker(["volume", "rm", "voltar-e2e_cvat_events"]);
     assert_eq!(archives, ["cvat_data.tar.bz2", "cvat_db.tar.bz2", "cvat_events.tar.bz2"]);
-    before.as_tar_carries().assert_same(&found, "cvat_events");
+    before.carried_by_tar().assert_same(&found, "cvat_events");
 }

@@ -164,7 +164,7 @@ fn sigint_in_a_restore_leaves_the_old_tree(stack: &Stack) {
 /// Killed at points all over the run: in the decoding, the staging, the syncing, about the swap.
 fn killed_restore_leaves_one_tree_or_the_other(stack: &Stack) {
     const POINTS: u32 = 10;
-    let new = stack.snapshot("cvat_data").as_tar_carries();
+    let new = stack.snapshot("cvat_data").carried_by_tar();
     stack.documented_backup();
     soil(stack);
     let begin = Instant::now();

@@ -46,6 +46,7 @@ pub fn take_down() {
     }
 }
 
+#[allow(clippy::unused_self, reason = "only whoever holds the stack may touch what is its own on the engine")]
 impl Stack {
     fn up() -> Self {
         Tool::new("bash").arg(format!("{FOLDER}/images.sh")).ok();
@@ -83,9 +84,9 @@ impl Stack {
                 }
             }
             if data.exists() {
-                empty(&data)
+                empty(&data);
             } else {
-                fs::create_dir(&data).unwrap()
+                fs::create_dir(&data).unwrap();
             }
             copy(&self.first_state(volume), &data);
         }
