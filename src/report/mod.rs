@@ -135,8 +135,15 @@ impl Report {
         self.issues.load(Ordering::Relaxed)
     }
 
-    /// Tells why something was not done.
+    /// Tells why something was not done: all reasons, where several were found.
     pub fn error(&self, error: &Error) {
+        self.one_error(error);
+        for other in error.others() {
+            self.error(other);
+        }
+    }
+
+    fn one_error(&self, error: &Error) {
         let mut inner = self.lock();
         if self.options.format == Format::JsonEvents {
             inner.object(&Object::error(error));
