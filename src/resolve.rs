@@ -613,6 +613,9 @@ mod tests {
         assert_eq!(resolution.targets[0].tree.path.as_bytes(), b"var/lib/kvrocks/data");
         let others: Vec<&[u8]> = resolution.targets[0].alternative_paths.iter().map(RelPath::as_bytes).collect();
         assert_eq!(others, [b"data"]);
+        // Both generations keep the media under one path.
+        let host = inventory(vec![], vec![volume("cvat", "cvat_data")]);
+        assert!(resolve(&cvat(), &host, &only(&["cvat_data"])).unwrap().targets[0].alternative_paths.is_empty());
     }
 
     #[test]
