@@ -23,6 +23,7 @@
 //! becomes live in one step, after all of it was read, checked and synced.
 
 pub mod archive;
+pub mod archiver;
 pub mod backup;
 pub mod cli;
 pub mod codec;

@@ -1,4 +1,5 @@
-//! Which filesystems are mounted where on this host, from `/proc/self/mountinfo` (proc(5)).
+//! Which filesystems are mounted on this host, and which should be: `/proc/self/mountinfo` (proc(5)) and
+//! `/etc/fstab` (fstab(5)). It judges nothing.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -6,52 +7,51 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// The mount points of this process's mount namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MountPoints(Vec<PathBuf>);
-
-impl MountPoints {
-    /// Reads them as they are now.
-    pub fn read() -> Result<Self> {
-        let path = "/proc/self/mountinfo";
-        let text = std::fs::read(path).map_err(|e| Error::failed("cannot read", path, e))?;
-        Ok(Self::parse(&text))
-    }
-
-    /// Reads the text of a `mountinfo` file; lines of another form are passed over.
-    #[must_use]
-    pub fn parse(text: &[u8]) -> Self {
-        let mount_point = |line: &[u8]| Some(PathBuf::from(unescape(line.split(|&b| b == b' ').nth(4)?)));
-        Self(text.split(|&b| b == b'\n').filter_map(mount_point).collect())
-    }
-
-    /// Whether something is mounted exactly on `path`, which must be free of links and absolute.
-    #[must_use]
-    pub fn is_mount_point(&self, path: &Path) -> bool {
-        self.0.iter().any(|mounted| mounted == path)
-    }
-
-    /// What is mounted below `path`, itself not counted.
-    pub fn below<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Path> {
-        self.0.iter().map(PathBuf::as_path).filter(move |mounted| *mounted != path && mounted.starts_with(path))
-    }
+/// The mount points of this process's mount namespace, `/` not counted.
+pub fn mounted() -> Result<Vec<PathBuf>> {
+    let table = "/proc/self/mountinfo";
+    let text = std::fs::read(table).map_err(|e| Error::failed("cannot read", table, e))?;
+    Ok(mount_points(&text, 4))
 }
 
-/// The kernel writes space, tab, newline and backslash in names as three octal digits.
-fn unescape(field: &[u8]) -> OsString {
-    let mut name = Vec::with_capacity(field.len());
+/// The mount points that `/etc/fstab` names. Only an aid: a host need not have one.
+#[must_use]
+pub fn in_fstab() -> Vec<PathBuf> {
+    mount_points(&std::fs::read("/etc/fstab").unwrap_or_default(), 1)
+}
+
+/// What is mounted below `path`, itself not counted.
+pub fn below<'a>(mounted: &'a [PathBuf], path: &'a Path) -> impl Iterator<Item = &'a Path> {
+    mounted.iter().map(PathBuf::as_path).filter(move |point| *point != path && point.starts_with(path))
+}
+
+/// The column of a table like `mountinfo` or `fstab` that holds mount points.
+fn mount_points(table: &[u8], column: usize) -> Vec<PathBuf> {
+    table
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.trim_ascii_start().starts_with(b"#"))
+        .filter_map(|line| line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).nth(column))
+        .map(|field| PathBuf::from(OsString::from_vec(unescape(field))))
+        // In fstab, swap has "none" here; and "/" is always mounted.
+        .filter(|point| point.is_absolute() && point.parent().is_some())
+        .collect()
+}
+
+/// The kernel writes space, tab, newline and backslash as `\ooo`.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
-    while let [first, tail @ ..] = rest {
-        let escaped = match (first, tail) {
-            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..]) => {
-                Some((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'))
+    while let Some((&first, after)) = rest.split_first() {
+        let octal = match after {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] if first == b'\\' => {
+                Some((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'))
             }
             _ => None,
         };
-        name.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
+        plain.push(octal.unwrap_or(first));
+        rest = if octal.is_some() { after.get(3..).unwrap_or_default() } else { after };
     }
-    OsString::from_vec(name)
+    plain
 }
 
 #[cfg(test)]
@@ -59,14 +59,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mount_points_with_spaces_are_found() {
-        let points = MountPoints::parse(
-            b"22 1 254:0 / / rw - ext4 /dev/vda rw\n30 22 0:5 / /srv/my\\040data rw - nfs a:/b rw\nshort line\n",
-        );
-        assert!(points.is_mount_point(Path::new("/srv/my data")));
-        assert!(!points.is_mount_point(Path::new("/srv")));
-        assert_eq!(points.below(Path::new("/srv")).collect::<Vec<_>>(), [Path::new("/srv/my data")]);
-        assert_eq!(points.below(Path::new("/srv/my data")).count(), 0);
-        assert_eq!(points.below(Path::new("/sr")).count(), 0);
+    fn mount_tables_are_read_with_their_escapes() {
+        let mountinfo = b"36 35 98:0 /mnt1 /mnt\\0402/a\\134b rw,noatime shared:1 - ext3 /dev/root rw\n\
+                          22 1 0:1 / / rw - ext4 /dev/vda rw\n\nbroken\n";
+        assert_eq!(mount_points(mountinfo, 4), [PathBuf::from("/mnt 2/a\\b")]);
+        let fstab = b"# comment /x\n  UUID=1 / ext4 defaults 0 1\nnas:/srv\t/srv/media\tnfs defaults\nx none swap sw\n";
+        assert_eq!(mount_points(fstab, 1), [PathBuf::from("/srv/media")]);
+        assert_eq!(unescape(b"\\04"), b"\\04");
+        assert_eq!(unescape(b"\\777"), b"\\777");
+    }
+
+    #[test]
+    fn a_mount_point_is_not_below_itself() {
+        let mounted = [PathBuf::from("/srv/data"), PathBuf::from("/srv/data2")];
+        assert_eq!(below(&mounted, Path::new("/srv/data")).count(), 0);
+        assert_eq!(below(&mounted, Path::new("/srv")).count(), 2);
+        assert_eq!(below(&mounted, Path::new("/sr")).count(), 0);
     }
 }

@@ -2,22 +2,18 @@
 //! mounted on them is mounted now. Looks at the host, changes nothing, and never opens a volume's files.
 
 use std::io::ErrorKind as IoKind;
-use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::member::printable;
+use crate::mountinfo;
 
 use super::mounts::{MountTree, TreeMount};
 use super::{MountKind, Volume};
 
 /// Every reason why the tree's folders may not be taken for its data, each with the way out.
 pub fn obstacles(tree: &MountTree, volumes: &[Volume]) -> Result<Vec<Error>> {
-    let table = "/proc/self/mountinfo";
-    let mountinfo = std::fs::read(table).map_err(|cause| Error::failed("cannot read", table, cause))?;
-    // Only an aid: a host need not have one.
-    let fstab = std::fs::read("/etc/fstab").unwrap_or_default();
-    Ok(judge(tree, volumes, &mount_points(&mountinfo, 4), &mount_points(&fstab, 1)))
+    Ok(judge(tree, volumes, &mountinfo::mounted()?, &mountinfo::in_fstab()))
 }
 
 fn judge(tree: &MountTree, volumes: &[Volume], mounted: &[PathBuf], in_fstab: &[PathBuf]) -> Vec<Error> {
@@ -102,35 +98,6 @@ fn canonical(path: &Path) -> Result<PathBuf> {
         let error = Error::failed("cannot look at", path.as_os_str().as_encoded_bytes(), cause);
         if kind == IoKind::PermissionDenied { error.hint("run voltar as root (sudo)") } else { error }
     })
-}
-
-/// The column of a table like `mountinfo` or `fstab` that holds mount points.
-fn mount_points(table: &[u8], column: usize) -> Vec<PathBuf> {
-    table
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.trim_ascii_start().starts_with(b"#"))
-        .filter_map(|line| line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).nth(column))
-        .map(|field| PathBuf::from(std::ffi::OsString::from_vec(unescape(field))))
-        // In fstab, swap has "none" here; and "/" is always mounted.
-        .filter(|point| point.is_absolute() && point.parent().is_some())
-        .collect()
-}
-
-/// The kernel writes space, tab, newline and backslash as `\ooo`.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, after)) = rest.split_first() {
-        let octal = match after {
-            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] if first == b'\\' => {
-                Some((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'))
-            }
-            _ => None,
-        };
-        plain.push(octal.unwrap_or(first));
-        rest = if octal.is_some() { after.get(3..).unwrap_or_default() } else { after };
-    }
-    plain
 }
 
 fn shown(path: &Path) -> String {
@@ -238,16 +205,5 @@ mod tests {
         tree.mounts[0].kind = MountKind::Tmpfs;
         tree.mounts[0].source = PathBuf::new();
         assert!(judge(&tree, &[], &[], &[]).is_empty());
-    }
-
-    #[test]
-    fn mount_tables_are_read_with_their_escapes() {
-        let mountinfo = b"36 35 98:0 /mnt1 /mnt\\0402/a\\134b rw,noatime shared:1 - ext3 /dev/root rw\n\
-                          22 1 0:1 / / rw - ext4 /dev/vda rw\n\nbroken\n";
-        assert_eq!(mount_points(mountinfo, 4), [PathBuf::from("/mnt 2/a\\b")]);
-        let fstab = b"# comment /x\n  UUID=1 / ext4 defaults 0 1\nnas:/srv\t/srv/media\tnfs defaults\nx none swap sw\n";
-        assert_eq!(mount_points(fstab, 1), [PathBuf::from("/srv/media")]);
-        assert_eq!(unescape(b"\\04"), b"\\04");
-        assert_eq!(unescape(b"\\777"), b"\\777");
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 
 use crate::archive::{BLOCK, RECORD, padding};
-use crate::backup::write::is_cluster_mark;
+use crate::archiver::is_cluster_mark;
 use crate::codec::{Compressor, Format, Level};
 use crate::error::Result;
 use crate::member::Kind;

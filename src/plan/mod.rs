@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
-use crate::backup::write::{Expected, Job};
+use crate::archiver::{Expected, Job};
 use crate::codec::{Format, Level};
 use crate::error::{Error, Result};
 use crate::host::mounts::{MountTree, TreeMount};

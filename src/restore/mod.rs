@@ -14,7 +14,7 @@ use crate::host::{Host, Inventory, MountKind, State};
 use crate::layout::Layout;
 use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Stage};
-use crate::mountinfo::MountPoints;
+use crate::mountinfo;
 use crate::ordered::Pool;
 use crate::plan::{self, Running, free_bytes, in_use, obstacles, unreal};
 use crate::resolve::{Selection, Target, resolve};
@@ -163,10 +163,16 @@ fn unwritable(target: &Target, mode: Mode) -> Vec<Error> {
     if mode == Mode::Merge {
         return errors;
     }
-    let Ok(mounted) = MountPoints::read() else { return errors };
+    let mounted = match mountinfo::mounted() {
+        Ok(mounted) => mounted,
+        Err(error) => {
+            errors.push(error);
+            return errors;
+        }
+    };
     for mount in target.tree.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs) {
         let source = mount.root();
-        for below in mounted.below(&source) {
+        for below in mountinfo::below(&mounted, &source) {
             errors.push(
                 Error::refused(format!(
                     "{}: a filesystem of this host is mounted at '{}', inside '{}'",
@@ -182,7 +188,7 @@ fn unwritable(target: &Target, mode: Mode) -> Vec<Error> {
 }
 
 fn jobs(request: &Request, found: &[(String, PathBuf)], targets: &[Target]) -> Result<Vec<Job>> {
-    let mounted = MountPoints::read()?;
+    let mounted = mountinfo::mounted()?;
     let mut jobs = Vec::new();
     for target in targets {
         let Some((_, file)) = found.iter().find(|(name, _)| *name == target.archive) else { continue };
@@ -201,14 +207,14 @@ fn jobs(request: &Request, found: &[(String, PathBuf)], targets: &[Target]) -> R
 
 /// Where a mount's content is replaced, and how. Beside a bind mount's source lies somebody else's folder, and
 /// a mount point cannot be renamed: there the entries move.
-fn piece(mount: &TreeMount, mounted: &MountPoints) -> Result<Piece> {
+fn piece(mount: &TreeMount, mounted: &[PathBuf]) -> Result<Piece> {
     let path = mount.root();
     let path = path.canonicalize().map_err(|e| Error::failed("cannot find", path.as_os_str().as_bytes(), e))?;
     if path.is_file() {
         return Ok(Piece { at: mount.at.clone(), place: Place::File(path) });
     }
     let ours = matches!(mount.kind, MountKind::Volume { .. }) || !mount.beneath.is_root();
-    let way = if ours && !mounted.is_mount_point(&path) { Way::Exchange } else { Way::Entries };
+    let way = if ours && !mounted.contains(&path) { Way::Exchange } else { Way::Entries };
     Ok(Piece { at: mount.at.clone(), place: Place::Tree(Live { path, way }) })
 }
 

@@ -1,13 +1,12 @@
 //! Backup, told from start to end: plan, stop what runs, write every archive under a temporary name, look
 //! whether anything was started meanwhile, give all archives their names, start again what was stopped.
 
-pub mod write;
-
 use std::fs::{DirBuilder, File};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
+use crate::archiver;
 use crate::error::{Error, Result};
 use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory, State};
@@ -58,8 +57,9 @@ fn write_all(
 ) -> Result<()> {
     let made = make_folder(&request.folder)?;
     let jobs = plan.jobs(request.allow_empty);
-    let written =
-        together::all(&jobs, monitor, |job, monitor| write::write(job, request.format, request.level, pool, monitor));
+    let written = together::all(&jobs, monitor, |job, monitor| {
+        archiver::write(job, request.format, request.level, pool, monitor)
+    });
     let result = written.and_then(|written| {
         before_commit()?;
         monitor.check_cancelled()?;
