@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         ("a_damaged_block_is_located_and_what_precedes_it_delivered", damage_is_located),
         ("a_cut_file_is_called_cut", cut_files),
         ("a_missing_block_shows_in_the_stream_checksum", missing_block),
+        ("a_block_that_has_lost_its_end_is_damaged_not_cut", endless_block),
         ("an_overlong_block_is_given_up", overlong_block),
         ("marks_inside_blocks_mislead_nobody", planted_marks),
         ("randomised_blocks_of_old_bzip2_are_read", randomised_block),
@@ -537,6 +538,20 @@ fn cut_files() -> Check {
         expect(len, 2 * 99_981, Fault::EndsBeforeMark);
     }
     expect(4, 0, Fault::EndsBeforeMark);
+    Ok(())
+}
+
+fn endless_block() -> Check {
+    // Without the symbol that ends it, the block swallows the end mark and wants more than there is. But
+    // the file is not cut: the mark is there.
+    let mut block = block_of_symbols(&[5; 10]);
+    let end_symbol = block.0.len() - 6;
+    block.0[end_symbol] = false;
+    let mut file = Bits::of(b"BZh9");
+    file.0.extend(block.0);
+    file.push(END, 48);
+    file.push(0, 32);
+    assert_eq!(decompress(&file.bytes()[..]).damage(), Some(&Damage { offset: 4, what: Fault::Block }));
     Ok(())
 }
 
