@@ -6,7 +6,7 @@ use std::fmt;
 use crate::member::printable;
 
 /// The crate's result.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What an error means to the caller. Every kind ends with exit status 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +31,13 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
+    others: Vec<Error>,
 }
 
 impl Error {
     /// An error of `kind`; `message` names the operation, what it was about, and the cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self { kind, message: message.into(), hint: None, others: Vec::new() }
     }
 
     /// A request that makes no sense.
@@ -77,6 +78,19 @@ impl Error {
     pub fn within(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
         self
+    }
+
+    /// The same error with more that were found at the same time.
+    #[must_use]
+    pub fn and(mut self, others: Vec<Self>) -> Self {
+        self.others.extend(others);
+        self
+    }
+
+    /// What else was found at the same time.
+    #[must_use]
+    pub fn others(&self) -> &[Self] {
+        &self.others
     }
 
     /// What kind of error this is.

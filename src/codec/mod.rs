@@ -1,1 +1,22 @@
-//! (in work)
+//! Compressed formats, coded in parallel: a [`Compressor`] is a `Write`, a [`Decompressor`] a `Read`.
+//! What the bytes are is nothing to this module; it opens no files, and it prints nothing.
+//!
+//! bzip2 is coded block by block: `rle` cuts the input where bzip2 would, `block` turns one block into
+//! bits and back, `bits` splices them and finds the marks between them. The order is kept by
+//! [`crate::ordered`], which `compress` and `bunzip` feed. gzip and zstd are written as members and
+//! frames of equal size, and read one after the other.
+
+mod bits;
+mod block;
+mod bunzip;
+mod compress;
+mod decompress;
+mod finder;
+mod format;
+mod members;
+mod rle;
+mod source;
+
+pub use compress::Compressor;
+pub use decompress::Decompressor;
+pub use format::{Damage, Fault, Format, Level};

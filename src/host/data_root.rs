@@ -1,1 +1,445 @@
-//! (in work)
+//! Docker's own files as a source of knowledge: a host whose daemon does not start, or the disk of one
+//! that is no more. Reads `containers/` and `volumes/` and nothing else; the labels of volumes lie in a
+//! database of the daemon's that is left alone, so their names have to do.
+//!
+//! What the files say was true where and when they were written. Paths are carried over to where the data
+//! root lies now, and a container counts as running only if its process is alive on this machine.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind as IoKind, Read as _};
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use walkdir::WalkDir;
+
+use crate::error::{Error, Result};
+use crate::member::printable;
+
+use super::parse::{self, PROJECT, RawMount, Ties};
+use super::{Container, Host, Inventory, Mount, MountKind, State, Volume};
+
+/// The files read here are a few kilobytes; a larger one is no file of Docker's.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// A Docker data root that is read without an engine.
+#[derive(Debug)]
+pub struct DataRoot {
+    dir: PathBuf,
+    /// As the user wrote it.
+    shown: String,
+    /// Where living processes are listed; a folder of their own for tests.
+    proc: PathBuf,
+}
+
+impl DataRoot {
+    /// Takes `dir` for a data root, if it looks like one.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let shown = printable(dir.as_os_str().as_encoded_bytes());
+        let dir = dir.canonicalize().map_err(|cause| unreadable(dir, &cause))?;
+        for part in ["containers", "volumes"] {
+            let found = dir.join(part).metadata();
+            match found {
+                Ok(found) if found.is_dir() => {}
+                Err(cause) if cause.kind() == IoKind::PermissionDenied => return Err(unreadable(&dir, &cause)),
+                Ok(_) | Err(_) => {
+                    return Err(Error::usage(format!("{shown} is no Docker data root: it has no folder '{part}'"))
+                        .hint("a data root is a folder like /var/lib/docker (`docker info` names it)"));
+                }
+            }
+        }
+        Ok(Self { dir, shown, proc: PathBuf::from("/proc") })
+    }
+
+    fn volumes(&self) -> Result<Vec<Volume>> {
+        let mut volumes = Vec::new();
+        for dir in folders(&self.dir.join("volumes"))? {
+            let Some(name) = dir.file_name().and_then(|name| name.to_str()) else { continue };
+            let options: Option<VolumeOptions> = read_json(&dir.join("opts.json"))?;
+            volumes.push(Volume {
+                name: parse::text("volume", name)?,
+                driver: "local".to_owned(),
+                mountpoint: dir.join("_data"),
+                options: options.map(VolumeOptions::into_map).unwrap_or_default(),
+                project: None,
+                compose_name: None,
+            });
+        }
+        Ok(volumes)
+    }
+
+    fn stored(&self, notes: &mut Vec<String>) -> Result<Vec<Stored>> {
+        let mut stored = Vec::new();
+        for dir in folders(&self.dir.join("containers"))? {
+            let file = dir.join("config.v2.json");
+            let Some(config) = read_json::<Config>(&file)? else {
+                // The daemon passes over such a folder too.
+                notes.push(format!("{} has no config.v2.json; passed over", show(&dir)));
+                continue;
+            };
+            let host: HostConfig = read_json(&dir.join("hostconfig.json"))?.unwrap_or_default();
+            let name = config.name.trim_start_matches('/').to_owned();
+            let checked = parse::text("container", &name).and_then(|_| parse::id(&config.id));
+            checked.map_err(|error| error.within(format!("cannot read '{}'", show(&file))))?;
+            stored.push(Stored { name, config, host, file });
+        }
+        Ok(stored)
+    }
+
+    fn container(&self, stored: &Stored, places: &Places<'_>, notes: &mut Vec<String>) -> Result<Container> {
+        let Stored { name, config, host, .. } = stored;
+        let empty = BTreeMap::new();
+        let labels = config.config.labels.as_ref().unwrap_or(&empty);
+        let label = |key: &str| labels.get(key);
+        let ties = Ties {
+            links: host.links.as_deref().unwrap_or_default(),
+            volumes_from: host.volumes_from.as_deref().unwrap_or_default(),
+            modes: [Some(&host.network_mode), Some(&host.pid_mode), Some(&host.ipc_mode)],
+        };
+        let mut mounts = Vec::new();
+        for (destination, point) in config.mount_points.iter().flatten() {
+            mounts.push(places.mount(name, destination, point)?);
+        }
+        for at in host.tmpfs.iter().flatten().map(|(at, _)| at) {
+            let destination = parse::destination(name, at)?;
+            if !mounts.iter().any(|mount: &Mount| mount.destination == destination) {
+                mounts.push(Mount { destination, source: None, kind: MountKind::Tmpfs, read_only: false });
+            }
+        }
+        mounts.sort_by(|a, b| a.destination.cmp(&b.destination));
+        Ok(Container {
+            id: config.id.clone(),
+            name: name.clone(),
+            image: config.config.image.clone().unwrap_or_default(),
+            project: label(PROJECT).cloned(),
+            service: parse::service(label),
+            state: self.state(name, config, notes),
+            created: config.created.clone().unwrap_or_default(),
+            depends_on: parse::depends_on(label, &ties),
+            environment: config.config.env.clone().unwrap_or_default(),
+            mounts,
+            auto_remove: host.auto_remove,
+        })
+    }
+
+    /// A file that says "running" speaks of the moment it was written; the process tells of now.
+    fn state(&self, name: &str, config: &Config, notes: &mut Vec<String>) -> State {
+        let was_running = config.state.running || config.state.restarting;
+        if !was_running {
+            return State::Stopped;
+        }
+        match (self.is_alive(config.state.pid, &config.id), config.state.paused) {
+            (true, true) => State::Paused,
+            (true, false) => State::Running,
+            (false, _) => {
+                notes.push(format!(
+                    "container '{name}' was running when these files were written: its data may be as after a crash"
+                ));
+                State::Stopped
+            }
+        }
+    }
+
+    /// Whether the process is this container's and not a later one of the same number: its control groups
+    /// name the container, and where they are hidden (cgroup v2 shows `0::/…`) its mounts do, for
+    /// Docker mounts `containers/<id>/hostname` into each.
+    fn is_alive(&self, pid: i64, id: &str) -> bool {
+        pid > 0
+            && ["cgroup", "mountinfo"].iter().any(|file| {
+                let content = std::fs::read(self.proc.join(pid.to_string()).join(file)).unwrap_or_default();
+                content.windows(id.len()).any(|window| window == id.as_bytes())
+            })
+    }
+
+    fn obstacles(&self) -> Vec<String> {
+        let name = self.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let remapped = name.split_once('.').is_some_and(|(uid, gid)| number(uid) && number(gid));
+        let mut obstacles = Vec::new();
+        if remapped {
+            obstacles.push(format!(
+                "{} is the data root of an engine with userns-remap: the owners of files in volumes are shifted, which is \
+                 not supported yet; use the documented tar commands",
+                self.shown
+            ));
+        }
+        if self.dir.ends_with(".local/share/docker") {
+            obstacles.push(format!(
+                "{} is the data root of a rootless engine: the owners of files in volumes are shifted, which is not \
+                 supported yet; use the documented tar commands",
+                self.shown
+            ));
+        }
+        obstacles
+    }
+}
+
+impl Host for DataRoot {
+    fn describe(&self) -> String {
+        format!("Docker's files in {}, without an engine", self.shown)
+    }
+
+    fn address(&self) -> String {
+        show(&self.dir)
+    }
+
+    fn inventory(&self) -> Result<Inventory> {
+        let mut notes = Vec::new();
+        let volumes = self.volumes()?;
+        let stored = self.stored(&mut notes)?;
+        let places = Places {
+            mountpoints: volumes.iter().map(|volume| (volume.name.clone(), volume.mountpoint.clone())).collect(),
+            root: &self.dir,
+            origin: Origin::of(&self.dir, &stored),
+        };
+        let mut containers = Vec::with_capacity(stored.len());
+        for one in &stored {
+            let container = self.container(one, &places, &mut notes);
+            containers.push(container.map_err(|error| error.within(format!("cannot read '{}'", show(&one.file))))?);
+        }
+        Ok(Inventory { containers, volumes, labels_unknown: true, notes, obstacles: self.obstacles() })
+    }
+
+    fn stop(&self, _: &str) -> Result<()> {
+        Err(no_engine("stop"))
+    }
+
+    fn start(&self, _: &str) -> Result<()> {
+        Err(no_engine("start"))
+    }
+}
+
+fn no_engine(verb: &str) -> Error {
+    Error::refused(format!("cannot {verb} containers: with --data-root there is no engine to ask"))
+        .hint(format!("leave out --data-root, or {verb} them yourself"))
+}
+
+// -- where things lie now ----------------------------------------------------------------------------
+
+/// Where the data root was when its files were written, seen from where it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    /// It has not moved: paths of the host hold as they are.
+    Here,
+    /// It was at `root` of a host whose `/` is `prefix` now, if that can be told.
+    Moved { root: PathBuf, prefix: Option<PathBuf> },
+    /// No file says.
+    Unknown,
+}
+
+impl Origin {
+    fn of(dir: &Path, stored: &[Stored]) -> Self {
+        let Some(root) = stored.iter().find_map(Stored::original_root) else { return Self::Unknown };
+        if root.canonicalize().is_ok_and(|root| root == dir) {
+            return Self::Here;
+        }
+        let below = root.strip_prefix("/").unwrap_or(&root);
+        let depth = below.components().count();
+        let prefix = dir.ends_with(below).then(|| dir.ancestors().nth(depth).map(Path::to_path_buf)).flatten();
+        Self::Moved { root, prefix }
+    }
+
+    /// Where a path of the original host is found here.
+    fn find(&self, dir: &Path, path: &Path) -> Option<PathBuf> {
+        match self {
+            Self::Here => Some(path.to_path_buf()),
+            Self::Moved { root, prefix } => match (path.strip_prefix(root), prefix) {
+                (Ok(below), _) => Some(dir.join(below)),
+                (Err(_), Some(prefix)) => Some(prefix.join(path.strip_prefix("/").unwrap_or(path))),
+                (Err(_), None) => None,
+            },
+            Self::Unknown => None,
+        }
+    }
+}
+
+struct Places<'a> {
+    mountpoints: BTreeMap<String, PathBuf>,
+    root: &'a Path,
+    origin: Origin,
+}
+
+impl Places<'_> {
+    fn mount(&self, container: &str, destination: &str, point: &MountPoint) -> Result<Mount> {
+        let raw = RawMount {
+            kind: &point.kind,
+            name: &point.name,
+            driver: &point.driver,
+            source: &point.source,
+            destination: if point.destination.is_empty() { destination } else { &point.destination },
+            subpath: point.spec.volume_options.as_ref().map(|options| &options.subpath[..]).unwrap_or_default(),
+            writable: point.rw,
+        };
+        let mount = parse::mount(container, &raw, &self.mountpoints)?;
+        let is_here = matches!(&mount.kind, MountKind::Volume { name, .. } if self.mountpoints.contains_key(name));
+        if is_here {
+            return Ok(mount);
+        }
+        Ok(Mount { source: mount.source.and_then(|source| self.origin.find(self.root, &source)), ..mount })
+    }
+}
+
+// -- the files ---------------------------------------------------------------------------------------
+
+struct Stored {
+    name: String,
+    config: Config,
+    host: HostConfig,
+    file: PathBuf,
+}
+
+impl Stored {
+    /// The data root as the daemon wrote it down: around a local volume's folder, or around the
+    /// container's own files.
+    fn original_root(&self) -> Option<PathBuf> {
+        let volumes = self.config.mount_points.iter().flatten().map(|(_, point)| point);
+        let around_volume = volumes
+            .filter(|point| matches!(&point.driver[..], "" | "local"))
+            .find_map(|point| strip_suffix(&point.source, &["volumes", &point.name, "_data"]));
+        let around_own = || strip_suffix(&self.config.hostname_path, &["containers", &self.config.id, "hostname"]);
+        around_volume.or_else(around_own)
+    }
+}
+
+fn strip_suffix(path: &str, suffix: &[&str]) -> Option<PathBuf> {
+    let mut path = Path::new(path);
+    let clean = path.is_absolute() && !path.components().any(|component| component == Component::ParentDir);
+    if !clean || suffix.iter().any(|name| name.is_empty()) {
+        return None;
+    }
+    for name in suffix.iter().rev() {
+        path = path.parent().filter(|_| path.ends_with(name))?;
+    }
+    Some(path.to_path_buf())
+}
+
+/// `config.v2.json`, as far as it is of interest. Go writes `null` for what is empty.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    #[serde(rename = "ID")]
+    id: String,
+    name: String,
+    created: Option<String>,
+    #[serde(default)]
+    hostname_path: String,
+    #[serde(default)]
+    state: StoredState,
+    #[serde(default)]
+    config: ImageConfig,
+    mount_points: Option<BTreeMap<String, MountPoint>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct StoredState {
+    running: bool,
+    paused: bool,
+    restarting: bool,
+    pid: i64,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct ImageConfig {
+    image: Option<String>,
+    env: Option<Vec<String>>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct MountPoint {
+    #[serde(rename = "Type")]
+    kind: String,
+    name: String,
+    source: String,
+    destination: String,
+    driver: String,
+    #[serde(rename = "RW")]
+    rw: bool,
+    spec: MountSpec,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct MountSpec {
+    volume_options: Option<MountVolumeOptions>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct MountVolumeOptions {
+    subpath: String,
+}
+
+/// `hostconfig.json`.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct HostConfig {
+    links: Option<Vec<String>>,
+    volumes_from: Option<Vec<String>>,
+    network_mode: String,
+    pid_mode: String,
+    ipc_mode: String,
+    auto_remove: bool,
+    tmpfs: Option<BTreeMap<String, String>>,
+}
+
+/// A volume's `opts.json`.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct VolumeOptions {
+    mount_type: String,
+    mount_opts: String,
+    mount_device: String,
+}
+
+impl VolumeOptions {
+    /// Under the names they have on the command line and in the engine's answers.
+    fn into_map(self) -> BTreeMap<String, String> {
+        [("type", self.mount_type), ("o", self.mount_opts), ("device", self.mount_device)]
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect()
+    }
+}
+
+/// The folders in a folder, by name. Symbolic links are not followed.
+fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for entry in WalkDir::new(dir).min_depth(1).max_depth(1).sort_by_file_name() {
+        let entry = entry.map_err(|error| match error.io_error() {
+            Some(cause) => unreadable(dir, cause),
+            None => Error::failed("cannot read", dir.as_os_str().as_encoded_bytes(), &error),
+        })?;
+        if entry.file_type().is_dir() {
+            folders.push(entry.into_path());
+        }
+    }
+    Ok(folders)
+}
+
+/// `None` where there is no such file.
+fn read_json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
+    let mut text = Vec::new();
+    match std::fs::File::open(file).and_then(|open| open.take(MAX_FILE_BYTES).read_to_end(&mut text)) {
+        Ok(_) => {}
+        Err(cause) if cause.kind() == IoKind::NotFound => return Ok(None),
+        Err(cause) => return Err(unreadable(file, &cause)),
+    }
+    serde_json::from_slice(&text).map(Some).map_err(|cause| {
+        Error::failed("cannot read", file.as_os_str().as_encoded_bytes(), cause)
+            .hint("the file is damaged; moved away with its folder, voltar (and Docker) does without that container or volume")
+    })
+}
+
+fn unreadable(path: &Path, cause: &std::io::Error) -> Error {
+    let error = Error::failed("cannot read", path.as_os_str().as_encoded_bytes(), cause);
+    if cause.kind() == IoKind::PermissionDenied { error.hint("run voltar as root (sudo)") } else { error }
+}
+
+fn show(path: &Path) -> String {
+    printable(path.as_os_str().as_encoded_bytes())
+}

@@ -1,10 +1,14 @@
 //! What the host knows: containers, their mounts, and volumes, from the engine or from Docker's own
-//! files. Everything below is a value; only [`engine`] and [`data_root`] touch the outside.
+//! files. Everything below is a value; [`engine`] and [`data_root`] ask the outside, [`reality`] looks
+//! whether what they say is so here, and [`containers`] stops and starts. Nothing here reads a volume's
+//! files.
 
 pub mod containers;
 pub mod data_root;
 pub mod engine;
 pub mod mounts;
+mod parse;
+pub mod reality;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,9 +16,10 @@ use std::path::PathBuf;
 use crate::error::Result;
 
 /// Whether a container's processes may be writing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum State {
     /// No process.
+    #[default]
     Stopped,
     /// Running, or about to (restarting).
     Running,
@@ -54,7 +59,7 @@ pub struct Mount {
 }
 
 /// One container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Container {
     /// The engine's id.
     pub id: String,
@@ -74,12 +79,14 @@ pub struct Container {
     pub depends_on: Vec<String>,
     /// Environment variables of its image and its own, as `NAME=value`.
     pub environment: Vec<String>,
+    /// The engine deletes it when it stops (`--rm`): whoever stops it cannot start it again.
+    pub auto_remove: bool,
     /// Its mounts.
     pub mounts: Vec<Mount>,
 }
 
 /// One volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Volume {
     /// Its full name (`cvat_cvat_data`).
     pub name: String,
@@ -102,6 +109,8 @@ pub struct Inventory {
     pub containers: Vec<Container>,
     /// All volumes.
     pub volumes: Vec<Volume>,
+    /// The volumes' labels could not be read: their names (`<project>_<volume>`) have to do.
+    pub labels_unknown: bool,
     /// What the user should hear about how this was learned, each one line.
     pub notes: Vec<String>,
     /// Why nothing of this may be relied on for reading and writing files here (a remote daemon, shifted
@@ -113,6 +122,11 @@ pub struct Inventory {
 pub trait Host: Sync {
     /// One line that says where the knowledge comes from: `Docker 20.10.24 at unix:///var/run/docker.sock`.
     fn describe(&self) -> String;
+
+    /// Where it is, and nothing that changes with an upgrade: `unix:///var/run/docker.sock`.
+    fn address(&self) -> String {
+        self.describe()
+    }
 
     /// The host as it is now.
     fn inventory(&self) -> Result<Inventory>;

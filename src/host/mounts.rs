@@ -1,11 +1,13 @@
 //! The mount tree: which folders of the host make up a path of a container, as `--volumes-from` would
-//! show it. Pure; whether those folders really exist here is `plan`'s to ask.
+//! show it, and who else uses them. Pure; whether those folders really are here is asked in
+//! [`reality`](super::reality).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::member::RelPath;
+use crate::error::{Error, Result};
+use crate::member::{RelPath, printable};
 
-use super::MountKind;
+use super::{Container, Inventory, Mount, MountKind, Volume};
 
 /// The mounts that make up the tree at one path of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub struct MountTree {
 pub struct TreeMount {
     /// Where it lies below the tree's root; the root's own mount has the empty path.
     pub at: RelPath,
-    /// What is mounted, on the host: a folder, or a single file.
+    /// What is mounted, on the host: a folder, or a single file. Empty for a tmpfs.
     pub source: PathBuf,
     /// Where in `source` the tree begins: empty unless the tree's root lies below the mount's destination.
     pub beneath: RelPath,
@@ -31,4 +33,372 @@ pub struct TreeMount {
     pub destination: String,
     /// Mounted read-only.
     pub read_only: bool,
+}
+
+impl TreeMount {
+    /// The folder of the host that this mount brings into the tree.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        if self.beneath.is_root() { self.source.clone() } else { self.source.join(self.beneath.as_path()) }
+    }
+}
+
+impl MountTree {
+    /// The mounts that a restore cannot write through: the containers' owner said they are not to be
+    /// written.
+    pub fn read_only(&self) -> impl Iterator<Item = &TreeMount> {
+        self.mounts.iter().filter(|mount| mount.read_only)
+    }
+
+    /// Whether both trees hold the same files, wherever their containers see them.
+    #[must_use]
+    pub fn same_files(&self, other: &Self) -> bool {
+        self.mounts.len() == other.mounts.len()
+            && self
+                .mounts
+                .iter()
+                .zip(&other.mounts)
+                .all(|(mine, theirs)| mine.at == theirs.at && mine.root() == theirs.root() && mine.kind == theirs.kind)
+    }
+}
+
+/// Whether `path` lies on a mount of the container at all.
+#[must_use]
+pub fn covers(container: &Container, path: &RelPath) -> bool {
+    root_mount(container, path).is_some()
+}
+
+/// The mount at `path` or at its nearest ancestor, and the rest of `path` below that mount.
+fn root_mount<'a>(container: &'a Container, path: &RelPath) -> Option<(&'a Mount, RelPath)> {
+    container
+        .mounts
+        .iter()
+        .filter_map(|mount| {
+            let destination = RelPath::parse(mount.destination.as_bytes()).ok()?;
+            Some((mount, path.strip_prefix(&destination)?))
+        })
+        .min_by_key(|(_, beneath)| beneath.components().count())
+}
+
+/// The tree a container sees at `path`.
+pub fn tree(container: &Container, path: &RelPath) -> Result<MountTree> {
+    let (mount, beneath) = root_mount(container, path).ok_or_else(|| on_no_mount(container, path))?;
+    if mount.kind == MountKind::Tmpfs {
+        return Err(Error::refused(format!(
+            "container '{}' keeps '/{path}' in memory (tmpfs at {}): there is nothing on disk to work on",
+            container.name,
+            printable(mount.destination.as_bytes()),
+        ))
+        .hint("mount a volume there, or leave this archive out with --only"));
+    }
+    let mut mounts = vec![tree_mount(container, mount, RelPath::root(), beneath)?];
+    for nested in &container.mounts {
+        let at = RelPath::parse(nested.destination.as_bytes()).ok().and_then(|below| below.strip_prefix(path));
+        if let Some(at) = at.filter(|at| !at.is_root()) {
+            mounts.push(tree_mount(container, nested, at, RelPath::root())?);
+        }
+    }
+    // A parent is a prefix of its children, so byte order puts it first; and the root before all.
+    mounts.sort_by(|a, b| a.at.cmp(&b.at));
+    Ok(MountTree { path: path.clone(), mounts })
+}
+
+fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: RelPath) -> Result<TreeMount> {
+    let source = match (&mount.source, &mount.kind) {
+        (_, MountKind::Tmpfs) => PathBuf::new(),
+        (Some(source), _) => source.clone(),
+        (None, _) => {
+            return Err(Error::refused(format!(
+                "container '{}' has {} at {}, and where that lies on this host is not known",
+                container.name,
+                kind_words(&mount.kind),
+                printable(mount.destination.as_bytes()),
+            ))
+            .hint("run voltar where that folder is, with the engine that made the container"));
+        }
+    };
+    Ok(TreeMount {
+        at,
+        source,
+        beneath,
+        kind: mount.kind.clone(),
+        destination: mount.destination.clone(),
+        read_only: mount.read_only,
+    })
+}
+
+fn on_no_mount(container: &Container, path: &RelPath) -> Error {
+    let error = Error::refused(format!(
+        "'/{path}' of container '{}' lies on no mount: what is there is part of the container and goes with it",
+        container.name
+    ));
+    let mounts: Vec<String> = container
+        .mounts
+        .iter()
+        .map(|mount| format!("{} ({})", printable(mount.destination.as_bytes()), kind_words(&mount.kind)))
+        .collect();
+    error.hint(match mounts.len() {
+        0 => "the container has no mounts; is it the right one? A layout file (--layout) can name another".to_owned(),
+        _ => format!("its mounts: {}; a layout file (--layout) can name another path", mounts.join(", ")),
+    })
+}
+
+/// "volume 'x'", "a bind mount" …
+fn kind_words(kind: &MountKind) -> String {
+    match kind {
+        MountKind::Volume { name, .. } => format!("volume '{}'", printable(name.as_bytes())),
+        MountKind::Bind => "a bind mount".to_owned(),
+        MountKind::Tmpfs => "a tmpfs".to_owned(),
+        MountKind::Other(word) => format!("a mount of type '{}'", printable(word.as_bytes())),
+    }
+}
+
+/// The tree of a volume whose container is gone, as that container would have seen it at `path`.
+#[must_use]
+pub fn single(volume: &Volume, path: &RelPath) -> MountTree {
+    MountTree {
+        path: path.clone(),
+        mounts: vec![TreeMount {
+            at: RelPath::root(),
+            source: volume.mountpoint.clone(),
+            beneath: RelPath::root(),
+            kind: MountKind::Volume { name: volume.name.clone(), driver: volume.driver.clone() },
+            destination: format!("/{}", String::from_utf8_lossy(path.as_bytes())),
+            read_only: false,
+        }],
+    }
+}
+
+/// Every container that uses one of the tree's volumes or folders, stopped ones too.
+///
+/// A read-only mount of a folder further up does not count: monitoring mounts `/` that way, and neither
+/// writes here nor minds. Anything else does, a read-only mount of the volume itself too: it would read
+/// half a restore.
+#[must_use]
+pub fn users<'a>(inventory: &'a Inventory, tree: &MountTree) -> Vec<&'a Container> {
+    let uses = |container: &Container| {
+        container.mounts.iter().any(|theirs| tree.mounts.iter().any(|ours| touches(inventory, theirs, ours)))
+    };
+    inventory.containers.iter().filter(|container| uses(container)).collect()
+}
+
+fn touches(inventory: &Inventory, theirs: &Mount, ours: &TreeMount) -> bool {
+    if ours.kind == MountKind::Tmpfs || theirs.kind == MountKind::Tmpfs {
+        return false;
+    }
+    if let (MountKind::Volume { name: their_name, .. }, MountKind::Volume { name: our_name, .. }) =
+        (&theirs.kind, &ours.kind)
+    {
+        if their_name == our_name {
+            return true;
+        }
+    }
+    let their_places = places(inventory, &theirs.kind, theirs.source.as_deref());
+    let our_places = places(inventory, &ours.kind, Some(&ours.source));
+    their_places.iter().any(|their| {
+        our_places.iter().any(|our| {
+            let root = our.join(ours.beneath.as_path());
+            their == our || their.starts_with(&root) || (root.starts_with(their) && !theirs.read_only)
+        })
+    })
+}
+
+/// Where a mount's files can be met on the host: its source, and for a `local` volume that is itself a
+/// bind mount, that mount's device.
+fn places(inventory: &Inventory, kind: &MountKind, source: Option<&Path>) -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> = source.map(Path::to_path_buf).into_iter().collect();
+    if let MountKind::Volume { name, .. } = kind {
+        let device = inventory.volumes.iter().find(|volume| &volume.name == name).and_then(|volume| {
+            let binds = volume.options.get("o")?.split(',').any(|option| matches!(option, "bind" | "rbind"));
+            volume.options.get("device").filter(|_| binds)
+        });
+        places.extend(device.filter(|device| device.starts_with('/')).map(PathBuf::from));
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(path: &str) -> RelPath {
+        RelPath::parse(path.as_bytes()).unwrap()
+    }
+
+    fn volume(name: &str, destination: &str) -> Mount {
+        Mount {
+            destination: destination.to_owned(),
+            source: Some(format!("/var/lib/docker/volumes/{name}/_data").into()),
+            kind: MountKind::Volume { name: name.to_owned(), driver: "local".to_owned() },
+            read_only: false,
+        }
+    }
+
+    fn bind(source: &str, destination: &str) -> Mount {
+        Mount {
+            destination: destination.to_owned(),
+            source: Some(source.into()),
+            kind: MountKind::Bind,
+            read_only: false,
+        }
+    }
+
+    fn read_only(mount: Mount) -> Mount {
+        Mount { read_only: true, ..mount }
+    }
+
+    fn container(name: &str, mounts: Vec<Mount>) -> Container {
+        Container { id: format!("id-{name}"), name: name.to_owned(), mounts, ..Container::default() }
+    }
+
+    fn names(users: &[&Container]) -> Vec<String> {
+        users.iter().map(|user| user.name.clone()).collect()
+    }
+
+    #[test]
+    fn the_mount_at_the_path_itself() {
+        let cvat = container("cvat", vec![volume("keys", "/home/django/keys"), volume("data", "/home/django/data")]);
+        let tree = tree(&cvat, &path("/home/django/data")).unwrap();
+        assert_eq!(tree.path.as_bytes(), b"home/django/data");
+        assert_eq!(tree.mounts.len(), 1);
+        assert_eq!(tree.mounts[0].root(), Path::new("/var/lib/docker/volumes/data/_data"));
+        assert!(tree.mounts[0].at.is_root() && tree.mounts[0].beneath.is_root());
+    }
+
+    #[test]
+    fn the_nearest_ancestor_wins_and_names_what_is_beneath() {
+        let cvat = container("cvat", vec![bind("/srv/home", "/home"), bind("/srv/django", "/home/django")]);
+        let tree = tree(&cvat, &path("/home/django/data/raw")).unwrap();
+        assert_eq!(tree.mounts.len(), 1);
+        assert_eq!(tree.mounts[0].beneath, path("data/raw"));
+        assert_eq!(tree.mounts[0].root(), Path::new("/srv/django/data/raw"));
+        assert_eq!(tree.mounts[0].destination, "/home/django");
+    }
+
+    #[test]
+    fn a_similar_name_is_no_ancestor() {
+        let cvat = container("cvat", vec![volume("data", "/home/django/dat")]);
+        assert!(!covers(&cvat, &path("/home/django/data")));
+    }
+
+    #[test]
+    fn nested_mounts_come_after_their_parents() {
+        let memory = Mount { kind: MountKind::Tmpfs, source: None, ..bind("/", "/data/a/tmp") };
+        let cvat = container(
+            "cvat",
+            vec![memory, volume("b", "/data/a/b"), volume("a", "/data/a"), volume("d", "/data"), volume("x", "/other")],
+        );
+        let tree = tree(&cvat, &path("/data")).unwrap();
+        let shown: Vec<String> = tree.mounts.iter().map(|mount| mount.at.to_string()).collect();
+        assert_eq!(shown, [".", "a", "a/b", "a/tmp"]);
+        assert_eq!(tree.mounts[3].kind, MountKind::Tmpfs);
+        assert_eq!(tree.mounts[3].source, PathBuf::new());
+    }
+
+    #[test]
+    fn a_path_on_no_mount_is_refused_with_the_mounts_there_are() {
+        let cvat = container("cvat", vec![volume("keys", "/home/django/keys"), bind("/srv", "/share")]);
+        let error = tree(&cvat, &path("/home/django/data")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "'/home/django/data' of container 'cvat' lies on no mount: what is there is part of the container and goes with it"
+        );
+        assert_eq!(
+            error.advice(),
+            Some(
+                "its mounts: /home/django/keys (volume 'keys'), /share (a bind mount); a layout file (--layout) can name another path"
+            )
+        );
+    }
+
+    #[test]
+    fn a_source_that_is_not_known_is_refused() {
+        let lost = Mount { source: None, ..bind("/", "/data/share") };
+        let error = tree(&container("cvat", vec![volume("d", "/data"), lost]), &path("/data")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "container 'cvat' has a bind mount at /data/share, and where that lies on this host is not known"
+        );
+    }
+
+    #[test]
+    fn data_in_memory_is_refused() {
+        let memory = Mount { kind: MountKind::Tmpfs, source: None, ..bind("/", "/data") };
+        assert!(tree(&container("c", vec![memory]), &path("/data")).unwrap_err().to_string().contains("in memory"));
+    }
+
+    #[test]
+    fn users_are_all_who_reach_the_files() {
+        let data = "/var/lib/docker/volumes/data/_data";
+        let inventory = Inventory {
+            containers: vec![
+                container("owner", vec![volume("data", "/data")]),
+                container("reader", vec![read_only(volume("data", "/data"))]),
+                container("same-path", vec![read_only(bind(data, "/x"))]),
+                container("inside", vec![read_only(bind(&format!("{data}/raw"), "/x"))]),
+                container("above", vec![bind("/var/lib/docker", "/docker")]),
+                container("monitoring", vec![read_only(bind("/", "/host"))]),
+                container("neighbour", vec![volume("data2", "/data"), bind(&format!("{data}2"), "/y")]),
+                container("memory", vec![Mount { kind: MountKind::Tmpfs, source: None, ..bind("/", "/data") }]),
+            ],
+            ..Inventory::default()
+        };
+        let tree = tree(&inventory.containers[0], &path("/data")).unwrap();
+        assert_eq!(names(&users(&inventory, &tree)), ["owner", "reader", "same-path", "inside", "above"]);
+    }
+
+    #[test]
+    fn users_of_a_part_are_those_of_that_part() {
+        let inventory = Inventory {
+            containers: vec![
+                container("owner", vec![bind("/srv/cvat", "/home")]),
+                container("part", vec![bind("/srv/cvat/data", "/x")]),
+                container("elsewhere", vec![bind("/srv/cvat/logs", "/x")]),
+            ],
+            ..Inventory::default()
+        };
+        let tree = tree(&inventory.containers[0], &path("/home/data")).unwrap();
+        assert_eq!(names(&users(&inventory, &tree)), ["owner", "part"]);
+    }
+
+    #[test]
+    fn users_of_a_bind_option_volume_are_found_through_its_device() {
+        let options = [("type", "none"), ("o", "bind"), ("device", "/srv/media")];
+        let inventory = Inventory {
+            containers: vec![
+                container("owner", vec![volume("data", "/data")]),
+                container("direct", vec![bind("/srv/media/raw", "/x")]),
+                container("other", vec![bind("/srv/medial", "/x")]),
+            ],
+            volumes: vec![Volume {
+                name: "data".to_owned(),
+                options: options.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+                ..Volume::default()
+            }],
+            ..Inventory::default()
+        };
+        let tree = tree(&inventory.containers[0], &path("/data")).unwrap();
+        assert_eq!(names(&users(&inventory, &tree)), ["owner", "direct"]);
+    }
+
+    #[test]
+    fn read_only_mounts_are_listed() {
+        let cvat = container("cvat", vec![volume("d", "/data"), read_only(volume("s", "/data/share"))]);
+        let tree = tree(&cvat, &path("/data")).unwrap();
+        let listed: Vec<&str> = tree.read_only().map(|mount| mount.destination.as_str()).collect();
+        assert_eq!(listed, ["/data/share"]);
+    }
+
+    #[test]
+    fn a_gone_containers_tree_is_its_volume() {
+        let gone = Volume {
+            name: "cvat_cvat_db".to_owned(),
+            driver: "local".to_owned(),
+            mountpoint: "/v/_data".into(),
+            ..Volume::default()
+        };
+        let tree = single(&gone, &path("/var/lib/postgresql/data"));
+        assert_eq!(tree.mounts[0].destination, "/var/lib/postgresql/data");
+        assert_eq!(tree.mounts[0].root(), Path::new("/v/_data"));
+    }
 }

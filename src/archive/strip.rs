@@ -1,0 +1,93 @@
+//! Fits an archive's members to the tree they belong to: what the guide does with `--strip N`, but by the
+//! path that is expected instead of a count, so that a wrong archive is refused and not dropped silently.
+//! Pure.
+
+use std::fmt;
+
+use super::reader::{Stored, StoredKind};
+use crate::member::{BadPath, Kind, Member, RelPath, printable};
+
+/// Why a member does not belong into the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Misfit {
+    /// Its name lies elsewhere.
+    Elsewhere {
+        /// The member's name.
+        name: Vec<u8>,
+        /// Where members should lie.
+        expected: RelPath,
+    },
+    /// A hard link whose target lies elsewhere.
+    LinkElsewhere {
+        /// The member's name.
+        name: Vec<u8>,
+        /// Its target.
+        link: Vec<u8>,
+    },
+    /// A name that could lead out of the tree, or that no file can have.
+    Bad {
+        /// The name.
+        name: Vec<u8>,
+        /// What is wrong with it.
+        why: BadPath,
+    },
+    /// Not a folder, where the tree's root should be.
+    RootIsNoFolder,
+    /// A symbolic link with an empty target or one with a NUL byte.
+    BadTarget {
+        /// The member's name.
+        name: Vec<u8>,
+    },
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Elsewhere { name, expected } => {
+                write!(f, "it holds '{}', but everything should lie below '{expected}'", printable(name))
+            }
+            Self::LinkElsewhere { name, link } => {
+                write!(f, "'{}' is a hard link to '{}', outside the tree", printable(name), printable(link))
+            }
+            Self::Bad { name, why } => write!(f, "bad member name '{}': {why}", printable(name)),
+            Self::RootIsNoFolder => f.write_str("the member for the volume's root is not a folder"),
+            Self::BadTarget { name } => write!(f, "'{}' is a symbolic link to nowhere", printable(name)),
+        }
+    }
+}
+
+impl std::error::Error for Misfit {}
+
+/// The member below `prefix`, or `None` for a folder on the way to it (GNU tar skips those too).
+pub fn strip(stored: &Stored, prefix: &RelPath) -> Result<Option<Member>, Misfit> {
+    let parse = |name: &[u8]| RelPath::parse(name).map_err(|why| Misfit::Bad { name: name.to_vec(), why });
+    let name = parse(&stored.name)?;
+    let Some(path) = name.strip_prefix(prefix) else {
+        if stored.kind == StoredKind::Directory && prefix.strip_prefix(&name).is_some() {
+            return Ok(None);
+        }
+        return Err(Misfit::Elsewhere { name: stored.name.clone(), expected: prefix.clone() });
+    };
+    let (major, minor) = stored.device;
+    let kind = match stored.kind {
+        StoredKind::File => Kind::File { size: stored.size },
+        StoredKind::Directory => Kind::Directory,
+        StoredKind::Symlink if stored.link.is_empty() || stored.link.contains(&0) => {
+            return Err(Misfit::BadTarget { name: stored.name.clone() });
+        }
+        StoredKind::Symlink => Kind::Symlink { target: stored.link.clone() },
+        StoredKind::HardLink => {
+            let target = parse(&stored.link)?.strip_prefix(prefix).filter(|target| !target.is_root());
+            let target =
+                target.ok_or_else(|| Misfit::LinkElsewhere { name: stored.name.clone(), link: stored.link.clone() })?;
+            Kind::HardLink { target }
+        }
+        StoredKind::Fifo => Kind::Fifo,
+        StoredKind::CharDevice => Kind::CharDevice { major, minor },
+        StoredKind::BlockDevice => Kind::BlockDevice { major, minor },
+    };
+    if path.is_root() && kind != Kind::Directory {
+        return Err(Misfit::RootIsNoFolder);
+    }
+    Ok(Some(Member { path, kind, metadata: stored.metadata }))
+}

@@ -1,0 +1,186 @@
+//! Writes a tar stream exactly as `tar --sort=name --numeric-owner` (GNU tar 1.34, GNU format) does.
+//! It is given members and bytes and knows nothing of files; whoever reads a file sees to it that as many
+//! bytes come as the header says.
+
+use std::io::{self, Write};
+
+use tar::{EntryType, GnuHeader, Header};
+
+use super::{BLOCK, RECORD, number, padding};
+use crate::member::{Kind, Member, RelPath};
+
+/// GNU tar's name for the member that carries a name too long for a header.
+const LONG_LINK: &[u8] = b"././@LongLink";
+
+/// A tar stream in the making. Nothing is written on drop: a stream without [`TarWriter::finish`] has no
+/// end mark and so never passes for a whole one.
+#[derive(Debug)]
+pub struct TarWriter<W: Write> {
+    inner: W,
+    prefix: RelPath,
+    written: u64,
+    owed: u64,
+    padding: usize,
+}
+
+impl<W: Write> TarWriter<W> {
+    /// A stream whose members' names all begin with `prefix`.
+    pub fn new(inner: W, prefix: RelPath) -> Self {
+        Self { inner, prefix, written: 0, owed: 0, padding: 0 }
+    }
+
+    /// Bytes of the stream so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The name that `member` has in the archive: below the prefix, folders with a slash at the end.
+    pub fn stored_name(&self, member: &Member) -> Vec<u8> {
+        let mut name = self.prefix.concat(&member.path).as_bytes().to_vec();
+        if matches!(member.kind, Kind::Directory) {
+            name.push(b'/');
+        }
+        name
+    }
+
+    /// Writes a member's header. A file's content follows through [`TarWriter::content`].
+    ///
+    /// # Errors
+    /// Those of the inner writer, and `InvalidInput` while content of the member before is still owed.
+    pub fn member(&mut self, member: &Member) -> io::Result<()> {
+        if self.owed > 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the previous member's content is incomplete"));
+        }
+        let name = self.stored_name(member);
+        let (entry_type, size, link, device) = match &member.kind {
+            Kind::File { size } => (EntryType::Regular, *size, None, None),
+            Kind::Directory => (EntryType::Directory, 0, None, None),
+            Kind::Symlink { target } => (EntryType::Symlink, 0, Some(target.clone()), None),
+            Kind::HardLink { target } => {
+                (EntryType::Link, 0, Some(self.prefix.concat(target).as_bytes().to_vec()), None)
+            }
+            Kind::Fifo => (EntryType::Fifo, 0, None, None),
+            Kind::CharDevice { major, minor } => (EntryType::Char, 0, None, Some((*major, *minor))),
+            Kind::BlockDevice { major, minor } => (EntryType::Block, 0, None, Some((*major, *minor))),
+        };
+        // GNU tar's order: the long link's member before the long name's.
+        if let Some(link) = &link {
+            self.long_name(EntryType::GNULongLink, link)?;
+        }
+        self.long_name(EntryType::GNULongName, &name)?;
+
+        let mut header = Header::new_gnu();
+        header.set_entry_type(entry_type);
+        let fields = gnu(&mut header)?;
+        copy_name(&mut fields.name, &name);
+        number::write(&mut fields.mode, i64::from(member.metadata.mode & 0o7777));
+        number::write(&mut fields.uid, i64::from(member.metadata.uid));
+        number::write(&mut fields.gid, i64::from(member.metadata.gid));
+        number::write(&mut fields.size, i64::try_from(size).map_err(io::Error::other)?);
+        number::write(&mut fields.mtime, member.metadata.mtime.seconds);
+        if let Some(link) = &link {
+            copy_name(&mut fields.linkname, link);
+        }
+        if let Some((major, minor)) = device {
+            number::write(&mut fields.dev_major, i64::from(major));
+            number::write(&mut fields.dev_minor, i64::from(minor));
+        }
+        self.header(&mut header)?;
+        self.owed = size;
+        self.padding = padding(size);
+        self.pad_when_complete()
+    }
+
+    /// Writes the next bytes of the current file's content.
+    ///
+    /// # Errors
+    /// Those of the inner writer, and `InvalidInput` for more bytes than the header announced.
+    pub fn content(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.owed = self
+            .owed
+            .checked_sub(bytes.len() as u64)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "more content than the header announced"))?;
+        self.put(bytes)?;
+        self.pad_when_complete()
+    }
+
+    /// How many bytes of content the current file still lacks.
+    pub fn owed(&self) -> u64 {
+        self.owed
+    }
+
+    /// Writes the end mark, fills the last record, and gives back the inner writer and the stream's length.
+    pub fn finish(mut self) -> io::Result<(W, u64)> {
+        if self.owed > 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the last member's content is incomplete"));
+        }
+        self.put(&[0; 2 * BLOCK])?;
+        let rest = (self.written % RECORD as u64) as usize;
+        if rest > 0 {
+            self.put(&vec![0; RECORD - rest])?;
+        }
+        Ok((self.inner, self.written))
+    }
+
+    fn long_name(&mut self, entry_type: EntryType, name: &[u8]) -> io::Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(entry_type);
+        let fields = gnu(&mut header)?;
+        if name.len() <= fields.name.len() {
+            return Ok(());
+        }
+        let size = name.len() as u64 + 1;
+        copy_name(&mut fields.name, LONG_LINK);
+        number::write(&mut fields.mode, 0o644);
+        number::write(&mut fields.uid, 0);
+        number::write(&mut fields.gid, 0);
+        number::write(&mut fields.size, i64::try_from(size).map_err(io::Error::other)?);
+        number::write(&mut fields.mtime, 0);
+        self.header(&mut header)?;
+        self.put(name)?;
+        self.put(&[0])?;
+        self.put(&[0; BLOCK][..padding(size)])
+    }
+
+    fn header(&mut self, header: &mut Header) -> io::Result<()> {
+        let sum = checksum(header.as_bytes());
+        // Six octal digits, NUL, space: tar's own order, which is not that of the other numbers.
+        let cksum = &mut gnu(header)?.cksum;
+        let (digits, end) = cksum.split_at_mut(7);
+        number::write(digits, i64::from(sum));
+        end.fill(b' ');
+        self.put(header.as_bytes())
+    }
+
+    fn pad_when_complete(&mut self) -> io::Result<()> {
+        if self.owed == 0 && self.padding > 0 {
+            let padding = std::mem::take(&mut self.padding);
+            self.put(&[0; BLOCK][..padding])?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.inner.write_all(bytes)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// The sum of a header's bytes, its own field counted as spaces.
+pub(super) fn checksum(header: &[u8; BLOCK]) -> u32 {
+    header.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { u32::from(b) }).sum()
+}
+
+/// `Header::new_gnu` makes a GNU header; the crate's types do not know that.
+fn gnu(header: &mut Header) -> io::Result<&mut GnuHeader> {
+    header.as_gnu_mut().ok_or_else(|| io::Error::other("not a GNU header"))
+}
+
+/// Names fill their field to the last byte, without a NUL there; longer ones are cut (the whole name stands
+/// in the long-name member before).
+fn copy_name(field: &mut [u8], name: &[u8]) {
+    for (slot, &byte) in field.iter_mut().zip(name) {
+        *slot = byte;
+    }
+}

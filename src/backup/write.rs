@@ -1,0 +1,251 @@
+//! One tree into one archive: walk, tar, compress, file. What changes under our hands is handled as GNU tar
+//! handles it (padded, cut or skipped) and counted.
+
+use std::io::{self, Read as _, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use nix::errno::Errno;
+
+use crate::archive::writer::TarWriter;
+use crate::codec::{Compressor, Format, Level};
+use crate::error::{Error, ErrorKind, Result};
+use crate::member::{Kind, Member, RelPath};
+use crate::monitor::{Event, Monitor, Stage, Summary};
+use crate::ordered::Pool;
+use crate::volume::Graft;
+use crate::volume::atomic::{AtomicFile, Ready};
+use crate::volume::content::{Once, PIECE};
+use crate::volume::walk::{Entry, Found, Links, Walk};
+
+/// One archive to be written.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its name without ending.
+    pub archive: String,
+    /// The path inside the container: the prefix of all names.
+    pub prefix: RelPath,
+    /// What makes up the tree.
+    pub grafts: Vec<Graft>,
+    /// The archive file.
+    pub target: PathBuf,
+    /// What the walk is expected to read, for the progress bar.
+    pub expected_bytes: Option<u64>,
+    /// What the tree must hold to be taken for the real one.
+    pub expected: Expected,
+}
+
+/// When a tree is too empty to be the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Anything, nothing too.
+    Anything,
+    /// At least one member besides the root.
+    Members,
+    /// A PostgreSQL cluster: `PG_VERSION` at the root, or one folder below.
+    Database,
+}
+
+/// Writes one archive under its temporary name.
+pub fn write(job: &Job, format: Format, level: Level, pool: &Pool, monitor: &dyn Monitor) -> Result<(Ready, Summary)> {
+    let begun = Instant::now();
+    monitor.event(&Event::Started {
+        archive: &job.archive,
+        stage: Stage::Archiving,
+        total_bytes: job.expected_bytes,
+    });
+    let file = AtomicFile::create(&job.target)?;
+    let cannot_write = |e: io::Error| cannot_write(&job.target, &e);
+    let compressor = Compressor::new(file, format, level, pool);
+    let mut archiver = Archiver {
+        job,
+        monitor,
+        tar: TarWriter::new(compressor, job.prefix.clone()),
+        links: Links::default(),
+        buffer: vec![0; PIECE],
+        members: 0,
+        database: false,
+    };
+    for found in Walk::new(&job.grafts)? {
+        monitor.check_cancelled()?;
+        archiver.take(found?).map_err(cannot_write)?;
+        monitor.check_cancelled()?;
+    }
+    archiver.check_expectations()?;
+    let Archiver { tar, members, .. } = archiver;
+    let (compressor, stream_bytes) = tar.finish().map_err(cannot_write)?;
+    let file = compressor.finish().map_err(cannot_write)?;
+    let ready = file.finish()?;
+    let summary = Summary {
+        archive: job.archive.clone(),
+        members,
+        stream_bytes,
+        file_bytes: ready.len(),
+        elapsed: begun.elapsed(),
+    };
+    Ok((ready, summary))
+}
+
+struct Archiver<'a, W: Write> {
+    job: &'a Job,
+    monitor: &'a dyn Monitor,
+    tar: TarWriter<W>,
+    links: Links,
+    buffer: Vec<u8>,
+    members: u64,
+    database: bool,
+}
+
+impl<W: Write> Archiver<'_, W> {
+    fn take(&mut self, found: Found) -> io::Result<()> {
+        match found {
+            Found::Entry(entry) => self.entry(entry),
+            Found::Socket(path) => {
+                self.issue(format!("'{path}' is a socket, which no archive can hold: skipped"));
+                Ok(())
+            }
+            Found::Unreadable { path, vanished: true, .. } => {
+                self.issue(format!("'{path}' vanished before it was read: skipped"));
+                Ok(())
+            }
+            Found::Unreadable { why, .. } => {
+                self.issue(format!("{why}: skipped"));
+                Ok(())
+            }
+        }
+    }
+
+    fn entry(&mut self, mut entry: Entry) -> io::Result<()> {
+        if let Some(target) = self.links.target(&entry) {
+            entry.kind = Kind::HardLink { target };
+            return self.header(entry).map(|_| ());
+        }
+        if let Kind::File { .. } = entry.kind {
+            return self.file(entry);
+        }
+        self.links.stored(&entry);
+        self.header(entry).map(|_| ())
+    }
+
+    fn file(&mut self, mut entry: Entry) -> io::Result<()> {
+        let file = match entry.open() {
+            Ok(file) => file,
+            Err(e) => {
+                let path = &entry.path;
+                self.issue(match e {
+                    Errno::ENOENT => format!("'{path}' vanished before it was read: skipped"),
+                    Errno::ESTALE | Errno::ELOOP => format!("'{path}' was replaced before it was read: skipped"),
+                    Errno::EPERM | Errno::EACCES => format!("cannot open '{path}': {}: skipped (root could)", e.desc()),
+                    e => format!("cannot open '{path}': {}: skipped", e.desc()),
+                });
+                return Ok(());
+            }
+        };
+        self.links.stored(&entry);
+        let member = self.header(entry)?;
+        let before = file.metadata();
+        let mut file = Once::new(file);
+        while self.tar.owed() > 0 {
+            if self.monitor.cancelled() {
+                return Err(io::Error::other(Error::interrupted()));
+            }
+            let want = usize::try_from(self.tar.owed()).map_or(PIECE, |owed| owed.min(PIECE));
+            let got = match file.read(&mut self.buffer[..want]) {
+                Ok(got) => got,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => {
+                    self.issue(format!(
+                        "cannot read '{}': {}: its last {} bytes are stored as zeros",
+                        member.path,
+                        crate::error::without_errno(&e.to_string()),
+                        self.tar.owed()
+                    ));
+                    return self.pad();
+                }
+            };
+            if got == 0 {
+                self.issue(format!(
+                    "'{}' shrank while it was read: its last {} bytes are stored as zeros",
+                    member.path,
+                    self.tar.owed()
+                ));
+                return self.pad();
+            }
+            self.tar.content(&self.buffer[..got])?;
+            self.advance(got as u64);
+        }
+        if let (Ok(before), Ok(after)) = (before, file.file().metadata())
+            && changed(&before, &after)
+        {
+            self.issue(format!("'{}' changed while it was read", member.path));
+        }
+        Ok(())
+    }
+
+    fn pad(&mut self) -> io::Result<()> {
+        self.buffer.fill(0);
+        while self.tar.owed() > 0 {
+            let want = usize::try_from(self.tar.owed()).map_or(PIECE, |owed| owed.min(PIECE));
+            self.tar.content(&self.buffer[..want])?;
+            self.advance(want as u64);
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, entry: Entry) -> io::Result<Member> {
+        let member = Member { path: entry.path, kind: entry.kind, metadata: entry.metadata };
+        let before = self.tar.written();
+        self.tar.member(&member)?;
+        self.members += 1;
+        self.database |= is_cluster_mark(&member.path);
+        self.advance(self.tar.written() - before);
+        let name = self.tar.stored_name(&member);
+        self.monitor.event(&Event::Member { archive: &self.job.archive, name: &name, member: &member });
+        Ok(member)
+    }
+
+    fn check_expectations(&self) -> Result<()> {
+        let archive = &self.job.archive;
+        let what = match self.job.expected {
+            Expected::Members | Expected::Database if self.members < 2 => "holds nothing",
+            Expected::Database if !self.database => "holds no PG_VERSION, so it is no PostgreSQL database",
+            Expected::Anything | Expected::Members | Expected::Database => return Ok(()),
+        };
+        Err(Error::refused(format!("{archive}: '/{}' {what}", self.job.prefix))
+            .hint("see with `voltar plan` whether this is the right volume; --allow-empty archives it all the same"))
+    }
+
+    fn issue(&self, message: String) {
+        self.monitor.issue(&self.job.archive, message);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.monitor.event(&Event::Advanced { archive: &self.job.archive, bytes });
+    }
+}
+
+/// `PG_VERSION` of a cluster at the root or, as newer images lay it out, one folder below.
+pub fn is_cluster_mark(path: &RelPath) -> bool {
+    path.split_last().is_some_and(|(folder, name)| name == "PG_VERSION" && folder.components().count() <= 1)
+}
+
+/// As GNU tar judges it: by the time of the last change of content or rights.
+fn changed(before: &std::fs::Metadata, after: &std::fs::Metadata) -> bool {
+    let stamp = |m: &std::fs::Metadata| (m.ctime(), m.ctime_nsec(), m.size());
+    stamp(before) != stamp(after)
+}
+
+fn cannot_write(target: &Path, e: &io::Error) -> Error {
+    if e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).is_some_and(|e| e.kind() == ErrorKind::Interrupted) {
+        return Error::interrupted();
+    }
+    let error = Error::failed("cannot write", target.as_os_str().as_bytes(), e);
+    match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            error.hint("make room, or write to another folder; what was written has been removed")
+        }
+        _ => error,
+    }
+}

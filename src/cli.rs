@@ -1,0 +1,342 @@
+//! The command line as clap structs: raw arguments and their help. Nothing is looked up or opened
+//! here, no variable is read, and whether a request can be carried out is for the plan to say.
+
+#![allow(clippy::struct_excessive_bools, reason = "a switch of the command line is a bool")]
+#![allow(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "these comments are the help, where backticks would be noise"
+)]
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+const EXIT_STATUS: &str = "\
+EXIT STATUS
+  0  done
+  1  done, with warnings: a file changed while it was read, a socket was skipped
+  2  not done, and then nothing under a final name and nothing in a volume has
+     changed; errors in the command line too";
+
+const ENVIRONMENT: &str = "\
+ENVIRONMENT
+  DOCKER_HOST       the engine to ask where --docker is not given
+  VOLTAR_STATE_DIR  where voltar notes which containers it stopped
+                    (default /var/lib/voltar)";
+
+const MAIN_EXAMPLES: &str = "\
+EXAMPLES
+  voltar plan                    what would be archived, from where, how big
+  voltar backup --stop           into ./backup, containers stopped meanwhile
+  voltar verify                  are the archives in ./backup whole?
+  voltar restore --stop          from ./backup into the volumes";
+
+const PLAN_EXAMPLES: &str = "\
+EXAMPLES
+  voltar plan                    every archive that `voltar backup` would make
+  voltar plan --stop /mnt/nas    would `backup --stop /mnt/nas` be refused?
+  voltar plan --json             the same as one JSON document";
+
+const PLAN_EXIT_STATUS: &str = "\
+EXIT STATUS
+  0  a backup can be made
+  1  a backup would be refused, for the reasons printed
+  2  the plan itself could not be made; errors in the command line too";
+
+const BACKUP_EXAMPLES: &str = "\
+EXAMPLES
+  voltar backup --stop                       cvat_data.tar.bz2, cvat_db.tar.bz2 …
+  voltar backup --stop --only cvat_db /mnt   just the database, into /mnt
+  voltar backup --format zst nightly         other endings, much faster
+  voltar backup --data-root /rescued/docker  from a disk whose engine is gone";
+
+const VERIFY_EXAMPLES: &str = "\
+EXAMPLES
+  voltar verify                              the layout's archives in ./backup
+  voltar verify /mnt/nas/2022-03-01          those in another folder
+  voltar verify old/cvat_data.tar.gz         just this file";
+
+const LIST_EXAMPLES: &str = "\
+EXAMPLES
+  voltar list backup/cvat_db.tar.bz2
+  voltar list backup/cvat_data.tar.bz2 | head
+  TZ=UTC voltar list backup/cvat_data.tar.bz2";
+
+const RESTORE_EXAMPLES: &str = "\
+EXAMPLES
+  voltar restore --stop                      every archive in ./backup
+  voltar restore --stop old/cvat_db.tar.bz2  just this one
+  voltar restore --stop --keep-previous      and keep what was there before
+  voltar restore --merge --only cvat_data    lay it over what is there";
+
+const RESUME_EXAMPLES: &str = "\
+EXAMPLES
+  voltar resume                  after a `kill -9` or a power cut";
+
+/// What goes below the options of a command's help.
+macro_rules! after {
+    ($examples:expr) => {
+        after!($examples, EXIT_STATUS)
+    };
+    ($examples:expr, $status:expr) => {
+        format!("{}\n\n{}\n\n{}", $examples, $status, ENVIRONMENT)
+    };
+}
+
+/// Archives Docker volumes as tar, and restores them.
+///
+/// voltar does natively what CVAT's backup guide does with helper containers: the same archives with
+/// the same paths, so that what one writes the other restores. Other compose stacks are described in a
+/// layout file. It needs to run as root on the Docker host.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(name = "voltar", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(disable_help_subcommand = true, after_help = after!(MAIN_EXAMPLES))]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What every command understands.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Show what would be archived, from where, and how big it is.
+    ///
+    /// Shows for every archive the container, the path, the mounts that make up the tree, who uses
+    /// them, files and bytes, and every reason why a backup would be refused. It takes the options of
+    /// `backup`, shows what a backup with them would do, and writes nothing.
+    #[command(after_help = after!(PLAN_EXAMPLES, PLAN_EXIT_STATUS))]
+    Plan(Backup),
+
+    /// Archive the volumes, one archive per entry of the layout.
+    ///
+    /// Writes the archives into DIR, named as the guide names them. An archive appears under its name only when
+    /// it is complete and on disk. Running containers that use the volumes make it refuse, unless
+    /// --stop or --allow-running is given.
+    #[command(after_help = after!(BACKUP_EXAMPLES))]
+    Backup(Backup),
+
+    /// Read archives to their end to see that they are whole.
+    ///
+    /// Checks every checksum and the structure of the tar stream, and prints members, bytes and time for
+    /// each archive. Damage is located: archive, offset, last good member. No engine is needed.
+    #[command(after_help = after!(VERIFY_EXAMPLES))]
+    Verify(Verify),
+
+    /// List an archive's members as `tar -tvf` does.
+    ///
+    /// Prints one line a member, equal to what GNU tar prints, in local time. Which compression it is
+    /// shows in the file's first bytes, not in its name. No engine is needed.
+    #[command(after_help = after!(LIST_EXAMPLES))]
+    List(List),
+
+    /// Restore archives into the volumes.
+    ///
+    /// Each volume becomes exactly what its archive holds: the tree is laid out and checked beside the
+    /// live one and then swapped with it, so that whatever stops the restore, the volume is either as it
+    /// was or wholly restored. Archives that do not belong at the path are refused before anything is
+    /// touched. Containers that use the volumes must be stopped, or --stop given.
+    #[command(after_help = after!(RESTORE_EXAMPLES))]
+    Restore(Restore),
+
+    /// Start the containers again that an earlier run had to leave stopped.
+    ///
+    /// `--stop` starts containers again on every way out but a `kill -9` or a power cut. What it stopped
+    /// is on disk; this starts exactly those.
+    #[command(after_help = after!(RESUME_EXAMPLES))]
+    Resume,
+}
+
+/// Options of every command; they may stand before its name and after it.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Common {
+    /// Only these archives of the layout, separated by commas; may be given more than once.
+    #[arg(long, global = true, value_name = "NAME", value_delimiter = ',', help_heading = "Which archives")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub only: Vec<String>,
+
+    /// Also the archives that the guide leaves out, where they exist: cvat_keys, cvat_logs, the caches.
+    #[arg(long, global = true, help_heading = "Which archives")]
+    pub all: bool,
+
+    /// Which container paths make up which archive: a built-in layout's name, or a TOML file.
+    #[arg(long, global = true, value_name = "NAME|FILE", default_value = "cvat", help_heading = "Which archives")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub layout: String,
+
+    /// The compose project, where more than one has these volumes.
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Which archives")]
+    pub project: Option<String>,
+
+    /// The engine's address, such as unix:///run/docker.sock [default: DOCKER_HOST, then the local socket]
+    #[arg(long, global = true, value_name = "ADDR", help_heading = "Where the volumes are")]
+    pub docker: Option<String>,
+
+    /// Ask no engine: read containers and volumes from Docker's own files below DIR (/var/lib/docker).
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "docker")]
+    #[arg(help_heading = "Where the volumes are")]
+    pub data_root: Option<PathBuf>,
+
+    /// Worker threads, shared by all archives [default: all cores]
+    #[arg(short, long, global = true, value_name = "N", help_heading = "How")]
+    pub jobs: Option<NonZeroUsize>,
+
+    /// Print the name of every member, as `tar -v` does.
+    #[arg(short, long, global = true, help_heading = "Output")]
+    pub verbose: bool,
+
+    /// Print only errors and warnings (and what list and plan were asked for).
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
+    pub quiet: bool,
+
+    /// Print one JSON object a line for everything that happens; plan prints one document.
+    #[arg(long, global = true, help_heading = "Output")]
+    pub json: bool,
+
+    /// Show progress: as bars on a terminal and as few plain lines elsewhere, or not at all.
+    #[arg(long, global = true, value_name = "auto|never", default_value = "auto", help_heading = "Output")]
+    #[arg(hide_possible_values = true, value_parser = clap::value_parser!(Progress))]
+    pub progress: Progress,
+}
+
+/// When progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// Bars on a terminal, plain lines elsewhere.
+    Auto,
+    /// Not at all.
+    Never,
+}
+
+/// Arguments of `backup` and `plan`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Backup {
+    /// The folder for the archives; made if it is not there.
+    #[arg(value_name = "DIR", default_value = "backup")]
+    pub dir: PathBuf,
+
+    /// Stop every running container that uses the volumes, and start those again afterwards.
+    #[arg(long)]
+    pub stop: bool,
+
+    /// Archive although containers run: the archive may hold files in the middle of a change.
+    #[arg(long, conflicts_with = "stop")]
+    pub allow_running: bool,
+
+    /// Replace archives that are already there.
+    #[arg(long)]
+    pub overwrite: bool,
+
+    /// How hard to compress, 1 (fast) to 9 (small).
+    #[arg(long, value_name = "1..9", default_value_t = 9, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub level: u8,
+
+    /// The archives' compression: bz2 as in the guide up to CVAT 2.1, gz as later, zst, or tar for none.
+    #[arg(long, default_value = "bz2", value_name = "bz2|gz|zst|tar", hide_possible_values = true)]
+    pub format: Format,
+
+    /// Archive trees that look as if the data were not there: empty, or a database without PG_VERSION.
+    #[arg(long)]
+    pub allow_empty: bool,
+}
+
+/// How archives are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// bzip2.
+    Bz2,
+    /// gzip.
+    Gz,
+    /// Zstandard.
+    Zst,
+    /// Not at all.
+    Tar,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Verify {
+    /// A folder that holds archives of the layout, or archive files.
+    #[arg(value_name = "DIR|FILE", default_value = "backup")]
+    pub from: Vec<PathBuf>,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct List {
+    /// The archive file.
+    #[arg(value_name = "ARCHIVE")]
+    pub archive: PathBuf,
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Restore {
+    /// A folder that holds archives of the layout, or archive files.
+    #[arg(value_name = "DIR|FILE", default_value = "backup")]
+    pub from: Vec<PathBuf>,
+
+    /// Stop every running container that uses the volumes, and start those again afterwards.
+    #[arg(long)]
+    pub stop: bool,
+
+    /// Lay the archive over what is there, as `tar -x` does, and keep files that it does not name.
+    #[arg(long, conflicts_with_all = ["in_place", "keep_previous"])]
+    pub merge: bool,
+
+    /// Write over the live files, for volumes too large to stage; the whole archive is checked first.
+    #[arg(long, conflicts_with = "keep_previous")]
+    pub in_place: bool,
+
+    /// Keep the tree that was replaced, and say where it is.
+    #[arg(long)]
+    pub keep_previous: bool,
+
+    /// Restore archives that hold nothing, or a database without PG_VERSION.
+    #[arg(long)]
+    pub allow_empty: bool,
+}
+
+impl Cli {
+    /// Reads the command line; the error prints itself and knows its exit status (2; 0 for `--help`).
+    ///
+    /// # Errors
+    /// Whatever makes no sense as a request.
+    pub fn read<I, T>(arguments: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString> + Clone,
+    {
+        let cli = Self::try_parse_from(arguments)?;
+        // clap sees a conflict only where both options stand on the same side of the command's name.
+        let common = &cli.common;
+        for (conflict, one, other) in [
+            (common.verbose && common.quiet, "--verbose", "--quiet"),
+            (common.docker.is_some() && common.data_root.is_some(), "--docker <ADDR>", "--data-root <DIR>"),
+        ] {
+            if conflict {
+                let message = format!("the argument '{one}' cannot be used with '{other}'");
+                return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+            }
+        }
+        Ok(cli)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,255 @@
+//! Bits in the order of bzip2, most significant first: splicing strings of them, and finding the
+//! marks at which blocks begin. It does not know what the bits mean.
+
+/// The marks of a bzip2 stream; each lies at any bit offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// A block begins: π in decimal digits, 0x314159265359.
+    Block,
+    /// The stream ends: √π, 0x177245385090.
+    End,
+}
+
+/// The length of either mark.
+pub(super) const MARK_BITS: usize = 48;
+
+impl Mark {
+    /// Its bits, right-aligned.
+    pub(super) const fn value(self) -> u64 {
+        match self {
+            Self::Block => 0x3141_5926_5359,
+            Self::End => 0x1772_4538_5090,
+        }
+    }
+}
+
+/// A growing string of bits.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct BitString {
+    bytes: Vec<u8>,
+    /// The bits that make up no whole byte yet, right-aligned; fewer than 8.
+    rest: u64,
+    rest_bits: u32,
+}
+
+impl BitString {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), rest: 0, rest_bits: 0 }
+    }
+
+    /// Appends the low `count` bits of `value`; at most 48.
+    pub(super) fn push(&mut self, value: u64, count: u32) {
+        debug_assert!(count <= 48 && value >> count == 0);
+        self.rest = (self.rest << count) | value;
+        self.rest_bits += count;
+        while self.rest_bits >= 8 {
+            self.rest_bits -= 8;
+            self.bytes.push((self.rest >> self.rest_bits) as u8);
+        }
+        self.rest &= (1 << self.rest_bits) - 1;
+    }
+
+    /// Appends bits `from..to` of `source`, which must have them.
+    pub(super) fn append(&mut self, source: &[u8], from: usize, to: usize) {
+        debug_assert!(from <= to && to <= source.len() * 8);
+        let mut at = from;
+        // Up to a whole byte of the source; from there on, whole bytes at a time.
+        let head = ((8 - at % 8) % 8).min(to - at);
+        self.push(read(source, at, head as u32), head as u32);
+        at += head;
+        let whole = source.get(at / 8..to / 8).unwrap_or_default();
+        self.append_bytes(whole);
+        at += whole.len() * 8;
+        let tail = (to - at) as u32;
+        self.push(read(source, at, tail), tail);
+    }
+
+    fn append_bytes(&mut self, whole: &[u8]) {
+        let shift = self.rest_bits;
+        if shift == 0 {
+            self.bytes.extend_from_slice(whole);
+            return;
+        }
+        self.bytes.reserve(whole.len() + 1);
+        let (words, tail) = whole.as_chunks::<8>();
+        for &word in words {
+            let word = u64::from_be_bytes(word);
+            // `rest` has 1 to 7 bits, so neither shift is by 64.
+            self.bytes.extend_from_slice(&((self.rest << (64 - shift)) | (word >> shift)).to_be_bytes());
+            self.rest = word & ((1 << shift) - 1);
+        }
+        for &byte in tail {
+            self.push(byte.into(), 8);
+        }
+    }
+
+    /// Takes out the whole bytes; what is left over stays in front of what comes next.
+    pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// The bytes, the last one filled up with zero bits.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        if self.rest_bits > 0 {
+            self.push(0, 8 - self.rest_bits);
+        }
+        self.bytes
+    }
+}
+
+/// `count` bits of `bytes` from bit `at` on, right-aligned; at most 48. Past the end there are zeros.
+pub(super) fn read(bytes: &[u8], at: usize, count: u32) -> u64 {
+    debug_assert!(count <= 48);
+    if count == 0 {
+        return 0;
+    }
+    let mut word = [0; 8];
+    let available = bytes.get(at / 8..).unwrap_or_default();
+    for (to, &from) in word.iter_mut().zip(available) {
+        *to = from;
+    }
+    (u64::from_be_bytes(word) << (at % 8)) >> (64 - count)
+}
+
+/// The first mark that lies wholly in `bytes` and begins at bit `from` or later.
+///
+/// It looks at two bytes in four. Wherever a mark begins, the five bytes after its first are wholly
+/// its own; every four neighbouring bytes have one at a multiple of four; so some pair of bytes that
+/// is looked at is one of 64 (two marks, eight shifts, four places) out of 65,536.
+pub(super) fn find_mark(bytes: &[u8], from: usize) -> Option<(usize, Mark)> {
+    let first = (from / 8 + 1).next_multiple_of(4);
+    let mut at = first;
+    for quad in bytes.get(first..)?.chunks(4) {
+        if let [high, low, ..] = *quad {
+            let pair = usize::from(u16::from_be_bytes([high, low]));
+            if PAIRS[pair / 64] >> (pair % 64) & 1 == 1
+                && let Some(found) = mark_around(bytes, at, from)
+            {
+                return Some(found);
+            }
+        }
+        at += 4;
+    }
+    None
+}
+
+/// The first mark from bit `from` on that begins one to four bytes before byte `at`.
+#[cold]
+fn mark_around(bytes: &[u8], at: usize, from: usize) -> Option<(usize, Mark)> {
+    let first = (at.saturating_sub(4) * 8).max(from);
+    let last = (at * 8 - 1).min((bytes.len() * 8).checked_sub(MARK_BITS)?);
+    (first..=last).find_map(|bit| Some((bit, mark_at(bytes, bit)?)))
+}
+
+/// The mark that begins at bit `at`, if there is one.
+pub(super) fn mark_at(bytes: &[u8], at: usize) -> Option<Mark> {
+    if at + MARK_BITS > bytes.len() * 8 {
+        return None;
+    }
+    let bits = read(bytes, at, MARK_BITS as u32);
+    [Mark::Block, Mark::End].into_iter().find(|mark| mark.value() == bits)
+}
+
+/// One bit for each pair of bytes: whether a mark has it at its second to sixth byte, at any shift.
+static PAIRS: [u64; 1024] = pairs();
+
+const fn pairs() -> [u64; 1024] {
+    let mut table = [0; 1024];
+    let marks = [Mark::Block.value(), Mark::End.value()];
+    let mut n = 0;
+    while n < 2 * 8 * 4 {
+        // The mark in seven bytes, right-aligned in 64 bits, begun `n / 8 % 8` bits late.
+        let wide = marks[n / 32] << 8 >> (n / 4 % 8);
+        // Its second and third byte, or the pairs that follow them.
+        let pair = (wide >> (32 - 8 * (n % 4))) as u16 as usize;
+        table[pair / 64] |= 1 << (pair % 64);
+        n += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bit_by_bit(bytes: &[u8], from: usize, to: usize) -> Vec<bool> {
+        (from..to).map(|at| bytes[at / 8] >> (7 - at % 8) & 1 == 1).collect()
+    }
+
+    #[test]
+    fn a_mark_is_found_at_every_bit_offset_and_nowhere_else() {
+        for mark in [Mark::Block, Mark::End] {
+            for at in 0..200 {
+                let mut bits = BitString::default();
+                for _ in 0..at {
+                    bits.push(0, 1);
+                }
+                bits.push(mark.value(), 48);
+                // Up to the last byte of the mark, and beyond it.
+                for more in [0, 40] {
+                    let mut bits = bits.clone();
+                    bits.push(0, more);
+                    let bytes = bits.into_bytes();
+                    for from in 0..=at {
+                        assert_eq!(find_mark(&bytes, from), Some((at, mark)), "{at} from {from}");
+                    }
+                    assert_eq!(find_mark(&bytes, at + 1), None);
+                    assert_eq!(find_mark(&bytes[..bytes.len().min((at + 48) / 8) - 1], 0), None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn marks_side_by_side_are_all_found() {
+        let mut bits = BitString::default();
+        let mut expected = Vec::new();
+        let mut at = 0;
+        for n in 0..50 {
+            let mark = if n % 3 == 0 { Mark::End } else { Mark::Block };
+            expected.push((at, mark));
+            bits.push(mark.value(), 48);
+            bits.push(0, n % 11);
+            at += 48 + n as usize % 11;
+        }
+        let bytes = bits.into_bytes();
+        let mut from = 0;
+        let found = std::iter::from_fn(|| {
+            let (at, mark) = find_mark(&bytes, from)?;
+            from = at + 1;
+            Some((at, mark))
+        });
+        assert!(found.eq(expected));
+    }
+
+    #[test]
+    fn short_inputs_hold_no_mark() {
+        for len in 0..6 {
+            assert_eq!(find_mark(&[0x31, 0x41, 0x59, 0x26, 0x53][..len.min(5)], 0), None);
+        }
+        assert_eq!(find_mark(b"1AY&SY", 0), Some((0, Mark::Block)));
+        assert_eq!(find_mark(b"1AY&SY", 99), None);
+    }
+
+    proptest! {
+        #[test]
+        fn appended_bits_are_the_bits(
+            pieces in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40), any::<(prop::sample::Index, prop::sample::Index)>()), 0..12)
+        ) {
+            let mut bits = BitString::default();
+            let mut expected = Vec::new();
+            for (bytes, (a, b)) in &pieces {
+                let (a, b) = (a.index(bytes.len() * 8 + 1), b.index(bytes.len() * 8 + 1));
+                let (from, to) = (a.min(b), a.max(b));
+                bits.append(bytes, from, to);
+                expected.extend(bit_by_bit(bytes, from, to));
+            }
+            let bytes = bits.into_bytes();
+            prop_assert_eq!(bytes.len(), expected.len().div_ceil(8));
+            expected.resize(bytes.len() * 8, false);
+            prop_assert_eq!(bit_by_bit(&bytes, 0, bytes.len() * 8), expected);
+        }
+    }
+}

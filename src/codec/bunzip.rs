@@ -1,0 +1,221 @@
+//! bzip2 decoding in parallel, of any bzip2 file: the blocks of a single stream too.
+//!
+//! A block begins at any bit, and nothing says where it ends; but it begins with a mark of 48 bits,
+//! and so does the end of a stream. The [`Finder`] guesses that there is a block from each mark to the
+//! next one. Workers decode these guesses, each for itself. Then this module walks through the file in
+//! order and confirms: where the last block ended there must be a mark; if it is a block's, the
+//! guess made of it must have decoded to its very last bit with the right checksum. If it did not, a
+//! mark inside the block misled the finder (or the file is damaged): then the block is decoded here,
+//! from its first bit on, and where it ends is where the walk goes on. Guesses that begin in what was
+//! so passed over are thrown away. So a wrong guess costs time and never correctness.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+
+use super::bits::{self, Mark};
+use super::block::{self, Beginning, Decoded, NotABlock};
+use super::finder::{Finder, Guess};
+use super::format::{Damage, Fault, Level};
+use super::source::Source;
+use crate::ordered::{Ordered, Pool};
+
+pub(super) struct Bunzip<R> {
+    finder: Finder<R>,
+    /// What the finder found, in order; those with `true` are being decoded in `decoding`.
+    guesses: VecDeque<(Guess, bool)>,
+    decoding: Ordered<Result<Decoded, NotABlock>>,
+    /// Up to here, in bits, everything is confirmed.
+    at: u64,
+    level: Level,
+    /// The checksum of the stream up to here.
+    crc: u32,
+    current: Option<Decoded>,
+    done: bool,
+    garbage: Option<u64>,
+}
+
+impl<R: Read> Bunzip<R> {
+    /// Reads `source`, which begins with a stream header of this level.
+    pub(super) fn new(source: Source<R>, level: Level, pool: &Pool) -> Self {
+        Self {
+            finder: Finder::new(source, level),
+            guesses: VecDeque::new(),
+            decoding: Ordered::new(pool),
+            at: block::HEADER_BYTES as u64 * 8,
+            level,
+            crc: 0,
+            current: None,
+            done: false,
+            garbage: None,
+        }
+    }
+
+    pub(super) fn compressed_bytes(&self) -> u64 {
+        self.at.div_ceil(8)
+    }
+
+    pub(super) fn trailing_garbage(&self) -> Option<u64> {
+        self.garbage
+    }
+
+    /// Reads on; 0 at the end of the last stream.
+    pub(super) fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while !self.done {
+            if let Some(current) = &mut self.current {
+                let count = current.read(out).map_err(|NotABlock| self.damage(Fault::Block))?;
+                if count > 0 {
+                    return Ok(count);
+                }
+            }
+            self.current = self.next_block()?;
+            self.done = self.current.is_none();
+        }
+        Ok(0)
+    }
+
+    /// Walks on to the next block; `None` at the end of the last stream.
+    fn next_block(&mut self) -> io::Result<Option<Decoded>> {
+        loop {
+            self.look_ahead();
+            let Some((guess, submitted)) = self.guesses.pop_front() else { return Err(self.no_mark()) };
+            let decoded = if submitted { self.decoding.take() } else { None };
+            if guess.start < self.at {
+                continue;
+            }
+            if guess.start > self.at {
+                return Err(self.no_mark());
+            }
+            match guess.mark {
+                Mark::Block => {
+                    let decoded = match decoded {
+                        Some(Ok(decoded)) if guess.level == self.level => {
+                            self.at = guess.end;
+                            decoded
+                        }
+                        _ => self.decode_here()?,
+                    };
+                    self.crc = self.crc.rotate_left(1) ^ decoded.crc;
+                    self.release();
+                    return Ok(Some(decoded));
+                }
+                Mark::End => {
+                    if !self.end_stream()? {
+                        return Ok(None);
+                    }
+                    self.release();
+                }
+            }
+        }
+    }
+
+    /// Keeps the workers busy.
+    fn look_ahead(&mut self) {
+        while self.decoding.has_room() && self.guesses.len() < self.decoding.window() {
+            let Some(guess) = self.finder.next() else { return };
+            let submit = guess.may_be_block();
+            if submit {
+                let (bytes, from) = self.window_from(guess.start);
+                let to = from + (guess.end - guess.start) as usize;
+                let bytes = bytes.get(..to.div_ceil(8)).unwrap_or_default().to_vec();
+                let level = guess.level;
+                self.decoding.submit(move || block::decode(&bytes, from, to, level));
+            }
+            self.guesses.push_back((guess, submit));
+        }
+    }
+
+    /// Decodes the block at `self.at`, and finds out where it ends.
+    fn decode_here(&mut self) -> io::Result<Decoded> {
+        self.finder.set_level(self.level);
+        // One byte more, because a block need not begin with one; and then the mark that follows it.
+        self.fill(block::MAX_BYTES + 1 + 8);
+        let (window, from) = self.window_from(self.at);
+        let bytes = window.get(..block::MAX_BYTES + 1).unwrap_or(window);
+        match block::decode_beginning(bytes, from, self.level) {
+            Ok(Beginning::Block(decoded, mut ends)) => {
+                let last = *ends.end();
+                // If no mark follows, the block is good nevertheless; what is wrong comes next.
+                let end = ends.find(|&end| bits::mark_at(window, end).is_some()).unwrap_or(last);
+                self.at += (end - from) as u64;
+                Ok(decoded)
+            }
+            // A block that wants more bits than the file has, and no mark in them: they are not there.
+            Ok(Beginning::Cut) if bytes.len() == window.len() && bits::find_mark(bytes, from + 1).is_none() => {
+                Err(self.cut_short(Fault::EndsInBlock))
+            }
+            Ok(Beginning::Cut) | Err(NotABlock) => Err(self.damage(Fault::Block)),
+        }
+    }
+
+    /// Passes over the end mark at `self.at` and the header of the next stream; false if there is none.
+    fn end_stream(&mut self) -> io::Result<bool> {
+        self.fill(block::END_BITS / 8 + 1 + block::HEADER_BYTES);
+        let (window, from) = self.window_from(self.at);
+        if from + block::END_BITS > window.len() * 8 {
+            return Err(self.cut_short(Fault::EndsBeforeMark));
+        }
+        if bits::read(window, from + bits::MARK_BITS, 32) != u64::from(self.crc) {
+            return Err(self.damage(Fault::StreamChecksum));
+        }
+        let header = (from + block::END_BITS).div_ceil(8);
+        let level = match window.get(header..).unwrap_or_default() {
+            [b'B', b'Z', b'h', digit, ..] => Level::from_digit(*digit),
+            // As bzip2 has it, and as a file looks that was cut here.
+            [b'B'] | [b'B', b'Z'] | [b'B', b'Z', b'h'] => return Err(self.cut_short(Fault::EndsInHeader)),
+            _ => None,
+        };
+        self.at += (header * 8 - from) as u64;
+        let Some(level) = level else {
+            if let Some(error) = self.finder.source.take_error() {
+                return Err(error);
+            }
+            let end = self.at / 8;
+            self.garbage = (self.finder.source.end() > end).then_some(end);
+            return Ok(false);
+        };
+        self.at += block::HEADER_BYTES as u64 * 8;
+        self.level = level;
+        self.crc = 0;
+        Ok(true)
+    }
+
+    /// There is no mark at `self.at`: why not?
+    fn no_mark(&mut self) -> io::Error {
+        self.fill(bits::MARK_BITS / 8 + 1);
+        let (window, from) = self.window_from(self.at);
+        if from + bits::MARK_BITS > window.len() * 8 {
+            self.cut_short(Fault::EndsBeforeMark)
+        } else {
+            self.damage(Fault::NoBlock)
+        }
+    }
+
+    fn damage(&self, what: Fault) -> io::Error {
+        Damage::error(self.at / 8, what)
+    }
+
+    /// The error that ended the reading; or else the file really ends there.
+    fn cut_short(&mut self, what: Fault) -> io::Error {
+        let end = self.finder.source.end();
+        self.finder.source.take_error().unwrap_or_else(|| Damage::error(end, what))
+    }
+
+    /// Sees to it that there are `count` bytes from `self.at` on, if the file has them.
+    fn fill(&mut self, count: usize) {
+        let before = (self.at / 8 - self.finder.source.offset()) as usize;
+        self.finder.source.fill(before + count);
+    }
+
+    /// The window from the byte on that holds bit `at`, and which of its bits that is.
+    fn window_from(&self, at: u64) -> (&[u8], usize) {
+        let source = &self.finder.source;
+        let before = (at / 8).saturating_sub(source.offset()) as usize;
+        (source.window().get(before..).unwrap_or_default(), (at % 8) as usize)
+    }
+
+    /// Gives up the bytes that are not needed any more.
+    fn release(&mut self) {
+        let source = &mut self.finder.source;
+        source.skip((self.at / 8).saturating_sub(source.offset()) as usize);
+    }
+}

@@ -1,0 +1,267 @@
+//! The compressed formats as values: their names, how to tell them apart by a file's first bytes, and
+//! what can be wrong with a file. Nothing is coded here.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+use crate::error::Error;
+
+/// How an archive is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Format {
+    /// bzip2, as `tar -j` writes it.
+    #[default]
+    Bzip2,
+    /// gzip, as `tar -z` writes it.
+    Gzip,
+    /// Zstandard, as `tar --zstd` writes it.
+    Zstd,
+    /// A tar archive as it is.
+    Plain,
+}
+
+impl Format {
+    /// How many of a file's first bytes [`Format::detect`] looks at: one block of a tar archive.
+    pub const DETECT_BYTES: usize = 512;
+
+    /// The ending of an archive's file name, without its first dot.
+    #[must_use]
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Bzip2 => "tar.bz2",
+            Self::Gzip => "tar.gz",
+            Self::Zstd => "tar.zst",
+            Self::Plain => "tar",
+        }
+    }
+
+    /// The format of a file that begins with `first_bytes`; whatever its name says.
+    #[must_use]
+    pub fn detect(first_bytes: &[u8]) -> Option<Self> {
+        // First, because a tar archive begins with a file name, which may be any bytes. No compressed
+        // file has these five at this place but by an accident of one in 2^40.
+        if first_bytes.get(257..262) == Some(b"ustar") {
+            return Some(Self::Plain);
+        }
+        match first_bytes {
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Self::Bzip2),
+            [0x1f, 0x8b, ..] => Some(Self::Gzip),
+            // A frame, or a frame to be skipped.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
+            // An archive without members is its end mark alone.
+            _ if first_bytes.get(..512).is_some_and(|block| block.iter().all(|&byte| byte == 0)) => Some(Self::Plain),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bzip2 => "bz2",
+            Self::Gzip => "gz",
+            Self::Zstd => "zst",
+            Self::Plain => "tar",
+        })
+    }
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self, Error> {
+        match word {
+            "bz2" => Ok(Self::Bzip2),
+            "gz" => Ok(Self::Gzip),
+            "zst" => Ok(Self::Zstd),
+            "tar" => Ok(Self::Plain),
+            _ => Err(Error::usage(format!("no such format: '{}'", crate::member::printable(word.as_bytes())))
+                .hint("the formats are bz2, gz, zst and tar")),
+        }
+    }
+}
+
+/// How hard to compress: 1 to 9. For bzip2 it is the block size in units of 100,000 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Level(u8);
+
+impl Level {
+    /// The best.
+    pub const BEST: Self = Self(9);
+
+    /// The level `number`, if it is one.
+    #[must_use]
+    pub const fn new(number: u8) -> Option<Self> {
+        match number {
+            1..=9 => Some(Self(number)),
+            _ => None,
+        }
+    }
+
+    /// 1 to 9.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
+    /// The level a digit stands for, as in a bzip2 header.
+    pub(super) const fn from_digit(digit: u8) -> Option<Self> {
+        match digit {
+            b'1'..=b'9' => Some(Self(digit - b'0')),
+            _ => None,
+        }
+    }
+
+    /// The digit of a bzip2 header.
+    pub(super) const fn digit(self) -> u8 {
+        b'0' + self.0
+    }
+}
+
+impl Default for Level {
+    fn default() -> Self {
+        Self::BEST
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Level {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self, Error> {
+        word.parse().ok().and_then(Self::new).ok_or_else(|| {
+            Error::usage(format!("no such level: '{}'", crate::member::printable(word.as_bytes())))
+                .hint("the levels are 1 to 9")
+        })
+    }
+}
+
+/// A compressed file is not what it should be. The inner error of an [`io::Error`] of kind
+/// [`io::ErrorKind::InvalidData`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Where in the compressed file: the first byte of the block or mark that is at fault; where
+    /// the file is cut short, its length. Everything before a damaged block has been delivered.
+    pub offset: u64,
+    /// What is wrong there.
+    pub what: Fault,
+}
+
+/// What can be wrong with a compressed file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// No bytes at all.
+    Empty,
+    /// The first bytes are those of no format we know.
+    Unknown,
+    /// The file ends where a stream's header is not yet complete.
+    EndsInHeader,
+    /// The file ends within a compressed block.
+    EndsInBlock,
+    /// The file ends after a whole block, and the mark that closes the stream is missing or cut.
+    EndsBeforeMark,
+    /// A block's bits make no sense, or its content has another checksum.
+    Block,
+    /// Where a block or an end-of-stream mark has to be, there is neither.
+    NoBlock,
+    /// Each block is as it was written, but the stream lacks some, or they are in another order.
+    StreamChecksum,
+    /// What the decoder of another format found.
+    Other(String),
+}
+
+impl Damage {
+    pub(super) fn error(offset: u64, what: Fault) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, Self { offset, what })
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            what @ (Fault::Empty | Fault::Unknown) => write!(f, "{what}"),
+            what @ (Fault::EndsInHeader | Fault::EndsInBlock | Fault::EndsBeforeMark) => {
+                write!(f, "cut short after {} bytes: {what}", self.offset)
+            }
+            what @ (Fault::Block | Fault::NoBlock | Fault::StreamChecksum | Fault::Other(_)) => {
+                write!(f, "damaged at byte {}: {what}", self.offset)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "the file is empty",
+            Self::Unknown => "the file is neither bzip2, gzip, zstd nor tar",
+            Self::EndsInHeader => "the file ends in the middle of a header",
+            Self::EndsInBlock => "the file ends in the middle of a block",
+            Self::EndsBeforeMark => "the file ends before its end-of-stream mark is complete",
+            Self::Block => "a block cannot be decoded, or its checksum is wrong",
+            Self::NoBlock => "neither a block nor an end-of-stream mark where one must be",
+            Self::StreamChecksum => "the checksum of the whole stream is wrong: blocks are missing or out of order",
+            Self::Other(what) => what,
+        })
+    }
+}
+
+impl std::error::Error for Damage {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_told_by_the_first_bytes() {
+        assert_eq!(Format::detect(b"BZh91AY&SY"), Some(Format::Bzip2));
+        assert_eq!(Format::detect(b"BZh0"), None);
+        assert_eq!(Format::detect(b"\x1f\x8b\x08"), Some(Format::Gzip));
+        assert_eq!(Format::detect(b"\x28\xb5\x2f\xfd"), Some(Format::Zstd));
+        assert_eq!(Format::detect(b"\x5e\x2a\x4d\x18"), Some(Format::Zstd));
+        assert_eq!(Format::detect(&[0; 512]), Some(Format::Plain));
+        assert_eq!(Format::detect(&[0; 511]), None);
+        assert_eq!(Format::detect(b""), None);
+        assert_eq!(Format::detect(b"#!/bin/sh\n"), None);
+    }
+
+    #[test]
+    fn a_tar_whose_first_name_looks_compressed_is_a_tar() {
+        let mut header = [0; 512];
+        header[..5].copy_from_slice(b"BZh9/");
+        header[257..262].copy_from_slice(b"ustar");
+        assert_eq!(Format::detect(&header), Some(Format::Plain));
+    }
+
+    #[test]
+    fn words_and_formats_are_the_same() {
+        for format in [Format::Bzip2, Format::Gzip, Format::Zstd, Format::Plain] {
+            assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
+            assert!(format.extension().ends_with(&format.to_string()));
+        }
+        assert!("bzip2".parse::<Format>().is_err());
+    }
+
+    #[test]
+    fn levels_are_1_to_9() {
+        assert!(["1", "9"].iter().all(|word| word.parse::<Level>().is_ok()));
+        assert!(["0", "10", "", "-1", "nine"].iter().all(|word| word.parse::<Level>().is_err()));
+        assert_eq!(Level::new(0), None);
+        assert_eq!(Level::new(10), None);
+    }
+
+    #[test]
+    fn damage_is_told_in_one_line() {
+        let text = |what| Damage { offset: 7, what }.to_string();
+        assert_eq!(text(Fault::Block), "damaged at byte 7: a block cannot be decoded, or its checksum is wrong");
+        assert_eq!(text(Fault::EndsInBlock), "cut short after 7 bytes: the file ends in the middle of a block");
+        assert_eq!(text(Fault::Empty), "the file is empty");
+    }
+}

@@ -1,0 +1,253 @@
+//! Whether the folders a mount tree names are really the data: they exist here, and what should be
+//! mounted on them is mounted now. Looks at the host, changes nothing, and never opens a volume's files.
+
+use std::io::ErrorKind as IoKind;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::member::printable;
+
+use super::mounts::{MountTree, TreeMount};
+use super::{MountKind, Volume};
+
+/// Every reason why the tree's folders may not be taken for its data, each with the way out.
+pub fn obstacles(tree: &MountTree, volumes: &[Volume]) -> Result<Vec<Error>> {
+    let table = "/proc/self/mountinfo";
+    let mountinfo = std::fs::read(table).map_err(|cause| Error::failed("cannot read", table, cause))?;
+    // Only an aid: a host need not have one.
+    let fstab = std::fs::read("/etc/fstab").unwrap_or_default();
+    Ok(judge(tree, volumes, &mount_points(&mountinfo, 4), &mount_points(&fstab, 1)))
+}
+
+fn judge(tree: &MountTree, volumes: &[Volume], mounted: &[PathBuf], in_fstab: &[PathBuf]) -> Vec<Error> {
+    tree.mounts.iter().filter_map(|mount| judge_one(mount, volumes, mounted, in_fstab).err()).collect()
+}
+
+fn judge_one(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fstab: &[PathBuf]) -> Result<()> {
+    match &mount.kind {
+        // Nested memory: the walk shows it empty, as the helper container would.
+        MountKind::Tmpfs => return Ok(()),
+        MountKind::Other(word) => {
+            return Err(Error::refused(format!(
+                "{} is a mount of type '{}', which voltar does not know",
+                shown(Path::new(&mount.destination)),
+                printable(word.as_bytes())
+            ))
+            .hint("archive its content by the means that made it"));
+        }
+        MountKind::Volume { name, driver } if driver != "local" => {
+            return Err(Error::refused(format!(
+                "volume '{name}' belongs to the driver '{driver}': its files may lie on another machine"
+            ))
+            .hint("archive it by that driver's means, or from inside a container with the documented tar command"));
+        }
+        MountKind::Volume { name, .. } => {
+            if let Some(volume) = volumes.iter().find(|volume| &volume.name == name) {
+                option_volume_is_mounted(volume, mounted)?;
+            }
+        }
+        MountKind::Bind => {}
+    }
+    let source = canonical(&mount.source)?;
+    if let Some(point) = in_fstab.iter().find(|point| source.starts_with(point) && !mounted.contains(point)) {
+        return Err(Error::refused(format!(
+            "{} belongs on the filesystem that /etc/fstab mounts at {}, which is not mounted now",
+            shown(&mount.source),
+            shown(point)
+        ))
+        .hint(format!("mount {}", shown(point))));
+    }
+    Ok(())
+}
+
+/// A `local` volume with options is mounted only while a container uses it; in between, its mountpoint
+/// is an empty folder that looks like data.
+fn option_volume_is_mounted(volume: &Volume, mounted: &[PathBuf]) -> Result<()> {
+    let option = |key: &str| volume.options.get(key).map(String::as_str).unwrap_or_default();
+    let (kind, device, options) = (option("type"), option("device"), option("o"));
+    if [kind, device, options].iter().all(|value| value.is_empty()) {
+        return Ok(());
+    }
+    let point = canonical(&volume.mountpoint)?;
+    if mounted.contains(&point) {
+        return Ok(());
+    }
+    let words: Vec<String> = [("type", kind), ("device", device), ("o", options)]
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| format!("{key}={}", printable(value.as_bytes())))
+        .collect();
+    Err(Error::refused(format!(
+        "volume '{}' ({}) is mounted only while a container uses it, and it is not now: {} is an empty folder",
+        volume.name,
+        words.join(", "),
+        shown(&volume.mountpoint)
+    ))
+    .hint(format!(
+        "keep one container that uses it alive while voltar runs (`docker run -d -v {}:/x IMAGE sleep infinity`; \
+         for a backup, with --allow-running), or mount it there by hand",
+        volume.name
+    )))
+}
+
+/// The path as the kernel knows it: the table of mounts holds no symbolic links.
+fn canonical(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(|cause| match cause.kind() {
+        IoKind::NotFound | IoKind::NotADirectory => {
+            Error::refused(format!("{} does not exist on this host", shown(path)))
+                .hint("is the engine on another machine, or the folder moved away?")
+        }
+        IoKind::PermissionDenied => Error::failed("cannot look at", path.as_os_str().as_encoded_bytes(), cause)
+            .hint("run voltar as root (sudo)"),
+        _ => Error::failed("cannot look at", path.as_os_str().as_encoded_bytes(), cause),
+    })
+}
+
+/// The column of a table like `mountinfo` or `fstab` that holds mount points.
+fn mount_points(table: &[u8], column: usize) -> Vec<PathBuf> {
+    table
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.trim_ascii_start().starts_with(b"#"))
+        .filter_map(|line| line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty()).nth(column))
+        .map(|field| PathBuf::from(std::ffi::OsString::from_vec(unescape(field))))
+        // In fstab, swap has "none" here; and "/" is always mounted.
+        .filter(|point| point.is_absolute() && point.parent().is_some())
+        .collect()
+}
+
+/// The kernel writes space, tab, newline and backslash as `\ooo`.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, after)) = rest.split_first() {
+        let octal = match after {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] if first == b'\\' => {
+                Some((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'))
+            }
+            _ => None,
+        };
+        plain.push(octal.unwrap_or(first));
+        rest = if octal.is_some() { after.get(3..).unwrap_or_default() } else { after };
+    }
+    plain
+}
+
+fn shown(path: &Path) -> String {
+    printable(path.as_os_str().as_encoded_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::mounts::single;
+    use crate::member::RelPath;
+
+    fn volume(at: &Path, options: &[(&str, &str)]) -> Volume {
+        Volume {
+            name: "cvat_data".to_owned(),
+            driver: "local".to_owned(),
+            mountpoint: at.to_owned(),
+            options: options.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            ..Volume::default()
+        }
+    }
+
+    fn verdict(volume: &Volume, mounted: &[PathBuf], in_fstab: &[PathBuf]) -> Vec<String> {
+        let tree = single(volume, &RelPath::parse(b"data").unwrap());
+        judge(&tree, std::slice::from_ref(volume), mounted, in_fstab)
+            .iter()
+            .map(|error| {
+                assert!(error.advice().is_some(), "a way out: {error}");
+                error.to_string()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_folder_that_is_there_is_no_obstacle() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(verdict(&volume(dir.path(), &[]), &[], &[]).is_empty());
+        let tree = single(&volume(dir.path(), &[]), &RelPath::parse(b"data").unwrap());
+        assert!(obstacles(&tree, &[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_missing_mountpoint_is_refused() {
+        assert_eq!(verdict(&volume(Path::new("/no/such"), &[]), &[], &[]), ["/no/such does not exist on this host"]);
+    }
+
+    #[test]
+    fn other_drivers_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let plugin = Volume { driver: "rexray/ebs".to_owned(), ..volume(dir.path(), &[]) };
+        assert_eq!(
+            verdict(&plugin, &[], &[]),
+            ["volume 'cvat_data' belongs to the driver 'rexray/ebs': its files may lie on another machine"]
+        );
+    }
+
+    #[test]
+    fn an_option_volume_counts_only_while_it_is_mounted() {
+        let dir = tempfile::tempdir().unwrap();
+        let point = dir.path().canonicalize().unwrap();
+        let nfs = volume(&point, &[("type", "nfs"), ("device", ":/srv"), ("o", "addr=nas")]);
+        assert_eq!(
+            verdict(&nfs, &[], &[]),
+            [format!(
+                "volume 'cvat_data' (type=nfs, device=:/srv, o=addr=nas) is mounted only while a container uses it, \
+                 and it is not now: {} is an empty folder",
+                point.display()
+            )]
+        );
+        assert!(verdict(&nfs, std::slice::from_ref(&point), &[]).is_empty());
+        // A size limit is no mount.
+        assert!(verdict(&volume(&point, &[("size", "10G")]), &[], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_link_to_the_mountpoint_is_seen_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let point = dir.path().canonicalize().unwrap().join("real");
+        std::fs::create_dir(&point).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&point, &link).unwrap();
+        assert!(verdict(&volume(&link, &[("device", "/x")]), &[point], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_filesystem_that_fstab_promises_must_be_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let point = dir.path().canonicalize().unwrap();
+        let media = point.join("media");
+        std::fs::create_dir(&media).unwrap();
+        let promised = [point.clone()];
+        assert_eq!(verdict(&volume(&media, &[]), &[], &promised).len(), 1);
+        assert!(verdict(&volume(&media, &[]), &promised, &promised).is_empty());
+    }
+
+    #[test]
+    fn unknown_mounts_are_refused_and_nested_memory_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tree = single(&volume(dir.path(), &[]), &RelPath::parse(b"data").unwrap());
+        tree.mounts[0].kind = MountKind::Other("cluster".to_owned());
+        assert_eq!(
+            judge(&tree, &[], &[], &[])[0].to_string(),
+            "/data is a mount of type 'cluster', which voltar does not know"
+        );
+        tree.mounts[0].kind = MountKind::Tmpfs;
+        tree.mounts[0].source = PathBuf::new();
+        assert!(judge(&tree, &[], &[], &[]).is_empty());
+    }
+
+    #[test]
+    fn mount_tables_are_read_with_their_escapes() {
+        let mountinfo = b"36 35 98:0 /mnt1 /mnt\\0402/a\\134b rw,noatime shared:1 - ext3 /dev/root rw\n\
+                          22 1 0:1 / / rw - ext4 /dev/vda rw\n\nbroken\n";
+        assert_eq!(mount_points(mountinfo, 4), [PathBuf::from("/mnt 2/a\\b")]);
+        let fstab = b"# comment /x\n  UUID=1 / ext4 defaults 0 1\nnas:/srv\t/srv/media\tnfs defaults\nx none swap sw\n";
+        assert_eq!(mount_points(fstab, 1), [PathBuf::from("/srv/media")]);
+        assert_eq!(unescape(b"\\04"), b"\\04");
+        assert_eq!(unescape(b"\\777"), b"\\777");
+    }
+}

@@ -1,0 +1,22 @@
+//! Lists an archive's members in the order they are stored.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use crate::archive::reader::Stored;
+use crate::error::Result;
+use crate::monitor::Monitor;
+use crate::ordered::Pool;
+use crate::stored::ArchiveFile;
+
+/// Hands every member to `print` until it breaks off; else reads the archive to its end, so that damage is
+/// told.
+pub fn list(path: &Path, pool: &Pool, monitor: &dyn Monitor, mut print: impl FnMut(&Stored) -> Result<ControlFlow<()>>) -> Result<()> {
+    let mut archive = ArchiveFile::open(path, pool)?;
+    while let Some(stored) = archive.next_member(monitor)? {
+        if print(&stored)?.is_break() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! How big a tree is, and how small its archive will be: one walk without opening anything, then a few
+//! pieces from all over the tree compressed to see what they come to.
+
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+
+use crate::archive::{BLOCK, RECORD, padding};
+use crate::backup::write::is_cluster_mark;
+use crate::codec::{Compressor, Format, Level};
+use crate::error::Result;
+use crate::member::Kind;
+use crate::monitor::Monitor;
+use crate::ordered::Pool;
+use crate::volume::Graft;
+use crate::volume::walk::{Entry, Found, Links, Walk};
+
+/// A tree in figures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Members that an archive of it would have, the root's own included.
+    pub members: u64,
+    /// Content of its files in bytes, each counted once however many names it has.
+    pub file_bytes: u64,
+    /// Length of the tar stream in bytes.
+    pub stream_bytes: u64,
+    /// Estimated length of the archive in bytes.
+    pub archive_bytes: u64,
+    /// It holds the mark of a PostgreSQL cluster.
+    pub database: bool,
+}
+
+/// How many pieces are tried, and how long each is in bytes.
+const SAMPLES: usize = 64;
+const SAMPLE: usize = 32 << 10;
+
+/// What a header takes in an archive, in bytes: they are alike and compress well.
+const COMPRESSED_HEADER: u64 = 64;
+
+/// Measures the tree that `grafts` make up.
+pub fn measure(grafts: &[Graft], format: Format, level: Level, pool: &Pool, monitor: &dyn Monitor) -> Result<Measured> {
+    let mut measured = Measured { stream_bytes: 2 * BLOCK as u64, ..Measured::default() };
+    let mut links = Links::default();
+    let mut samples = Samples::default();
+    for found in Walk::new(grafts)? {
+        monitor.check_cancelled()?;
+        let Found::Entry(entry) = found? else { continue };
+        measured.members += 1;
+        measured.stream_bytes += BLOCK as u64;
+        measured.database |= is_cluster_mark(&entry.path);
+        if links.target(&entry).is_some() {
+            continue;
+        }
+        links.stored(&entry);
+        if let Kind::File { size } = entry.kind {
+            measured.file_bytes += size;
+            measured.stream_bytes += size + padding(size) as u64;
+            samples.offer(entry, size);
+        }
+    }
+    measured.stream_bytes = measured.stream_bytes.next_multiple_of(RECORD as u64);
+    measured.archive_bytes = if format == Format::Plain {
+        measured.stream_bytes
+    } else {
+        samples.estimate(measured.file_bytes, format, level, pool) + measured.members * COMPRESSED_HEADER
+    };
+    Ok(measured)
+}
+
+/// Pieces of the tree at equal distances, whatever its size turns out to be: each time there are too many,
+/// every other one goes and the distance doubles.
+#[derive(Default)]
+struct Samples {
+    kept: Vec<(Entry, u64)>,
+    distance: u64,
+    position: u64,
+    next: u64,
+}
+
+impl Samples {
+    fn offer(&mut self, entry: Entry, size: u64) {
+        let (start, end) = (self.position, self.position + size);
+        self.position = end;
+        if self.next < end {
+            self.kept.push((entry, self.next - start));
+            self.distance = self.distance.max(SAMPLE as u64);
+            // One piece of each file is enough: what matters is the variety.
+            while self.next < end {
+                self.next += self.distance;
+            }
+        }
+        if self.kept.len() > SAMPLES {
+            let mut index = 0;
+            self.kept.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+            self.distance *= 2;
+        }
+    }
+
+    fn estimate(self, bytes: u64, format: Format, level: Level, pool: &Pool) -> u64 {
+        let mut pieces = Vec::new();
+        for (mut entry, offset) in self.kept {
+            let mut piece = vec![0; SAMPLE];
+            let read = entry.open().map_err(std::io::Error::from).and_then(|file| file.read_at(&mut piece, offset));
+            // What cannot be read now will be told when it is archived.
+            pieces.extend_from_slice(&piece[..read.unwrap_or(0)]);
+        }
+        let mut compressed = Counting(0);
+        let mut compressor = Compressor::new(&mut compressed, format, level, pool);
+        let done = compressor.write_all(&pieces).and_then(|()| compressor.finish().map(|_| ()));
+        if done.is_err() || pieces.is_empty() {
+            return bytes;
+        }
+        u64::try_from(u128::from(bytes) * u128::from(compressed.0) / pieces.len() as u128).unwrap_or(bytes)
+    }
+}
+
+/// Counts what it is given.
+struct Counting(u64);
+
+impl std::io::Write for Counting {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        self.0 += buf.len() as u64;
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,309 @@
+//! The JSON stream: one object a line for everything that happens. Nothing is printed here, and nothing
+//! is left to the reader's guess: this table is the promise.
+//!
+//! | `event` | fields beside it | when |
+//! |---|---|---|
+//! | `note` | `message` | a remark that needs no action |
+//! | `started` | `archive`, `stage`, `total_bytes` | work on an archive begins; `total_bytes` is `null` where unknown |
+//! | `progress` | `archive`, `stage`, `bytes`, `total_bytes` | at most once a second for an archive; not with `--progress never` |
+//! | `member` | `archive`, `name`, `kind`, and `size` of files | with `-v`: a member was archived, read or restored |
+//! | `listed` | `name`, `kind`, `size`, `device`, `mode`, `uid`, `gid`, `user`, `group`, `mtime`, `target` | `list`: a member |
+//! | `warning` | `archive`, `message` | something was not stored or restored completely; `archive` is empty where it concerns the whole run |
+//! | `container_stopped`, `container_started` | `container` | for the sake of the operation, and afterwards |
+//! | `finished` | `archive`, `stage`, `path`, `members`, `stream_bytes`, `file_bytes`, `seconds` | an archive is done; the bytes are those of the tar stream and of the archive file |
+//! | `error` | `message`, `hint` | why something was not done; `hint` is `null` where there is none |
+//! | `done` | `exit`, `issues` | always the last line: the exit status, and how many warnings there were |
+//!
+//! `stage` is `archiving`, `checking` or `restoring`; `kind` is `file`, `directory`, `symlink`,
+//! `hard_link`, `fifo`, `char_device` or `block_device`. Of `listed`, `size` is there for files, `device`
+//! (`[major, minor]`) for devices, `target` for links, and `user` and `group` where the archive has them;
+//! `mode` is an octal string (`"0644"`), `mtime` seconds since 1970.
+//!
+//! `name`, `target`, `path`, `user` and `group` are exact where they are UTF-8. Where they are not, the
+//! text is escaped as GNU tar does it (`caf\351`) and the exact bytes stand beside it in base64:
+//! `name_base64` and so on. Whoever needs the name looks for that field first. Characters that could
+//! steer a terminal are written as `\u….`. Fields may be added; none changes its meaning.
+//! With `-q` only `warning`, `error`, `listed` and `done` remain.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::ser::Formatter;
+
+use crate::archive::listing;
+use crate::error::Error;
+use crate::member::{Kind, printable};
+use crate::monitor::{Event, Stage};
+use crate::report::{base64, text};
+
+/// One object of the stream.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Object<'a> {
+    Note {
+        message: &'a str,
+    },
+    Started {
+        archive: &'a str,
+        stage: &'a str,
+        total_bytes: Option<u64>,
+    },
+    Progress {
+        archive: &'a str,
+        stage: &'a str,
+        bytes: u64,
+        total_bytes: Option<u64>,
+    },
+    Member {
+        archive: &'a str,
+        name: Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name_base64: Option<String>,
+        kind: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        size: Option<u64>,
+    },
+    Listed(Box<Listed<'a>>),
+    Warning {
+        archive: &'a str,
+        message: &'a str,
+    },
+    ContainerStopped {
+        container: &'a str,
+    },
+    ContainerStarted {
+        container: &'a str,
+    },
+    Finished {
+        archive: &'a str,
+        stage: &'a str,
+        path: Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path_base64: Option<String>,
+        members: u64,
+        stream_bytes: u64,
+        file_bytes: u64,
+        seconds: f64,
+    },
+    Error {
+        message: String,
+        hint: Option<&'a str>,
+    },
+    Done {
+        exit: u8,
+        issues: u64,
+    },
+}
+
+/// A member with all that `list` shows of it.
+#[derive(Serialize)]
+pub(crate) struct Listed<'a> {
+    name: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_base64: Option<String>,
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<[u32; 2]>,
+    mode: String,
+    uid: u32,
+    gid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_base64: Option<String>,
+    mtime: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_base64: Option<String>,
+}
+
+impl<'a> Object<'a> {
+    /// The object for an event; none for those that only add to [`Object::Progress`].
+    pub(crate) fn of(event: &'a Event<'a>) -> Option<Self> {
+        Some(match event {
+            Event::Note(message) => Self::Note { message },
+            Event::Started { archive, stage, total_bytes } => {
+                Self::Started { archive, stage: text::verbs(*stage).0, total_bytes: *total_bytes }
+            }
+            Event::Advanced { .. } => return None,
+            Event::Member { archive, name, member } => {
+                let (name, name_base64) = exact(name);
+                let (kind, size, _) = kind(&member.kind);
+                Self::Member { archive, name, name_base64, kind, size }
+            }
+            Event::Issue(issue) => Self::Warning { archive: &issue.archive, message: &issue.message },
+            Event::ContainerStopped(container) => Self::ContainerStopped { container },
+            Event::ContainerStarted(container) => Self::ContainerStarted { container },
+            Event::Finished { stage, summary, at } => {
+                let (path, path_base64) = exact_path(at);
+                Self::Finished {
+                    archive: &summary.archive,
+                    stage: text::verbs(*stage).0,
+                    path,
+                    path_base64,
+                    members: summary.members,
+                    stream_bytes: summary.stream_bytes,
+                    file_bytes: summary.file_bytes,
+                    // Milliseconds, or the digits would promise what no clock holds.
+                    seconds: (summary.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+                }
+            }
+        })
+    }
+
+    /// How far an archive is.
+    pub(crate) fn progress(archive: &'a str, stage: Stage, bytes: u64, total_bytes: Option<u64>) -> Self {
+        Self::Progress { archive, stage: text::verbs(stage).0, bytes, total_bytes }
+    }
+
+    /// A member as `list` shows it.
+    pub(crate) fn listed(line: &listing::Line<'a>) -> Self {
+        let present = |bytes: &'a [u8]| {
+            let (text, base64) = exact(bytes);
+            if bytes.is_empty() { (None, None) } else { (Some(text), base64) }
+        };
+        let (name, name_base64) = exact(line.name);
+        let (user, user_base64) = present(line.uname);
+        let (group, group_base64) = present(line.gname);
+        let (target, target_base64) = present(line.link);
+        let (kind, size, device) = kind(line.kind);
+        Self::Listed(Box::new(Listed {
+            name,
+            name_base64,
+            kind,
+            size,
+            device,
+            mode: format!("{:04o}", line.metadata.mode),
+            uid: line.metadata.uid,
+            gid: line.metadata.gid,
+            user,
+            user_base64,
+            group,
+            group_base64,
+            mtime: line.metadata.mtime.seconds,
+            target,
+            target_base64,
+        }))
+    }
+
+    /// Why something was not done.
+    pub(crate) fn error(error: &'a Error) -> Self {
+        Self::Error { message: error.to_string(), hint: error.advice() }
+    }
+}
+
+/// A value as one line of JSON that is safe for terminals.
+pub(crate) fn line(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    let mut bytes = Vec::with_capacity(128);
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, SafeFormatter))?;
+    // Never lossy: serde_json writes UTF-8.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn kind(kind: &Kind) -> (&'static str, Option<u64>, Option<[u32; 2]>) {
+    match kind {
+        Kind::File { size } => ("file", Some(*size), None),
+        Kind::Directory => ("directory", None, None),
+        Kind::Symlink { .. } => ("symlink", None, None),
+        Kind::HardLink { .. } => ("hard_link", None, None),
+        Kind::Fifo => ("fifo", None, None),
+        Kind::CharDevice { major, minor } => ("char_device", None, Some([*major, *minor])),
+        Kind::BlockDevice { major, minor } => ("block_device", None, Some([*major, *minor])),
+    }
+}
+
+/// The text itself; or, where it is no UTF-8, something to print and the bytes in base64.
+fn exact(bytes: &[u8]) -> (Cow<'_, str>, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Cow::Borrowed(text), None),
+        Err(_) => (Cow::Owned(printable(bytes)), Some(base64::encode(bytes))),
+    }
+}
+
+fn exact_path(path: &Path) -> (Cow<'_, str>, Option<String>) {
+    exact(path.as_os_str().as_encoded_bytes())
+}
+
+/// Compact, with `\u` escapes for all that [`printable`] would not let through; JSON itself asks that
+/// only of the ASCII controls below 32.
+struct SafeFormatter;
+
+impl Formatter for SafeFormatter {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| steers(c)) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = &rest[at + c.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+fn steers(c: char) -> bool {
+    let printed = !c.is_ascii() || c == '\x7f';
+    let mut bytes = [0; 4];
+    printed && {
+        let text = c.encode_utf8(&mut bytes);
+        printable(text.as_bytes()) != *text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::{Metadata, Timestamp};
+
+    fn value(object: &Object<'_>) -> serde_json::Value {
+        serde_json::from_str(&line(object).unwrap()).unwrap()
+    }
+
+    fn listed(name: &[u8], kind: &Kind, link: &[u8]) -> String {
+        let metadata = Metadata { mode: 0o4755, uid: 70, gid: 71, mtime: Timestamp { seconds: -1, nanoseconds: 5 } };
+        let entry = listing::Line { name, kind, metadata: &metadata, link, uname: b"", gname: b"pg" };
+        line(&Object::listed(&entry)).unwrap()
+    }
+
+    #[test]
+    fn a_name_that_is_text_is_exact() {
+        let name = "B\u{e4}ume\n\\\u{202e}\u{9b}\x7f";
+        let text = listed(name.as_bytes(), &Kind::File { size: 3 }, b"");
+        assert!(text.contains(r#""name":"Bäume\n\\\u202e\u009b\u007f","kind":"file","size":3"#), "{text}");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["name"], name);
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_has_its_bytes_beside_it() {
+        let text = listed(b"caf\xe9", &Kind::Symlink { target: b"\xff".to_vec() }, b"\xff");
+        assert_eq!(
+            text,
+            r#"{"event":"listed","name":"caf\\351","name_base64":"Y2Fm6Q==","kind":"symlink","mode":"4755","uid":70,"gid":71,"group":"pg","mtime":-1,"target":"\\377","target_base64":"/w=="}"#
+        );
+    }
+
+    #[test]
+    fn devices_have_both_numbers() {
+        let text = listed(b"null", &Kind::CharDevice { major: 1, minor: 3 }, b"");
+        assert!(text.contains(r#""kind":"char_device","device":[1,3],"#), "{text}");
+    }
+
+    #[test]
+    fn an_error_has_a_hint_or_null() {
+        let error = Error::refused("no").hint("do");
+        assert_eq!(value(&Object::error(&error))["hint"], "do");
+        let error = Error::refused("no");
+        assert_eq!(line(&Object::error(&error)).unwrap(), r#"{"event":"error","message":"no","hint":null}"#);
+    }
+}

@@ -1,0 +1,272 @@
+//! The whole of a report, seen from its two streams.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use indicatif::TermLike;
+
+use super::*;
+use crate::member::{Kind, Member, Metadata, RelPath};
+use crate::monitor::Summary;
+
+/// A stream that can be read again, or that breaks with an error.
+#[derive(Clone, Debug, Default)]
+struct Sink {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    breaks: Option<io::ErrorKind>,
+}
+
+impl Sink {
+    fn text(&self) -> String {
+        String::from_utf8(self.bytes.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(kind) = self.breaks {
+            return Err(kind.into());
+        }
+        self.bytes.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A terminal that says what is done to it.
+impl TermLike for Sink {
+    fn width(&self) -> u16 {
+        100
+    }
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.write_str(&"<up>".repeat(n))
+    }
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.write_str(&"<down>".repeat(n))
+    }
+    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.write_str(&format!("{text}\n"))
+    }
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.clone().write_all(text.as_bytes())
+    }
+    fn clear_line(&self) -> io::Result<()> {
+        self.write_str("<clear>")
+    }
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn options(format: Format, verbosity: Verbosity) -> Options {
+    Options { format, verbosity, progress: true }
+}
+
+fn report(options: Options) -> (Report, Sink, Sink) {
+    let (out, err) = (Sink::default(), Sink::default());
+    let report = Report::on(options, Arc::default(), Box::new(out.clone()), false, Box::new(err.clone()), None);
+    (report, out, err)
+}
+
+fn summary(archive: &str, stream_bytes: u64) -> Summary {
+    let (members, file_bytes, elapsed) = (1234, stream_bytes / 2, Duration::from_secs(2));
+    Summary { archive: archive.to_owned(), members, stream_bytes, file_bytes, elapsed }
+}
+
+/// A backup of one archive with a strange member and one warning.
+fn a_run(report: &Report) {
+    let metadata = Metadata::default();
+    let member = Member { path: RelPath::parse(b"d").unwrap(), kind: Kind::File { size: 3 }, metadata };
+    report.note("engine: unix:///run/docker.sock");
+    report.event(&Event::ContainerStopped("cvat_db"));
+    report.event(&Event::Started { archive: "cvat_db", stage: Stage::Archiving, total_bytes: Some(4 << 20) });
+    report.event(&Event::Member { archive: "cvat_db", name: b"d/a\x1b\n\xff", member: &member });
+    report.event(&Event::Advanced { archive: "cvat_db", bytes: 1 << 20 });
+    report.issue("cvat_db", "'d/s\\n': socket ignored".to_owned());
+    let at = Path::new("backup/cvat_db.tar.bz2");
+    report.event(&Event::Finished { stage: Stage::Archiving, summary: &summary("cvat_db", 4 << 20), at });
+    report.event(&Event::ContainerStarted("cvat_db"));
+}
+
+const TABLE: &str = "\
+archive  members      size  compressed   time        rate
+cvat_db    1,234  4.00 MiB    2.00 MiB  2.0 s  2.00 MiB/s
+";
+
+#[test]
+fn a_run_as_people_see_it() {
+    let (report, out, err) = report(options(Format::Human, Verbosity::Normal));
+    a_run(&report);
+    assert_eq!((report.issues(), report.finish(1)), (1, 1));
+    assert_eq!(out.text(), TABLE);
+    assert_eq!(
+        err.text(),
+        "\
+engine: unix:///run/docker.sock
+stopped container cvat_db
+cvat_db: archiving 4.00 MiB
+voltar: warning: cvat_db: 'd/s\\n': socket ignored
+cvat_db: archived 4.00 MiB in 2.0 s (backup/cvat_db.tar.bz2, 2.00 MiB)
+started container cvat_db
+"
+    );
+}
+
+#[test]
+fn verbose_adds_names_as_tar_prints_them() {
+    let (report, out, _) = report(options(Format::Human, Verbosity::Verbose));
+    a_run(&report);
+    assert_eq!(report.finish(1), 1);
+    assert_eq!(out.text(), format!("d/a\\033\\n\\377\n{TABLE}"));
+}
+
+#[test]
+fn quiet_leaves_errors_and_warnings() {
+    let (report, out, err) = report(options(Format::Human, Verbosity::Quiet));
+    a_run(&report);
+    report.error(&Error::refused("no\x1b").hint("first\nsecond"));
+    assert_eq!(report.finish(2), 2);
+    assert_eq!(out.text(), "");
+    assert_eq!(
+        err.text(),
+        "voltar: warning: cvat_db: 'd/s\\n': socket ignored\nvoltar: no\\033\nhint: first\n  second\n"
+    );
+}
+
+#[test]
+fn progress_never_leaves_remarks_and_the_table() {
+    let (report, out, err) = report(Options { progress: false, ..options(Format::Human, Verbosity::Normal) });
+    a_run(&report);
+    assert_eq!(report.finish(1), 1);
+    assert_eq!(out.text(), TABLE);
+    assert!(!err.text().contains("archiv"), "{}", err.text());
+    assert!(err.text().contains("stopped container"), "{}", err.text());
+}
+
+#[test]
+fn a_run_as_programs_see_it() {
+    let (report, out, err) = report(options(Format::JsonEvents, Verbosity::Verbose));
+    a_run(&report);
+    report.error(&Error::refused("no").hint("do"));
+    assert_eq!(report.finish(1), 1);
+    assert_eq!(err.text(), "");
+    assert_eq!(
+        out.text(),
+        r#"{"event":"note","message":"engine: unix:///run/docker.sock"}
+{"event":"container_stopped","container":"cvat_db"}
+{"event":"started","archive":"cvat_db","stage":"archiving","total_bytes":4194304}
+{"event":"member","archive":"cvat_db","name":"d/a\\033\\n\\377","name_base64":"ZC9hGwr/","kind":"file","size":3}
+{"event":"warning","archive":"cvat_db","message":"'d/s\\n': socket ignored"}
+{"event":"finished","archive":"cvat_db","stage":"archiving","path":"backup/cvat_db.tar.bz2","members":1234,"stream_bytes":4194304,"file_bytes":2097152,"seconds":2.0}
+{"event":"container_started","container":"cvat_db"}
+{"event":"error","message":"no","hint":"do"}
+{"event":"done","exit":1,"issues":1}
+"#
+    );
+}
+
+#[test]
+fn a_document_has_standard_output_for_itself() {
+    let (report, out, err) = report(options(Format::JsonDocument, Verbosity::Verbose));
+    a_run(&report);
+    report.document(&[1, 2]).unwrap();
+    assert_eq!(report.finish(0), 0);
+    assert_eq!(out.text(), "[1,2]\n");
+    assert!(err.text().contains("engine:"));
+}
+
+#[test]
+fn nothing_is_claimed_of_a_run_that_failed_but_what_was_read() {
+    for (stage, claimed) in [(Stage::Archiving, false), (Stage::Restoring, false), (Stage::Checking, true)] {
+        let (report, out, _) = report(options(Format::Human, Verbosity::Normal));
+        report.event(&Event::Finished { stage, summary: &summary("a", 1), at: Path::new("a.tar") });
+        assert_eq!(report.finish(2), 2);
+        assert_eq!(!out.text().is_empty(), claimed, "{stage:?}");
+    }
+}
+
+#[test]
+fn archives_of_one_name_are_told_apart_and_added_up() {
+    let (report, out, _) = report(options(Format::Human, Verbosity::Normal));
+    for at in ["old/a.tar", "new/a.tar", "new/a.tar"] {
+        report.event(&Event::Finished { stage: Stage::Checking, summary: &summary("a", 2048), at: Path::new(at) });
+    }
+    assert_eq!(report.finish(0), 0);
+    let text = out.text();
+    let first_words: Vec<_> = text.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert_eq!(first_words, ["archive", "old/a.tar", "new/a.tar", "total"]);
+    assert!(text.lines().last().unwrap().contains("2,468  4.00 KiB    2.00 KiB"), "{text}");
+}
+
+#[test]
+fn a_reader_who_goes_is_no_error() {
+    let (out, err) = (Sink { breaks: Some(io::ErrorKind::BrokenPipe), ..Sink::default() }, Sink::default());
+    let options = options(Format::Human, Verbosity::Normal);
+    let report = Report::on(options, Arc::default(), Box::new(out), false, Box::new(err.clone()), None);
+    let mut lines = 0;
+    while report.text("a line of a listing").unwrap().is_continue() {
+        lines += 1;
+        assert!(lines < 100_000, "nobody said that the reader has gone");
+    }
+    assert_eq!(report.finish(0), 0);
+    assert_eq!(err.text(), "");
+}
+
+#[test]
+fn a_full_disk_under_standard_output_is_an_error_and_told_once() {
+    let (out, err) = (Sink { breaks: Some(io::ErrorKind::StorageFull), ..Sink::default() }, Sink::default());
+    let options = options(Format::Human, Verbosity::Normal);
+    let report = Report::on(options, Arc::default(), Box::new(out), false, Box::new(err.clone()), None);
+    assert!(report.text("a line").unwrap().is_continue(), "it is held back");
+    assert_eq!(report.finish(0), 1);
+    assert_eq!(report.finish(2), 2);
+    assert_eq!(err.text().matches("cannot write 'standard output'").count(), 1, "{}", err.text());
+}
+
+#[test]
+fn json_errors_reach_standard_error_where_nobody_reads_the_stream() {
+    let (out, err) = (Sink { breaks: Some(io::ErrorKind::BrokenPipe), ..Sink::default() }, Sink::default());
+    let options = options(Format::JsonEvents, Verbosity::Normal);
+    let report = Report::on(options, Arc::default(), Box::new(out), false, Box::new(err.clone()), None);
+    report.error(&Error::refused("no"));
+    assert_eq!(err.text(), "voltar: no\n");
+}
+
+#[test]
+fn bars_are_taken_away_before_anything_else_is_written() {
+    let screen = Sink::default();
+    let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+    let sink = || Box::new(screen.clone());
+    let options = options(Format::Human, Verbosity::Verbose);
+    let report = Report::on(options, Arc::default(), sink(), true, sink(), Some(target));
+    report.event(&Event::Started { archive: "cvat_db", stage: Stage::Archiving, total_bytes: Some(4 << 20) });
+    for _ in 0..100 {
+        report.event(&Event::Advanced { archive: "cvat_db", bytes: 1 << 10 });
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    report.issue("cvat_db", "in between".to_owned());
+    assert_eq!(report.finish(1), 1);
+    let text = screen.text();
+    assert!(text.contains("100 KiB of 4.00 MiB"), "{text}");
+    let (before, after) = text.split_once("voltar: warning: cvat_db: in between\n").expect(&text);
+    assert!(before.ends_with("<clear>"), "not cleared: {before}");
+    assert!(after.contains("archiving"), "not drawn again: {after}");
+    assert!(!text.contains("cvat_db: archiving"), "a line where there is a bar: {text}");
+}
+
+#[test]
+fn the_wish_to_stop_is_passed_on() {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let report = Report::new(options(Format::Human, Verbosity::Quiet), Arc::clone(&cancel));
+    assert!(report.check_cancelled().is_ok());
+    cancel.store(true, Ordering::Relaxed);
+    assert_eq!(report.check_cancelled().unwrap_err().kind(), ErrorKind::Interrupted);
+}

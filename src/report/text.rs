@@ -1,0 +1,135 @@
+//! Human renderings as plain strings: messages, the lines about an archive, the closing table. Nothing
+//! is printed here. Messages come with names already quoted; what could still steer a terminal is
+//! escaped once more, and a message that is safe stays as it is.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::member::printable;
+use crate::monitor::{Stage, Summary};
+use crate::units;
+
+/// What is being done, and what has been.
+pub(crate) fn verbs(stage: Stage) -> (&'static str, &'static str) {
+    match stage {
+        Stage::Archiving => ("archiving", "archived"),
+        Stage::Checking => ("checking", "checked"),
+        Stage::Restoring => ("restoring", "restored"),
+    }
+}
+
+/// Escapes what [`printable`] would, but leaves backslashes alone: the text may have been through it.
+/// Lines stay lines, those after the first indented.
+pub(crate) fn safe(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.trim_end().chars() {
+        match c {
+            '\n' => safe.push_str("\n  "),
+            '\\' => safe.push('\\'),
+            c => safe.push_str(&printable(c.encode_utf8(&mut [0; 4]).as_bytes())),
+        }
+    }
+    safe
+}
+
+/// `voltar: …`, and the hint on a line of its own.
+pub(crate) fn error(error: &Error) -> String {
+    let message = format!("voltar: {}", safe(&error.to_string()));
+    match error.advice() {
+        Some(hint) => format!("{message}\nhint: {}", safe(hint)),
+        None => message,
+    }
+}
+
+/// `voltar: warning: cvat_data: …`.
+pub(crate) fn warning(archive: &str, message: &str) -> String {
+    let colon = if archive.is_empty() { "" } else { ": " };
+    format!("voltar: warning: {}{colon}{}", safe(archive), safe(message))
+}
+
+/// `cvat_data: archiving 12.3 GiB`.
+pub(crate) fn started(archive: &str, stage: Stage, total_bytes: Option<u64>) -> String {
+    let size = total_bytes.map(|total| format!(" {}", units::bytes(total))).unwrap_or_default();
+    format!("{}: {}{size}", safe(archive), verbs(stage).0)
+}
+
+/// `cvat_data: archiving, 4.20 of 12.3 GiB …`.
+pub(crate) fn advanced(archive: &str, stage: Stage, done: u64, total: Option<u64>, elapsed: Duration) -> String {
+    let of = match total {
+        Some(total) => {
+            format!(" of {} ({} %)", units::bytes(total), percent(done, total))
+        }
+        None => String::new(),
+    };
+    let rate = units::rate(done, elapsed);
+    format!("{}: {} {}{of}, {rate}", safe(archive), verbs(stage).0, units::bytes(done))
+}
+
+/// How much is done; never more than 100.
+pub(crate) fn percent(done: u64, total: u64) -> u64 {
+    let percent = u128::from(done.min(total)) * 100 / u128::from(total.max(1));
+    u64::try_from(percent).unwrap_or(100)
+}
+
+/// `cvat_data: archived 12.3 GiB in 4 min 05 s (backup/cvat_data.tar.bz2, 11.8 GiB)`.
+pub(crate) fn finished(stage: Stage, summary: &Summary, at: &Path) -> String {
+    format!(
+        "{}: {} {} in {} ({}, {})",
+        safe(&summary.archive),
+        verbs(stage).1,
+        units::bytes(summary.stream_bytes),
+        units::duration(summary.elapsed),
+        printable(at.as_os_str().as_encoded_bytes()),
+        units::bytes(summary.file_bytes),
+    )
+}
+
+/// One line of the closing table.
+pub(crate) struct Row {
+    pub(crate) stage: Stage,
+    pub(crate) summary: Summary,
+    pub(crate) at: std::path::PathBuf,
+}
+
+/// The closing table: a line an archive, and their sum where there are several. `elapsed` is the time
+/// of all of them, which is less than the sum where they were worked on side by side.
+pub(crate) fn table(rows: &[Row], elapsed: Duration) -> Vec<String> {
+    let ambiguous = |row: &Row| rows.iter().filter(|other| other.summary.archive == row.summary.archive).count() > 1;
+    let mut cells = vec![["archive", "members", "size", "compressed", "time", "rate"].map(str::to_owned)];
+    let line = |name: String, members, size, file_bytes, time| {
+        [
+            name,
+            units::count(members),
+            units::bytes(size),
+            units::bytes(file_bytes),
+            units::duration(time),
+            units::rate(size, time),
+        ]
+    };
+    for row in rows {
+        let summary = &row.summary;
+        let name =
+            if ambiguous(row) { printable(row.at.as_os_str().as_encoded_bytes()) } else { safe(&summary.archive) };
+        cells.push(line(name, summary.members, summary.stream_bytes, summary.file_bytes, summary.elapsed));
+    }
+    if rows.len() > 1 {
+        let sum = |field: fn(&Summary) -> u64| rows.iter().map(|row| field(&row.summary)).sum();
+        let (members, size) = (sum(|s| s.members), sum(|s| s.stream_bytes));
+        cells.push(line("total".to_owned(), members, size, sum(|s| s.file_bytes), elapsed));
+    }
+    let mut widths = [0; 6];
+    for row in &cells {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let lines = cells.iter().map(|row| {
+        let mut line = format!("{:<width$}", row[0], width = widths[0]);
+        for (cell, width) in row.iter().zip(widths).skip(1) {
+            line.extend(["  ", &format!("{cell:>width$}")]);
+        }
+        line
+    });
+    lines.collect()
+}

@@ -1,0 +1,664 @@
+//! From a layout and what the host says to the trees that are worked on: which container or volume
+//! stands behind each archive. Pure; what is not found or not clear is an error with its way out, and
+//! whether the folders are fit to be read or written is left to `plan`.
+
+use crate::error::{Error, Result};
+use crate::host::mounts::{self, MountTree};
+use crate::host::{Container, Inventory, Volume};
+use crate::layout::{ArchiveSpec, Layout, Place};
+use crate::member::{RelPath, printable};
+
+/// What the user asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Just these archives; empty for all.
+    pub only: Vec<String>,
+    /// The layout's extra archives too.
+    pub all: bool,
+    /// Only what belongs to this compose project.
+    pub project: Option<String>,
+}
+
+/// What a layout comes to on this host.
+#[derive(Debug, Default)]
+pub struct Resolution {
+    /// What to work on, in the layout's order.
+    pub targets: Vec<Target>,
+    /// Extra archives that exist here and were not asked for.
+    pub left_out: Vec<String>,
+    /// What was asked for and cannot be had. As long as there is one, nothing may be done; [`resolve`]
+    /// sees to that.
+    pub problems: Vec<Error>,
+}
+
+/// One archive and the tree it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The archive's name without ending.
+    pub archive: String,
+    /// The container whose path it is; `None` where only its volume is left.
+    pub container: Option<Container>,
+    /// The compose project it belongs to.
+    pub project: Option<String>,
+    /// The folders that make it up.
+    pub tree: MountTree,
+    /// Where the container is gone: other paths under which a generation of the layout kept the same
+    /// volume. An archive to be restored may have been made with one of them.
+    pub alternative_paths: Vec<RelPath>,
+    /// All containers that use any of these folders, the stopped ones and the target's own included.
+    pub users: Vec<Container>,
+}
+
+/// Everything that was asked for, or the first reason why not.
+pub fn resolve(layout: &Layout, inventory: &Inventory, selection: &Selection) -> Result<Resolution> {
+    let mut resolution = survey(layout, inventory, selection)?;
+    match resolution.problems.is_empty() {
+        true => Ok(resolution),
+        false => Err(resolution.problems.remove(0)),
+    }
+}
+
+/// The same for a plan, which shows every problem. Fails only where the request itself makes no sense.
+pub fn survey(layout: &Layout, inventory: &Inventory, selection: &Selection) -> Result<Resolution> {
+    check_names(layout, selection)?;
+    let search = Search { layout, inventory, project: selection.project.as_deref() };
+    let mut resolution = Resolution::default();
+    let mut found = Vec::new();
+    for spec in &layout.archives {
+        let named = selection.only.contains(&spec.name);
+        let wanted = if selection.only.is_empty() { !spec.extra || selection.all } else { named };
+        match search.find(spec, named) {
+            Ok(Some(one)) if wanted => found.push(one),
+            Err(problem) if wanted => resolution.problems.push(problem.within(&spec.name)),
+            Ok(Some(one)) if spec.extra && selection.only.is_empty() => resolution.left_out.push(one.target.archive),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    resolution.problems.extend(one_project(&found));
+    resolution.targets = found.into_iter().map(|one| one.target).collect();
+    if resolution.targets.is_empty() && resolution.problems.is_empty() {
+        resolution.problems.push(nothing_found(layout, selection));
+    }
+    Ok(resolution)
+}
+
+fn check_names(layout: &Layout, selection: &Selection) -> Result<()> {
+    match selection.only.iter().find(|&name| !layout.names().contains(&name.as_str())) {
+        None => Ok(()),
+        Some(unknown) => Err(Error::usage(format!(
+            "layout '{}' has no archive '{}'",
+            printable(layout.name.as_bytes()),
+            printable(unknown.as_bytes())
+        ))
+        .hint(format!("it has: {}", layout.names().join(", ")))),
+    }
+}
+
+/// A layout whose archives are all optional may find nothing at all.
+fn nothing_found(layout: &Layout, selection: &Selection) -> Error {
+    let whose = selection.project.as_ref().map(|project| format!(" of project '{}'", printable(project.as_bytes())));
+    Error::refused(format!(
+        "no container and no volume{} that layout '{}' names is here",
+        whose.unwrap_or_default(),
+        printable(layout.name.as_bytes())
+    ))
+    .hint("is the stack created? Another one needs a layout of its own (--layout FILE)")
+}
+
+/// A database of one project and media of another are no backup. Containers found by their own name are
+/// what the layout's author wrote down and may belong to whom they like; everything found by label has to
+/// agree with the rest.
+fn one_project(found: &[Found]) -> Option<Error> {
+    let by_label = found.iter().find(|one| one.by_label && one.target.project.is_some())?;
+    let other =
+        found.iter().find(|one| one.target.project.is_some() && one.target.project != by_label.target.project)?;
+    let mut projects: Vec<&str> = [by_label, other].iter().filter_map(|one| one.target.project.as_deref()).collect();
+    projects.sort_unstable();
+    Some(choose_project(
+        &format!("'{}' and '{}' were found in different projects", by_label.target.archive, other.target.archive),
+        &projects,
+    ))
+}
+
+fn choose_project(what: &str, projects: &[&str]) -> Error {
+    let listed: Vec<String> = projects.iter().map(|project| printable(project.as_bytes())).collect();
+    Error::refused(format!("{what}: {}", listed.join(", ")))
+        .hint(format!("choose with --project {}", listed.first().map_or("NAME", String::as_str)))
+}
+
+struct Found {
+    target: Target,
+    by_label: bool,
+}
+
+struct Search<'a> {
+    layout: &'a Layout,
+    inventory: &'a Inventory,
+    project: Option<&'a str>,
+}
+
+/// A volume and the project it belongs to, as far as that can be told.
+type Labelled<'a> = (&'a Volume, Option<String>);
+
+impl<'a> Search<'a> {
+    /// `named`: the user asked for this very archive, so leaving it out is not an answer.
+    fn find(&self, spec: &ArchiveSpec, named: bool) -> Result<Option<Found>> {
+        match self.in_container(spec, named)? {
+            Some(found) => Ok(Some(found)),
+            None => self.in_volume(spec, named),
+        }
+    }
+
+    fn target(&self, spec: &ArchiveSpec, tree: MountTree) -> Target {
+        let users = mounts::users(self.inventory, &tree).into_iter().cloned().collect();
+        Target {
+            archive: spec.name.clone(),
+            container: None,
+            project: None,
+            tree,
+            alternative_paths: Vec::new(),
+            users,
+        }
+    }
+
+    // -- through a container -----------------------------------------------------------------------
+
+    fn in_container(&self, spec: &ArchiveSpec, named: bool) -> Result<Option<Found>> {
+        // An extra archive "where it exists": a container without such a mount does not have it.
+        let lenient = spec.extra && !named;
+        let mut best: Option<(&Container, MountTree, bool)> = None;
+        let mut tried: Vec<&str> = Vec::new();
+        for place in &spec.alternatives {
+            if tried.contains(&place.container.as_str()) {
+                continue;
+            }
+            tried.push(&place.container);
+            let (replicas, by_label) = self.containers(&place.container)?;
+            let Some((&container, others)) = replicas.split_first() else { continue };
+            let paths = spec.alternatives.iter().filter(|other| other.container == place.container);
+            let paths: Vec<&Place> = paths.filter(|place| !lenient || mounts::covers(container, &place.path)).collect();
+            let Some(tree) = tree_at_one_of(container, &paths)? else { continue };
+            for other in others {
+                if tree_at_one_of(other, &paths)?.is_none_or(|theirs| !theirs.same_files(&tree)) {
+                    return Err(Error::refused(format!(
+                        "service '{}' has several containers that keep it in different places: '{}', '{}'",
+                        place.container, container.name, other.name
+                    ))
+                    .hint("write a layout file (--layout) that names the right container"));
+                }
+            }
+            match &best {
+                None => best = Some((container, tree, by_label)),
+                Some((_, earlier, _)) if earlier.same_files(&tree) => {}
+                Some((earlier, ..)) => {
+                    return Err(Error::refused(format!(
+                        "containers '{}' and '{}' both exist and keep it in different places",
+                        earlier.name, container.name
+                    ))
+                    .hint(
+                        "remove the container that is no longer in use, or write a layout file (--layout) that names \
+                         the right one",
+                    ));
+                }
+            }
+        }
+        Ok(best.map(|(container, tree, by_label)| Found {
+            target: Target {
+                container: Some(container.clone()),
+                project: container.project.clone(),
+                ..self.target(spec, tree)
+            },
+            by_label,
+        }))
+    }
+
+    /// The container of that name, else those that stand for that compose service (several where it is
+    /// scaled); and whether it was by the label.
+    fn containers(&self, name: &str) -> Result<(Vec<&'a Container>, bool)> {
+        if let Some(exact) = self.candidates().find(|container| container.name == name) {
+            return Ok((vec![exact], false));
+        }
+        let mut services: Vec<&Container> =
+            self.candidates().filter(|container| container.service.as_deref() == Some(name)).collect();
+        let projects = distinct(services.iter().map(|container| container.project.as_deref()));
+        if projects.len() > 1 {
+            return Err(choose_project(&format!("service '{name}' exists in several projects"), &projects));
+        }
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok((services, true))
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = &'a Container> {
+        let project = self.project;
+        let inside = move |container: &&Container| project.is_none() || container.project.as_deref() == project;
+        self.inventory.containers.iter().filter(inside)
+    }
+
+    // -- through a volume --------------------------------------------------------------------------
+
+    fn in_volume(&self, spec: &ArchiveSpec, named: bool) -> Result<Option<Found>> {
+        let needed = named || !spec.optional;
+        let volumes: Vec<Labelled<'_>> = self
+            .volumes(&spec.volume)
+            .into_iter()
+            // While its project still has containers, a missing one was left out on purpose.
+            .filter(|(_, project)| needed || self.is_down(project.as_deref()))
+            .collect();
+        let projects = distinct(volumes.iter().map(|(_, project)| project.as_deref()));
+        let (volume, project) = match &volumes[..] {
+            [] if needed => return Err(self.not_found(spec)),
+            [] => return Ok(None),
+            [one] => one,
+            [..] => {
+                let what = format!("the container is gone, and several projects have a volume '{}'", spec.volume);
+                return Err(choose_project(&what, &projects));
+            }
+        };
+        let Some((first, others)) = spec.alternatives.split_first() else { return Ok(None) };
+        let mut alternative_paths: Vec<RelPath> = Vec::new();
+        for place in others {
+            if place.path != first.path && !alternative_paths.contains(&place.path) {
+                alternative_paths.push(place.path.clone());
+            }
+        }
+        let tree = mounts::single(volume, &first.path);
+        let target = Target { project: project.clone(), alternative_paths, ..self.target(spec, tree) };
+        Ok(Some(Found { target, by_label: true }))
+    }
+
+    /// Volumes that compose knows by this name: by their labels, or by `<project>_<name>` where labels
+    /// could not be read.
+    fn volumes(&self, name: &str) -> Vec<Labelled<'a>> {
+        let project_of = |volume: &Volume| -> Option<Option<String>> {
+            if let Some(labelled) = &volume.compose_name {
+                return (labelled == name).then(|| volume.project.clone());
+            }
+            let prefix = volume.name.strip_suffix(name)?.strip_suffix('_')?;
+            (self.inventory.labels_unknown && !prefix.is_empty()).then(|| Some(prefix.to_owned()))
+        };
+        let found = self.inventory.volumes.iter().filter_map(|volume| Some((volume, project_of(volume)?)));
+        found.filter(|(_, project)| self.project.is_none() || project.as_deref() == self.project).collect()
+    }
+
+    /// Whether nothing is left of the stack but its volumes.
+    fn is_down(&self, project: Option<&str>) -> bool {
+        let names =
+            |container: &Container, name: &str| container.name == name || container.service.as_deref() == Some(name);
+        let in_layout = |container: &&Container| {
+            self.layout
+                .archives
+                .iter()
+                .flat_map(|spec| &spec.alternatives)
+                .any(|place| names(container, &place.container))
+        };
+        let of_project = |container: &&Container| project.is_some() && container.project.as_deref() == project;
+        !self.inventory.containers.iter().any(|container| of_project(&container))
+            || !self.inventory.containers.iter().any(|container| in_layout(&container))
+    }
+
+    fn not_found(&self, spec: &ArchiveSpec) -> Error {
+        let containers: Vec<&str> = distinct(spec.alternatives.iter().map(|place| Some(place.container.as_str())));
+        let whose = self.project.map(|project| format!(" in project '{}'", printable(project.as_bytes())));
+        Error::refused(format!(
+            "there is no container '{}'{}, and no volume that compose calls '{}'",
+            containers.join("' or '"),
+            whose.unwrap_or_default(),
+            spec.volume
+        ))
+        .hint(
+            "is the stack created (`docker compose up --no-start`)? --only leaves archives out, --layout FILE \
+             describes another stack",
+        )
+    }
+}
+
+/// The first of the paths that lies on a mount; why the first does not, where none does.
+fn tree_at_one_of(container: &Container, places: &[&Place]) -> Result<Option<MountTree>> {
+    let covered = places.iter().find(|place| mounts::covers(container, &place.path));
+    match covered.or(places.first()) {
+        Some(place) => mounts::tree(container, &place.path).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn distinct<'t>(values: impl Iterator<Item = Option<&'t str>>) -> Vec<&'t str> {
+    let mut distinct: Vec<&str> = Vec::new();
+    for value in values.flatten() {
+        if !distinct.contains(&value) {
+            distinct.push(value);
+        }
+    }
+    distinct
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::host::{Mount, MountKind};
+
+    fn mount(volume: &str, destination: &str) -> Mount {
+        Mount {
+            destination: destination.to_owned(),
+            source: Some(format!("/v/{volume}/_data").into()),
+            kind: MountKind::Volume { name: volume.to_owned(), driver: "local".to_owned() },
+            read_only: false,
+        }
+    }
+
+    /// `mounts`: `volume:destination`.
+    fn container(name: &str, mounts: &[&str]) -> Container {
+        let mounts = mounts.iter().filter_map(|text| text.split_once(':')).map(|(volume, at)| mount(volume, at));
+        Container { id: format!("id{name}"), name: name.to_owned(), mounts: mounts.collect(), ..Container::default() }
+    }
+
+    fn labelled(project: &str, service: &str, container: Container) -> Container {
+        Container { project: Some(project.to_owned()), service: Some(service.to_owned()), ..container }
+    }
+
+    fn volume(project: &str, name: &str) -> Volume {
+        Volume {
+            name: format!("{project}_{name}"),
+            driver: "local".to_owned(),
+            mountpoint: format!("/v/{project}_{name}/_data").into(),
+            project: Some(project.to_owned()),
+            compose_name: Some(name.to_owned()),
+            ..Volume::default()
+        }
+    }
+
+    fn db() -> Container {
+        container("cvat_db", &["cvat_cvat_db:/var/lib/postgresql/data"])
+    }
+
+    fn media(name: &str) -> Container {
+        container(
+            name,
+            &[
+                "cvat_cvat_data:/home/django/data",
+                "cvat_cvat_keys:/home/django/keys",
+                "cvat_cvat_logs:/home/django/logs",
+            ],
+        )
+    }
+
+    fn inventory(containers: Vec<Container>, volumes: Vec<Volume>) -> Inventory {
+        Inventory { containers, volumes, ..Inventory::default() }
+    }
+
+    fn cvat() -> Layout {
+        Layout::load("cvat").unwrap()
+    }
+
+    fn only(names: &[&str]) -> Selection {
+        Selection { only: names.iter().map(|&name| name.to_owned()).collect(), ..Selection::default() }
+    }
+
+    fn project(name: &str) -> Selection {
+        Selection { project: Some(name.to_owned()), ..Selection::default() }
+    }
+
+    /// `archive=container` or `archive=(volume)` for each target.
+    fn targets(inventory: &Inventory, selection: &Selection) -> Vec<String> {
+        let resolution = resolve(&cvat(), inventory, selection).unwrap();
+        resolution.targets.iter().map(show).collect()
+    }
+
+    fn show(target: &Target) -> String {
+        let MountKind::Volume { name, .. } = &target.tree.mounts[0].kind else { panic!("a volume") };
+        match &target.container {
+            Some(container) => format!("{}={}", target.archive, container.name),
+            None => format!("{}=({name})", target.archive),
+        }
+    }
+
+    fn refusal(inventory: &Inventory, selection: &Selection) -> (String, String) {
+        let error = resolve(&cvat(), inventory, selection).unwrap_err();
+        (error.to_string(), error.advice().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn a_1_x_host_gives_what_the_guide_shows() {
+        let mut host = inventory(vec![db(), media("cvat")], vec![]);
+        assert_eq!(targets(&host, &Selection::default()), ["cvat_db=cvat_db", "cvat_data=cvat"]);
+        host.containers.push(container("cvat_elasticsearch", &["cvat_cvat_events:/usr/share/elasticsearch/data"]));
+        assert_eq!(
+            targets(&host, &Selection::default()),
+            ["cvat_db=cvat_db", "cvat_data=cvat", "cvat_events=cvat_elasticsearch"]
+        );
+    }
+
+    #[test]
+    fn extra_archives_are_left_out_until_asked_for() {
+        let host = inventory(vec![db(), media("cvat")], vec![]);
+        let resolution = resolve(&cvat(), &host, &Selection::default()).unwrap();
+        assert_eq!(resolution.left_out, ["cvat_keys", "cvat_logs"]);
+        let all = Selection { all: true, ..Selection::default() };
+        assert_eq!(targets(&host, &all), ["cvat_db=cvat_db", "cvat_data=cvat", "cvat_keys=cvat", "cvat_logs=cvat"]);
+        assert!(resolve(&cvat(), &host, &all).unwrap().left_out.is_empty());
+        assert_eq!(targets(&host, &only(&["cvat_keys"])), ["cvat_keys=cvat"]);
+    }
+
+    #[test]
+    fn an_extra_archive_without_a_mount_does_not_exist() {
+        let host = inventory(vec![db(), container("cvat_server", &["d:/home/django/data"])], vec![]);
+        let all = Selection { all: true, ..Selection::default() };
+        assert_eq!(targets(&host, &all), ["cvat_db=cvat_db", "cvat_data=cvat_server"]);
+        assert!(resolve(&cvat(), &host, &Selection::default()).unwrap().left_out.is_empty());
+        let (message, _) = refusal(&host, &only(&["cvat_logs"]));
+        assert!(message.starts_with("cvat_logs: '/home/django/logs' of container 'cvat_server' lies on no mount"));
+    }
+
+    #[test]
+    fn the_cache_is_found_at_either_path_of_its_container() {
+        for path in ["/data", "/var/lib/kvrocks/data"] {
+            let host = inventory(vec![container("cvat_redis_ondisk", &[&format!("cache:{path}")])], vec![]);
+            let resolution = resolve(&cvat(), &host, &only(&["cvat_cache_db"])).unwrap();
+            assert_eq!(format!("/{}", resolution.targets[0].tree.path), path);
+        }
+    }
+
+    #[test]
+    fn the_later_generation_is_taken_where_both_share_their_data() {
+        let host = inventory(vec![db(), media("cvat"), media("cvat_server")], vec![]);
+        assert_eq!(targets(&host, &Selection::default()), ["cvat_db=cvat_db", "cvat_data=cvat_server"]);
+    }
+
+    #[test]
+    fn two_generations_with_different_data_are_refused() {
+        let old = container("cvat", &["old_data:/home/django/data"]);
+        let (message, hint) = refusal(&inventory(vec![db(), old, media("cvat_server")], vec![]), &Selection::default());
+        assert_eq!(
+            message,
+            "cvat_data: containers 'cvat_server' and 'cvat' both exist and keep it in different places"
+        );
+        assert!(hint.contains("--layout"));
+    }
+
+    #[test]
+    fn a_later_generation_without_its_mount_does_not_fall_back_on_old_data() {
+        let host = inventory(vec![db(), media("cvat"), container("cvat_server", &[])], vec![]);
+        let (message, _) = refusal(&host, &Selection::default());
+        assert!(message.contains("container 'cvat_server' lies on no mount"), "{message}");
+    }
+
+    #[test]
+    fn services_are_found_by_label() {
+        let host = inventory(
+            vec![
+                labelled("cvat", "cvat_db", Container { name: "cvat-cvat_db-1".into(), ..db() }),
+                labelled("cvat", "cvat_server", Container { name: "cvat-cvat_server-1".into(), ..media("x") }),
+            ],
+            vec![],
+        );
+        let resolution = resolve(&cvat(), &host, &Selection::default()).unwrap();
+        let shown: Vec<String> = resolution.targets.iter().map(show).collect();
+        assert_eq!(shown, ["cvat_db=cvat-cvat_db-1", "cvat_data=cvat-cvat_server-1"]);
+        assert_eq!(resolution.targets[0].project.as_deref(), Some("cvat"));
+    }
+
+    fn two_projects() -> Inventory {
+        let named = |project: &str, service: &str, mounts: &[&str]| {
+            labelled(project, service, container(&format!("{project}-{service}-1"), mounts))
+        };
+        inventory(
+            vec![
+                named("a", "cvat_db", &["a_db:/var/lib/postgresql/data"]),
+                named("b", "cvat_db", &["b_db:/var/lib/postgresql/data"]),
+                named("a", "cvat_server", &["a_data:/home/django/data"]),
+                named("b", "cvat_server", &["b_data:/home/django/data"]),
+            ],
+            vec![],
+        )
+    }
+
+    #[test]
+    fn a_service_in_several_projects_needs_a_choice() {
+        let (message, hint) = refusal(&two_projects(), &Selection::default());
+        assert_eq!(message, "cvat_db: service 'cvat_db' exists in several projects: a, b");
+        assert_eq!(hint, "choose with --project a");
+        assert_eq!(targets(&two_projects(), &project("b")), ["cvat_db=b-cvat_db-1", "cvat_data=b-cvat_server-1"]);
+    }
+
+    #[test]
+    fn a_container_of_another_project_is_not_taken_by_name() {
+        let host = inventory(vec![labelled("a", "cvat_db", db()), labelled("a", "cvat", media("cvat"))], vec![]);
+        let (message, _) = refusal(&host, &project("b"));
+        assert_eq!(
+            message,
+            "cvat_db: there is no container 'cvat_db' in project 'b', and no volume that compose calls 'cvat_db'"
+        );
+    }
+
+    #[test]
+    fn archives_of_different_projects_are_no_backup() {
+        let mut host = two_projects();
+        host.containers.retain(|container| container.id != "idb-cvat_db-1" && container.id != "ida-cvat_server-1");
+        let (message, hint) = refusal(&host, &Selection::default());
+        assert_eq!(message, "'cvat_db' and 'cvat_data' were found in different projects: a, b");
+        assert!(hint.contains("--project"));
+    }
+
+    #[test]
+    fn replicas_must_share_the_data() {
+        let replica = |number: u32, volume: &str| {
+            let name = format!("cvat-cvat_db-{number}");
+            labelled("cvat", "cvat_db", container(&name, &[&format!("{volume}:/var/lib/postgresql/data")]))
+        };
+        let shared = inventory(vec![replica(2, "db"), replica(1, "db")], vec![]);
+        assert_eq!(targets(&shared, &only(&["cvat_db"])), ["cvat_db=cvat-cvat_db-1"]);
+        let (message, _) = refusal(&inventory(vec![replica(1, "db"), replica(2, "db2")], vec![]), &only(&["cvat_db"]));
+        assert_eq!(
+            message,
+            "cvat_db: service 'cvat_db' has several containers that keep it in different places: 'cvat-cvat_db-1', 'cvat-cvat_db-2'"
+        );
+    }
+
+    #[test]
+    fn after_compose_down_the_labelled_volumes_stand_in() {
+        let volumes = ["cvat_db", "cvat_data", "cvat_events", "cvat_keys"].map(|name| volume("cvat", name)).into();
+        let mut host = inventory(vec![], volumes);
+        let down = ["cvat_db=(cvat_cvat_db)", "cvat_data=(cvat_cvat_data)", "cvat_events=(cvat_cvat_events)"];
+        assert_eq!(targets(&host, &Selection::default()), down);
+        let resolution = resolve(&cvat(), &host, &Selection::default()).unwrap();
+        assert_eq!(resolution.left_out, ["cvat_keys"]);
+        assert_eq!(resolution.targets[1].tree.path.as_bytes(), b"home/django/data");
+        // Somebody else's container changes nothing.
+        host.containers.push(labelled("other", "web", container("web", &[])));
+        assert_eq!(targets(&host, &Selection::default()), down);
+    }
+
+    #[test]
+    fn while_the_project_has_containers_an_optional_one_is_missing_on_purpose() {
+        let host = inventory(
+            vec![labelled("cvat", "cvat_db", db()), labelled("cvat", "cvat", media("cvat"))],
+            vec![volume("cvat", "cvat_events")],
+        );
+        assert_eq!(targets(&host, &Selection::default()), ["cvat_db=cvat_db", "cvat_data=cvat"]);
+        // Asked for by name, the volume is good enough.
+        assert_eq!(targets(&host, &only(&["cvat_events"])), ["cvat_events=(cvat_cvat_events)"]);
+    }
+
+    #[test]
+    fn a_required_volume_stands_in_while_others_still_have_containers() {
+        let host = inventory(vec![labelled("cvat", "cvat_db", db())], vec![volume("cvat", "cvat_data")]);
+        assert_eq!(targets(&host, &Selection::default()), ["cvat_db=cvat_db", "cvat_data=(cvat_cvat_data)"]);
+    }
+
+    #[test]
+    fn volumes_of_several_projects_need_a_choice() {
+        let volumes = ["a", "b"].iter().flat_map(|project| [volume(project, "cvat_db"), volume(project, "cvat_data")]);
+        let host = inventory(vec![], volumes.collect());
+        let (message, hint) = refusal(&host, &Selection::default());
+        assert_eq!(message, "cvat_db: the container is gone, and several projects have a volume 'cvat_db': a, b");
+        assert_eq!(hint, "choose with --project a");
+        assert_eq!(targets(&host, &project("b")), ["cvat_db=(b_cvat_db)", "cvat_data=(b_cvat_data)"]);
+    }
+
+    #[test]
+    fn names_stand_in_for_labels_only_where_those_cannot_be_read() {
+        let unlabelled = |name: &str| Volume { project: None, compose_name: None, ..volume("my_cvat", name) };
+        let mut host = inventory(vec![], vec![unlabelled("cvat_db"), unlabelled("cvat_data")]);
+        assert!(refusal(&host, &Selection::default()).0.contains("there is no container 'cvat_db'"));
+        host.labels_unknown = true;
+        assert_eq!(
+            targets(&host, &Selection::default()),
+            ["cvat_db=(my_cvat_cvat_db)", "cvat_data=(my_cvat_cvat_data)"]
+        );
+        assert_eq!(targets(&host, &project("my_cvat")).len(), 2);
+        assert!(refusal(&host, &project("cvat")).0.contains("in project 'cvat'"));
+    }
+
+    #[test]
+    fn a_volume_remembers_the_other_paths_it_was_archived_under() {
+        let host = inventory(vec![], vec![volume("cvat", "cvat_cache_db")]);
+        let resolution = resolve(&cvat(), &host, &only(&["cvat_cache_db"])).unwrap();
+        assert_eq!(resolution.targets[0].tree.path.as_bytes(), b"var/lib/kvrocks/data");
+        let others: Vec<&[u8]> = resolution.targets[0].alternative_paths.iter().map(RelPath::as_bytes).collect();
+        assert_eq!(others, [b"data"]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_named_both_ways() {
+        let (message, hint) = refusal(&inventory(vec![db()], vec![]), &Selection::default());
+        assert_eq!(
+            message,
+            "cvat_data: there is no container 'cvat_server' or 'cvat', and no volume that compose calls 'cvat_data'"
+        );
+        assert!(hint.contains("--layout") && hint.contains("--only"));
+        let (message, _) = refusal(&inventory(vec![db()], vec![]), &only(&["cvat_events"]));
+        assert!(message.starts_with("cvat_events: there is no container 'cvat_elasticsearch'"));
+    }
+
+    #[test]
+    fn every_problem_is_surveyed() {
+        let survey = survey(&cvat(), &Inventory::default(), &Selection::default()).unwrap();
+        assert_eq!(survey.problems.len(), 2);
+        assert!(survey.targets.is_empty());
+    }
+
+    #[test]
+    fn a_layout_of_options_only_may_not_find_nothing() {
+        let text = "[[archive]]\nname = \"m\"\ncontainer = \"web\"\npath = \"/srv\"\noptional = true\n";
+        let layout = Layout::parse("my.toml", text).unwrap();
+        let error = resolve(&layout, &Inventory::default(), &Selection::default()).unwrap_err();
+        assert_eq!(error.to_string(), "no container and no volume that layout 'my.toml' names is here");
+    }
+
+    #[test]
+    fn an_unknown_archive_is_a_usage_error_that_lists_the_known() {
+        let error = survey(&cvat(), &Inventory::default(), &only(&["cvat_dat"])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert_eq!(error.to_string(), "layout 'cvat' has no archive 'cvat_dat'");
+        assert!(error.advice().unwrap().starts_with("it has: cvat_db, cvat_data, cvat_events"));
+    }
+
+    #[test]
+    fn users_are_everyone_on_the_tree() {
+        let worker = container("cvat_worker_import", &["cvat_cvat_data:/home/django/data"]);
+        let host = inventory(vec![db(), media("cvat_server"), worker], vec![]);
+        let resolution = resolve(&cvat(), &host, &Selection::default()).unwrap();
+        let users: Vec<&str> = resolution.targets[1].users.iter().map(|user| user.name.as_str()).collect();
+        assert_eq!(users, ["cvat_server", "cvat_worker_import"]);
+    }
+}

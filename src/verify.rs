@@ -1,0 +1,54 @@
+//! Reads archives to their end: every block's and stream's sum, every header. Nothing is restored.
+
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::monitor::{Event, Monitor, Stage};
+use crate::ordered::Pool;
+use crate::stored::ArchiveFile;
+
+/// Verifies each archive, damaged ones too, and reports each. One that holds no members is an issue.
+///
+/// # Errors
+/// One archive: its damage. Several: how many of them are damaged, after all have been read and each damage
+/// was reported through `damaged`.
+pub fn verify(archives: &[PathBuf], pool: &Pool, monitor: &dyn Monitor, damaged: &dyn Fn(&Error)) -> Result<()> {
+    let mut failures = Vec::new();
+    for path in archives {
+        match verify_one(path, pool, monitor) {
+            Ok(()) => {}
+            Err(error) => {
+                monitor.check_cancelled()?;
+                failures.push(error);
+            }
+        }
+    }
+    match failures.len() {
+        0 => Ok(()),
+        1 if archives.len() == 1 => Err(failures.remove(0)),
+        n => {
+            failures.iter().for_each(damaged);
+            Err(Error::refused(format!("{n} of {} archives are not whole", archives.len())))
+        }
+    }
+}
+
+fn verify_one(path: &std::path::Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+    let mut archive = ArchiveFile::open(path, pool)?;
+    archive.started(Stage::Checking, monitor);
+    let mut last = None;
+    while let Some(stored) = archive.next_member(monitor)? {
+        // Content is read here rather than skipped by the next call, so that progress shows in large members.
+        let mut content = archive.content(monitor);
+        if let Err(e) = std::io::copy(&mut content, &mut std::io::sink()) {
+            monitor.check_cancelled()?;
+            return Err(archive.located(&e));
+        }
+        last = Some(stored.name);
+    }
+    if last.is_none() {
+        monitor.issue(archive.name(), format!("'{}' holds no members", path.display()));
+    }
+    monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at: path });
+    Ok(())
+}

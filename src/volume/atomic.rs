@@ -1,0 +1,277 @@
+//! Files that appear under their name only when they are whole and on disk. Until then they have a hidden
+//! temporary name beside it, locked for as long as their writer lives; dropping an [`AtomicFile`] removes it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, PosixFadviseAdvice, RenameFlags, posix_fadvise, renameat2};
+
+use crate::error::{Error, Result};
+
+/// Ending of temporary names: `.cvat_db.tar.bz2.4711.voltar-tmp`.
+const ENDING: &str = ".voltar-tmp";
+
+/// After this many bytes the kernel is asked to write them out and forget them, so that neither the last sync
+/// takes minutes nor the page cache fills with an archive nobody reads soon.
+const FLUSH: u64 = 64 << 20;
+
+/// A file in the making.
+#[derive(Debug)]
+pub struct AtomicFile {
+    file: Flock<File>,
+    temporary: PathBuf,
+    target: PathBuf,
+    written: u64,
+    flushed: u64,
+    kept: bool,
+}
+
+/// A file that is whole and on disk, but still under its temporary name.
+#[derive(Debug)]
+pub struct Ready(AtomicFile);
+
+impl AtomicFile {
+    /// Begins the file that shall be `target`; readable by its owner alone.
+    pub fn create(target: &Path) -> Result<Self> {
+        let failed = |e: &dyn std::fmt::Display| Error::failed("cannot create", target.as_os_str().as_bytes(), e);
+        let name = target.file_name().ok_or_else(|| failed(&"not a file name"))?;
+        let mut temporary = OsString::from(".");
+        temporary.push(name);
+        temporary.push(format!(".{}{ENDING}", std::process::id()));
+        let temporary = target.with_file_name(temporary);
+        let file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(|e| failed(&e))?;
+        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| failed(&e))?;
+        Ok(Self { file, temporary, target: target.to_owned(), written: 0, flushed: 0, kept: false })
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The file itself, for whoever seeks in it.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Syncs the file. It gets its name from [`commit`].
+    pub fn finish(self) -> Result<Ready> {
+        self.file.sync_all().map_err(|e| Error::failed("cannot write", self.target.as_os_str().as_bytes(), e))?;
+        self.forget();
+        Ok(Ready(self))
+    }
+
+    fn forget(&self) {
+        posix_fadvise(&*self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap_or_default();
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(buf)?;
+        self.written += n as u64;
+        if self.written - self.flushed >= FLUSH {
+            self.file.sync_data()?;
+            self.forget();
+            self.flushed = self.written;
+        }
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            // Nobody is left to be told; the next run removes what stays.
+            fs::remove_file(&self.temporary).unwrap_or_default();
+        }
+    }
+}
+
+impl Ready {
+    /// Bytes in the file.
+    pub fn len(&self) -> u64 {
+        self.0.written
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its final name.
+    pub fn target(&self) -> &Path {
+        &self.0.target
+    }
+}
+
+/// Gives all files their names, or none: what was renamed is taken back when a later one fails. Files that
+/// exist already are replaced only with `overwrite`.
+pub fn commit(files: Vec<Ready>, overwrite: bool) -> Result<()> {
+    let mut renamed: Vec<Renamed> = Vec::with_capacity(files.len());
+    for Ready(file) in files {
+        match rename(file, overwrite) {
+            Ok(done) => renamed.push(done),
+            Err(error) => {
+                renamed.reverse();
+                renamed.into_iter().for_each(Renamed::undo);
+                return Err(error);
+            }
+        }
+    }
+    // A rename is on disk when its folder is.
+    for done in &renamed {
+        let folder = done.file.target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|e| Error::failed("cannot sync the folder", folder.as_os_str().as_bytes(), e))?;
+    }
+    renamed.into_iter().for_each(Renamed::keep);
+    Ok(())
+}
+
+/// A file under its final name; what was there before, if anything, is under the temporary one.
+struct Renamed {
+    file: AtomicFile,
+    replaced: bool,
+}
+
+fn rename(file: AtomicFile, overwrite: bool) -> Result<Renamed> {
+    let attempt = |flags| renameat2(AT_FDCWD, &file.temporary, AT_FDCWD, &file.target, flags);
+    let replaced = match attempt(RenameFlags::RENAME_NOREPLACE) {
+        Ok(()) => Ok(false),
+        Err(Errno::EEXIST) if overwrite => match attempt(RenameFlags::RENAME_EXCHANGE) {
+            Err(Errno::EINVAL) => plain(&file).map(|()| false),
+            other => other.map(|()| true),
+        },
+        // Filesystems without these flags (NFS, some FUSE); the plan has asked whether the name is taken.
+        Err(Errno::EINVAL) if overwrite || !file.target.exists() => plain(&file).map(|()| false),
+        Err(e) => Err(e),
+    };
+    match replaced {
+        Ok(replaced) => Ok(Renamed { file, replaced }),
+        Err(e) => Err(Error::failed("cannot create", file.target.as_os_str().as_bytes(), e)),
+    }
+}
+
+fn plain(file: &AtomicFile) -> std::result::Result<(), Errno> {
+    fs::rename(&file.temporary, &file.target).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or_default()))
+}
+
+impl Renamed {
+    fn undo(mut self) {
+        self.file.kept = true;
+        let back = if self.replaced { RenameFlags::RENAME_EXCHANGE } else { RenameFlags::RENAME_NOREPLACE };
+        let done = renameat2(AT_FDCWD, &self.file.target, AT_FDCWD, &self.file.temporary, back);
+        self.file.kept = done.is_err();
+    }
+
+    fn keep(mut self) {
+        // The temporary name now holds what was replaced, or nothing.
+        self.file.kept = !self.replaced;
+    }
+}
+
+/// Removes what dead writers left in `folder`; gives back the names.
+pub fn remove_leftovers(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |e: io::Error| Error::failed("cannot list", folder.as_os_str().as_bytes(), e);
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(failed)?,
+    };
+    let mut removed = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let ours = is_temporary(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !ours {
+            continue;
+        }
+        let path = entry.path();
+        // Its writer holds a lock on it as long as it lives.
+        let Ok(file) = OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(&path) else { continue };
+        if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() && fs::remove_file(&path).is_ok() {
+            removed.push(path);
+        }
+    }
+    Ok(removed)
+}
+
+fn is_temporary(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(ENDING.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn ready(target: &Path, content: &str) -> Ready {
+        let mut file = AtomicFile::create(target).unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        file.finish().unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn only_a_committed_file_has_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        drop(AtomicFile::create(&target).unwrap());
+        drop(ready(&target, "x"));
+        assert!(names(dir.path()).is_empty());
+        commit(vec![ready(&target, "x")], false).unwrap();
+        assert_eq!(names(dir.path()), ["a"]);
+        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn all_are_committed_or_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        fs::write(&b, "old").unwrap();
+        let error = commit(vec![ready(&a, "new"), ready(&b, "new")], false).unwrap_err();
+        assert!(error.to_string().contains("File exists"), "{error}");
+        assert_eq!(names(dir.path()), ["b"]);
+        assert_eq!(fs::read(&b).unwrap(), b"old");
+
+        // A folder in the way of the third takes the first two back.
+        let c = dir.path().join("c");
+        fs::create_dir_all(c.join("x")).unwrap();
+        let files = vec![ready(&a, "new"), ready(&b, "new"), ready(&c, "new")];
+        fs::remove_file(files[2].0.temporary.as_path()).unwrap();
+        assert!(commit(files, true).is_err());
+        assert_eq!(names(dir.path()), ["b", "c"]);
+        assert_eq!(fs::read(&b).unwrap(), b"old");
+
+        commit(vec![ready(&a, "new"), ready(&b, "new")], true).unwrap();
+        assert_eq!(names(dir.path()), ["a", "b", "c"]);
+        assert_eq!(fs::read(&b).unwrap(), b"new");
+    }
+
+    #[test]
+    fn leftovers_of_the_dead_go_and_files_of_the_living_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let living = AtomicFile::create(&dir.path().join("a")).unwrap();
+        fs::write(dir.path().join(".b.tar.1.voltar-tmp"), "half").unwrap();
+        fs::write(dir.path().join("b.voltar-tmp"), "a user's").unwrap();
+        let removed = remove_leftovers(dir.path()).unwrap();
+        assert_eq!(removed, [dir.path().join(".b.tar.1.voltar-tmp")]);
+        assert!(living.temporary.exists());
+        assert!(dir.path().join("b.voltar-tmp").exists());
+    }
+}

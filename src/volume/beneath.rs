@@ -1,0 +1,178 @@
+//! Opens folders below a root without ever following a symbolic link or leaving it: `openat2` where the
+//! kernel has it (5.6) and lets us, else component by component. It opens; it creates nothing but
+//! missing folders where asked to.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{Mode, mkdirat};
+
+use crate::member::RelPath;
+
+/// How a folder is opened here, always.
+pub(super) const DIRECTORY: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// Longer paths are resolved in several steps: the kernel takes `PATH_MAX` (4,096) bytes, NUL included.
+const STEP: usize = 4000;
+
+/// Opens folders below one root.
+#[derive(Debug)]
+pub struct Beneath {
+    root: OwnedFd,
+    /// `openat2` is missing or denied (a seccomp filter): asked once.
+    by_component: AtomicBool,
+}
+
+impl Beneath {
+    /// Everything is opened below `root`.
+    #[must_use]
+    pub fn new(root: OwnedFd) -> Self {
+        Self { root, by_component: AtomicBool::new(false) }
+    }
+
+    /// The same without `openat2`, whatever the kernel has: for tests, and for a second opinion.
+    #[must_use]
+    pub fn by_component(root: OwnedFd) -> Self {
+        Self { root, by_component: AtomicBool::new(true) }
+    }
+
+    /// The root's handle.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Opens the folder at `path`.
+    ///
+    /// # Errors
+    /// `ELOOP` or `ENOTDIR` where a component is a symbolic link or no folder.
+    pub fn open(&self, path: &RelPath) -> Result<OwnedFd, Errno> {
+        self.walk(path, None)
+    }
+
+    /// Opens the folder at `path`, making what is missing on the way with `mode`.
+    pub fn open_or_create(&self, path: &RelPath, mode: Mode) -> Result<OwnedFd, Errno> {
+        match self.walk(path, None) {
+            Err(Errno::ENOENT) => self.walk(path, Some(mode)),
+            other => other,
+        }
+    }
+
+    fn walk(&self, path: &RelPath, create: Option<Mode>) -> Result<OwnedFd, Errno> {
+        let mut at = openat(&self.root, ".", DIRECTORY, Mode::empty())?;
+        if create.is_none() && !self.by_component.load(Ordering::Relaxed) {
+            match walk_in_steps(&mut at, path) {
+                Err(Errno::ENOSYS | Errno::EPERM) => {
+                    self.by_component.store(true, Ordering::Relaxed);
+                    at = openat(&self.root, ".", DIRECTORY, Mode::empty())?;
+                }
+                Err(other) => return Err(other),
+                Ok(()) => return Ok(at),
+            }
+        }
+        for name in path.components() {
+            let name = OsStr::from_bytes(name);
+            at = match (openat(&at, name, DIRECTORY, Mode::empty()), create) {
+                (Err(Errno::ENOENT), Some(mode)) => {
+                    match mkdirat(&at, name, mode) {
+                        Ok(()) | Err(Errno::EEXIST) => {}
+                        Err(other) => return Err(other),
+                    }
+                    openat(&at, name, DIRECTORY, Mode::empty())?
+                }
+                (result, _) => result?,
+            };
+        }
+        Ok(at)
+    }
+}
+
+fn walk_in_steps(at: &mut OwnedFd, path: &RelPath) -> Result<(), Errno> {
+    let how = OpenHow::new()
+        .flags(DIRECTORY)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let mut rest = path.as_bytes();
+    while !rest.is_empty() {
+        let cut = if rest.len() <= STEP {
+            rest.len()
+        } else {
+            rest[..STEP].iter().rposition(|&b| b == b'/').ok_or(Errno::ENAMETOOLONG)?
+        };
+        let (step, left) = rest.split_at(cut);
+        *at = retry_again(|| openat2(&*at, Path::new(OsStr::from_bytes(step)), how))?;
+        rest = left.strip_prefix(b"/").unwrap_or(left);
+    }
+    Ok(())
+}
+
+/// `openat2` answers `EAGAIN` when a rename raced with it; the kernel asks to try again.
+fn retry_again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    let mut tries = 0;
+    loop {
+        match call() {
+            Err(Errno::EAGAIN | Errno::EINTR) if tries < 100 => tries += 1,
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{File, create_dir_all};
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    fn path(name: &str) -> RelPath {
+        RelPath::parse(name.as_bytes()).unwrap()
+    }
+
+    fn both(root: &Path) -> [Beneath; 2] {
+        let open = || OwnedFd::from(File::open(root).unwrap());
+        [Beneath::new(open()), Beneath::by_component(open())]
+    }
+
+    #[test]
+    fn symbolic_links_are_never_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        create_dir_all(dir.path().join("root/a/b")).unwrap();
+        create_dir_all(dir.path().join("outside")).unwrap();
+        symlink("../outside", dir.path().join("root/out")).unwrap();
+        symlink("a", dir.path().join("root/inner")).unwrap();
+        for beneath in both(&dir.path().join("root")) {
+            let opened = File::from(beneath.open(&path("a/b")).unwrap()).metadata().unwrap().ino();
+            assert_eq!(opened, std::fs::metadata(dir.path().join("root/a/b")).unwrap().ino());
+            for link in ["out", "inner", "inner/b", "out/x"] {
+                let error = beneath.open_or_create(&path(link), Mode::S_IRWXU).unwrap_err();
+                assert!(matches!(error, Errno::ELOOP | Errno::ENOTDIR), "{link}: {error}");
+            }
+            assert_eq!(std::fs::read_dir(dir.path().join("outside")).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn missing_folders_are_made_only_when_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        for (i, beneath) in both(dir.path()).iter().enumerate() {
+            let wanted = path(&format!("{i}/x/y"));
+            assert_eq!(beneath.open(&wanted).unwrap_err(), Errno::ENOENT);
+            beneath.open_or_create(&wanted, Mode::S_IRWXU).unwrap();
+            beneath.open(&wanted).unwrap();
+        }
+    }
+
+    #[test]
+    fn paths_longer_than_the_kernel_takes_are_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = RelPath::parse(&[&b"d".repeat(200)[..], b"/"].concat().repeat(30)).unwrap();
+        for beneath in both(dir.path()) {
+            beneath.open_or_create(&deep, Mode::S_IRWXU).unwrap();
+            beneath.open(&deep).unwrap();
+        }
+        super::super::remove::remove_all(File::open(dir.path()).unwrap(), OsStr::new(&"d".repeat(200))).unwrap();
+    }
+}

@@ -1,0 +1,171 @@
+//! Moves file content in large pieces: out of files without flooding the host's page cache, and into files
+//! with holes where there are only zeros.
+
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
+/// How much is read or written at once, in bytes.
+pub const PIECE: usize = 256 << 10;
+
+/// Zeros become holes in units of this many bytes: the block size of the common filesystems.
+const HOLE: usize = 4096;
+
+/// A file that is read once, from start to end.
+#[derive(Debug)]
+pub struct Once {
+    file: File,
+    read: u64,
+    dropped: u64,
+}
+
+/// The cache is asked to forget what was read in steps of this many bytes.
+const FORGET: u64 = 8 << 20;
+
+impl Once {
+    /// Tells the kernel that `file` will be read in order.
+    #[must_use]
+    pub fn new(file: File) -> Self {
+        // Advice is a courtesy: a filesystem that knows none of it works the same.
+        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL).unwrap_or_default();
+        Self { file, read: 0, dropped: 0 }
+    }
+
+    /// The file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    fn forget(&mut self) {
+        let (from, len) = (self.dropped.cast_signed(), (self.read - self.dropped).cast_signed());
+        posix_fadvise(&self.file, from, len, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap_or_default();
+        self.dropped = self.read;
+    }
+}
+
+impl Read for Once {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let got = self.file.read(buf)?;
+        self.read += got as u64;
+        if self.read - self.dropped >= FORGET {
+            self.forget();
+        }
+        Ok(got)
+    }
+}
+
+impl Drop for Once {
+    fn drop(&mut self) {
+        if self.read > self.dropped {
+            self.forget();
+        }
+    }
+}
+
+/// Copies exactly `size` bytes from `source` into the new, empty `file`; runs of zeros become holes.
+pub fn write_with_holes(
+    file: &mut File,
+    source: &mut impl Read,
+    size: u64,
+    buffer: &mut Vec<u8>,
+) -> Result<(), CopyError> {
+    buffer.resize(PIECE, 0);
+    let mut at = 0;
+    let mut end_of_data = 0;
+    let mut position = 0;
+    while at < size {
+        let want = usize::try_from(size - at).map_or(PIECE, |left| left.min(PIECE));
+        let piece = &mut buffer[..want];
+        source.read_exact(piece).map_err(CopyError::Read)?;
+        for (start, end) in data_runs(piece) {
+            let from = at + start as u64;
+            if position != from {
+                file.seek(SeekFrom::Start(from)).map_err(CopyError::Write)?;
+            }
+            file.write_all(&piece[start..end]).map_err(CopyError::Write)?;
+            position = at + end as u64;
+            end_of_data = position;
+        }
+        at += want as u64;
+    }
+    if end_of_data < size {
+        file.set_len(size).map_err(CopyError::Write)?;
+    }
+    Ok(())
+}
+
+/// Which side of a copy failed.
+#[derive(Debug)]
+pub enum CopyError {
+    /// The source: the archive.
+    Read(io::Error),
+    /// The file: the disk.
+    Write(io::Error),
+}
+
+/// The parts of `piece` worth writing: everything but whole blocks of zeros.
+fn data_runs(piece: &[u8]) -> Vec<(usize, usize)> {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for (i, block) in piece.chunks(HOLE).enumerate() {
+        let start = i * HOLE;
+        if block.len() == HOLE && is_zero(block) {
+            continue;
+        }
+        match runs.last_mut() {
+            Some((_, end)) if *end == start => *end = start + block.len(),
+            _ => runs.push((start, start + block.len())),
+        }
+    }
+    runs
+}
+
+fn is_zero(block: &[u8]) -> bool {
+    // The first bytes tell nearly always; the rest is compared in wide words by the compiler.
+    block.iter().take(16).all(|&b| b == 0) && block.iter().fold(0, |all, &b| all | b) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::os::unix::fs::MetadataExt as _;
+
+    fn copy(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        write_with_holes(&mut file, &mut &content[..], content.len() as u64, &mut Vec::new()).unwrap();
+        file
+    }
+
+    fn content_of(mut file: &File) -> Vec<u8> {
+        let mut content = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut content).unwrap();
+        content
+    }
+
+    #[test]
+    fn zeros_take_no_room() {
+        let mut content = vec![0; 5 << 20];
+        content[3 << 20] = 1;
+        let file = copy(&content);
+        assert_eq!(content_of(&file), content);
+        file.sync_all().unwrap();
+        assert!(file.metadata().unwrap().blocks() * 512 <= 64 << 10, "{}", file.metadata().unwrap().blocks());
+    }
+
+    #[test]
+    fn a_source_that_ends_early_is_a_read_error() {
+        let mut file = tempfile::tempfile().unwrap();
+        let error = write_with_holes(&mut file, &mut &b"abc"[..], 4, &mut Vec::new()).unwrap_err();
+        assert!(matches!(error, CopyError::Read(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn content_survives(runs in prop::collection::vec((any::<bool>(), 1_usize..3 * HOLE), 0..40)) {
+            let content: Vec<u8> = runs.iter().flat_map(|&(zero, n)| vec![u8::from(!zero); n]).collect();
+            prop_assert_eq!(content_of(&copy(&content)), content);
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Lays members out as files: created new beneath the root's handle, never through a symbolic link, with
+//! metadata by number. Folders get theirs at the end, deepest first, since whatever is made in them changes
+//! their time and may need their rights.
+
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::hash::BuildHasher as _;
+use std::io::Read;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
+use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
+
+use super::beneath::{Beneath, DIRECTORY};
+use super::content::{CopyError, write_with_holes};
+use super::{metadata, remove};
+use crate::error::{Error, ErrorKind, Result};
+use crate::member::{Kind, Member, Metadata, RelPath};
+
+/// What is done about names that exist already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// There are none but those of the archive itself: its later members replace earlier ones.
+    Staged,
+    /// As `tar -x`: files are replaced, folders kept with their content.
+    Merge,
+}
+
+/// Folders that no member describes are made with these rights, as by `mkdir` with the usual umask.
+const UNDESCRIBED: Mode = Mode::from_bits_truncate(0o755);
+
+/// While members are laid out, folders are open to their owner alone.
+const UNFINISHED: Mode = Mode::S_IRWXU;
+
+/// Lays members out below one root.
+#[derive(Debug)]
+pub struct Creator {
+    beneath: Beneath,
+    existing: Existing,
+    /// The folder that the last member lay in: members come folder by folder.
+    last: Option<(RelPath, OwnedFd)>,
+    folders: Vec<(RelPath, Metadata)>,
+    named: Option<Named>,
+    buffer: Vec<u8>,
+}
+
+/// The names that the archive has, as hashes with a random key: 8 bytes each for any number of members.
+#[derive(Debug, Default)]
+struct Named {
+    state: RandomState,
+    hashes: HashSet<u64>,
+}
+
+impl Creator {
+    /// Lays out below the folder `root`.
+    #[must_use]
+    pub fn new(root: OwnedFd, existing: Existing) -> Self {
+        Self { beneath: Beneath::new(root), existing, last: None, folders: Vec::new(), named: None, buffer: Vec::new() }
+    }
+
+    /// The same, and remembers all names for [`Creator::remove_others`].
+    #[must_use]
+    pub fn remembering(root: OwnedFd, existing: Existing) -> Self {
+        Self { named: Some(Named::default()), ..Self::new(root, existing) }
+    }
+
+    /// Makes one member; a file's content is read from `content`.
+    ///
+    /// # Errors
+    /// Where the object cannot be made, or made wholly: an error of kind `Unsafe` for a name that leads
+    /// through a link, `Damaged` for an archive that does not fit itself, `Failed` for what the system refused.
+    pub fn member(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
+        self.remember(&member.path);
+        let Some((parent, name)) = member.path.split_last() else {
+            // The root is there; only its metadata counts.
+            self.folders.push((RelPath::root(), member.metadata));
+            return Ok(());
+        };
+        self.go_to(&parent)?;
+        let Some((_, folder)) = &self.last else {
+            return Err(Error::failed("cannot open", parent.as_bytes(), "its handle is lost"));
+        };
+        let made = match &member.kind {
+            Kind::Directory => {
+                make_folder(folder, name, self.existing)
+                    .map_err(|e| cannot("cannot create the folder", &member.path, e))?;
+                self.folders.push((member.path.clone(), member.metadata));
+                return Ok(());
+            }
+            Kind::File { size } => {
+                let file = make_way(folder, name, || {
+                    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                    openat(folder, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+                })
+                .map_err(|e| cannot("cannot create", &member.path, e))?;
+                let mut file = File::from(file);
+                write_with_holes(&mut file, content, *size, &mut self.buffer).map_err(|e| match e {
+                    CopyError::Read(e) => unreadable(&e),
+                    CopyError::Write(e) => Error::failed("cannot write", member.path.as_bytes(), e),
+                })?;
+                metadata::apply(&file, &member.metadata)
+            }
+            Kind::Symlink { target } => {
+                make_way(folder, name, || symlinkat(OsStr::from_bytes(target), folder, name))
+                    .map_err(|e| cannot("cannot create the symbolic link", &member.path, e))?;
+                metadata::apply_to_symlink(folder, name, &member.metadata)
+            }
+            Kind::HardLink { target } => return self.hard_link(member, target),
+            Kind::Fifo => special(folder, name, SFlag::S_IFIFO, 0, &member.metadata),
+            Kind::CharDevice { major, minor } => {
+                special(folder, name, SFlag::S_IFCHR, makedev(u64::from(*major), u64::from(*minor)), &member.metadata)
+            }
+            Kind::BlockDevice { major, minor } => {
+                special(folder, name, SFlag::S_IFBLK, makedev(u64::from(*major), u64::from(*minor)), &member.metadata)
+            }
+        };
+        made.map_err(|(operation, e)| cannot(operation, &member.path, e))
+    }
+
+    /// Gives all folders their metadata, deepest first.
+    pub fn finish_folders(&mut self) -> Result<()> {
+        self.last = None;
+        // The last description of a folder counts; a stable sort keeps it last among equals.
+        let mut folders = std::mem::take(&mut self.folders);
+        folders.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (path, metadata) in folders
+            .iter()
+            .rev()
+            .scan(None, |seen: &mut Option<RelPath>, entry| {
+                let repeated = seen.as_ref() == Some(&entry.0);
+                *seen = Some(entry.0.clone());
+                Some((!repeated).then_some(entry))
+            })
+            .flatten()
+        {
+            let folder = self.beneath.open(path).map_err(|e| cannot("cannot open the folder", path, e))?;
+            metadata::apply(&folder, metadata).map_err(|(operation, e)| cannot(operation, path, e))?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything below the root that no member named. Call it before [`Creator::finish_folders`].
+    pub fn remove_others(&mut self, spared: &dyn Fn(&RelPath) -> bool) -> Result<()> {
+        let Some(named) = self.named.take() else { return Ok(()) };
+        let mut waiting = vec![RelPath::root()];
+        while let Some(path) = waiting.pop() {
+            let folder = self.beneath.open(&path).map_err(|e| cannot("cannot open the folder", &path, e))?;
+            for (name, is_folder) in list(&folder).map_err(|e| cannot("cannot list the folder", &path, e))? {
+                let below = path
+                    .join(name.as_bytes())
+                    .map_err(|why| Error::failed("cannot use the name", name.as_bytes(), why))?;
+                if spared(&below) {
+                    continue;
+                }
+                if !named.hashes.contains(&named.state.hash_one(&below)) {
+                    remove::remove_all(&folder, &name).map_err(|e| cannot("cannot remove", &below, e))?;
+                } else if is_folder {
+                    waiting.push(below);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, path: &RelPath) {
+        if let Some(named) = &mut self.named {
+            // Folders on the way are named by what lies in them.
+            let mut path = path.clone();
+            while named.hashes.insert(named.state.hash_one(&path)) {
+                let Some((parent, _)) = path.split_last() else { break };
+                path = parent;
+            }
+        }
+    }
+
+    fn go_to(&mut self, parent: &RelPath) -> Result<()> {
+        if self.last.as_ref().is_none_or(|(path, _)| path != parent) {
+            let folder = self
+                .beneath
+                .open_or_create(parent, UNDESCRIBED)
+                .map_err(|e| cannot("cannot open the folder", parent, e))?;
+            self.last = Some((parent.clone(), folder));
+        }
+        Ok(())
+    }
+
+    fn hard_link(&mut self, member: &Member, target: &RelPath) -> Result<()> {
+        let (Some((parent, name)), Some((_, folder))) = (target.split_last(), &self.last) else {
+            return Err(Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to a folder", member.path)));
+        };
+        let Some((_, own_name)) = member.path.split_last() else { return Ok(()) };
+        if *target == member.path {
+            return Err(Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to itself", member.path)));
+        }
+        let missing = |e: Errno| match e {
+            Errno::ENOENT => Error::new(
+                ErrorKind::Damaged,
+                format!("'{}' is a hard link to '{target}', which the archive does not hold before it", member.path),
+            ),
+            e => cannot("cannot create the hard link", &member.path, e),
+        };
+        let from = self.beneath.open(&parent).map_err(missing)?;
+        let status = fstatat(&from, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(missing)?;
+        if metadata::is_folder(&status) {
+            return Err(Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to a folder", member.path)));
+        }
+        make_way(folder, own_name, || linkat(&from, name, folder, own_name, AtFlags::empty())).map_err(missing)
+    }
+}
+
+fn special(
+    folder: &OwnedFd,
+    name: &OsStr,
+    kind: SFlag,
+    device: u64,
+    metadata: &Metadata,
+) -> Result<(), metadata::Failed> {
+    let made = make_way(folder, name, || mknodat(folder, name, kind, Mode::S_IRUSR | Mode::S_IWUSR, device));
+    made.map_err(|e| ("cannot create", e))?;
+    metadata::apply_to_special(folder, name, metadata)
+}
+
+/// Creates something under `name`; what is there already goes first, unless it is a folder with content.
+fn make_way<T>(folder: &OwnedFd, name: &OsStr, create: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+    match create() {
+        Err(Errno::EEXIST) => {
+            match unlinkat(folder, name, UnlinkatFlags::NoRemoveDir) {
+                Err(Errno::EISDIR) => unlinkat(folder, name, UnlinkatFlags::RemoveDir)?,
+                other => other?,
+            }
+            create()
+        }
+        other => other,
+    }
+}
+
+fn make_folder(folder: &OwnedFd, name: &OsStr, existing: Existing) -> Result<(), Errno> {
+    match mkdirat(folder, name, UNFINISHED) {
+        Err(Errno::EEXIST) => {
+            let there = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            if !metadata::is_folder(&there) {
+                unlinkat(folder, name, UnlinkatFlags::NoRemoveDir)?;
+                return mkdirat(folder, name, UNFINISHED);
+            }
+            if existing == Existing::Merge && there.st_mode & 0o700 != 0o700 {
+                // Not root's trouble, but whoever else restores must get in.
+                let handle = openat(folder, name, DIRECTORY, Mode::empty())?;
+                fchmod(&handle, Mode::from_bits_truncate(there.st_mode & 0o7777) | UNFINISHED)?;
+            }
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn list(folder: &OwnedFd) -> Result<Vec<(OsString, bool)>, Errno> {
+    let mut dir = Dir::openat(folder.as_fd(), ".", DIRECTORY, Mode::empty())?;
+    let mut entries = Vec::new();
+    for entry in dir.iter() {
+        let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+        if name.as_bytes() != b"." && name.as_bytes() != b".." {
+            let status = fstatat(folder, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            entries.push((name, metadata::is_folder(&status)));
+        }
+    }
+    Ok(entries)
+}
+
+/// Errors of the archive keep their own words: which byte, what is wrong.
+fn unreadable(e: &std::io::Error) -> Error {
+    let kind = match e.kind() {
+        std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => ErrorKind::Damaged,
+        _ => ErrorKind::Failed,
+    };
+    Error::new(kind, e.to_string())
+}
+
+fn cannot(operation: &str, path: &RelPath, e: Errno) -> Error {
+    match e {
+        Errno::ELOOP | Errno::ENOTDIR | Errno::EXDEV => Error::new(
+            ErrorKind::Unsafe,
+            format!("{operation} '{path}': it leads through a symbolic link or a file, which is never followed"),
+        ),
+        e => {
+            let error = Error::failed(operation, path.as_bytes(), e);
+            match e {
+                Errno::ENOSPC | Errno::EDQUOT => {
+                    error.hint("make room, or restore with --in-place, which needs no room for a second copy")
+                }
+                Errno::EPERM | Errno::EACCES => error.hint("owners, devices and other people's files need root"),
+                _ => error,
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Trees on this host, read and written beneath open directory handles: other processes may be changing
+//! them, and nothing outside of them is ever followed, created or changed. It knows nothing of Docker and
+//! of archives.
+
+pub mod atomic;
+pub mod beneath;
+pub mod content;
+pub mod create;
+pub mod metadata;
+pub mod remove;
+pub mod swap;
+pub mod walk;
+
+use std::path::PathBuf;
+
+use crate::member::RelPath;
+
+/// A piece of a tree: what of the host shows at which place of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Graft {
+    /// Where in the tree; empty for the piece that holds the root.
+    pub at: RelPath,
+    /// What is there.
+    pub content: Grafted,
+}
+
+/// What a [`Graft`] shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grafted {
+    /// A folder or a single file of the host.
+    Host(PathBuf),
+    /// A folder with nothing in it, whatever lies below (memory that goes with the container).
+    Empty,
+}

@@ -1,0 +1,107 @@
+//! Removes whole trees, however deep, without following links: each folder is moved up beside the top before
+//! its content goes, so no path grows long and no handle is kept.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt as _;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, renameat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::beneath::DIRECTORY;
+use super::metadata;
+
+/// Prefix of the names that folders get while their turn is awaited.
+const DOOMED: &str = ".voltar-doomed-";
+
+/// Removes `name` in `folder` and all below it. That there is no such name is fine.
+pub fn remove_all(folder: impl AsFd, name: &OsStr) -> Result<(), Errno> {
+    let folder = folder.as_fd();
+    let status = match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => return Ok(()),
+        other => other?,
+    };
+    if !metadata::is_folder(&status) {
+        return unlinkat(folder, name, UnlinkatFlags::NoRemoveDir);
+    }
+    let mut doomed = VecDeque::from([name.to_owned()]);
+    let mut count = 0_u64;
+    while let Some(name) = doomed.pop_front() {
+        let mut handle = Dir::openat(folder, name.as_os_str(), DIRECTORY, Mode::empty());
+        if matches!(handle, Err(Errno::EACCES)) {
+            // Ours to remove all the same, only its mode says no (to whoever is not root).
+            fchmodat(folder, name.as_os_str(), Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
+            handle = Dir::openat(folder, name.as_os_str(), DIRECTORY, Mode::empty());
+        }
+        let mut handle = handle?;
+        if fstat(&handle)?.st_mode & 0o700 != 0o700 {
+            fchmod(&handle, Mode::S_IRWXU)?;
+        }
+        let entries: Vec<OsString> = handle
+            .iter()
+            .map(|entry| entry.map(|e| OsStr::from_bytes(e.file_name().to_bytes()).to_owned()))
+            .collect::<Result<_, _>>()?;
+        for entry in entries.iter().filter(|e| e.as_bytes() != b"." && e.as_bytes() != b"..") {
+            if metadata::is_folder(&fstatat(&handle, entry.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?) {
+                // An empty folder goes at once; only one with content is worth a move.
+                if unlinkat(&handle, entry.as_os_str(), UnlinkatFlags::RemoveDir).is_ok() {
+                    continue;
+                }
+                let moved = loop {
+                    let moved = OsString::from(format!("{DOOMED}{count}"));
+                    count += 1;
+                    if fstatat(folder, moved.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) == Err(Errno::ENOENT) {
+                        break moved;
+                    }
+                };
+                renameat(&handle, entry.as_os_str(), folder, moved.as_os_str())?;
+                doomed.push_back(moved);
+            } else {
+                unlinkat(&handle, entry.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
+            }
+        }
+        unlinkat(folder, name.as_os_str(), UnlinkatFlags::RemoveDir)?;
+    }
+    Ok(())
+}
+
+/// Removes what an interrupted [`remove_all`] in `folder` left under names of its own.
+pub fn remove_doomed(folder: impl AsFd) -> Result<(), Errno> {
+    let folder = folder.as_fd();
+    let mut handle = Dir::openat(folder, ".", DIRECTORY, Mode::empty())?;
+    let names: Vec<OsString> = handle
+        .iter()
+        .filter_map(Result::ok)
+        .map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned())
+        .filter(|name| name.as_bytes().starts_with(DOOMED.as_bytes()))
+        .collect();
+    names.iter().try_for_each(|name| remove_all(folder, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{File, create_dir_all, read_dir, set_permissions, write};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    #[test]
+    fn the_tree_goes_and_what_its_links_point_at_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        create_dir_all(at("tree/a/b/c")).unwrap();
+        create_dir_all(at("kept")).unwrap();
+        write(at("kept/file"), "x").unwrap();
+        write(at("tree/a/b/file"), "x").unwrap();
+        symlink("../../kept", at("tree/a/link")).unwrap();
+        set_permissions(at("tree/a/b"), std::fs::Permissions::from_mode(0o000)).unwrap();
+        let folder = File::open(dir.path()).unwrap();
+        remove_all(&folder, OsStr::new("tree")).unwrap();
+        remove_all(&folder, OsStr::new("tree")).unwrap();
+        assert_eq!(std::fs::read(at("kept/file")).unwrap(), b"x");
+        assert_eq!(read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,612 @@
+//! Replaces a live tree by a staged one, so that after any interruption it is the old tree or the new one.
+//!
+//! The new tree is laid out in a hidden folder on the same filesystem. Two ways lead from there:
+//!
+//! * [`Way::Exchange`]: the hidden folder lies beside the live one, and `renameat2(RENAME_EXCHANGE)` swaps
+//!   the two in one step. The journal names the new root's inode, so that whoever comes after a crash can
+//!   tell which of the two is live.
+//! * [`Way::Entries`]: the live folder is a mount point and cannot be renamed. The hidden folder lies inside
+//!   it, and its top-level entries move: first the old ones *out*, then the new ones *in*. The journal says
+//!   in which of the two steps we are; a crash in the first is undone, one in the second completed. Names
+//!   never clash: in each step all entries on one side belong to the same tree.
+//!
+//! Only [`Swapped::finish`] removes what was replaced; until then [`Swapped::undo`] brings it back.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File};
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
+use nix::libc::{O_DIRECTORY, O_NOFOLLOW};
+use nix::unistd::syncfs;
+use serde::{Deserialize, Serialize};
+
+use super::{metadata, remove};
+use crate::error::{Error, Result};
+use crate::member::{Metadata, Timestamp};
+
+/// The hidden folder. One at a time per tree, so that what a dead run left is found by its name.
+pub const STAGING: &str = ".voltar-restore";
+
+/// Prefix of what `--keep-previous` keeps.
+pub const PREVIOUS: &str = ".voltar-previous-";
+
+const TREE: &str = "tree";
+const OLD: &str = "old";
+const JOURNAL: &str = "journal.json";
+
+/// How a tree is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Staged beside it and exchanged in one step.
+    Exchange,
+    /// Staged inside it and moved entry by entry.
+    Entries,
+}
+
+/// A live tree and the way to replace it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    /// The folder: absolute, without links.
+    pub path: PathBuf,
+    /// The way.
+    pub way: Way,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Phase {
+    /// The exchange is imminent or done; `new_root` tells.
+    Exchange,
+    /// Old entries move out.
+    Out,
+    /// New entries move in.
+    In,
+    /// New entries move back.
+    Undo,
+    /// Only cleaning up is left.
+    Done,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Journal {
+    phase: Phase,
+    /// Device and inode of the staged tree's root.
+    new_root: (u64, u64),
+    /// Where the replaced tree is to be kept.
+    keep: Option<PathBuf>,
+    /// The root's metadata before and after: owner, group, mode, seconds, nanoseconds.
+    before: Root,
+    after: Root,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Root(u32, u32, u32, i64, u32);
+
+impl From<Metadata> for Root {
+    fn from(m: Metadata) -> Self {
+        Self(m.uid, m.gid, m.mode, m.mtime.seconds, m.mtime.nanoseconds)
+    }
+}
+
+impl From<Root> for Metadata {
+    fn from(Root(uid, gid, mode, seconds, nanoseconds): Root) -> Self {
+        Self { mode, uid, gid, mtime: Timestamp { seconds, nanoseconds } }
+    }
+}
+
+/// A tree in the making. Dropping it removes it; the live tree has not been touched.
+#[derive(Debug)]
+pub struct Staging {
+    live: Live,
+    folder: PathBuf,
+    /// Held until the folder is gone: it tells a living restore from a dead one.
+    _lock: Flock<File>,
+    kept: bool,
+}
+
+/// A tree that is live, with the one it replaced still there.
+#[derive(Debug)]
+pub struct Swapped {
+    staging: Staging,
+    journal: Journal,
+}
+
+/// What an interrupted restore had come to, now cleaned up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovered {
+    /// The live tree is the one from before that restore.
+    Old,
+    /// The live tree is the restored one.
+    New,
+}
+
+impl Live {
+    fn staging(&self) -> Result<PathBuf> {
+        match self.way {
+            Way::Entries => Ok(self.path.join(STAGING)),
+            Way::Exchange => self
+                .path
+                .parent()
+                .map(|parent| parent.join(STAGING))
+                .ok_or_else(|| Error::refused(format!("'{}' has no folder beside it", self.path.display()))),
+        }
+    }
+}
+
+impl Staging {
+    /// Begins a new tree for `live`.
+    ///
+    /// # Errors
+    /// Also where another restore is at work; leftovers of a dead one must have been cleaned up by [`recover`].
+    pub fn begin(live: &Live) -> Result<Self> {
+        let folder = live.staging()?;
+        match DirBuilder::new().mode(0o700).create(&folder) {
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(busy(&live.path));
+            }
+            other => other.map_err(|e| failed("cannot create", &folder, e))?,
+        }
+        let lock = lock(&folder)?.ok_or_else(|| busy(&live.path))?;
+        let staging = Self { live: live.clone(), folder, _lock: lock, kept: false };
+        let tree = staging.tree();
+        DirBuilder::new().mode(0o700).create(&tree).map_err(|e| failed("cannot create", &tree, e))?;
+        Ok(staging)
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.folder.join(TREE)
+    }
+
+    /// The new tree's root.
+    pub fn root(&self) -> Result<OwnedFd> {
+        open_folder(&self.tree()).map(OwnedFd::from)
+    }
+
+    /// Makes the staged tree the live one. On an error the live tree is what it was.
+    pub fn swap(self, keep_previous: bool) -> Result<Swapped> {
+        let tree = open_folder(&self.tree())?;
+        // Everything below must be on disk before its name is.
+        syncfs(&tree).map_err(|e| failed("cannot sync", &self.folder, e))?;
+        let before = examined(&self.live.path)?;
+        let after = metadata::of_open(&tree).map_err(|e| failed("cannot examine", &self.tree(), e))?;
+        let status = tree.metadata().map_err(|e| failed("cannot examine", &self.tree(), e))?;
+        let journal = Journal {
+            phase: match self.live.way {
+                Way::Exchange => Phase::Exchange,
+                Way::Entries => Phase::Out,
+            },
+            new_root: (status.dev(), status.ino()),
+            keep: if keep_previous { Some(self.previous_name()?) } else { None },
+            before: before.into(),
+            after: after.into(),
+        };
+        match self.live.way {
+            Way::Exchange => {
+                self.write(&journal)?;
+                exchange(&self.live.path, &self.tree())?;
+                sync_folder(&self.folder)?;
+                sync_parent(&self.live.path)?;
+                Ok(Swapped { staging: self, journal })
+            }
+            Way::Entries => {
+                let old = self.folder.join(OLD);
+                DirBuilder::new().mode(0o700).create(&old).map_err(|e| failed("cannot create", &old, e))?;
+                self.write(&journal)?;
+                let mut swapped = Swapped { staging: self, journal };
+                match swapped.move_entries() {
+                    Ok(()) => Ok(swapped),
+                    Err(error) => {
+                        swapped.undo()?;
+                        Err(error)
+                    }
+                }
+            }
+        }
+    }
+
+    fn previous_name(&self) -> Result<PathBuf> {
+        let parent = self.folder.parent().unwrap_or(Path::new("/"));
+        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        (0..100)
+            .map(|i| if i == 0 { format!("{PREVIOUS}{now}") } else { format!("{PREVIOUS}{now}-{i}") })
+            .map(|name| parent.join(name))
+            .find(|path| path.symlink_metadata().is_err())
+            .ok_or_else(|| Error::refused(format!("no free name to keep the previous tree in '{}'", parent.display())))
+    }
+
+    fn write(&self, journal: &Journal) -> Result<()> {
+        let path = self.folder.join(JOURNAL);
+        let new = self.folder.join("journal.new");
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&new)?;
+            serde_json::to_writer(&mut file, journal)?;
+            file.flush()?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        };
+        write().map_err(|e| failed("cannot write", &path, e))?;
+        sync_folder(&self.folder)
+    }
+
+    /// Removes the hidden folder; the journal goes last, so that an interruption is understood.
+    fn discard(&mut self) -> Result<()> {
+        let handle = open_folder(&self.folder)?;
+        let names = entries(&self.folder)?;
+        for name in names.iter().filter(|name| *name != JOURNAL) {
+            remove::remove_all(&handle, name).map_err(|e| failed("cannot remove", &self.folder.join(name), e))?;
+        }
+        remove::remove_all(&handle, OsStr::new(JOURNAL)).map_err(|e| failed("cannot remove", &self.folder, e))?;
+        fs::remove_dir(&self.folder).map_err(|e| failed("cannot remove", &self.folder, e))?;
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if !self.kept {
+            // The next run's `recover` does what cannot be done now.
+            self.discard().unwrap_or_default();
+        }
+    }
+}
+
+impl Swapped {
+    /// Brings the replaced tree back.
+    pub fn undo(mut self) -> Result<()> {
+        self.staging.kept = true;
+        match self.journal.phase {
+            Phase::Exchange => exchange(&self.staging.live.path, &self.staging.tree())?,
+            Phase::Out | Phase::In | Phase::Undo | Phase::Done => self.move_back()?,
+        }
+        self.staging.discard()?;
+        if self.staging.live.way == Way::Entries {
+            restore_root(&self.staging.live.path, self.journal.before)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the replaced tree, or keeps it and says where.
+    pub fn finish(mut self) -> Result<Option<PathBuf>> {
+        self.staging.kept = true;
+        let old = match self.journal.phase {
+            Phase::Exchange => self.staging.tree(),
+            Phase::Out | Phase::In | Phase::Undo | Phase::Done => self.staging.folder.join(OLD),
+        };
+        let keep = self.journal.keep.clone();
+        if let Some(keep) = &keep
+            && old.exists()
+        {
+            fs::rename(&old, keep).map_err(|e| failed("cannot keep the previous tree as", keep, e))?;
+            if self.staging.live.way == Way::Entries {
+                restore_root(keep, self.journal.before)?;
+            }
+        }
+        self.staging.discard()?;
+        if self.staging.live.way == Way::Entries {
+            restore_root(&self.staging.live.path, self.journal.after)?;
+        }
+        sync_parent(&self.staging.live.path)?;
+        Ok(keep)
+    }
+
+    fn move_entries(&mut self) -> Result<()> {
+        let live = self.staging.live.path.clone();
+        let (old, tree) = (self.staging.folder.join(OLD), self.staging.tree());
+        move_all(&live, &old)?;
+        self.enter(Phase::In)?;
+        move_all(&tree, &live)?;
+        self.enter(Phase::Done)?;
+        restore_root(&live, self.journal.after)
+    }
+
+    fn move_back(&mut self) -> Result<()> {
+        let live = self.staging.live.path.clone();
+        let (old, tree) = (self.staging.folder.join(OLD), self.staging.tree());
+        if matches!(self.journal.phase, Phase::In | Phase::Done | Phase::Undo) {
+            self.enter(Phase::Undo)?;
+            move_all(&live, &tree)?;
+        }
+        self.enter(Phase::Out)?;
+        move_all(&old, &live)
+    }
+
+    fn enter(&mut self, phase: Phase) -> Result<()> {
+        // What was moved is on disk before the journal says so.
+        sync_folder(&self.staging.live.path)?;
+        for folder in [OLD, TREE] {
+            sync_folder(&self.staging.folder.join(folder))?;
+        }
+        self.journal.phase = phase;
+        self.staging.write(&self.journal)
+    }
+}
+
+/// Looks for what an interrupted restore left at `live`, completes or undoes it, and cleans up.
+///
+/// # Errors
+/// Also where that restore is still at work.
+pub fn recover(live: &Live) -> Result<Option<Recovered>> {
+    let folder = live.staging()?;
+    match folder.symlink_metadata() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(failed("cannot examine", &folder, e)),
+        Ok(status) if !status.is_dir() || status.uid() != nix::unistd::geteuid().as_raw() => {
+            return Err(failed("cannot use", &folder, "it is not the folder that voltar makes there"));
+        }
+        Ok(_) => {}
+    }
+    let lock = lock(&folder)?.ok_or_else(|| busy(&live.path))?;
+    let mut staging = Staging { live: live.clone(), folder, _lock: lock, kept: true };
+    let path = staging.folder.join(JOURNAL);
+    let journal: Journal = match fs::read(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            staging.discard()?;
+            return Ok(Some(Recovered::Old));
+        }
+        other => {
+            let text = other.map_err(|e| failed("cannot read", &path, e))?;
+            serde_json::from_slice(&text).map_err(|e| failed("cannot understand", &path, e))?
+        }
+    };
+    let swapped = Swapped { staging, journal };
+    match swapped.journal.phase {
+        Phase::Exchange => {
+            let status = fs::metadata(&live.path).map_err(|e| failed("cannot examine", &live.path, e))?;
+            if (status.dev(), status.ino()) == swapped.journal.new_root {
+                swapped.finish()?;
+                Ok(Some(Recovered::New))
+            } else {
+                let mut staging = swapped.staging;
+                staging.discard()?;
+                Ok(Some(Recovered::Old))
+            }
+        }
+        Phase::Out | Phase::Undo => swapped.undo().map(|()| Some(Recovered::Old)),
+        Phase::In => {
+            let mut swapped = swapped;
+            move_all(&swapped.staging.tree(), &live.path)?;
+            swapped.enter(Phase::Done)?;
+            swapped.finish().map(|_| Some(Recovered::New))
+        }
+        Phase::Done => swapped.finish().map(|_| Some(Recovered::New)),
+    }
+}
+
+fn exchange(live: &Path, staged: &Path) -> Result<()> {
+    renameat2(AT_FDCWD, staged, AT_FDCWD, live, RenameFlags::RENAME_EXCHANGE)
+        .map_err(|e| failed("cannot exchange the restored tree with", live, e))
+}
+
+/// Moves all entries but our own hidden ones.
+fn move_all(from: &Path, to: &Path) -> Result<()> {
+    for name in entries(from)? {
+        if name == STAGING || name.as_bytes().starts_with(PREVIOUS.as_bytes()) {
+            continue;
+        }
+        let (from, to) = (from.join(&name), to.join(&name));
+        renameat2(AT_FDCWD, &from, AT_FDCWD, &to, RenameFlags::RENAME_NOREPLACE)
+            .map_err(|e| failed("cannot move", &from, e))?;
+    }
+    Ok(())
+}
+
+fn entries(folder: &Path) -> Result<Vec<OsString>> {
+    let list = || fs::read_dir(folder)?.map(|entry| entry.map(|e| e.file_name())).collect::<std::io::Result<_>>();
+    list().map_err(|e| failed("cannot list", folder, e))
+}
+
+fn lock(folder: &Path) -> Result<Option<Flock<File>>> {
+    match Flock::lock(open_folder(folder)?, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, e)) => Err(failed("cannot lock", folder, e)),
+    }
+}
+
+fn open_folder(path: &Path) -> Result<File> {
+    let open = fs::OpenOptions::new().read(true).custom_flags(O_DIRECTORY | O_NOFOLLOW).open(path);
+    open.map_err(|e| failed("cannot open", path, e))
+}
+
+fn examined(path: &Path) -> Result<Metadata> {
+    metadata::of_open(&open_folder(path)?).map_err(|e| failed("cannot examine", path, e))
+}
+
+fn restore_root(path: &Path, root: Root) -> Result<()> {
+    metadata::apply(open_folder(path)?, &root.into()).map_err(|(operation, e)| failed(operation, path, e))
+}
+
+fn sync_folder(path: &Path) -> Result<()> {
+    open_folder(path)?.sync_all().map_err(|e| failed("cannot sync", path, e))
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+fn busy(live: &Path) -> Error {
+    Error::refused(format!("another restore into '{}' is at work", live.display()))
+        .hint("wait until it has ended; if none runs, try again: leftovers of a dead one are then cleaned up")
+}
+
+fn failed(operation: &str, path: &Path, cause: impl std::fmt::Display) -> Error {
+    Error::failed(operation, path.as_os_str().as_bytes(), cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{create_dir, read_to_string, write};
+
+    struct Scene {
+        dir: tempfile::TempDir,
+        live: Live,
+    }
+
+    fn scene(way: Way) -> Scene {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("_data");
+        create_dir(&path).unwrap();
+        write(path.join("both"), "old").unwrap();
+        write(path.join("gone"), "old").unwrap();
+        Scene { dir, live: Live { path, way } }
+    }
+
+    fn staged(scene: &Scene) -> Staging {
+        let staging = Staging::begin(&scene.live).unwrap();
+        write(staging.tree().join("both"), "new").unwrap();
+        write(staging.tree().join("fresh"), "new").unwrap();
+        staging
+    }
+
+    fn assert_old(scene: &Scene) {
+        assert_eq!(read_to_string(scene.live.path.join("both")).unwrap(), "old");
+        assert_eq!(read_to_string(scene.live.path.join("gone")).unwrap(), "old");
+        assert_eq!(fs::read_dir(&scene.live.path).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(scene.dir.path()).unwrap().count(), 1);
+    }
+
+    fn assert_new(scene: &Scene) {
+        assert_eq!(read_to_string(scene.live.path.join("both")).unwrap(), "new");
+        assert_eq!(read_to_string(scene.live.path.join("fresh")).unwrap(), "new");
+        assert_eq!(fs::read_dir(&scene.live.path).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(scene.dir.path()).unwrap().count(), 1);
+    }
+
+    const WAYS: [Way; 2] = [Way::Exchange, Way::Entries];
+
+    #[test]
+    fn a_finished_swap_leaves_only_the_new_tree() {
+        for way in WAYS {
+            let scene = scene(way);
+            assert_eq!(staged(&scene).swap(false).unwrap().finish().unwrap(), None);
+            assert_new(&scene);
+        }
+    }
+
+    #[test]
+    fn an_undone_or_dropped_one_leaves_only_the_old() {
+        for way in WAYS {
+            let scene = scene(way);
+            drop(staged(&scene));
+            assert_old(&scene);
+            staged(&scene).swap(false).unwrap().undo().unwrap();
+            assert_old(&scene);
+        }
+    }
+
+    #[test]
+    fn the_previous_tree_is_kept_where_asked_to() {
+        for way in WAYS {
+            let scene = scene(way);
+            let kept = staged(&scene).swap(true).unwrap().finish().unwrap().unwrap();
+            assert_eq!(read_to_string(kept.join("gone")).unwrap(), "old");
+            assert_eq!(read_to_string(scene.live.path.join("both")).unwrap(), "new");
+            // A later restore does not carry the kept tree along.
+            staged(&scene).swap(false).unwrap().finish().unwrap();
+            assert!(kept.join("gone").exists());
+        }
+    }
+
+    #[test]
+    fn a_second_restore_waits_for_the_first() {
+        for way in WAYS {
+            let scene = scene(way);
+            let first = staged(&scene);
+            assert!(Staging::begin(&scene.live).unwrap_err().to_string().contains("another restore"));
+            assert!(recover(&scene.live).unwrap_err().to_string().contains("another restore"));
+            drop(first);
+        }
+    }
+
+    /// What `kill -9` leaves: everything as it is, and no lock.
+    fn die(mut swapped: Swapped) {
+        swapped.staging.kept = true;
+    }
+
+    #[test]
+    fn a_restore_killed_while_staging_leaves_the_old_tree() {
+        for way in WAYS {
+            let scene = scene(way);
+            staged(&scene).kept = true;
+            assert_eq!(recover(&scene.live).unwrap(), Some(Recovered::Old));
+            assert_old(&scene);
+            assert_eq!(recover(&scene.live).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_restore_killed_after_the_swap_leaves_the_new_tree() {
+        for way in WAYS {
+            let scene = scene(way);
+            die(staged(&scene).swap(false).unwrap());
+            assert_eq!(recover(&scene.live).unwrap(), Some(Recovered::New));
+            assert_new(&scene);
+        }
+    }
+
+    #[test]
+    fn an_exchange_that_was_only_announced_leaves_the_old_tree() {
+        let scene = scene(Way::Exchange);
+        let swapped = staged(&scene).swap(false).unwrap();
+        exchange(&scene.live.path, &swapped.staging.tree()).unwrap();
+        die(swapped);
+        assert_eq!(recover(&scene.live).unwrap(), Some(Recovered::Old));
+        assert_old(&scene);
+    }
+
+    #[test]
+    fn moves_killed_at_any_entry_end_old_or_new() {
+        // Each step: the phase in the journal, and how many entries had moved.
+        for (phase, moved, expected) in [
+            (Phase::Out, 0, Recovered::Old),
+            (Phase::Out, 1, Recovered::Old),
+            (Phase::Out, 2, Recovered::Old),
+            (Phase::In, 0, Recovered::New),
+            (Phase::In, 1, Recovered::New),
+            (Phase::In, 2, Recovered::New),
+            (Phase::Undo, 0, Recovered::Old),
+            (Phase::Undo, 1, Recovered::Old),
+            (Phase::Undo, 2, Recovered::Old),
+        ] {
+            let scene = scene(Way::Entries);
+            let mut swapped = staged(&scene).swap(false).unwrap();
+            let (live, old, tree) = (scene.live.path.clone(), swapped.staging.folder.join(OLD), swapped.staging.tree());
+            let names = |folder: &Path| -> Vec<OsString> {
+                let mut names = entries(folder).unwrap();
+                names.retain(|name| name != STAGING);
+                names
+            };
+            let (from, to) = match phase {
+                Phase::Out => {
+                    move_all(&live, &tree).unwrap();
+                    move_all(&old, &live).unwrap();
+                    (&live, &old)
+                }
+                Phase::In => {
+                    move_all(&live, &tree).unwrap();
+                    (&tree, &live)
+                }
+                Phase::Undo => (&live, &tree),
+                Phase::Exchange | Phase::Done => unreachable!(),
+            };
+            for name in names(from).iter().take(moved) {
+                fs::rename(from.join(name), to.join(name)).unwrap();
+            }
+            swapped.enter(phase).unwrap();
+            die(swapped);
+            assert_eq!(recover(&scene.live).unwrap(), Some(expected), "{phase:?} {moved}");
+            match expected {
+                Recovered::Old => assert_old(&scene),
+                Recovered::New => assert_new(&scene),
+            }
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Walks a tree as `tar --sort=name` does: each folder before its content, names in byte order, never
+//! through a symbolic link. Other mounts show where they are grafted on. It opens files beneath their
+//! folder's handle and reads nothing of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::rc::Rc;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
+
+use super::beneath::DIRECTORY;
+use super::{Graft, Grafted, metadata};
+use crate::error::{Error, Result, without_errno};
+use crate::member::{Kind, Metadata, RelPath};
+
+/// Folders deeper than this give their handle back while the walk is below them, so that no tree is too
+/// deep for the limit on open files.
+const HELD: usize = 128;
+
+/// One thing found in the tree.
+#[derive(Debug)]
+pub enum Found {
+    /// A folder, file, link, FIFO or device.
+    Entry(Entry),
+    /// A socket: no archive can hold one.
+    Socket(RelPath),
+    /// Something that was in a folder's listing but could not be read; `vanished` where it is no longer there.
+    Unreadable {
+        /// Where.
+        path: RelPath,
+        /// One line: operation and cause.
+        why: String,
+        /// It is gone.
+        vanished: bool,
+    },
+}
+
+/// A file-system object and the handle to open it by.
+#[derive(Debug)]
+pub struct Entry {
+    /// Below the tree's root.
+    pub path: RelPath,
+    /// What it is; hard links are not told apart here, see [`Links`].
+    pub kind: Kind,
+    /// Owner, rights, time.
+    pub metadata: Metadata,
+    /// Which object, and by how many names it goes.
+    pub inode: Inode,
+    place: Place,
+}
+
+/// Which object of the host something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inode {
+    /// Device and inode number.
+    pub id: (u64, u64),
+    /// How many names it has.
+    pub names: u64,
+    /// Bytes of disk it takes.
+    pub allocated: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Beneath(Rc<OwnedFd>, OsString),
+    Grafted(Rc<OwnedFd>),
+}
+
+impl Entry {
+    /// Opens a regular file for reading and takes its size and metadata from the open file, which is what
+    /// counts when it was just changed or replaced.
+    ///
+    /// # Errors
+    /// The system's, or `ESTALE` where no regular file is there any more.
+    pub fn open(&mut self) -> std::result::Result<File, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let opened = match &self.place {
+            Place::Beneath(folder, name) => {
+                // The tree's access times are nobody's business; only its owner and root may ask for that.
+                match openat(&**folder, name.as_os_str(), flags | OFlag::O_NOATIME, Mode::empty()) {
+                    Err(Errno::EPERM) => openat(&**folder, name.as_os_str(), flags, Mode::empty())?,
+                    other => other?,
+                }
+            }
+            Place::Grafted(file) => file.try_clone().map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?,
+        };
+        let status = fstat(&opened)?;
+        if metadata::file_type(&status) != SFlag::S_IFREG {
+            return Err(Errno::ESTALE);
+        }
+        self.metadata = metadata::of(&status);
+        self.inode = inode(&status);
+        self.kind = Kind::File { size: status.st_size.max(0).cast_unsigned() };
+        Ok(File::from(opened))
+    }
+}
+
+/// Finds the names of one file: the first is the file, the others are hard links to it. GNU tar does so for
+/// regular files and symbolic links.
+#[derive(Debug, Default)]
+pub struct Links {
+    seen: HashMap<(u64, u64), (RelPath, u64)>,
+}
+
+impl Links {
+    /// The earlier name of this object, if there was one.
+    pub fn target(&mut self, entry: &Entry) -> Option<RelPath> {
+        if entry.inode.names < 2 || matches!(entry.kind, Kind::Directory) {
+            return None;
+        }
+        let (path, left) = self.seen.get_mut(&entry.inode.id)?;
+        *left = left.saturating_sub(1);
+        if *left > 0 {
+            return Some(path.clone());
+        }
+        // All its names have come: forget it, so that memory holds only what is still to be met.
+        self.seen.remove(&entry.inode.id).map(|(path, _)| path)
+    }
+
+    /// Notes that `entry` was stored in full under its path.
+    pub fn stored(&mut self, entry: &Entry) {
+        if entry.inode.names > 1 && matches!(entry.kind, Kind::File { .. } | Kind::Symlink { .. }) {
+            self.seen.insert(entry.inode.id, (entry.path.clone(), entry.inode.names - 1));
+        }
+    }
+}
+
+/// The walk itself. Dropping it early is fine.
+#[derive(Debug)]
+pub struct Walk {
+    levels: Vec<Level>,
+    root: Option<Entry>,
+    grafts: BTreeMap<RelPath, Handle>,
+}
+
+#[derive(Debug, Clone)]
+enum Handle {
+    Open(Rc<OwnedFd>),
+    Empty,
+}
+
+/// A folder whose content is being walked.
+#[derive(Debug)]
+struct Level {
+    path: RelPath,
+    folder: Option<Rc<OwnedFd>>,
+    id: (u64, u64),
+    /// Its handle cannot be got back through `..` of what is below it.
+    pinned: bool,
+    names: std::vec::IntoIter<OsString>,
+}
+
+impl Walk {
+    /// Opens the tree; `grafts` are its pieces, that of the root among them.
+    ///
+    /// # Errors
+    /// A piece cannot be opened, the root is no folder, or a piece's place does not exist.
+    pub fn new(grafts: &[Graft]) -> Result<Self> {
+        let mut handles = BTreeMap::new();
+        for graft in grafts {
+            let handle = match &graft.content {
+                Grafted::Host(path) => Handle::Open(Rc::new(open_graft(path)?)),
+                Grafted::Empty => Handle::Empty,
+            };
+            handles.insert(graft.at.clone(), handle);
+        }
+        let Some(Handle::Open(root)) = handles.remove(&RelPath::root()) else {
+            return Err(Error::refused("the tree has no root to walk"));
+        };
+        let status = fstat(&*root).map_err(|e| Error::failed("cannot examine", "the tree's root", e))?;
+        if metadata::file_type(&status) != SFlag::S_IFDIR {
+            return Err(Error::refused("the tree's root is not a folder"));
+        }
+        let root = Entry {
+            path: RelPath::root(),
+            kind: Kind::Directory,
+            metadata: metadata::of(&status),
+            inode: inode(&status),
+            place: Place::Grafted(root),
+        };
+        Ok(Self { levels: Vec::new(), root: Some(root), grafts: handles })
+    }
+
+    /// Lists a folder that was just found and goes into it next.
+    fn enter(&mut self, entry: &Entry) -> std::result::Result<(), Errno> {
+        let (folder, pinned) = match &entry.place {
+            Place::Beneath(parent, name) => {
+                (Rc::new(openat(&**parent, name.as_os_str(), DIRECTORY, Mode::empty())?), false)
+            }
+            Place::Grafted(folder) => (Rc::clone(folder), true),
+        };
+        let status = fstat(&*folder)?;
+        let mut names = names(&folder)?;
+        // A mount's place may not exist in the folder below it until the container was started once.
+        for (at, _) in self.grafts.range(entry.path.clone()..) {
+            match at.split_last() {
+                Some((parent, name)) if parent == entry.path => names.push(name.to_owned()),
+                _ if at.strip_prefix(&entry.path).is_none() => break,
+                _ => {}
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        if pinned && let Some(above) = self.levels.last_mut() {
+            above.pinned = true;
+        }
+        self.levels.push(Level {
+            path: entry.path.clone(),
+            folder: Some(folder),
+            id: (status.st_dev, status.st_ino),
+            pinned: pinned && self.levels.is_empty(),
+            names: names.into_iter(),
+        });
+        if let Some(far) = self.levels.len().checked_sub(HELD).and_then(|i| self.levels.get_mut(i))
+            && !far.pinned
+        {
+            far.folder = None;
+        }
+        Ok(())
+    }
+
+    /// The handle of the folder on top, got back through the one below it where it had been given away.
+    fn leave(&mut self) -> std::result::Result<(), Error> {
+        let Some(left) = self.levels.pop() else { return Ok(()) };
+        let Some(top) = self.levels.last_mut() else { return Ok(()) };
+        if top.folder.is_some() {
+            return Ok(());
+        }
+        let failed = |cause: &dyn std::fmt::Display| Error::failed("cannot return to", top.path.as_bytes(), cause);
+        let below = left.folder.ok_or_else(|| failed(&"its handle is lost"))?;
+        let folder = openat(&*below, "..", DIRECTORY, Mode::empty()).map_err(|e| failed(&e))?;
+        let status = fstat(&folder).map_err(|e| failed(&e))?;
+        if (status.st_dev, status.st_ino) != top.id {
+            return Err(failed(&"a folder was moved while it was read"));
+        }
+        top.folder = Some(Rc::new(folder));
+        Ok(())
+    }
+
+    fn examine(&self, folder: &Rc<OwnedFd>, path: RelPath, name: OsString) -> Found {
+        let unreadable = |path: RelPath, operation: &str, e: Errno| Found::Unreadable {
+            why: format!("{operation} '{path}': {}", e.desc()),
+            path,
+            vanished: e == Errno::ENOENT,
+        };
+        let (status, place) = match self.grafts.get(&path) {
+            Some(Handle::Open(handle)) => match fstat(&**handle) {
+                Ok(status) => (status, Place::Grafted(Rc::clone(handle))),
+                Err(e) => return unreadable(path, "cannot examine", e),
+            },
+            Some(Handle::Empty) | None => match fstatat(&**folder, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Ok(status) => (status, Place::Beneath(Rc::clone(folder), name)),
+                Err(e) => return unreadable(path, "cannot examine", e),
+            },
+        };
+        let kind = match metadata::file_type(&status) {
+            SFlag::S_IFREG => Kind::File { size: status.st_size.max(0).cast_unsigned() },
+            SFlag::S_IFDIR => Kind::Directory,
+            SFlag::S_IFLNK => {
+                let target = match &place {
+                    Place::Beneath(folder, name) => readlinkat(&**folder, name.as_os_str()),
+                    Place::Grafted(link) => readlinkat(&**link, ""),
+                };
+                match target {
+                    Ok(target) => Kind::Symlink { target: target.into_vec() },
+                    Err(e) => return unreadable(path, "cannot read the symbolic link", e),
+                }
+            }
+            SFlag::S_IFIFO => Kind::Fifo,
+            SFlag::S_IFSOCK => return Found::Socket(path),
+            kind => {
+                let (major, minor) = (major(status.st_rdev) as u32, minor(status.st_rdev) as u32);
+                if kind == SFlag::S_IFCHR {
+                    Kind::CharDevice { major, minor }
+                } else {
+                    Kind::BlockDevice { major, minor }
+                }
+            }
+        };
+        Found::Entry(Entry { path, kind, metadata: metadata::of(&status), inode: inode(&status), place })
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Found>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(root) = self.root.take() {
+            if let Err(e) = self.enter(&root) {
+                return Some(Err(Error::failed("cannot list", "the tree's root", e)));
+            }
+            return Some(Ok(Found::Entry(root)));
+        }
+        loop {
+            let top = self.levels.last_mut()?;
+            let Some(name) = top.names.next() else {
+                if let Err(error) = self.leave() {
+                    self.levels.clear();
+                    return Some(Err(error));
+                }
+                continue;
+            };
+            let Some(folder) = top.folder.clone() else {
+                return Some(Err(Error::failed("cannot list", top.path.as_bytes(), "its handle is lost")));
+            };
+            let path = match top.path.join(name.as_bytes()) {
+                Ok(path) => path,
+                Err(why) => return Some(Err(Error::failed("cannot use the name", name.as_bytes(), why))),
+            };
+            let found = self.examine(&folder, path, name);
+            if let Found::Entry(entry) = &found
+                && entry.kind == Kind::Directory
+                && !matches!(self.grafts.get(&entry.path), Some(Handle::Empty))
+                && let Err(e) = self.enter(entry)
+            {
+                return Some(Ok(Found::Unreadable {
+                    path: entry.path.clone(),
+                    why: format!("cannot open the folder '{}': {}", entry.path, without_errno(e.desc())),
+                    vanished: e == Errno::ENOENT,
+                }));
+            }
+            return Some(Ok(found));
+        }
+    }
+}
+
+/// A mount's own source is trusted as far as the engine is: links on the way to it are followed, as the
+/// engine followed them when it mounted it. A single file must be regular: opening anything else could act on it.
+fn open_graft(path: &Path) -> Result<OwnedFd> {
+    let failed = |e: &dyn std::fmt::Display| Error::failed("cannot open", path.as_os_str().as_bytes(), e);
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let there = std::fs::metadata(path).map_err(|e| failed(&e))?;
+    if !there.is_dir() && !there.is_file() {
+        return Err(failed(&"it is mounted, but neither a folder nor a regular file"));
+    }
+    let handle = open(path, flags, Mode::empty()).map_err(|e| failed(&e))?;
+    let status = fstat(&handle).map_err(|e| failed(&e))?;
+    if (status.st_dev, status.st_ino) != (there.dev(), there.ino()) {
+        return Err(failed(&"it was replaced meanwhile"));
+    }
+    Ok(handle)
+}
+
+fn names(folder: &OwnedFd) -> std::result::Result<Vec<OsString>, Errno> {
+    // A handle of its own: reading a listing moves the handle's position, which clones share.
+    let mut dir = Dir::openat(folder, ".", DIRECTORY, Mode::empty())?;
+    let mut names = Vec::new();
+    for entry in dir.iter() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn inode(status: &FileStat) -> Inode {
+    Inode {
+        id: (status.st_dev, status.st_ino),
+        names: status.st_nlink,
+        allocated: u64::try_from(status.st_blocks).unwrap_or_default() * 512,
+    }
+}
