@@ -11,7 +11,12 @@ use crate::stored::ArchiveFile;
 
 /// Hands every member to `print` until it breaks off; else reads the archive to its end, so that damage is
 /// told.
-pub fn list(path: &Path, pool: &Pool, monitor: &dyn Monitor, mut print: impl FnMut(&Stored) -> Result<ControlFlow<()>>) -> Result<()> {
+pub fn list(
+    path: &Path,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+    mut print: impl FnMut(&Stored) -> Result<ControlFlow<()>>,
+) -> Result<()> {
     let mut archive = ArchiveFile::open(path, pool)?;
     while let Some(stored) = archive.next_member(monitor)? {
         if print(&stored)?.is_break() {

@@ -125,7 +125,8 @@ impl ArchiveFile {
     fn report_excess(&self, monitor: &dyn Monitor) {
         let path = self.path.display();
         if let Some(offset) = self.tar.get_ref().trailing_garbage() {
-            monitor.issue(&self.name, format!("'{path}': what follows byte {offset} is no archive data and was ignored"));
+            monitor
+                .issue(&self.name, format!("'{path}': what follows byte {offset} is no archive data and was ignored"));
         }
         if self.tar.trailing() > 0 {
             monitor.issue(

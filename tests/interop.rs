@@ -121,7 +121,7 @@ impl World {
     fn assert_archive_is_gnu_tars(&self) -> u64 {
         self.in_container(|root| {
             let mut oracle = Tool::new("tar")
-                .args(["--sort=name", "--numeric-owner", "-C"])
+                .args(["--warning=no-file-ignored", "--sort=name", "--numeric-owner", "-C"])
                 .arg(root)
                 .args(["-c", "var/lib/x"])
                 .stream();

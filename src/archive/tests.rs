@@ -63,7 +63,8 @@ fn one_file() -> Vec<u8> {
 
 /// Sets a header's checksum right after it was tampered with.
 fn mend(header: &mut [u8]) {
-    let sum: u32 = header.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { u32::from(b) }).sum();
+    let sum: u32 =
+        header.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { u32::from(b) }).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }
 

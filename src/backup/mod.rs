@@ -34,11 +34,11 @@ pub fn backup(request: &Request, host: &dyn Host, state_dir: &Path, pool: &Pool,
     if request.running == Running::Allow && !running.is_empty() {
         for user in &running {
             let name = printable(user.name.as_bytes());
-            monitor.issue("", format!("'{name}' is running while its data is archived: the archive may mix old and new"));
+            monitor
+                .issue("", format!("'{name}' is running while its data is archived: the archive may mix old and new"));
         }
     }
-    let to_stop: Vec<&Container> =
-        if request.running == Running::Stop { running.iter().collect() } else { Vec::new() };
+    let to_stop: Vec<&Container> = if request.running == Running::Stop { running.iter().collect() } else { Vec::new() };
     let stopped = Stopped::stop(host, state_dir, &to_stop, monitor)?;
     if stopped.count() > 0 {
         check_still_there(&plan, &host.inventory()?)?;
@@ -58,9 +58,8 @@ fn write_all(
 ) -> Result<()> {
     let made = make_folder(&request.folder)?;
     let jobs = plan.jobs(request.allow_empty);
-    let written = together::all(&jobs, monitor, |job, monitor| {
-        write::write(job, request.format, request.level, pool, monitor)
-    });
+    let written =
+        together::all(&jobs, monitor, |job, monitor| write::write(job, request.format, request.level, pool, monitor));
     let result = written.and_then(|written| {
         before_commit()?;
         monitor.check_cancelled()?;

@@ -51,11 +51,7 @@ pub enum Expected {
 /// Writes one archive under its temporary name.
 pub fn write(job: &Job, format: Format, level: Level, pool: &Pool, monitor: &dyn Monitor) -> Result<(Ready, Summary)> {
     let begun = Instant::now();
-    monitor.event(&Event::Started {
-        archive: &job.archive,
-        stage: Stage::Archiving,
-        total_bytes: job.expected_bytes,
-    });
+    monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
     let file = AtomicFile::create(&job.target)?;
     let cannot_write = |e: io::Error| cannot_write(&job.target, &e);
     let compressor = Compressor::new(file, format, level, pool);

@@ -205,9 +205,7 @@ pub fn grafts(tree: &MountTree) -> Vec<Graft> {
         at: mount.at.clone(),
         content: match mount.kind {
             MountKind::Tmpfs => Grafted::Empty,
-            MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) => {
-                Grafted::Host(mount.root())
-            }
+            MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) => Grafted::Host(mount.root()),
         },
     };
     tree.mounts.iter().map(graft).collect()

@@ -176,11 +176,7 @@ impl<'a> Archive<'a> {
             state: container.map(|container| state(container.state)),
             path: format!("/{}", target.tree.path),
             mounts: target.tree.mounts.iter().map(Mounted::new).collect(),
-            users: target
-                .users
-                .iter()
-                .map(|user| User { container: &user.name, state: state(user.state) })
-                .collect(),
+            users: target.users.iter().map(|user| User { container: &user.name, state: state(user.state) }).collect(),
             members: planned.measured.map(|measured| measured.members),
             file_bytes: planned.measured.map(|measured| measured.file_bytes),
             stream_bytes: planned.measured.map(|measured| measured.stream_bytes),

@@ -95,7 +95,8 @@ pub fn restore(request: &Request, host: &dyn Host, state_dir: &Path, pool: &Pool
 /// The archives to be restored, by the layout's names.
 fn find(request: &Request) -> Result<Vec<(String, PathBuf)>> {
     let mut found: Vec<(String, PathBuf)> = Vec::new();
-    let wanted = |name: &str| request.selection.only.is_empty() || request.selection.only.iter().any(|only| only == name);
+    let wanted =
+        |name: &str| request.selection.only.is_empty() || request.selection.only.iter().any(|only| only == name);
     let known = |name: &str| request.layout.archives.iter().any(|spec| spec.name == name);
     for source in &request.sources {
         if source.is_dir() {
@@ -138,7 +139,9 @@ fn find(request: &Request) -> Result<Vec<(String, PathBuf)>> {
     }
     if found.is_empty() {
         let error = Error::usage(format!("no archive of the layout '{}' in {}", request.layout.name, sources()));
-        return Err(error.hint(format!("looked for {}, each with .tar.bz2, .tar.gz, .tar.zst or .tar", names(&request.layout))));
+        return Err(
+            error.hint(format!("looked for {}, each with .tar.bz2, .tar.gz, .tar.zst or .tar", names(&request.layout)))
+        );
     }
     Ok(found)
 }
@@ -315,7 +318,9 @@ fn replace(staged: Vec<Staged>, keep_previous: bool, monitor: &dyn Monitor) -> R
             Ok(None) => {}
             Ok(Some(kept)) => monitor.note(&format!("{archive}: the previous content is kept in '{}'", kept.display())),
             // The new tree is live and whole; only the old one is in the way.
-            Err(error) => monitor.issue(&archive, format!("restored, but the previous content is still there: {error}")),
+            Err(error) => {
+                monitor.issue(&archive, format!("restored, but the previous content is still there: {error}"))
+            }
         }
     }
     for (summary, file) in &done {

@@ -316,9 +316,8 @@ fn whole_file(
         CopyError::Read(e) => Error::new(ErrorKind::Damaged, e.to_string()),
         CopyError::Write(e) => failed(&e),
     })?;
-    metadata::apply(&*file.file(), meta).map_err(|(operation, e)| {
-        Error::failed(operation, at.as_os_str().as_bytes(), e)
-    })?;
+    metadata::apply(&*file.file(), meta)
+        .map_err(|(operation, e)| Error::failed(operation, at.as_os_str().as_bytes(), e))?;
     file.finish()
 }
 
@@ -326,8 +325,11 @@ fn check_not_empty(job: &Job, members: u64) -> Result<()> {
     if members > 0 || job.allow_empty {
         return Ok(());
     }
-    Err(Error::refused(format!("'{}' holds nothing but its root: restoring it would empty the volume", job.file.display()))
-        .hint("--allow-empty does it all the same"))
+    Err(Error::refused(format!(
+        "'{}' holds nothing but its root: restoring it would empty the volume",
+        job.file.display()
+    ))
+    .hint("--allow-empty does it all the same"))
 }
 
 fn wrong(job: &Job, why: &Misfit) -> Error {

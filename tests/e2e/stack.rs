@@ -1,11 +1,12 @@
 //! The CVAT-like stack: made and filled once, put back to its first state for every test, taken down at the end.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
 use crate::common::engine::{PROJECTS, docker};
@@ -27,6 +28,8 @@ static STACK: Mutex<Option<Stack>> = Mutex::new(None);
 pub struct Stack {
     scratch: TempDir,
     rows: String,
+    /// Two checkouts may be tested on one engine: the second waits.
+    _turn: Flock<File>,
 }
 
 /// Runs `body` with the stack in its first state, stopped. The first call makes it.
@@ -42,6 +45,7 @@ pub fn with(body: fn(&Stack)) {
 pub fn take_down() {
     let stack = STACK.lock().unwrap_or_else(PoisonError::into_inner).take();
     if stack.is_some() {
+        // Before `stack` gives up its turn.
         remove_everything();
     }
 }
@@ -49,9 +53,11 @@ pub fn take_down() {
 #[allow(clippy::unused_self, reason = "only whoever holds the stack may touch what is its own on the engine")]
 impl Stack {
     fn up() -> Self {
+        let turn = File::create(std::env::temp_dir().join("voltar-e2e.lock")).unwrap();
+        let turn = Flock::lock(turn, FlockArg::LockExclusive).unwrap();
         Tool::new("bash").arg(format!("{FOLDER}/images.sh")).ok();
         remove_everything();
-        let stack = Self { scratch: tempfile::tempdir().unwrap(), rows: String::new() };
+        let stack = Self { scratch: tempfile::tempdir().unwrap(), rows: String::new(), _turn: turn };
         stack.compose(&["up", "-d"]);
         wait_for_database();
         let sql = Tool::new("python3").args([&format!("{FOLDER}/populate.py"), "sql", "--megabytes", "2"]).ok().stdout;
