@@ -23,7 +23,9 @@ pub struct ArchiveFile {
     tar: TarReader<Decompressor<Once>>,
     reported: u64,
     members: u64,
-    last: Option<Vec<u8>>,
+    /// The member being read, and the one before it.
+    current: Option<Vec<u8>>,
+    before: Option<Vec<u8>>,
     begun: Instant,
 }
 
@@ -44,7 +46,8 @@ impl ArchiveFile {
             tar: TarReader::new(tar),
             reported: 0,
             members: 0,
-            last: None,
+            current: None,
+            before: None,
             begun: Instant::now(),
         })
     }
@@ -78,7 +81,7 @@ impl ArchiveFile {
         match next {
             Ok(Some(stored)) => {
                 self.members += 1;
-                self.last = Some(stored.name.clone());
+                self.before = self.current.replace(stored.name.clone());
                 Ok(Some(stored))
             }
             Ok(None) => {
@@ -96,7 +99,8 @@ impl ArchiveFile {
 
     /// An error of the stream, with the archive, the place and the last member that was whole.
     pub fn located(&self, e: &io::Error) -> Error {
-        located(&self.path, e, self.last.as_deref())
+        let whole = if self.tar.content_left() > 0 { &self.before } else { &self.current };
+        located(&self.path, e, whole.as_deref())
     }
 
     /// The closing figures.
@@ -185,7 +189,7 @@ pub fn file_name(archive: &str, format: Format) -> String {
     format!("{archive}.{}", format.extension())
 }
 
-fn located(path: &Path, e: &io::Error, last: Option<&[u8]>) -> Error {
+fn located(path: &Path, e: &io::Error, whole: Option<&[u8]>) -> Error {
     let path = printable(path.as_os_str().as_bytes());
     // An error of ours that came up through a reader keeps its own words.
     if let Some(inner) = e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
@@ -194,11 +198,11 @@ fn located(path: &Path, e: &io::Error, last: Option<&[u8]>) -> Error {
     if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
         return Error::failed("cannot read", path, e);
     }
-    let last = match last {
-        Some(name) => format!("; the last member begun is '{}'", printable(name)),
+    let whole = match whole {
+        Some(name) => format!("; the last whole member is '{}'", printable(name)),
         None => String::new(),
     };
-    Error::new(ErrorKind::Damaged, format!("'{path}' is damaged: {e}{last}"))
+    Error::new(ErrorKind::Damaged, format!("'{path}': {e}{whole}"))
 }
 
 /// The archives that `sources` name: single files as they are, folders with all archives in them. `only`

@@ -85,7 +85,7 @@ pub struct TarDamage {
 
 impl fmt::Display for TarDamage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (at byte {} of the uncompressed stream)", self.what, self.offset)
+        write!(f, "{}, at byte {} of the uncompressed stream", self.what, self.offset)
     }
 }
 
@@ -127,6 +127,11 @@ impl<R: Read> TarReader<R> {
     /// Bytes of the stream read so far.
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Bytes of the current member's content that have not been read.
+    pub fn content_left(&self) -> u64 {
+        self.content
     }
 
     /// The stream below.

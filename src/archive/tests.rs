@@ -134,7 +134,7 @@ proptest! {
 
 #[test]
 fn damage_says_what_and_where() {
-    assert_eq!(message(b""), "the archive is empty (at byte 0 of the uncompressed stream)");
+    assert_eq!(message(b""), "the archive is empty, at byte 0 of the uncompressed stream");
     assert!(message(&[1; 512]).starts_with("no tar header where one should be"));
     assert!(message(&one_file()[..600]).contains("in the middle of a member"));
     assert!(message(&one_file()[..1024]).contains("without its end mark"));

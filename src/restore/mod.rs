@@ -104,6 +104,9 @@ fn find(request: &Request) -> Result<Vec<(String, PathBuf)>> {
             found.extend(archives.filter(|(name, _)| known(name) && wanted(name)));
             continue;
         }
+        if let Err(e) = source.metadata() {
+            return Err(Error::failed("cannot open", source.as_os_str().as_bytes(), e));
+        }
         // A single file may have any name; then --only says which archive it is.
         let name = match (&request.selection.only[..], archive_name(source)) {
             ([only], _) if request.sources.len() == 1 => only.clone(),
@@ -117,9 +120,6 @@ fn find(request: &Request) -> Result<Vec<(String, PathBuf)>> {
                 .hint(format!("say with --only which one it is: {}", names(&request.layout))));
             }
         };
-        if let Err(e) = source.metadata() {
-            return Err(Error::failed("cannot open", source.as_os_str().as_bytes(), e));
-        }
         found.push((name, source.clone()));
     }
     let sources = || request.sources.iter().map(|s| format!("'{}'", s.display())).collect::<Vec<_>>().join(", ");
