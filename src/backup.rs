@@ -1,4 +1,4 @@
-//! Backup, told from start to end: plan, stop what runs, write every archive under a temporary name, look
+//! Backup, told from start to end: clean up after a run that was killed, plan, stop what runs, write every archive under a temporary name, look
 //! whether anything was started meanwhile, give all archives their names, start again what was stopped.
 
 use std::fs::{DirBuilder, File};
@@ -13,7 +13,9 @@ use crate::host::{Container, Host, Inventory, State};
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
+use crate::places::clean_up_idle;
 use crate::plan::{Plan, Request, Running, plan, unreal};
+use crate::resolve::survey;
 use crate::together;
 use crate::volume::atomic;
 
@@ -23,6 +25,8 @@ use crate::volume::atomic;
 /// On every error no archive has its name, and the containers that were stopped run again.
 pub fn backup(request: &Request, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
     tidy(&request.folder, monitor)?;
+    let resolution = survey(&request.layout, &host.inventory()?, &request.selection)?;
+    clean_up_idle(&resolution.targets, monitor)?;
     let plan = plan(request, host, pool, monitor)?;
     for note in &plan.notes {
         monitor.note(note);

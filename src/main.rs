@@ -1,5 +1,6 @@
 //! Parse, plan, run, report, exit status: the program's table of contents.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use voltar::archive::listing::Line;
 use voltar::cli::{self, Cli, Command, Common, Progress};
 use voltar::codec::{Format, Level};
-use voltar::error::{Error, Result};
+use voltar::error::{Error, ErrorKind, Result};
 use voltar::host::Host;
-use voltar::host::containers::{leftovers, resume, state_dir};
+use voltar::host::containers::{leftovers, state_dir};
 use voltar::host::data_root::DataRoot;
 use voltar::host::engine::Engine;
 use voltar::layout::Layout;
@@ -24,13 +25,15 @@ use voltar::plan::{self, Running};
 use voltar::report::{self, Report, Verbosity};
 use voltar::resolve::Selection;
 use voltar::restore::{self, stage::Mode};
-use voltar::{backup, list, stored, verify};
+use voltar::{backup, list, resume, stored, verify};
 
 fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let cancel = Arc::new(AtomicBool::new(false));
     let report = Report::new(report_options(&cli), Arc::clone(&cancel));
-    let exit = match watch_signals(&cancel).and_then(|()| run(&cli, &report)) {
+    // A panic has unwound by then: temporary files are gone and containers run again.
+    let result = catch_unwind(AssertUnwindSafe(|| watch_signals(&cancel).and_then(|()| run(&cli, &report))));
+    let exit = match result.unwrap_or_else(|_| Err(bug())) {
         Ok(Outcome::Done) if report.issues() == 0 => 0,
         Ok(Outcome::Done | Outcome::WouldBeRefused) => 1,
         Err(error) => {
@@ -39,6 +42,11 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(report.finish(exit))
+}
+
+fn bug() -> Error {
+    Error::new(ErrorKind::Failed, "stopped by a bug in voltar itself (the lines above say where)")
+        .hint("nothing was put in place; please report it with those lines")
 }
 
 /// How a command ended that did not fail.
@@ -93,10 +101,8 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
             })
         })?,
         Command::Resume => {
-            let started = resume(&*host(common)?, &state_dir, report)?;
-            if started.is_empty() {
-                report.note("no container was left stopped by an interrupted run");
-            }
+            let layout = Layout::load(&common.layout)?;
+            resume::resume(&layout, &selection(common), &*host(common)?, &state_dir, report)?;
         }
     }
     Ok(Outcome::Done)

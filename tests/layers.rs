@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["main"],
     &["report"],
-    &["backup", "restore", "verify", "list"],
+    &["backup", "restore", "resume", "verify", "list"],
     &["plan"],
+    &["places"],
     &["archiver", "stored", "resolve", "together", "cli"],
     &["host", "volume", "archive", "codec", "layout"],
     &["ordered", "mountinfo", "units"],

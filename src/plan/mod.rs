@@ -17,6 +17,7 @@ use crate::host::{Container, Host, Inventory, MountKind, State, reality};
 use crate::layout::Layout;
 use crate::monitor::Monitor;
 use crate::ordered::Pool;
+use crate::places::unfinished;
 use crate::resolve::{Selection, Target, survey};
 use crate::stored;
 use crate::volume::{Graft, Grafted};
@@ -137,6 +138,7 @@ pub fn plan(request: &Request, host: &dyn Host, pool: &Pool, monitor: &dyn Monit
             }
         }
         refusals.extend(reasons);
+        refusals.extend(unfinished(&target.tree).into_iter().map(|e| Refusal::from(&e.within(&target.archive))));
         refusals.extend(taken(&target, &file, request));
         archives.push(Planned { target, file, measured });
     }

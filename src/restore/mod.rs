@@ -9,20 +9,20 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::containers::Stopped;
-use crate::host::mounts::TreeMount;
 use crate::host::{Host, Inventory, MountKind, State};
 use crate::layout::Layout;
 use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::mountinfo;
 use crate::ordered::Pool;
+use crate::places::{Piece, Place, clean_up, pieces};
 use crate::plan::{self, Running, free_bytes, in_use, obstacles, unreal};
 use crate::resolve::{Selection, Target, resolve};
 use crate::stored::{archive_name, archives_in};
 use crate::together;
 use crate::volume::atomic::{self, Ready};
-use crate::volume::swap::{Live, Recovered, Staging, Swapped, Way, recover};
-use stage::{Job, Mode, Piece, Place, Staged, check, check_prefix, stage};
+use crate::volume::swap::{Staging, Swapped, Way};
+use stage::{Job, Mode, Staged, check, check_prefix, stage};
 
 /// What a restore is asked to do.
 #[derive(Debug, Clone)]
@@ -70,7 +70,9 @@ pub fn restore(request: &Request, host: &dyn Host, state_dir: &Path, pool: &Pool
         return Err(first.and(errors));
     }
     let mut jobs = jobs(request, &found, targets)?;
-    clean_up(&jobs, monitor)?;
+    for job in &jobs {
+        clean_up(&job.archive, &job.pieces, &[Way::Exchange], monitor)?;
+    }
     together::all(&jobs, monitor, |job, monitor| fit(job, targets, pool, monitor))?
         .into_iter()
         .zip(&mut jobs)
@@ -84,6 +86,9 @@ pub fn restore(request: &Request, host: &dyn Host, state_dir: &Path, pool: &Pool
     let users = plan::users(targets.iter());
     let stopped = Stopped::stop(host, state_dir, &users.iter().collect::<Vec<_>>(), monitor)?;
     check_idle(targets, &host.inventory()?)?;
+    for job in &jobs {
+        clean_up(&job.archive, &job.pieces, &[Way::Entries], monitor)?;
+    }
     let staged = together::all(&jobs, monitor, |job, monitor| stage(job, request.mode, pool, monitor));
     let staged = staged.map_err(|error| tell_mix(error, request.mode))?;
     check_idle(targets, &host.inventory()?).map_err(|error| tell_mix(error, request.mode))?;
@@ -188,54 +193,18 @@ fn unwritable(target: &Target, mode: Mode) -> Vec<Error> {
 }
 
 fn jobs(request: &Request, found: &[(String, PathBuf)], targets: &[Target]) -> Result<Vec<Job>> {
-    let mounted = mountinfo::mounted()?;
     let mut jobs = Vec::new();
     for target in targets {
         let Some((_, file)) = found.iter().find(|(name, _)| *name == target.archive) else { continue };
-        let mounts = target.tree.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs);
-        let pieces = mounts.map(|mount| piece(mount, &mounted)).collect::<Result<_>>();
         jobs.push(Job {
             archive: target.archive.clone(),
             file: file.clone(),
             prefix: target.tree.path.clone(),
-            pieces: pieces.map_err(|error| error.within(&target.archive))?,
+            pieces: pieces(&target.tree).map_err(|error| error.within(&target.archive))?,
             allow_empty: request.allow_empty,
         });
     }
     Ok(jobs)
-}
-
-/// Where a mount's content is replaced, and how. Beside a bind mount's source lies somebody else's folder, and
-/// a mount point cannot be renamed: there the entries move.
-fn piece(mount: &TreeMount, mounted: &[PathBuf]) -> Result<Piece> {
-    let path = mount.root();
-    let path = path.canonicalize().map_err(|e| Error::failed("cannot find", path.as_os_str().as_bytes(), e))?;
-    if path.is_file() {
-        return Ok(Piece { at: mount.at.clone(), place: Place::File(path) });
-    }
-    let ours = matches!(mount.kind, MountKind::Volume { .. }) || !mount.beneath.is_root();
-    let way = if ours && !mounted.contains(&path) { Way::Exchange } else { Way::Entries };
-    Ok(Piece { at: mount.at.clone(), place: Place::Tree(Live { path, way }) })
-}
-
-/// Completes or undoes what a killed restore left in any of the trees.
-fn clean_up(jobs: &[Job], monitor: &dyn Monitor) -> Result<()> {
-    for job in jobs {
-        for piece in &job.pieces {
-            let Place::Tree(live) = &piece.place else { continue };
-            let state = match recover(live).map_err(|error| error.within(&job.archive))? {
-                None => continue,
-                Some(Recovered::Old) => "it holds the content from before that run",
-                Some(Recovered::New) => "it holds the content which that run restored",
-            };
-            monitor.note(&format!(
-                "{}: cleaned up after a restore into '{}' that was interrupted; {state}",
-                job.archive,
-                live.path.display()
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// The path that the archive was made of: the layout's, or where the container is gone one of its other ones.

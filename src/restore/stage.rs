@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::member::{Kind, Member, Metadata, RelPath, printable};
 use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
+use crate::places::{Piece, Place};
 use crate::stored::ArchiveFile;
 use crate::volume::atomic::{AtomicFile, Ready};
 use crate::volume::beneath::Beneath;
@@ -46,24 +47,6 @@ pub struct Job {
     pub pieces: Vec<Piece>,
     /// Whether an archive with nothing but its root is taken for a real one.
     pub allow_empty: bool,
-}
-
-/// One mount of the tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
-    /// Where in the tree.
-    pub at: RelPath,
-    /// What it is on the host.
-    pub place: Place,
-}
-
-/// What a mount is on the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// A folder.
-    Tree(Live),
-    /// A single file.
-    File(PathBuf),
 }
 
 /// An archive that has been read to its end and laid out.

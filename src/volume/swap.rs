@@ -328,6 +328,12 @@ impl Swapped {
     }
 }
 
+/// Whether a restore into `live` has begun and not ended: it was interrupted, or is still at work.
+#[must_use]
+pub fn is_unfinished(live: &Live) -> bool {
+    live.staging().is_ok_and(|folder| folder.symlink_metadata().is_ok())
+}
+
 /// Looks for what an interrupted restore left at `live`, completes or undoes it, and cleans up.
 ///
 /// # Errors
