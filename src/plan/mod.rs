@@ -110,7 +110,8 @@ impl From<&Refusal> for Error {
     }
 }
 
-/// Refuses less than this much over the estimate, in percent: an estimate is no promise.
+/// Archives that are estimated at up to this many percent over the free space are tried: an estimate is no
+/// promise, and a disk that does fill up costs nothing but the time.
 const MARGIN: u64 = 2;
 
 /// Plans a backup.
