@@ -254,7 +254,8 @@ fn every_command_cleans_up_after_a_killed_restore() {
             let told = world.voltar(command, folder).ok();
             told.expect_text("was interrupted").expect_text("content from before that run");
             world.assert_nothing_hidden();
-            world.first.assert_same(&world.now(), command);
+            // The test itself has made and left the folder, and so changed the root's time.
+            world.first.clone().without_root().assert_same(&world.now().without_root(), command);
         }
         let listed = world.voltar("list", &["backup/x.tar.bz2"]).ok().text();
         assert!(!listed.contains("half"), "{listed}");

@@ -61,6 +61,8 @@ pub struct Live {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Phase {
+    /// The new tree is laid out; the live one has not been touched.
+    Staging,
     /// The exchange is imminent or done; `new_root` tells.
     Exchange,
     /// Old entries move out.
@@ -107,6 +109,8 @@ pub struct Staging {
     folder: PathBuf,
     /// Held until the folder is gone: it tells a living restore from a dead one.
     _lock: Flock<File>,
+    /// What the live root's metadata is to be once the hidden folder has gone.
+    root: Option<Root>,
     kept: bool,
 }
 
@@ -146,6 +150,7 @@ impl Staging {
     /// Also where another restore is at work; leftovers of a dead one must have been cleaned up by [`recover`].
     pub fn begin(live: &Live) -> Result<Self> {
         let folder = live.staging()?;
+        let before = Root::from(examined(&live.path)?);
         match DirBuilder::new().mode(0o700).create(&folder) {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
                 return Err(busy(&live.path));
@@ -153,7 +158,8 @@ impl Staging {
             other => other.map_err(|e| failed("cannot create", &folder, e))?,
         }
         let lock = lock(&folder)?.ok_or_else(|| busy(&live.path))?;
-        let staging = Self { live: live.clone(), folder, _lock: lock, kept: false };
+        let staging = Self { live: live.clone(), folder, _lock: lock, root: Some(before), kept: false };
+        staging.write(&Journal { phase: Phase::Staging, new_root: (0, 0), keep: None, before, after: before })?;
         let tree = staging.tree();
         DirBuilder::new().mode(0o700).create(&tree).map_err(|e| failed("cannot create", &tree, e))?;
         Ok(staging)
@@ -173,7 +179,10 @@ impl Staging {
         let tree = open_folder(&self.tree())?;
         // Everything below must be on disk before its name is.
         syncfs(&tree).map_err(|e| failed("cannot sync", &self.folder, e))?;
-        let before = examined(&self.live.path)?;
+        let before = match self.root {
+            Some(before) => before,
+            None => examined(&self.live.path)?.into(),
+        };
         let after = metadata::of_open(&tree).map_err(|e| failed("cannot examine", &self.tree(), e))?;
         let status = tree.metadata().map_err(|e| failed("cannot examine", &self.tree(), e))?;
         let journal = Journal {
@@ -183,7 +192,7 @@ impl Staging {
             },
             new_root: (status.dev(), status.ino()),
             keep: if keep_previous { Some(self.previous_name()?) } else { None },
-            before: before.into(),
+            before,
             after: after.into(),
         };
         match self.live.way {
@@ -244,6 +253,10 @@ impl Staging {
         remove::remove_all(&handle, OsStr::new(JOURNAL)).map_err(|e| failed("cannot remove", &self.folder, e))?;
         fs::remove_dir(&self.folder).map_err(|e| failed("cannot remove", &self.folder, e))?;
         self.kept = true;
+        // What came and went in the live folder has changed its time.
+        if let (Way::Entries, Some(root)) = (self.live.way, self.root) {
+            restore_root(&self.live.path, root)?;
+        }
         Ok(())
     }
 }
@@ -263,13 +276,11 @@ impl Swapped {
         self.staging.kept = true;
         match self.journal.phase {
             Phase::Exchange => exchange(&self.staging.live.path, &self.staging.tree())?,
+            Phase::Staging => {}
             Phase::Out | Phase::In | Phase::Undo | Phase::Done => self.move_back()?,
         }
-        self.staging.discard()?;
-        if self.staging.live.way == Way::Entries {
-            restore_root(&self.staging.live.path, self.journal.before)?;
-        }
-        Ok(())
+        self.staging.root = Some(self.journal.before);
+        self.staging.discard()
     }
 
     /// Removes the replaced tree, or keeps it and says where.
@@ -277,7 +288,7 @@ impl Swapped {
         self.staging.kept = true;
         let old = match self.journal.phase {
             Phase::Exchange => self.staging.tree(),
-            Phase::Out | Phase::In | Phase::Undo | Phase::Done => self.staging.folder.join(OLD),
+            Phase::Staging | Phase::Out | Phase::In | Phase::Undo | Phase::Done => self.staging.folder.join(OLD),
         };
         let keep = self.journal.keep.clone();
         if let Some(keep) = &keep
@@ -288,10 +299,8 @@ impl Swapped {
                 restore_root(keep, self.journal.before)?;
             }
         }
+        self.staging.root = Some(self.journal.after);
         self.staging.discard()?;
-        if self.staging.live.way == Way::Entries {
-            restore_root(&self.staging.live.path, self.journal.after)?;
-        }
         sync_parent(&self.staging.live.path)?;
         Ok(keep)
     }
@@ -349,7 +358,7 @@ pub fn recover(live: &Live) -> Result<Option<Recovered>> {
         Ok(_) => {}
     }
     let lock = lock(&folder)?.ok_or_else(|| busy(&live.path))?;
-    let mut staging = Staging { live: live.clone(), folder, _lock: lock, kept: true };
+    let mut staging = Staging { live: live.clone(), folder, _lock: lock, root: None, kept: true };
     let path = staging.folder.join(JOURNAL);
     let journal: Journal = match fs::read(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -374,7 +383,7 @@ pub fn recover(live: &Live) -> Result<Option<Recovered>> {
                 Ok(Some(Recovered::Old))
             }
         }
-        Phase::Out | Phase::Undo => swapped.undo().map(|()| Some(Recovered::Old)),
+        Phase::Staging | Phase::Out | Phase::Undo => swapped.undo().map(|()| Some(Recovered::Old)),
         Phase::In => {
             let mut swapped = swapped;
             move_all(&swapped.staging.tree(), &live.path)?;
@@ -462,6 +471,8 @@ mod tests {
         create_dir(&path).unwrap();
         write(path.join("both"), "old").unwrap();
         write(path.join("gone"), "old").unwrap();
+        let old = Timestamp { seconds: 1_000_000_000, nanoseconds: 0 };
+        restore_root(&path, Metadata { mtime: old, ..examined(&path).unwrap() }.into()).unwrap();
         Scene { dir, live: Live { path, way } }
     }
 
@@ -473,6 +484,7 @@ mod tests {
     }
 
     fn assert_old(scene: &Scene) {
+        assert_eq!(examined(&scene.live.path).unwrap().mtime.seconds, 1_000_000_000, "the root's own time");
         assert_eq!(read_to_string(scene.live.path.join("both")).unwrap(), "old");
         assert_eq!(read_to_string(scene.live.path.join("gone")).unwrap(), "old");
         assert_eq!(fs::read_dir(&scene.live.path).unwrap().count(), 2);
@@ -601,7 +613,7 @@ mod tests {
                     (&tree, &live)
                 }
                 Phase::Undo => (&live, &tree),
-                Phase::Exchange | Phase::Done => unreachable!(),
+                Phase::Exchange | Phase::Staging | Phase::Done => unreachable!(),
             };
             for name in names(from).iter().take(moved) {
                 fs::rename(from.join(name), to.join(name)).unwrap();
