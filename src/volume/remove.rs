@@ -58,7 +58,14 @@ pub fn remove_all(folder: impl AsFd, name: &OsStr) -> Result<(), Errno> {
                         break moved;
                     }
                 };
-                renameat(&handle, entry.as_os_str(), folder, moved.as_os_str())?;
+                match renameat(&handle, entry.as_os_str(), folder, moved.as_os_str()) {
+                    // Its `..` changes, for which whoever is not root needs the folder's own consent.
+                    Err(Errno::EACCES) => {
+                        fchmodat(&handle, entry.as_os_str(), Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
+                        renameat(&handle, entry.as_os_str(), folder, moved.as_os_str())?;
+                    }
+                    other => other?,
+                }
                 doomed.push_back(moved);
             } else {
                 unlinkat(&handle, entry.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
