@@ -48,6 +48,18 @@ pub enum Expected {
     Database,
 }
 
+impl Expected {
+    /// What a tree of so many members, with or without the mark of a cluster, lacks: "holds nothing".
+    #[must_use]
+    pub fn missing(self, members: u64, database: bool) -> Option<&'static str> {
+        match self {
+            Self::Members | Self::Database if members < 2 => Some("holds nothing"),
+            Self::Database if !database => Some("holds no PG_VERSION, so it is no PostgreSQL database"),
+            Self::Anything | Self::Members | Self::Database => None,
+        }
+    }
+}
+
 /// Writes one archive under its temporary name.
 pub fn write(job: &Job, format: Format, level: Level, pool: &Pool, monitor: &dyn Monitor) -> Result<(Ready, Summary)> {
     let begun = Instant::now();
@@ -67,7 +79,6 @@ pub fn write(job: &Job, format: Format, level: Level, pool: &Pool, monitor: &dyn
     for found in Walk::new(&job.grafts)? {
         monitor.check_cancelled()?;
         archiver.take(found?).map_err(cannot_write)?;
-        monitor.check_cancelled()?;
     }
     archiver.check_expectations()?;
     let Archiver { tar, members, .. } = archiver;
@@ -204,11 +215,7 @@ impl<W: Write> Archiver<'_, W> {
 
     fn check_expectations(&self) -> Result<()> {
         let archive = &self.job.archive;
-        let what = match self.job.expected {
-            Expected::Members | Expected::Database if self.members < 2 => "holds nothing",
-            Expected::Database if !self.database => "holds no PG_VERSION, so it is no PostgreSQL database",
-            Expected::Anything | Expected::Members | Expected::Database => return Ok(()),
-        };
+        let Some(what) = self.job.expected.missing(self.members, self.database) else { return Ok(()) };
         Err(Error::refused(format!("{archive}: '/{}' {what}", self.job.prefix))
             .hint("see with `voltar plan` whether this is the right volume; --allow-empty archives it all the same"))
     }

@@ -87,6 +87,15 @@ impl Error {
         self
     }
 
+    /// Fails with all of `errors` at once, where there are any.
+    pub fn none_of(mut errors: Vec<Self>) -> Result<()> {
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let first = errors.remove(0);
+        Err(first.and(errors))
+    }
+
     /// What else was found at the same time.
     #[must_use]
     pub fn others(&self) -> &[Self] {

@@ -160,12 +160,7 @@ pub fn plan(request: &Request, host: &dyn Host, pool: &Pool, monitor: &dyn Monit
 impl Plan {
     /// All reasons against it as one error.
     pub fn check(&self) -> Result<()> {
-        let mut errors: Vec<Error> = self.refusals.iter().map(Error::from).collect();
-        if errors.is_empty() {
-            return Ok(());
-        }
-        let first = errors.remove(0);
-        Err(first.and(errors))
+        Error::none_of(self.refusals.iter().map(Error::from).collect())
     }
 
     /// What has to be written.
@@ -176,11 +171,7 @@ impl Plan {
             grafts: grafts(&planned.target.tree),
             target: planned.file.clone(),
             expected_bytes: planned.measured.map(|measured| measured.stream_bytes),
-            expected: match (allow_empty, is_database(&planned.target.tree)) {
-                (true, _) => Expected::Anything,
-                (false, true) => Expected::Database,
-                (false, false) => Expected::Members,
-            },
+            expected: expected(&planned.target.tree, allow_empty),
         };
         self.archives.iter().map(job).collect()
     }
@@ -256,20 +247,17 @@ pub fn in_use<'a>(targets: impl Iterator<Item = &'a Target>, running: Running) -
     refusals
 }
 
-/// Whether the tree is where PostgreSQL's image keeps its data.
-fn is_database(tree: &MountTree) -> bool {
-    tree.path.as_bytes() == b"var/lib/postgresql/data"
+/// What a tree must hold: a cluster, where PostgreSQL's image keeps its data.
+fn expected(tree: &MountTree, allow_empty: bool) -> Expected {
+    match (allow_empty, tree.path.as_bytes() == b"var/lib/postgresql/data") {
+        (true, _) => Expected::Anything,
+        (false, true) => Expected::Database,
+        (false, false) => Expected::Members,
+    }
 }
 
 fn too_empty(target: &Target, measured: &Measured, allow_empty: bool) -> Option<Refusal> {
-    let what = match measured {
-        _ if allow_empty => return None,
-        Measured { members: 0 | 1, .. } => "holds nothing",
-        Measured { database: false, .. } if is_database(&target.tree) => {
-            "holds no PG_VERSION, so it is no PostgreSQL database"
-        }
-        Measured { .. } => return None,
-    };
+    let what = expected(&target.tree, allow_empty).missing(measured.members, measured.database)?;
     Some(Refusal {
         message: format!("{}: '/{}' {what}", target.archive, target.tree.path),
         hint: Some("is this the right volume? --allow-empty archives it all the same".to_owned()),

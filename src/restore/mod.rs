@@ -65,10 +65,7 @@ pub fn restore(request: &Request, host: &dyn Host, state_dir: &Path, pool: &Pool
     refusals.extend(in_use(targets.iter(), request.running));
     let mut errors: Vec<Error> = refusals.iter().map(Error::from).collect();
     errors.extend(targets.iter().flat_map(|target| unwritable(target, request.mode)));
-    if !errors.is_empty() {
-        let first = errors.remove(0);
-        return Err(first.and(errors));
-    }
+    Error::none_of(errors)?;
     let mut jobs = jobs(request, &found, targets)?;
     for job in &jobs {
         clean_up(&job.archive, &job.pieces, &[Way::Exchange], monitor)?;

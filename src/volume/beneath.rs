@@ -2,12 +2,13 @@
 //! kernel has it (5.6) and lets us, else component by component. It opens; it creates nothing but
 //! missing folders where asked to.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{Mode, mkdirat};
@@ -108,6 +109,21 @@ fn walk_in_steps(at: &mut OwnedFd, path: &RelPath) -> Result<(), Errno> {
         rest = left.strip_prefix(b"/").unwrap_or(left);
     }
     Ok(())
+}
+
+/// The names in an open folder, in no order, `.` and `..` not among them.
+pub(super) fn names(folder: impl AsFd) -> Result<Vec<OsString>, Errno> {
+    // A handle of its own: reading a listing moves the handle's position, which clones share.
+    let mut dir = Dir::openat(folder, ".", DIRECTORY, Mode::empty())?;
+    let mut names = Vec::new();
+    for entry in dir.iter() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(names)
 }
 
 /// `openat2` answers `EAGAIN` when a rename raced with it; the kernel asks to try again.

@@ -8,16 +8,15 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::hash::BuildHasher as _;
 use std::io::Read;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
-use super::beneath::{Beneath, DIRECTORY};
+use super::beneath::{Beneath, DIRECTORY, names};
 use super::content::{CopyError, write_with_holes};
 use super::{metadata, remove};
 use crate::error::{Error, ErrorKind, Result};
@@ -259,17 +258,13 @@ fn make_folder(folder: &OwnedFd, name: &OsStr, existing: Existing) -> Result<(),
     }
 }
 
+/// The names in a folder, and which of them are folders.
 fn list(folder: &OwnedFd) -> Result<Vec<(OsString, bool)>, Errno> {
-    let mut dir = Dir::openat(folder.as_fd(), ".", DIRECTORY, Mode::empty())?;
-    let mut entries = Vec::new();
-    for entry in dir.iter() {
-        let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
-        if name.as_bytes() != b"." && name.as_bytes() != b".." {
-            let status = fstatat(folder, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-            entries.push((name, metadata::is_folder(&status)));
-        }
-    }
-    Ok(entries)
+    let kind = |name: OsString| {
+        let status = fstatat(folder, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        Ok((name, metadata::is_folder(&status)))
+    };
+    names(folder)?.into_iter().map(kind).collect()
 }
 
 /// Errors of the archive keep their own words: which byte, what is wrong.

@@ -4,15 +4,13 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt as _;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, renameat};
+use nix::fcntl::{AtFlags, openat, renameat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::beneath::DIRECTORY;
+use super::beneath::{DIRECTORY, names};
 use super::metadata;
 
 /// Prefix of the names that folders get while their turn is awaited.
@@ -31,21 +29,17 @@ pub fn remove_all(folder: impl AsFd, name: &OsStr) -> Result<(), Errno> {
     let mut doomed = VecDeque::from([name.to_owned()]);
     let mut count = 0_u64;
     while let Some(name) = doomed.pop_front() {
-        let mut handle = Dir::openat(folder, name.as_os_str(), DIRECTORY, Mode::empty());
+        let mut handle = openat(folder, name.as_os_str(), DIRECTORY, Mode::empty());
         if matches!(handle, Err(Errno::EACCES)) {
             // Ours to remove all the same, only its mode says no (to whoever is not root).
             fchmodat(folder, name.as_os_str(), Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
-            handle = Dir::openat(folder, name.as_os_str(), DIRECTORY, Mode::empty());
+            handle = openat(folder, name.as_os_str(), DIRECTORY, Mode::empty());
         }
-        let mut handle = handle?;
+        let handle = handle?;
         if fstat(&handle)?.st_mode & 0o700 != 0o700 {
             fchmod(&handle, Mode::S_IRWXU)?;
         }
-        let entries: Vec<OsString> = handle
-            .iter()
-            .map(|entry| entry.map(|e| OsStr::from_bytes(e.file_name().to_bytes()).to_owned()))
-            .collect::<Result<_, _>>()?;
-        for entry in entries.iter().filter(|e| e.as_bytes() != b"." && e.as_bytes() != b"..") {
+        for entry in names(&handle)? {
             if metadata::is_folder(&fstatat(&handle, entry.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?) {
                 // An empty folder goes at once; only one with content is worth a move.
                 if unlinkat(&handle, entry.as_os_str(), UnlinkatFlags::RemoveDir).is_ok() {
@@ -74,19 +68,6 @@ pub fn remove_all(folder: impl AsFd, name: &OsStr) -> Result<(), Errno> {
         unlinkat(folder, name.as_os_str(), UnlinkatFlags::RemoveDir)?;
     }
     Ok(())
-}
-
-/// Removes what an interrupted [`remove_all`] in `folder` left under names of its own.
-pub fn remove_doomed(folder: impl AsFd) -> Result<(), Errno> {
-    let folder = folder.as_fd();
-    let mut handle = Dir::openat(folder, ".", DIRECTORY, Mode::empty())?;
-    let names: Vec<OsString> = handle
-        .iter()
-        .filter_map(Result::ok)
-        .map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned())
-        .filter(|name| name.as_bytes().starts_with(DOOMED.as_bytes()))
-        .collect();
-    names.iter().try_for_each(|name| remove_all(folder, name))
 }
 
 #[cfg(test)]

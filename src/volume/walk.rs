@@ -3,7 +3,7 @@
 //! folder's handle and reads nothing of them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -11,12 +11,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::rc::Rc;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
 
-use super::beneath::DIRECTORY;
+use super::beneath::{DIRECTORY, names};
 use super::{Graft, Grafted, metadata};
 use crate::error::{Error, Result, without_errno};
 use crate::member::{Kind, Metadata, RelPath};
@@ -347,20 +346,6 @@ fn open_graft(path: &Path) -> Result<OwnedFd> {
         return Err(failed(&"it was replaced meanwhile"));
     }
     Ok(handle)
-}
-
-fn names(folder: &OwnedFd) -> std::result::Result<Vec<OsString>, Errno> {
-    // A handle of its own: reading a listing moves the handle's position, which clones share.
-    let mut dir = Dir::openat(folder, ".", DIRECTORY, Mode::empty())?;
-    let mut names = Vec::new();
-    for entry in dir.iter() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(name).to_owned());
-        }
-    }
-    Ok(names)
 }
 
 fn inode(status: &FileStat) -> Inode {
