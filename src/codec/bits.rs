@@ -37,6 +37,12 @@ impl BitString {
         Self { bytes: Vec::with_capacity(bytes), rest: 0, rest_bits: 0 }
     }
 
+    /// How many bits it has.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() * 8 + self.rest_bits as usize
+    }
+
     /// Appends the low `count` bits of `value`; at most 48.
     pub(super) fn push(&mut self, value: u64, count: u32) {
         debug_assert!(count <= 48 && value >> count == 0);
@@ -64,6 +70,12 @@ impl BitString {
         self.push(read(source, at, tail), tail);
     }
 
+    /// Appends another string.
+    pub(super) fn append_string(&mut self, other: &Self) {
+        self.append_bytes(&other.bytes);
+        self.push(other.rest, other.rest_bits);
+    }
+
     fn append_bytes(&mut self, whole: &[u8]) {
         let shift = self.rest_bits;
         if shift == 0 {
@@ -83,6 +95,13 @@ impl BitString {
         }
     }
 
+    /// Appends many short pieces, of `max` bytes in all, faster than [`BitString::push`] would.
+    pub(super) fn writer(&mut self, max: usize) -> Writer<'_> {
+        let (at, word, held) = (self.bytes.len(), self.rest, self.rest_bits);
+        self.bytes.resize(at + max + 8, 0);
+        Writer { string: self, at, word, held }
+    }
+
     /// Takes out the whole bytes; what is left over stays in front of what comes next.
     pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
@@ -95,6 +114,132 @@ impl BitString {
         }
         self.bytes
     }
+}
+
+/// Appends to a [`BitString`], which has it all only after [`Writer::finish`].
+pub(super) struct Writer<'a> {
+    string: &'a mut BitString,
+    /// Where its bytes end; what is after that is room.
+    at: usize,
+    /// What is not in the string yet, right-aligned.
+    word: u64,
+    held: u32,
+}
+
+impl Writer<'_> {
+    /// Appends the low `count` bits of `value`. Between two calls of [`Writer::spill`], at most 32 bits in all.
+    #[inline(always)]
+    pub(super) fn push(&mut self, value: u64, count: u32) {
+        debug_assert!(self.held + count < 64 && value >> count == 0);
+        self.word = self.word << count | value;
+        self.held += count;
+    }
+
+    /// Makes room for 32 bits more.
+    #[inline(always)]
+    pub(super) fn spill(&mut self) {
+        if self.held >= 32 {
+            self.held -= 32;
+            if let Some(room) = self.string.bytes.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut) {
+                *room = ((self.word >> self.held) as u32).to_be_bytes();
+            }
+            self.at += 4;
+        }
+    }
+
+    pub(super) fn finish(mut self) {
+        self.spill();
+        let Self { string, at, word, held } = self;
+        string.bytes.truncate(at);
+        (string.rest, string.rest_bits) = (0, 0);
+        string.push(word & ((1 << held) - 1), held);
+    }
+}
+
+/// Reads a string of bits from its first one on. Past its end there are zeros, and [`Reader::is_cut`] tells.
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+    /// Where the string ends, in bits.
+    end: usize,
+    /// The byte from which on nothing is in the window yet, or not wholly.
+    next: usize,
+    /// The bits to come, left-aligned, and how many of them count. Further ones may be there, and are right.
+    window: u64,
+    held: u32,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads bits `from..to` of `bytes`.
+    pub(super) fn new(bytes: &'a [u8], from: usize, to: usize) -> Self {
+        let mut reader = Self { bytes, end: to.min(bytes.len() * 8), next: from / 8, window: 0, held: 0 };
+        reader.refill();
+        reader.consume((from % 8) as u32);
+        reader
+    }
+
+    /// The bit that comes next.
+    #[inline(always)]
+    pub(super) fn at(&self) -> usize {
+        self.next * 8 - self.held as usize
+    }
+
+    /// Whether more was read than there is.
+    #[inline(always)]
+    pub(super) fn is_cut(&self) -> bool {
+        self.at() > self.end
+    }
+
+    /// Whether fewer than `count` bits are left.
+    pub(super) fn runs_out(&self, count: usize) -> bool {
+        self.at() + count > self.end
+    }
+
+    /// The next bits, left-aligned; 56 at least.
+    #[inline(always)]
+    pub(super) fn peek(&mut self) -> u64 {
+        self.refill();
+        self.window
+    }
+
+    /// Passes over bits that were peeked at.
+    #[inline(always)]
+    pub(super) fn consume(&mut self, count: u32) {
+        self.window <<= count;
+        self.held -= count;
+    }
+
+    /// The next `count` bits, right-aligned; from 1 to 56.
+    pub(super) fn take(&mut self, count: u32) -> u64 {
+        let bits = self.peek() >> (64 - count);
+        self.consume(count);
+        bits
+    }
+
+    /// How many ones come before the next zero, if fewer than `max`.
+    pub(super) fn take_ones(&mut self, max: usize) -> Option<usize> {
+        let ones = self.peek().leading_ones();
+        (ones < max as u32).then(|| {
+            self.consume(ones + 1);
+            ones as usize
+        })
+    }
+
+    #[inline(always)]
+    fn refill(&mut self) {
+        let word = match self.bytes.get(self.next..).and_then(<[u8]>::first_chunk) {
+            Some(eight) => u64::from_be_bytes(*eight),
+            None => last_word(self.bytes, self.next),
+        };
+        self.window |= word >> self.held;
+        let whole = (63 - self.held) / 8;
+        self.next += whole as usize;
+        self.held += whole * 8;
+    }
+}
+
+#[cold]
+fn last_word(bytes: &[u8], from: usize) -> u64 {
+    bytes.iter().skip(from).take(8).zip(1..).fold(0, |word, (&byte, at)| word | u64::from(byte) << (64 - 8 * at))
 }
 
 /// `count` bits of `bytes` from bit `at` on, right-aligned; at most 48. Past the end there are zeros.
@@ -234,6 +379,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_read_are_the_bits(
+            bytes in prop::collection::vec(any::<u8>(), 1..60),
+            from in any::<prop::sample::Index>(),
+            counts in prop::collection::vec(1..=56_u32, 0..20),
+        ) {
+            let mut at = from.index(bytes.len() * 8);
+            let mut reader = Reader::new(&bytes, at, bytes.len() * 8);
+            for count in counts {
+                prop_assert_eq!(reader.at(), at);
+                let expected = (at..at + count as usize)
+                    .fold(0, |value, at| value << 1 | u64::from(bytes.get(at / 8).is_some_and(|b| b >> (7 - at % 8) & 1 == 1)));
+                prop_assert_eq!(reader.take(count), expected);
+                at += count as usize;
+                prop_assert_eq!(reader.is_cut(), at > bytes.len() * 8);
+            }
+        }
+
         #[test]
         fn appended_bits_are_the_bits(
             pieces in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40), any::<(prop::sample::Index, prop::sample::Index)>()), 0..12)

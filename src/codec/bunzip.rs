@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use super::bits::{self, Mark};
+use super::crc;
 use super::block::{self, Beginning, Decoded, NotABlock};
 use super::finder::{Finder, Guess};
 use super::format::{Damage, Fault, Level};
@@ -62,7 +63,7 @@ impl<R: Read> Bunzip<R> {
     pub(super) fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while !self.done {
             if let Some(current) = &mut self.current {
-                let count = current.read(out).map_err(|NotABlock| self.damage(Fault::Block))?;
+                let count = current.read(out);
                 if count > 0 {
                     return Ok(count);
                 }
@@ -94,7 +95,7 @@ impl<R: Read> Bunzip<R> {
                         }
                         _ => self.decode_here()?,
                     };
-                    self.crc = self.crc.rotate_left(1) ^ decoded.crc;
+                    self.crc = crc::combine(self.crc, decoded.crc);
                     self.release();
                     return Ok(Some(decoded));
                 }
@@ -127,15 +128,12 @@ impl<R: Read> Bunzip<R> {
     /// Decodes the block at `self.at`, and finds out where it ends.
     fn decode_here(&mut self) -> io::Result<Decoded> {
         self.finder.set_level(self.level);
-        // One byte more, because a block need not begin with one; and then the mark that follows it.
-        self.fill(block::MAX_BYTES + 1 + 8);
+        // One byte more, because a block need not begin with one.
+        self.fill(block::MAX_BYTES + 1);
         let (window, from) = self.window_from(self.at);
         let bytes = window.get(..block::MAX_BYTES + 1).unwrap_or(window);
-        match block::decode_beginning(bytes, from, self.level) {
-            Ok(Beginning::Block(decoded, mut ends)) => {
-                let last = *ends.end();
-                // If no mark follows, the block is good nevertheless; what is wrong comes next.
-                let end = ends.find(|&end| bits::mark_at(window, end).is_some()).unwrap_or(last);
+        match block::decode_beginning(bytes, from, bytes.len() * 8, self.level) {
+            Ok(Beginning::Block(decoded, end)) => {
                 self.at += (end - from) as u64;
                 Ok(decoded)
             }

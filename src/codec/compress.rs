@@ -7,6 +7,7 @@ use flate2::{Compression, GzBuilder};
 
 use super::bits::{BitString, MARK_BITS, Mark};
 use super::block::{self, Encoded};
+use super::crc;
 use super::format::{Format, Level};
 use super::rle::Cutter;
 use crate::ordered::{Ordered, Pool};
@@ -83,7 +84,6 @@ impl<W: Write> Write for Compressor<W> {
 
 /// One stream, spliced from blocks that are encoded apart.
 struct Bzip2 {
-    level: Level,
     cutter: Cutter,
     encoding: Ordered<Encoded>,
     stream: BitString,
@@ -94,7 +94,7 @@ impl Bzip2 {
     fn new(level: Level, pool: &Pool) -> Self {
         let mut stream = BitString::default();
         stream.bytes_mut().extend_from_slice(&[b'B', b'Z', b'h', level.digit()]);
-        Self { level, cutter: Cutter::new(level), encoding: Ordered::new(pool), stream, crc: 0 }
+        Self { cutter: Cutter::new(level), encoding: Ordered::new(pool), stream, crc: 0 }
     }
 
     fn write(&mut self, mut input: &[u8], to: &mut impl Write) -> io::Result<()> {
@@ -113,15 +113,14 @@ impl Bzip2 {
         if !self.encoding.has_room() {
             self.splice_oldest(to)?;
         }
-        let level = self.level;
-        self.encoding.submit(move || block::encode(&block, level));
+        self.encoding.submit(move || block::encode(&block));
         Ok(())
     }
 
     /// Writes the oldest block; false if there is none.
     fn splice_oldest(&mut self, to: &mut impl Write) -> io::Result<bool> {
         let Some(block) = self.encoding.take() else { return Ok(false) };
-        self.crc = self.crc.rotate_left(1) ^ block.crc;
+        self.crc = crc::combine(self.crc, block.crc);
         block.append_to(&mut self.stream);
         to.write_all(self.stream.bytes_mut())?;
         self.stream.bytes_mut().clear();

@@ -9,11 +9,19 @@
 mod bits;
 mod block;
 mod bunzip;
+mod bwt;
 mod compress;
+mod cpu;
+mod crc;
+mod decode;
 mod decompress;
+mod encode;
 mod finder;
 mod format;
+mod huffman;
 mod members;
+mod mtf;
+mod random;
 mod rle;
 mod source;
 

@@ -5,6 +5,9 @@
 
 use std::mem;
 
+use wide::u8x16;
+
+use super::crc::Crc;
 use super::format::Level;
 
 /// Longer runs are several.
@@ -16,6 +19,9 @@ pub(super) const fn block_limit(level: Level) -> usize {
     100_000 * level.get() as usize - 19
 }
 
+/// No block is longer, of any level, whoever encoded it.
+pub(super) const MAX_BLOCK: usize = 900_000;
+
 /// Fills blocks.
 pub(super) struct Cutter {
     limit: usize,
@@ -23,11 +29,20 @@ pub(super) struct Cutter {
     /// The run at the end of the input so far, which the next byte may lengthen.
     run_byte: u8,
     run: u8,
+    crc: Crc,
+}
+
+/// What a block is encoded from.
+pub(super) struct Block {
+    /// Its bytes, with runs counted; one at least.
+    pub(super) text: Vec<u8>,
+    /// The checksum of the input that is in it.
+    pub(super) crc: u32,
 }
 
 impl Cutter {
     pub(super) fn new(level: Level) -> Self {
-        Self { limit: block_limit(level), block: Vec::new(), run_byte: 0, run: 0 }
+        Self { limit: block_limit(level), block: Vec::new(), run_byte: 0, run: 0, crc: Crc::new() }
     }
 
     /// Takes in `input` as far as the block has room for it, and says how far that is. If that is not
@@ -62,13 +77,16 @@ impl Cutter {
                 rest = after;
             }
         }
-        input.len() - rest.len()
+        let taken = input.len() - rest.len();
+        self.crc.update(input.get(..taken).unwrap_or_default());
+        taken
     }
 
     /// Ends the block and begins the next one; `None` if nothing came in.
-    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn take(&mut self) -> Option<Block> {
         self.end_run();
-        (!self.block.is_empty()).then(|| mem::take(&mut self.block))
+        let crc = mem::replace(&mut self.crc, Crc::new()).value();
+        (!self.block.is_empty()).then(|| Block { text: mem::take(&mut self.block), crc })
     }
 
     fn end_run(&mut self) {
@@ -107,19 +125,88 @@ fn singles(bytes: &[u8], max: usize) -> usize {
     count
 }
 
-/// Undoes the stage: gives `sink` the input again, in pieces.
-pub(super) fn expand(block: &[u8], mut sink: impl FnMut(&[u8])) {
-    let mut rest = block;
-    while let Some(at) = rest.windows(4).position(|four| matches!(four, [a, b, c, d] if a == b && b == c && c == d)) {
-        let (plain, counted) = rest.split_at(at + 4);
-        sink(plain);
-        let Some((&count, after)) = counted.split_first() else { return };
-        if let Some(&byte) = plain.last() {
-            sink([byte; MAX_RUN as usize].get(..count.into()).unwrap_or_default());
+/// Undoes the stage, piece by piece.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Expander {
+    at: usize,
+    /// So many bytes of the block come next as they are.
+    plain: usize,
+    /// They end with four equal ones, after which a count stands in the block.
+    counted: bool,
+    /// Then so many of this one.
+    repeat: usize,
+    byte: u8,
+}
+
+/// After four equal bytes a count is missing: a block that no encoder makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoCount;
+
+impl Expander {
+    /// Reads on in what `block` expands to; 0 at its end. It must be the same block each time.
+    #[inline(always)]
+    pub(super) fn read(&mut self, block: &[u8], out: &mut [u8]) -> Result<usize, NoCount> {
+        let mut done = 0;
+        while done < out.len() {
+            let room = out.len() - done;
+            if self.plain > 0 {
+                let len = self.plain.min(room);
+                copy(&block[self.at..], &mut out[done..], len);
+                self.at += len;
+                self.plain -= len;
+                done += len;
+            } else if self.counted {
+                self.counted = false;
+                self.byte = block[self.at - 1];
+                self.repeat = usize::from(*block.get(self.at).ok_or(NoCount)?);
+                self.at += 1;
+            } else if self.repeat > 0 {
+                let len = self.repeat.min(room);
+                out[done..done + len].fill(self.byte);
+                self.repeat -= len;
+                done += len;
+            } else {
+                let rest = &block[self.at..];
+                if rest.is_empty() {
+                    break;
+                }
+                match find_run(rest) {
+                    Some(run) => (self.plain, self.counted) = (run + 4, true),
+                    None => self.plain = rest.len(),
+                }
+            }
         }
-        rest = after;
+        Ok(done)
     }
-    sink(rest);
+}
+
+/// Copies `len` bytes; most are few, and then it copies sixteen, if there are.
+#[inline(always)]
+fn copy(from: &[u8], to: &mut [u8], len: usize) {
+    if len <= 16
+        && let (Some(from), Some(to)) = (from.first_chunk::<16>(), to.first_chunk_mut::<16>())
+    {
+        *to = *from;
+    } else {
+        to[..len].copy_from_slice(&from[..len]);
+    }
+}
+
+/// Where four equal bytes begin.
+fn find_run(bytes: &[u8]) -> Option<usize> {
+    let equal = |a: &[u8; 16], b: &[u8; 16]| u8x16::new(*a).simd_eq(u8x16::new(*b));
+    let mut from = 0;
+    while let Some(piece) = bytes.get(from..).and_then(<[u8]>::first_chunk::<19>)
+        && let ([a @ .., _, _, _], [_, b @ .., _, _], [_, _, c @ .., _], [_, _, _, d @ ..]) = (piece, piece, piece, piece)
+    {
+        let begins = (equal(a, b) & equal(b, c) & equal(c, d)).to_bitmask();
+        if begins != 0 {
+            return Some(from + begins.trailing_zeros() as usize);
+        }
+        from += 16;
+    }
+    let rest = bytes.get(from..)?;
+    rest.windows(4).position(|four| four.iter().all(|byte| *byte == four[0])).map(|at| from + at)
 }
 
 #[cfg(test)]
@@ -142,13 +229,28 @@ mod tests {
             }
         }
         blocks.extend(cutter.take());
-        blocks
+        for block in &blocks {
+            let mut crc = Crc::new();
+            crc.update(&expanded(&block.text));
+            assert_eq!(block.crc, crc.value());
+        }
+        blocks.into_iter().map(|block| block.text).collect()
+    }
+
+    fn read(block: &[u8], piece: usize) -> Result<Vec<u8>, NoCount> {
+        let mut expander = Expander::default();
+        let mut bytes = Vec::new();
+        let mut buffer = vec![0; piece];
+        loop {
+            match expander.read(block, &mut buffer)? {
+                0 => return Ok(bytes),
+                count => bytes.extend_from_slice(&buffer[..count]),
+            }
+        }
     }
 
     fn expanded(block: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        expand(block, |piece| bytes.extend_from_slice(piece));
-        bytes
+        read(block, 1 << 16).unwrap()
     }
 
     #[test]
@@ -197,6 +299,28 @@ mod tests {
             prop_assert!(blocks.iter().rev().skip(1).all(|block| block.len() >= limit));
             prop_assert_eq!(blocks.iter().flat_map(|block| expanded(block)).collect::<Vec<_>>(), input.clone());
             prop_assert_eq!(blocks, cut(&input, limit, usize::MAX));
+        }
+
+        #[test]
+        fn what_is_expanded_is_the_same_in_pieces(block in prop::collection::vec(0_u8..2, 0..300), piece in 1..70_usize) {
+            let mut expected = Ok(Vec::new());
+            let mut rest = &block[..];
+            while let [byte, after @ ..] = rest {
+                if let Ok(expected) = &mut expected {
+                    expected.push(*byte);
+                }
+                if after.len() >= 3 && after[..3] == [*byte; 3] {
+                    if let [_, _, _, count, ..] = after && let Ok(expected) = &mut expected {
+                        expected.extend(vec![*byte; 3 + usize::from(*count)]);
+                        rest = &after[4..];
+                        continue;
+                    }
+                    expected = Err(NoCount);
+                    break;
+                }
+                rest = after;
+            }
+            prop_assert_eq!(read(&block, piece), expected);
         }
 
         #[test]

@@ -1,0 +1,169 @@
+//! The inverse transform. Of the sorted rotations, the last bytes are known, and so are the first ones: the same
+//! bytes, sorted. The rotation that begins one byte later than a given one is the one whose last byte is that
+//! one's first; and of equal bytes, the n-th in the first column is the n-th in the last. So from the block's own
+//! row, a chain of rows leads through all its bytes.
+//!
+//! Each step of that chain waits for memory. So the chain is followed from many rows at once: rows all over the
+//! block are marked, and from each one a piece is read up to the next marked row; then the pieces are put together
+//! as one leads to the other. With [`LANES`] pieces followed in turn, as many loads are under way together.
+
+use super::{Counts, starts};
+use crate::codec::rle::MAX_BLOCK;
+
+/// A power of two, so that a row's number needs no check in a table of so many.
+const ROWS: usize = 1 << 20;
+const _: () = assert!(MAX_BLOCK <= ROWS);
+
+/// A row in a word: the next row's number, whether a piece begins here, the row's first byte.
+const NEXT: u32 = 12;
+const MARK: u32 = 1 << 8;
+
+/// Pieces that are followed in turn.
+const LANES: usize = 16;
+
+/// Bytes of a piece that are followed until the next look whether it has come to its end.
+const ROUND: usize = 64;
+
+/// Bytes of a piece, on average, and how many pieces there are at most.
+const PIECE: usize = 2048;
+const MAX_PIECES: usize = 256;
+
+/// What is needed again for each block.
+#[derive(Default)]
+pub(in crate::codec) struct Inverse {
+    rows: Vec<u32>,
+    rounds: Vec<[u8; ROUND]>,
+    pieces: Vec<Piece>,
+    text: Vec<u8>,
+}
+
+/// The text from a marked row to the next one.
+struct Piece {
+    start: usize,
+    /// Where in `rounds` its bytes are; of the last round, only some are.
+    rounds: Vec<u32>,
+    len: usize,
+    /// The row that begins the piece after it.
+    next: usize,
+}
+
+impl Inverse {
+    /// The block whose sorted rotations end with these bytes, which occur so often; the rotation numbered `origin`
+    /// is the block. Every order of bytes gives some block of this length.
+    pub(in crate::codec) fn text(&mut self, last: &[u8], counts: &Counts, origin: usize) -> &mut [u8] {
+        let n = last.len();
+        self.rows.resize(ROWS, 0);
+        self.text.clear();
+        let Self { rows, rounds, pieces, text } = self;
+        let Some(rows) = rows.first_chunk_mut::<ROWS>() else { return text };
+        link(last, counts, rows);
+        let count = (n / PIECE).min(MAX_PIECES);
+        if count < LANES {
+            let mut row = origin;
+            text.extend(last.iter().map(|_| {
+                let word = rows[row % ROWS];
+                row = (word >> NEXT) as usize;
+                word as u8
+            }));
+            return text;
+        }
+
+        pieces.clear();
+        pieces.extend((0..count).map(|piece| Piece::at(piece * n / count)));
+        if let Err(place) = pieces.binary_search_by_key(&origin, |piece| piece.start) {
+            pieces.insert(place, Piece::at(origin));
+        }
+        for piece in pieces.iter() {
+            rows[piece.start % ROWS] |= MARK;
+        }
+        follow(rows, pieces, rounds);
+        join(pieces, rounds, origin, n, text);
+        text
+    }
+}
+
+impl Piece {
+    fn at(start: usize) -> Self {
+        Self { start, rounds: Vec::new(), len: 0, next: start }
+    }
+}
+
+fn link(last: &[u8], counts: &Counts, rows: &mut [u32; ROWS]) {
+    let mut heads = starts(counts);
+    for (&byte, row) in last.iter().zip(0_u32..) {
+        let head = &mut heads[usize::from(byte)];
+        rows[*head as usize % ROWS] = row << NEXT | u32::from(byte);
+        *head += 1;
+    }
+}
+
+/// Reads all pieces.
+fn follow(rows: &[u32; ROWS], pieces: &mut [Piece], rounds: &mut Vec<[u8; ROUND]>) {
+    let mut lanes: [usize; LANES] = std::array::from_fn(|lane| lane);
+    let mut at: [usize; LANES] = std::array::from_fn(|lane| pieces[lane].start);
+    let mut waiting = LANES;
+    let mut running = LANES;
+    let mut used = 0;
+    while running > 0 {
+        if rounds.len() < used + LANES {
+            rounds.resize(2 * used + 4 * LANES, [0; ROUND]);
+        }
+        let Some(out) = rounds[used..].first_chunk_mut::<LANES>() else { return };
+        let begun = at;
+        // A marked row at the beginning of a piece is its own.
+        let mut seen = [0_u32; LANES];
+        for step in 0..ROUND {
+            for lane in 0..LANES {
+                let word = rows[at[lane] % ROWS];
+                out[lane][step] = word as u8;
+                seen[lane] |= word;
+                at[lane] = (word >> NEXT) as usize;
+            }
+        }
+        for lane in 0..LANES {
+            let Some(piece) = pieces.get_mut(lanes[lane]) else { continue };
+            piece.rounds.push((used + lane) as u32);
+            let own = usize::from(piece.len == 0);
+            if seen[lane] & MARK == 0 {
+                piece.len += ROUND;
+                continue;
+            }
+            // Somewhere in this round the piece came to its end; or only its own beginning was seen.
+            let mut row = begun[lane];
+            let mut steps = 0;
+            while steps < ROUND && (rows[row % ROWS] & MARK == 0 || steps < own) {
+                row = (rows[row % ROWS] >> NEXT) as usize;
+                steps += 1;
+            }
+            piece.len += steps;
+            if steps == ROUND {
+                continue;
+            }
+            piece.next = row;
+            lanes[lane] = waiting;
+            match pieces.get(waiting) {
+                Some(next) => at[lane] = next.start,
+                None => running -= 1,
+            }
+            waiting += 1;
+        }
+        used += LANES;
+    }
+}
+
+/// Puts the pieces together, from the row `origin` on.
+fn join(pieces: &[Piece], rounds: &[[u8; ROUND]], origin: usize, n: usize, text: &mut Vec<u8>) {
+    let mut start = origin;
+    // In a block that repeats itself, the chain is a circle that is shorter than the block.
+    while text.len() < n {
+        let Ok(found) = pieces.binary_search_by_key(&start, |piece| piece.start) else { return };
+        let piece = &pieces[found];
+        let mut left = piece.len.min(n - text.len());
+        for &round in &piece.rounds {
+            let bytes = &rounds[round as usize];
+            text.extend_from_slice(&bytes[..left.min(ROUND)]);
+            left = left.saturating_sub(ROUND);
+        }
+        start = piece.next;
+    }
+}

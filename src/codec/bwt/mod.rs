@@ -1,0 +1,143 @@
+//! The Burrows-Wheeler transform of a block, and its inverse. All rotations of the block are sorted; what comes
+//! out is the last byte of each, and which one is the block itself.
+//!
+//! Two ways lead there. [`radix`] is for data in which hardly anything repeats, as in pictures and films;
+//! [`suffix`] is for all other data, and bounded by time linear in the block's length whatever is in it.
+
+mod inverse;
+mod radix;
+mod rotation;
+mod suffix;
+
+pub(super) use inverse::Inverse;
+
+/// How often each byte occurs in a block.
+pub(super) type Counts = [u32; 256];
+
+/// Buffers that are needed again for each block: to have them anew each time would cost as much as sorting.
+#[derive(Default)]
+pub(super) struct Buffers {
+    radix: radix::Buffers,
+    suffix: suffix::Buffers,
+}
+
+/// Writes the last bytes of the sorted rotations to `last`, which is as long as `block`, and returns which
+/// rotation is the block. `block` is not empty and has at most [`super::rle::MAX_BLOCK`] bytes.
+pub(super) fn transform(block: &[u8], counts: &Counts, last: &mut [u8], buffers: &mut Buffers) -> usize {
+    if radix::suits(block)
+        && let Ok(origin) = radix::sort(block, counts, last, &mut buffers.radix)
+    {
+        return origin;
+    }
+    suffix::sort(block, counts, last, &mut buffers.suffix)
+}
+
+/// How often each byte occurs.
+pub(super) fn counts(bytes: &[u8]) -> Counts {
+    // Equal bytes often come in a row; to add to the same count twice in a row takes several times as long.
+    let mut counts = [[0_u32; 256]; 4];
+    for four in bytes.chunks(4) {
+        for (counts, &byte) in counts.iter_mut().zip(four) {
+            counts[usize::from(byte)] += 1;
+        }
+    }
+    std::array::from_fn(|byte| counts.iter().map(|counts| counts[byte]).sum())
+}
+
+/// How many bytes of a block are below each byte: where its rotations begin among the sorted ones.
+fn starts(counts: &Counts) -> Counts {
+    let mut sum = 0;
+    counts.map(|count| {
+        let start = sum;
+        sum += count;
+        start
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition.
+    fn plain(block: &[u8]) -> Vec<u8> {
+        let n = block.len();
+        let twice = block.repeat(2);
+        let mut rotations: Vec<usize> = (0..n).collect();
+        rotations.sort_by_key(|&at| &twice[at..at + n]);
+        rotations.into_iter().map(|at| twice[at + n - 1]).collect()
+    }
+
+    fn back(last: &[u8], origin: usize) -> Vec<u8> {
+        Inverse::default().text(last, &counts(last), origin).to_vec()
+    }
+
+    /// All ways that can do it give what the definition says.
+    fn check(block: &[u8]) {
+        let counts = counts(block);
+        let expected = plain(block);
+        let mut last = vec![0; block.len()];
+        let origin = suffix::sort(block, &counts, &mut last, &mut suffix::Buffers::default());
+        assert!(last == expected);
+        assert!(back(&last, origin) == block);
+        last.fill(0);
+        if let Ok(origin) = radix::sort(block, &counts, &mut last, &mut radix::Buffers::default()) {
+            assert!(last == expected);
+            assert!(back(&last, origin) == block);
+        }
+    }
+
+    #[test]
+    fn short_blocks() {
+        for len in 1..9 {
+            for n in 0..3_usize.pow(len) {
+                check(&(0..len).map(|at| (n / 3_usize.pow(at) % 3) as u8 * 100).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn periodic_blocks() {
+        for period in 1..40 {
+            for len in [period, 2 * period, 2 * period + 1, 5 * period, 100] {
+                check(&(0..len).map(|at| (at % period * 7 % 11) as u8).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn fibonacci_words() {
+        let (mut a, mut b) = (vec![0], vec![0, 1]);
+        while b.len() < 1500 {
+            check(&b);
+            check(&b[..b.len() - 1]);
+            (a, b) = (b.clone(), [&b[..], &a].concat());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_blocks(block in prop::collection::vec(any::<u8>(), 1..4000)) {
+            check(&block);
+        }
+
+        #[test]
+        fn blocks_of_few_bytes(block in prop::collection::vec(0..3_u8, 1..600)) {
+            check(&block);
+        }
+
+        #[test]
+        fn blocks_that_repeat_themselves(
+            part in prop::collection::vec(any::<u8>(), 1..300),
+            cuts in prop::collection::vec(any::<(prop::sample::Index, prop::sample::Index)>(), 1..12),
+        ) {
+            let mut block = Vec::new();
+            for (a, b) in cuts {
+                let (a, b) = (a.index(part.len()), b.index(part.len()));
+                block.extend_from_slice(&part[a.min(b)..=a.max(b)]);
+            }
+            check(&block);
+        }
+    }
+}

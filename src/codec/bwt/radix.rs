@@ -1,0 +1,288 @@
+//! Sorting where hardly anything repeats. Each rotation becomes one number: its first bytes, the byte before it,
+//! its place. The numbers are dealt out by the first byte, and each pile, which fits in a near cache, is sorted
+//! by the next bits in two passes; so hardly any comparison is made where data is random. What ties then is sorted
+//! by what comes after it, and compared byte by byte within a budget.
+
+use std::cmp::{Ordering, Reverse};
+use std::ops::Range;
+
+use super::{Counts, starts};
+
+/// Of a rotation's number: the bytes after the first, the byte before the rotation, and where it begins.
+const KEY_BITS: u32 = 36;
+const BEFORE_BITS: u32 = 8;
+const PLACE_BITS: u32 = 64 - KEY_BITS - BEFORE_BITS;
+const PLACE: u64 = (1 << PLACE_BITS) - 1;
+
+/// Whole bytes in which all of a tie are equal: the first, by which they were dealt, and those of the key.
+const TIED_BYTES: usize = 1 + KEY_BITS as usize / 8;
+
+/// Piles up to this size are sorted by insertion.
+const SMALL: usize = 24;
+
+/// No more than one rotation in so many may tie.
+const MAX_TIED: usize = 3;
+
+/// Bits that a pile is dealt out by in one pass, at most.
+const MAX_DIGIT: u32 = 10;
+
+#[derive(Default)]
+pub(super) struct Buffers {
+    rotations: Vec<u64>,
+    pile: Vec<u64>,
+    ties: Vec<Tie>,
+    ranks: Vec<u32>,
+}
+
+/// Rotations with the same first byte and the same key.
+struct Tie {
+    /// The least place that one of them begins at.
+    first: usize,
+    ranks: Range<usize>,
+}
+
+/// The block repeats itself too much.
+#[derive(Debug)]
+pub(super) struct TooManyTies;
+
+/// Whether it looks as if [`sort`] would be fast: hardly any rotations, of some thousand all over the block, begin
+/// with the same bytes.
+pub(super) fn suits(block: &[u8]) -> bool {
+    const SAMPLES: usize = 2048;
+    if block.len() < SAMPLES * 4 {
+        return false;
+    }
+    // Steps that are no multiple of anything that data comes in.
+    let step = (block.len() / SAMPLES) | 1;
+    let mut sample: Vec<u32> = block
+        .windows(4)
+        .step_by(step)
+        .filter_map(|four| four.first_chunk())
+        .map(|four| u32::from_be_bytes(*four))
+        .collect();
+    sample.sort_unstable();
+    let repeated = sample.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    repeated * 32 < sample.len()
+}
+
+/// As [`super::transform`].
+pub(super) fn sort(
+    block: &[u8],
+    counts: &Counts,
+    last: &mut [u8],
+    buffers: &mut Buffers,
+) -> Result<usize, TooManyTies> {
+    let Buffers { rotations, pile: spare, ties, ranks } = buffers;
+    deal(block, counts, rotations);
+    let largest = counts.iter().copied().max().unwrap_or_default() as usize;
+    spare.resize(largest.max(spare.len()), 0);
+    ties.clear();
+    let mut tied = 0;
+    let mut origin = 0;
+    let mut from = 0;
+    for &count in counts {
+        let to = from + count as usize;
+        let pile = &mut rotations[from..to];
+        sort_pile(pile, &mut spare[..count as usize]);
+        for ((&rotation, last), rank) in pile.iter().zip(&mut last[from..to]).zip(from..) {
+            *last = before(rotation);
+            if place(rotation) == 0 {
+                origin = rank;
+            }
+        }
+        if pile.windows(2).any(|pair| key(pair[0]) == key(pair[1])) {
+            let mut rank = from;
+            for tie in pile.chunk_by(|a, b| key(*a) == key(*b)) {
+                if tie.len() > 1 {
+                    let first = tie.iter().map(|&rotation| place(rotation)).min().unwrap_or_default();
+                    ties.push(Tie { first, ranks: rank..rank + tie.len() });
+                    tied += tie.len();
+                }
+                rank += tie.len();
+            }
+            if tied > block.len() / MAX_TIED {
+                return Err(TooManyTies);
+            }
+        }
+        from = to;
+    }
+    if !ties.is_empty() {
+        resolve(block, ties, rotations, ranks)?;
+        for tie in ties.iter() {
+            for rank in tie.ranks.clone() {
+                last[rank] = before(rotations[rank]);
+                if place(rotations[rank]) == 0 {
+                    origin = rank;
+                }
+            }
+        }
+    }
+    Ok(origin)
+}
+
+fn key(rotation: u64) -> u64 {
+    rotation >> (64 - KEY_BITS)
+}
+
+/// The byte before it.
+fn before(rotation: u64) -> u8 {
+    (rotation >> PLACE_BITS) as u8
+}
+
+fn place(rotation: u64) -> usize {
+    (rotation & PLACE) as usize
+}
+
+/// Makes the numbers of all rotations, those with the least first byte first.
+fn deal(block: &[u8], counts: &Counts, rotations: &mut Vec<u64>) {
+    let n = block.len();
+    let mut heads = starts(counts);
+    rotations.resize(n, 0);
+    let rotations = &mut rotations[..n];
+    let mut before = block[n - 1];
+    let mut put = |place: usize, word: u64| {
+        let first = (word >> 56) as u8;
+        let head = &mut heads[usize::from(first)];
+        if let Some(slot) = rotations.get_mut(*head as usize) {
+            *slot = (word << 8) & !(u64::MAX >> KEY_BITS) | u64::from(before) << PLACE_BITS | place as u64;
+        }
+        *head += 1;
+        before = first;
+    };
+    for (place, eight) in block.windows(8).enumerate() {
+        put(place, eight.first_chunk().map_or(0, |eight| u64::from_be_bytes(*eight)));
+    }
+    for place in n.saturating_sub(7)..n {
+        put(place, (0..8).fold(0, |word, next| word << 8 | u64::from(block[(place + next) % n])));
+    }
+}
+
+/// Sorts a pile, with another of its size to deal it to.
+fn sort_pile(pile: &mut [u64], spare: &mut [u64]) {
+    if pile.len() > SMALL {
+        let digit = (pile.len().ilog2() - 1).min(MAX_DIGIT);
+        let (low, high) = (64 - 2 * digit, 64 - digit);
+        let mask = (1 << digit) - 1;
+        let mut heads = [[0_u32; 2]; 1 << MAX_DIGIT];
+        let heads = &mut heads[..=mask];
+        for &rotation in pile.iter() {
+            heads[(rotation >> low) as usize & mask][0] += 1;
+            heads[(rotation >> high) as usize & mask][1] += 1;
+        }
+        let mut sums = [0; 2];
+        for head in heads.iter_mut() {
+            let counts = *head;
+            *head = sums;
+            sums = [sums[0] + counts[0], sums[1] + counts[1]];
+        }
+        let mut deal = |from: &[u64], to: &mut [u64], shift: u32, which: usize| {
+            for &rotation in from {
+                let head = &mut heads[(rotation >> shift) as usize & mask][which];
+                if let Some(slot) = to.get_mut(*head as usize) {
+                    *slot = rotation;
+                }
+                *head += 1;
+            }
+        };
+        deal(pile, spare, low, 0);
+        deal(spare, pile, high, 1);
+    }
+    finish(pile);
+}
+
+/// Sorts what is nearly sorted by insertion; if it turns out not to be, otherwise.
+fn finish(pile: &mut [u64]) {
+    let mut moves = 0;
+    for at in 1..pile.len() {
+        let rotation = pile[at];
+        let mut to = at;
+        while to > 0 && pile[to - 1] > rotation {
+            pile[to] = pile[to - 1];
+            to -= 1;
+        }
+        pile[to] = rotation;
+        moves += at - to;
+        if moves > 4 * at + SMALL * SMALL {
+            pile.sort_unstable();
+            return;
+        }
+    }
+}
+
+/// Sorts the rotations of all ties.
+///
+/// What ties is most often a passage that occurs several times, and then all places in it tie with each other, each
+/// with those at the same distance from the passage's end. So they are sorted from the end on: of two rotations
+/// that begin with the same byte, the order is that of those that begin one byte later, which is known by then.
+fn resolve(block: &[u8], ties: &mut [Tie], rotations: &mut [u64], ranks: &mut Vec<u32>) -> Result<(), TooManyTies> {
+    ranks.clear();
+    ranks.resize(block.len(), UNKNOWN);
+    ties.sort_unstable_by_key(|tie| Reverse(tie.first));
+    let mut comparer = Comparer { block, ranks, budget: 8 * block.len() };
+    for tie in ties.iter() {
+        let tied = &mut rotations[tie.ranks.clone()];
+        comparer.sort(tied)?;
+        for (&rotation, rank) in tied.iter().zip(tie.ranks.start as u32..) {
+            comparer.ranks[place(rotation)] = rank;
+        }
+    }
+    Ok(())
+}
+
+/// A rotation that does not tie with any, or whose tie is not sorted yet.
+const UNKNOWN: u32 = u32::MAX;
+
+struct Comparer<'a> {
+    block: &'a [u8],
+    /// By the place where they begin, the ranks of rotations whose ties are sorted.
+    ranks: &'a mut [u32],
+    /// Bytes that may still be compared.
+    budget: usize,
+}
+
+impl Comparer<'_> {
+    fn sort(&mut self, tied: &mut [u64]) -> Result<(), TooManyTies> {
+        // Sorting must not end in the middle; so beforehand it is settled how far each comparison may look.
+        let comparisons = tied.len() * (tied.len().ilog2() as usize + 1);
+        let depth = (self.budget / comparisons).min(self.block.len());
+        let mut undecided = false;
+        let mut compared = 0;
+        tied.sort_unstable_by(|&a, &b| {
+            let (order, bytes) = self.compare(place(a), place(b), depth);
+            compared += bytes;
+            undecided |= order == Ordering::Equal;
+            order
+        });
+        self.budget = self.budget.saturating_sub(compared);
+        if undecided { Err(TooManyTies) } else { Ok(()) }
+    }
+
+    /// Compares two rotations by up to `depth` bytes, and says how many it looked at.
+    fn compare(&self, a: usize, b: usize, depth: usize) -> (Ordering, usize) {
+        const STEP: usize = 32;
+        let n = self.block.len();
+        let next = |at: usize| if at + 1 < n { at + 1 } else { 0 };
+        if let Some(order) = self.known(next(a), next(b)) {
+            return (order, 1);
+        }
+        let mut done = TIED_BYTES;
+        while done < depth {
+            let (a, b) = ((a + done) % n, (b + done) % n);
+            if let Some(order) = self.known(a, b) {
+                return (order, done);
+            }
+            let len = STEP.min(depth - done).min(n - a).min(n - b);
+            let order = self.block[a..a + len].cmp(&self.block[b..b + len]);
+            done += len;
+            if order != Ordering::Equal {
+                return (order, done);
+            }
+        }
+        (Ordering::Equal, done)
+    }
+
+    fn known(&self, a: usize, b: usize) -> Option<Ordering> {
+        let (a, b) = (self.ranks[a], self.ranks[b]);
+        (a != UNKNOWN && b != UNKNOWN).then(|| a.cmp(&b))
+    }
+}

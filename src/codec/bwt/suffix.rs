@@ -1,0 +1,60 @@
+//! Sorting by suffix array: linear in the block's length, whatever repeats in it. The block is turned to its
+//! least rotation, whose suffixes sort as its rotations do, and the work is that of libsais.
+
+use libsais::BwtConstruction;
+use libsais::bwt::AuxIndicesSamplingRate;
+
+use super::{Counts, rotation, starts};
+
+/// libsais tells the ranks of rotations at multiples of this: one in so many.
+const SAMPLED: usize = 32;
+
+/// Room beyond the block that libsais works faster with.
+const SPARE: usize = 4096;
+
+#[derive(Default)]
+pub(super) struct Buffers {
+    suffixes: Vec<i32>,
+    ranks: Vec<i32>,
+}
+
+/// As [`super::transform`].
+pub(super) fn sort(block: &[u8], counts: &Counts, last: &mut [u8], buffers: &mut Buffers) -> usize {
+    let n = block.len();
+    last.copy_from_slice(block);
+    if n < 2 {
+        return 0;
+    }
+    let turn = rotation::least(block);
+    last.rotate_left(turn);
+    buffers.suffixes.resize(n + SPARE, 0);
+    buffers.ranks.resize((n - 1) / SAMPLED + 1, 0);
+    let sorted = BwtConstruction::replace_text(last)
+        .with_borrowed_temporary_array_buffer(&mut buffers.suffixes)
+        .single_threaded()
+        .with_aux_indices_in_buffer(AuxIndicesSamplingRate::from(SAMPLED as i32), &mut buffers.ranks)
+        .run();
+    // It fails for lack of memory, as all allocations here could.
+    if let Err(error) = sorted {
+        panic!("libsais cannot sort {n} bytes: {error}");
+    }
+    // Where the turned block ends, the block begins.
+    rank(n - turn, &buffers.ranks, last, &starts(counts))
+}
+
+/// The rank of the rotation that begins at `at`. It is found from that of the nearest one after it whose rank is
+/// known, by steps of one byte back: the rank of the rotation that begins one byte earlier is the number of those
+/// that begin with a lesser byte, and of those with the same one that are ranked before it.
+fn rank(at: usize, ranks: &[i32], last: &[u8], starts: &Counts) -> usize {
+    let sample = at.div_ceil(SAMPLED);
+    // After the last sample comes the end, which is the beginning.
+    let (known, end) = match ranks.get(sample) {
+        Some(&rank) => (rank, sample * SAMPLED),
+        None => (ranks.first().copied().unwrap_or_default(), last.len()),
+    };
+    // libsais counts one more, the empty suffix.
+    (at..end).fold(known as usize - 1, |rank, _| {
+        let byte = last[rank];
+        starts[usize::from(byte)] as usize + last[..rank].iter().filter(|b| **b == byte).count()
+    })
+}

@@ -1,0 +1,216 @@
+//! Bits into one block: symbols into bytes, sorted rotations into text. What comes out still has its runs
+//! counted; they are spelled out as late as can be.
+
+use super::bits::{MARK_BITS, Reader};
+use super::bwt::{self, Inverse};
+use super::cpu::{self, Cpu, Kernel};
+use super::huffman::decode::{NoCode, Table};
+use super::huffman::{GROUP, MAX_LENGTH, MAX_SYMBOLS, MAX_TABLES};
+use super::mtf::{self, RUN_B, Used};
+use super::random;
+
+/// Longer runs than that are no encoder's, and their length would not fit bzip2's integers.
+const MAX_RUN_WEIGHT: usize = 2 << 20;
+
+/// Why bits are not a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// They break off.
+    Cut,
+    /// No block is like that.
+    Wrong,
+}
+
+/// What is needed again for each block.
+#[derive(Default)]
+pub(super) struct Buffers {
+    last: Vec<u8>,
+    inverse: Inverse,
+}
+
+/// Decodes the block whose mark `reader` stands at, and leaves it at the block's end: its checksum, and its text of
+/// `limit` bytes at most.
+pub(super) fn decode<'a>(
+    reader: &mut Reader<'_>,
+    limit: usize,
+    buffers: &'a mut Buffers,
+) -> Result<(u32, &'a [u8]), Fault> {
+    reader.take(MARK_BITS as u32);
+    let crc = reader.take(32) as u32;
+    let randomised = reader.take(1) == 1;
+    let origin = reader.take(24) as usize;
+    let used = used(reader);
+    let tables = reader.take(3) as usize;
+    let count = reader.take(15) as usize;
+    if reader.is_cut() {
+        return Err(Fault::Cut);
+    }
+    let different = used.iter().filter(|used| **used).count();
+    if different == 0 || !(2..=MAX_TABLES).contains(&tables) || count == 0 {
+        return Err(Fault::Wrong);
+    }
+    let selectors = selectors(reader, count, tables)?;
+    let tables = (0..tables).map(|_| lengths(reader, different + 2)).collect::<Result<Vec<_>, _>>()?;
+    let tables: Vec<Table> = tables.iter().map(|lengths| Table::new(&lengths[..different + 2])).collect();
+
+    buffers.last.resize(limit + SLACK, 0);
+    let last = &mut buffers.last[..];
+    let symbols = Symbols { reader, selectors: &selectors, tables: &tables, used: &used, last, limit };
+    // What is wrong within the last codes may be so because they break off.
+    let len = cpu::run(symbols).map_err(|Wrong| if reader.runs_out(CODES * LONGEST) { Fault::Cut } else { Fault::Wrong })?;
+    if origin >= len {
+        return Err(Fault::Wrong);
+    }
+    let last = &buffers.last[..len];
+    let text = buffers.inverse.text(last, &bwt::counts(last), origin);
+    if randomised {
+        random::undo(text);
+    }
+    Ok((crc, text))
+}
+
+/// Codes between two looks at the input.
+const CODES: usize = 2;
+const LONGEST: usize = MAX_LENGTH as usize;
+const _: () = assert!(GROUP % CODES == 0 && CODES * LONGEST <= 56);
+
+/// Runs are written in pieces of this many bytes, the last of which may go beyond the run.
+const SLACK: usize = 32;
+
+/// Which bytes there are: sixteen flags for groups of sixteen, then flags for each byte of the groups there are.
+fn used(reader: &mut Reader<'_>) -> Used {
+    let mut used = [false; 256];
+    let groups = reader.take(16);
+    for (group, bytes) in used.chunks_mut(16).enumerate() {
+        if groups >> (15 - group) & 1 == 1 {
+            let flags = reader.take(16);
+            for (at, used) in bytes.iter_mut().enumerate() {
+                *used = flags >> (15 - at) & 1 == 1;
+            }
+        }
+    }
+    used
+}
+
+/// Which table each group of symbols has: ranks in a list of tables, moved to front.
+fn selectors(reader: &mut Reader<'_>, count: usize, tables: usize) -> Result<Vec<u8>, Fault> {
+    let mut recent: [u8; MAX_TABLES] = std::array::from_fn(|table| table as u8);
+    (0..count)
+        .map(|_| {
+            let rank = reader.take_ones(tables).ok_or(Fault::Wrong)?;
+            if reader.is_cut() {
+                return Err(Fault::Cut);
+            }
+            recent[..=rank].rotate_right(1);
+            Ok(recent[0])
+        })
+        .collect()
+}
+
+/// The lengths of codes: the first, then for each symbol the steps up or down from the one before.
+fn lengths(reader: &mut Reader<'_>, symbols: usize) -> Result<[u8; MAX_SYMBOLS], Fault> {
+    let mut lengths = [0; MAX_SYMBOLS];
+    let mut length = reader.take(5) as u8;
+    for slot in &mut lengths[..symbols] {
+        loop {
+            if reader.is_cut() {
+                return Err(Fault::Cut);
+            }
+            if !(1..=MAX_LENGTH).contains(&length) {
+                return Err(Fault::Wrong);
+            }
+            match reader.take_ones(2) {
+                Some(0) => break,
+                Some(_) => length += 1,
+                None => {
+                    reader.take(2);
+                    length -= 1;
+                }
+            }
+        }
+        *slot = length;
+    }
+    Ok(lengths)
+}
+
+/// Symbols that no block has.
+struct Wrong;
+
+/// Symbols into bytes: Huffman codes, runs and ranks in one loop, so that the CPU can look for the next code while
+/// it still looks for the last byte.
+struct Symbols<'a, 'r> {
+    reader: &'a mut Reader<'r>,
+    selectors: &'a [u8],
+    tables: &'a [Table],
+    used: &'a Used,
+    last: &'a mut [u8],
+    limit: usize,
+}
+
+impl Kernel for Symbols<'_, '_> {
+    type Output = Result<usize, Wrong>;
+
+    #[inline(always)]
+    fn run<C: Cpu>(self, cpu: C) -> Self::Output {
+        let Self { reader, selectors, tables, used, last, limit } = self;
+        let end = mtf::alphabet(used) as u16 - 1;
+        let mut ranks = mtf::Decoder::new(used);
+        let mut len = 0;
+        let (mut run, mut weight) = (0, 1);
+        for &selector in selectors {
+            let Some(table) = tables.get(usize::from(selector)) else { return Err(Wrong) };
+            for _ in 0..GROUP / CODES {
+                // What can be peeked at is enough for so many of the longest codes.
+                let mut bits = reader.peek();
+                let mut used_bits = 0;
+                for _ in 0..CODES {
+                    let (symbol, length) = table.read(bits).map_err(|NoCode| Wrong)?;
+                    bits <<= length;
+                    used_bits += length;
+                    if symbol <= RUN_B {
+                        if weight >= MAX_RUN_WEIGHT {
+                            return Err(Wrong);
+                        }
+                        run += weight << symbol;
+                        weight *= 2;
+                        continue;
+                    }
+                    if run > 0 {
+                        if run > limit - len {
+                            return Err(Wrong);
+                        }
+                        fill(last, len, run, ranks.front());
+                        len += run;
+                        (run, weight) = (0, 1);
+                    }
+                    if symbol == end {
+                        reader.consume(used_bits);
+                        return if reader.is_cut() { Err(Wrong) } else { Ok(len) };
+                    }
+                    if len >= limit {
+                        return Err(Wrong);
+                    }
+                    last[len] = ranks.take((symbol - 1) as u8, cpu);
+                    len += 1;
+                }
+                reader.consume(used_bits);
+            }
+            if reader.is_cut() {
+                return Err(Wrong);
+            }
+        }
+        Err(Wrong)
+    }
+}
+
+/// Most runs are short: they are written in one piece of fixed size.
+#[inline(always)]
+fn fill(last: &mut [u8], from: usize, len: usize, byte: u8) {
+    if len <= SLACK
+        && let Some(piece) = last.get_mut(from..).and_then(<[u8]>::first_chunk_mut::<SLACK>)
+    {
+        *piece = [byte; SLACK];
+    } else if let Some(run) = last.get_mut(from..from + len) {
+        run.fill(byte);
+    }
+}
