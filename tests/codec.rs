@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         return bomb();
     }
     let mut trials: Vec<Trial> = [
-        ("our_bzip2_is_that_of_bzip2_to_the_byte", same_bytes_as_bzip2 as fn() -> Check),
+        ("our_blocks_are_those_of_bzip2_and_not_larger", same_blocks_as_bzip2 as fn() -> Check),
         ("blocks_are_cut_where_bzip2_cuts_them_on_both_sides_of_the_limit", cut_at_the_limit),
         ("any_number_of_threads_gives_the_same_file", threads_do_not_matter),
         ("every_format_round_trips_through_ragged_writes_and_short_reads", round_trips),
@@ -279,13 +279,36 @@ fn encode_with_oracle(input: &[u8], at: u8) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn same_bytes_as_bzip2() -> Check {
+/// What begins each block: its checksum, which rotation it is among the sorted ones, which bytes it has. All that is
+/// settled by what is in it; of the rest, the code tables are the encoder's choice.
+fn blocks(file: &[u8]) -> Vec<Vec<bool>> {
+    let bits = Bits::of(file);
+    let end = |at: usize| {
+        let groups = bits.value(at + 48 + 32 + 25, 16).count_ones() as usize;
+        at + 48 + 32 + 25 + 16 + 16 * groups
+    };
+    bits.find(BLOCK).into_iter().map(|at| bits.0[at..end(at)].to_vec()).collect()
+}
+
+/// Ours may be larger than bzip2's by half a percent, and some bytes for each block.
+fn check_against_bzip2s(ours: &[u8], theirs: &[u8], what: &str) {
+    assert!(blocks(ours) == blocks(theirs), "{what}");
+    let limit = theirs.len() + theirs.len() / 200 + 20 * blocks(theirs).len();
+    assert!(ours.len() <= limit, "{what}: {} bytes, and bzip2's are {}", ours.len(), theirs.len());
+    assert_eq!(ours.first_chunk::<4>(), theirs.first_chunk::<4>());
+}
+
+fn same_blocks_as_bzip2() -> Check {
     let mixed = [noise(150_000, 1), vec![0; 300_000], text(400_000), vec![b'x'; 777]].concat();
-    for input in [&[][..], b"a", &noise(250_000, 2), &vec![7; 7_000_000], &text(450_000), &mixed] {
+    for input in [&[][..], b"a", &noise(250_000, 2), &text(450_000), &mixed] {
         for at in [1, 2, 9] {
-            assert!(bzip2(input, at) == encode_with_oracle(input, at), "{} bytes at level {at}", input.len());
+            let what = format!("{} bytes at level {at}", input.len());
+            check_against_bzip2s(&bzip2(input, at), &encode_with_oracle(input, at), &what);
         }
     }
+    // Of rotations that are the same, any may be called the block.
+    let sevens = vec![7; 7_000_000];
+    assert!(bzip2(&sevens, 9).len() <= encode_with_oracle(&sevens, 9).len() + 20);
     Ok(())
 }
 
@@ -297,7 +320,7 @@ fn cut_at_the_limit() -> Check {
             input.extend(std::iter::repeat_n(!input[before - 1], run));
             input.extend(noise(40, 4));
             let file = bzip2(&input, 1);
-            assert!(file == encode_with_oracle(&input, 1), "a run of {run} after {before}");
+            check_against_bzip2s(&file, &encode_with_oracle(&input, 1), &format!("a run of {run} after {before}"));
             assert!(decompress(&file[..]).bytes == input);
         }
     }
@@ -306,7 +329,7 @@ fn cut_at_the_limit() -> Check {
     assert_eq!(Bits::of(&bzip2(&noise(2 * LIMIT + 1, 5), 1)).find(BLOCK).len(), 3);
     // All runs of four: 4/5 of the limit in input bytes fill a block.
     let fours: Vec<u8> = (0..LIMIT).map(|n| (n / 4) as u8).collect();
-    assert!(bzip2(&fours, 1) == encode_with_oracle(&fours, 1));
+    check_against_bzip2s(&bzip2(&fours, 1), &encode_with_oracle(&fours, 1), "runs of four");
     Ok(())
 }
 
@@ -850,10 +873,11 @@ fn tool_trials() -> Vec<Trial> {
             Ok(())
         }));
     }
-    trials.push(tool_trial("bzip2", "bzip2_writes_the_same_file".to_owned(), || {
+    trials.push(tool_trial("bzip2", "bzip2_writes_the_same_blocks".to_owned(), || {
         let input = [text(1_300_000), vec![0; 9_000_000], noise(1_000_000, 15)].concat();
-        assert!(run(&["bzip2", "-9c"], &input)? == bzip2(&input, 9));
-        assert!(run(&["bzip2", "-3c"], &input)? == bzip2(&input, 3));
+        for (level, at) in [("-9c", 9), ("-3c", 3)] {
+            check_against_bzip2s(&bzip2(&input, at), &run(&["bzip2", level], &input)?, level);
+        }
         Ok(())
     }));
     for tool in ["bzip2", "lbzip2", "pbzip2"] {

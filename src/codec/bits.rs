@@ -55,21 +55,6 @@ impl BitString {
         self.rest &= (1 << self.rest_bits) - 1;
     }
 
-    /// Appends bits `from..to` of `source`, which must have them.
-    pub(super) fn append(&mut self, source: &[u8], from: usize, to: usize) {
-        debug_assert!(from <= to && to <= source.len() * 8);
-        let mut at = from;
-        // Up to a whole byte of the source; from there on, whole bytes at a time.
-        let head = ((8 - at % 8) % 8).min(to - at);
-        self.push(read(source, at, head as u32), head as u32);
-        at += head;
-        let whole = source.get(at / 8..to / 8).unwrap_or_default();
-        self.append_bytes(whole);
-        at += whole.len() * 8;
-        let tail = (to - at) as u32;
-        self.push(read(source, at, tail), tail);
-    }
-
     /// Appends another string.
     pub(super) fn append_string(&mut self, other: &Self) {
         self.append_bytes(&other.bytes);
@@ -399,17 +384,25 @@ mod tests {
 
         #[test]
         fn appended_bits_are_the_bits(
-            pieces in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40), any::<(prop::sample::Index, prop::sample::Index)>()), 0..12)
+            pieces in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40), 0..8_u32), 0..12),
         ) {
-            let mut bits = BitString::default();
+            let mut all = BitString::default();
             let mut expected = Vec::new();
-            for (bytes, (a, b)) in &pieces {
-                let (a, b) = (a.index(bytes.len() * 8 + 1), b.index(bytes.len() * 8 + 1));
-                let (from, to) = (a.min(b), a.max(b));
-                bits.append(bytes, from, to);
-                expected.extend(bit_by_bit(bytes, from, to));
+            for (bytes, more) in &pieces {
+                let mut piece = BitString::default();
+                let mut writer = piece.writer(bytes.len() + 1);
+                for &byte in bytes {
+                    writer.push(byte.into(), 8);
+                    writer.spill();
+                }
+                writer.push(0, *more);
+                writer.finish();
+                prop_assert_eq!(piece.len(), bytes.len() * 8 + *more as usize);
+                all.append_string(&piece);
+                expected.extend(bit_by_bit(bytes, 0, bytes.len() * 8));
+                expected.resize(expected.len() + *more as usize, false);
             }
-            let bytes = bits.into_bytes();
+            let bytes = all.into_bytes();
             prop_assert_eq!(bytes.len(), expected.len().div_ceil(8));
             expected.resize(bytes.len() * 8, false);
             prop_assert_eq!(bit_by_bit(&bytes, 0, bytes.len() * 8), expected);

@@ -134,7 +134,7 @@ fn expand(text: &[u8], stored: u32) -> Result<Decoded, NotABlock> {
         let from = bytes.len();
         if from >= MAX_KEPT {
             drop(bytes);
-            let mut piece = [0; PIECE];
+            let mut piece = vec![0; PIECE];
             while let count @ 1.. = expander.read(text, &mut piece)? {
                 crc.update(&piece[..count]);
             }
@@ -203,7 +203,9 @@ mod tests {
         let decoded = decode(&bytes, 0, len, Level::BEST).unwrap();
         assert!(matches!(decoded.content, Content::Runs { .. }));
         assert!(read_all(decoded) == zeros);
-        let Beginning::Block(decoded, _) = decode_beginning(&bytes, 0, bytes.len() * 8, Level::BEST).unwrap() else { panic!("cut") };
+        let Beginning::Block(decoded, _) = decode_beginning(&bytes, 0, bytes.len() * 8, Level::BEST).unwrap() else {
+            panic!("cut")
+        };
         assert!(read_all(decoded) == zeros);
     }
 

@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use super::bits::{self, Mark};
-use super::crc;
 use super::block::{self, Beginning, Decoded, NotABlock};
+use super::crc;
 use super::finder::{Finder, Guess};
 use super::format::{Damage, Fault, Level};
 use super::source::Source;

@@ -36,9 +36,9 @@ impl Cpu for Plain {
     fn select(self, word: u64, below: u32) -> u32 {
         // Bits are counted in each byte, then in all bytes up to each; so the byte is found that has the bit.
         const LOW: u64 = u64::MAX / 255;
-        let pairs = word - (word >> 1 & LOW * 0x55);
-        let nibbles = (pairs & LOW * 0x33) + (pairs >> 2 & LOW * 0x33);
-        let counts = (nibbles + (nibbles >> 4)) & LOW * 0x0F;
+        let pairs = word - ((word >> 1) & (LOW * 0x55));
+        let nibbles = (pairs & (LOW * 0x33)) + ((pairs >> 2) & (LOW * 0x33));
+        let counts = (nibbles + (nibbles >> 4)) & (LOW * 0x0F);
         let sums = counts.wrapping_mul(LOW);
         let before = (0..7).take_while(|byte| (sums >> (8 * byte)) as u8 <= below as u8).count() as u32;
         let skipped = if before == 0 { 0 } else { (sums >> (8 * (before - 1))) as u8 };

@@ -57,7 +57,8 @@ pub(super) fn decode<'a>(
     let last = &mut buffers.last[..];
     let symbols = Symbols { reader, selectors: &selectors, tables: &tables, used: &used, last, limit };
     // What is wrong within the last codes may be so because they break off.
-    let len = cpu::run(symbols).map_err(|Wrong| if reader.runs_out(CODES * LONGEST) { Fault::Cut } else { Fault::Wrong })?;
+    let len =
+        cpu::run(symbols).map_err(|Wrong| if reader.runs_out(CODES * LONGEST) { Fault::Cut } else { Fault::Wrong })?;
     if origin >= len {
         return Err(Fault::Wrong);
     }
@@ -72,7 +73,7 @@ pub(super) fn decode<'a>(
 /// Codes between two looks at the input.
 const CODES: usize = 2;
 const LONGEST: usize = MAX_LENGTH as usize;
-const _: () = assert!(GROUP % CODES == 0 && CODES * LONGEST <= 56);
+const _: () = assert!(GROUP.is_multiple_of(CODES) && CODES * LONGEST <= 56);
 
 /// Runs are written in pieces of this many bytes, the last of which may go beyond the run.
 const SLACK: usize = 32;

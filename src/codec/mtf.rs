@@ -232,7 +232,7 @@ impl<'a> Symbols<'a> {
     fn push_run(&mut self, zeros: usize) {
         let mut digits = zeros + 1;
         while digits > 1 {
-            self.push(if digits % 2 == 0 { RUN_A } else { RUN_B });
+            self.push(if digits.is_multiple_of(2) { RUN_A } else { RUN_B });
             digits /= 2;
         }
     }

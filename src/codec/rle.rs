@@ -197,7 +197,8 @@ fn find_run(bytes: &[u8]) -> Option<usize> {
     let equal = |a: &[u8; 16], b: &[u8; 16]| u8x16::new(*a).simd_eq(u8x16::new(*b));
     let mut from = 0;
     while let Some(piece) = bytes.get(from..).and_then(<[u8]>::first_chunk::<19>)
-        && let ([a @ .., _, _, _], [_, b @ .., _, _], [_, _, c @ .., _], [_, _, _, d @ ..]) = (piece, piece, piece, piece)
+        && let ([a @ .., _, _, _], [_, b @ .., _, _], [_, _, c @ .., _], [_, _, _, d @ ..]) =
+            (piece, piece, piece, piece)
     {
         let begins = (equal(a, b) & equal(b, c) & equal(c, d)).to_bitmask();
         if begins != 0 {

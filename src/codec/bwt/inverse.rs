@@ -112,6 +112,7 @@ fn follow(rows: &[u32; ROWS], pieces: &mut [Piece], rounds: &mut Vec<[u8; ROUND]
         let begun = at;
         // A marked row at the beginning of a piece is its own.
         let mut seen = [0_u32; LANES];
+        #[allow(clippy::needless_range_loop, reason = "all lanes take a step, then all take the next")]
         for step in 0..ROUND {
             for lane in 0..LANES {
                 let word = rows[at[lane] % ROWS];

@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn periodic_blocks() {
-        for period in 1..40 {
+        for period in 1..40_usize {
             for len in [period, 2 * period, 2 * period + 1, 5 * period, 100] {
                 check(&(0..len).map(|at| (at % period * 7 % 11) as u8).collect::<Vec<_>>());
             }

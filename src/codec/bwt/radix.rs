@@ -220,9 +220,9 @@ fn resolve(block: &[u8], ties: &mut [Tie], rotations: &mut [u64], ranks: &mut Ve
     ties.sort_unstable_by_key(|tie| Reverse(tie.first));
     let mut comparer = Comparer { block, ranks, budget: 8 * block.len() };
     for tie in ties.iter() {
-        let tied = &mut rotations[tie.ranks.clone()];
-        comparer.sort(tied)?;
-        for (&rotation, rank) in tied.iter().zip(tie.ranks.start as u32..) {
+        let rotations = &mut rotations[tie.ranks.clone()];
+        comparer.sort(rotations)?;
+        for (&rotation, rank) in rotations.iter().zip(tie.ranks.start as u32..) {
             comparer.ranks[place(rotation)] = rank;
         }
     }

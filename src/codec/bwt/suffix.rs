@@ -7,7 +7,7 @@ use libsais::bwt::AuxIndicesSamplingRate;
 use super::{Counts, rotation, starts};
 
 /// libsais tells the ranks of rotations at multiples of this: one in so many.
-const SAMPLED: usize = 32;
+const SAMPLED: u16 = 32;
 
 /// Room beyond the block that libsais works faster with.
 const SPARE: usize = 4096;
@@ -28,11 +28,11 @@ pub(super) fn sort(block: &[u8], counts: &Counts, last: &mut [u8], buffers: &mut
     let turn = rotation::least(block);
     last.rotate_left(turn);
     buffers.suffixes.resize(n + SPARE, 0);
-    buffers.ranks.resize((n - 1) / SAMPLED + 1, 0);
+    buffers.ranks.resize((n - 1) / usize::from(SAMPLED) + 1, 0);
     let sorted = BwtConstruction::replace_text(last)
         .with_borrowed_temporary_array_buffer(&mut buffers.suffixes)
         .single_threaded()
-        .with_aux_indices_in_buffer(AuxIndicesSamplingRate::from(SAMPLED as i32), &mut buffers.ranks)
+        .with_aux_indices_in_buffer(AuxIndicesSamplingRate::from(i32::from(SAMPLED)), &mut buffers.ranks)
         .run();
     // It fails for lack of memory, as all allocations here could.
     if let Err(error) = sorted {
@@ -46,15 +46,17 @@ pub(super) fn sort(block: &[u8], counts: &Counts, last: &mut [u8], buffers: &mut
 /// known, by steps of one byte back: the rank of the rotation that begins one byte earlier is the number of those
 /// that begin with a lesser byte, and of those with the same one that are ranked before it.
 fn rank(at: usize, ranks: &[i32], last: &[u8], starts: &Counts) -> usize {
-    let sample = at.div_ceil(SAMPLED);
+    let sampled = usize::from(SAMPLED);
+    let sample = at.div_ceil(sampled);
     // After the last sample comes the end, which is the beginning.
     let (known, end) = match ranks.get(sample) {
-        Some(&rank) => (rank, sample * SAMPLED),
+        Some(&rank) => (rank, sample * sampled),
         None => (ranks.first().copied().unwrap_or_default(), last.len()),
     };
     // libsais counts one more, the empty suffix.
-    (at..end).fold(known as usize - 1, |rank, _| {
+    let known = usize::try_from(known).map_or(0, |known| known - 1);
+    (at..end).fold(known, |rank, _| {
         let byte = last[rank];
-        starts[usize::from(byte)] as usize + last[..rank].iter().filter(|b| **b == byte).count()
+        starts[usize::from(byte)] as usize + last[..rank].iter().map(|b| usize::from(*b == byte)).sum::<usize>()
     })
 }

@@ -17,10 +17,10 @@ const SLOW: u16 = 0;
 pub(in crate::codec) struct Table {
     /// For the next bits: the symbol, above the length of its code in five bits.
     fast: [u16; 1 << FAST_BITS],
-    /// For each length: the greatest code of it or of what lesser lengths leave, and what a code of this length
-    /// must be reduced by to be an index in `symbols`.
-    limit: [i32; MAX_LENGTH as usize + 1],
-    base: [i32; MAX_LENGTH as usize + 1],
+    /// For each length: the first number that is no code of it, and what a code must be reduced by, modulo 2^32, to
+    /// be an index in `symbols`.
+    beyond: [u32; MAX_LENGTH as usize + 1],
+    base: [u32; MAX_LENGTH as usize + 1],
     least: u32,
     /// In ascending order of code.
     symbols: [u16; MAX_SYMBOLS],
@@ -36,7 +36,7 @@ impl Table {
     pub(in crate::codec) fn new(lengths: &[u8]) -> Self {
         let mut table = Self {
             fast: [SLOW; 1 << FAST_BITS],
-            limit: [0; MAX_LENGTH as usize + 1],
+            beyond: [0; MAX_LENGTH as usize + 1],
             base: [0; MAX_LENGTH as usize + 1],
             least: lengths.iter().copied().min().unwrap_or(MAX_LENGTH).into(),
             symbols: [0; MAX_SYMBOLS],
@@ -46,14 +46,13 @@ impl Table {
         for &length in lengths {
             counts[usize::from(length)] += 1;
         }
-        let mut code = 0;
-        let mut index = 0;
+        let (mut code, mut index) = (0_u32, 0);
         for (length, &count) in counts.iter().enumerate().skip(1) {
             code <<= 1;
-            table.base[length] = code - index;
+            table.base[length] = code.wrapping_sub(index);
             code += count;
             index += count;
-            table.limit[length] = code - 1;
+            table.beyond[length] = code;
         }
         let mut index = 0;
         for length in 1..=MAX_LENGTH {
@@ -69,10 +68,10 @@ impl Table {
     }
 
     fn fill(&mut self) {
-        let mut from = 0_i32;
+        let mut from = 0;
         for length in self.least..=FAST_BITS {
             let wide = FAST_BITS - length;
-            let to = ((self.limit[length as usize] + 1) << wide).min(1 << FAST_BITS);
+            let to = (self.beyond[length as usize] << wide).min(1 << FAST_BITS);
             for bits in from..to {
                 if let Some(symbol) = self.symbol(bits >> wide, length) {
                     self.fast[bits as usize] = symbol << 5 | length as u16;
@@ -82,9 +81,9 @@ impl Table {
         }
     }
 
-    fn symbol(&self, code: i32, length: u32) -> Option<u16> {
-        let index = usize::try_from(code - self.base[length as usize]).ok()?;
-        self.symbols[..self.count].get(index).copied()
+    fn symbol(&self, code: u32, length: u32) -> Option<u16> {
+        let index = code.wrapping_sub(self.base[length as usize]);
+        self.symbols[..self.count].get(index as usize).copied()
     }
 
     /// The symbol whose code `bits` begin with, left-aligned, and the length of its code.
@@ -101,8 +100,8 @@ impl Table {
     #[inline(never)]
     fn read_slowly(&self, bits: u64) -> Result<(u16, u32), NoCode> {
         for length in self.least..=u32::from(MAX_LENGTH) {
-            let code = (bits >> (64 - length)) as i32;
-            if code <= self.limit[length as usize] {
+            let code = (bits >> (64 - length)) as u32;
+            if code < self.beyond[length as usize] {
                 return Ok((self.symbol(code, length).ok_or(NoCode)?, length));
             }
         }
@@ -123,16 +122,15 @@ mod tests {
         for length in 0..=20 {
             symbols.extend((0..).zip(lengths).filter(|(_, l)| **l == length).map(|(symbol, _)| symbol));
         }
-        let mut code = 0_i32;
-        let mut first = 0_usize;
+        let (mut code, mut first) = (0_i64, 0_i64);
         for length in least..=20 {
-            let count = lengths.iter().filter(|l| **l == length).count();
-            let here = (bits >> (64 - u32::from(length))) as i32;
-            if here <= code + count as i32 - 1 {
-                let index = usize::try_from(here - code + first as i32).ok()?;
+            let count = (0_i64..).zip(lengths.iter().filter(|l| **l == length)).last().map_or(0, |(n, _)| n + 1);
+            let here = i64::try_from(bits >> (64 - u32::from(length))).unwrap();
+            if here < code + count {
+                let index = usize::try_from(here - code + first).ok()?;
                 return Some((*symbols.get(index)?, length.into()));
             }
-            code = (code + count as i32) << 1;
+            code = (code + count) << 1;
             first += count;
         }
         None
