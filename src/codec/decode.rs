@@ -56,9 +56,9 @@ pub(super) fn decode<'a>(
     buffers.last.resize(limit + SLACK, 0);
     let last = &mut buffers.last[..];
     let symbols = Symbols { reader, selectors: &selectors, tables: &tables, used: &used, last, limit };
-    // What is wrong within the last codes may be so because they break off.
-    let len =
-        cpu::run(symbols).map_err(|Wrong| if reader.runs_out(CODES * LONGEST) { Fault::Cut } else { Fault::Wrong })?;
+    // What is wrong with the last code may be so because it breaks off.
+    let len = cpu::run(symbols)
+        .map_err(|Wrong| if reader.runs_out(MAX_LENGTH.into()) { Fault::Cut } else { Fault::Wrong })?;
     if origin >= len {
         return Err(Fault::Wrong);
     }
@@ -69,11 +69,6 @@ pub(super) fn decode<'a>(
     }
     Ok((crc, text))
 }
-
-/// Codes between two looks at the input.
-const CODES: usize = 2;
-const LONGEST: usize = MAX_LENGTH as usize;
-const _: () = assert!(GROUP.is_multiple_of(CODES) && CODES * LONGEST <= 56);
 
 /// Runs are written in pieces of this many bytes, the last of which may go beyond the run.
 const SLACK: usize = 32;
@@ -155,46 +150,39 @@ impl Kernel for Symbols<'_, '_> {
     fn run<C: Cpu>(self, cpu: C) -> Self::Output {
         let Self { reader, selectors, tables, used, last, limit } = self;
         let end = mtf::alphabet(used) as u16 - 1;
-        let mut ranks = mtf::Decoder::new(used);
+        let mut line = mtf::TimeLine::new(used);
+        let mut ranks = mtf::Decoder::new(&mut line);
         let mut len = 0;
         let (mut run, mut weight) = (0, 1);
         for &selector in selectors {
             let Some(table) = tables.get(usize::from(selector)) else { return Err(Wrong) };
-            for _ in 0..GROUP / CODES {
-                // What can be peeked at is enough for so many of the longest codes.
-                let mut bits = reader.peek();
-                let mut used_bits = 0;
-                for _ in 0..CODES {
-                    let (symbol, length) = table.read(bits).map_err(|NoCode| Wrong)?;
-                    bits <<= length;
-                    used_bits += length;
-                    if symbol <= RUN_B {
-                        if weight >= MAX_RUN_WEIGHT {
-                            return Err(Wrong);
-                        }
-                        run += weight << symbol;
-                        weight *= 2;
-                        continue;
-                    }
-                    if run > 0 {
-                        if run > limit - len {
-                            return Err(Wrong);
-                        }
-                        fill(last, len, run, ranks.front());
-                        len += run;
-                        (run, weight) = (0, 1);
-                    }
-                    if symbol == end {
-                        reader.consume(used_bits);
-                        return if reader.is_cut() { Err(Wrong) } else { Ok(len) };
-                    }
-                    if len >= limit {
+            for _ in 0..GROUP {
+                let (symbol, length) = table.read(reader.peek()).map_err(|NoCode| Wrong)?;
+                reader.consume(length);
+                if symbol <= RUN_B {
+                    if weight >= MAX_RUN_WEIGHT {
                         return Err(Wrong);
                     }
-                    last[len] = ranks.take((symbol - 1) as u8, cpu);
-                    len += 1;
+                    run += weight << symbol;
+                    weight *= 2;
+                    continue;
                 }
-                reader.consume(used_bits);
+                if run > 0 {
+                    if run > limit - len {
+                        return Err(Wrong);
+                    }
+                    fill(last, len, run, ranks.front());
+                    len += run;
+                    (run, weight) = (0, 1);
+                }
+                if symbol == end {
+                    return if reader.is_cut() { Err(Wrong) } else { Ok(len) };
+                }
+                if len >= limit {
+                    return Err(Wrong);
+                }
+                last[len] = ranks.take((symbol - 1) as u8, cpu);
+                len += 1;
             }
             if reader.is_cut() {
                 return Err(Wrong);

@@ -36,68 +36,73 @@ pub(super) fn alphabet(used: &Used) -> usize {
     used.iter().filter(|used| **used).count() + 2
 }
 
-/// When each byte came last.
-struct TimeLine {
+/// When each byte came last. Where the next one goes, who uses it keeps: in a register.
+pub(super) struct TimeLine {
     /// The bits of places in use.
     words: [u64; WORDS],
     /// Which byte came at each place.
     bytes: [u8; PLACES],
-    /// The next place.
-    now: usize,
 }
 
 impl TimeLine {
     /// As if all bytes in use had come in descending order: so the least has rank 0.
-    fn new(used: &Used) -> Self {
-        let mut line = Self { words: [0; WORDS], bytes: [0; PLACES], now: 0 };
-        for byte in (0..=255_u8).rev().filter(|byte| used[usize::from(*byte)]) {
-            line.put(byte);
+    pub(super) fn new(used: &Used) -> Self {
+        let mut line = Self { words: [0; WORDS], bytes: [0; PLACES] };
+        let bytes = (0..=255_u8).rev().filter(|byte| used[usize::from(*byte)]);
+        for (place, byte) in bytes.enumerate() {
+            line.put(place, byte);
         }
         line
     }
 
-    fn put(&mut self, byte: u8) {
-        self.words[self.now / 64 % WORDS] |= 1 << (self.now % 64);
-        self.bytes[self.now % PLACES] = byte;
-        self.now += 1;
+    fn put(&mut self, place: usize, byte: u8) {
+        self.words[place / 64 % WORDS] |= 1 << (place % 64);
+        self.bytes[place % PLACES] = byte;
     }
 
-    /// Moves the places in use together.
+    /// Moves the places in use together, and returns the next one.
     #[inline(always)]
-    fn compact(&mut self) {
-        let words = self.words;
-        self.words = [0; WORDS];
-        self.now = 0;
+    fn compact(&mut self) -> usize {
+        let words = std::mem::take(&mut self.words);
+        let mut next = 0;
         for (word, mut bits) in words.into_iter().enumerate() {
             while bits != 0 {
                 // Places only ever move towards the beginning, to where they were read already.
-                self.put(self.bytes[(word * 64 + bits.trailing_zeros() as usize) % PLACES]);
+                self.put(next, self.bytes[(word * 64 + bits.trailing_zeros() as usize) % PLACES]);
+                next += 1;
                 bits &= bits - 1;
             }
         }
+        next
     }
 
-    /// Opens the word that the front byte is in: its places still to come count as in use, so that each need
-    /// not be marked when its time comes. Returns the end of the word.
+    /// Opens the word that the front byte is in, before the place `next`: its places still to come count as in use,
+    /// so that each need not be marked when its time comes. Returns the word.
     #[inline(always)]
-    fn open(&mut self) -> (usize, usize) {
-        let word = (self.now - 1) / 64 % WORDS;
-        if !self.now.is_multiple_of(64) {
-            self.words[word] |= u64::MAX << (self.now % 64);
+    fn open(&mut self, next: usize) -> usize {
+        let word = (next - 1) / 64 % WORDS;
+        if !next.is_multiple_of(64) {
+            self.words[word] |= u64::MAX << (next % 64);
         }
-        (word, word * 64 + 64)
+        word
     }
 
-    /// Closes the word `word`, with the front byte in it or at the first place of the next one.
+    /// Closes the word, with the front byte in it or at the first place of the following one.
     #[inline(always)]
-    fn close(&mut self, word: usize) {
+    fn close(&mut self, word: usize, next: usize) {
         let end = word * 64 + 64;
-        if self.now < end {
-            self.words[word] &= !(u64::MAX << (self.now % 64));
-        } else if self.now > end && word + 1 < WORDS {
+        if next < end {
+            self.words[word] &= !(u64::MAX << (next % 64));
+        } else if next > end && word + 1 < WORDS {
             self.words[word + 1] |= 1;
         }
     }
+}
+
+/// The last place up to which bytes can be put while a word is open: the first one of the next word, if there is one.
+#[inline(always)]
+fn last_place(word: usize) -> usize {
+    (word * 64 + 64).min(PLACES - 1)
 }
 
 /// For each word of a time line, how many places are in use in all words after it, the front byte's not counted;
@@ -145,19 +150,17 @@ impl Kernel for Encode<'_> {
         let mut places = [0_u16; 256];
         let mut zeros = 0;
         let mut bytes = self.last;
-        let mut front = line.bytes[line.now.saturating_sub(1) % PLACES];
+        let mut front = self.used.iter().position(|used| *used).unwrap_or_default() as u8;
         while !bytes.is_empty() {
-            line.compact();
-            for (&byte, place) in line.bytes[..line.now % PLACES].iter().zip(0..) {
+            let mut next = line.compact();
+            for (&byte, place) in line.bytes[..next % PLACES].iter().zip(0..) {
                 places[usize::from(byte)] = place;
             }
             let mut later = later(&line);
-            while line.now < PLACES && !bytes.is_empty() {
-                let (front_word, end) = line.open();
+            while next < PLACES && !bytes.is_empty() {
+                let front_word = line.open(next);
                 let before_front = u8x16::new(BEFORE[front_word]);
-                // The last byte of this round opens the next word, where there is one.
-                let stop = end.min(PLACES - 1);
-                while line.now <= stop {
+                while next <= last_place(front_word) {
                     let Some((&byte, rest)) = bytes.split_first() else { break };
                     if byte == front {
                         let run = equal(bytes, byte);
@@ -175,23 +178,31 @@ impl Kernel for Encode<'_> {
                     let bits = line.words[word];
                     let here = (bits >> (place % 64) >> 1).count_ones() as usize;
                     let in_later = usize::from(later.to_array()[word]);
-                    // In the front byte's word, places still to come were counted; in others, that byte was not.
-                    let rank = if word == front_word { here + line.now - end } else { here + in_later + 1 };
+                    let rank = (here + in_later + 1).wrapping_sub(too_many(word, front_word, next));
                     line.words[word] = bits & !(1 << (place % 64));
                     // One more in the words between.
                     later -= before_front & !u8x16::new(BEFORE[word]);
-                    places[usize::from(byte)] = line.now as u16;
-                    line.bytes[line.now % PLACES] = byte;
-                    line.now += 1;
+                    places[usize::from(byte)] = next as u16;
+                    line.bytes[next % PLACES] = byte;
+                    next += 1;
                     symbols.push(rank as u16 + 1);
                 }
-                line.close(front_word);
+                line.close(front_word, next);
             }
         }
         symbols.push_run(zeros);
         symbols.push(alphabet(self.used) as u16 - 1);
         symbols.finish()
     }
+}
+
+/// In the front byte's word, places still to come count as in use, and all others as they are; in words before it,
+/// the front byte itself was not counted. So in the former one there are so many more than one too many, and this is
+/// found without a branch, because nobody could foretell which way it goes.
+#[inline(always)]
+fn too_many(word: usize, front_word: usize, next: usize) -> usize {
+    let to_come = (front_word * 64 + 64).wrapping_sub(next);
+    to_come.wrapping_add(1) & usize::from(word == front_word).wrapping_neg()
 }
 
 /// How many of the first bytes are `byte`.
@@ -254,66 +265,70 @@ impl<'a> Symbols<'a> {
 }
 
 /// Turns ranks into bytes.
-pub(super) struct Decoder {
-    line: TimeLine,
+pub(super) struct Decoder<'a> {
+    line: &'a mut TimeLine,
+    next: usize,
     later: u8x16,
+    front: u8,
     front_word: usize,
     before_front: u8x16,
-    end: usize,
 }
 
-impl Decoder {
-    /// `used` has one byte at least.
+impl<'a> Decoder<'a> {
+    /// `line` is new, and has one byte at least.
     #[inline(always)]
-    pub(super) fn new(used: &Used) -> Self {
-        let mut line = TimeLine::new(used);
-        let later = later(&line);
-        let (front_word, end) = line.open();
-        Self { line, later, front_word, before_front: u8x16::new(BEFORE[front_word]), end }
+    pub(super) fn new(line: &'a mut TimeLine) -> Self {
+        let mut decoder =
+            Self { next: line.compact(), later: later(line), front: 0, front_word: 0, before_front: u8x16::ZERO, line };
+        decoder.front = decoder.line.bytes[(decoder.next - 1) % PLACES];
+        decoder.open();
+        decoder
     }
 
     /// The byte of rank 0.
     #[inline(always)]
     pub(super) fn front(&self) -> u8 {
-        self.line.bytes[(self.line.now - 1) % PLACES]
+        self.front
     }
 
     /// Moves the byte of this rank, which is above 0 and below the number of bytes in use, to the front.
     #[inline(always)]
     pub(super) fn take<C: Cpu>(&mut self, rank: u8, cpu: C) -> u8 {
-        if self.line.now > self.end.min(PLACES - 1) {
+        if self.next > last_place(self.front_word) {
             self.turn();
         }
         // The words that have as many places in use after them, or more, are all before the one with the byte.
         let earlier = self.later.simd_ge(u8x16::splat(rank)) & self.before_front;
         let word = earlier.to_bitmask().count_ones() as usize % WORDS;
         let bits = self.line.words[word];
-        // Of the places in use in this word, so many are after the one that is looked for.
-        let after = if word == self.front_word {
-            usize::from(rank) + self.end - self.line.now
-        } else {
-            usize::from(rank) - 1 - usize::from(self.later.to_array()[word])
-        };
-        let before = bits.count_ones().wrapping_sub(after as u32 + 1);
-        let place = cpu.select(bits, before % 64);
+        // Of the places in use in this word, so many are after the one that is looked for, and that one itself.
+        let in_later = usize::from(self.later.to_array()[word]);
+        let from_it_on = usize::from(rank).wrapping_sub(in_later) + too_many(word, self.front_word, self.next);
+        let place = cpu.select(bits, bits.count_ones().wrapping_sub(from_it_on as u32) % 64);
         let byte = self.line.bytes[(word * 64 + place as usize) % PLACES];
         self.line.words[word] = bits & !(1 << place);
         // One more in the words between that one and the front byte's.
         self.later -= self.before_front & !earlier;
-        self.line.bytes[self.line.now % PLACES] = byte;
-        self.line.now += 1;
+        self.line.bytes[self.next % PLACES] = byte;
+        self.next += 1;
+        self.front = byte;
         byte
     }
 
     /// Goes on to the next word, or to the beginning of the time line.
     #[inline(always)]
     fn turn(&mut self) {
-        self.line.close(self.front_word);
-        if self.line.now >= PLACES {
-            self.line.compact();
-            self.later = later(&self.line);
+        self.line.close(self.front_word, self.next);
+        if self.next >= PLACES {
+            self.next = self.line.compact();
+            self.later = later(self.line);
         }
-        (self.front_word, self.end) = self.line.open();
+        self.open();
+    }
+
+    #[inline(always)]
+    fn open(&mut self) {
+        self.front_word = self.line.open(self.next);
         self.before_front = u8x16::new(BEFORE[self.front_word]);
     }
 }
@@ -366,7 +381,8 @@ mod tests {
 
         #[inline(always)]
         fn run<C: Cpu>(self, cpu: C) -> Vec<u8> {
-            let mut decoder = Decoder::new(self.0);
+            let mut line = TimeLine::new(self.0);
+            let mut decoder = Decoder::new(&mut line);
             let mut bytes = Vec::new();
             let (mut run, mut weight) = (0, 1);
             for &symbol in self.1 {
