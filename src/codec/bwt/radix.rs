@@ -84,13 +84,18 @@ pub(super) fn sort(
         let to = from + count as usize;
         let pile = &mut rotations[from..to];
         sort_pile(pile, &mut spare[..count as usize]);
+        let mut any_tie = false;
+        // No key is that.
+        let mut previous = u64::MAX;
         for ((&rotation, last), rank) in pile.iter().zip(&mut last[from..to]).zip(from..) {
             *last = before(rotation);
             if place(rotation) == 0 {
                 origin = rank;
             }
+            any_tie |= key(rotation) == previous;
+            previous = key(rotation);
         }
-        if pile.windows(2).any(|pair| key(pair[0]) == key(pair[1])) {
+        if any_tie {
             let mut rank = from;
             for tie in pile.chunk_by(|a, b| key(*a) == key(*b)) {
                 if tie.len() > 1 {
