@@ -1,0 +1,37 @@
+"""What all sections of `run` share: where things are, and what has been found out."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import data
+
+# What the README promises: 64 MB for each worker and 100 MB beside.
+MB_PER_WORKER, MB_BESIDE = 64, 100
+
+
+@dataclass
+class Bench:
+    folder: Path  # the data
+    scratch: Path
+    threads: int
+    rounds: int | None  # None: as many as a section thinks right
+    thorough: bool
+    voltar: Path
+    driver: Path  # voltar's codec alone
+    pbz2: Path
+    verdicts: list = field(default_factory=list)
+
+    def data(self, name):
+        return data.make(name, self.folder)
+
+    def at_least(self, what, value, bound, unit="×"):
+        self.verdicts.append((what, f"{value:.2f} {unit}", f"≥ {bound} {unit}", value >= bound))
+
+    def at_most(self, what, value, bound, unit="×", digits=2):
+        self.verdicts.append((what, f"{value:.{digits}f} {unit}", f"≤ {bound} {unit}", value <= bound))
+
+    def memory(self, what, peak):
+        self.at_most(f"{what}: memory", peak, MB_PER_WORKER * self.threads + MB_BESIDE, "MB", 0)
+
+    def correct(self, what, right):
+        self.verdicts.append((what, "right" if right else "WRONG", "right", right))

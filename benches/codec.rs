@@ -1,0 +1,43 @@
+//! voltar's codec as a filter, so that it can be measured beside other compressors: `benches/run` calls it.
+//!
+//! ```text
+//! codec compress|decompress [THREADS] <IN >OUT
+//! ```
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write as _};
+use std::os::fd::AsFd as _;
+use std::thread::available_parallelism;
+
+use voltar::codec::{Compressor, Decompressor, Format, Level};
+use voltar::ordered::Pool;
+
+/// What is read or written at a time.
+const PIECE: usize = 256 << 10;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let threads = match args.get(1) {
+        Some(threads) => threads.parse()?,
+        None => available_parallelism()?.get(),
+    };
+    let pool = Pool::new(threads)?;
+    // Files, for standard output would look for ends of lines in what is written to it.
+    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    match args.first().map(String::as_str) {
+        Some("compress") => {
+            let mut compressor = Compressor::new(output, Format::Bzip2, Level::BEST, &pool);
+            io::copy(&mut BufReader::with_capacity(PIECE, input), &mut compressor)?;
+            compressor.finish()?;
+        }
+        Some("decompress") => {
+            let mut output = BufWriter::with_capacity(PIECE, output);
+            io::copy(&mut Decompressor::new(input, &pool)?, &mut output)?;
+            output.flush()?;
+        }
+        _ => return Err("usage: codec compress|decompress [THREADS] <IN >OUT (benches/run calls it)".into()),
+    }
+    Ok(())
+}

@@ -1,0 +1,219 @@
+"""`voltar backup` and `voltar restore` against the commands of CVAT's backup guide, on volumes of a Docker engine."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import measure
+from bench import Bench
+from data import ROOT, run
+from measure import MB, Measured, once, table
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One of the guide's archives: of which container's path it is, and what the bench fills that with."""
+
+    name: str
+    container: str
+    path: str
+    content: str
+
+    @property
+    def volume(self):
+        return f"voltar-bench_{self.name}"
+
+    @property
+    def strip(self):
+        return self.path.count("/")
+
+    # As the guide prints them.
+
+    def backup(self, letter, suffix):
+        return (f"docker run --rm --name temp_backup --volumes-from {self.container} -v $(pwd)/backup:/backup ubuntu "
+                f"tar -c{letter}vf /backup/{self.name}.tar.{suffix} {self.path}")
+
+    def restore(self, suffix):
+        return (f"docker run --rm --name temp_backup --volumes-from {self.container} -v $(pwd):/backup ubuntu "
+                f'bash -c "cd {self.path} && tar -xvf /backup/{self.name}.tar.{suffix} --strip {self.strip}"')
+
+
+DB = Archive("cvat_db", "cvat_db", "/var/lib/postgresql/data", "db")
+MEDIA = Archive("cvat_data", "cvat", "/home/django/data", "media")
+SMALL = Archive("cvat_data", "cvat", "/home/django/data", "small")
+
+
+def docker(*arguments):
+    return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@contextmanager
+def stack(archives):
+    """Volumes, and stopped containers with the names that the guide's commands call."""
+    # The end-to-end tests' lock, for their containers have these names too.
+    with open(Path(tempfile.gettempdir()) / "voltar-e2e.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run(ROOT / "tests/e2e/images.sh")
+        made = []
+        try:
+            for archive in archives:
+                docker("volume", "create", archive.volume)
+                made.append(("volume", "rm", archive.volume))
+                docker("create", "--name", archive.container, "-v", f"{archive.volume}:{archive.path}", "ubuntu", "true")
+                made.append(("rm", archive.container))
+            yield
+        finally:
+            for command in reversed(made):
+                docker(*command)
+
+
+def place(archive):
+    """Where a volume has its tree."""
+    return Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", archive.volume))
+
+
+def empty(archive):
+    run("find", place(archive), "-mindepth", "1", "-delete")
+
+
+def fill(bench, archive):
+    content, target = bench.data(archive.content), place(archive)
+    empty(archive)
+    if content.is_dir():
+        run("cp", "-r", f"{content}/.", target)
+    else:
+        run("tar", "-C", target, "--strip-components", archive.strip, "-xf", content)
+
+
+def digest(archive):
+    """Of everything in a volume but its root: `tar -x --strip` leaves that as it is."""
+    line = "ls -A | LC_ALL=C sort | tar --sort=name --numeric-owner -cf - -T - | sha256sum"
+    return subprocess.run(["bash", "-c", line], cwd=place(archive), check=True, capture_output=True).stdout
+
+
+def warm(path):
+    """Reads everything below `path`, and writes what is still to be written: nobody is to pay for another's reading or
+    writing. (voltar tells the kernel to forget what it has read.)"""
+    os.sync()
+    run("sh", "-c", 'find "$0" -type f -print0 | xargs -0 cat >/dev/null', path)
+
+
+def together(measured):
+    """What several commands took, one after the other."""
+    return Measured(sum(one.seconds for one in measured), sum(one.cpu for one in measured),
+                    max(one.peak for one in measured))
+
+
+class Side:
+    """A folder to call one side's commands in, with its archives in `backup`."""
+
+    def __init__(self, folder):
+        self.folder, self.backup = folder, folder / "backup"
+        self.backup.mkdir(parents=True)
+
+    def clear(self):
+        shutil.rmtree(self.backup)
+        self.backup.mkdir()
+
+    def length(self):
+        return sum(path.stat().st_size for path in self.backup.iterdir()) / MB
+
+
+class Comparison:
+    """The two sides on one stack."""
+
+    def __init__(self, bench: Bench, archives):
+        self.bench, self.archives = bench, archives
+        self.only = ",".join(archive.name for archive in archives)
+        self.guide, self.ours = (Side(bench.scratch / self.only / side) for side in ("guide", "voltar"))
+        self.rows = []
+
+    def documented(self, lines, folder):
+        return together([once(["bash", "-euo", "pipefail", "-c", line], cwd=folder) for line in lines])
+
+    def voltar(self, *arguments):
+        # Its notes on interrupted runs are to be apart from the host's.
+        environment = {**os.environ, "VOLTAR_STATE_DIR": str(self.ours.folder / "state")}
+        return once([self.bench.voltar, *arguments, "--only", self.only], cwd=self.ours.folder, env=environment)
+
+    def add(self, title, guide, ours, *lengths):
+        self.bench.memory(title, ours.peak)
+        self.rows.append([title, f"{guide.seconds:.2f}", f"{ours.seconds:.2f}", f"{ours.peak:.0f}",
+                          f"{guide.seconds / ours.seconds:.2f} ×", *lengths])
+
+    def backup(self, letter, suffix):
+        def documented():
+            prepare(self.guide)
+            return self.documented([archive.backup(letter, suffix) for archive in self.archives], self.guide.folder)
+
+        def voltar():
+            prepare(self.ours)
+            return self.voltar("backup", "--format", suffix)
+
+        def prepare(side):
+            side.clear()
+            for archive in self.archives:
+                warm(place(archive))
+
+        took = measure.best(self.bench.rounds or 1, {"guide": documented, "voltar": voltar})
+        self.add(f"backup {self.only} as .{suffix}", took["guide"], took["voltar"],
+                 f"{self.guide.length():.1f}", f"{self.ours.length():.1f}")
+
+    def restore(self, suffix):
+        before = {archive: digest(archive) for archive in self.archives}
+
+        def into_empty_volumes(side, command):
+            for archive in self.archives:
+                empty(archive)
+            warm(side.backup)
+            took = command(side)
+            for archive in self.archives:
+                self.bench.correct(f"restore of {archive.name}.tar.{suffix}", digest(archive) == before[archive])
+            return took
+
+        def documented(side):
+            return self.documented([archive.restore(suffix) for archive in self.archives], side.backup)
+
+        def voltar(side):
+            return self.voltar("restore", side.backup)
+
+        took = measure.best(self.bench.rounds or 1, {
+            "guide": lambda: into_empty_volumes(self.guide, documented),
+            "voltar": lambda: into_empty_volumes(self.guide, voltar),
+            "voltar, its own": lambda: into_empty_volumes(self.ours, voltar),
+        })
+        self.add(f"restore {self.only} from the guide's .{suffix}", took["guide"], took["voltar"])
+        self.add(f"restore {self.only}, each from its own .{suffix}", took["guide"], took["voltar, its own"])
+
+
+def compare(bench, title, *archives):
+    try:
+        docker("version")
+    except (OSError, subprocess.CalledProcessError):
+        print(f"\n{title}: skipped: no Docker engine answers")
+        return
+    with stack(archives):
+        for archive in archives:
+            fill(bench, archive)
+        # Each archive, and all at once.
+        comparisons = [Comparison(bench, chosen) for chosen in dict.fromkeys([*((one,) for one in archives), archives])]
+        for comparison in comparisons:
+            for letter, suffix in (("j", "bz2"), ("z", "gz")):
+                comparison.backup(letter, suffix)
+                comparison.restore(suffix)
+        rows = [row for comparison in comparisons for row in comparison.rows]
+    table(title, ["", "guide's seconds", "voltar's", "peak MB", "voltar is", "guide's MB", "voltar's"],
+          rows)
+
+
+def volumes(bench):
+    compare(bench, "commands: media and db", DB, MEDIA)
+
+
+def small_files(bench):
+    compare(bench, "commands: 300,000 small files", SMALL)
