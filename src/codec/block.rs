@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use super::bits::{BitString, MARK_BITS, Reader};
 use super::crc::Crc;
 use super::format::Level;
-use super::rle::{Block, Expander, MAX_BLOCK, NoCount};
+use super::rle::{Block, Expander, NoCount, max_block};
 use super::{decode, encode};
 
 /// `BZh` and the level's digit.
@@ -114,14 +114,10 @@ pub(super) enum Beginning {
 /// Decodes the block that bits `from..to` of `bytes` begin with.
 pub(super) fn decode_beginning(bytes: &[u8], from: usize, to: usize, level: Level) -> Result<Beginning, NotABlock> {
     let mut reader = Reader::new(bytes, from, to);
-    DECODING.with_borrow_mut(|buffers| {
-        let limit = 100_000 * usize::from(level.get());
-        debug_assert!(limit <= MAX_BLOCK);
-        match decode::decode(&mut reader, limit, buffers) {
-            Ok((crc, text)) => Ok(Beginning::Block(expand(text, crc)?, reader.at())),
-            Err(decode::Fault::Cut) => Ok(Beginning::Cut),
-            Err(decode::Fault::Wrong) => Err(NotABlock),
-        }
+    DECODING.with_borrow_mut(|buffers| match decode::decode(&mut reader, max_block(level), buffers) {
+        Ok((crc, text)) => Ok(Beginning::Block(expand(text, crc)?, reader.at())),
+        Err(decode::Fault::Cut) => Ok(Beginning::Cut),
+        Err(decode::Fault::Wrong) => Err(NotABlock),
     })
 }
 

@@ -16,11 +16,13 @@ const MAX_RUN: u8 = 255;
 /// A block is full once it holds this many bytes: bzip2's own limit. The run that fills it may go
 /// over by four bytes, for which bzip2 keeps room.
 pub(super) const fn block_limit(level: Level) -> usize {
-    100_000 * level.get() as usize - 19
+    max_block(level) - 19
 }
 
-/// No block is longer, of any level, whoever encoded it.
-pub(super) const MAX_BLOCK: usize = 900_000;
+/// No block of this level is longer, whoever encoded it.
+pub(super) const fn max_block(level: Level) -> usize {
+    100_000 * level.get() as usize
+}
 
 /// Fills blocks.
 pub(super) struct Cutter {

@@ -8,11 +8,12 @@
 //! as one leads to the other. With [`LANES`] pieces followed in turn, as many loads are under way together.
 
 use super::{Counts, starts};
-use crate::codec::rle::MAX_BLOCK;
+use crate::codec::format::Level;
+use crate::codec::rle::max_block;
 
 /// A power of two, so that a row's number needs no check in a table of so many.
 const ROWS: usize = 1 << 20;
-const _: () = assert!(MAX_BLOCK <= ROWS);
+const _: () = assert!(max_block(Level::BEST) <= ROWS);
 
 /// A row in a word: the next row's number, whether a piece begins here, the row's first byte.
 const NEXT: u32 = 12;

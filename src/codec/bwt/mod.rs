@@ -22,7 +22,7 @@ pub(super) struct Buffers {
 }
 
 /// Writes the last bytes of the sorted rotations to `last`, which is as long as `block`, and returns which
-/// rotation is the block. `block` is not empty and has at most [`super::rle::MAX_BLOCK`] bytes.
+/// rotation is the block. `block` is not empty and is no longer than [`super::rle::max_block`] of the highest level.
 pub(super) fn transform(block: &[u8], counts: &Counts, last: &mut [u8], buffers: &mut Buffers) -> usize {
     if radix::suits(block)
         && let Ok(origin) = radix::sort(block, counts, last, &mut buffers.radix)
@@ -52,6 +52,22 @@ fn starts(counts: &Counts) -> Counts {
         sum += count;
         start
     })
+}
+
+/// The first eight bytes of the rotation that begins at `at`, as a number that sorts as they do.
+fn word(block: &[u8], at: usize) -> u64 {
+    let n = block.len();
+    match block.get(at..).and_then(<[u8]>::first_chunk) {
+        Some(eight) => u64::from_be_bytes(*eight),
+        None => (0..8).fold(0, |word, next| word << 8 | u64::from(block[(at + next) % n])),
+    }
+}
+
+/// That of each rotation.
+fn words(block: &[u8]) -> impl Iterator<Item = (usize, u64)> {
+    let n = block.len();
+    let inner = block.windows(8).filter_map(<[u8]>::first_chunk).map(|eight| u64::from_be_bytes(*eight)).enumerate();
+    inner.chain((n.saturating_sub(7)..n).map(move |at| (at, word(block, at))))
 }
 
 #[cfg(test)]
@@ -124,6 +140,16 @@ mod tests {
 
         #[test]
         fn blocks_of_few_bytes(block in prop::collection::vec(0..3_u8, 1..600)) {
+            check(&block);
+        }
+
+        #[test]
+        fn passages_that_come_often(
+            passage in prop::collection::vec(any::<u8>(), 20..200),
+            between in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 30..80),
+        ) {
+            // More than are sorted by insertion, and few enough of all for the radix way.
+            let block: Vec<u8> = between.iter().flat_map(|bytes| [&passage, &bytes[..]].concat()).collect();
             check(&block);
         }
 

@@ -6,7 +6,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::ops::Range;
 
-use super::{Counts, starts};
+use super::{Counts, starts, words};
 
 /// Of a rotation's number: the bytes after the first, the byte before the rotation, and where it begins.
 const KEY_BITS: u32 = 36;
@@ -145,7 +145,7 @@ fn deal(block: &[u8], counts: &Counts, rotations: &mut Vec<u64>) {
     rotations.resize(n, 0);
     let rotations = &mut rotations[..n];
     let mut before = block[n - 1];
-    let mut put = |place: usize, word: u64| {
+    words(block).for_each(|(place, word)| {
         let first = (word >> 56) as u8;
         let head = &mut heads[usize::from(first)];
         if let Some(slot) = rotations.get_mut(*head as usize) {
@@ -153,13 +153,7 @@ fn deal(block: &[u8], counts: &Counts, rotations: &mut Vec<u64>) {
         }
         *head += 1;
         before = first;
-    };
-    for (place, eight) in block.windows(8).enumerate() {
-        put(place, eight.first_chunk().map_or(0, |eight| u64::from_be_bytes(*eight)));
-    }
-    for place in n.saturating_sub(7)..n {
-        put(place, (0..8).fold(0, |word, next| word << 8 | u64::from(block[(place + next) % n])));
-    }
+    });
 }
 
 /// Sorts a pile, with another of its size to deal it to.
@@ -246,48 +240,67 @@ struct Comparer<'a> {
 }
 
 impl Comparer<'_> {
+    /// Sorts by insertion, and many by merging. The library's sorts would do, but they cannot be left in the middle; and
+    /// told anything once the budget is used up, they may find the answers at odds with each other, and panic.
     fn sort(&mut self, tied: &mut [u64]) -> Result<(), TooManyTies> {
-        // Sorting must not end in the middle; so beforehand it is settled how far each comparison may look.
-        let comparisons = tied.len() * (tied.len().ilog2() as usize + 1);
-        let depth = (self.budget / comparisons).min(self.block.len());
-        let mut undecided = false;
-        let mut compared = 0;
-        tied.sort_unstable_by(|&a, &b| {
-            let (order, bytes) = self.compare(place(a), place(b), depth);
-            compared += bytes;
-            undecided |= order == Ordering::Equal;
-            order
-        });
-        self.budget = self.budget.saturating_sub(compared);
-        if undecided { Err(TooManyTies) } else { Ok(()) }
+        if tied.len() > SMALL {
+            let (left, right) = tied.split_at_mut(tied.len() / 2);
+            self.sort(left)?;
+            self.sort(right)?;
+            let merged = self.merge(left, right)?;
+            tied.copy_from_slice(&merged);
+            return Ok(());
+        }
+        for at in 1..tied.len() {
+            let mut to = at;
+            while to > 0 && self.is_less(tied[to], tied[to - 1])? {
+                tied.swap(to, to - 1);
+                to -= 1;
+            }
+        }
+        Ok(())
     }
 
-    /// Compares two rotations by up to `depth` bytes, and says how many it looked at.
-    fn compare(&self, a: usize, b: usize, depth: usize) -> (Ordering, usize) {
+    fn merge(&mut self, mut left: &[u64], mut right: &[u64]) -> Result<Vec<u64>, TooManyTies> {
+        let mut merged = Vec::with_capacity(left.len() + right.len());
+        while let ([a, left_rest @ ..], [b, right_rest @ ..]) = (left, right) {
+            if self.is_less(*b, *a)? {
+                merged.push(*b);
+                right = right_rest;
+            } else {
+                merged.push(*a);
+                left = left_rest;
+            }
+        }
+        merged.extend_from_slice(left);
+        merged.extend_from_slice(right);
+        Ok(merged)
+    }
+
+    fn is_less(&mut self, a: u64, b: u64) -> Result<bool, TooManyTies> {
         const STEP: usize = 32;
         let n = self.block.len();
-        let next = |at: usize| if at + 1 < n { at + 1 } else { 0 };
-        if let Some(order) = self.known(next(a), next(b)) {
-            return (order, 1);
-        }
-        let mut done = TIED_BYTES;
-        while done < depth {
+        let (a, b) = (place(a), place(b));
+        // First one byte on, where the rank is known most often; then past the bytes that tie.
+        let mut done = 1;
+        while done < n {
             let (a, b) = ((a + done) % n, (b + done) % n);
-            if let Some(order) = self.known(a, b) {
-                return (order, done);
+            let ranks = (self.ranks[a], self.ranks[b]);
+            if ranks.0 != UNKNOWN && ranks.1 != UNKNOWN {
+                return Ok(ranks.0 < ranks.1);
             }
-            let len = STEP.min(depth - done).min(n - a).min(n - b);
-            let order = self.block[a..a + len].cmp(&self.block[b..b + len]);
-            done += len;
-            if order != Ordering::Equal {
-                return (order, done);
+            if done < TIED_BYTES {
+                done = TIED_BYTES;
+                continue;
+            }
+            let len = STEP.min(n - done).min(n - a).min(n - b);
+            self.budget = self.budget.checked_sub(len).ok_or(TooManyTies)?;
+            match self.block[a..a + len].cmp(&self.block[b..b + len]) {
+                Ordering::Equal => done += len,
+                order => return Ok(order == Ordering::Less),
             }
         }
-        (Ordering::Equal, done)
-    }
-
-    fn known(&self, a: usize, b: usize) -> Option<Ordering> {
-        let (a, b) = (self.ranks[a], self.ranks[b]);
-        (a != UNKNOWN && b != UNKNOWN).then(|| a.cmp(&b))
+        // They are the same all around.
+        Err(TooManyTies)
     }
 }

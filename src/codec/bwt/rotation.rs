@@ -2,18 +2,11 @@
 //! begin with them. For then no suffix is a prefix of another rotation that is less, unless the block repeats
 //! itself, and equal rotations may come in any order.
 
+use super::{word, words};
+
 /// Where the least rotation of `block` begins; of equal ones, any.
 pub(super) fn least(block: &[u8]) -> usize {
     among_candidates(block).unwrap_or_else(|| by_duel(block))
-}
-
-/// Eight bytes as a number that sorts as they do.
-fn word(block: &[u8], at: usize) -> u64 {
-    let n = block.len();
-    match block.get(at..).and_then(<[u8]>::first_chunk) {
-        Some(eight) => u64::from_be_bytes(*eight),
-        None => (0..8).fold(0, |word, next| word << 8 | u64::from(block[(at + next) % n])),
-    }
 }
 
 /// By the first eight bytes hardly any candidates are left in ordinary data, and by the next eight still fewer.
@@ -22,7 +15,7 @@ fn among_candidates(block: &[u8]) -> Option<usize> {
     let n = block.len();
     let mut least = u64::MAX;
     let mut candidates = Vec::new();
-    let mut consider = |at, word| {
+    words(block).for_each(|(at, word)| {
         if word <= least {
             if word < least {
                 candidates.clear();
@@ -30,13 +23,7 @@ fn among_candidates(block: &[u8]) -> Option<usize> {
             }
             candidates.push(at);
         }
-    };
-    for (at, eight) in block.windows(8).enumerate() {
-        consider(at, eight.first_chunk().map_or(0, |eight| u64::from_be_bytes(*eight)));
-    }
-    for at in n.saturating_sub(7)..n {
-        consider(at, word(block, at));
-    }
+    });
     let mut budget = n / 4;
     let mut depth = 8;
     while candidates.len() > 1 {

@@ -16,8 +16,8 @@ const PART: usize = 4;
 const SLOTS: usize = 512;
 type Counts = [u32; SLOTS];
 
-/// Appends tables, selectors and coded symbols to `bits`. `symbols` has the end symbol, which is the last of
-/// an alphabet of `alphabet` symbols, at its end and nowhere else; these occur as often as `frequencies` says.
+/// Appends tables, selectors and coded symbols to `bits`. `frequencies` says for each symbol of the alphabet how often
+/// it is in `symbols`; the last one is the end symbol, which is there once, at the end.
 pub(in crate::codec) fn encode(symbols: &[u16], frequencies: &[u32], bits: &mut BitString) {
     cpu::run(Encode { symbols, frequencies, bits });
 }
@@ -54,7 +54,7 @@ impl Kernel for Encode<'_> {
         for table in tables.iter() {
             put_lengths(&table[..alphabet], bits);
         }
-        put_symbols(symbols, &selectors, tables, bits);
+        put_symbols(symbols, &selectors, tables, alphabet, bits);
     }
 }
 
@@ -176,8 +176,7 @@ fn codes(lengths: &Lengths, alphabet: usize) -> [u32; SLOTS] {
 }
 
 #[inline(always)]
-fn put_symbols(symbols: &[u16], selectors: &[u8], tables: &[Lengths], bits: &mut BitString) {
-    let alphabet = symbols.iter().copied().max().map_or(0, |end| usize::from(end) + 1);
+fn put_symbols(symbols: &[u16], selectors: &[u8], tables: &[Lengths], alphabet: usize, bits: &mut BitString) {
     let mut all = [[0; SLOTS]; MAX_TABLES];
     for (codes_of, table) in all.iter_mut().zip(tables) {
         *codes_of = codes(table, alphabet);
