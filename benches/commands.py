@@ -14,6 +14,10 @@ from bench import Bench
 from data import ROOT, run
 from measure import MB, Measured, once, table
 
+# A label of all containers, by which the next run and the end-to-end tests know what a killed one left.
+PROJECT = "voltar-bench"
+LABEL = f"com.docker.compose.project={PROJECT}"
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -26,7 +30,7 @@ class Archive:
 
     @property
     def volume(self):
-        return f"voltar-bench_{self.name}"
+        return f"{PROJECT}_{self.name}"
 
     @property
     def strip(self):
@@ -59,17 +63,22 @@ def stack(archives):
     with open(Path(tempfile.gettempdir()) / "voltar-e2e.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         run(ROOT / "tests/e2e/images.sh")
-        made = []
+        remove()
         try:
             for archive in archives:
                 docker("volume", "create", archive.volume)
-                made.append(("volume", "rm", archive.volume))
-                docker("create", "--name", archive.container, "-v", f"{archive.volume}:{archive.path}", "ubuntu", "true")
-                made.append(("rm", archive.container))
+                docker("create", "--name", archive.container, "--label", LABEL,
+                       "-v", f"{archive.volume}:{archive.path}", "ubuntu", "true")
             yield
         finally:
-            for command in reversed(made):
-                docker(*command)
+            remove()
+
+
+def remove():
+    for container in docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}").split():
+        docker("rm", "--force", container)
+    for volume in docker("volume", "ls", "--quiet", "--filter", f"name=^{PROJECT}_").split():
+        docker("volume", "rm", volume)
 
 
 def place(archive):

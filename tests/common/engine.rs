@@ -24,16 +24,19 @@ pub fn docker<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = A>) -> S
     Tool::new("docker").args(args).ok().answer()
 }
 
-/// The compose projects of the tests; everything they make carries one of these names.
-pub const PROJECTS: [&str; 2] = ["voltar-e2e", "voltar-e2e-other"];
+/// The compose projects of the tests and of the benchmarks; everything they make carries one of these names, and what a
+/// killed run left of it goes with the next.
+pub const PROJECTS: [&str; 3] = ["voltar-e2e", "voltar-e2e-other", "voltar-bench"];
 
-/// Whether a container has one of the names that CVAT's compose files fix, and is not of the tests' making.
-pub fn has_cvat() -> bool {
-    let format = "{{.Names}} {{.Label \"com.docker.compose.project\"}}";
-    answers()
-        && docker(["ps", "--all", "--format", format]).lines().any(|line| {
-            let (name, project) = line.split_once(' ').unwrap_or((line, ""));
-            let fixed = ["cvat", "cvat_db", "cvat_server", "cvat_elasticsearch", "cvat_clickhouse"];
-            fixed.contains(&name) && !PROJECTS.contains(&project)
-        })
+/// A container that has one of the names that CVAT's compose files fix, and is not of our own making.
+pub fn foreign_cvat() -> Option<String> {
+    if !answers() {
+        return None;
+    }
+    let containers = docker(["ps", "--all", "--format", "{{.Names}} {{.Label \"com.docker.compose.project\"}}"]);
+    containers.lines().find_map(|line| {
+        let (name, project) = line.split_once(' ').unwrap_or((line, ""));
+        let fixed = ["cvat", "cvat_db", "cvat_server", "cvat_elasticsearch", "cvat_clickhouse"];
+        (fixed.contains(&name) && !PROJECTS.contains(&project)).then(|| name.to_owned())
+    })
 }

@@ -30,7 +30,14 @@ impl Needs {
         let (there, text) = match self {
             Self::Root => (is_root(), "needs root".to_owned()),
             Self::Engine => (engine::answers(), "no Docker engine here".to_owned()),
-            Self::NoCvat => (!engine::has_cvat(), "this host has a CVAT of its own, which is left alone".to_owned()),
+            Self::NoCvat => {
+                let foreign = engine::foreign_cvat();
+                let name = foreign.as_deref().unwrap_or_default();
+                (
+                    foreign.is_none(),
+                    format!("this host has a container {name} that is not the tests', and is left alone"),
+                )
+            }
             Self::Program(program) => (tool::installed(program), format!("no {program} here")),
             Self::GnuTar => (
                 tool::installed("tar") && tool::Tool::new("tar").arg("--version").run().text().contains("GNU tar"),
