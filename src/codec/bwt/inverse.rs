@@ -7,7 +7,7 @@
 //! block are marked, and from each one a piece is read up to the next marked row; then the pieces are put together
 //! as one leads to the other. With [`LANES`] pieces followed in turn, as many loads are under way together.
 
-use super::{Counts, starts};
+use super::{Counts, Heads};
 use crate::codec::format::Level;
 use crate::codec::rle::max_block;
 
@@ -90,11 +90,9 @@ impl Piece {
 }
 
 fn link(last: &[u8], counts: &Counts, rows: &mut [u32; ROWS]) {
-    let mut heads = starts(counts);
+    let mut heads = Heads::new(counts);
     for (&byte, row) in last.iter().zip(0_u32..) {
-        let head = &mut heads[usize::from(byte)];
-        rows[*head as usize % ROWS] = row << NEXT | u32::from(byte);
-        *head += 1;
+        rows[heads.take(byte) % ROWS] = row << NEXT | u32::from(byte);
     }
 }
 

@@ -6,7 +6,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::ops::Range;
 
-use super::{Counts, starts, words};
+use super::{Counts, Heads, starts, words};
 
 /// Of a rotation's number: the bytes after the first, the byte before the rotation, and where it begins.
 const KEY_BITS: u32 = 36;
@@ -25,6 +25,7 @@ const MAX_TIED: usize = 3;
 
 /// Bits that a pile is dealt out by in one pass, at most.
 const MAX_DIGIT: u32 = 10;
+const DIGITS: usize = 1 << MAX_DIGIT;
 
 #[derive(Default)]
 pub(super) struct Buffers {
@@ -78,24 +79,15 @@ pub(super) fn sort(
     spare.resize(largest.max(spare.len()), 0);
     ties.clear();
     let mut tied = 0;
-    let mut origin = 0;
     let mut from = 0;
     for &count in counts {
         let to = from + count as usize;
         let pile = &mut rotations[from..to];
-        sort_pile(pile, &mut spare[..count as usize]);
-        let mut any_tie = false;
-        // No key is that.
-        let mut previous = u64::MAX;
-        for ((&rotation, last), rank) in pile.iter().zip(&mut last[from..to]).zip(from..) {
+        sort_pile(pile, &mut spare[..count as usize], 64);
+        for (last, &rotation) in last[from..to].iter_mut().zip(&*pile) {
             *last = before(rotation);
-            if place(rotation) == 0 {
-                origin = rank;
-            }
-            any_tie |= key(rotation) == previous;
-            previous = key(rotation);
         }
-        if any_tie {
+        if pile.windows(2).fold(false, |any, pair| any | (key(pair[0]) == key(pair[1]))) {
             let mut rank = from;
             for tie in pile.chunk_by(|a, b| key(*a) == key(*b)) {
                 if tie.len() > 1 {
@@ -116,13 +108,12 @@ pub(super) fn sort(
         for tie in ties.iter() {
             for rank in tie.ranks.clone() {
                 last[rank] = before(rotations[rank]);
-                if place(rotations[rank]) == 0 {
-                    origin = rank;
-                }
             }
         }
     }
-    Ok(origin)
+    // It begins with the block's first byte.
+    let from = starts(counts)[usize::from(block[0])] as usize;
+    Ok(from + rotations[from..].iter().position(|&rotation| place(rotation) == 0).unwrap_or_default())
 }
 
 fn key(rotation: u64) -> u64 {
@@ -141,69 +132,98 @@ fn place(rotation: u64) -> usize {
 /// Makes the numbers of all rotations, those with the least first byte first.
 fn deal(block: &[u8], counts: &Counts, rotations: &mut Vec<u64>) {
     let n = block.len();
-    let mut heads = starts(counts);
+    let mut heads = Heads::new(counts);
     rotations.resize(n, 0);
     let rotations = &mut rotations[..n];
     let mut before = block[n - 1];
     words(block).for_each(|(place, word)| {
         let first = (word >> 56) as u8;
-        let head = &mut heads[usize::from(first)];
-        if let Some(slot) = rotations.get_mut(*head as usize) {
+        if let Some(slot) = rotations.get_mut(heads.take(first)) {
             *slot = (word << 8) & !(u64::MAX >> KEY_BITS) | u64::from(before) << PLACE_BITS | place as u64;
         }
-        *head += 1;
         before = first;
     });
 }
 
-/// Sorts a pile, with another of its size to deal it to.
-fn sort_pile(pile: &mut [u64], spare: &mut [u64]) {
+/// Sorts a pile, with another of its size to deal it to. All in it are equal above the lowest `bits`.
+fn sort_pile(pile: &mut [u64], spare: &mut [u64], bits: u32) {
+    if pile.len() > usize::from(u16::MAX) {
+        return split_pile(pile, spare, bits);
+    }
     if pile.len() > SMALL {
         let digit = (pile.len().ilog2() - 1).min(MAX_DIGIT);
-        let (low, high) = (64 - 2 * digit, 64 - digit);
+        let [low, high] = [bits - 2 * digit, bits - digit];
         let mask = (1 << digit) - 1;
-        let mut heads = [[0_u32; 2]; 1 << MAX_DIGIT];
-        let heads = &mut heads[..=mask];
+        let [mut low_heads, mut high_heads] = [[0; DIGITS]; 2];
         for &rotation in pile.iter() {
-            heads[(rotation >> low) as usize & mask][0] += 1;
-            heads[(rotation >> high) as usize & mask][1] += 1;
+            low_heads[(rotation >> low) as usize & mask] += 1;
+            high_heads[(rotation >> high) as usize & mask] += 1;
         }
-        let mut sums = [0; 2];
-        for head in heads.iter_mut() {
-            let counts = *head;
-            *head = sums;
-            sums = [sums[0] + counts[0], sums[1] + counts[1]];
-        }
-        let mut deal = |from: &[u64], to: &mut [u64], shift: u32, which: usize| {
-            for &rotation in from {
-                let head = &mut heads[(rotation >> shift) as usize & mask][which];
-                if let Some(slot) = to.get_mut(*head as usize) {
-                    *slot = rotation;
-                }
-                *head += 1;
-            }
-        };
-        deal(pile, spare, low, 0);
-        deal(spare, pile, high, 1);
+        deal_pile(pile, spare, low, sum_up(&mut low_heads[..=mask]));
+        deal_pile(spare, pile, high, sum_up(&mut high_heads[..=mask]));
     }
     finish(pile);
 }
 
+/// Counts to where each digit's rotations begin. They have 16 bits for the reason told at [`Heads`].
+fn sum_up(counts: &mut [u16]) -> &mut [u16] {
+    let mut sum = 0;
+    for count in counts.iter_mut() {
+        sum += std::mem::replace(count, sum);
+    }
+    counts
+}
+
+/// Deals out a pile by a digit.
+fn deal_pile(from: &[u64], to: &mut [u64], shift: u32, heads: &mut [u16]) {
+    let mask = heads.len() - 1;
+    for &rotation in from {
+        let Some(head) = heads.get_mut((rotation >> shift) as usize & mask) else { return };
+        if let Some(slot) = to.get_mut(usize::from(*head)) {
+            *slot = rotation;
+        }
+        *head += 1;
+    }
+}
+
+/// Sorts a large pile: deals it out by the next byte, and sorts what that gives.
+fn split_pile(pile: &mut [u64], spare: &mut [u64], bits: u32) {
+    if bits < 64 - KEY_BITS / 2 {
+        return pile.sort_unstable();
+    }
+    let byte = |rotation: u64| (rotation >> (bits - 8)) as u8;
+    let mut counts = [0; 256];
+    for &rotation in pile.iter() {
+        counts[usize::from(byte(rotation))] += 1;
+    }
+    let mut heads = Heads::new(&counts);
+    for &rotation in pile.iter() {
+        spare[heads.take(byte(rotation))] = rotation;
+    }
+    pile.copy_from_slice(spare);
+    let (mut pile, mut spare) = (pile, spare);
+    for count in counts {
+        let (part, spare_part);
+        (part, pile) = pile.split_at_mut(count as usize);
+        (spare_part, spare) = spare.split_at_mut(count as usize);
+        sort_pile(part, spare_part, bits - 8);
+    }
+}
+
 /// Sorts what is nearly sorted by insertion; if it turns out not to be, otherwise.
 fn finish(pile: &mut [u64]) {
-    let mut moves = 0;
+    let mut budget = 4 * pile.len() + SMALL * SMALL;
     for at in 1..pile.len() {
         let rotation = pile[at];
-        let mut to = at;
-        while to > 0 && pile[to - 1] > rotation {
-            pile[to] = pile[to - 1];
-            to -= 1;
-        }
-        pile[to] = rotation;
-        moves += at - to;
-        if moves > 4 * at + SMALL * SMALL {
-            pile.sort_unstable();
-            return;
+        if pile[at - 1] > rotation {
+            let mut to = at;
+            while to > 0 && pile[to - 1] > rotation {
+                pile[to] = pile[to - 1];
+                to -= 1;
+            }
+            pile[to] = rotation;
+            let Some(left) = budget.checked_sub(at - to) else { return pile.sort_unstable() };
+            budget = left;
         }
     }
 }
