@@ -112,24 +112,26 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Appends the low `count` bits of `value`. Between two calls of [`Writer::spill`], at most 32 bits in all.
+    /// Up to seven are still there when a word has been written.
+    pub(super) const ROOM: u32 = 64 - 7;
+
+    /// Appends the low `count` bits of `value`. Between two calls of [`Writer::spill`], at most [`Writer::ROOM`] bits in all.
     #[inline(always)]
     pub(super) fn push(&mut self, value: u64, count: u32) {
-        debug_assert!(self.held + count < 64 && value >> count == 0);
+        debug_assert!(self.held + count <= 64 && value >> count == 0);
         self.word = self.word << count | value;
         self.held += count;
     }
 
-    /// Makes room for 32 bits more.
+    /// Makes room for as many bits again. All eight bytes are written, whole or not: the next ones overwrite what does
+    /// not count, and there is no branch that nobody could foretell.
     #[inline(always)]
     pub(super) fn spill(&mut self) {
-        if self.held >= 32 {
-            self.held -= 32;
-            if let Some(room) = self.string.bytes.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut) {
-                *room = ((self.word >> self.held) as u32).to_be_bytes();
-            }
-            self.at += 4;
+        if let Some(room) = self.string.bytes.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut) {
+            *room = (self.word << ((64 - self.held) % 64)).to_be_bytes();
         }
+        self.at += self.held as usize / 8;
+        self.held %= 8;
     }
 
     pub(super) fn finish(mut self) {

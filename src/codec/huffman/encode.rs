@@ -1,12 +1,12 @@
 //! Chooses tables for a block's symbols, and writes both.
 
-use super::lengths::lengths;
+use super::lengths::{LIMIT, lengths};
 use super::{GROUP, Lengths, MAX_LENGTH, MAX_SYMBOLS, MAX_TABLES};
-use crate::codec::bits::BitString;
+use crate::codec::bits::{BitString, Writer};
 use crate::codec::cpu::{self, Cpu, Kernel};
 
 /// Rounds of choosing tables for groups, and making tables of the groups that chose them.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 3;
 
 /// In blocks of more groups than that, all rounds but the last look at one group in so many.
 const LONG: usize = 4000;
@@ -175,6 +175,10 @@ fn codes(lengths: &Lengths, alphabet: usize) -> [u32; SLOTS] {
     codes
 }
 
+/// Codes that are written together.
+const AT_ONCE: usize = 3;
+const _: () = assert!(AT_ONCE as u32 * LIMIT as u32 <= Writer::ROOM);
+
 #[inline(always)]
 fn put_symbols(symbols: &[u16], selectors: &[u8], tables: &[Lengths], alphabet: usize, bits: &mut BitString) {
     let mut all = [[0; SLOTS]; MAX_TABLES];
@@ -184,9 +188,8 @@ fn put_symbols(symbols: &[u16], selectors: &[u8], tables: &[Lengths], alphabet: 
     let mut writer = bits.writer(symbols.len() * 2);
     for (group, &selector) in symbols.chunks(GROUP).zip(selectors) {
         let codes = &all[usize::from(selector) % MAX_TABLES];
-        // Two codes at a time: both fit between two rounds of taking whole bytes out.
-        for pair in group.chunks(2) {
-            for &symbol in pair {
+        for some in group.chunks(AT_ONCE) {
+            for &symbol in some {
                 let code = codes[usize::from(symbol) % SLOTS];
                 writer.push(u64::from(code >> 5), code & 31);
             }

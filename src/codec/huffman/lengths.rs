@@ -5,7 +5,7 @@ use super::{Lengths, MAX_SYMBOLS};
 
 /// Less than the format's 20, so that two codes and 31 bits that wait to be written fit in a word of 64. It costs
 /// nothing: only symbols that occur once in tens of thousands would have longer codes.
-const LIMIT: u8 = 16;
+pub(super) const LIMIT: u8 = 16;
 
 /// The lengths of codes for symbols that occur this often; each gets one, even one that never occurs, as the
 /// format wants it.
