@@ -1,67 +1,46 @@
-//! bzip2's checksum: CRC-32 with the polynomial 0x04C11DB7, most significant bit first, which is not the
-//! one of gzip and zip. Sixteen bytes are looked up at once ("slicing by 16"): each has a table of its own,
-//! for as many zero bytes as follow it.
+//! bzip2's checksum: CRC-32 with the polynomial 0x04C11DB7, most significant bit first. Those of gzip and zip
+//! are the same with all bits in reverse order; and for that one there is a crate which knows every CPU's
+//! instructions. So the bits of each byte are turned around here, and in the end those of the checksum.
 
-/// The checksum of nothing.
-const EMPTY: u32 = u32::MAX;
-
-static TABLES: [[u32; 256]; 16] = tables();
-
-const fn tables() -> [[u32; 256]; 16] {
-    let mut tables = [[0; 256]; 16];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = (byte as u32) << 24;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = (crc << 1) ^ if crc >> 31 == 1 { 0x04C1_1DB7 } else { 0 };
-            bit += 1;
-        }
-        tables[0][byte] = crc;
-        byte += 1;
-    }
-    let mut zeros = 1;
-    while zeros < 16 {
-        let mut byte = 0;
-        while byte < 256 {
-            let before: u32 = tables[zeros - 1][byte];
-            tables[zeros][byte] = (before << 8) ^ tables[0][(before >> 24) as usize];
-            byte += 1;
-        }
-        zeros += 1;
-    }
-    tables
-}
+use super::cpu::{self, Cpu, Kernel};
 
 /// A checksum in the making.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Crc(u32);
+#[derive(Debug, Clone)]
+pub(super) struct Crc(crc32fast::Hasher);
 
 impl Crc {
     pub(super) fn new() -> Self {
-        Self(EMPTY)
+        Self(crc32fast::Hasher::new())
     }
 
     pub(super) fn update(&mut self, bytes: &[u8]) {
-        let (sixteens, rest) = bytes.as_chunks::<16>();
-        let mut crc = self.0;
-        for sixteen in sixteens {
-            let mut next = 0;
-            let state = crc.to_be_bytes();
-            for (at, &byte) in sixteen.iter().enumerate() {
-                let byte = if at < 4 { byte ^ state[at] } else { byte };
-                next ^= TABLES[15 - at][usize::from(byte)];
-            }
-            crc = next;
+        let mut reversed = [0; 1024];
+        for bytes in bytes.chunks(reversed.len()) {
+            let reversed = &mut reversed[..bytes.len()];
+            cpu::run(Reverse { bytes, reversed });
+            self.0.update(reversed);
         }
-        for &byte in rest {
-            crc = (crc << 8) ^ TABLES[0][usize::from((crc >> 24) as u8 ^ byte)];
-        }
-        self.0 = crc;
     }
 
     pub(super) fn value(self) -> u32 {
-        !self.0
+        self.0.finalize().reverse_bits()
+    }
+}
+
+/// The bits of each byte in reverse order.
+struct Reverse<'a> {
+    bytes: &'a [u8],
+    reversed: &'a mut [u8],
+}
+
+impl Kernel for Reverse<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<C: Cpu>(self, _: C) {
+        for (reversed, byte) in self.reversed.iter_mut().zip(self.bytes) {
+            *reversed = byte.reverse_bits();
+        }
     }
 }
 
@@ -92,7 +71,7 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_make_the_same_as_bit_by_bit(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0..200_usize) {
-            let mut plain = EMPTY;
+            let mut plain = u32::MAX;
             for byte in &bytes {
                 plain ^= u32::from(*byte) << 24;
                 for _ in 0..8 {
