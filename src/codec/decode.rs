@@ -57,13 +57,13 @@ pub(super) fn decode<'a>(
     let last = &mut buffers.last[..];
     let symbols = Symbols { reader, selectors: &selectors, tables: &tables, used: &used, last, limit };
     // What is wrong with the last code may be so because it breaks off.
-    let len = cpu::run(symbols)
+    let (len, counts) = cpu::run(symbols)
         .map_err(|Wrong| if reader.runs_out(MAX_LENGTH.into()) { Fault::Cut } else { Fault::Wrong })?;
     if origin >= len {
         return Err(Fault::Wrong);
     }
     let last = &buffers.last[..len];
-    let text = buffers.inverse.text(last, &bwt::counts(last), origin);
+    let text = buffers.inverse.text(last, &counts, origin);
     if randomised {
         random::undo(text);
     }
@@ -144,7 +144,7 @@ struct Symbols<'a, 'r> {
 }
 
 impl Kernel for Symbols<'_, '_> {
-    type Output = Result<usize, Wrong>;
+    type Output = Result<(usize, bwt::Counts), Wrong>;
 
     #[inline(always)]
     fn run<C: Cpu>(self, cpu: C) -> Self::Output {
@@ -153,6 +153,7 @@ impl Kernel for Symbols<'_, '_> {
         let mut line = mtf::TimeLine::new(used);
         let mut ranks = mtf::Decoder::new(&mut line);
         let mut len = 0;
+        let mut counts = [0; 256];
         let (mut run, mut weight) = (0, 1);
         for &selector in selectors {
             let Some(table) = tables.get(usize::from(selector)) else { return Err(Wrong) };
@@ -172,16 +173,19 @@ impl Kernel for Symbols<'_, '_> {
                         return Err(Wrong);
                     }
                     fill(last, len, run, ranks.front());
+                    counts[usize::from(ranks.front())] += run as u32;
                     len += run;
                     (run, weight) = (0, 1);
                 }
                 if symbol == end {
-                    return if reader.is_cut() { Err(Wrong) } else { Ok(len) };
+                    return if reader.is_cut() { Err(Wrong) } else { Ok((len, counts)) };
                 }
                 if len >= limit {
                     return Err(Wrong);
                 }
-                last[len] = ranks.take((symbol - 1) as u8, cpu);
+                let byte = ranks.take((symbol - 1) as u8, cpu);
+                counts[usize::from(byte)] += 1;
+                last[len] = byte;
                 len += 1;
             }
             if reader.is_cut() {

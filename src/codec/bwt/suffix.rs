@@ -21,12 +21,14 @@ pub(super) struct Buffers {
 /// As [`super::transform`].
 pub(super) fn sort(block: &[u8], counts: &Counts, last: &mut [u8], buffers: &mut Buffers) -> usize {
     let n = block.len();
-    last.copy_from_slice(block);
     if n < 2 {
+        last.copy_from_slice(block);
         return 0;
     }
     let turn = rotation::least(block);
-    last.rotate_left(turn);
+    let (end, beginning) = last.split_at_mut(n - turn);
+    end.copy_from_slice(&block[turn..]);
+    beginning.copy_from_slice(&block[..turn]);
     buffers.suffixes.resize(n + SPARE, 0);
     buffers.ranks.resize((n - 1) / usize::from(SAMPLED) + 1, 0);
     let sorted = BwtConstruction::replace_text(last)
