@@ -10,7 +10,7 @@ use std::io::{self, BufReader, BufWriter, Write as _};
 use std::os::fd::AsFd as _;
 use std::thread::available_parallelism;
 
-use voltar::codec::{Compressor, Decompressor, Format, Level};
+use voltar::codec::{Compression, Compressor, Decompressor, Format, Level};
 use voltar::ordered::Pool;
 
 /// What is read or written at a time.
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     match args.first().map(String::as_str) {
         Some("compress") => {
-            let mut compressor = Compressor::new(output, Format::Bzip2, Level::BEST, &pool);
+            let mut compressor = Compressor::new(output, Compression::new(Format::Bzip2, Level::BEST), &pool);
             io::copy(&mut BufReader::with_capacity(PIECE, input), &mut compressor)?;
             compressor.finish()?;
         }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use crate::archive::writer::TarWriter;
-use crate::codec::{Compressor, Format, Level};
+use crate::codec::{Compression, Compressor, NotReadBack};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::{Kind, Member, RelPath};
 use crate::monitor::{Event, Monitor, Stage, Summary};
@@ -61,12 +61,12 @@ impl Expected {
 }
 
 /// Writes one archive under its temporary name.
-pub fn write(job: &Job, format: Format, level: Level, pool: &Pool, monitor: &dyn Monitor) -> Result<(Ready, Summary)> {
+pub fn write(job: &Job, compression: Compression, pool: &Pool, monitor: &dyn Monitor) -> Result<(Ready, Summary)> {
     let begun = Instant::now();
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
     let file = AtomicFile::create(&job.target)?;
     let cannot_write = |e: io::Error| cannot_write(&job.target, &e);
-    let compressor = Compressor::new(file, format, level, pool);
+    let compressor = Compressor::new(file, compression, pool);
     let mut archiver = Archiver {
         job,
         monitor,
@@ -245,6 +245,10 @@ fn cannot_write(target: &Path, e: &io::Error) -> Error {
         return Error::interrupted();
     }
     let error = Error::failed("cannot write", target.as_os_str().as_bytes(), e);
+    if e.get_ref().and_then(|inner| inner.downcast_ref::<NotReadBack>()).is_some() {
+        return error
+            .hint("test this computer's memory; if it is sound, please report this. The archive has been removed");
+    }
     match e.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             error.hint("make room, or write to another folder; what was written has been removed")

@@ -61,9 +61,8 @@ fn write_all(
 ) -> Result<()> {
     let made = make_folder(&request.folder)?;
     let jobs = plan.jobs(request.allow_empty);
-    let written = together::all(&jobs, monitor, |job, monitor| {
-        archiver::write(job, request.format, request.level, pool, monitor)
-    });
+    let written =
+        together::all(&jobs, monitor, |job, monitor| archiver::write(job, request.compression, pool, monitor));
     let result = written.and_then(|written| {
         before_commit()?;
         monitor.check_cancelled()?;

@@ -239,6 +239,10 @@ pub struct Backup {
     #[arg(long, value_name = "1..9", default_value_t = 9, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub level: u8,
 
+    /// Decompress each block again before it is written, and compare: for computers whose memory is not trusted.
+    #[arg(long)]
+    pub paranoid: bool,
+
     /// The archives' compression: bz2 as in the guide up to CVAT 2.1, gz as later, zst, or tar for none.
     #[arg(long, default_value = "bz2", value_name = "bz2|gz|zst|tar", hide_possible_values = true)]
     pub format: Format,

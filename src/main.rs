@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use voltar::archive::listing::Line;
 use voltar::cli::{self, Cli, Command, Common, Progress};
-use voltar::codec::{Format, Level};
+use voltar::codec::{Compression, Format, Level};
 use voltar::error::{Error, ErrorKind, Result};
 use voltar::host::Host;
 use voltar::host::containers::{leftovers, state_dir};
@@ -124,13 +124,16 @@ fn backup_request(common: &Common, arguments: &cli::Backup) -> Result<plan::Requ
         layout: Layout::load(&common.layout)?,
         selection: selection(common),
         folder: arguments.dir.clone(),
-        format: match arguments.format {
-            cli::Format::Bz2 => Format::Bzip2,
-            cli::Format::Gz => Format::Gzip,
-            cli::Format::Zst => Format::Zstd,
-            cli::Format::Tar => Format::Plain,
+        compression: Compression {
+            format: match arguments.format {
+                cli::Format::Bz2 => Format::Bzip2,
+                cli::Format::Gz => Format::Gzip,
+                cli::Format::Zst => Format::Zstd,
+                cli::Format::Tar => Format::Plain,
+            },
+            level: Level::new(arguments.level).unwrap_or_default(),
+            checked: arguments.paranoid,
         },
-        level: Level::new(arguments.level).unwrap_or_default(),
         running: match (arguments.stop, arguments.allow_running) {
             (true, _) => Running::Stop,
             (false, true) => Running::Allow,

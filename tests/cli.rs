@@ -69,7 +69,7 @@ fn only_takes_commas_and_repeats() {
 
 #[test]
 fn plan_takes_what_backup_takes() {
-    let options = "--stop --overwrite --level 1 --format zst --allow-empty out";
+    let options = "--stop --overwrite --paranoid --level 1 --format zst --allow-empty out";
     let Command::Plan(plan) = read(&format!("voltar plan {options}")).command else { panic!() };
     let Command::Backup(backup) = read(&format!("voltar backup {options}")).command else { panic!() };
     assert_eq!(plan, backup);

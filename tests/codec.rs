@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 use libtest_mimic::{Arguments, Failed, Trial};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use voltar::codec::{Compressor, Damage, Decompressor, Fault, Format, Level};
+use voltar::codec::{Compression, Compressor, Damage, Decompressor, Fault, Format, Level};
 use voltar::ordered::Pool;
 
 type Check = Result<(), Failed>;
@@ -66,7 +66,7 @@ fn level(number: u8) -> Level {
 }
 
 fn compress_with(input: &[u8], format: Format, at: u8, jobs: usize) -> Vec<u8> {
-    let mut compressor = Compressor::new(Vec::new(), format, level(at), &pool(jobs));
+    let mut compressor = Compressor::new(Vec::new(), Compression::new(format, level(at)), &pool(jobs));
     compressor.write_all(input).unwrap();
     compressor.finish().unwrap()
 }
@@ -360,9 +360,10 @@ fn any_input() -> impl Strategy<Value = Vec<u8>> {
 fn round_trips() -> Check {
     let pool = pool(2);
     let formats = prop::sample::select(vec![Format::Bzip2, Format::Bzip2, Format::Gzip, Format::Zstd]);
-    let inputs = (any_input(), formats, 1..=9_u8, prop::collection::vec(1..100_000_usize, 1..20));
-    TestRunner::new(cases(60)).run(&inputs, |(input, format, at, pieces)| {
-        let mut compressor = Compressor::new(Vec::new(), format, level(at), &pool);
+    let inputs = (any_input(), formats, 1..=9_u8, any::<bool>(), prop::collection::vec(1..100_000_usize, 1..20));
+    TestRunner::new(cases(60)).run(&inputs, |(input, format, at, checked, pieces)| {
+        let compression = Compression { format, level: level(at), checked };
+        let mut compressor = Compressor::new(Vec::new(), compression, &pool);
         let (mut rest, mut pieces) = (&input[..], pieces.iter().cycle());
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(*pieces.next().unwrap()));
@@ -400,7 +401,7 @@ fn no_input() -> Check {
 fn dropped_is_not_finished() -> Check {
     for input in [vec![], text(1_000_000)] {
         let mut file = Vec::new();
-        let mut compressor = Compressor::new(&mut file, Format::Bzip2, level(1), &pool(2));
+        let mut compressor = Compressor::new(&mut file, Compression::new(Format::Bzip2, level(1)), &pool(2));
         compressor.write_all(&input)?;
         drop(compressor);
         assert!(decompress(&file[..]).error.is_some());
@@ -424,7 +425,7 @@ fn failed_write_poisons() -> Check {
         }
     }
     for format in [Format::Bzip2, Format::Gzip, Format::Zstd] {
-        let mut compressor = Compressor::new(FullOnce(Vec::new(), false), format, level(1), &pool(1));
+        let mut compressor = Compressor::new(FullOnce(Vec::new(), false), Compression::new(format, level(1)), &pool(1));
         let error = (0..60).find_map(|n| compressor.write_all(&noise(1_000_000, n)).err()).unwrap();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{format}");
         assert!(compressor.write(b"more").is_err());
@@ -778,7 +779,7 @@ fn bomb() -> ExitCode {
     // As much as one block can hold, and as little as it can be made of.
     let zeros = 899_980 / 5 * 255;
     let pool = pool(2);
-    let mut compressor = Compressor::new(Vec::new(), Format::Bzip2, level(9), &pool);
+    let mut compressor = Compressor::new(Vec::new(), Compression::new(Format::Bzip2, level(9)), &pool);
     for _ in 0..BOMBS {
         io::copy(&mut io::repeat(0).take(zeros as u64), &mut compressor).unwrap();
     }

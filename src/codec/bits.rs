@@ -38,7 +38,6 @@ impl BitString {
     }
 
     /// How many bits it has.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.bytes.len() * 8 + self.rest_bits as usize
     }

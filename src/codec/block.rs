@@ -47,6 +47,13 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
+    /// Whether it decodes to something of the right checksum, which was made of the input.
+    pub(super) fn can_be_read_back(&self, level: Level) -> bool {
+        let bits = self.bits.len();
+        let bytes = self.bits.clone().into_bytes();
+        decode(&bytes, 0, bits, level).is_ok_and(|decoded| decoded.crc == self.crc)
+    }
+
     /// Appends the block to a stream.
     pub(super) fn append_to(&self, bits: &mut BitString) {
         bits.append_string(&self.bits);
@@ -190,6 +197,17 @@ mod tests {
     fn the_smallest_block_is_not_below_the_minimum() {
         let (_, len) = bits_of(&encode(&cut(b"a", Level::BEST)));
         assert!(len >= MIN_BITS, "{len}");
+    }
+
+    #[test]
+    fn a_block_that_was_damaged_in_the_encoder_cannot_be_read_back() {
+        let block = cut(b"What goes wrong in a computer's memory, nobody sees.", Level::BEST);
+        assert!(encode(&block).can_be_read_back(Level::BEST));
+        for at in 0..block.text.len() {
+            let mut damaged = Block { text: block.text.clone(), ..block };
+            damaged.text[at] ^= 1;
+            assert!(!encode(&damaged).can_be_read_back(Level::BEST));
+        }
     }
 
     #[test]

@@ -222,14 +222,14 @@ impl<R: Read> Bunzip<R> {
 mod tests {
     use std::io::Write as _;
 
-    use super::super::{Compressor, Format};
+    use super::super::{Compression, Compressor, Format};
     use super::*;
 
     /// Block data may end in what looks like a stream header. Here it is the header itself that
     /// misleads the finder, while the truth is told by word of mouth.
     fn decode(header: Level, truth: Level) -> io::Result<Vec<u8>> {
         let pool = Pool::new(2).unwrap();
-        let mut compressor = Compressor::new(Vec::new(), Format::Bzip2, Level::BEST, &pool);
+        let mut compressor = Compressor::new(Vec::new(), Compression::new(Format::Bzip2, Level::BEST), &pool);
         compressor.write_all(&input()).unwrap();
         let mut file = compressor.finish().unwrap();
         file[3] = header.digit();

@@ -142,6 +142,25 @@ impl FromStr for Level {
     }
 }
 
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compression {
+    /// In which format.
+    pub format: Format,
+    /// How hard.
+    pub level: Level,
+    /// Whether each block is decompressed and compared before it is written.
+    pub checked: bool,
+}
+
+impl Compression {
+    /// Without checking.
+    #[must_use]
+    pub fn new(format: Format, level: Level) -> Self {
+        Self { format, level, checked: false }
+    }
+}
+
 /// A compressed file is not what it should be. The inner error of an [`io::Error`] of kind
 /// [`io::ErrorKind::InvalidData`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,6 +25,6 @@ mod random;
 mod rle;
 mod source;
 
-pub use compress::Compressor;
+pub use compress::{Compressor, NotReadBack};
 pub use decompress::Decompressor;
-pub use format::{Damage, Fault, Format, Level};
+pub use format::{Compression, Damage, Fault, Format, Level};

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 
 use crate::archive::{BLOCK, RECORD, padding};
 use crate::archiver::is_cluster_mark;
-use crate::codec::{Compressor, Format, Level};
+use crate::codec::{Compression, Compressor, Format};
 use crate::error::Result;
 use crate::member::Kind;
 use crate::monitor::Monitor;
@@ -37,7 +37,7 @@ const SAMPLE: usize = 32 << 10;
 const COMPRESSED_HEADER: u64 = 64;
 
 /// Measures the tree that `grafts` make up.
-pub fn measure(grafts: &[Graft], format: Format, level: Level, pool: &Pool, monitor: &dyn Monitor) -> Result<Measured> {
+pub fn measure(grafts: &[Graft], compression: Compression, pool: &Pool, monitor: &dyn Monitor) -> Result<Measured> {
     let mut measured = Measured { stream_bytes: 2 * BLOCK as u64, ..Measured::default() };
     let mut links = Links::default();
     let mut samples = Samples::default();
@@ -58,10 +58,10 @@ pub fn measure(grafts: &[Graft], format: Format, level: Level, pool: &Pool, moni
         }
     }
     measured.stream_bytes = measured.stream_bytes.next_multiple_of(RECORD as u64);
-    measured.archive_bytes = if format == Format::Plain {
+    measured.archive_bytes = if compression.format == Format::Plain {
         measured.stream_bytes
     } else {
-        samples.estimate(measured.file_bytes, format, level, pool) + measured.members * COMPRESSED_HEADER
+        samples.estimate(measured.file_bytes, compression, pool) + measured.members * COMPRESSED_HEADER
     };
     Ok(measured)
 }
@@ -98,7 +98,7 @@ impl Samples {
         }
     }
 
-    fn estimate(self, bytes: u64, format: Format, level: Level, pool: &Pool) -> u64 {
+    fn estimate(self, bytes: u64, compression: Compression, pool: &Pool) -> u64 {
         let mut pieces = Vec::new();
         for (mut entry, offset) in self.kept {
             let mut piece = vec![0; SAMPLE];
@@ -107,7 +107,7 @@ impl Samples {
             pieces.extend_from_slice(&piece[..read.unwrap_or(0)]);
         }
         let mut compressed = Counting(0);
-        let mut compressor = Compressor::new(&mut compressed, format, level, pool);
+        let mut compressor = Compressor::new(&mut compressed, compression, pool);
         let done = compressor.write_all(&pieces).and_then(|()| compressor.finish().map(|_| ()));
         if done.is_err() || pieces.is_empty() {
             return bytes;

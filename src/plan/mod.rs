@@ -10,7 +10,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
 use crate::archiver::{Expected, Job};
-use crate::codec::{Format, Level};
+use crate::codec::Compression;
 use crate::error::{Error, Result};
 use crate::host::mounts::{MountTree, TreeMount};
 use crate::host::{Container, Host, Inventory, MountKind, State, reality};
@@ -32,10 +32,8 @@ pub struct Request {
     pub selection: Selection,
     /// Where the archives go.
     pub folder: PathBuf,
-    /// Their format.
-    pub format: Format,
-    /// Their compression level.
-    pub level: Level,
+    /// How they are compressed.
+    pub compression: Compression,
     /// What is done about containers that run.
     pub running: Running,
     /// Replace archives that exist.
@@ -125,11 +123,11 @@ pub fn plan(request: &Request, host: &dyn Host, pool: &Pool, monitor: &dyn Monit
     refusals.extend(resolution.problems.iter().map(Refusal::from));
     let mut archives = Vec::new();
     for target in resolution.targets {
-        let file = request.folder.join(stored::file_name(&target.archive, request.format));
+        let file = request.folder.join(stored::file_name(&target.archive, request.compression.format));
         let reasons = unreal(&target, &inventory)?;
         let mut measured = None;
         if reasons.is_empty() {
-            match measure(&grafts(&target.tree), request.format, request.level, pool, monitor) {
+            match measure(&grafts(&target.tree), request.compression, pool, monitor) {
                 Ok(figures) => {
                     measured = Some(figures);
                     refusals.extend(too_empty(&target, &figures, request.allow_empty));
