@@ -7,6 +7,7 @@
 #![allow(clippy::print_stderr, reason = "skipped tests are named")]
 
 pub mod archive;
+pub mod bz2;
 pub mod data_root;
 pub mod engine;
 pub mod skip;

@@ -1,0 +1,131 @@
+//! The question: do three decoders that share nothing say the same of a file? The codec under test, the
+//! reader of this module, and the `bzip2` crate.
+
+use voltar::codec::Fault;
+use voltar::ordered::Pool;
+
+use super::bits::Bits;
+use super::choices::Choices;
+use super::ours::{self, POOLS};
+use super::reader::{self, Refusal};
+use super::{BLOCK_MARK, END_MARK, GROUP, MAX_LENGTH, any, block_limit, inputs, oracle, planted};
+
+/// Files that hold more only take time.
+const MAX_CONTENT: usize = 8 << 20;
+
+/// Fails where they do not agree. Files that hold very much are passed over.
+pub fn on(file: &[u8]) {
+    on_with(file, POOLS.iter());
+}
+
+/// The same, on these pools.
+pub fn on_with<'a>(file: &[u8], pools: impl IntoIterator<Item = &'a Pool>) {
+    // First, because it can stop.
+    let Some(theirs) = oracle::ask(file, MAX_CONTENT) else { return };
+    let truth = reader::read(file);
+    match (&truth.end, theirs.end) {
+        (reader::End::Whole, oracle::End::Whole) => assert!(theirs.bytes == truth.bytes, "the crate reads other bytes"),
+        (reader::End::Garbage(here), oracle::End::Garbage(there)) => {
+            assert_eq!(*here, there, "the crate sees other garbage");
+            assert!(theirs.bytes == truth.bytes, "the crate reads other bytes");
+        }
+        // The crate delivers the beginning of a damaged block.
+        (reader::End::Refused(..), oracle::End::Refused) => {
+            assert!(theirs.bytes.starts_with(&truth.bytes), "the crate reads other bytes before the damage");
+        }
+        (truth, theirs) => panic!("the reader says {truth:?}, the crate {theirs:?}"),
+    }
+    for pool in pools {
+        let ours = ours::decompress(file, pool, &[1 << 16]);
+        assert!(ours.bytes == truth.bytes, "we read other bytes with {} workers: {:?}", pool.jobs(), ours.end);
+        assert!(same_end(file, &truth.end, &ours.end), "the reader says {:?}, we say {:?}", truth.end, ours.end);
+    }
+}
+
+/// Whether we say of a file's end what the reader says.
+fn same_end(file: &[u8], truth: &reader::End, ours: &ours::End) -> bool {
+    let (at, refusal) = match *truth {
+        reader::End::Whole => return *ours == ours::End::Whole,
+        reader::End::Garbage(at) => return *ours == ours::End::Garbage(at),
+        reader::End::Refused(at, refusal) => (at, refusal),
+    };
+    let damaged = |what| ours::End::damaged(at / 8, what);
+    let cut = |what| ours::End::damaged(file.len(), what);
+    match refusal {
+        Refusal::NoHeader => *ours == damaged(if file.is_empty() { Fault::Empty } else { Fault::Unknown }),
+        Refusal::Cut => *ours == cut(Fault::EndsInHeader) || *ours == cut(Fault::EndsBeforeMark),
+        Refusal::NoMark => *ours == damaged(Fault::NoBlock),
+        Refusal::StreamChecksum => *ours == damaged(Fault::StreamChecksum),
+        // A block that makes no sense and is not whole either may be called the one or the other; but where a
+        // mark follows, the file was not cut in this block.
+        Refusal::CutBlock | Refusal::Block(_) => {
+            *ours == damaged(Fault::Block) || (*ours == cut(Fault::EndsInBlock) && !mark_after(file, at))
+        }
+    }
+}
+
+/// Whether a mark begins after this bit.
+fn mark_after(file: &[u8], at: usize) -> bool {
+    let bits = Bits::of(&file[at / 8..]);
+    let marks = [bits.find(BLOCK_MARK), bits.find(END_MARK)].concat();
+    marks.into_iter().any(|mark| mark > at % 8)
+}
+
+/// A bzip2 file as it is; any other bytes are choices, by which a file is made.
+pub fn on_choices(bytes: &[u8]) {
+    match bytes {
+        [b'B', b'Z', b'h', ..] => on(bytes),
+        _ => on(&any::file(&mut Choices::new(bytes))),
+    }
+}
+
+/// The bytes choose a file with marks where none are meant.
+pub fn on_planted(bytes: &[u8]) {
+    on(&planted::any_file(&mut Choices::new(bytes)));
+}
+
+/// The bytes choose a level and a content.
+pub fn on_round_trip(bytes: &[u8]) {
+    const MOST: usize = 350_000;
+    let mut choices = Choices::new(bytes);
+    // Small blocks most of the time, for there are more of them.
+    let level = choices.of(&[1, 1, 1, 2, 3, 9]);
+    on_content(&inputs::by_instruction(&mut choices, MOST), level);
+}
+
+/// Compresses a content, however it is written and with any number of workers to the same file; that is a
+/// plain one, and all decoders get the content back.
+pub fn on_content(content: &[u8], level: u8) {
+    let [one, three] = &*POOLS;
+    let file = ours::compress(content, level, one, &[content.len()]);
+    assert!(ours::compress(content, level, three, &[1, 70_000, 13]) == file, "the file depends on how it is written");
+    let reading = reader::read(&file);
+    assert_eq!(reading.end, reader::End::Whole);
+    assert!(reading.bytes == content, "the reader reads other bytes");
+    plain(&reading);
+    let theirs = oracle::ask(&file, usize::MAX).unwrap();
+    assert!(theirs == oracle::Opinion { bytes: reading.bytes, end: oracle::End::Whole }, "the crate reads other bytes");
+    for pool in [one, three] {
+        let ours = ours::decompress(&file, pool, &[1 << 16]);
+        assert!(ours == ours::Outcome { bytes: theirs.bytes.clone(), end: ours::End::Whole }, "we read other bytes");
+    }
+}
+
+/// A file that needs nothing of its reader but what bzip2 itself has always written: some readers take codes
+/// whose words all mean something, selectors that are all needed, and maps of values that all occur.
+fn plain(file: &reader::Reading) {
+    for (level, block) in &file.blocks {
+        assert!(!block.randomised);
+        assert!(block.column.len() <= block_limit(*level) - 15, "{} bytes", block.column.len());
+        let mut occur = block.column.clone();
+        occur.sort_unstable();
+        occur.dedup();
+        assert_eq!(block.values, occur);
+        // With the symbol that ends the block.
+        assert_eq!(block.selectors.len(), (block.symbols.len() + 1).div_ceil(GROUP));
+        for lengths in &block.tables {
+            let words: u64 = lengths.iter().map(|&length| 1 << (MAX_LENGTH - length)).sum();
+            assert_eq!(words, 1 << MAX_LENGTH, "a code with more or fewer words than there are: {lengths:?}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Blocks in whose data stands whatever one likes: marks, headers, whole streams. The code they use has a
+//! word for nearly every string of bits, so any of them can be spelled.
+
+use super::bits::Bits;
+use super::block::{Block, seal};
+use super::choices::Choices;
+use super::code::{self, CodeTable};
+use super::map::SymbolMap;
+use super::stream::Stream;
+use super::{BLOCK_MARK, END_MARK, MARK_BITS};
+
+/// How many byte values the blocks have.
+const VALUES: u8 = 76;
+
+/// The symbol whose word has seven bits; those before it, down to 2, have six.
+const SEVEN_BITS: u16 = 65;
+
+/// The symbol that ends a block. Its word is twenty ones.
+const END: u16 = VALUES as u16 + 1;
+
+/// The code: 63 words of six bits, one each of seven to nineteen, two of twenty. The symbols that make runs
+/// have the longest, so that what is spelled does not become long.
+pub fn code() -> CodeTable {
+    let mut lengths = vec![19, 20];
+    lengths.extend([6; 63]);
+    lengths.extend(7..=18);
+    lengths.push(20);
+    CodeTable::new(&lengths)
+}
+
+/// The symbols that spell these bits; `None` if there are twenty ones in them, which would end the block.
+pub fn spell(bits: &Bits) -> Option<Vec<u16>> {
+    let symbols = code::spell(&code().lengths, bits);
+    (!symbols.contains(&END)).then_some(symbols)
+}
+
+/// Symbols that spell nothing in particular.
+pub fn filler(count: usize, seed: usize) -> Vec<u16> {
+    (0..count).map(|n| 2 + u16::try_from((n * 7 + n / 60 * 13 + seed * 31) % 63).unwrap()).collect()
+}
+
+/// Symbols that push what follows on by `bits` bits, modulo 8.
+pub fn shift(bits: usize) -> Vec<u16> {
+    vec![SEVEN_BITS; (8 - bits % 8) % 8]
+}
+
+/// A block of these symbols and what ends it.
+pub fn block(mut symbols: Vec<u16>) -> Block {
+    symbols.push(END);
+    let values: Vec<u8> = (b' '..b' ' + VALUES).collect();
+    let block = Block::of_symbols(SymbolMap::of(&values), symbols).coded_by(vec![code(), code()]);
+    Block { origin: 1, ..block }
+}
+
+/// The bits of a mark.
+pub fn mark(value: u64) -> Bits {
+    let mut bits = Bits::default();
+    bits.push(value, MARK_BITS);
+    bits
+}
+
+/// A block with things planted in it, as the choices have it.
+pub fn any(choices: &mut Choices<'_>) -> Block {
+    let mut symbols = Vec::new();
+    for seed in 0..=choices.below(8) {
+        let most = choices.of(&[6, 60, 600, 3000]);
+        let length = 1 + choices.below(most);
+        symbols.extend(filler(length, seed));
+        let eighth = choices.below(8);
+        symbols.extend(shift(eighth));
+        symbols.extend(spell(&any_decoy(choices)).unwrap_or_default());
+    }
+    let length = choices.below(40);
+    symbols.extend(filler(length, 9));
+    block(symbols)
+}
+
+/// Something to be planted.
+fn any_decoy(choices: &mut Choices<'_>) -> Bits {
+    let level = 1 + choices.below(9) as u8;
+    let content = [b"decoy", choices.bytes(8)].concat();
+    match choices.below(8) {
+        0 => mark(BLOCK_MARK),
+        1 => mark(END_MARK),
+        // The end of a stream, and the header of another one with its first mark.
+        2 => Stream::of(level, [&Block::of(&content)]).bits(),
+        3 => Stream::of_bits(level, Vec::new()).bits(),
+        4 => {
+            let mut header = Bits::of(&[b'B', b'Z', b'h', b'0' + level]);
+            header.append(&mark(BLOCK_MARK));
+            header
+        }
+        // A good block, or one that is a little too short.
+        5 => Block::of(&content).bits(),
+        6 => {
+            let bits = Block::of(&content).bits();
+            bits.slice(0..bits.len() - 1 - choices.below(16))
+        }
+        // Marks that overlap: the last three bits of a block's mark are the first of another.
+        _ => {
+            let mut marks = mark(BLOCK_MARK).slice(0..MARK_BITS - 3);
+            marks.append(&mark(BLOCK_MARK));
+            marks
+        }
+    }
+}
+
+/// A file of several streams with such blocks among ordinary ones, and perhaps garbage between or behind
+/// them.
+pub fn any_file(choices: &mut Choices<'_>) -> Vec<u8> {
+    let mut file = Vec::new();
+    for _ in 0..=choices.below(4) {
+        let level = 1 + choices.below(9) as u8;
+        let mut bits: Vec<Bits> = (0..choices.below(5)).map(|_| any_block(choices, level)).collect();
+        if choices.one_in(8)
+            && let Some(last) = bits.last_mut()
+        {
+            last.flip(choices.below(last.len()));
+        }
+        file.extend(Stream::of_bits(level, bits).bytes());
+        if choices.one_in(6) {
+            file.extend(any_decoy(choices).bytes());
+        }
+        if choices.one_in(6) {
+            file.extend(choices.bytes(12));
+        }
+    }
+    if choices.one_in(8) {
+        file.truncate(4 + choices.below(file.len() - 3));
+    }
+    file
+}
+
+/// One with things planted in it, or an ordinary one.
+fn any_block(choices: &mut Choices<'_>, level: u8) -> Bits {
+    if choices.one_in(3) {
+        Block::of(&[b"ordinary", choices.bytes(40)].concat()).bits()
+    } else {
+        seal(any(choices).bits(), level)
+    }
+}

@@ -1,0 +1,282 @@
+//! Reads bzip2 files one bit after the other, as the format is described. What it calls damaged is what
+//! bzip2 1.0.8 calls damaged, of which the description leaves some to the reader: a code may have words
+//! that mean nothing, as long as none of them occurs; it may have more lengths than there are words;
+//! selectors that nothing needs are passed over; bytes behind the last stream are no part of the file.
+
+use std::collections::BTreeMap;
+
+use super::bits::Bits;
+use super::code::{Word, words};
+use super::map::SymbolMap;
+use super::{
+    BLOCK_MARK, END_MARK, GROUP, MARK_BITS, MAX_LENGTH, block_limit, checksum, randomise, runs, sort, symbols,
+};
+
+/// What a file holds.
+pub struct Reading {
+    /// The content of all blocks before the end, or the damage.
+    pub bytes: Vec<u8>,
+    /// What those blocks were made of, with the levels of their streams.
+    pub blocks: Vec<(u8, Anatomy)>,
+    /// How the file ends.
+    pub end: End,
+}
+
+/// How a file ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// With a stream.
+    Whole,
+    /// With bytes from this one on that belong to no stream.
+    Garbage(usize),
+    /// Nowhere: at this bit it cannot be read on.
+    Refused(usize, Refusal),
+}
+
+/// Why a file cannot be read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It does not begin as a bzip2 file.
+    NoHeader,
+    /// It ends within a header that begins there, or within a mark or what belongs to it.
+    Cut,
+    /// It ends within the block that begins there.
+    CutBlock,
+    /// There is no mark.
+    NoMark,
+    /// The block that begins there makes no sense.
+    Block(Sense),
+    /// The checksum of the stream that ends there is wrong.
+    StreamChecksum,
+}
+
+/// What makes no sense in a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sense {
+    /// The origin pointer points to nothing.
+    Origin,
+    /// The symbol map is empty.
+    Map,
+    /// There are fewer than two tables or more than six.
+    Tables,
+    /// There are none, or too few, or one is for a table that is not there.
+    Selectors,
+    /// A length is not one of 1 to 20.
+    Lengths,
+    /// Bits that are no word of the code.
+    Word,
+    /// More bytes than the level allows.
+    Long,
+    /// No count behind the last four equal bytes.
+    Count,
+    /// The checksum is another.
+    Checksum,
+}
+
+/// The parts of a block.
+#[derive(Debug)]
+pub struct Anatomy {
+    /// As it is stored.
+    pub checksum: u32,
+    /// Whether bits are turned over.
+    pub randomised: bool,
+    /// The origin pointer.
+    pub origin: usize,
+    /// The byte values of the map.
+    pub values: Vec<u8>,
+    /// The lengths of the codes' words.
+    pub tables: Vec<Vec<u8>>,
+    /// Which table is for each group.
+    pub selectors: Vec<usize>,
+    /// All symbols but the one that ends the block.
+    pub symbols: Vec<u16>,
+    /// The last column.
+    pub column: Vec<u8>,
+    /// What the block holds.
+    pub content: Vec<u8>,
+    /// How many bits it has.
+    pub length: usize,
+}
+
+/// Reads a whole file.
+pub fn read(file: &[u8]) -> Reading {
+    let mut reading = Reading { bytes: Vec::new(), blocks: Vec::new(), end: End::Whole };
+    let mut bits = Cursor { bytes: file, at: 0 };
+    if let Err((at, refusal)) = streams(&mut bits, &mut reading) {
+        reading.end = End::Refused(at, refusal);
+    }
+    reading
+}
+
+/// Reads the one block that begins a string of bits, whatever its checksum.
+pub fn block(bits: &Bits, level: u8) -> Result<Anatomy, Refusal> {
+    let bytes = bits.bytes();
+    let anatomy = Cursor { bytes: &bytes, at: MARK_BITS }.block(level)?;
+    // The bits that fill up the last byte are not there.
+    if anatomy.length > bits.len() { Err(Refusal::CutBlock) } else { Ok(anatomy) }
+}
+
+fn streams(bits: &mut Cursor<'_>, reading: &mut Reading) -> Result<(), (usize, Refusal)> {
+    let mut first = true;
+    while first || bits.at < bits.bytes.len() * 8 {
+        let level = match bits.bytes[bits.at / 8..] {
+            [b'B', b'Z', b'h', digit @ b'1'..=b'9', ..] => digit - b'0',
+            _ if first => return Err((bits.at, Refusal::NoHeader)),
+            [b'B'] | [b'B', b'Z'] | [b'B', b'Z', b'h'] => return Err((bits.at, Refusal::Cut)),
+            _ => {
+                reading.end = End::Garbage(bits.at / 8);
+                return Ok(());
+            }
+        };
+        first = false;
+        bits.at += 32;
+        stream(bits, level, reading)?;
+        bits.at = bits.at.next_multiple_of(8);
+    }
+    Ok(())
+}
+
+fn stream(bits: &mut Cursor<'_>, level: u8, reading: &mut Reading) -> Result<(), (usize, Refusal)> {
+    let mut checksums = Vec::new();
+    loop {
+        let start = bits.at;
+        match bits.take(MARK_BITS).ok_or((start, Refusal::Cut))? {
+            BLOCK_MARK => {
+                let anatomy = bits.block(level).map_err(|refusal| (start, refusal))?;
+                if checksum::of(&anatomy.content) != anatomy.checksum {
+                    return Err((start, Refusal::Block(Sense::Checksum)));
+                }
+                checksums.push(anatomy.checksum);
+                reading.bytes.extend_from_slice(&anatomy.content);
+                reading.blocks.push((level, anatomy));
+            }
+            END_MARK => {
+                let stored = bits.take(32).ok_or((start, Refusal::Cut))?;
+                let right = stored == u64::from(checksum::of_stream(checksums));
+                return if right { Ok(()) } else { Err((start, Refusal::StreamChecksum)) };
+            }
+            _ => return Err((start, Refusal::NoMark)),
+        }
+    }
+}
+
+/// Where in a file we are.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn bit(&mut self) -> Option<bool> {
+        let bit = self.bytes.get(self.at / 8)? >> (7 - self.at % 8) & 1 == 1;
+        self.at += 1;
+        Some(bit)
+    }
+
+    fn take(&mut self, count: usize) -> Option<u64> {
+        (0..count).try_fold(0, |value, _| Some(value << 1 | u64::from(self.bit()?)))
+    }
+
+    /// `count` bits of a block.
+    fn field(&mut self, count: usize) -> Result<u64, Refusal> {
+        self.take(count).ok_or(Refusal::CutBlock)
+    }
+
+    /// What follows the mark of a block.
+    fn block(&mut self, level: u8) -> Result<Anatomy, Refusal> {
+        let start = self.at - MARK_BITS;
+        let limit = block_limit(level);
+        let checksum = self.field(32)? as u32;
+        let randomised = self.field(1)? == 1;
+        let origin = self.field(24)? as usize;
+        let values = self.map()?;
+        let table_count = self.field(3)? as usize;
+        sense(Sense::Tables, (2..=6).contains(&table_count))?;
+        let selectors = self.selectors(table_count)?;
+        let tables = (0..table_count).map(|_| self.lengths(values.len() + 2)).collect::<Result<Vec<_>, _>>()?;
+        let symbols = self.symbols(&tables, &selectors, symbols::end(values.len()))?;
+        let column = symbols::decode(&symbols, &values, limit).ok_or(Refusal::Block(Sense::Long))?;
+        sense(Sense::Origin, origin < column.len())?;
+        let mut bytes = sort::unsort(&column, origin);
+        if randomised {
+            randomise::flip(&mut bytes);
+        }
+        let content = runs::decode(&bytes).ok_or(Refusal::Block(Sense::Count))?;
+        let length = self.at - start;
+        Ok(Anatomy { checksum, randomised, origin, values, tables, selectors, symbols, column, content, length })
+    }
+
+    fn map(&mut self) -> Result<Vec<u8>, Refusal> {
+        let groups = self.field(16)? as u16;
+        let rows = (0..groups.count_ones()).map(|_| Ok(self.field(16)? as u16)).collect::<Result<_, _>>()?;
+        let values = SymbolMap { groups, rows }.values();
+        sense(Sense::Map, !values.is_empty())?;
+        Ok(values)
+    }
+
+    fn selectors(&mut self, table_count: usize) -> Result<Vec<usize>, Refusal> {
+        let count = self.field(15)?;
+        sense(Sense::Selectors, count > 0)?;
+        let mut list: Vec<usize> = (0..table_count).collect();
+        let mut selectors = Vec::new();
+        for _ in 0..count {
+            let mut number = 0;
+            while self.field(1)? == 1 {
+                number += 1;
+                sense(Sense::Selectors, number < table_count)?;
+            }
+            list[..=number].rotate_right(1);
+            selectors.push(list[0]);
+        }
+        Ok(selectors)
+    }
+
+    fn lengths(&mut self, symbol_count: usize) -> Result<Vec<u8>, Refusal> {
+        let mut lengths = Vec::new();
+        let mut length = self.field(5)?;
+        while lengths.len() < symbol_count {
+            sense(Sense::Lengths, (1..=u64::from(MAX_LENGTH)).contains(&length))?;
+            match self.field(1)? {
+                0 => lengths.push(length as u8),
+                _ if self.field(1)? == 0 => length += 1,
+                _ => length -= 1,
+            }
+        }
+        Ok(lengths)
+    }
+
+    /// All symbols up to `end`, which is not among them.
+    fn symbols(&mut self, tables: &[Vec<u8>], selectors: &[usize], end: u16) -> Result<Vec<u16>, Refusal> {
+        let codes: Vec<BTreeMap<Word, u16>> = tables
+            .iter()
+            .map(|lengths| {
+                words(lengths).into_iter().zip(0..).filter_map(|(word, symbol)| Some((word?, symbol))).collect()
+            })
+            .collect();
+        let mut symbols = Vec::new();
+        for &selector in selectors {
+            for _ in 0..GROUP {
+                match self.symbol(&codes[selector])? {
+                    symbol if symbol == end => return Ok(symbols),
+                    symbol => symbols.push(symbol),
+                }
+            }
+        }
+        Err(Refusal::Block(Sense::Selectors))
+    }
+
+    fn symbol(&mut self, code: &BTreeMap<Word, u16>) -> Result<u16, Refusal> {
+        let mut value = 0;
+        for length in 1..=MAX_LENGTH {
+            value = value << 1 | self.field(1)?;
+            if let Some(&symbol) = code.get(&(value, length)) {
+                return Ok(symbol);
+            }
+        }
+        Err(Refusal::Block(Sense::Word))
+    }
+}
+
+fn sense(of: Sense, there_is: bool) -> Result<(), Refusal> {
+    if there_is { Ok(()) } else { Err(Refusal::Block(of)) }
+}

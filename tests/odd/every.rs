@@ -1,0 +1,94 @@
+//! Small files in every state of one kind: cut at every byte, with every bit turned over.
+
+use voltar::codec::Fault;
+
+use crate::common::bz2::bits::Bits;
+use crate::common::bz2::block::{Block, seal};
+use crate::common::bz2::code::CodeTable;
+use crate::common::bz2::ours::{self, End, Outcome, POOLS};
+use crate::common::bz2::stream::Stream;
+use crate::common::bz2::{MARK_BITS, agree, reader};
+
+/// Two streams, three blocks: runs, two codes that differ, a selector that nothing needs.
+fn streams() -> [Stream; 2] {
+    let mut first = Block::of(b"abcdeaaaaaaaaabb");
+    first.selectors.push(1);
+    let second = Block::of(b"abcdecdebcdeedcba");
+    let second = second.coded_by(vec![CodeTable::new(&[2, 2, 3, 3, 4, 4, 4]), CodeTable::flat(7)]);
+    [Stream::of(1, [&first, &second]), Stream::of(9, [&Block::of(b"of another stream")])]
+}
+
+const CONTENTS: [&[u8]; 3] = [b"abcdeaaaaaaaaabb", b"abcdecdebcdeedcba", b"of another stream"];
+
+/// Cut at every byte: what was whole is delivered, and what was cut is told.
+pub fn cut() {
+    let streams = streams();
+    let file = streams.iter().flat_map(Stream::bytes).collect::<Vec<_>>();
+    for length in 0..=file.len() {
+        let expected = when_cut(&streams, length);
+        for pool in POOLS.iter() {
+            assert_eq!(ours::decompress(&file[..length], pool, &[100]), expected, "cut to {length}");
+        }
+        agree::on(&file[..length]);
+    }
+}
+
+/// What must be told of the file if it has only so many bytes.
+fn when_cut(streams: &[Stream; 2], length: usize) -> Outcome {
+    let mut contents = CONTENTS.iter();
+    let mut bytes = Vec::new();
+    let cut = |what| End::damaged(length, what);
+    let mut begin = 0;
+    for stream in streams {
+        let there = (length - begin) * 8;
+        if there == 0 && begin > 0 {
+            return Outcome { bytes, end: End::Whole };
+        }
+        if there < 32 {
+            let first = if length == 0 { Fault::Empty } else { Fault::Unknown };
+            let end = if begin == 0 { End::damaged(0, first) } else { cut(Fault::EndsInHeader) };
+            return Outcome { bytes, end };
+        }
+        for n in 0..stream.blocks.len() {
+            if there < stream.mark(n) + MARK_BITS {
+                return Outcome { bytes, end: cut(Fault::EndsBeforeMark) };
+            }
+            if there < stream.mark(n + 1) {
+                return Outcome { bytes, end: cut(Fault::EndsInBlock) };
+            }
+            bytes.extend_from_slice(contents.next().unwrap());
+        }
+        if there < stream.mark(stream.blocks.len()) + MARK_BITS + 32 {
+            return Outcome { bytes, end: cut(Fault::EndsBeforeMark) };
+        }
+        begin += stream.bytes().len();
+    }
+    Outcome { bytes, end: End::Whole }
+}
+
+/// Every bit turned over: whatever that makes of the file, all three decoders say the same.
+pub fn flipped() {
+    let file = Bits::of(&streams().iter().flat_map(Stream::bytes).collect::<Vec<_>>());
+    for at in 0..file.len() {
+        let mut file = file.clone();
+        file.flip(at);
+        agree::on(&file.bytes());
+    }
+}
+
+/// Every bit of a block turned over, and its checksum set right: what was hidden behind the checksum. Many
+/// of these are blocks that hold something else.
+pub fn flipped_and_sealed() {
+    let [stream, _] = streams();
+    let mut good = 0;
+    for n in 0..stream.blocks.len() {
+        for at in MARK_BITS + 32..stream.blocks[n].len() {
+            let mut stream = stream.clone();
+            stream.blocks[n].flip(at);
+            good += usize::from(reader::block(&stream.blocks[n], 1).is_ok());
+            stream.blocks[n] = seal(stream.blocks[n].clone(), 1);
+            agree::on(&stream.bytes());
+        }
+    }
+    assert!(good > 50, "{good} good ones: they are not sealed");
+}

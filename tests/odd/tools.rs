@@ -1,0 +1,45 @@
+//! What the tools people have say of the odd files.
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::common::bz2::ours::End;
+use crate::common::tool::{Tool, installed};
+use crate::files;
+
+const PYTHON: &str = "import bz2, sys; sys.stdout.buffer.write(bz2.decompress(sys.stdin.buffer.read()))";
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("bzip2", "bzip2_says_the_same", || agrees(|| Tool::new("bzip2").arg("-dc"), true)),
+        // Its other decoder, which takes less memory.
+        trial("bzip2", "bzip2_-s_says_the_same", || agrees(|| Tool::new("bzip2").arg("-dcs"), true)),
+        // It takes a damaged stream for garbage, if there is a good one before.
+        trial("python3", "python_reads_the_good_ones", || agrees(|| Tool::new("python3").args(["-c", PYTHON]), false)),
+    ]
+}
+
+/// The tool reads the same from each file, and refuses what we refuse, if it is to be trusted with that.
+fn agrees(tool: impl Fn() -> Tool, refuses: bool) {
+    for (name, make) in files() {
+        let odd = make();
+        let (file, expected) = &odd.variants[0];
+        let good = !matches!(expected.end, End::Damaged(_));
+        if !good && !refuses {
+            continue;
+        }
+        let outcome = tool().input(&file[..]).run();
+        // An empty file is an empty file to bzip2, without a warning.
+        let accepted = outcome.status.success() && !file.is_empty();
+        assert_eq!(accepted, good || odd.refused_by_us_alone, "{name}: {outcome}");
+        assert!(!good || outcome.stdout == expected.bytes, "{name}: {outcome}");
+    }
+}
+
+fn trial(tool: &'static str, name: &str, check: impl FnOnce() + Send + 'static) -> Trial {
+    if installed(tool) {
+        return crate::trial(name, check);
+    }
+    let required = std::env::var("VOLTAR_REQUIRE_TOOLS").is_ok_and(|value| value == "1");
+    println!("skipped: no {tool} here, for {name}");
+    Trial::test(name, move || Err(Failed::from(format!("no {tool} here")))).with_ignored_flag(!required)
+}
