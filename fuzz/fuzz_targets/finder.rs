@@ -1,0 +1,9 @@
+//! Marks where none are meant, in all the places where the format has room for them: three decoders say the same.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../tests/common/bz2/mod.rs"]
+mod bz2;
+
+fuzz_target!(|bytes: &[u8]| bz2::agree::on_planted(bytes));
