@@ -1,6 +1,8 @@
-//! One pool of worker threads for the whole program, and queues whose results leave in the order in
-//! which the work came. A pure scheduler: it knows nothing of what the jobs do, and it never lets a
-//! job wait for another one.
+//! Pools of threads, and queues whose results leave in the order in which the work came. A pure
+//! scheduler: it knows nothing of what the jobs do, and it never lets a job wait for another one.
+//!
+//! One pool of workers computes for the whole program. Whatever waits for files has a pool of its
+//! own, so that a slow disk keeps no core from work.
 //!
 //! The queue is the simplest ordered pipeline there is: one-shot receivers in order of submission.
 //! Producer and consumer are the same thread, which submits while there is room and otherwise takes
@@ -16,19 +18,32 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Worker threads, shared by all who hold a clone.
+/// So many small files are opened and read at once for one archive. A disk with a queue is
+/// busy with that, and so is a server that is a round trip away; cores have little to do with it.
+const FILES_AT_ONCE: usize = 8;
+
+/// Threads, shared by all who hold a clone.
 #[derive(Clone)]
 pub struct Pool(Arc<rayon::ThreadPool>);
 
 impl Pool {
-    /// A pool of `jobs` threads; at least one.
+    /// A pool of `jobs` threads that compute; at least one.
     pub fn new(jobs: usize) -> Result<Self> {
+        Self::of(jobs.max(1), "worker")
+    }
+
+    /// A pool for what waits for files.
+    pub fn for_files() -> Result<Self> {
+        Self::of(FILES_AT_ONCE, "files")
+    }
+
+    fn of(count: usize, name: &'static str) -> Result<Self> {
         rayon::ThreadPoolBuilder::new()
-            .num_threads(jobs.max(1))
-            .thread_name(|index| format!("worker {index}"))
+            .num_threads(count)
+            .thread_name(move |index| format!("{name} {index}"))
             .build()
             .map(|threads| Self(Arc::new(threads)))
-            .map_err(|cause| Error::new(ErrorKind::Failed, format!("cannot start {jobs} worker threads: {cause}")))
+            .map_err(|cause| Error::new(ErrorKind::Failed, format!("cannot start {count} threads: {cause}")))
     }
 
     /// How many threads it has.
@@ -106,6 +121,17 @@ impl<T: Send + 'static> Ordered<T> {
             // Only a cancelled job leaves without sending, and only our own drop cancels.
             Err(gone) => unreachable!("a worker lost its job: {gone}"),
         }
+    }
+
+    /// Abandons the jobs that have not begun, and waits for those that have: none of them is at work
+    /// any more when this returns.
+    pub fn abandon(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        for receiver in self.pending.drain(..) {
+            // Whoever abandons jobs does not ask what they came to.
+            receiver.recv().ok();
+        }
+        self.cancelled = Arc::new(AtomicBool::new(false));
     }
 }
 
@@ -201,6 +227,32 @@ mod tests {
         after.submit(|| ());
         after.take();
         assert_eq!(ran.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn abandoning_waits_for_jobs_that_have_begun() {
+        let pool = Pool::new(1).unwrap();
+        let ran = Arc::new(AtomicUsize::new(0));
+        let begun = Arc::new(Barrier::new(2));
+        let mut queue = Ordered::new(&pool);
+        for wait in [true, false, false] {
+            let (ran, begun) = (Arc::clone(&ran), Arc::clone(&begun));
+            queue.submit(move || {
+                if wait {
+                    begun.wait();
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                ran.fetch_add(1, Ordering::Relaxed)
+            });
+        }
+        begun.wait();
+        queue.abandon();
+        assert_eq!(ran.load(Ordering::Relaxed), 1);
+        // The queue is as good as new.
+        assert_eq!(queue.take(), None);
+        let ran = Arc::clone(&ran);
+        queue.submit(move || ran.fetch_add(1, Ordering::Relaxed));
+        assert_eq!(queue.take(), Some(1));
     }
 
     #[test]

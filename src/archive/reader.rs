@@ -295,14 +295,9 @@ impl<R: Read> TarReader<R> {
             return Ok(None);
         }
         let stored = header.as_bytes().get(148..156).and_then(number::read);
-        let signed: i64 = header
-            .as_bytes()
-            .iter()
-            .enumerate()
-            .map(|(i, &b)| if (148..156).contains(&i) { 32 } else { i64::from(b.cast_signed()) })
-            .sum();
         // Some historic tars summed signed bytes; POSIX lets readers accept both.
-        if stored != Some(i64::from(checksum(header.as_bytes()))) && stored != Some(signed) {
+        if stored != Some(i64::from(checksum(header.as_bytes()))) && stored != Some(signed_checksum(header.as_bytes()))
+        {
             return Err(damage(at, "no tar header where one should be (checksum mismatch)"));
         }
         Ok(Some(header))
@@ -487,6 +482,12 @@ fn gnu_field(header: &Header, field: Field) -> &[u8] {
 
 fn read_field(at: u64, what: &str, field: &[u8]) -> io::Result<i64> {
     number::read(field).ok_or_else(|| damage(at, format!("unreadable {what} field '{}'", printable(field))))
+}
+
+/// The sum of a header's bytes taken as signed ones, its own field counted as spaces.
+fn signed_checksum(header: &[u8; BLOCK]) -> i64 {
+    let sum = |bytes: &[u8]| bytes.iter().map(|&b| i64::from(b.cast_signed())).sum::<i64>();
+    sum(header) - sum(&header[148..156]) + 8 * i64::from(b' ')
 }
 
 fn sparse(at: u64, name: &[u8]) -> io::Error {

@@ -169,7 +169,8 @@ impl<W: Write> TarWriter<W> {
 
 /// The sum of a header's bytes, its own field counted as spaces.
 pub(super) fn checksum(header: &[u8; BLOCK]) -> u32 {
-    header.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { u32::from(b) }).sum()
+    let sum = |bytes: &[u8]| bytes.iter().map(|&b| u32::from(b)).sum::<u32>();
+    sum(header) - sum(&header[148..156]) + 8 * u32::from(b' ')
 }
 
 /// `Header::new_gnu` makes a GNU header; the crate's types do not know that.

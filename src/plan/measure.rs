@@ -102,7 +102,8 @@ impl Samples {
         let mut pieces = Vec::new();
         for (mut entry, offset) in self.kept {
             let mut piece = vec![0; SAMPLE];
-            let read = entry.open().map_err(std::io::Error::from).and_then(|file| file.read_at(&mut piece, offset));
+            let read =
+                entry.open().map_err(std::io::Error::from).and_then(|opened| opened.file().read_at(&mut piece, offset));
             // What cannot be read now will be told when it is archived.
             pieces.extend_from_slice(&piece[..read.unwrap_or(0)]);
         }

@@ -1,10 +1,11 @@
-//! Moves file content in large pieces: out of files without flooding the host's page cache, and into files
-//! with holes where there are only zeros.
+//! Moves file content in large pieces, that of small files at once: out of files without flooding the host's
+//! page cache, and into files with holes where there are only zeros.
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::sys::stat::{FileStat, fstat};
 
 /// How much is read or written at once, in bytes.
 pub const PIECE: usize = 256 << 10;
@@ -59,6 +60,98 @@ impl Drop for Once {
     fn drop(&mut self) {
         if self.read > self.dropped {
             self.forget();
+        }
+    }
+}
+
+/// A file that was just opened, and its state then.
+#[derive(Debug)]
+pub struct Opened {
+    file: File,
+    state: State,
+}
+
+/// What a change of content or rights changes: GNU tar judges by this whether a file changed.
+type State = (i64, i64, i64);
+
+fn state(status: &FileStat) -> State {
+    (status.st_ctime, status.st_ctime_nsec, status.st_size)
+}
+
+impl Opened {
+    pub(super) fn new(file: File, status: &FileStat) -> Self {
+        Self { file, state: state(status) }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// How many bytes it had.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.state.2.max(0).cast_unsigned()
+    }
+
+    /// Its content, to be read as it is asked for.
+    #[must_use]
+    pub fn in_pieces(self) -> Content {
+        Content(Inner::Pieces { file: Once::new(self.file), state: self.state })
+    }
+
+    /// Its content, as many bytes as it had, read and closed again: for small files.
+    #[must_use]
+    pub fn at_once(self) -> Content {
+        let mut bytes = Vec::with_capacity(self.size() as usize);
+        let failed = (&self.file).take(self.size()).read_to_end(&mut bytes).err();
+        let changed = has_changed(&self.file, self.state);
+        if !bytes.is_empty() {
+            posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap_or_default();
+        }
+        Content(Inner::Whole { bytes, given: 0, failed, changed })
+    }
+}
+
+fn has_changed(file: &File, before: State) -> bool {
+    fstat(file).is_ok_and(|status| state(&status) != before)
+}
+
+/// The content of a file that is being stored.
+#[derive(Debug)]
+pub struct Content(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Pieces { file: Once, state: State },
+    Whole { bytes: Vec<u8>, given: usize, failed: Option<io::Error>, changed: bool },
+}
+
+impl Content {
+    /// The next bytes, `most` of them at most; none where the file ends. `buffer` may be used to read into.
+    pub fn next<'a>(&'a mut self, most: u64, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        match &mut self.0 {
+            Inner::Pieces { file, .. } => {
+                let want = most.min(buffer.len());
+                let got = file.read(&mut buffer[..want])?;
+                Ok(&buffer[..got])
+            }
+            Inner::Whole { bytes, given, failed, .. } => {
+                let piece = &bytes[*given..bytes.len().min(given.saturating_add(most))];
+                *given += piece.len();
+                failed.take_if(|_| piece.is_empty()).map_or(Ok(piece), Err)
+            }
+        }
+    }
+
+    /// Whether the file changed while it was read.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        match &self.0 {
+            Inner::Pieces { file, state } => has_changed(file.file(), *state),
+            Inner::Whole { changed, .. } => *changed,
         }
     }
 }
@@ -130,6 +223,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::os::unix::fs::MetadataExt as _;
+    use std::path::Path;
 
     fn copy(content: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();
@@ -159,6 +253,58 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         let error = write_with_holes(&mut file, &mut &b"abc"[..], 4, &mut Vec::new()).unwrap_err();
         assert!(matches!(error, CopyError::Read(_)));
+    }
+
+    fn opened(path: &Path) -> Opened {
+        let file = File::open(path).unwrap();
+        let status = fstat(&file).unwrap();
+        Opened::new(file, &status)
+    }
+
+    /// All that a content gives in pieces of 3 bytes at most, and whether it then failed.
+    fn given(content: &mut Content) -> (Vec<u8>, bool) {
+        let (mut all, mut buffer) = (Vec::new(), [0; 8]);
+        loop {
+            match content.next(3, &mut buffer) {
+                Ok([]) => return (all, false),
+                Ok(piece) => all.extend_from_slice(piece),
+                Err(_) => return (all, true),
+            }
+        }
+    }
+
+    #[test]
+    fn at_once_gives_what_pieces_give() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("file");
+        // Content when it is opened, when it is read, and as much as is stored of it.
+        for (before, then, stored) in [("", "", ""), ("abcdefg", "abcdefg", "abcdefg"), ("abcdefg", "ABCD", "ABCD")] {
+            std::fs::write(&at, before).unwrap();
+            let both = [opened(&at), opened(&at)];
+            if then != before {
+                std::fs::write(&at, then).unwrap();
+            }
+            let [once, pieces] = both;
+            for mut content in [once.at_once(), pieces.in_pieces()] {
+                assert_eq!(given(&mut content), (stored.as_bytes().to_vec(), false));
+                assert_eq!(content.changed(), then != before);
+            }
+        }
+        std::fs::write(&at, "abc").unwrap();
+        let grows = opened(&at);
+        std::fs::write(&at, "abcdef").unwrap();
+        let mut content = grows.at_once();
+        assert_eq!(given(&mut content), (b"abc".to_vec(), false));
+        assert!(content.changed());
+    }
+
+    #[test]
+    fn what_cannot_be_read_fails_where_it_is_asked_for() {
+        // Nothing is mapped at a process's first address.
+        let unreadable = || Opened { file: File::open("/proc/self/mem").unwrap(), state: (0, 0, 100) };
+        for mut content in [unreadable().at_once(), unreadable().in_pieces()] {
+            assert_eq!(given(&mut content), (Vec::new(), true));
+        }
     }
 
     proptest! {

@@ -4,18 +4,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
 
 use super::beneath::{DIRECTORY, names};
+use super::content::Opened;
 use super::{Graft, Grafted, metadata};
 use crate::error::{Error, Result, without_errno};
 use crate::member::{Kind, Metadata, RelPath};
@@ -69,8 +69,8 @@ pub struct Inode {
 
 #[derive(Debug, Clone)]
 enum Place {
-    Beneath(Rc<OwnedFd>, OsString),
-    Grafted(Rc<OwnedFd>),
+    Beneath(Arc<OwnedFd>, OsString),
+    Grafted(Arc<OwnedFd>),
 }
 
 impl Entry {
@@ -79,7 +79,7 @@ impl Entry {
     ///
     /// # Errors
     /// The system's, or `ESTALE` where no regular file is there any more.
-    pub fn open(&mut self) -> std::result::Result<File, Errno> {
+    pub fn open(&mut self) -> std::result::Result<Opened, Errno> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let opened = match &self.place {
             Place::Beneath(folder, name) => {
@@ -98,7 +98,16 @@ impl Entry {
         self.metadata = metadata::of(&status);
         self.inode = inode(&status);
         self.kind = Kind::File { size: status.st_size.max(0).cast_unsigned() };
-        Ok(File::from(opened))
+        Ok(Opened::new(opened.into(), &status))
+    }
+
+    /// Whether both are opened through the same folder's handle.
+    #[must_use]
+    pub fn lies_beside(&self, other: &Self) -> bool {
+        match (&self.place, &other.place) {
+            (Place::Beneath(one, _), Place::Beneath(two, _)) => Arc::ptr_eq(one, two),
+            (Place::Beneath(..) | Place::Grafted(_), _) => false,
+        }
     }
 }
 
@@ -142,7 +151,7 @@ pub struct Walk {
 
 #[derive(Debug, Clone)]
 enum Handle {
-    Open(Rc<OwnedFd>),
+    Open(Arc<OwnedFd>),
     Empty,
 }
 
@@ -150,7 +159,7 @@ enum Handle {
 #[derive(Debug)]
 struct Level {
     path: RelPath,
-    folder: Option<Rc<OwnedFd>>,
+    folder: Option<Arc<OwnedFd>>,
     id: (u64, u64),
     /// Its handle cannot be got back through `..` of what is below it.
     pinned: bool,
@@ -166,7 +175,7 @@ impl Walk {
         let mut handles = BTreeMap::new();
         for graft in grafts {
             let handle = match &graft.content {
-                Grafted::Host(path) => Handle::Open(Rc::new(open_graft(path)?)),
+                Grafted::Host(path) => Handle::Open(Arc::new(open_graft(path)?)),
                 Grafted::Empty => Handle::Empty,
             };
             handles.insert(graft.at.clone(), handle);
@@ -192,9 +201,9 @@ impl Walk {
     fn enter(&mut self, entry: &Entry) -> std::result::Result<(), Errno> {
         let (folder, pinned) = match &entry.place {
             Place::Beneath(parent, name) => {
-                (Rc::new(openat(&**parent, name.as_os_str(), DIRECTORY, Mode::empty())?), false)
+                (Arc::new(openat(&**parent, name.as_os_str(), DIRECTORY, Mode::empty())?), false)
             }
-            Place::Grafted(folder) => (Rc::clone(folder), true),
+            Place::Grafted(folder) => (Arc::clone(folder), true),
         };
         let status = fstat(&*folder)?;
         let mut names = names(&folder)?;
@@ -240,11 +249,11 @@ impl Walk {
         if (status.st_dev, status.st_ino) != top.id {
             return Err(failed(&"a folder was moved while it was read"));
         }
-        top.folder = Some(Rc::new(folder));
+        top.folder = Some(Arc::new(folder));
         Ok(())
     }
 
-    fn examine(&self, folder: &Rc<OwnedFd>, path: RelPath, name: OsString) -> Found {
+    fn examine(&self, folder: &Arc<OwnedFd>, path: RelPath, name: OsString) -> Found {
         let unreadable = |path: RelPath, operation: &str, e: Errno| Found::Unreadable {
             why: format!("{operation} '{path}': {}", e.desc()),
             path,
@@ -252,11 +261,11 @@ impl Walk {
         };
         let (status, place) = match self.grafts.get(&path) {
             Some(Handle::Open(handle)) => match fstat(&**handle) {
-                Ok(status) => (status, Place::Grafted(Rc::clone(handle))),
+                Ok(status) => (status, Place::Grafted(Arc::clone(handle))),
                 Err(e) => return unreadable(path, "cannot examine", e),
             },
             Some(Handle::Empty) | None => match fstatat(&**folder, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-                Ok(status) => (status, Place::Beneath(Rc::clone(folder), name)),
+                Ok(status) => (status, Place::Beneath(Arc::clone(folder), name)),
                 Err(e) => return unreadable(path, "cannot examine", e),
             },
         };

@@ -1,14 +1,18 @@
 //! One tree into one archive: walk, tar, compress, file. What changes under our hands is handled as GNU tar
 //! handles it (padded, cut or skipped) and counted.
 
-use std::io::{self, Read as _, Write};
+mod ahead;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nix::errno::Errno;
 
+use self::ahead::{Seen, look_ahead};
 use crate::archive::writer::TarWriter;
 use crate::codec::{Compression, Compressor, NotReadBack};
 use crate::error::{Error, ErrorKind, Result};
@@ -17,7 +21,7 @@ use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
 use crate::volume::Graft;
 use crate::volume::atomic::{AtomicFile, Ready};
-use crate::volume::content::{Once, PIECE};
+use crate::volume::content::{Content, Opened, PIECE};
 use crate::volume::walk::{Entry, Found, Links, Walk};
 
 /// One archive to be written.
@@ -76,10 +80,11 @@ pub fn write(job: &Job, compression: Compression, pool: &Pool, monitor: &dyn Mon
         members: 0,
         database: false,
     };
-    for found in Walk::new(&job.grafts)? {
+    let walk = Walk::new(&job.grafts)?.map(|found| monitor.check_cancelled().and(found));
+    look_ahead(walk, &Pool::for_files()?, |seen| {
         monitor.check_cancelled()?;
-        archiver.take(found?).map_err(cannot_write)?;
-    }
+        archiver.take(seen?).map_err(cannot_write)
+    })?;
     archiver.check_expectations()?;
     let Archiver { tar, members, .. } = archiver;
     let (compressor, stream_bytes) = tar.finish().map_err(cannot_write)?;
@@ -106,7 +111,11 @@ struct Archiver<'a, W: Write> {
 }
 
 impl<W: Write> Archiver<'_, W> {
-    fn take(&mut self, found: Found) -> io::Result<()> {
+    fn take(&mut self, seen: Seen) -> io::Result<()> {
+        let found = match seen {
+            Seen::Found(found) => found,
+            Seen::Read(entry, content) => return self.file(entry, content),
+        };
         match found {
             Found::Entry(entry) => self.entry(entry),
             Found::Socket(path) => {
@@ -130,15 +139,17 @@ impl<W: Write> Archiver<'_, W> {
             return self.header(entry).map(|_| ());
         }
         if let Kind::File { .. } = entry.kind {
-            return self.file(entry);
+            let content = entry.open().map(Opened::in_pieces);
+            return self.file(entry, content);
         }
         self.links.stored(&entry);
         self.header(entry).map(|_| ())
     }
 
-    fn file(&mut self, mut entry: Entry) -> io::Result<()> {
-        let file = match entry.open() {
-            Ok(file) => file,
+    /// Stores a file as far as it can be read; what is missing is padded, so that its header stays true.
+    fn file(&mut self, entry: Entry, content: std::result::Result<Content, Errno>) -> io::Result<()> {
+        let mut content = match content {
+            Ok(content) => content,
             Err(e) => {
                 let path = &entry.path;
                 self.issue(match e {
@@ -152,15 +163,23 @@ impl<W: Write> Archiver<'_, W> {
         };
         self.links.stored(&entry);
         let member = self.header(entry)?;
-        let before = file.metadata();
-        let mut file = Once::new(file);
         while self.tar.owed() > 0 {
             if self.monitor.cancelled() {
                 return Err(io::Error::other(Error::interrupted()));
             }
-            let want = usize::try_from(self.tar.owed()).map_or(PIECE, |owed| owed.min(PIECE));
-            let got = match file.read(&mut self.buffer[..want]) {
-                Ok(got) => got,
+            let got = match content.next(self.tar.owed(), &mut self.buffer) {
+                Ok([]) => {
+                    self.issue(format!(
+                        "'{}' shrank while it was read: its last {} bytes are stored as zeros",
+                        member.path,
+                        self.tar.owed()
+                    ));
+                    return self.pad();
+                }
+                Ok(piece) => {
+                    self.tar.content(piece)?;
+                    piece.len()
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => {
                     self.issue(format!(
@@ -172,20 +191,9 @@ impl<W: Write> Archiver<'_, W> {
                     return self.pad();
                 }
             };
-            if got == 0 {
-                self.issue(format!(
-                    "'{}' shrank while it was read: its last {} bytes are stored as zeros",
-                    member.path,
-                    self.tar.owed()
-                ));
-                return self.pad();
-            }
-            self.tar.content(&self.buffer[..got])?;
             self.advance(got as u64);
         }
-        if let (Ok(before), Ok(after)) = (before, file.file().metadata())
-            && changed(&before, &after)
-        {
+        if content.changed() {
             self.issue(format!("'{}' changed while it was read", member.path));
         }
         Ok(())
@@ -232,12 +240,6 @@ impl<W: Write> Archiver<'_, W> {
 /// `PG_VERSION` of a cluster at the root or, as newer images lay it out, one folder below.
 pub fn is_cluster_mark(path: &RelPath) -> bool {
     path.split_last().is_some_and(|(folder, name)| name == "PG_VERSION" && folder.components().count() <= 1)
-}
-
-/// As GNU tar judges it: by the time of the last change of content or rights.
-fn changed(before: &std::fs::Metadata, after: &std::fs::Metadata) -> bool {
-    let stamp = |m: &std::fs::Metadata| (m.ctime(), m.ctime_nsec(), m.size());
-    stamp(before) != stamp(after)
 }
 
 fn cannot_write(target: &Path, e: &io::Error) -> Error {

@@ -1,0 +1,218 @@
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, loudly")]
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tempfile::TempDir;
+
+use super::ahead::{Batches, FOLDERS, MEMBERS, SMALL, read_small};
+use super::*;
+use crate::codec::{Format, Level};
+use crate::monitor::Collector;
+use crate::volume::Grafted;
+
+/// Folders with small files, and some that are not read ahead.
+fn tree() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for folder in 0..12 {
+        let at = dir.path().join(format!("folder {folder:02}"));
+        fs::create_dir(&at).unwrap();
+        for file in 0..folder * 8 {
+            fs::write(at.join(format!("file {file:02}")), vec![b'x'; file * 97]).unwrap();
+        }
+    }
+    for (name, size) in [("large", SMALL + 1), ("not large", SMALL), ("other", SMALL)] {
+        File::create(dir.path().join(name)).unwrap().set_len(size).unwrap();
+    }
+    fs::hard_link(dir.path().join("folder 01/file 03"), dir.path().join("hard")).unwrap();
+    symlink("large", dir.path().join("link")).unwrap();
+    dir
+}
+
+fn job(tree: &Path, target: &Path) -> Job {
+    Job {
+        archive: "x".to_owned(),
+        prefix: RelPath::parse(b"srv/x").unwrap(),
+        grafts: vec![Graft { at: RelPath::root(), content: Grafted::Host(tree.to_owned()) }],
+        target: target.to_owned(),
+        expected_bytes: None,
+        expected: Expected::Anything,
+    }
+}
+
+fn walk(tree: &Path) -> Walk {
+    Walk::new(&job(tree, tree).grafts).unwrap()
+}
+
+fn path(seen: &Seen) -> RelPath {
+    match seen {
+        Seen::Read(entry, _) | Seen::Found(Found::Entry(entry)) => entry.path.clone(),
+        Seen::Found(Found::Socket(path) | Found::Unreadable { path, .. }) => path.clone(),
+    }
+}
+
+/// The stream that `seen` gives, and what could not be stored.
+fn archived(seen: impl Iterator<Item = Seen>) -> (Vec<u8>, Vec<String>) {
+    let (job, monitor) = (job(Path::new(""), Path::new("")), Collector::default());
+    let mut archiver = Archiver {
+        job: &job,
+        monitor: &monitor,
+        tar: TarWriter::new(Vec::new(), job.prefix.clone()),
+        links: Links::default(),
+        buffer: vec![0; PIECE],
+        members: 0,
+        database: false,
+    };
+    for seen in seen {
+        archiver.take(seen).unwrap();
+    }
+    let (stream, _) = archiver.tar.finish().unwrap();
+    (stream, monitor.issues().into_iter().map(|issue| issue.message).collect())
+}
+
+#[test]
+fn what_changes_after_the_walk_is_archived_as_if_it_had_not_been_read_ahead() {
+    let dir = tree();
+    let at = |name: &str| dir.path().join(name);
+    let found: Vec<_> = walk(dir.path()).map(Result::unwrap).collect();
+    let batches: Vec<_> = Batches(Some(walk(dir.path()))).collect();
+
+    fs::remove_file(at("folder 03/file 01")).unwrap();
+    fs::write(at("folder 03/file 02"), "").unwrap();
+    fs::write(at("folder 03/file 03"), vec![b'y'; 10_000]).unwrap();
+    fs::write(at("folder 03/file 04"), vec![b'y'; 3 * PIECE]).unwrap();
+    // Together they are more than a batch has room for.
+    for file in 0..10 {
+        fs::write(at(&format!("folder 11/file {file:02}")), vec![b'z'; SMALL as usize]).unwrap();
+    }
+    fs::remove_file(at("folder 05/file 00")).unwrap();
+    symlink("elsewhere", at("folder 05/file 00")).unwrap();
+    fs::remove_file(at("folder 05/file 01")).unwrap();
+    fs::create_dir(at("folder 05/file 01")).unwrap();
+    fs::hard_link(at("folder 05/file 02"), at("folder 05/new")).unwrap();
+    fs::rename(at("folder 07"), at("folder 07, moved")).unwrap();
+    fs::remove_dir_all(at("folder 09")).unwrap();
+
+    let (stream, issues) = archived(found.into_iter().map(Seen::Found));
+    let read_ahead: Vec<_> = batches.into_iter().flat_map(read_small).map(Result::unwrap).collect();
+    let left = read_ahead
+        .iter()
+        .filter(|seen| matches!(seen, Seen::Found(Found::Entry(Entry { kind: Kind::File { .. }, .. }))));
+    let left: Vec<_> = left.map(|seen| path(seen).to_string()).collect();
+    for grown in ["folder 03/file 04", "folder 11/file 09"] {
+        assert!(left.iter().any(|name| name == grown), "there is no room for '{grown}': {left:?}");
+    }
+    assert!(left.len() < 50, "{left:?}");
+    let (same_stream, same_issues) = archived(read_ahead.into_iter());
+    assert_eq!(same_issues, issues);
+    assert!(same_stream == stream, "the streams differ");
+    let told = |what: &str| issues.iter().filter(|issue| issue.contains(what)).count();
+    assert_eq!((told("vanished before"), told("was replaced before")), (1 + 9 * 8, 2), "{issues:#?}");
+}
+
+#[test]
+fn all_comes_in_the_order_of_the_walk_and_only_small_files_are_read() {
+    let dir = tree();
+    let mut seen = Vec::new();
+    look_ahead(walk(dir.path()), &Pool::for_files().unwrap(), |one| {
+        seen.push(one?);
+        Ok(())
+    })
+    .unwrap();
+    let walked: Vec<_> = walk(dir.path()).map(|found| path(&Seen::Found(found.unwrap()))).collect();
+    assert_eq!(seen.iter().map(path).collect::<Vec<_>>(), walked);
+    for seen in &seen {
+        let name = path(seen).to_string();
+        let read = name == "not large" || name == "other" || name.contains("/file") && name != "folder 01/file 03";
+        assert_eq!(matches!(seen, Seen::Read(_, Ok(_))), read, "{name}");
+    }
+}
+
+#[test]
+fn batches_are_bounded() {
+    let dir = tree();
+    for folder in 0..40 {
+        fs::create_dir(dir.path().join(format!("lonely {folder}"))).unwrap();
+        fs::write(dir.path().join(format!("lonely {folder}/file")), "alone").unwrap();
+    }
+    let batches: Vec<Vec<Entry>> = Batches(Some(walk(dir.path())))
+        .map(|batch| batch.into_iter().map(|found| if let Ok(Found::Entry(entry)) = found { entry } else { panic!() }))
+        .map(Iterator::collect)
+        .collect();
+    let (mut most, mut most_folders) = (0, 0);
+    for batch in &batches {
+        let folders = 1 + batch.windows(2).filter(|pair| !pair[0].lies_beside(&pair[1])).count();
+        (most, most_folders) = (most.max(batch.len()), most_folders.max(folders));
+        assert!(!batch.is_empty());
+    }
+    assert_eq!((most, most_folders), (MEMBERS, FOLDERS));
+    let full = batches.iter().find(|batch| batch.iter().any(|entry| entry.path.as_bytes() == b"not large")).unwrap();
+    assert_eq!(full.last().unwrap().path.as_bytes(), b"other", "two such files are a batch's bytes");
+}
+
+/// A walk without end, for what must not be read to its end.
+fn sockets() -> impl Iterator<Item = Result<Found>> + Send {
+    std::iter::repeat_with(|| Ok(Found::Socket(RelPath::root())))
+}
+
+#[test]
+fn nothing_comes_after_an_error_of_the_walk() {
+    let walk = sockets().take(1000).chain([Err(Error::refused("the walk's own words"))]).chain(sockets().take(1000));
+    let mut seen = Vec::new();
+    look_ahead(walk, &Pool::for_files().unwrap(), |one| {
+        seen.push(one.map(|_| ()).map_err(|e| e.to_string()));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(seen.len(), 1001);
+    assert_eq!(seen[1000], Err("the walk's own words".to_owned()));
+}
+
+#[test]
+fn the_first_error_of_the_archiver_ends_it() {
+    let mut taken = 0;
+    let error = look_ahead(sockets(), &Pool::for_files().unwrap(), |_| {
+        taken += 1;
+        if taken == 500 { Err(Error::refused("enough")) } else { Ok(()) }
+    });
+    assert_eq!(error.unwrap_err().to_string(), "enough");
+    assert_eq!(taken, 500);
+}
+
+#[test]
+fn a_panic_of_the_walk_surfaces() {
+    let walk = sockets().take(1000).chain(std::iter::once_with(|| panic!("the walk's own words")));
+    let panic = catch_unwind(AssertUnwindSafe(|| look_ahead(walk, &Pool::for_files().unwrap(), |_| Ok(()))));
+    assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"the walk's own words"));
+}
+
+/// Asks to stop after so many members.
+struct StopAfter(AtomicUsize);
+
+impl Monitor for StopAfter {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Member { .. } = event {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+#[test]
+fn asked_to_stop_it_stops_there_and_leaves_no_archive() {
+    let (dir, out, pool) = (tree(), tempfile::tempdir().unwrap(), Pool::new(1).unwrap());
+    for members in [0, 1, 100, 300] {
+        let job = job(dir.path(), &out.path().join("x.tar"));
+        let monitor = StopAfter(AtomicUsize::new(members));
+        let error = write(&job, Compression::new(Format::Plain, Level::BEST), &pool, &monitor).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+        assert_eq!(monitor.0.into_inner(), 0);
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
+    }
+}
