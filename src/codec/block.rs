@@ -211,6 +211,24 @@ mod tests {
     }
 
     #[test]
+    fn blocks_of_all_sizes_at_the_edges() {
+        for level in [Level::new(1).unwrap(), Level::BEST] {
+            let limit = rle::block_limit(level);
+            for len in [1, 2, 3, 49, 50, 51, limit - 1, limit] {
+                // No run of four, so a byte is one in the block. Random, of two values, and all the same but one.
+                let noise: Vec<u8> =
+                    (0..len as u64).map(|n| (n.wrapping_mul(n).wrapping_mul(0x9E37_79B9) >> 13) as u8).collect();
+                let pairs: Vec<u8> = (0..len).map(|n| (n / 2 % 2) as u8).collect();
+                let period: Vec<u8> = (0..len).map(|n| u8::from(n % 3 == 0) + u8::from(n == len / 2)).collect();
+                for input in [noise, pairs, period] {
+                    let (bytes, bits) = bits_of(&encode(&cut(&input, level)));
+                    assert!(read_all(decode(&bytes, 0, bits, level).unwrap()) == input, "{len} bytes");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_block_of_zeros_is_decoded_again_instead_of_kept() {
         let zeros = vec![0; 40_000_000];
         let (bytes, len) = bits_of(&encode(&cut(&zeros, Level::BEST)));

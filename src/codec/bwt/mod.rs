@@ -159,6 +159,56 @@ mod tests {
         }
     }
 
+    /// Long ones, for which the definition takes too long: one way against the other, and back.
+    fn check_long(block: &[u8], radix_can: bool) {
+        let counts = counts(block);
+        let mut last = vec![0; block.len()];
+        let origin = suffix::sort(block, &counts, &mut last, &mut suffix::Buffers::default());
+        assert!(back(&last, origin) == block);
+        let mut other = vec![0; block.len()];
+        let sorted = radix::sort(block, &counts, &mut other, &mut radix::Buffers::default());
+        assert_eq!(sorted.ok(), radix_can.then_some(origin));
+        assert!(!radix_can || other == last);
+    }
+
+    /// Bytes by a linear congruence, some of which `choose` makes others.
+    fn noise(len: usize, choose: impl Fn(u8) -> u8) -> Vec<u8> {
+        let mut state = 1_u64;
+        let next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            choose((state >> 56) as u8)
+        };
+        std::iter::repeat_with(next).take(len).collect()
+    }
+
+    #[test]
+    fn long_blocks() {
+        for len in [899_981, 900_000] {
+            check_long(&noise(len, |byte| byte), true);
+        }
+    }
+
+    #[test]
+    fn piles_of_more_than_16_bits_count() {
+        // 65,535 of one byte and 65,536, one pile, and two of them.
+        for zeros in [65_535, 65_536] {
+            let mut block = noise(200_000, |byte| byte.max(1));
+            block.iter_mut().step_by(3).take(zeros).for_each(|byte| *byte = 0);
+            check_long(&block, true);
+        }
+        check_long(&noise(400_000, |byte| if byte < 128 { byte % 2 } else { byte }), true);
+    }
+
+    #[test]
+    fn long_blocks_that_repeat_themselves() {
+        // Chains in circles, shorter than a piece and longer; and what looks random but comes twice.
+        for period in [1, 2, 255, 2048, 4096, 65_537] {
+            check_long(&noise(period, |byte| byte).repeat(300_000 / period), false);
+        }
+        let half = noise(150_000, |byte| byte);
+        check_long(&[&half[..], &half[1..]].concat(), false);
+    }
+
     proptest! {
         #[test]
         fn random_blocks(block in prop::collection::vec(any::<u8>(), 1..4000)) {
