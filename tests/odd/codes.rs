@@ -215,16 +215,12 @@ fn selector_out_of_range() -> Odd {
     Odd::all([bad(1, 0, 2), bad(1, 0, 6), bad(2, 1, 2), bad(2, 1, 6), bad(32_767, 32_766, 2), bad(32_767, 18_002, 6)])
 }
 
-/// None at all; or one where two are needed, and 18,000 where 18,001 are.
+/// None at all; or one, or two, where three are needed.
 fn too_few_selectors() -> Odd {
-    let mut none = Block::of(CONTENT);
-    none.selectors.clear();
-    let content = noise(2 * GROUP, 200, 2);
-    let mut one = Block::of(&content);
-    one.selectors.truncate(1);
-    // What follows is a zero, which is a selector too.
-    let mut zeros = Bits::default();
-    zeros.push(0, 1);
-    assert_eq!(Block::of(&content).selectors.len(), 3);
-    Odd::all([Odd::bad(9, &none), Odd::bad(9, &one)])
+    let block = Block::of(&noise(2 * GROUP, 200, 2));
+    assert_eq!(block.selectors.len(), 3);
+    Odd::all([0, 1, 2].map(|count| {
+        let selectors = block.selectors[..count].to_vec();
+        Odd::bad(9, &Block { selectors, ..block.clone() })
+    }))
 }

@@ -2,8 +2,9 @@
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::common::bz2::ours::End;
+use crate::common::bz2::ours::{self, End, POOLS};
 use crate::common::tool::{Tool, installed};
+use crate::compressing::CONTENTS;
 use crate::files;
 
 const PYTHON: &str = "import bz2, sys; sys.stdout.buffer.write(bz2.decompress(sys.stdin.buffer.read()))";
@@ -14,6 +15,9 @@ pub fn trials() -> Vec<Trial> {
         // Its other decoder, which takes less memory.
         trial("bzip2", "bzip2_-s_says_the_same", || agrees(|| Tool::new("bzip2").arg("-dcs"), true)),
         // It takes a damaged stream for garbage, if there is a good one before.
+        // Stricter than bzip2 with codes and selectors.
+        trial("lbzip2", "lbzip2_reads_what_we_make", || reads(|| Tool::new("lbzip2").arg("-dc"))),
+        trial("pbzip2", "pbzip2_reads_what_we_make", || reads(|| Tool::new("pbzip2").arg("-dc"))),
         trial("python3", "python_reads_the_good_ones", || agrees(|| Tool::new("python3").args(["-c", PYTHON]), false)),
     ]
 }
@@ -32,6 +36,15 @@ fn agrees(tool: impl Fn() -> Tool, refuses: bool) {
         let accepted = outcome.status.success() && !file.is_empty();
         assert_eq!(accepted, good || odd.refused_by_us_alone, "{name}: {outcome}");
         assert!(!good || outcome.stdout == expected.bytes, "{name}: {outcome}");
+    }
+}
+
+/// The tool gets back what we compressed.
+fn reads(tool: impl Fn() -> Tool) {
+    for (name, make) in CONTENTS {
+        let content = make();
+        let outcome = tool().input(ours::compress(&content, 1, &POOLS[0], &[content.len()])).run();
+        assert!(outcome.status.success() && outcome.stdout == content, "{name}: {outcome}");
     }
 }
 
