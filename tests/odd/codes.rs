@@ -1,7 +1,6 @@
 //! Odd codes and selectors: what a block says of how its symbols are written.
 
 use crate::common::bz2::GROUP;
-use crate::common::bz2::bits::Bits;
 use crate::common::bz2::block::Block;
 use crate::common::bz2::code::CodeTable;
 use crate::common::bz2::inputs::noise;
