@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 #![allow(clippy::unnecessary_wraps, reason = "trials are functions of one type")]
 
+mod common;
+
 use std::io::{self, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -12,6 +14,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use voltar::codec::{Compression, Compressor, Damage, Decompressor, Fault, Format, Level};
 use voltar::ordered::Pool;
+
+use common::skip::with_tool;
 
 type Check = Result<(), Failed>;
 
@@ -821,10 +825,6 @@ fn run(command: &[&str], input: &[u8]) -> Result<Vec<u8>, Failed> {
     }
 }
 
-fn installed(tool: &str) -> bool {
-    Command::new(tool).arg("--version").stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
-}
-
 const PYTHON: [&str; 2] =
     ["-c", "import bz2, sys; sys.stdout.buffer.write(getattr(bz2, sys.argv[1])(sys.stdin.buffer.read()))"];
 
@@ -848,7 +848,7 @@ fn tool_trials() -> Vec<Trial> {
     ];
     let mut trials = Vec::new();
     for (tool, format, command) in reads {
-        trials.push(tool_trial(tool, format!("{tool}_reads_ours"), move || {
+        trials.push(with_tool(tool, format!("{tool}_reads_ours"), move || {
             for input in [vec![], b"x".to_vec(), [text(1_300_000), vec![0; 9_000_000], noise(1_000_000, 15)].concat()] {
                 for at in [1, 9] {
                     if run(&command, &compress_with(&input, format, at, 2))? != input {
@@ -861,7 +861,7 @@ fn tool_trials() -> Vec<Trial> {
     }
     for (name, format, command) in writes {
         let tool = command[0];
-        trials.push(tool_trial(tool, format!("we_read_what_{name}_writes"), move || {
+        trials.push(with_tool(tool, format!("we_read_what_{name}_writes"), move || {
             for input in [vec![], b"x".to_vec(), [text(1_300_000), vec![0; 9_000_000], noise(1_000_000, 15)].concat()] {
                 let file = run(&command, &input)?;
                 assert_eq!(Format::detect(&file), Some(format));
@@ -874,7 +874,7 @@ fn tool_trials() -> Vec<Trial> {
             Ok(())
         }));
     }
-    trials.push(tool_trial("bzip2", "bzip2_writes_the_same_blocks".to_owned(), || {
+    trials.push(with_tool("bzip2", "bzip2_writes_the_same_blocks", || {
         let input = [text(1_300_000), vec![0; 9_000_000], noise(1_000_000, 15)].concat();
         for (level, at) in [("-9c", 9), ("-3c", 3)] {
             check_against_bzip2s(&bzip2(&input, at), &run(&["bzip2", level], &input)?, level);
@@ -882,18 +882,9 @@ fn tool_trials() -> Vec<Trial> {
         Ok(())
     }));
     for tool in ["bzip2", "lbzip2", "pbzip2"] {
-        trials.push(tool_trial(tool, format!("{tool}_-t_is_content_with_ours"), move || {
+        trials.push(with_tool(tool, format!("{tool}_-t_is_content_with_ours"), move || {
             run(&[tool, "-t"], &bzip2(&[text(2_300_000), vec![0; 9_000_000]].concat(), 9)).map(drop)
         }));
     }
     trials
-}
-
-fn tool_trial(tool: &'static str, name: String, check: impl FnOnce() -> Check + Send + 'static) -> Trial {
-    if installed(tool) {
-        return Trial::test(name, check);
-    }
-    let required = std::env::var("VOLTAR_REQUIRE_TOOLS").is_ok_and(|value| value == "1");
-    println!("skipped: no {tool} here, for {name}");
-    Trial::test(name, move || Err(format!("no {tool} here").into())).with_ignored_flag(!required)
 }

@@ -296,8 +296,8 @@ impl<R: Read> TarReader<R> {
         }
         let stored = header.as_bytes().get(148..156).and_then(number::read);
         // Some historic tars summed signed bytes; POSIX lets readers accept both.
-        if stored != Some(i64::from(checksum(header.as_bytes()))) && stored != Some(signed_checksum(header.as_bytes()))
-        {
+        let sums_up = |number: fn(u8) -> i64| stored == Some(checksum(header.as_bytes(), number));
+        if !sums_up(i64::from) && !sums_up(|byte| byte.cast_signed().into()) {
             return Err(damage(at, "no tar header where one should be (checksum mismatch)"));
         }
         Ok(Some(header))
@@ -482,12 +482,6 @@ fn gnu_field(header: &Header, field: Field) -> &[u8] {
 
 fn read_field(at: u64, what: &str, field: &[u8]) -> io::Result<i64> {
     number::read(field).ok_or_else(|| damage(at, format!("unreadable {what} field '{}'", printable(field))))
-}
-
-/// The sum of a header's bytes taken as signed ones, its own field counted as spaces.
-fn signed_checksum(header: &[u8; BLOCK]) -> i64 {
-    let sum = |bytes: &[u8]| bytes.iter().map(|&b| i64::from(b.cast_signed())).sum::<i64>();
-    sum(header) - sum(&header[148..156]) + 8 * i64::from(b' ')
 }
 
 fn sparse(at: u64, name: &[u8]) -> io::Error {

@@ -143,11 +143,11 @@ impl<W: Write> TarWriter<W> {
     }
 
     fn header(&mut self, header: &mut Header) -> io::Result<()> {
-        let sum = checksum(header.as_bytes());
+        let sum = checksum(header.as_bytes(), i64::from);
         // Six octal digits, NUL, space: tar's own order, which is not that of the other numbers.
         let cksum = &mut gnu(header)?.cksum;
         let (digits, end) = cksum.split_at_mut(7);
-        number::write(digits, i64::from(sum));
+        number::write(digits, sum);
         end.fill(b' ');
         self.put(header.as_bytes())
     }
@@ -167,10 +167,10 @@ impl<W: Write> TarWriter<W> {
     }
 }
 
-/// The sum of a header's bytes, its own field counted as spaces.
-pub(super) fn checksum(header: &[u8; BLOCK]) -> u32 {
-    let sum = |bytes: &[u8]| bytes.iter().map(|&b| u32::from(b)).sum::<u32>();
-    sum(header) - sum(&header[148..156]) + 8 * u32::from(b' ')
+/// The sum of a header's bytes, taken as these numbers; its own field is counted as spaces.
+pub(super) fn checksum(header: &[u8; BLOCK], number: impl Fn(u8) -> i64) -> i64 {
+    let sum = |bytes: &[u8]| bytes.iter().map(|&byte| number(byte)).sum::<i64>();
+    sum(header) - sum(&header[148..156]) + 8 * number(b' ')
 }
 
 /// `Header::new_gnu` makes a GNU header; the crate's types do not know that.

@@ -78,6 +78,21 @@ pub fn test(name: &str, needs: &[Needs], body: impl FnOnce() + Send + 'static) -
     }
 }
 
+/// A test that needs one of the tools people have. `VOLTAR_REQUIRE_TOOLS=1` makes a missing one a failure.
+pub fn with_tool(
+    tool: &str,
+    name: impl Into<String>,
+    body: impl FnOnce() -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    if tool::installed(tool) {
+        return Trial::test(name, body);
+    }
+    let (name, why) = (name.into(), format!("no {tool} here"));
+    eprintln!("skipped: {name}: {why}");
+    let required = std::env::var_os("VOLTAR_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+    Trial::test(name, move || Err(Failed::from(why))).with_ignored_flag(!required)
+}
+
 /// Runs the tests, then `after`, and ends the process with their verdict.
 pub fn run(args: &Arguments, tests: Vec<Trial>, after: impl FnOnce()) -> ! {
     let conclusion = libtest_mimic::run(args, tests);

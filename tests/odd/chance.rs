@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use crate::common::bz2::choices::Choices;
-use crate::common::bz2::{agree, any, inputs, planted};
+use crate::common::bz2::{agree, inputs};
 
 /// Seeds are printed, not kept in files beside the sources.
 fn cases(count: u32) -> ProptestConfig {
@@ -25,29 +25,23 @@ const TARGETS: [(&str, Question); 3] =
 
 /// Files put together by chance from the format's parts.
 pub fn any_file() -> Result<(), Failed> {
-    let bytes = prop::collection::vec(any::<u8>(), 0..600);
-    TestRunner::new(cases(400)).run(&bytes, |bytes| {
-        agree::on(&any::file(&mut Choices::new(&bytes)));
-        Ok(())
-    })?;
-    Ok(())
+    by_chance(400, 600, agree::on_choices)
 }
 
 /// Files with marks and whole blocks where none are meant.
 pub fn planted_file() -> Result<(), Failed> {
-    let bytes = prop::collection::vec(any::<u8>(), 0..300);
-    TestRunner::new(cases(200)).run(&bytes, |bytes| {
-        agree::on(&planted::any_file(&mut Choices::new(&bytes)));
-        Ok(())
-    })?;
-    Ok(())
+    by_chance(200, 300, agree::on_planted)
 }
 
 /// Contents by instruction.
 pub fn any_content() -> Result<(), Failed> {
-    let bytes = prop::collection::vec(any::<u8>(), 0..60);
-    TestRunner::new(cases(40)).run(&bytes, |bytes| {
-        agree::on_content(&inputs::by_instruction(&mut Choices::new(&bytes), 400_000), 1);
+    by_chance(40, 60, |bytes| agree::on_content(&inputs::by_instruction(&mut Choices::new(bytes), 400_000), 1))
+}
+
+/// Asks `question` of so many strings of fewer than `end` bytes.
+fn by_chance(count: u32, end: usize, question: Question) -> Result<(), Failed> {
+    TestRunner::new(cases(count)).run(&prop::collection::vec(any::<u8>(), 0..end), |bytes| {
+        question(&bytes);
         Ok(())
     })?;
     Ok(())

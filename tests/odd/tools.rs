@@ -1,9 +1,10 @@
 //! What the tools people have say of the odd files.
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 
 use crate::common::bz2::ours::{self, End, POOLS};
-use crate::common::tool::{Tool, installed};
+use crate::common::skip::with_tool;
+use crate::common::tool::Tool;
 use crate::compressing::CONTENTS;
 use crate::files;
 
@@ -48,11 +49,9 @@ fn reads(tool: impl Fn() -> Tool) {
     }
 }
 
-fn trial(tool: &'static str, name: &str, check: impl FnOnce() + Send + 'static) -> Trial {
-    if installed(tool) {
-        return crate::trial(name, check);
-    }
-    let required = std::env::var("VOLTAR_REQUIRE_TOOLS").is_ok_and(|value| value == "1");
-    println!("skipped: no {tool} here, for {name}");
-    Trial::test(name, move || Err(Failed::from(format!("no {tool} here")))).with_ignored_flag(!required)
+fn trial(tool: &str, name: &str, check: impl FnOnce() + Send + 'static) -> Trial {
+    with_tool(tool, name, || {
+        check();
+        Ok(())
+    })
 }

@@ -87,6 +87,7 @@ pub(super) fn sort(
         for (last, &rotation) in last[from..to].iter_mut().zip(&*pile) {
             *last = before(rotation);
         }
+        // All of them, for without a way out in the middle it is done several at a time.
         if pile.windows(2).fold(false, |any, pair| any | (key(pair[0]) == key(pair[1]))) {
             let mut rank = from;
             for tie in pile.chunk_by(|a, b| key(*a) == key(*b)) {

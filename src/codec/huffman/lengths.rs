@@ -3,7 +3,7 @@
 
 use super::{Lengths, MAX_SYMBOLS};
 
-/// Less than the format's 20, so that two codes and 31 bits that wait to be written fit in a word of 64. It costs
+/// Less than the format's 20, so that three codes and seven bits that wait to be written fit in a word of 64. It costs
 /// nothing: only symbols that occur once in tens of thousands would have longer codes.
 pub(super) const LIMIT: u8 = 16;
 
