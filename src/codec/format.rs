@@ -234,6 +234,18 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Damage {}
 
+/// What was just compressed does not decompress to what it was made of.
+#[derive(Debug)]
+pub struct NotReadBack;
+
+impl fmt::Display for NotReadBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what was just compressed does not decompress to what it was made of")
+    }
+}
+
+impl std::error::Error for NotReadBack {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

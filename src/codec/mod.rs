@@ -3,13 +3,14 @@
 //!
 //! bzip2 is coded block by block: `rle` cuts the input where bzip2 would, `block` turns one block into
 //! bits and back, `bits` splices them and finds the marks between them. The order is kept by
-//! [`crate::ordered`], which `compress` and `bunzip` feed. gzip and zstd are written as members and
-//! frames of equal size, and read one after the other.
+//! [`crate::ordered`], which `compress` and `bunzip` feed. gzip and zstd are written by `chunks` as members
+//! and frames of equal size, and read by `members` one after the other.
 
 mod bits;
 mod block;
 mod bunzip;
 mod bwt;
+mod chunks;
 mod compress;
 mod cpu;
 mod crc;
@@ -25,6 +26,6 @@ mod random;
 mod rle;
 mod source;
 
-pub use compress::{Compressor, NotReadBack};
+pub use compress::Compressor;
 pub use decompress::Decompressor;
-pub use format::{Compression, Damage, Fault, Format, Level};
+pub use format::{Compression, Damage, Fault, Format, Level, NotReadBack};
