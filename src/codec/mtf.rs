@@ -13,6 +13,7 @@ use wide::u8x16;
 
 use super::cpu::{self, Cpu, Kernel};
 use super::huffman::MAX_SYMBOLS;
+use super::rle::equal;
 
 /// The digits of a run's length, in base two with the digits one and two, lowest first.
 pub(super) const RUN_A: u16 = 0;
@@ -203,19 +204,6 @@ impl Kernel for Encode<'_> {
 fn too_many(word: usize, front_word: usize, next: usize) -> usize {
     let to_come = (front_word * 64 + 64).wrapping_sub(next);
     to_come.wrapping_add(1) & usize::from(word == front_word).wrapping_neg()
-}
-
-/// How many of the first bytes are `byte`.
-#[inline(always)]
-fn equal(bytes: &[u8], byte: u8) -> usize {
-    let (sixteens, rest) = bytes.as_chunks::<16>();
-    for (sixteen, from) in sixteens.iter().zip((0..).step_by(16)) {
-        let same = u8x16::new(*sixteen).simd_eq(u8x16::splat(byte)).to_bitmask().trailing_ones();
-        if same < 16 {
-            return from + same as usize;
-        }
-    }
-    sixteens.len() * 16 + rest.iter().take_while(|next| **next == byte).count()
 }
 
 /// Where symbols are written, with room for all of them.

@@ -56,7 +56,8 @@ impl Cutter {
         let mut rest = input;
         while let [byte, after @ ..] = rest {
             if self.run > 0 && *byte == self.run_byte && self.run < MAX_RUN {
-                let longer = rest.iter().take((MAX_RUN - self.run).into()).take_while(|&b| b == byte).count();
+                let room = rest.len().min((MAX_RUN - self.run).into());
+                let longer = equal(&rest[..room], *byte);
                 self.run += longer as u8;
                 rest = rest.get(longer..).unwrap_or_default();
                 continue;
@@ -109,6 +110,19 @@ fn plain(bytes: &[u8]) -> usize {
         let unfinished = bytes.iter().rev().take_while(|byte| Some(*byte) == bytes.last()).count();
         bytes.len() - unfinished
     })
+}
+
+/// How many of the first bytes are `byte`.
+#[inline(always)]
+pub(super) fn equal(bytes: &[u8], byte: u8) -> usize {
+    let (sixteens, rest) = bytes.as_chunks::<16>();
+    for (sixteen, from) in sixteens.iter().zip((0..).step_by(16)) {
+        let same = u8x16::new(*sixteen).simd_eq(u8x16::splat(byte)).to_bitmask().trailing_ones();
+        if same < 16 {
+            return from + same as usize;
+        }
+    }
+    sixteens.len() * 16 + rest.iter().take_while(|next| **next == byte).count()
 }
 
 /// Undoes the stage, piece by piece.

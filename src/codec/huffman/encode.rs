@@ -10,7 +10,7 @@ const ROUNDS: usize = 3;
 
 /// In blocks of more groups than that, all rounds but the last look at one group in so many.
 const LONG: usize = 4000;
-const PART: usize = 4;
+const PART: usize = 8;
 
 /// A power of two above the number of symbols: then a symbol needs no check to be an index.
 const SLOTS: usize = 512;
