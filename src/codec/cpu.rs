@@ -1,7 +1,8 @@
 //! Runs a kernel with the instructions that this CPU has beyond those the program was built for. The kernels
 //! are plain safe Rust; compiled a second time with these features, the compiler counts bits in one instruction
 //! instead of twelve. This file holds the crate's only `unsafe`: a CPU without the features would meet
-//! instructions it does not know, so they are asked for at run time before each call.
+//! instructions it does not know, so they are asked for at run time before each call; and to have memory fetched
+//! ahead of its use takes an instruction that safe Rust has no name for.
 
 /// Something to be run.
 pub(super) trait Kernel {
@@ -25,6 +26,17 @@ pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
         return x86::run(kernel, cpu);
     }
     kernel.run(Plain)
+}
+
+/// Has the cache line fetched that the item at `index` is in, if there is one: for who will ask for it soon.
+#[inline(always)]
+pub(super) fn fetch<T>(items: &[T], index: usize) {
+    if let Some(item) = items.get(index) {
+        #[cfg(target_arch = "x86_64")]
+        x86::fetch(item);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = item;
+    }
 }
 
 /// Every CPU.
@@ -53,7 +65,7 @@ impl Cpu for Plain {
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "calls of functions whose CPU features were found at run time")]
 mod x86 {
-    use std::arch::x86_64::_pdep_u64;
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _pdep_u64};
 
     use super::{Cpu, Kernel};
 
@@ -79,6 +91,12 @@ mod x86 {
             let bit = unsafe { _pdep_u64(1 << (below % 64), word) };
             bit.trailing_zeros() % 64
         }
+    }
+
+    #[inline(always)]
+    pub(super) fn fetch<T>(item: &T) {
+        // SAFETY: every x86-64 has the instruction, and it is a hint, which changes nothing but what is in the caches.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast()) }
     }
 
     pub(super) fn run<K: Kernel>(kernel: K, cpu: Modern) -> K::Output {

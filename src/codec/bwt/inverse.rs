@@ -25,6 +25,9 @@ const LANES: usize = 16;
 /// Bytes of a piece that are followed until the next look whether it has come to its end.
 const ROUND: usize = 64;
 
+/// Bytes that are linked together if they are all the same.
+const RUN: usize = 16;
+
 /// Bytes of a piece, on average, and how many pieces there are at most.
 const PIECE: usize = 2048;
 const MAX_PIECES: usize = 256;
@@ -91,8 +94,30 @@ impl Piece {
 
 fn link(last: &[u8], counts: &Counts, rows: &mut [u32; ROWS]) {
     let mut heads = Heads::new(counts);
-    for (&byte, row) in last.iter().zip(0_u32..) {
-        rows[heads.take(byte) % ROWS] = row << NEXT | u32::from(byte);
+    let word = |row: u32, byte: u8| row << NEXT | u32::from(byte);
+    let one = |heads: &mut Heads, rows: &mut [u32; ROWS], row: u32, byte: u8| {
+        rows[heads.take(usize::from(byte)) % ROWS] = word(row, byte);
+    };
+    let (some, rest) = last.as_chunks::<RUN>();
+    for (bytes, row) in some.iter().zip((0..).step_by(RUN)) {
+        // Where much repeats, most bytes are in long runs: their rows are neighbours.
+        let byte = bytes[0];
+        if byte == bytes[RUN - 1]
+            && *bytes == [byte; RUN]
+            && let Some(run) = heads.take_run(usize::from(byte), RUN as u16)
+            && let Some(run) = rows.get_mut(run..).and_then(<[u32]>::first_chunk_mut::<RUN>)
+        {
+            for (slot, row) in run.iter_mut().zip(row..) {
+                *slot = word(row, byte);
+            }
+        } else {
+            for (&byte, row) in bytes.iter().zip(row..) {
+                one(&mut heads, rows, row, byte);
+            }
+        }
+    }
+    for (&byte, row) in rest.iter().zip((some.len() * RUN) as u32..) {
+        one(&mut heads, rows, row, byte);
     }
 }
 

@@ -1,9 +1,11 @@
 //! The Burrows-Wheeler transform of a block, and its inverse. All rotations of the block are sorted; what comes
 //! out is the last byte of each, and which one is the block itself.
 //!
-//! Two ways lead there. [`radix`] is for data in which hardly anything repeats, as in pictures and films;
-//! [`suffix`] is for all other data, and bounded by time linear in the block's length whatever is in it.
+//! Three ways lead there. [`radix`] is for data in which hardly anything repeats, as in pictures and films;
+//! [`induced`] is for all other data, but for what repeats itself so much that it would take too long; and that is
+//! left to [`suffix`], whose time is linear in the block's length whatever is in it.
 
+mod induced;
 mod inverse;
 mod radix;
 mod rotation;
@@ -18,6 +20,7 @@ pub(super) type Counts = [u32; 256];
 #[derive(Default)]
 pub(super) struct Buffers {
     radix: radix::Buffers,
+    induced: induced::Buffers,
     suffix: suffix::Buffers,
 }
 
@@ -29,8 +32,13 @@ pub(super) fn transform(block: &[u8], counts: &Counts, last: &mut [u8], buffers:
     {
         return origin;
     }
-    suffix::sort(block, counts, last, &mut buffers.suffix)
+    induced::sort(block, counts, last, &mut buffers.induced)
+        .unwrap_or_else(|TooManyTies| suffix::sort(block, counts, last, &mut buffers.suffix))
 }
+
+/// The block repeats itself too much for the way that was tried.
+#[derive(Debug)]
+struct TooManyTies;
 
 /// How often each byte occurs.
 pub(super) fn counts(bytes: &[u8]) -> Counts {
@@ -44,8 +52,8 @@ pub(super) fn counts(bytes: &[u8]) -> Counts {
     std::array::from_fn(|byte| counts.iter().map(|counts| counts[byte]).sum())
 }
 
-/// How many bytes of a block are below each byte: where its rotations begin among the sorted ones.
-fn starts(counts: &Counts) -> Counts {
+/// How many are below each byte or other digit: where its rotations begin among the sorted ones.
+fn starts<const DIGITS: usize>(counts: &[u32; DIGITS]) -> [u32; DIGITS] {
     let mut sum = 0;
     counts.map(|count| {
         let start = sum;
@@ -54,31 +62,63 @@ fn starts(counts: &Counts) -> Counts {
     })
 }
 
-/// For each byte, where the next of the rotations that begin with it goes.
+/// For each byte or other digit, where the next of those goes that begin with it.
 ///
 /// The numbers are kept in two parts, because the lower one has 16 bits then: AMD's Zen 3, and others may be like it,
 /// takes twice as long to count in words of 32 bits, when the same count comes up again after a few others.
-struct Heads {
-    passed: [u16; 256],
-    from: Counts,
+struct Heads<const DIGITS: usize = 256> {
+    passed: [u16; DIGITS],
+    from: [u32; DIGITS],
 }
 
-impl Heads {
-    fn new(counts: &Counts) -> Self {
-        Self { passed: [0; 256], from: starts(counts) }
+impl<const DIGITS: usize> Heads<DIGITS> {
+    fn new(counts: &[u32; DIGITS]) -> Self {
+        Self { passed: [0; DIGITS], from: starts(counts) }
     }
 
     #[inline(always)]
-    fn take(&mut self, byte: u8) -> usize {
-        let byte = usize::from(byte);
-        let passed = self.passed[byte];
-        let head = self.from[byte] as usize + usize::from(passed);
-        self.passed[byte] = passed.wrapping_add(1);
+    fn take(&mut self, digit: usize) -> usize {
+        let passed = self.passed[digit];
+        let head = self.from[digit] as usize + usize::from(passed);
+        self.passed[digit] = passed.wrapping_add(1);
         if passed == u16::MAX {
-            self.from[byte] += 1 << 16;
+            self.from[digit] += 1 << 16;
         }
         head
     }
+
+    /// Takes so many in one; `None` if they must be taken one by one.
+    #[inline(always)]
+    fn take_run(&mut self, digit: usize, len: u16) -> Option<usize> {
+        let passed = self.passed[digit];
+        self.passed[digit] = passed.checked_add(len)?;
+        Some(self.from[digit] as usize + usize::from(passed))
+    }
+}
+
+/// How often each digit occurs; counted in 16 bits, for the same reason.
+#[inline(always)]
+fn tally<const DIGITS: usize, T>(items: &[T], digit: impl Fn(&T) -> usize) -> [u32; DIGITS] {
+    let mut counts = [0; DIGITS];
+    let mut few = [0_u16; DIGITS];
+    for items in items.chunks(u16::MAX.into()) {
+        for item in items {
+            few[digit(item)] += 1;
+        }
+        for (count, few) in counts.iter_mut().zip(&mut few) {
+            *count += u32::from(std::mem::take(few));
+        }
+    }
+    counts
+}
+
+/// Counts to where each digit's begin.
+fn sum_up(counts: &mut [u16]) -> &mut [u16] {
+    let mut sum = 0;
+    for count in counts.iter_mut() {
+        sum += std::mem::replace(count, sum);
+    }
+    counts
 }
 
 /// The first eight bytes of the rotation that begins at `at`, as a number that sorts as they do.
@@ -129,6 +169,11 @@ mod tests {
             assert!(last == expected);
             assert!(back(&last, origin) == block);
         }
+        last.fill(0);
+        if let Ok(origin) = induced::sort(block, &counts, &mut last, &mut induced::Buffers::default()) {
+            assert!(last == expected);
+            assert!(back(&last, origin) == block);
+        }
     }
 
     #[test]
@@ -166,6 +211,10 @@ mod tests {
         let origin = suffix::sort(block, &counts, &mut last, &mut suffix::Buffers::default());
         assert!(back(&last, origin) == block);
         let mut other = vec![0; block.len()];
+        if let Ok(induced) = induced::sort(block, &counts, &mut other, &mut induced::Buffers::default()) {
+            assert!(other == last);
+            assert!(back(&other, induced) == block);
+        }
         let sorted = radix::sort(block, &counts, &mut other, &mut radix::Buffers::default());
         assert_eq!(sorted.ok(), radix_can.then_some(origin));
         assert!(!radix_can || other == last);

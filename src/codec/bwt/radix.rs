@@ -6,7 +6,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::ops::Range;
 
-use super::{Counts, Heads, starts, words};
+use super::{Counts, Heads, TooManyTies, starts, sum_up, words};
 
 /// Of a rotation's number: the bytes after the first, the byte before the rotation, and where it begins.
 const KEY_BITS: u32 = 36;
@@ -41,10 +41,6 @@ struct Tie {
     first: usize,
     ranks: Range<usize>,
 }
-
-/// The block repeats itself too much.
-#[derive(Debug)]
-pub(super) struct TooManyTies;
 
 /// Whether it looks as if [`sort`] would be fast: hardly any rotations, of some thousand all over the block, begin
 /// with the same bytes.
@@ -139,7 +135,7 @@ fn deal(block: &[u8], counts: &Counts, rotations: &mut Vec<u64>) {
     let mut before = block[n - 1];
     words(block).for_each(|(place, word)| {
         let first = (word >> 56) as u8;
-        if let Some(slot) = rotations.get_mut(heads.take(first)) {
+        if let Some(slot) = rotations.get_mut(heads.take(usize::from(first))) {
             *slot = (word << 8) & !(u64::MAX >> KEY_BITS) | u64::from(before) << PLACE_BITS | place as u64;
         }
         before = first;
@@ -166,15 +162,6 @@ fn sort_pile(pile: &mut [u64], spare: &mut [u64], bits: u32) {
     finish(pile);
 }
 
-/// Counts to where each digit's rotations begin. They have 16 bits for the reason told at [`Heads`].
-fn sum_up(counts: &mut [u16]) -> &mut [u16] {
-    let mut sum = 0;
-    for count in counts.iter_mut() {
-        sum += std::mem::replace(count, sum);
-    }
-    counts
-}
-
 /// Deals out a pile by a digit.
 fn deal_pile(from: &[u64], to: &mut [u64], shift: u32, heads: &mut [u16]) {
     let mask = heads.len() - 1;
@@ -192,10 +179,10 @@ fn split_pile(pile: &mut [u64], spare: &mut [u64], bits: u32) {
     if bits < 64 - KEY_BITS / 2 {
         return pile.sort_unstable();
     }
-    let byte = |rotation: u64| (rotation >> (bits - 8)) as u8;
+    let byte = |rotation: u64| usize::from((rotation >> (bits - 8)) as u8);
     let mut counts = [0; 256];
     for &rotation in pile.iter() {
-        counts[usize::from(byte(rotation))] += 1;
+        counts[byte(rotation)] += 1;
     }
     let mut heads = Heads::new(&counts);
     for &rotation in pile.iter() {
