@@ -154,6 +154,8 @@ impl Sorter<'_> {
         let words = n.div_ceil(2 * MARKS);
         let mut budget = n;
         while self.ties.marks.iter().any(|marks| *marks != 0) {
+            // A sweep takes time even if there is hardly any tie left.
+            budget = budget.checked_sub(words).ok_or(TooManyTies)?;
             for word in (0..words).rev() {
                 self.fetch_ahead(word);
                 let mut below = u64::MAX;
