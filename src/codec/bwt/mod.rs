@@ -261,7 +261,7 @@ mod tests {
     fn long_blocks_of_much_that_repeats() {
         // Words of a small vocabulary, as texts and tables have them; and slopes, where stars are far apart: so far
         // that all of their distance is known, and farther.
-        let words: Vec<Vec<u8>> = (1..40).map(|word| noise(1 + word % 9, |byte| byte / 8 ^ word as u8)).collect();
+        let words: Vec<Vec<u8>> = (1..40).map(|word| noise(1 + word % 9, |byte| (byte / 8) ^ word as u8)).collect();
         let text: Vec<u8> =
             noise(150_000, |byte| byte % 39).iter().flat_map(|&word| words[usize::from(word)].clone()).collect();
         check_long(&text, false, true);
