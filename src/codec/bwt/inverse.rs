@@ -7,7 +7,8 @@
 //! block are marked, and from each one a piece is read up to the next marked row; then the pieces are put together
 //! as one leads to the other. With [`LANES`] pieces followed in turn, as many loads are under way together.
 
-use super::{Counts, Heads};
+use super::Counts;
+use super::deal::Heads;
 use crate::codec::format::Level;
 use crate::codec::rle::max_block;
 

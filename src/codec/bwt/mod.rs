@@ -5,6 +5,7 @@
 //! [`induced`] is for all other data, but for what repeats itself so much that it would take too long; and that is
 //! left to [`suffix`], whose time is linear in the block's length whatever is in it.
 
+mod deal;
 mod induced;
 mod inverse;
 mod radix;
@@ -50,75 +51,6 @@ pub(super) fn counts(bytes: &[u8]) -> Counts {
         }
     }
     std::array::from_fn(|byte| counts.iter().map(|counts| counts[byte]).sum())
-}
-
-/// How many are below each byte or other digit: where its rotations begin among the sorted ones.
-fn starts<const DIGITS: usize>(counts: &[u32; DIGITS]) -> [u32; DIGITS] {
-    let mut sum = 0;
-    counts.map(|count| {
-        let start = sum;
-        sum += count;
-        start
-    })
-}
-
-/// For each byte or other digit, where the next of those goes that begin with it.
-///
-/// The numbers are kept in two parts, because the lower one has 16 bits then: AMD's Zen 3, and others may be like it,
-/// takes twice as long to count in words of 32 bits, when the same count comes up again after a few others.
-struct Heads<const DIGITS: usize = 256> {
-    passed: [u16; DIGITS],
-    from: [u32; DIGITS],
-}
-
-impl<const DIGITS: usize> Heads<DIGITS> {
-    fn new(counts: &[u32; DIGITS]) -> Self {
-        Self { passed: [0; DIGITS], from: starts(counts) }
-    }
-
-    #[inline(always)]
-    fn take(&mut self, digit: usize) -> usize {
-        let passed = self.passed[digit];
-        let head = self.from[digit] as usize + usize::from(passed);
-        self.passed[digit] = passed.wrapping_add(1);
-        if passed == u16::MAX {
-            self.from[digit] += 1 << 16;
-        }
-        head
-    }
-
-    /// Takes so many in one; `None` if they must be taken one by one.
-    #[inline(always)]
-    fn take_run(&mut self, digit: usize, len: u16) -> Option<usize> {
-        let passed = self.passed[digit];
-        self.passed[digit] = passed.checked_add(len)?;
-        Some(self.from[digit] as usize + usize::from(passed))
-    }
-}
-
-/// How often each digit occurs; counted in 16 bits, for the same reason.
-#[inline(always)]
-fn tally<const DIGITS: usize, T>(items: &[T], digit: impl Fn(&T) -> usize) -> [u32; DIGITS] {
-    let mut counts = [0; DIGITS];
-    let mut few = [0_u16; DIGITS];
-    for items in items.chunks(u16::MAX.into()) {
-        for item in items {
-            few[digit(item)] += 1;
-        }
-        for (count, few) in counts.iter_mut().zip(&mut few) {
-            *count += u32::from(std::mem::take(few));
-        }
-    }
-    counts
-}
-
-/// Counts to where each digit's begin.
-fn sum_up(counts: &mut [u16]) -> &mut [u16] {
-    let mut sum = 0;
-    for count in counts.iter_mut() {
-        sum += std::mem::replace(count, sum);
-    }
-    counts
 }
 
 /// The first eight bytes of the rotation that begins at `at`, as a number that sorts as they do.

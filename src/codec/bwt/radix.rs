@@ -6,7 +6,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::ops::Range;
 
-use super::{Counts, Heads, TooManyTies, starts, sum_up, words};
+use super::deal::{Heads, deal_small, starts, sum_up, tally};
+use super::{Counts, TooManyTies, words};
 
 /// Of a rotation's number: the bytes after the first, the byte before the rotation, and where it begins.
 const KEY_BITS: u32 = 36;
@@ -156,22 +157,10 @@ fn sort_pile(pile: &mut [u64], spare: &mut [u64], bits: u32) {
             low_heads[(rotation >> low) as usize & mask] += 1;
             high_heads[(rotation >> high) as usize & mask] += 1;
         }
-        deal_pile(pile, spare, low, sum_up(&mut low_heads[..=mask]));
-        deal_pile(spare, pile, high, sum_up(&mut high_heads[..=mask]));
+        deal_small(pile, spare, low, sum_up(&mut low_heads[..=mask]));
+        deal_small(spare, pile, high, sum_up(&mut high_heads[..=mask]));
     }
     finish(pile);
-}
-
-/// Deals out a pile by a digit.
-fn deal_pile(from: &[u64], to: &mut [u64], shift: u32, heads: &mut [u16]) {
-    let mask = heads.len() - 1;
-    for &rotation in from {
-        let Some(head) = heads.get_mut((rotation >> shift) as usize & mask) else { return };
-        if let Some(slot) = to.get_mut(usize::from(*head)) {
-            *slot = rotation;
-        }
-        *head += 1;
-    }
 }
 
 /// Sorts a large pile: deals it out by the next byte, and sorts what that gives.
@@ -179,15 +168,9 @@ fn split_pile(pile: &mut [u64], spare: &mut [u64], bits: u32) {
     if bits < 64 - KEY_BITS / 2 {
         return pile.sort_unstable();
     }
-    let byte = |rotation: u64| usize::from((rotation >> (bits - 8)) as u8);
-    let mut counts = [0; 256];
-    for &rotation in pile.iter() {
-        counts[byte(rotation)] += 1;
-    }
-    let mut heads = Heads::new(&counts);
-    for &rotation in pile.iter() {
-        spare[heads.take(byte(rotation))] = rotation;
-    }
+    let byte = |rotation: &u64| usize::from((rotation >> (bits - 8)) as u8);
+    let counts = tally::<256, _>(pile, byte);
+    Heads::new(&counts).deal(pile, spare, byte);
     pile.copy_from_slice(spare);
     let (mut pile, mut spare) = (pile, spare);
     for count in counts {

@@ -4,7 +4,8 @@
 use libsais::BwtConstruction;
 use libsais::bwt::AuxIndicesSamplingRate;
 
-use super::{Counts, rotation, starts};
+use super::deal::starts;
+use super::{Counts, rotation};
 
 /// libsais tells the ranks of rotations at multiples of this: one in so many.
 const SAMPLED: u16 = 16;

@@ -48,7 +48,7 @@ pub(super) fn sort(
         return Err(TooManyTies);
     }
     names.begin(block.len(), places);
-    ties.begin();
+    ties.begin(block.len());
     stars.resize(places.len(), 0);
     spare.resize(places.len(), 0);
     let mut sorter = ties::Sorter { block, names, ties, stars, spare };

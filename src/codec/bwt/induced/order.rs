@@ -3,7 +3,8 @@
 
 use super::ties::Sorter;
 use super::{KEY, KEY_BITS, piles};
-use crate::codec::bwt::{Heads, tally, word};
+use crate::codec::bwt::deal::{Heads, tally};
+use crate::codec::bwt::word;
 
 /// Bits that stars are dealt out by; the others of the first bytes are in their keys.
 const DIGIT: u32 = 12;

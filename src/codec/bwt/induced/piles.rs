@@ -3,13 +3,13 @@
 //! the lowest first.
 
 use super::{KEY, KEY_BITS, PLACE_BITS};
-use crate::codec::bwt::{Heads, sum_up, tally};
+use crate::codec::bwt::deal::{Heads, deal_small, sum_up, tally};
 
 /// Piles of up to so many are sorted by insertion,
 const FEW: usize = 16;
 
-/// up to so many are dealt out by some bits and what that gives is sorted: they are counted in bytes,
-const SOME: usize = u8::MAX as usize;
+/// up to so many are dealt out by some bits and what that gives is sorted,
+const SOME: usize = 255;
 
 /// and up to so many by all digits.
 const MANY: usize = 20_000;
@@ -58,22 +58,11 @@ fn shift(highest: u32, digit: u32) -> u32 {
 fn deal_some(pile: &mut [u64], spare: &mut [u64], highest: u32) {
     const DIGITS: usize = 1 << SMALL_DIGIT;
     let shift = shift(highest, SMALL_DIGIT);
-    let mut heads = [0_u8; DIGITS];
-    let digit = |star: u64| (star >> shift) as usize % DIGITS;
+    let mut heads = [0_u16; DIGITS];
     for &star in pile.iter() {
-        heads[digit(star)] += 1;
+        heads[(star >> shift) as usize % DIGITS] += 1;
     }
-    let mut sum = 0;
-    for head in &mut heads {
-        sum += std::mem::replace(head, sum);
-    }
-    for &star in pile.iter() {
-        let head = &mut heads[digit(star)];
-        if let Some(slot) = spare.get_mut(usize::from(*head)) {
-            *slot = star;
-        }
-        *head += 1;
-    }
+    deal_small(pile, spare, shift, sum_up(&mut heads));
     sort_parts(pile, spare, shift, heads.iter().map(|&end| usize::from(end)));
 }
 
@@ -93,14 +82,7 @@ fn deal_all(pile: &mut [u64], spare: &mut [u64], differ: u64) {
         if digit(differ, pass) == 0 {
             continue;
         }
-        sum_up(counts);
-        for &star in from.iter() {
-            let head = &mut counts[digit(star, pass)];
-            if let Some(slot) = to.get_mut(usize::from(*head)) {
-                *slot = star;
-            }
-            *head += 1;
-        }
+        deal_small(from, to, shift(pass), sum_up(counts));
         (from, to) = (to, from);
         turns += 1;
     }
@@ -112,14 +94,9 @@ fn deal_all(pile: &mut [u64], spare: &mut [u64], differ: u64) {
 fn deal_many(pile: &mut [u64], spare: &mut [u64], highest: u32) {
     const DIGITS: usize = 1 << LARGE_DIGIT;
     let shift = shift(highest, LARGE_DIGIT);
-    let digit = |star: u64| (star >> shift) as usize % DIGITS;
-    let counts = tally::<DIGITS, _>(pile, |&star| digit(star));
-    let mut heads = Heads::new(&counts);
-    for &star in pile.iter() {
-        if let Some(slot) = spare.get_mut(heads.take(digit(star))) {
-            *slot = star;
-        }
-    }
+    let digit = |star: &u64| (star >> shift) as usize % DIGITS;
+    let counts = tally::<DIGITS, _>(pile, digit);
+    Heads::new(&counts).deal(pile, spare, digit);
     let ends = counts.iter().scan(0, |end, &count| {
         *end += count as usize;
         Some(*end)

@@ -8,7 +8,8 @@
 //! same byte are written one after the other, and read so: as queues, 256 of them.
 
 use super::place;
-use crate::codec::bwt::{Counts, starts};
+use crate::codec::bwt::Counts;
+use crate::codec::bwt::deal::starts;
 use crate::codec::cpu;
 
 /// A rotation in a word: the bytes before it, the nearest lowest; above the last of these a one; and, from

@@ -13,10 +13,12 @@ use crate::codec::bwt::{TooManyTies, word};
 use crate::codec::cpu;
 
 /// No two stars are neighbours: so slots for half as many as there are places are enough.
-const SLOTS: usize = 1 << (PLACE_BITS - 1);
-
 fn slot(place: usize) -> usize {
-    place / 2 % SLOTS
+    place / 2
+}
+
+fn slots(n: usize) -> usize {
+    n.div_ceil(2)
 }
 
 /// What is known of each star: its name, which is the number of stars that are less, all stars of its tie not
@@ -35,7 +37,7 @@ const FAR: usize = (1 << DISTANCE_BITS) - 1;
 impl Names {
     /// Begins with the stars at `places`, the last one first, in a block of `n` bytes; none has a name yet.
     pub(super) fn begin(&mut self, n: usize, places: &[u32]) {
-        self.words.resize(SLOTS, 0);
+        self.words.resize(slots(n), 0);
         let Some(&first) = places.last() else { return };
         let mut next = n + first as usize;
         for &place in places {
@@ -78,10 +80,11 @@ const DEPTH_BITS: u32 = 8;
 const MAX_DEPTH: usize = (1 << DEPTH_BITS) - 1;
 
 impl Ties {
-    pub(super) fn begin(&mut self) {
+    /// Begins with no ties, in a block of `n` bytes.
+    pub(super) fn begin(&mut self, n: usize) {
         self.marks.clear();
-        self.marks.resize(SLOTS / MARKS, 0);
-        self.ends.resize(SLOTS, 0);
+        self.marks.resize(slots(n).div_ceil(MARKS), 0);
+        self.ends.resize(slots(n), 0);
     }
 
     #[inline(always)]
@@ -150,9 +153,8 @@ impl Sorter<'_> {
 
     /// Sorts all ties. If the block repeats itself too much, it leaves off.
     pub(super) fn resolve(&mut self) -> Result<(), TooManyTies> {
-        let n = self.block.len();
-        let words = n.div_ceil(2 * MARKS);
-        let mut budget = n;
+        let words = self.ties.marks.len();
+        let mut budget = self.block.len();
         while self.ties.marks.iter().any(|marks| *marks != 0) {
             // A sweep takes time even if there is hardly any tie left.
             budget = budget.checked_sub(words).ok_or(TooManyTies)?;
@@ -183,26 +185,27 @@ impl Sorter<'_> {
     #[inline(always)]
     fn sort_tie(&mut self, stars: Range<usize>, distance: usize, depth: usize) -> Result<usize, TooManyTies> {
         let n = self.block.len();
+        // The block goes on at its beginning.
+        let around = |place: usize| if place < n { place } else { place % n };
         let tie = &mut self.stars[stars.clone()];
-        let spare = &mut self.spare[stars];
+        let mut known = depth;
         let mut alike = distance <= depth;
         for star in tie.iter_mut() {
             let place = place(*star);
             alike &= self.names.distance(place) == distance;
-            let next = place + distance;
-            let next = if next < n { next } else { next % n };
-            *star = (self.names.get(next) as u64) << PLACE_BITS | place as u64;
+            *star = (self.names.get(around(place + distance)) as u64) << PLACE_BITS | place as u64;
         }
-        if alike {
-            piles::sort(tie, spare);
-            return Ok(depth);
+        if !alike {
+            known += KEY_BYTES;
+            if known > MAX_DEPTH {
+                return Err(TooManyTies);
+            }
+            for star in tie.iter_mut() {
+                *star = word(self.block, around(place(*star) + depth)) & KEY | *star & PLACE;
+            }
         }
-        for star in tie.iter_mut() {
-            let next = (place(*star) + depth) % n;
-            *star = word(self.block, next) & KEY | *star & PLACE;
-        }
-        piles::sort(tie, spare);
-        if depth + KEY_BYTES > MAX_DEPTH { Err(TooManyTies) } else { Ok(depth + KEY_BYTES) }
+        piles::sort(tie, &mut self.spare[stars]);
+        Ok(known)
     }
 
     /// Has fetched what the sweep will need when it comes to words of marks before this one.
