@@ -14,11 +14,13 @@ use crate::codec::rle::max_block;
 
 /// A power of two, so that a row's number needs no check in a table of so many.
 const ROWS: usize = 1 << 20;
-const _: () = assert!(max_block(Level::BEST) <= ROWS);
+const _: () = assert!(max_block(Level::BEST) < ROWS);
 
-/// A row in a word: the next row's number, whether a piece begins here, the row's first byte.
+/// A row in a word: the next row's number above its own first byte.
 const NEXT: u32 = 12;
-const MARK: u32 = 1 << 8;
+
+/// The row after those at which pieces begin, and after itself; no block has it.
+const SINK: u32 = ROWS as u32 - 1;
 
 /// Pieces that are followed in turn.
 const LANES: usize = 16;
@@ -45,6 +47,8 @@ pub(in crate::codec) struct Inverse {
 /// The text from a marked row to the next one.
 struct Piece {
     start: usize,
+    /// That row's word.
+    word: u32,
     /// Where in `rounds` its bytes are; of the last round, only some are.
     rounds: Vec<u32>,
     len: usize,
@@ -64,11 +68,11 @@ impl Inverse {
         link(last, counts, rows);
         let count = (n / PIECE).min(MAX_PIECES);
         if count < LANES {
-            let mut row = origin;
+            let mut word = rows[origin % ROWS];
             text.extend(last.iter().map(|_| {
-                let word = rows[row % ROWS];
-                row = (word >> NEXT) as usize;
-                word as u8
+                let byte = word as u8;
+                word = after(rows, word);
+                byte
             }));
             return text;
         }
@@ -78,8 +82,10 @@ impl Inverse {
         if let Err(place) = pieces.binary_search_by_key(&origin, |piece| piece.start) {
             pieces.insert(place, Piece::at(origin));
         }
-        for piece in pieces.iter() {
-            rows[piece.start % ROWS] |= MARK;
+        rows[SINK as usize] = SINK << NEXT;
+        for piece in pieces.iter_mut() {
+            let row = &mut rows[piece.start % ROWS];
+            piece.word = std::mem::replace(row, SINK << NEXT);
         }
         follow(rows, pieces, rounds);
         join(pieces, rounds, origin, n, text);
@@ -89,7 +95,7 @@ impl Inverse {
 
 impl Piece {
     fn at(start: usize) -> Self {
-        Self { start, rounds: Vec::new(), len: 0, next: start }
+        Self { start, word: 0, rounds: Vec::new(), len: 0, next: start }
     }
 }
 
@@ -122,10 +128,20 @@ fn link(last: &[u8], counts: &Counts, rows: &mut [u32; ROWS]) {
     }
 }
 
+/// The row after one that has this word.
+#[inline(always)]
+fn after(rows: &[u32; ROWS], word: u32) -> u32 {
+    rows[(word >> NEXT) as usize]
+}
+
+fn is_sunk(word: u32) -> bool {
+    word >> NEXT == SINK
+}
+
 /// Reads all pieces.
 fn follow(rows: &[u32; ROWS], pieces: &mut [Piece], rounds: &mut Vec<[u8; ROUND]>) {
     let mut lanes: [usize; LANES] = std::array::from_fn(|lane| lane);
-    let mut at: [usize; LANES] = std::array::from_fn(|lane| pieces[lane].start);
+    let mut words: [u32; LANES] = std::array::from_fn(|lane| pieces[lane].word);
     let mut waiting = LANES;
     let mut running = LANES;
     let mut used = 0;
@@ -134,41 +150,35 @@ fn follow(rows: &[u32; ROWS], pieces: &mut [Piece], rounds: &mut Vec<[u8; ROUND]
             rounds.resize(2 * used + 4 * LANES, [0; ROUND]);
         }
         let Some(out) = rounds[used..].first_chunk_mut::<LANES>() else { return };
-        let begun = at;
-        // A marked row at the beginning of a piece is its own.
-        let mut seen = [0_u32; LANES];
+        let begun = words;
         #[allow(clippy::needless_range_loop, reason = "all lanes take a step, then all take the next")]
         for step in 0..ROUND {
             for lane in 0..LANES {
-                let word = rows[at[lane] % ROWS];
-                out[lane][step] = word as u8;
-                seen[lane] |= word;
-                at[lane] = (word >> NEXT) as usize;
+                out[lane][step] = words[lane] as u8;
+                words[lane] = after(rows, words[lane]);
             }
         }
         for lane in 0..LANES {
             let Some(piece) = pieces.get_mut(lanes[lane]) else { continue };
             piece.rounds.push((used + lane) as u32);
-            let own = usize::from(piece.len == 0);
-            if seen[lane] & MARK == 0 {
+            if !is_sunk(words[lane]) {
                 piece.len += ROUND;
                 continue;
             }
-            // Somewhere in this round the piece came to its end; or only its own beginning was seen.
-            let mut row = begun[lane];
-            let mut steps = 0;
-            while steps < ROUND && (rows[row % ROWS] & MARK == 0 || steps < own) {
-                row = (rows[row % ROWS] >> NEXT) as usize;
-                steps += 1;
+            // Somewhere in this round the piece came to its end.
+            let mut word = begun[lane];
+            loop {
+                piece.len += 1;
+                let next = after(rows, word);
+                if is_sunk(next) {
+                    break;
+                }
+                word = next;
             }
-            piece.len += steps;
-            if steps == ROUND {
-                continue;
-            }
-            piece.next = row;
+            piece.next = (word >> NEXT) as usize;
             lanes[lane] = waiting;
             match pieces.get(waiting) {
-                Some(next) => at[lane] = next.start,
+                Some(next) => words[lane] = next.word,
                 None => running -= 1,
             }
             waiting += 1;
@@ -187,7 +197,12 @@ fn join(pieces: &[Piece], rounds: &[[u8; ROUND]], origin: usize, n: usize, text:
         let mut left = piece.len.min(n - text.len());
         for &round in &piece.rounds {
             let bytes = &rounds[round as usize];
-            text.extend_from_slice(&bytes[..left.min(ROUND)]);
+            if left >= ROUND {
+                // No call, since the length is known.
+                text.extend_from_slice(bytes);
+            } else {
+                text.extend_from_slice(&bytes[..left]);
+            }
             left = left.saturating_sub(ROUND);
         }
         start = piece.next;
