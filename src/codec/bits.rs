@@ -143,6 +143,7 @@ impl Writer<'_> {
 }
 
 /// Reads a string of bits from its first one on. Past its end there are zeros, and [`Reader::is_cut`] tells.
+#[derive(Clone)]
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     /// Where the string ends, in bits.
@@ -180,7 +181,16 @@ impl<'a> Reader<'a> {
         self.at() + count > self.end
     }
 
-    /// The next bits, left-aligned; 56 at least.
+    /// So many bits are in the window after [`Reader::refill`].
+    pub(super) const WINDOW: usize = 56;
+
+    /// The next bits, left-aligned; of [`Reader::WINDOW`], as many as were not consumed since the last refill.
+    #[inline(always)]
+    pub(super) fn window(&self) -> u64 {
+        self.window
+    }
+
+    /// The next bits, left-aligned; [`Reader::WINDOW`] at least.
     #[inline(always)]
     pub(super) fn peek(&mut self) -> u64 {
         self.refill();
@@ -210,8 +220,9 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Fills up the window.
     #[inline(always)]
-    fn refill(&mut self) {
+    pub(super) fn refill(&mut self) {
         let word = match self.bytes.get(self.next..).and_then(<[u8]>::first_chunk) {
             Some(eight) => u64::from_be_bytes(*eight),
             None => last_word(self.bytes, self.next),
@@ -223,7 +234,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-#[cold]
+/// Inlined, rare as it is: around a call, all vector registers would have to be saved.
+#[inline(always)]
 fn last_word(bytes: &[u8], from: usize) -> u64 {
     bytes.iter().skip(from).take(8).zip(1..).fold(0, |word, (&byte, at)| word | u64::from(byte) << (64 - 8 * at))
 }

@@ -3,7 +3,7 @@
 
 use super::bits::{MARK_BITS, Reader};
 use super::bwt::{self, Inverse};
-use super::cpu::{self, Cpu, Kernel};
+use super::cpu::{self, Cpu, Kernel, Ranks};
 use super::huffman::decode::{NoCode, Table};
 use super::huffman::{GROUP, MAX_LENGTH, MAX_SYMBOLS, MAX_TABLES};
 use super::mtf::{self, RUN_B, Used};
@@ -55,10 +55,12 @@ pub(super) fn decode<'a>(
 
     buffers.last.resize(limit + SLACK, 0);
     let last = &mut buffers.last[..];
-    let symbols = Symbols { reader, selectors: &selectors, tables: &tables, used: &used, last, limit };
+    let symbols = Symbols { reader: reader.clone(), selectors: &selectors, tables: &tables, used: &used, last, limit };
+    let (at_end, decoded) = cpu::run(symbols);
+    *reader = at_end;
     // What is wrong with the last code may be so because it breaks off.
-    let (len, counts) = cpu::run(symbols)
-        .map_err(|Wrong| if reader.runs_out(MAX_LENGTH.into()) { Fault::Cut } else { Fault::Wrong })?;
+    let (len, counts) =
+        decoded.map_err(|Wrong| if reader.runs_out(MAX_LENGTH.into()) { Fault::Cut } else { Fault::Wrong })?;
     if origin >= len {
         return Err(Fault::Wrong);
     }
@@ -132,10 +134,15 @@ fn lengths(reader: &mut Reader<'_>, symbols: usize) -> Result<[u8; MAX_SYMBOLS],
 /// Symbols that no block has.
 struct Wrong;
 
+/// Codes that are read without a look whether the reader's window still holds enough.
+const AT_ONCE: usize = 2;
+const _: () = assert!(AT_ONCE * MAX_LENGTH as usize <= Reader::WINDOW && GROUP.is_multiple_of(AT_ONCE));
+
 /// Symbols into bytes: Huffman codes, runs and ranks in one loop, so that the CPU can look for the next code while
 /// it still looks for the last byte.
 struct Symbols<'a, 'r> {
-    reader: &'a mut Reader<'r>,
+    /// A copy, which can be in registers.
+    reader: Reader<'r>,
     selectors: &'a [u8],
     tables: &'a [Table],
     used: &'a Used,
@@ -143,22 +150,35 @@ struct Symbols<'a, 'r> {
     limit: usize,
 }
 
-impl Kernel for Symbols<'_, '_> {
-    type Output = Result<(usize, bwt::Counts), Wrong>;
+impl<'r> Kernel for Symbols<'_, 'r> {
+    type Output = (Reader<'r>, Result<(usize, bwt::Counts), Wrong>);
+
+    const WIDE: bool = true;
 
     #[inline(always)]
     fn run<C: Cpu>(self, cpu: C) -> Self::Output {
-        let Self { reader, selectors, tables, used, last, limit } = self;
+        let mut reader = self.reader.clone();
+        let decoded = self.decode(&mut reader, cpu);
+        (reader, decoded)
+    }
+}
+
+impl Symbols<'_, '_> {
+    #[inline(always)]
+    fn decode<C: Cpu>(self, reader: &mut Reader<'_>, cpu: C) -> Result<(usize, bwt::Counts), Wrong> {
+        let Self { selectors, tables, used, last, limit, .. } = self;
         let end = mtf::alphabet(used) as u16 - 1;
-        let mut line = mtf::TimeLine::new(used);
-        let mut ranks = mtf::Decoder::new(&mut line);
+        let mut ranks = C::Ranks::new(used, cpu);
         let mut len = 0;
         let mut counts = [0; 256];
         let (mut run, mut weight) = (0, 1);
         for &selector in selectors {
             let Some(table) = tables.get(usize::from(selector)) else { return Err(Wrong) };
-            for _ in 0..GROUP {
-                let (symbol, length) = table.read(reader.peek()).map_err(|NoCode| Wrong)?;
+            for at in 0..GROUP {
+                if at % AT_ONCE == 0 {
+                    reader.refill();
+                }
+                let (symbol, length) = table.read(reader.window()).map_err(|NoCode| Wrong)?;
                 reader.consume(length);
                 if symbol <= RUN_B {
                     if weight >= MAX_RUN_WEIGHT {
@@ -196,14 +216,13 @@ impl Kernel for Symbols<'_, '_> {
     }
 }
 
-/// Most runs are short: they are written in one piece of fixed size.
+/// Runs are written in pieces of fixed size: most are short, and it takes no call, around which all vector registers
+/// would have to be saved.
 #[inline(always)]
 fn fill(last: &mut [u8], from: usize, len: usize, byte: u8) {
-    if len <= SLACK
-        && let Some(piece) = last.get_mut(from..).and_then(<[u8]>::first_chunk_mut::<SLACK>)
-    {
-        *piece = [byte; SLACK];
-    } else if let Some(run) = last.get_mut(from..from + len) {
-        run.fill(byte);
+    for from in (from..from + len).step_by(SLACK) {
+        if let Some(piece) = last.get_mut(from..).and_then(<[u8]>::first_chunk_mut::<SLACK>) {
+            *piece = [byte; SLACK];
+        }
     }
 }

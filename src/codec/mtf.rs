@@ -11,7 +11,7 @@
 
 use wide::u8x16;
 
-use super::cpu::{self, Cpu, Kernel};
+use super::cpu::{self, Cpu, Kernel, Ranks};
 use super::huffman::MAX_SYMBOLS;
 use super::rle::equal;
 
@@ -38,7 +38,7 @@ pub(super) fn alphabet(used: &Used) -> usize {
 }
 
 /// When each byte came last. Where the next one goes, who uses it keeps: in a register.
-pub(super) struct TimeLine {
+struct TimeLine {
     /// The bits of places in use.
     words: [u64; WORDS],
     /// Which byte came at each place.
@@ -47,7 +47,7 @@ pub(super) struct TimeLine {
 
 impl TimeLine {
     /// As if all bytes in use had come in descending order: so the least has rank 0.
-    pub(super) fn new(used: &Used) -> Self {
+    fn new(used: &Used) -> Self {
         let mut line = Self { words: [0; WORDS], bytes: [0; PLACES] };
         let bytes = (0..=255_u8).rev().filter(|byte| used[usize::from(*byte)]);
         for (place, byte) in bytes.enumerate() {
@@ -252,9 +252,10 @@ impl<'a> Symbols<'a> {
     }
 }
 
-/// Turns ranks into bytes.
-pub(super) struct Decoder<'a> {
-    line: &'a mut TimeLine,
+/// Bytes by rank, for decoding.
+pub(super) struct OnTimeLine {
+    /// Apart, so that all else can be in registers.
+    line: Box<TimeLine>,
     next: usize,
     later: u8x16,
     front: u8,
@@ -262,26 +263,24 @@ pub(super) struct Decoder<'a> {
     before_front: u8x16,
 }
 
-impl<'a> Decoder<'a> {
-    /// `line` is new, and has one byte at least.
+impl<C: Cpu> Ranks<C> for OnTimeLine {
     #[inline(always)]
-    pub(super) fn new(line: &'a mut TimeLine) -> Self {
-        let mut decoder =
-            Self { next: line.compact(), later: later(line), front: 0, front_word: 0, before_front: u8x16::ZERO, line };
-        decoder.front = decoder.line.bytes[(decoder.next - 1) % PLACES];
-        decoder.open();
-        decoder
+    fn new(used: &Used, _: C) -> Self {
+        let mut line = Box::new(TimeLine::new(used));
+        let next = line.compact();
+        let front = line.bytes[next.wrapping_sub(1) % PLACES];
+        let mut ranks = Self { next, later: later(&line), front, front_word: 0, before_front: u8x16::ZERO, line };
+        ranks.open();
+        ranks
     }
 
-    /// The byte of rank 0.
     #[inline(always)]
-    pub(super) fn front(&self) -> u8 {
+    fn front(&self) -> u8 {
         self.front
     }
 
-    /// Moves the byte of this rank, which is above 0 and below the number of bytes in use, to the front.
     #[inline(always)]
-    pub(super) fn take<C: Cpu>(&mut self, rank: u8, cpu: C) -> u8 {
+    fn take(&mut self, rank: u8, cpu: C) -> u8 {
         if self.next > last_place(self.front_word) {
             self.turn();
         }
@@ -302,14 +301,16 @@ impl<'a> Decoder<'a> {
         self.front = byte;
         byte
     }
+}
 
+impl OnTimeLine {
     /// Goes on to the next word, or to the beginning of the time line.
     #[inline(always)]
     fn turn(&mut self) {
         self.line.close(self.front_word, self.next);
         if self.next >= PLACES {
             self.next = self.line.compact();
-            self.later = later(self.line);
+            self.later = later(&self.line);
         }
         self.open();
     }
@@ -362,6 +363,7 @@ mod tests {
         symbols
     }
 
+    #[derive(Clone)]
     struct Back<'a>(&'a Used, &'a [u16]);
 
     impl Kernel for Back<'_> {
@@ -369,8 +371,7 @@ mod tests {
 
         #[inline(always)]
         fn run<C: Cpu>(self, cpu: C) -> Vec<u8> {
-            let mut line = TimeLine::new(self.0);
-            let mut decoder = Decoder::new(&mut line);
+            let mut ranks = C::Ranks::new(self.0, cpu);
             let mut bytes = Vec::new();
             let (mut run, mut weight) = (0, 1);
             for &symbol in self.1 {
@@ -379,11 +380,11 @@ mod tests {
                     weight *= 2;
                     continue;
                 }
-                bytes.extend(std::iter::repeat_n(decoder.front(), run));
+                bytes.extend(std::iter::repeat_n(ranks.front(), run));
                 (run, weight) = (0, 1);
                 if usize::from(symbol) + 1 < alphabet(self.0) {
-                    bytes.push(decoder.take((symbol - 1) as u8, cpu));
-                    assert_eq!(bytes.last(), Some(&decoder.front()));
+                    bytes.push(ranks.take((symbol - 1) as u8, cpu));
+                    assert_eq!(bytes.last(), Some(&ranks.front()));
                 }
             }
             bytes
@@ -398,7 +399,7 @@ mod tests {
         for (symbol, &count) in (0..).zip(&counts) {
             assert_eq!(symbols.iter().filter(|s| **s == symbol).count(), count as usize);
         }
-        assert!(cpu::run(Back(&used, &symbols)) == bytes);
+        assert!(cpu::run_on_all(&Back(&used, &symbols)).into_iter().all(|back| back == bytes));
     }
 
     #[test]

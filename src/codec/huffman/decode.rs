@@ -96,8 +96,8 @@ impl Table {
         Ok((entry >> 5, u32::from(entry & 31)))
     }
 
-    #[cold]
-    #[inline(never)]
+    /// Inlined, rare as it is: around a call, all vector registers would have to be saved.
+    #[inline(always)]
     fn read_slowly(&self, bits: u64) -> Result<(u16, u32), NoCode> {
         for length in self.least..=u32::from(MAX_LENGTH) {
             let code = (bits >> (64 - length)) as u32;

@@ -1,13 +1,23 @@
 //! Runs a kernel with the instructions that this CPU has beyond those the program was built for. The kernels
-//! are plain safe Rust; compiled a second time with these features, the compiler counts bits in one instruction
-//! instead of twelve. This file holds the crate's only `unsafe`: a CPU without the features would meet
-//! instructions it does not know, so they are asked for at run time before each call; and to have memory fetched
-//! ahead of its use takes an instruction that safe Rust has no name for.
+//! are plain safe Rust; compiled again with these features, the compiler counts bits in one instruction
+//! instead of twelve. The two files below hold the crate's only `unsafe`: a CPU without the features would meet
+//! instructions it does not know, so they are asked for at run time before each call; and what plain Rust
+//! never compiles to is called by name.
+
+#[cfg(target_arch = "x86_64")]
+mod registers;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use super::mtf::{OnTimeLine, Used};
 
 /// Something to be run.
 pub(super) trait Kernel {
     /// What comes out.
     type Output;
+
+    /// Whether it gains by registers of 512 bits: if it does not, it may well lose.
+    const WIDE: bool = false;
 
     /// To have any effect, it and all it calls must be `#[inline(always)]`.
     fn run<C: Cpu>(self, cpu: C) -> Self::Output;
@@ -15,17 +25,51 @@ pub(super) trait Kernel {
 
 /// What kernels ask of a CPU by name, because no plain Rust compiles to it.
 pub(super) trait Cpu: Copy {
+    /// How bytes are best kept by rank.
+    type Ranks: Ranks<Self>;
+
     /// The place of the set bit of `word` that has `below` set bits below it; anything if there is none.
     fn select(self, word: u64, below: u32) -> u32;
+}
+
+/// Bytes, ranked by how recently they came.
+pub(super) trait Ranks<C> {
+    /// As if all bytes in use, one at least, had come in descending order: so the least has rank 0.
+    fn new(used: &Used, cpu: C) -> Self;
+
+    /// The byte of rank 0.
+    fn front(&self) -> u8;
+
+    /// Moves the byte of this rank, which is above 0 and below the number of bytes in use, to the front.
+    fn take(&mut self, rank: u8, cpu: C) -> u8;
 }
 
 /// Runs `kernel` as fast as this CPU can.
 pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
-    if let Some(cpu) = x86::Modern::detect() {
-        return x86::run(kernel, cpu);
+    {
+        if K::WIDE
+            && let Some(cpu) = x86::Newest::detect()
+        {
+            return x86::run_newest(kernel, cpu);
+        }
+        if let Some(cpu) = x86::Modern::detect() {
+            return x86::run_modern(kernel, cpu);
+        }
     }
     kernel.run(Plain)
+}
+
+/// What comes of `kernel` on each kind of CPU that this one can pass for.
+#[cfg(test)]
+pub(super) fn run_on_all<K: Kernel + Clone>(kernel: &K) -> Vec<K::Output> {
+    let mut outputs = vec![kernel.clone().run(Plain)];
+    #[cfg(target_arch = "x86_64")]
+    {
+        outputs.extend(x86::Modern::detect().map(|cpu| x86::run_modern(kernel.clone(), cpu)));
+        outputs.extend(x86::Newest::detect().map(|cpu| x86::run_newest(kernel.clone(), cpu)));
+    }
+    outputs
 }
 
 /// Has the cache line fetched that the item at `index` is in, if there is one: for who will ask for it soon.
@@ -44,6 +88,8 @@ pub(super) fn fetch<T>(items: &[T], index: usize) {
 struct Plain;
 
 impl Cpu for Plain {
+    type Ranks = OnTimeLine;
+
     #[inline(always)]
     fn select(self, word: u64, below: u32) -> u32 {
         // Bits are counted in each byte, then in all bytes up to each; so the byte is found that has the bit.
@@ -62,60 +108,13 @@ impl Cpu for Plain {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code, reason = "calls of functions whose CPU features were found at run time")]
-mod x86 {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _pdep_u64};
-
-    use super::{Cpu, Kernel};
-
-    /// A CPU of the level x86-64-v3 (Intel from 2013, AMD from 2017 on). There is none without [`Modern::detect`].
-    #[derive(Clone, Copy)]
-    pub(super) struct Modern(());
-
-    impl Modern {
-        pub(super) fn detect() -> Option<Self> {
-            let found = is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("bmi1")
-                && is_x86_feature_detected!("bmi2")
-                && is_x86_feature_detected!("lzcnt")
-                && is_x86_feature_detected!("popcnt");
-            found.then_some(Self(()))
-        }
-    }
-
-    impl Cpu for Modern {
-        #[inline(always)]
-        fn select(self, word: u64, below: u32) -> u32 {
-            // SAFETY: the instruction is one of BMI2, and a value of this type exists only where it was found.
-            let bit = unsafe { _pdep_u64(1 << (below % 64), word) };
-            bit.trailing_zeros() % 64
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn fetch<T>(item: &T) {
-        // SAFETY: every x86-64 has the instruction, and it is a hint, which changes nothing but what is in the caches.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(item).cast()) }
-    }
-
-    pub(super) fn run<K: Kernel>(kernel: K, cpu: Modern) -> K::Output {
-        // SAFETY: all these features were found, or there were no `cpu`.
-        unsafe { run_modern(kernel, cpu) }
-    }
-
-    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-    fn run_modern<K: Kernel>(kernel: K, cpu: Modern) -> K::Output {
-        kernel.run(cpu)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
+    #[derive(Clone)]
     struct Select(u64, u32);
 
     impl Kernel for Select {
@@ -133,15 +132,13 @@ mod tests {
             let word = if sparse { a & b } else { a };
             let bits: Vec<u32> = (0..64).filter(|bit| word >> bit & 1 == 1).collect();
             for (below, &bit) in (0..).zip(&bits) {
-                prop_assert_eq!(Plain.select(word, below), bit);
-                prop_assert_eq!(run(Select(word, below)), bit);
+                prop_assert!(run_on_all(&Select(word, below)).into_iter().all(|found| found == bit));
             }
         }
 
         #[test]
         fn a_bit_that_is_not_there_is_none_to_panic_of(word in any::<u64>(), below in 0..64_u32) {
-            prop_assert!(Plain.select(word, below) < 64);
-            prop_assert!(run(Select(word, below)) < 64);
+            prop_assert!(run_on_all(&Select(word, below)).into_iter().all(|found| found < 64));
         }
     }
 }
