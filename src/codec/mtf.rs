@@ -8,6 +8,9 @@
 //! so the rank is what is counted in one word, and what is known of all the words after it: one number for
 //! each word, all of which are updated in one instruction. When the time line is full, the places
 //! in use, of which there are 256 at most, are moved together at its beginning.
+//!
+//! That is for encoding, and for decoding on any CPU. On CPUs that permute bytes in wide registers, decoding keeps a
+//! list after all (`cpu::registers`).
 
 use wide::u8x16;
 

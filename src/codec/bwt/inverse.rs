@@ -3,9 +3,10 @@
 //! one's first; and of equal bytes, the n-th in the first column is the n-th in the last. So from the block's own
 //! row, a chain of rows leads through all its bytes.
 //!
-//! Each step of that chain waits for memory. So the chain is followed from many rows at once: rows all over the
-//! block are marked, and from each one a piece is read up to the next marked row; then the pieces are put together
-//! as one leads to the other. With [`LANES`] pieces followed in turn, as many loads are under way together.
+//! Each step of that chain waits for memory. So the chain is followed from many rows at once: it is cut into pieces at
+//! rows all over the block, and then the pieces are put together as one leads to the other. With [`LANES`] pieces
+//! followed in turn, as many loads are under way together. Where the chain is cut, it leads to a row that leads to
+//! itself; so a piece may be followed beyond its end, and need not be watched at each step.
 
 use super::Counts;
 use super::deal::Heads;
@@ -44,10 +45,10 @@ pub(in crate::codec) struct Inverse {
     text: Vec<u8>,
 }
 
-/// The text from a marked row to the next one.
+/// The text from one row at which the chain is cut to the next one.
 struct Piece {
     start: usize,
-    /// That row's word.
+    /// The word that row had before.
     word: u32,
     /// Where in `rounds` its bytes are; of the last round, only some are.
     rounds: Vec<u32>,

@@ -44,14 +44,14 @@ pub(in crate::codec) struct Registers {
 
 impl Ranks<Newest> for Registers {
     #[inline(always)]
-    fn new(used: &Used, _: Newest) -> Self {
+    fn new(used: &Used, cpu: Newest) -> Self {
         let mut bytes = [[0; PLACES]; REGISTERS];
         let ranked = (0..=255).filter(|byte| used[usize::from(*byte)]);
         for (rank, byte) in ranked.enumerate() {
             bytes[rank % REGISTERS][rank / REGISTERS] = byte;
         }
         let before = std::array::from_fn(|place| (place as u8).wrapping_sub(1));
-        Self { bytes: bytes.map(load), before: load(before), front: bytes[0][0] }
+        Self { bytes: bytes.map(|bytes| load(bytes, cpu)), before: load(before, cpu), front: bytes[0][0] }
     }
 
     #[inline(always)]
@@ -62,7 +62,7 @@ impl Ranks<Newest> for Registers {
     #[inline(always)]
     fn take(&mut self, rank: u8, _: Newest) -> u8 {
         let [a, b, c, d] = self.bytes;
-        // SAFETY: the instructions are those that a `Newest` was found to have, and none of them touches memory.
+        // SAFETY: a `Newest` was found to have these instructions, and none of them touches memory.
         unsafe {
             // Of two registers together, the places of the second one are the upper 64.
             let place = _mm512_set1_epi8((rank >> 2 | (rank & 1) << 6).cast_signed());
@@ -84,8 +84,7 @@ impl Ranks<Newest> for Registers {
 }
 
 #[inline(always)]
-fn load(bytes: [u8; PLACES]) -> __m512i {
-    // SAFETY: it reads 64 bytes from anywhere, and there are so many; that the CPU has the instruction, the one caller knows,
-    // which was given a `Newest`.
+fn load(bytes: [u8; PLACES], _: Newest) -> __m512i {
+    // SAFETY: it reads 64 bytes from anywhere, and there are so many; a `Newest` was found to have the instruction.
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
