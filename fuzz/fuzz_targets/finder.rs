@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
+#[allow(dead_code, reason = "each target uses a part of it")]
 #[path = "../../tests/common/bz2/mod.rs"]
 mod bz2;
 
