@@ -55,12 +55,10 @@ pub(super) fn decode<'a>(
 
     buffers.last.resize(limit + SLACK, 0);
     let last = &mut buffers.last[..];
-    let symbols = Symbols { reader: reader.clone(), selectors: &selectors, tables: &tables, used: &used, last, limit };
-    let (at_end, decoded) = cpu::run(symbols);
-    *reader = at_end;
+    let symbols = Symbols { reader, selectors: &selectors, tables: &tables, used: &used, last, limit };
     // What is wrong with the last code may be so because it breaks off.
-    let (len, counts) =
-        decoded.map_err(|Wrong| if reader.runs_out(MAX_LENGTH.into()) { Fault::Cut } else { Fault::Wrong })?;
+    let (len, counts) = cpu::run(symbols)
+        .map_err(|Wrong| if reader.runs_out(MAX_LENGTH.into()) { Fault::Cut } else { Fault::Wrong })?;
     if origin >= len {
         return Err(Fault::Wrong);
     }
@@ -141,8 +139,7 @@ const _: () = assert!(AT_ONCE * MAX_LENGTH as usize <= Reader::WINDOW && GROUP.i
 /// Symbols into bytes: Huffman codes, runs and ranks in one loop, so that the CPU can look for the next code while
 /// it still looks for the last byte.
 struct Symbols<'a, 'r> {
-    /// A copy, which can be in registers.
-    reader: Reader<'r>,
+    reader: &'a mut Reader<'r>,
     selectors: &'a [u8],
     tables: &'a [Table],
     used: &'a Used,
@@ -150,23 +147,25 @@ struct Symbols<'a, 'r> {
     limit: usize,
 }
 
-impl<'r> Kernel for Symbols<'_, 'r> {
-    type Output = (Reader<'r>, Result<(usize, bwt::Counts), Wrong>);
+impl Kernel for Symbols<'_, '_> {
+    type Output = Result<(usize, bwt::Counts), Wrong>;
 
     const WIDE: bool = true;
 
     #[inline(always)]
-    fn run<C: Cpu>(self, cpu: C) -> Self::Output {
+    fn run<C: Cpu>(mut self, cpu: C) -> Self::Output {
+        // A copy can be in registers.
         let mut reader = self.reader.clone();
         let decoded = self.decode(&mut reader, cpu);
-        (reader, decoded)
+        *self.reader = reader;
+        decoded
     }
 }
 
 impl Symbols<'_, '_> {
     #[inline(always)]
-    fn decode<C: Cpu>(self, reader: &mut Reader<'_>, cpu: C) -> Result<(usize, bwt::Counts), Wrong> {
-        let Self { selectors, tables, used, last, limit, .. } = self;
+    fn decode<C: Cpu>(&mut self, reader: &mut Reader<'_>, cpu: C) -> Result<(usize, bwt::Counts), Wrong> {
+        let Self { selectors, tables, used, ref mut last, limit, .. } = *self;
         let end = mtf::alphabet(used) as u16 - 1;
         let mut ranks = C::Ranks::new(used, cpu);
         let mut len = 0;
