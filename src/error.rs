@@ -128,7 +128,7 @@ impl std::error::Error for Error {}
 pub fn without_errno(cause: &str) -> &str {
     let cause = match cause.split_once(": ") {
         Some((name, rest))
-            if name.len() > 3
+            if name.len() > 2
                 && name.starts_with('E')
                 && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit()) =>
         {
@@ -148,8 +148,10 @@ mod tests {
         let cause = std::io::Error::from_raw_os_error(28);
         let error = Error::failed("cannot write", b"a\n\xff", cause);
         assert_eq!(error.to_string(), "cannot write 'a\\n\\377': No space left on device");
-        let error = Error::failed("cannot open", "x", nix::errno::Errno::EACCES);
-        assert_eq!(error.to_string(), "cannot open 'x': Permission denied");
+        for (errno, text) in [(nix::errno::Errno::EACCES, "Permission denied"), (nix::errno::Errno::EIO, "I/O error")] {
+            let error = Error::failed("cannot open", "x", errno);
+            assert_eq!(error.to_string(), format!("cannot open 'x': {text}"));
+        }
     }
 
     #[test]
