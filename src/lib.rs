@@ -25,6 +25,7 @@
 pub mod archive;
 pub mod archiver;
 pub mod backup;
+pub mod batch;
 pub mod cli;
 pub mod codec;
 pub mod error;

@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["places"],
     &["archiver", "stored", "resolve", "together", "cli"],
     &["host", "volume", "archive", "codec", "layout"],
-    &["ordered", "mountinfo", "units"],
+    &["ordered", "batch", "mountinfo", "units"],
     &["monitor"],
     &["error"],
     &["member"],

@@ -2,9 +2,8 @@
 //! neither the disk nor the codec waits for one file after the other. What the walk finds comes out in the
 //! walk's order; large files, and those with several names, are left to the archiver.
 //!
-//! What is ahead is bounded: [`Ordered`]'s window of batches, and [`WAITING`] more. A batch is full at
-//! [`BYTES`] of content, [`MEMBERS`] members or [`FOLDERS`] folders (whose handles it holds), whichever comes
-//! first. No file is open for longer than it takes to read it.
+//! What is ahead is bounded: [`Ordered`]'s window of batches, and [`WAITING`] more. No file is open for longer
+//! than it takes to read it.
 
 use std::panic::resume_unwind;
 use std::sync::mpsc::sync_channel;
@@ -12,23 +11,12 @@ use std::thread;
 
 use nix::errno::Errno;
 
+use crate::batch::{BYTES, Filled, SMALL};
 use crate::error::{Error, Result};
 use crate::member::Kind;
 use crate::ordered::{Ordered, Pool};
 use crate::volume::content::Content;
 use crate::volume::walk::{Entry, Found};
-
-/// Files up to this many bytes are read ahead.
-pub(super) const SMALL: u64 = 128 << 10;
-
-/// A batch takes no more once it has this many bytes of content to read.
-const BYTES: u64 = 256 << 10;
-
-/// A batch takes no more than so many members.
-pub(super) const MEMBERS: usize = 64;
-
-/// A batch takes no more once its members lie in so many folders.
-pub(super) const FOLDERS: usize = 4;
 
 /// So many batches wait for the archiver outside of the queue that they were read in.
 const WAITING: usize = 2;
@@ -101,16 +89,15 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut batch: Batch<Found> = Vec::new();
-        let (mut bytes, mut folders) = (0, 0);
-        while bytes < BYTES && folders < FOLDERS && batch.len() < MEMBERS {
+        let mut filled = Filled::default();
+        while !filled.is_full() {
             let Some(found) = self.0.as_mut().and_then(Iterator::next) else { break };
             match &found {
                 Ok(Found::Entry(entry)) => {
-                    bytes += small(entry).unwrap_or(0);
                     let beside = matches!(batch.last(), Some(Ok(Found::Entry(last))) if last.lies_beside(entry));
-                    folders += usize::from(!beside);
+                    filled.add(small(entry).unwrap_or(0), beside);
                 }
-                Ok(Found::Socket(_) | Found::Unreadable { .. }) => {}
+                Ok(Found::Socket(_) | Found::Unreadable { .. }) => filled.add(0, true),
                 Err(_) => self.0 = None,
             }
             batch.push(found);

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
-use super::ahead::{Batches, FOLDERS, MEMBERS, SMALL, read_small};
+use super::ahead::{Batches, read_small};
 use super::*;
+use crate::batch::{FOLDERS, MEMBERS, SMALL};
 use crate::codec::{Format, Level};
 use crate::monitor::Collector;
 use crate::volume::Grafted;

@@ -1,0 +1,37 @@
+//! Which files are small, and how many of them make a batch: what is handed from thread to thread is worth
+//! the handing, and what is held for it is bounded.
+
+/// Files up to this many bytes are small.
+pub const SMALL: u64 = 128 << 10;
+
+/// A batch takes no more once it has this many bytes of content.
+pub const BYTES: u64 = 256 << 10;
+
+/// A batch takes no more than so many members.
+pub const MEMBERS: usize = 64;
+
+/// A batch takes no more once its members lie in so many folders, whose handles it holds.
+pub const FOLDERS: usize = 4;
+
+/// How much is in a batch.
+#[derive(Debug, Default)]
+pub struct Filled {
+    bytes: u64,
+    members: usize,
+    folders: usize,
+}
+
+impl Filled {
+    /// One more member, with so many bytes of content to hold; `beside` the last one, or in another folder.
+    pub fn add(&mut self, bytes: u64, beside: bool) {
+        self.bytes += bytes;
+        self.members += 1;
+        self.folders += usize::from(!beside);
+    }
+
+    /// Whether it takes no more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.bytes >= BYTES || self.members >= MEMBERS || self.folders >= FOLDERS
+    }
+}
