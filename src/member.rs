@@ -3,6 +3,7 @@
 //! Everything here is pure: no file is opened and no archive byte is read. A [`RelPath`] is validated
 //! once, where a name enters the program; whoever holds one need not check it again.
 
+use std::borrow::Borrow;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
@@ -130,6 +131,14 @@ impl RelPath {
         Some((Self(parent.to_vec()), OsStr::from_bytes(name)))
     }
 
+    /// The folders that this path leads through, as bytes: the outermost first, and at last the path itself. The
+    /// root is not among them.
+    pub fn steps(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.0.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
+        let itself = (!self.is_root()).then_some(self.0.len());
+        ends.chain(itself).filter_map(|end| self.0.get(..end))
+    }
+
     /// What is left of this path below `base`; `None` where it does not lie at or below it.
     #[must_use]
     pub fn strip_prefix(&self, base: &Self) -> Option<Self> {
@@ -141,6 +150,13 @@ impl RelPath {
             [b'/', rest @ ..] => Some(Self(rest.to_vec())),
             _ => None,
         }
+    }
+}
+
+/// So that sets of paths can be asked for bytes.
+impl Borrow<[u8]> for RelPath {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -312,6 +328,14 @@ mod tests {
         assert_eq!(path(b"a/b/c").split_last(), Some((path(b"a/b"), OsStr::new("c"))));
         assert_eq!(path(b"a").split_last(), Some((RelPath::root(), OsStr::new("a"))));
         assert_eq!(RelPath::root().split_last(), None);
+    }
+
+    #[test]
+    fn steps_lead_from_the_outermost_folder_to_the_path() {
+        assert_eq!(path(b"a/bc/d").steps().collect::<Vec<_>>(), [&b"a"[..], b"a/bc", b"a/bc/d"]);
+        assert_eq!(RelPath::root().steps().count(), 0);
+        let set = std::collections::HashSet::from([path(b"a/b")]);
+        assert!(set.contains(&b"a/b"[..]));
     }
 
     #[test]

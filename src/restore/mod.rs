@@ -2,7 +2,9 @@
 //! killed, look into each archive, stop what runs, lay everything out beside the live trees, look again that
 //! nothing runs, swap all trees or none, remove what was replaced, start again what was stopped.
 
+mod behind;
 pub mod stage;
+mod syncing;
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};

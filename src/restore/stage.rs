@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use nix::unistd::syncfs;
 
+use super::behind::Behind;
+use super::syncing::Syncing;
 use crate::archive::strip::{Misfit, strip};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::{Kind, Member, Metadata, RelPath, printable};
@@ -19,7 +21,7 @@ use crate::stored::ArchiveFile;
 use crate::volume::atomic::{AtomicFile, Ready};
 use crate::volume::beneath::Beneath;
 use crate::volume::content::{CopyError, write_with_holes};
-use crate::volume::create::{Creator, Existing};
+use crate::volume::create::{Creator, Existing, unreadable};
 use crate::volume::metadata;
 use crate::volume::swap::{Live, PREVIOUS, STAGING, Staging};
 
@@ -116,17 +118,27 @@ pub fn stage(job: &Job, mode: Mode, pool: &Pool, monitor: &dyn Monitor) -> Resul
 /// Hands each member to the mount it belongs to.
 struct Router<'a> {
     mode: Mode,
+    files: Pool,
     pieces: Vec<(&'a Piece, Option<Target>)>,
 }
 
 enum Target {
-    Tree { creator: Creator, staging: Option<Staging>, root: OwnedFd },
+    Tree(Box<Tree>),
     File(Option<Ready>),
+}
+
+/// A tree in the making. What makes it is dropped before it.
+struct Tree {
+    behind: Behind,
+    syncing: Syncing,
+    staging: Option<Staging>,
+    root: OwnedFd,
 }
 
 impl<'a> Router<'a> {
     fn new(job: &'a Job, mode: Mode) -> Result<Self> {
-        let mut router = Self { mode, pieces: job.pieces.iter().map(|piece| (piece, None)).collect() };
+        let pieces = job.pieces.iter().map(|piece| (piece, None)).collect();
+        let mut router = Self { mode, files: Pool::for_files()?, pieces };
         // The root's mount is always restored, even by an archive that does not name the root itself.
         router.open(0)?;
         Ok(router)
@@ -161,9 +173,10 @@ impl<'a> Router<'a> {
         let (piece, target) = self.pieces.get_mut(index).ok_or_else(|| lost(&member.path))?;
         match target {
             // As with `tar -x --strip`, which never sees the root's own member.
-            Some(Target::Tree { .. }) if path.is_root() && piece.at.is_root() && merging => Ok(()),
-            Some(Target::Tree { creator, .. }) => {
-                creator.member(&Member { path, kind, metadata: member.metadata }, content)
+            Some(Target::Tree(_)) if path.is_root() && piece.at.is_root() && merging => Ok(()),
+            Some(Target::Tree(tree)) => {
+                let mut content = Counted { content, syncing: &mut tree.syncing };
+                tree.behind.member(&Member { path, kind, metadata: member.metadata }, &mut content)
             }
             Some(Target::File(ready)) => {
                 let Place::File(at) = &piece.place else { return Err(lost(&member.path)) };
@@ -222,8 +235,9 @@ impl<'a> Router<'a> {
         if self.mode == Mode::Replace {
             self.make_places(index, live, &mut creator)?;
         }
+        let (behind, syncing) = (Behind::new(creator, &self.files), Syncing::begin(&root)?);
         if let Some((_, target)) = self.pieces.get_mut(index) {
-            *target = Some(Target::Tree { creator, staging, root });
+            *target = Some(Target::Tree(Box::new(Tree { behind, syncing, staging, root })));
         }
         Ok(())
     }
@@ -267,14 +281,14 @@ impl<'a> Router<'a> {
             match target {
                 None | Some(Target::File(None)) => {}
                 Some(Target::File(Some(ready))) => files.push(ready),
-                Some(Target::Tree { mut creator, staging, root }) => {
-                    creator.remove_others(&|path| {
+                Some(Target::Tree(tree)) => {
+                    let Tree { mut behind, syncing: _, staging, root } = *tree;
+                    behind.finish(&|path| {
                         let ours = path.as_bytes();
                         ours == STAGING.as_bytes()
                             || (ours.starts_with(PREVIOUS.as_bytes()) && !ours.contains(&b'/'))
                             || places.iter().any(|at| at.strip_prefix(&piece.at.concat(path)).is_some())
                     })?;
-                    creator.finish_folders()?;
                     match staging {
                         Some(staging) => trees.push(staging),
                         None => syncfs(&root).map_err(|e| Error::failed("cannot sync", piece.at.as_bytes(), e))?,
@@ -283,6 +297,20 @@ impl<'a> Router<'a> {
             }
         }
         Ok((trees, files))
+    }
+}
+
+/// A member's content; what is read of it is about to be written.
+struct Counted<'a, R> {
+    content: R,
+    syncing: &'a mut Syncing,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let got = self.content.read(buf)?;
+        self.syncing.wrote(got as u64);
+        Ok(got)
     }
 }
 
@@ -296,7 +324,7 @@ fn whole_file(
     let failed = |e: &dyn std::fmt::Display| Error::failed("cannot write", at.as_os_str().as_bytes(), e);
     let mut file = AtomicFile::create(at)?;
     write_with_holes(file.file(), content, size, buffer).map_err(|e| match e {
-        CopyError::Read(e) => Error::new(ErrorKind::Damaged, e.to_string()),
+        CopyError::Read(e) => unreadable(&e),
         CopyError::Write(e) => failed(&e),
     })?;
     metadata::apply(&*file.file(), meta)

@@ -164,28 +164,54 @@ pub fn write_with_holes(
     buffer: &mut Vec<u8>,
 ) -> Result<(), CopyError> {
     buffer.resize(PIECE, 0);
-    let mut at = 0;
-    let mut end_of_data = 0;
-    let mut position = 0;
-    while at < size {
-        let want = usize::try_from(size - at).map_or(PIECE, |left| left.min(PIECE));
+    let mut written = Written::new(file);
+    while written.given < size {
+        let want = usize::try_from(size - written.given).map_or(PIECE, |left| left.min(PIECE));
         let piece = &mut buffer[..want];
         source.read_exact(piece).map_err(CopyError::Read)?;
+        written.write(piece).map_err(CopyError::Write)?;
+    }
+    written.finish().map_err(CopyError::Write)
+}
+
+/// Writes all of `content` into the new, empty `file`; runs of zeros become holes.
+pub fn write_at_once(file: &mut File, content: &[u8]) -> io::Result<()> {
+    let mut written = Written::new(file);
+    written.write(content)?;
+    written.finish()
+}
+
+/// A new file that is written in order; where a hole is to be, nothing is written.
+struct Written<'a> {
+    file: &'a mut File,
+    /// Bytes that the file has so far, the last holes too.
+    given: u64,
+    /// Where the file's handle stands.
+    position: u64,
+}
+
+impl<'a> Written<'a> {
+    fn new(file: &'a mut File) -> Self {
+        Self { file, given: 0, position: 0 }
+    }
+
+    /// Only the last `piece` may have a length that [`HOLE`] does not divide.
+    fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         for (start, end) in data_runs(piece) {
-            let from = at + start as u64;
-            if position != from {
-                file.seek(SeekFrom::Start(from)).map_err(CopyError::Write)?;
+            let from = self.given + start as u64;
+            if self.position != from {
+                self.file.seek(SeekFrom::Start(from))?;
             }
-            file.write_all(&piece[start..end]).map_err(CopyError::Write)?;
-            position = at + end as u64;
-            end_of_data = position;
+            self.file.write_all(&piece[start..end])?;
+            self.position = self.given + end as u64;
         }
-        at += want as u64;
+        self.given += piece.len() as u64;
+        Ok(())
     }
-    if end_of_data < size {
-        file.set_len(size).map_err(CopyError::Write)?;
+
+    fn finish(self) -> io::Result<()> {
+        if self.position < self.given { self.file.set_len(self.given) } else { Ok(()) }
     }
-    Ok(())
 }
 
 /// Which side of a copy failed.
@@ -231,6 +257,12 @@ mod tests {
         file
     }
 
+    fn at_once(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        write_at_once(&mut file, content).unwrap();
+        file
+    }
+
     fn content_of(mut file: &File) -> Vec<u8> {
         let mut content = Vec::new();
         file.rewind().unwrap();
@@ -242,10 +274,11 @@ mod tests {
     fn zeros_take_no_room() {
         let mut content = vec![0; 5 << 20];
         content[3 << 20] = 1;
-        let file = copy(&content);
-        assert_eq!(content_of(&file), content);
-        file.sync_all().unwrap();
-        assert!(file.metadata().unwrap().blocks() * 512 <= 64 << 10, "{}", file.metadata().unwrap().blocks());
+        for file in [copy(&content), at_once(&content)] {
+            assert_eq!(content_of(&file), content);
+            file.sync_all().unwrap();
+            assert!(file.metadata().unwrap().blocks() * 512 <= 64 << 10, "{}", file.metadata().unwrap().blocks());
+        }
     }
 
     #[test]
@@ -311,7 +344,8 @@ mod tests {
         #[test]
         fn content_survives(runs in prop::collection::vec((any::<bool>(), 1_usize..3 * HOLE), 0..40)) {
             let content: Vec<u8> = runs.iter().flat_map(|&(zero, n)| vec![u8::from(!zero); n]).collect();
-            prop_assert_eq!(content_of(&copy(&content)), content);
+            prop_assert_eq!(content_of(&copy(&content)), &content[..]);
+            prop_assert_eq!(content_of(&at_once(&content)), content);
         }
     }
 }

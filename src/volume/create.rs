@@ -10,6 +10,7 @@ use std::hash::BuildHasher as _;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -17,7 +18,7 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use super::beneath::{Beneath, DIRECTORY, names};
-use super::content::{CopyError, write_with_holes};
+use super::content::{CopyError, write_at_once, write_with_holes};
 use super::{metadata, remove};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::{Kind, Member, Metadata, RelPath};
@@ -43,7 +44,7 @@ pub struct Creator {
     beneath: Beneath,
     existing: Existing,
     /// The folder that the last member lay in: members come folder by folder.
-    last: Option<(RelPath, OwnedFd)>,
+    last: Option<(RelPath, Arc<OwnedFd>)>,
     folders: Vec<(RelPath, Metadata)>,
     named: Option<Named>,
     buffer: Vec<u8>,
@@ -54,6 +55,14 @@ pub struct Creator {
 struct Named {
     state: RandomState,
     hashes: HashSet<u64>,
+}
+
+/// A file that is to be made, in a folder that is open: by whatever thread.
+#[derive(Debug)]
+pub struct NewFile {
+    folder: Arc<OwnedFd>,
+    path: RelPath,
+    metadata: Metadata,
 }
 
 impl Creator {
@@ -93,17 +102,8 @@ impl Creator {
                 return Ok(());
             }
             Kind::File { size } => {
-                let file = make_way(folder, name, || {
-                    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-                    openat(folder, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
-                })
-                .map_err(|e| cannot("cannot create", &member.path, e))?;
-                let mut file = File::from(file);
-                write_with_holes(&mut file, content, *size, &mut self.buffer).map_err(|e| match e {
-                    CopyError::Read(e) => unreadable(&e),
-                    CopyError::Write(e) => Error::failed("cannot write", member.path.as_bytes(), e),
-                })?;
-                metadata::apply(&file, &member.metadata)
+                let file = NewFile::new(Arc::clone(folder), member);
+                return file.copy(content, *size, &mut self.buffer);
             }
             Kind::Symlink { target } => {
                 make_way(folder, name, || symlinkat(OsStr::from_bytes(target), folder, name))
@@ -120,6 +120,18 @@ impl Creator {
             }
         };
         made.map_err(|(operation, e)| cannot(operation, &member.path, e))
+    }
+
+    /// Prepares a file, so that all that is left is to make it: makes and opens the folder it lies in. `None` for
+    /// the root, which is no file.
+    ///
+    /// # Errors
+    /// As [`Creator::member`].
+    pub fn file(&mut self, member: &Member) -> Result<Option<NewFile>> {
+        let Some((parent, _)) = member.path.split_last() else { return Ok(None) };
+        self.remember(&member.path);
+        self.go_to(&parent)?;
+        Ok(self.last.as_ref().map(|(_, folder)| NewFile::new(Arc::clone(folder), member)))
     }
 
     /// Gives all folders their metadata, deepest first.
@@ -184,7 +196,7 @@ impl Creator {
                 .beneath
                 .open_or_create(parent, UNDESCRIBED)
                 .map_err(|e| cannot("cannot open the folder", parent, e))?;
-            self.last = Some((parent.clone(), folder));
+            self.last = Some((parent.clone(), Arc::new(folder)));
         }
         Ok(())
     }
@@ -210,6 +222,54 @@ impl Creator {
             return Err(Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to a folder", member.path)));
         }
         make_way(folder, own_name, || linkat(&from, name, folder, own_name, AtFlags::empty())).map_err(missing)
+    }
+}
+
+impl NewFile {
+    fn new(folder: Arc<OwnedFd>, member: &Member) -> Self {
+        Self { folder, path: member.path.clone(), metadata: member.metadata }
+    }
+
+    /// Where it is to be.
+    #[must_use]
+    pub fn path(&self) -> &RelPath {
+        &self.path
+    }
+
+    /// Whether the two share the handle of their folder.
+    #[must_use]
+    pub fn lies_beside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.folder, &other.folder)
+    }
+
+    /// Makes it, with this content.
+    ///
+    /// # Errors
+    /// As [`Creator::member`].
+    pub fn make(&self, content: &[u8]) -> Result<()> {
+        self.fill(|file| write_at_once(file, content).map_err(CopyError::Write))
+    }
+
+    /// Makes it, with `size` bytes from `content`.
+    fn copy(&self, content: &mut impl Read, size: u64, buffer: &mut Vec<u8>) -> Result<()> {
+        self.fill(|file| write_with_holes(file, content, size, buffer))
+    }
+
+    fn fill(&self, write: impl FnOnce(&mut File) -> Result<(), CopyError>) -> Result<()> {
+        let Some((_, name)) = self.path.split_last() else { return Ok(()) };
+        let file = make_way(&self.folder, name, || {
+            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            openat(&*self.folder, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+        });
+        let mut file = File::from(file.map_err(|e| cannot("cannot create", &self.path, e))?);
+        write(&mut file).map_err(|e| match e {
+            CopyError::Read(e) => unreadable(&e),
+            CopyError::Write(e) => match e.raw_os_error() {
+                Some(number) => cannot("cannot write", &self.path, Errno::from_raw(number)),
+                None => Error::failed("cannot write", self.path.as_bytes(), e),
+            },
+        })?;
+        metadata::apply(&file, &self.metadata).map_err(|(operation, e)| cannot(operation, &self.path, e))
     }
 }
 
@@ -268,7 +328,8 @@ fn list(folder: &OwnedFd) -> Result<Vec<(OsString, bool)>, Errno> {
 }
 
 /// Errors of the archive keep their own words: which byte, what is wrong.
-fn unreadable(e: &std::io::Error) -> Error {
+#[must_use]
+pub fn unreadable(e: &std::io::Error) -> Error {
     let kind = match e.kind() {
         std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => ErrorKind::Damaged,
         _ => ErrorKind::Failed,

@@ -1,0 +1,305 @@
+//! Makes small files behind the reader of an archive: while it reads on, several threads create, fill and
+//! describe them, in batches, so that neither a disk nor a server is waited for file after file. All other
+//! members are made by the reader itself.
+//!
+//! What comes of it is what making one member after the other would: before a member that has to do with a
+//! file still to be made (it has the same name, links to it, or lies below it), that file is made. What is
+//! behind is bounded by [`Ordered`]'s window of batches.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+
+use crate::batch::{Filled, SMALL};
+use crate::error::Result;
+use crate::member::{Kind, Member, RelPath};
+use crate::ordered::{Ordered, Pool};
+use crate::volume::create::{Creator, NewFile, unreadable};
+
+/// Lays members out in one tree.
+pub(super) struct Behind {
+    creator: Creator,
+    batch: Batch,
+    making: Ordered<(Batch, Result<()>)>,
+    unmade: Unmade,
+}
+
+impl Behind {
+    /// Lays out with `creator`; small files are made by the threads of `files`.
+    pub(super) fn new(creator: Creator, files: &Pool) -> Self {
+        Self { creator, batch: Batch::default(), making: Ordered::new(files), unmade: Unmade::default() }
+    }
+
+    /// Makes one member, or has it made; a file's content is read from `content`.
+    ///
+    /// # Errors
+    /// As [`Creator::member`]; those of earlier members come first.
+    pub(super) fn member(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
+        if self.unmade.concerns(member) {
+            self.settle()?;
+        }
+        if let Err(error) = self.make_or_add(member, content) {
+            self.settle()?;
+            return Err(error);
+        }
+        if self.batch.filled.is_full() { self.submit() } else { Ok(()) }
+    }
+
+    fn make_or_add(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
+        let small = match member.kind {
+            Kind::File { size } => usize::try_from(size).ok().filter(|_| size <= SMALL),
+            Kind::Directory
+            | Kind::Symlink { .. }
+            | Kind::HardLink { .. }
+            | Kind::Fifo
+            | Kind::CharDevice { .. }
+            | Kind::BlockDevice { .. } => None,
+        };
+        let Some(size) = small else { return self.creator.member(member, content) };
+        let Some(file) = self.creator.file(member)? else { return self.creator.member(member, content) };
+        self.unmade.add(file.path());
+        self.batch.add(file, size, content)
+    }
+
+    /// Makes what is still to be made; removes what the archive did not name, where the creator is to know that, but
+    /// for what is `spared`; gives all folders their metadata.
+    ///
+    /// # Errors
+    /// The first one.
+    pub(super) fn finish(&mut self, spared: &dyn Fn(&RelPath) -> bool) -> Result<()> {
+        self.settle()?;
+        self.creator.remove_others(spared)?;
+        self.creator.finish_folders()
+    }
+
+    fn submit(&mut self) -> Result<()> {
+        if !self.making.has_room() {
+            self.take()?;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        self.making.submit(move || {
+            let made = batch.make();
+            (batch, made)
+        });
+        Ok(())
+    }
+
+    /// Waits for the oldest batch; false if there is none.
+    fn take(&mut self) -> Result<bool> {
+        let Some((batch, made)) = self.making.take() else { return Ok(false) };
+        for (file, _) in &batch.files {
+            self.unmade.remove(file.path());
+        }
+        made.map(|()| true)
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.submit()?;
+        while self.take()? {}
+        Ok(())
+    }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        // Whoever gives up removes the tree next: nothing may be made in it any more.
+        self.making.abandon();
+    }
+}
+
+/// Files to be made by one thread, one after the other.
+#[derive(Default)]
+struct Batch {
+    /// Each with the length of its content.
+    files: Vec<(NewFile, usize)>,
+    content: Vec<u8>,
+    filled: Filled,
+}
+
+impl Batch {
+    fn add(&mut self, file: NewFile, size: usize, source: &mut impl Read) -> Result<()> {
+        let before = self.content.len();
+        self.content.resize(before + size, 0);
+        source.read_exact(&mut self.content[before..]).map_err(|e| unreadable(&e))?;
+        let beside = self.files.last().is_some_and(|(last, _)| last.lies_beside(&file));
+        self.filled.add(size as u64, beside);
+        self.files.push((file, size));
+        Ok(())
+    }
+
+    fn make(&self) -> Result<()> {
+        let mut content = &self.content[..];
+        for (file, size) in &self.files {
+            let (own, rest) = content.split_at(*size);
+            file.make(own)?;
+            content = rest;
+        }
+        Ok(())
+    }
+}
+
+/// The files that are still to be made, and how many in which folders.
+#[derive(Default)]
+struct Unmade {
+    files: HashSet<RelPath>,
+    folders: HashMap<RelPath, usize>,
+}
+
+impl Unmade {
+    /// Whether it is not the same if `member` is made before these files or after them.
+    fn concerns(&self, member: &Member) -> bool {
+        let leads_through = |path: &RelPath| path.steps().any(|step| self.files.contains(step));
+        let replaces_folder = match &member.kind {
+            Kind::Directory => false,
+            Kind::HardLink { target } if leads_through(target) => return true,
+            Kind::HardLink { .. }
+            | Kind::File { .. }
+            | Kind::Symlink { .. }
+            | Kind::Fifo
+            | Kind::CharDevice { .. }
+            | Kind::BlockDevice { .. } => self.folders.contains_key(&member.path),
+        };
+        replaces_folder || leads_through(&member.path)
+    }
+
+    fn add(&mut self, file: &RelPath) {
+        if let Some((folder, _)) = file.split_last() {
+            *self.folders.entry(folder).or_default() += 1;
+        }
+        self.files.insert(file.clone());
+    }
+
+    fn remove(&mut self, file: &RelPath) {
+        self.files.remove(file);
+        let Some((folder, _)) = file.split_last() else { return };
+        if let Some(count) = self.folders.get_mut(&folder) {
+            *count -= 1;
+            if *count == 0 {
+                self.folders.remove(&folder);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::fs::{self, File};
+    use std::os::unix::fs::MetadataExt as _;
+    use std::path::Path;
+
+    use nix::unistd::{getegid, geteuid};
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::member::{Metadata, Timestamp};
+    use crate::volume::create::Existing;
+
+    /// Everything below `folder`, a line each.
+    fn listing(folder: &Path, text: &mut String) {
+        let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        for path in entries {
+            let status = path.symlink_metadata().unwrap();
+            let content = match status.file_type() {
+                kind if kind.is_file() => format!("{:?}", fs::read(&path).unwrap()),
+                kind if kind.is_symlink() => format!("-> {}", fs::read_link(&path).unwrap().display()),
+                kind => format!("{kind:?}"),
+            };
+            let (mode, names, time) = (status.mode(), status.nlink(), status.mtime());
+            writeln!(text, "{} {mode:o} {names} {time} {content}", path.display()).unwrap();
+            if status.is_dir() {
+                listing(&path, text);
+            }
+        }
+    }
+
+    /// A tree in which some members lie already, and a creator for more.
+    fn tree(before: &[(Member, Vec<u8>)], existing: Existing) -> (TempDir, Creator) {
+        let dir = tempfile::tempdir().unwrap();
+        let creator = || Creator::new(File::open(dir.path()).unwrap().into(), existing);
+        let mut first = creator();
+        for (member, content) in before {
+            first.member(member, &mut &content[..]).unwrap_or_default();
+        }
+        first.finish_folders().unwrap_or_default();
+        let more = creator();
+        (dir, more)
+    }
+
+    /// The first error, or else what the tree is then.
+    fn outcome(dir: &TempDir, made: Result<()>) -> std::result::Result<String, String> {
+        made.map_err(|error| error.to_string())?;
+        let mut text = String::new();
+        listing(dir.path(), &mut text);
+        Ok(text.replace(dir.path().to_str().unwrap(), ""))
+    }
+
+    fn path() -> impl Strategy<Value = RelPath> {
+        prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4)
+            .prop_map(|names| RelPath::parse(names.join("/").as_bytes()).unwrap())
+    }
+
+    fn member() -> impl Strategy<Value = (Member, Vec<u8>)> {
+        let size = prop_oneof![9 => 0..9_usize, 1 => Just(SMALL as usize + 1)];
+        let kind = prop_oneof![
+            6 => size.prop_map(|size| Kind::File { size: size as u64 }),
+            2 => Just(Kind::Directory),
+            1 => Just(Kind::Symlink { target: b"a".to_vec() }),
+            1 => path().prop_map(|target| Kind::HardLink { target }),
+            1 => Just(Kind::Fifo),
+        ];
+        (path(), kind, 0..1000_i64, any::<u8>()).prop_map(|(path, kind, seconds, byte)| {
+            let content = if let Kind::File { size } = kind { vec![byte; size as usize] } else { Vec::new() };
+            let mtime = Timestamp { seconds, nanoseconds: 0 };
+            let metadata = Metadata { mode: 0o700, uid: geteuid().as_raw(), gid: getegid().as_raw(), mtime };
+            (Member { path, kind, metadata }, content)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_comes_to_what_one_after_the_other_comes_to(
+            before in prop::collection::vec(member(), 0..12),
+            members in prop::collection::vec(member(), 0..40),
+            merging in any::<bool>(),
+        ) {
+            let (existing, before) =
+                if merging { (Existing::Merge, &before[..]) } else { (Existing::Staged, &[][..]) };
+            let (dir, mut creator) = tree(before, existing);
+            let made = members.iter().try_for_each(|(member, content)| creator.member(member, &mut &content[..]));
+            let expected = outcome(&dir, made.and_then(|()| creator.finish_folders()));
+
+            let (dir, creator) = tree(before, existing);
+            let mut behind = Behind::new(creator, &Pool::new(4).unwrap());
+            let made = members.iter().try_for_each(|(member, content)| behind.member(member, &mut &content[..]));
+            prop_assert_eq!(outcome(&dir, made.and_then(|()| behind.finish(&|_| false))), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_made_any_more_once_it_is_dropped() {
+        let (dir, creator) = tree(&[], Existing::Staged);
+        let mut behind = Behind::new(creator, &Pool::new(1).unwrap());
+        let metadata = Metadata { uid: geteuid().as_raw(), gid: getegid().as_raw(), ..Metadata::default() };
+        for number in 0..1000 {
+            let path = RelPath::parse(format!("file {number}").as_bytes()).unwrap();
+            let member = Member { path, kind: Kind::File { size: 9 }, metadata };
+            behind.member(&member, &mut &b"something"[..]).unwrap();
+        }
+        drop(behind);
+        let count = || fs::read_dir(dir.path()).unwrap().count();
+        let then = count();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert_eq!(count(), then);
+    }
+
+    #[test]
+    fn a_file_that_ends_early_is_an_error() {
+        let (_dir, creator) = tree(&[], Existing::Staged);
+        let mut behind = Behind::new(creator, &Pool::new(1).unwrap());
+        let path = RelPath::parse(b"file").unwrap();
+        let member = Member { path, kind: Kind::File { size: 9 }, metadata: Metadata::default() };
+        behind.member(&member, &mut &b"some"[..]).unwrap_err();
+    }
+}
