@@ -107,8 +107,8 @@ impl From<Root> for Metadata {
 pub struct Staging {
     live: Live,
     folder: PathBuf,
-    /// Held until the folder is gone: it tells a living restore from a dead one.
-    _lock: Flock<File>,
+    /// Of the folder, held until that is gone: it tells a living restore from a dead one.
+    lock: Flock<File>,
     /// What the live root's metadata is to be once the hidden folder has gone.
     root: Option<Root>,
     kept: bool,
@@ -158,7 +158,7 @@ impl Staging {
             other => other.map_err(|e| failed("cannot create", &folder, e))?,
         }
         let lock = lock(&folder)?.ok_or_else(|| busy(&live.path))?;
-        let staging = Self { live: live.clone(), folder, _lock: lock, root: Some(before), kept: false };
+        let staging = Self { live: live.clone(), folder, lock, root: Some(before), kept: false };
         staging.write(&Journal { phase: Phase::Staging, new_root: (0, 0), keep: None, before, after: before })?;
         let tree = staging.tree();
         DirBuilder::new().mode(0o700).create(&tree).map_err(|e| failed("cannot create", &tree, e))?;
@@ -177,8 +177,9 @@ impl Staging {
     /// Makes the staged tree the live one. On an error the live tree is what it was.
     pub fn swap(self, keep_previous: bool) -> Result<Swapped> {
         let tree = open_folder(&self.tree())?;
-        // Everything below must be on disk before its name is.
-        syncfs(&tree).map_err(|e| failed("cannot sync", &self.folder, e))?;
+        // Everything below must be on disk before its name is. This handle was open before any of it was written, so it
+        // is told of what the kernel could not write in the meantime.
+        syncfs(&*self.lock).map_err(|e| failed("cannot sync", &self.folder, e))?;
         let before = match self.root {
             Some(before) => before,
             None => examined(&self.live.path)?.into(),
@@ -358,7 +359,7 @@ pub fn recover(live: &Live) -> Result<Option<Recovered>> {
         Ok(_) => {}
     }
     let lock = lock(&folder)?.ok_or_else(|| busy(&live.path))?;
-    let mut staging = Staging { live: live.clone(), folder, _lock: lock, root: None, kept: true };
+    let mut staging = Staging { live: live.clone(), folder, lock, root: None, kept: true };
     let path = staging.folder.join(JOURNAL);
     let journal: Journal = match fs::read(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {

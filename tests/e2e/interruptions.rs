@@ -4,16 +4,17 @@
 //! A run is caught in the act by what it cannot hide: containers that are stopped, and files that appear.
 //! It is then frozen, so that whatever the test does next happens in the middle.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use voltar::volume::swap::{Live, STAGING, Staging, Way};
 
 use crate::common::snapshot::TreeSnapshot;
 use crate::common::tool::Running;
 use crate::common::tree::{build, dir, file};
-use crate::disk::SmallDisk;
+use crate::disk::{FailingDisk, SmallDisk};
 use crate::stack::{Stack, Test, VOLUMES, empty, names, wait_until};
 
 /// Backups first: they are the ones that run every night.
@@ -26,6 +27,7 @@ pub const TESTS: &[Test] = &[
     ("killed_backup_is_told_and_resumed", killed_backup_is_told_and_resumed),
     ("sigint_in_a_restore_leaves_the_old_tree", sigint_in_a_restore_leaves_the_old_tree),
     ("killed_restore_leaves_one_tree_or_the_other", killed_restore_leaves_one_tree_or_the_other),
+    ("what_failed_to_be_written_long_before_the_swap_prevents_it", what_failed_to_be_written_prevents_the_swap),
 ];
 
 /// Waits until `begun`, and freezes the run in that moment. Fails if it was over before.
@@ -159,6 +161,24 @@ fn sigint_in_a_restore_leaves_the_old_tree(stack: &Stack) {
     old.assert_same(&stack.snapshot("cvat_data"), "the tree that was there");
     assert_eq!(names(stack.volume("cvat_data").parent().unwrap()), ["_data"], "nothing left beside the tree");
     assert_eq!(stack.running(), ["cvat", "cvat_db"], "started again");
+}
+
+/// The kernel writes when it likes, and tells of a failure once: to those who had the file system open then.
+fn what_failed_to_be_written_prevents_the_swap(_: &Stack) {
+    let disk = FailingDisk::new();
+    let sync = || nix::unistd::syncfs(File::open(disk.path()).unwrap());
+    let live = Live { path: disk.path().join("live"), way: Way::Exchange };
+    fs::create_dir(&live.path).unwrap();
+    fs::write(live.path.join("old"), "content").unwrap();
+    sync().unwrap();
+    let staging = Staging::begin(&live).unwrap();
+    fs::write(disk.path().join(STAGING).join("tree/new"), vec![b'x'; 32 << 20]).unwrap();
+    sync().unwrap_err();
+    disk.mend();
+    sync().unwrap();
+    let error = staging.swap(false).unwrap_err();
+    assert!(error.to_string().contains("cannot sync"), "{error}");
+    assert_eq!(names(&live.path), ["old"]);
 }
 
 /// Killed at points all over the run: in the decoding, the staging, the syncing, about the swap.
