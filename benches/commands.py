@@ -155,7 +155,6 @@ class Comparison:
         return once([self.bench.voltar, *arguments, "--only", self.only], cwd=self.ours.folder, env=environment)
 
     def add(self, title, guide, ours, *lengths):
-        self.bench.memory(title, ours.peak)
         self.rows.append([title, f"{guide.seconds:.2f}", f"{ours.seconds:.2f}", f"{ours.peak:.0f}",
                           f"{guide.seconds / ours.seconds:.2f} ×", *lengths])
 
@@ -174,6 +173,7 @@ class Comparison:
                 warm(place(archive))
 
         took = measure.best(self.bench.rounds or 1, {"guide": documented, "voltar": voltar})
+        self.bench.memory(f"backup {self.only} as .{suffix}", took["voltar"].peak)
         self.add(f"backup {self.only} as .{suffix}", took["guide"], took["voltar"],
                  f"{self.guide.length():.1f}", f"{self.ours.length():.1f}")
 
@@ -204,6 +204,7 @@ class Comparison:
             "voltar": lambda: into_empty_volumes(self.guide, voltar),
             "voltar, its own": lambda: into_empty_volumes(self.ours, voltar),
         })
+        self.bench.memory(f"restore {self.only} from .{suffix}", max(took["voltar"].peak, took["voltar, its own"].peak))
         self.add(f"restore {self.only} from the guide's .{suffix}", took["guide"], took["voltar"])
         self.add(f"restore {self.only} from the guide's .{suffix}, and sync",
                  min(synced, key=lambda one: one.seconds), took["voltar"])
