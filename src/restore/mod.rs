@@ -4,7 +4,6 @@
 
 mod behind;
 pub mod stage;
-mod syncing;
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use nix::unistd::syncfs;
 
 use super::behind::Behind;
-use super::syncing::Syncing;
 use crate::archive::strip::{Misfit, strip};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::{Kind, Member, Metadata, RelPath, printable};
@@ -130,7 +129,6 @@ enum Target {
 /// A tree in the making. What makes it is dropped before it.
 struct Tree {
     behind: Behind,
-    syncing: Syncing,
     staging: Option<Staging>,
     root: OwnedFd,
 }
@@ -174,10 +172,7 @@ impl<'a> Router<'a> {
         match target {
             // As with `tar -x --strip`, which never sees the root's own member.
             Some(Target::Tree(_)) if path.is_root() && piece.at.is_root() && merging => Ok(()),
-            Some(Target::Tree(tree)) => {
-                let mut content = Counted { content, syncing: &mut tree.syncing };
-                tree.behind.member(&Member { path, kind, metadata: member.metadata }, &mut content)
-            }
+            Some(Target::Tree(tree)) => tree.behind.member(&Member { path, kind, metadata: member.metadata }, content),
             Some(Target::File(ready)) => {
                 let Place::File(at) = &piece.place else { return Err(lost(&member.path)) };
                 let Kind::File { size } = kind else {
@@ -235,9 +230,9 @@ impl<'a> Router<'a> {
         if self.mode == Mode::Replace {
             self.make_places(index, live, &mut creator)?;
         }
-        let (behind, syncing) = (Behind::new(creator, &self.files), Syncing::begin(&root)?);
+        let behind = Behind::new(creator, &self.files);
         if let Some((_, target)) = self.pieces.get_mut(index) {
-            *target = Some(Target::Tree(Box::new(Tree { behind, syncing, staging, root })));
+            *target = Some(Target::Tree(Box::new(Tree { behind, staging, root })));
         }
         Ok(())
     }
@@ -282,7 +277,7 @@ impl<'a> Router<'a> {
                 None | Some(Target::File(None)) => {}
                 Some(Target::File(Some(ready))) => files.push(ready),
                 Some(Target::Tree(tree)) => {
-                    let Tree { mut behind, syncing: _, staging, root } = *tree;
+                    let Tree { mut behind, staging, root } = *tree;
                     behind.finish(&|path| {
                         let ours = path.as_bytes();
                         ours == STAGING.as_bytes()
@@ -297,20 +292,6 @@ impl<'a> Router<'a> {
             }
         }
         Ok((trees, files))
-    }
-}
-
-/// A member's content; what is read of it is about to be written.
-struct Counted<'a, R> {
-    content: R,
-    syncing: &'a mut Syncing,
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let got = self.content.read(buf)?;
-        self.syncing.wrote(got as u64);
-        Ok(got)
     }
 }
 

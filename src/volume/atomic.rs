@@ -9,16 +9,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, PosixFadviseAdvice, RenameFlags, posix_fadvise, renameat2};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 
+use super::cache::{Passing, let_go};
 use crate::error::{Error, Result};
 
 /// Ending of temporary names: `.cvat_db.tar.bz2.4711.voltar-tmp`.
 const ENDING: &str = ".voltar-tmp";
-
-/// After this many bytes the kernel is asked to write them out and forget them, so that neither the last sync
-/// takes minutes nor the page cache fills with an archive nobody reads soon.
-const FLUSH: u64 = 64 << 20;
 
 /// A file in the making.
 #[derive(Debug)]
@@ -27,7 +24,7 @@ pub struct AtomicFile {
     temporary: PathBuf,
     target: PathBuf,
     written: u64,
-    flushed: u64,
+    passing: Passing,
     kept: bool,
 }
 
@@ -47,7 +44,7 @@ impl AtomicFile {
         let file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(|e| failed(&e))?;
         let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| failed(&e))?;
-        Ok(Self { file, temporary, target: target.to_owned(), written: 0, flushed: 0, kept: false })
+        Ok(Self { file, temporary, target: target.to_owned(), written: 0, passing: Passing::default(), kept: false })
     }
 
     /// Bytes written so far.
@@ -63,12 +60,8 @@ impl AtomicFile {
     /// Syncs the file. It gets its name from [`commit`].
     pub fn finish(self) -> Result<Ready> {
         self.file.sync_all().map_err(|e| Error::failed("cannot write", self.target.as_os_str().as_bytes(), e))?;
-        self.forget();
+        let_go(&*self.file);
         Ok(Ready(self))
-    }
-
-    fn forget(&self) {
-        posix_fadvise(&*self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap_or_default();
     }
 }
 
@@ -76,11 +69,7 @@ impl Write for AtomicFile {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let n = self.file.write(buf)?;
         self.written += n as u64;
-        if self.written - self.flushed >= FLUSH {
-            self.file.sync_data()?;
-            self.forget();
-            self.flushed = self.written;
-        }
+        self.passing.wrote(&*self.file, n as u64);
         Ok(n)
     }
 

@@ -7,6 +7,8 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::stat::{FileStat, fstat};
 
+use super::cache::{Passing, let_go};
+
 /// How much is read or written at once, in bytes.
 pub const PIECE: usize = 256 << 10;
 
@@ -108,7 +110,7 @@ impl Opened {
         let failed = (&self.file).take(self.size()).read_to_end(&mut bytes).err();
         let changed = has_changed(&self.file, self.state);
         if !bytes.is_empty() {
-            posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap_or_default();
+            let_go(&self.file);
         }
         Content(Inner::Whole { bytes, given: 0, failed, changed })
     }
@@ -188,11 +190,12 @@ struct Written<'a> {
     given: u64,
     /// Where the file's handle stands.
     position: u64,
+    passing: Passing,
 }
 
 impl<'a> Written<'a> {
     fn new(file: &'a mut File) -> Self {
-        Self { file, given: 0, position: 0 }
+        Self { file, given: 0, position: 0, passing: Passing::default() }
     }
 
     /// Only the last `piece` may have a length that [`HOLE`] does not divide.
@@ -203,6 +206,7 @@ impl<'a> Written<'a> {
                 self.file.seek(SeekFrom::Start(from))?;
             }
             self.file.write_all(&piece[start..end])?;
+            self.passing.wrote(&*self.file, (end - start) as u64);
             self.position = self.given + end as u64;
         }
         self.given += piece.len() as u64;

@@ -18,6 +18,7 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use super::beneath::{Beneath, DIRECTORY, names};
+use super::cache::Recent;
 use super::content::{CopyError, write_at_once, write_with_holes};
 use super::{metadata, remove};
 use crate::error::{Error, ErrorKind, Result};
@@ -47,6 +48,7 @@ pub struct Creator {
     last: Option<(RelPath, Arc<OwnedFd>)>,
     folders: Vec<(RelPath, Metadata)>,
     named: Option<Named>,
+    recent: Recent,
     buffer: Vec<u8>,
 }
 
@@ -61,6 +63,7 @@ struct Named {
 #[derive(Debug)]
 pub struct NewFile {
     folder: Arc<OwnedFd>,
+    name: OsString,
     path: RelPath,
     metadata: Metadata,
 }
@@ -69,7 +72,15 @@ impl Creator {
     /// Lays out below the folder `root`.
     #[must_use]
     pub fn new(root: OwnedFd, existing: Existing) -> Self {
-        Self { beneath: Beneath::new(root), existing, last: None, folders: Vec::new(), named: None, buffer: Vec::new() }
+        Self {
+            beneath: Beneath::new(root),
+            existing,
+            last: None,
+            folders: Vec::new(),
+            named: None,
+            recent: Recent::default(),
+            buffer: Vec::new(),
+        }
     }
 
     /// The same, and remembers all names for [`Creator::remove_others`].
@@ -102,8 +113,9 @@ impl Creator {
                 return Ok(());
             }
             Kind::File { size } => {
-                let file = NewFile::new(Arc::clone(folder), member);
-                return file.copy(content, *size, &mut self.buffer);
+                let file = NewFile::new(Arc::clone(folder), name, member).copy(content, *size, &mut self.buffer)?;
+                self.recent.add(file, *size);
+                return Ok(());
             }
             Kind::Symlink { target } => {
                 make_way(folder, name, || symlinkat(OsStr::from_bytes(target), folder, name))
@@ -128,10 +140,10 @@ impl Creator {
     /// # Errors
     /// As [`Creator::member`].
     pub fn file(&mut self, member: &Member) -> Result<Option<NewFile>> {
-        let Some((parent, _)) = member.path.split_last() else { return Ok(None) };
+        let Some((parent, name)) = member.path.split_last() else { return Ok(None) };
         self.remember(&member.path);
         self.go_to(&parent)?;
-        Ok(self.last.as_ref().map(|(_, folder)| NewFile::new(Arc::clone(folder), member)))
+        Ok(self.last.as_ref().map(|(_, folder)| NewFile::new(Arc::clone(folder), name, member)))
     }
 
     /// Gives all folders their metadata, deepest first.
@@ -226,8 +238,8 @@ impl Creator {
 }
 
 impl NewFile {
-    fn new(folder: Arc<OwnedFd>, member: &Member) -> Self {
-        Self { folder, path: member.path.clone(), metadata: member.metadata }
+    fn new(folder: Arc<OwnedFd>, name: &OsStr, member: &Member) -> Self {
+        Self { folder, name: name.to_owned(), path: member.path.clone(), metadata: member.metadata }
     }
 
     /// Where it is to be.
@@ -247,16 +259,16 @@ impl NewFile {
     /// # Errors
     /// As [`Creator::member`].
     pub fn make(&self, content: &[u8]) -> Result<()> {
-        self.fill(|file| write_at_once(file, content).map_err(CopyError::Write))
+        self.fill(|file| write_at_once(file, content).map_err(CopyError::Write)).map(drop)
     }
 
     /// Makes it, with `size` bytes from `content`.
-    fn copy(&self, content: &mut impl Read, size: u64, buffer: &mut Vec<u8>) -> Result<()> {
+    fn copy(&self, content: &mut impl Read, size: u64, buffer: &mut Vec<u8>) -> Result<File> {
         self.fill(|file| write_with_holes(file, content, size, buffer))
     }
 
-    fn fill(&self, write: impl FnOnce(&mut File) -> Result<(), CopyError>) -> Result<()> {
-        let Some((_, name)) = self.path.split_last() else { return Ok(()) };
+    fn fill(&self, write: impl FnOnce(&mut File) -> Result<(), CopyError>) -> Result<File> {
+        let name = self.name.as_os_str();
         let file = make_way(&self.folder, name, || {
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             openat(&*self.folder, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
@@ -269,7 +281,8 @@ impl NewFile {
                 None => Error::failed("cannot write", self.path.as_bytes(), e),
             },
         })?;
-        metadata::apply(&file, &self.metadata).map_err(|(operation, e)| cannot(operation, &self.path, e))
+        metadata::apply(&file, &self.metadata).map_err(|(operation, e)| cannot(operation, &self.path, e))?;
+        Ok(file)
     }
 }
 

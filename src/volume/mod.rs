@@ -4,6 +4,7 @@
 
 pub mod atomic;
 pub mod beneath;
+mod cache;
 pub mod content;
 pub mod create;
 pub mod metadata;
