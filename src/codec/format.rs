@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::str::FromStr;
 
 use crate::error::Error;
@@ -39,9 +40,8 @@ impl Format {
     /// The format of a file that begins with `first_bytes`; whatever its name says.
     #[must_use]
     pub fn detect(first_bytes: &[u8]) -> Option<Self> {
-        // First, because a tar archive begins with a file name, which may be any bytes. No compressed
-        // file has these five at this place but by an accident of one in 2^40.
-        if first_bytes.get(257..262) == Some(b"ustar") {
+        // First, because a tar archive begins with a file name, which may be any bytes.
+        if tar_header(first_bytes) == TarHeader::Whole {
             return Some(Self::Plain);
         }
         match first_bytes {
@@ -49,10 +49,36 @@ impl Format {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
             // A frame, or a frame to be skipped.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
+            _ if tar_header(first_bytes) == TarHeader::Damaged => Some(Self::Plain),
             // An archive without members is its end mark alone.
             _ if first_bytes.get(..512).is_some_and(|block| block.iter().all(|&byte| byte == 0)) => Some(Self::Plain),
             _ => None,
         }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum TarHeader {
+    Whole,
+    /// It has the mark, which a compressed file may have there, too.
+    Damaged,
+    None,
+}
+
+/// Whether a file begins with a tar header, by its mark and its checksum: the sum of all bytes, those of the checksum
+/// itself taken for spaces.
+fn tar_header(first_bytes: &[u8]) -> TarHeader {
+    const CHECKSUM: Range<usize> = 148..156;
+    let Some(header) = first_bytes.get(..Format::DETECT_BYTES) else { return TarHeader::None };
+    if &header[257..262] != b"ustar" {
+        return TarHeader::None;
+    }
+    let byte = |(at, &byte)| if CHECKSUM.contains(&at) { u32::from(b' ') } else { u32::from(byte) };
+    let sum: u32 = header.iter().enumerate().map(byte).sum();
+    let stored = str::from_utf8(&header[CHECKSUM]).map(|text| text.trim_matches([' ', '\0']));
+    match stored.map(|digits| u32::from_str_radix(digits, 8)) {
+        Ok(Ok(stored)) if stored == sum => TarHeader::Whole,
+        _ => TarHeader::Damaged,
     }
 }
 
@@ -268,6 +294,12 @@ mod tests {
         let mut header = [0; 512];
         header[..5].copy_from_slice(b"BZh9/");
         header[257..262].copy_from_slice(b"ustar");
+        // A compressed file with the mark of a tar where that has it, as a fuzzer found.
+        assert_eq!(Format::detect(&header), Some(Format::Bzip2));
+        header[148..156].copy_from_slice(b"002233\0 ");
+        assert_eq!(Format::detect(&header), Some(Format::Plain));
+        // Damaged: but what else could it be?
+        header[..5].copy_from_slice(b"home/");
         assert_eq!(Format::detect(&header), Some(Format::Plain));
     }
 
