@@ -7,8 +7,7 @@ use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
-use super::writer::checksum;
-use super::{BLOCK, number, padding};
+use super::{BLOCK, checksum, number, padding};
 use crate::member::{Kind, Metadata, RelPath, Timestamp, printable};
 
 /// The longest name, link target or extended header that is read, in bytes. Linux takes 4,096 in one call;
@@ -294,10 +293,7 @@ impl<R: Read> TarReader<R> {
         if header.as_bytes().iter().all(|&b| b == 0) {
             return Ok(None);
         }
-        let stored = header.as_bytes().get(148..156).and_then(number::read);
-        // Some historic tars summed signed bytes; POSIX lets readers accept both.
-        let sums_up = |number: fn(u8) -> i64| stored == Some(checksum(header.as_bytes(), number));
-        if !sums_up(i64::from) && !sums_up(|byte| byte.cast_signed().into()) {
+        if !checksum::is_right(header.as_bytes()) {
             return Err(damage(at, "no tar header where one should be (checksum mismatch)"));
         }
         Ok(Some(header))

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use tar::{EntryType, GnuHeader, Header};
 
-use super::{BLOCK, RECORD, number, padding};
+use super::{BLOCK, RECORD, checksum, number, padding};
 use crate::member::{Kind, Member, RelPath};
 
 /// GNU tar's name for the member that carries a name too long for a header.
@@ -143,7 +143,7 @@ impl<W: Write> TarWriter<W> {
     }
 
     fn header(&mut self, header: &mut Header) -> io::Result<()> {
-        let sum = checksum(header.as_bytes(), i64::from);
+        let sum = checksum::of(header.as_bytes(), i64::from);
         // Six octal digits, NUL, space: tar's own order, which is not that of the other numbers.
         let cksum = &mut gnu(header)?.cksum;
         let (digits, end) = cksum.split_at_mut(7);
@@ -165,12 +165,6 @@ impl<W: Write> TarWriter<W> {
         self.written += bytes.len() as u64;
         Ok(())
     }
-}
-
-/// The sum of a header's bytes, taken as these numbers; its own field is counted as spaces.
-pub(super) fn checksum(header: &[u8; BLOCK], number: impl Fn(u8) -> i64) -> i64 {
-    let sum = |bytes: &[u8]| bytes.iter().map(|&byte| number(byte)).sum::<i64>();
-    sum(header) - sum(&header[148..156]) + 8 * number(b' ')
 }
 
 /// `Header::new_gnu` makes a GNU header; the crate's types do not know that.

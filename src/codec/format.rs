@@ -3,9 +3,9 @@
 
 use std::fmt;
 use std::io;
-use std::ops::Range;
 use std::str::FromStr;
 
+use crate::archive::checksum;
 use crate::error::Error;
 
 /// How an archive is compressed.
@@ -40,8 +40,10 @@ impl Format {
     /// The format of a file that begins with `first_bytes`; whatever its name says.
     #[must_use]
     pub fn detect(first_bytes: &[u8]) -> Option<Self> {
-        // First, because a tar archive begins with a file name, which may be any bytes.
-        if tar_header(first_bytes) == TarHeader::Whole {
+        let header = first_bytes.first_chunk::<{ Self::DETECT_BYTES }>().filter(|header| header[257..262] == *b"ustar");
+        // First, because a tar archive begins with a file name, which may be any bytes; by its checksum, because a
+        // compressed file may have the mark there, too.
+        if header.is_some_and(checksum::is_right) {
             return Some(Self::Plain);
         }
         match first_bytes {
@@ -49,36 +51,12 @@ impl Format {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
             // A frame, or a frame to be skipped.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
-            _ if tar_header(first_bytes) == TarHeader::Damaged => Some(Self::Plain),
+            // Of a tar, but damaged.
+            _ if header.is_some() => Some(Self::Plain),
             // An archive without members is its end mark alone.
             _ if first_bytes.get(..512).is_some_and(|block| block.iter().all(|&byte| byte == 0)) => Some(Self::Plain),
             _ => None,
         }
-    }
-}
-
-#[derive(PartialEq, Eq)]
-enum TarHeader {
-    Whole,
-    /// It has the mark, which a compressed file may have there, too.
-    Damaged,
-    None,
-}
-
-/// Whether a file begins with a tar header, by its mark and its checksum: the sum of all bytes, those of the checksum
-/// itself taken for spaces.
-fn tar_header(first_bytes: &[u8]) -> TarHeader {
-    const CHECKSUM: Range<usize> = 148..156;
-    let Some(header) = first_bytes.get(..Format::DETECT_BYTES) else { return TarHeader::None };
-    if &header[257..262] != b"ustar" {
-        return TarHeader::None;
-    }
-    let byte = |(at, &byte)| if CHECKSUM.contains(&at) { u32::from(b' ') } else { u32::from(byte) };
-    let sum: u32 = header.iter().enumerate().map(byte).sum();
-    let stored = str::from_utf8(&header[CHECKSUM]).map(|text| text.trim_matches([' ', '\0']));
-    match stored.map(|digits| u32::from_str_radix(digits, 8)) {
-        Ok(Ok(stored)) if stored == sum => TarHeader::Whole,
-        _ => TarHeader::Damaged,
     }
 }
 
