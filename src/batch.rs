@@ -1,6 +1,8 @@
 //! Which files are small, and how many of them make a batch: what is handed from thread to thread is worth
 //! the handing, and what is held for it is bounded.
 
+use crate::member::Kind;
+
 /// Files up to this many bytes are small.
 pub const SMALL: u64 = 128 << 10;
 
@@ -12,6 +14,20 @@ pub const MEMBERS: usize = 64;
 
 /// A batch takes no more once its members lie in so many folders, whose handles it holds.
 pub const FOLDERS: usize = 4;
+
+/// The size of a small file; `None` for all else.
+#[must_use]
+pub fn small(kind: &Kind) -> Option<u64> {
+    match *kind {
+        Kind::File { size } => (size <= SMALL).then_some(size),
+        Kind::Directory
+        | Kind::Symlink { .. }
+        | Kind::HardLink { .. }
+        | Kind::Fifo
+        | Kind::CharDevice { .. }
+        | Kind::BlockDevice { .. } => None,
+    }
+}
 
 /// How much is in a batch.
 #[derive(Debug, Default)]

@@ -11,9 +11,8 @@ use std::thread;
 
 use nix::errno::Errno;
 
-use crate::batch::{BYTES, Filled, SMALL};
+use crate::batch::{self, BYTES, Filled, SMALL};
 use crate::error::{Error, Result};
-use crate::member::Kind;
 use crate::ordered::{Ordered, Pool};
 use crate::volume::content::Content;
 use crate::volume::walk::{Entry, Found};
@@ -108,15 +107,7 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
 
 /// The size of a file that is to be read ahead. What has several names may be stored already.
 fn small(entry: &Entry) -> Option<u64> {
-    match entry.kind {
-        Kind::File { size } => (size <= SMALL && entry.inode.names < 2).then_some(size),
-        Kind::Directory
-        | Kind::Symlink { .. }
-        | Kind::HardLink { .. }
-        | Kind::Fifo
-        | Kind::CharDevice { .. }
-        | Kind::BlockDevice { .. } => None,
-    }
+    batch::small(&entry.kind).filter(|_| entry.inode.names < 2)
 }
 
 pub(super) fn read_small(batch: Batch<Found>) -> Batch<Seen> {

@@ -9,7 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
-use crate::batch::{Filled, SMALL};
+use crate::batch::{self, Filled};
 use crate::error::Result;
 use crate::member::{Kind, Member, RelPath};
 use crate::ordered::{Ordered, Pool};
@@ -45,15 +45,7 @@ impl Behind {
     }
 
     fn make_or_add(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
-        let small = match member.kind {
-            Kind::File { size } => usize::try_from(size).ok().filter(|_| size <= SMALL),
-            Kind::Directory
-            | Kind::Symlink { .. }
-            | Kind::HardLink { .. }
-            | Kind::Fifo
-            | Kind::CharDevice { .. }
-            | Kind::BlockDevice { .. } => None,
-        };
+        let small = batch::small(&member.kind).and_then(|size| usize::try_from(size).ok());
         let Some(size) = small else { return self.creator.member(member, content) };
         let Some(file) = self.creator.file(member)? else { return self.creator.member(member, content) };
         self.unmade.add(file.path());
@@ -192,6 +184,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::batch::SMALL;
     use crate::member::{Metadata, Timestamp};
     use crate::volume::create::Existing;
 
