@@ -11,7 +11,7 @@ MB_PER_WORKER, MB_BESIDE = 64, 100
 
 @dataclass
 class Bench:
-    folder: Path  # the data
+    directory: Path  # the data
     scratch: Path
     threads: int
     rounds: int | None  # None: as many as a section thinks right
@@ -22,7 +22,7 @@ class Bench:
     verdicts: list = field(default_factory=list)
 
     def data(self, name):
-        return data.make(name, self.folder)
+        return data.make(name, self.directory)
 
     def at_least(self, what, value, bound, unit="×"):
         self.verdicts.append((what, f"{value:.2f} {unit}", f"≥ {bound} {unit}", value >= bound))

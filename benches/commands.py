@@ -89,7 +89,7 @@ def place(archive):
 def empty(archive):
     """Moves the tree out of the volume. Deleted, it would be in the way of the next command: ext4 does not give out
     the numbers of files that were deleted in the last minutes, but looks at all of them again for each new file."""
-    # In the volume's own folder, so that it goes when the volume is removed.
+    # In the volume's own directory, so that it goes when the volume is removed.
     out = Path(tempfile.mkdtemp(prefix="emptied-", dir=place(archive).parent))
     for entry in place(archive).iterdir():
         entry.rename(out / entry.name)
@@ -123,10 +123,10 @@ def together(measured):
 
 
 class Side:
-    """A folder to call one side's commands in, with its archives in `backup`."""
+    """A directory to call one side's commands in, with its archives in `backup`."""
 
-    def __init__(self, folder):
-        self.folder, self.backup = folder, folder / "backup"
+    def __init__(self, directory):
+        self.directory, self.backup = directory, directory / "backup"
         self.backup.mkdir(parents=True)
 
     def clear(self):
@@ -146,13 +146,13 @@ class Comparison:
         self.guide, self.ours = (Side(bench.scratch / self.only / side) for side in ("guide", "voltar"))
         self.rows = []
 
-    def documented(self, lines, folder):
-        return together([once(["bash", "-euo", "pipefail", "-c", line], cwd=folder) for line in lines])
+    def documented(self, lines, directory):
+        return together([once(["bash", "-euo", "pipefail", "-c", line], cwd=directory) for line in lines])
 
     def voltar(self, *arguments):
         # Its notes on interrupted runs are to be apart from the host's.
-        environment = {**os.environ, "VOLTAR_STATE_DIR": str(self.ours.folder / "state")}
-        return once([self.bench.voltar, *arguments, "--only", self.only], cwd=self.ours.folder, env=environment)
+        environment = {**os.environ, "VOLTAR_STATE_DIR": str(self.ours.directory / "state")}
+        return once([self.bench.voltar, *arguments, "--only", self.only], cwd=self.ours.directory, env=environment)
 
     def add(self, title, guide, ours, *lengths):
         self.rows.append([title, f"{guide.seconds:.2f}", f"{ours.seconds:.2f}", f"{ours.peak:.0f}",
@@ -161,7 +161,7 @@ class Comparison:
     def backup(self, letter, suffix):
         def documented():
             prepare(self.guide)
-            return self.documented([archive.backup(letter, suffix) for archive in self.archives], self.guide.folder)
+            return self.documented([archive.backup(letter, suffix) for archive in self.archives], self.guide.directory)
 
         def voltar():
             prepare(self.ours)

@@ -41,7 +41,7 @@ def codecs(bench: Bench):
 def archive(bench, codec, name):
     """What a codec makes of the data. The other programs' archives are kept with the data."""
     source = bench.data(name)
-    target = (bench.scratch if codec == "voltar" else bench.folder) / f"{name}.{codec}.bz2"
+    target = (bench.scratch if codec == "voltar" else bench.directory) / f"{name}.{codec}.bz2"
     if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
         measure.progress(f"{codec} makes {target}")
         part = target.with_suffix(".part")

@@ -62,11 +62,11 @@ def photos(work):
             yield work / "photos/usr/share/backgrounds" / f"{name}.jpg"
 
 
-def chunks(frames, folder):
+def chunks(frames, directory):
     """Frames into zips of 36 without compression, as CVAT's chunks are."""
-    folder.mkdir()
+    directory.mkdir()
     for number in range(0, len(frames), 36):
-        with zipfile.ZipFile(folder / f"{number // 36}.zip", "w", zipfile.ZIP_STORED) as chunk:
+        with zipfile.ZipFile(directory / f"{number // 36}.zip", "w", zipfile.ZIP_STORED) as chunk:
             for at, frame in enumerate(frames[number:number + 36], start=number):
                 # A name alone: `write` would put the time of day into it.
                 chunk.writestr(zipfile.ZipInfo(f"{at:06}.jpeg"), frame.read_bytes())
@@ -202,14 +202,14 @@ CHECKPOINT;
 
 
 def db(target, work):
-    # PostgreSQL refuses to run as root; its folder must be open to whom it runs as.
+    # PostgreSQL refuses to run as root; its directory must be open to whom it runs as.
     os.chmod(work, 0o711)
     cluster = work / "stage/var/lib/postgresql/data"
     cluster.mkdir(parents=True)
     shutil.chown(cluster, "postgres", "postgres")
 
     def server(program, *arguments, **options):
-        # The socket's path has a limit that a build folder may exceed, so it has a short one.
+        # The socket's path has a limit that a build directory may exceed, so it has a short one.
         environment = {**os.environ, "PGHOST": socket, "PGUSER": "root", "PGOPTIONS": "-c client_min_messages=warning"}
         run(POSTGRES / program, *arguments, user="postgres", group="postgres", extra_groups=[], cwd="/", env=environment,
             stdout=subprocess.DEVNULL, **options)
@@ -243,35 +243,35 @@ def annotations(rng):
 
 def small(target, work):
     rng, frames, thumbnails = random.Random(7), 200_000, 100_000
-    for folder in range(0, frames, 500):
-        annotated = target / "annotations" / f"{folder // 500:03}"
+    for directory in range(0, frames, 500):
+        annotated = target / "annotations" / f"{directory // 500:03}"
         annotated.mkdir(parents=True)
-        for number in range(folder, folder + 500):
+        for number in range(directory, directory + 500):
             (annotated / f"{number:06}.json").write_text(annotations(rng))
     pictures = list(photos(work))
     each = thumbnails // len(pictures)
     for number, photo in enumerate(pictures):
-        folder = target / "thumbnails" / f"{number:02}"
-        folder.mkdir(parents=True)
+        directory = target / "thumbnails" / f"{number:02}"
+        directory.mkdir(parents=True)
         edge = 96 + 8 * (number % 16)
         ffmpeg("-i", photo, "-filter_complex",
                "scale=1600:1000:force_original_aspect_ratio=increase,format=yuvj420p,"
                f"loop=loop={each}:size=1,setpts=N/25/TB,"
                f"crop={edge}:{edge}:'mod(n*331\\,iw-{edge})':'mod(n*97\\,ih-{edge})'",
-               "-frames:v", each, "-q:v", "2", "-huffman", "default", "-threads", "1", "-bitexact", folder / "%06d.jpeg")
+               "-frames:v", each, "-q:v", "2", "-huffman", "default", "-threads", "1", "-bitexact", directory / "%06d.jpeg")
 
 
 MAKERS = {"media": ("media.tar", media), "db": ("db.tar", db), "small": ("small", small)}
 
 
-def make(name, folder):
-    """The path of `name` below `folder`, made if it is not there."""
+def make(name, directory):
+    """The path of `name` below `directory`, made if it is not there."""
     file, maker = MAKERS[name]
-    target = Path(folder) / file
+    target = Path(directory) / file
     if not target.exists():
         print(f"making {target} …", flush=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}-") as work:
+        with tempfile.TemporaryDirectory(dir=directory, prefix=f".{name}-") as work:
             maker(Path(work) / file, Path(work))
             os.rename(Path(work) / file, target)
     return target

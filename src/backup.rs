@@ -24,7 +24,7 @@ use crate::volume::atomic;
 /// # Errors
 /// On every error no archive has its name, and the containers that were stopped run again.
 pub fn backup(request: &Request, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    tidy(&request.folder, monitor)?;
+    tidy(&request.directory, monitor)?;
     let resolution = survey(&request.layout, &host.inventory()?, &request.selection)?;
     clean_up_idle(&resolution.targets, monitor)?;
     let plan = plan(request, host, pool, monitor)?;
@@ -59,7 +59,7 @@ fn write_all(
     monitor: &dyn Monitor,
     before_commit: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let made = make_folder(&request.folder)?;
+    let made = make_directory(&request.directory)?;
     let jobs = plan.jobs(request.allow_empty);
     let written =
         together::all(&jobs, monitor, |job, monitor| archiver::write(job, request.compression, pool, monitor));
@@ -75,27 +75,27 @@ fn write_all(
     });
     if result.is_err() && made {
         // It was ours and is empty again, or it is not and stays.
-        std::fs::remove_dir(&request.folder).unwrap_or_default();
+        std::fs::remove_dir(&request.directory).unwrap_or_default();
     }
     result
 }
 
-/// Makes the folder for the archives; true where it was not there before.
-fn make_folder(folder: &Path) -> Result<bool> {
-    let failed = |e: std::io::Error| Error::failed("cannot create the folder", folder.as_os_str().as_bytes(), e);
-    if folder.is_dir() {
+/// Makes the directory for the archives; true where it was not there before.
+fn make_directory(directory: &Path) -> Result<bool> {
+    let failed = |e: std::io::Error| Error::failed("cannot create the directory", directory.as_os_str().as_bytes(), e);
+    if directory.is_dir() {
         return Ok(false);
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
     }
     Ok(true)
 }
 
 /// Removes what an earlier run left when it was killed.
-fn tidy(folder: &Path, monitor: &dyn Monitor) -> Result<()> {
-    for removed in atomic::remove_leftovers(folder)? {
+fn tidy(directory: &Path, monitor: &dyn Monitor) -> Result<()> {
+    for removed in atomic::remove_leftovers(directory)? {
         monitor.note(&format!("removed '{}', left by a run that was killed", removed.display()));
     }
     Ok(())

@@ -12,8 +12,8 @@ pub const BYTES: u64 = 256 << 10;
 /// A batch takes no more than so many members.
 pub const MEMBERS: usize = 64;
 
-/// A batch takes no more once its members lie in so many folders, whose handles it holds.
-pub const FOLDERS: usize = 4;
+/// A batch takes no more once its members lie in so many directories, whose handles it holds.
+pub const DIRECTORIES: usize = 4;
 
 /// The size of a small file; `None` for all else.
 #[must_use]
@@ -34,20 +34,20 @@ pub fn small(kind: &Kind) -> Option<u64> {
 pub struct Filled {
     bytes: u64,
     members: usize,
-    folders: usize,
+    directories: usize,
 }
 
 impl Filled {
-    /// One more member, with so many bytes of content to hold; `beside` the last one, or in another folder.
+    /// One more member, with so many bytes of content to hold; `beside` the last one, or in another directory.
     pub fn add(&mut self, bytes: u64, beside: bool) {
         self.bytes += bytes;
         self.members += 1;
-        self.folders += usize::from(!beside);
+        self.directories += usize::from(!beside);
     }
 
     /// Whether it takes no more.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.bytes >= BYTES || self.members >= MEMBERS || self.folders >= FOLDERS
+        self.bytes >= BYTES || self.members >= MEMBERS || self.directories >= DIRECTORIES
     }
 }

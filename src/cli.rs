@@ -58,7 +58,7 @@ EXAMPLES
 const VERIFY_EXAMPLES: &str = "\
 EXAMPLES
   voltar verify                              the layout's archives in ./backup
-  voltar verify /mnt/nas/2022-03-01          those in another folder
+  voltar verify /mnt/nas/2022-03-01          those in another directory
   voltar verify old/cvat_data.tar.gz         just this file";
 
 const LIST_EXAMPLES: &str = "\
@@ -219,7 +219,7 @@ pub enum Progress {
 /// Arguments of `backup` and `plan`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Backup {
-    /// The folder for the archives; made if it is not there.
+    /// The directory for the archives; made if it is not there.
     #[arg(value_name = "DIR", default_value = "backup")]
     pub dir: PathBuf,
 
@@ -268,7 +268,7 @@ pub enum Format {
 /// Arguments of `verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Verify {
-    /// A folder that holds archives of the layout, or archive files.
+    /// A directory that holds archives of the layout, or archive files.
     #[arg(value_name = "DIR|FILE", default_value = "backup")]
     pub from: Vec<PathBuf>,
 }
@@ -284,7 +284,7 @@ pub struct List {
 /// Arguments of `restore`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Restore {
-    /// A folder that holds archives of the layout, or archive files.
+    /// A directory that holds archives of the layout, or archive files.
     #[arg(value_name = "DIR|FILE", default_value = "backup")]
     pub from: Vec<PathBuf>,
 

@@ -146,14 +146,14 @@ impl Table {
         }
         let below = RelPath::parse(path.as_bytes()).map_err(|bad| format!("path '{}': {bad}", shown(&path)))?;
         if below.is_root() {
-            return Err("path '/' is the whole container; name the folder that holds its data".to_owned());
+            return Err("path '/' is the whole container; name the directory that holds its data".to_owned());
         }
         let volume = name.clone();
         Ok(ArchiveSpec { name, alternatives: vec![Place { container, path: below }], optional, extra: false, volume })
     }
 }
 
-/// A name is one component of a path, and none that a listing of the folder hides.
+/// A name is one component of a path, and none that a listing of the directory hides.
 fn check_name(name: &str) -> std::result::Result<(), String> {
     let reason = if name.is_empty() {
         "is empty"

@@ -110,7 +110,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
 
 fn host(common: &Common) -> Result<Box<dyn Host>> {
     Ok(match &common.data_root {
-        Some(folder) => Box::new(DataRoot::open(folder)?),
+        Some(directory) => Box::new(DataRoot::open(directory)?),
         None => Box::new(Engine::connect(common.docker.as_deref())?),
     })
 }
@@ -123,7 +123,7 @@ fn backup_request(common: &Common, arguments: &cli::Backup) -> Result<plan::Requ
     Ok(plan::Request {
         layout: Layout::load(&common.layout)?,
         selection: selection(common),
-        folder: arguments.dir.clone(),
+        directory: arguments.dir.clone(),
         compression: Compression {
             format: match arguments.format {
                 cli::Format::Bz2 => Format::Bzip2,

@@ -118,7 +118,7 @@ impl RelPath {
         self.0.split(|&b| b == b'/').filter(|c| !c.is_empty())
     }
 
-    /// The folder this path lies in and its name there; `None` for the root.
+    /// The directory this path lies in and its name there; `None` for the root.
     #[must_use]
     pub fn split_last(&self) -> Option<(Self, &OsStr)> {
         if self.is_root() {
@@ -131,7 +131,7 @@ impl RelPath {
         Some((Self(parent.to_vec()), OsStr::from_bytes(name)))
     }
 
-    /// The folders that this path leads through, as bytes: the outermost first, and at last the path itself. The
+    /// The directories that this path leads through, as bytes: the outermost first, and at last the path itself. The
     /// root is not among them.
     pub fn steps(&self) -> impl Iterator<Item = &[u8]> {
         let ends = self.0.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
@@ -248,7 +248,7 @@ pub enum Kind {
         /// Content length in bytes.
         size: u64,
     },
-    /// A folder.
+    /// A directory.
     Directory,
     /// A symbolic link; its target is kept as it is and never followed.
     Symlink {
@@ -324,14 +324,14 @@ mod tests {
     }
 
     #[test]
-    fn split_last_parts_folder_and_name() {
+    fn split_last_parts_directory_and_name() {
         assert_eq!(path(b"a/b/c").split_last(), Some((path(b"a/b"), OsStr::new("c"))));
         assert_eq!(path(b"a").split_last(), Some((RelPath::root(), OsStr::new("a"))));
         assert_eq!(RelPath::root().split_last(), None);
     }
 
     #[test]
-    fn steps_lead_from_the_outermost_folder_to_the_path() {
+    fn steps_lead_from_the_outermost_directory_to_the_path() {
         assert_eq!(path(b"a/bc/d").steps().collect::<Vec<_>>(), [&b"a"[..], b"a/bc", b"a/bc/d"]);
         assert_eq!(RelPath::root().steps().count(), 0);
         let set = std::collections::HashSet::from([path(b"a/b")]);

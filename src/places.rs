@@ -25,7 +25,7 @@ pub struct Piece {
 /// What a mount is on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A folder.
+    /// A directory.
     Tree(Live),
     /// A single file.
     File(PathBuf),
@@ -37,7 +37,7 @@ pub fn pieces(tree: &MountTree) -> Result<Vec<Piece>> {
     tree.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs).map(|mount| piece(mount, &mounted)).collect()
 }
 
-/// Beside a bind mount's source lies somebody else's folder, and a mount point cannot be renamed: there the
+/// Beside a bind mount's source lies somebody else's directory, and a mount point cannot be renamed: there the
 /// entries move.
 fn piece(mount: &TreeMount, mounted: &[PathBuf]) -> Result<Piece> {
     let path = mount.root();

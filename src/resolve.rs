@@ -1,6 +1,6 @@
 //! From a layout and what the host says to the trees that are worked on: which container or volume
 //! stands behind each archive. Pure; what is not found or not clear is an error with its way out, and
-//! whether the folders are fit to be read or written is left to `plan`.
+//! whether the directories are fit to be read or written is left to `plan`.
 
 use crate::error::{Error, Result};
 use crate::host::mounts::{self, MountTree};
@@ -40,12 +40,12 @@ pub struct Target {
     pub container: Option<Container>,
     /// The compose project it belongs to.
     pub project: Option<String>,
-    /// The folders that make it up.
+    /// The directories that make it up.
     pub tree: MountTree,
     /// Where the container is gone: other paths under which a generation of the layout kept the same
     /// volume. An archive to be restored may have been made with one of them.
     pub alternative_paths: Vec<RelPath>,
-    /// All containers that use any of these folders, the stopped ones and the target's own included.
+    /// All containers that use any of these directories, the stopped ones and the target's own included.
     pub users: Vec<Container>,
 }
 

@@ -168,11 +168,11 @@ pub fn archive_name(path: &Path) -> String {
 /// Endings that archives go by, ours first.
 pub const ENDINGS: [&str; 8] = [".tar.bz2", ".tar.gz", ".tar.zst", ".tar", ".tbz2", ".tbz", ".tgz", ".tzst"];
 
-/// The archives in `folder`, by name.
-pub fn archives_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |e: io::Error| Error::failed("cannot list", folder.as_os_str().as_bytes(), e);
+/// The archives in `directory`, by name.
+pub fn archives_in(directory: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |e: io::Error| Error::failed("cannot list", directory.as_os_str().as_bytes(), e);
     let mut archives = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if !name.starts_with('.') && ENDINGS.iter().any(|ending| name.ends_with(ending)) && path.is_file() {
@@ -205,7 +205,7 @@ fn located(path: &Path, e: &io::Error, whole: Option<&[u8]>) -> Error {
     Error::new(ErrorKind::Damaged, format!("'{path}': {e}{whole}"))
 }
 
-/// The archives that `sources` name: single files as they are, folders with all archives in them. `only`
+/// The archives that `sources` name: single files as they are, directories with all archives in them. `only`
 /// keeps those of these names.
 pub fn select(sources: &[PathBuf], only: &[String]) -> Result<Vec<PathBuf>> {
     let mut selected = Vec::new();

@@ -37,7 +37,7 @@ fn differences(change: impl Fn(&Path)) -> Vec<String> {
 }
 
 /// Every line of the differences but those of a parent's time.
-fn differences_but_folder_times(change: impl Fn(&Path)) -> Vec<String> {
+fn differences_but_directory_times(change: impl Fn(&Path)) -> Vec<String> {
     differences(change)
         .into_iter()
         .filter(|line| !line.starts_with(".: mtime") && !line.starts_with("a: mtime"))
@@ -76,7 +76,7 @@ fn every_attribute_is_compared() {
 #[test]
 fn kinds_targets_and_links_are_compared() {
     let replaced = |make: fn(&Path)| {
-        differences_but_folder_times(move |root: &Path| {
+        differences_but_directory_times(move |root: &Path| {
             fs::remove_file(root.join("link")).unwrap();
             make(&root.join("link"));
             common::tool::Tool::new("touch").args(["-h", "-d", "@7.000000007"]).arg(root.join("link")).ok();
@@ -90,7 +90,7 @@ fn kinds_targets_and_links_are_compared() {
         replaced(|path| fs::write(path, "a/file").unwrap())[0]
             .starts_with("link: kind symlink to 'a/file', file of 6 bytes")
     );
-    let unlinked = differences_but_folder_times(|root| {
+    let unlinked = differences_but_directory_times(|root| {
         fs::remove_file(root.join("a/again")).unwrap();
         build(root, &[file("a/again", "content").mode(0o640).mtime(1_600_000_000, 999_999_999)]);
     });
@@ -99,8 +99,8 @@ fn kinds_targets_and_links_are_compared() {
 
 #[test]
 fn missing_and_unexpected_entries_are_told() {
-    assert_eq!(differences_but_folder_times(|root| fs::remove_file(root.join("fifo")).unwrap()).len(), 1);
-    let found = differences_but_folder_times(|root| fs::rename(root.join("fifo"), root.join("pipe")).unwrap());
+    assert_eq!(differences_but_directory_times(|root| fs::remove_file(root.join("fifo")).unwrap()).len(), 1);
+    let found = differences_but_directory_times(|root| fs::rename(root.join("fifo"), root.join("pipe")).unwrap());
     assert!(
         found.len() == 2 && found[0].starts_with("fifo: missing (FIFO") && found[1].starts_with("pipe: unexpected"),
         "{found:?}"

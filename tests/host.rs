@@ -159,7 +159,7 @@ fn an_engine_elsewhere_is_an_obstacle() {
     fake.set_info("Name", json!("laptop"));
     let obstacles = connect(&fake).inventory().unwrap().obstacles;
     assert!(obstacles.len() == 1 && obstacles[0].contains("'laptop'"), "{obstacles:?}");
-    // A file in its root folder is a proof either way.
+    // A file in its root directory is a proof either way.
     std::fs::write(fake.root().join("engine-id"), "ABCD\n").unwrap();
     assert!(connect(&fake).inventory().unwrap().obstacles.is_empty());
     std::fs::write(fake.root().join("engine-id"), "other").unwrap();

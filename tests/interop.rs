@@ -140,7 +140,7 @@ impl World {
         });
     }
 
-    /// The documented restore command, into a folder of its own.
+    /// The documented restore command, into a directory of its own.
     fn gnu_tar_restore(&self, into: &Path) {
         fs::create_dir_all(into).unwrap();
         Tool::new("tar").arg("-C").arg(into).arg("-xf").arg(self.archive()).args(["--strip", "3"]).ok();
@@ -188,7 +188,7 @@ fn literal() -> Vec<Node> {
         hard_link("zz-from-the-deep", format!("{deep}/leaf")),
     ];
     // `var/lib/x/` takes eleven bytes: the member names' lengths go through 100, with and without the
-    // slash of a folder.
+    // slash of a directory.
     for length in 86..92 {
         nodes.push(file("n".repeat(length), "x"));
         nodes.push(dir("o".repeat(length)));
@@ -356,7 +356,7 @@ fn we_restore_as_gnu_tar_does() {
         // What was there must go: old WAL under a restored cluster is corruption.
         build(
             &world.volume(),
-            &[dir("stale folder"), file("stale folder/stale file", "x"), dir("").mode(0o700).mtime(0, 0)],
+            &[dir("stale directory"), file("stale directory/stale file", "x"), dir("").mode(0o700).mtime(0, 0)],
         );
         world.restore(&[]);
         let found = TreeSnapshot::of(&world.volume());

@@ -43,10 +43,10 @@ impl World {
             .unwrap();
         let nodes = [
             file("both", "archived").mode(0o640).mtime(1_000_000_000, 0),
-            dir("folder").mode(0o750).mtime(1_000_000_001, 0),
-            file("folder/file", "archived").mtime(1_000_000_002, 0),
-            hard_link("folder/hard", "both"),
-            link("folder/link", "/etc/passwd"),
+            dir("directory").mode(0o750).mtime(1_000_000_001, 0),
+            file("directory/file", "archived").mtime(1_000_000_002, 0),
+            hard_link("directory/hard", "both"),
+            link("directory/link", "/etc/passwd"),
         ];
         build(&live, &nodes);
         fs::set_permissions(&live, fs::Permissions::from_mode(0o700)).unwrap();
@@ -73,11 +73,11 @@ impl World {
     fn change(&self) {
         fs::write(self.live.join("both"), "changed").unwrap();
         fs::write(self.live.join("new"), "new").unwrap();
-        fs::create_dir_all(self.live.join("new-folder/below")).unwrap();
-        fs::remove_dir_all(self.live.join("folder")).unwrap();
+        fs::create_dir_all(self.live.join("new-directory/below")).unwrap();
+        fs::remove_dir_all(self.live.join("directory")).unwrap();
         // Whoever followed it would write outside.
         fs::create_dir(self.at("outside")).unwrap();
-        symlink(self.at("outside"), self.live.join("folder")).unwrap();
+        symlink(self.at("outside"), self.live.join("directory")).unwrap();
         fs::set_permissions(&self.live, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
@@ -86,10 +86,10 @@ impl World {
     }
 
     fn assert_nothing_hidden(&self) {
-        for folder in [self.live.as_path(), self.live.parent().unwrap()] {
-            for entry in fs::read_dir(folder).unwrap() {
+        for directory in [self.live.as_path(), self.live.parent().unwrap()] {
+            for entry in fs::read_dir(directory).unwrap() {
                 let name = entry.unwrap().file_name().into_string().unwrap();
-                assert!(!name.starts_with(".voltar"), "{name} was left in {}", folder.display());
+                assert!(!name.starts_with(".voltar"), "{name} was left in {}", directory.display());
             }
         }
     }
@@ -99,7 +99,7 @@ impl World {
 fn the_tree_becomes_exactly_what_the_archive_holds() {
     for world in World::both() {
         for mode in [&[][..], &["--in-place"]] {
-            if fs::read_link(world.live.join("folder")).is_err() && !world.at("outside").exists() {
+            if fs::read_link(world.live.join("directory")).is_err() && !world.at("outside").exists() {
                 world.change();
             }
             world.voltar("restore", &["backup"]).args(mode).ok();
@@ -118,7 +118,7 @@ fn merging_keeps_what_the_archive_does_not_name() {
         world.voltar("restore", &["backup", "--merge"]).ok();
         assert_eq!(fs::read_to_string(world.live.join("both")).unwrap(), "archived");
         assert_eq!(fs::read_to_string(world.live.join("new")).unwrap(), "new");
-        assert_eq!(fs::read_to_string(world.live.join("folder/file")).unwrap(), "archived");
+        assert_eq!(fs::read_to_string(world.live.join("directory/file")).unwrap(), "archived");
         assert_eq!(fs::read_dir(world.at("outside")).unwrap().count(), 0);
     }
 }
@@ -246,15 +246,15 @@ fn every_command_cleans_up_after_a_killed_restore() {
             if world.live.ends_with("bound") {
                 world.voltar("plan", &["elsewhere"]).run().expect_code(1).expect_text("was interrupted");
             }
-            let folder: &[&str] = match command {
+            let directory: &[&str] = match command {
                 "backup" => &["backup", "--overwrite"],
                 "restore" => &["backup"],
                 _ => &[],
             };
-            let told = world.voltar(command, folder).ok();
+            let told = world.voltar(command, directory).ok();
             told.expect_text("was interrupted").expect_text("content from before that run");
             world.assert_nothing_hidden();
-            // The test itself has made and left the folder, and so changed the root's time.
+            // The test itself has made and left the directory, and so changed the root's time.
             world.first.clone().without_root().assert_same(&world.now().without_root(), command);
         }
         let listed = world.voltar("list", &["backup/x.tar.bz2"]).ok().text();

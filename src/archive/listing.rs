@@ -335,8 +335,8 @@ mod tests {
             member.append_to(&mut archive);
         }
         archive.resize((archive.len() + 1024).next_multiple_of(10_240), 0);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("literal.tar");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("literal.tar");
         fs::write(&path, &archive).unwrap();
         for name in ZONES {
             let zone = TimeZone::get(name)
@@ -361,7 +361,7 @@ mod tests {
         assert_as_gnu_tar(&[
             file("d/").kind(Kind::Directory).mode(0o2775).owner(1000, 1000),
             file("plain").kind(Kind::File { size: 1234 }),
-            file("old-folder/"),
+            file("old-directory/"),
             file("hard").kind(Kind::HardLink { target: other }).link(b"plain"),
             file("soft").kind(Kind::Symlink { target: Vec::new() }).link(b"/nowhere\n\xff").mode(0o777),
             file("pipe").kind(Kind::Fifo),

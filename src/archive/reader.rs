@@ -19,7 +19,7 @@ const LONGEST_NAME: u64 = 1 << 20;
 pub enum StoredKind {
     /// A regular file; `size` bytes of content follow.
     File,
-    /// A folder.
+    /// A directory.
     Directory,
     /// A symbolic link.
     Symlink,
@@ -195,7 +195,7 @@ impl<R: Read> TarReader<R> {
     ) -> io::Result<Stored> {
         let name = ext.name.unwrap_or_else(|| header.path_bytes().into_owned());
         let kind = match entry_type {
-            // Before POSIX a folder was a file whose name ends with a slash.
+            // Before POSIX a directory was a file whose name ends with a slash.
             EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => StoredKind::Directory,
             EntryType::Regular | EntryType::Continuous => StoredKind::File,
             EntryType::Directory => StoredKind::Directory,

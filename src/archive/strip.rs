@@ -31,8 +31,8 @@ pub enum Misfit {
         /// What is wrong with it.
         why: BadPath,
     },
-    /// Not a folder, where the tree's root should be.
-    RootIsNoFolder,
+    /// Not a directory, where the tree's root should be.
+    RootIsNoDirectory,
     /// A symbolic link with an empty target or one with a NUL byte.
     BadTarget {
         /// The member's name.
@@ -50,7 +50,7 @@ impl fmt::Display for Misfit {
                 write!(f, "'{}' is a hard link to '{}', outside the tree", printable(name), printable(link))
             }
             Self::Bad { name, why } => write!(f, "bad member name '{}': {why}", printable(name)),
-            Self::RootIsNoFolder => f.write_str("the member for the volume's root is not a folder"),
+            Self::RootIsNoDirectory => f.write_str("the member for the volume's root is not a directory"),
             Self::BadTarget { name } => write!(f, "'{}' is a symbolic link to nowhere", printable(name)),
         }
     }
@@ -58,7 +58,7 @@ impl fmt::Display for Misfit {
 
 impl std::error::Error for Misfit {}
 
-/// The member below `prefix`, or `None` for a folder on the way to it (GNU tar skips those too).
+/// The member below `prefix`, or `None` for a directory on the way to it (GNU tar skips those too).
 pub fn strip(stored: &Stored, prefix: &RelPath) -> Result<Option<Member>, Misfit> {
     let parse = |name: &[u8]| RelPath::parse(name).map_err(|why| Misfit::Bad { name: name.to_vec(), why });
     let name = parse(&stored.name)?;
@@ -87,7 +87,7 @@ pub fn strip(stored: &Stored, prefix: &RelPath) -> Result<Option<Member>, Misfit
         StoredKind::BlockDevice => Kind::BlockDevice { major, minor },
     };
     if path.is_root() && kind != Kind::Directory {
-        return Err(Misfit::RootIsNoFolder);
+        return Err(Misfit::RootIsNoDirectory);
     }
     Ok(Some(Member { path, kind, metadata: stored.metadata }))
 }

@@ -34,7 +34,7 @@ impl<W: Write> TarWriter<W> {
         self.written
     }
 
-    /// The name that `member` has in the archive: below the prefix, folders with a slash at the end.
+    /// The name that `member` has in the archive: below the prefix, directories with a slash at the end.
     pub fn stored_name(&self, member: &Member) -> Vec<u8> {
         let mut name = self.prefix.concat(&member.path).as_bytes().to_vec();
         if matches!(member.kind, Kind::Directory) {

@@ -48,7 +48,7 @@ pub enum Expected {
     Anything,
     /// At least one member besides the root.
     Members,
-    /// A PostgreSQL cluster: `PG_VERSION` at the root, or one folder below.
+    /// A PostgreSQL cluster: `PG_VERSION` at the root, or one directory below.
     Database,
 }
 
@@ -237,9 +237,9 @@ impl<W: Write> Archiver<'_, W> {
     }
 }
 
-/// `PG_VERSION` of a cluster at the root or, as newer images lay it out, one folder below.
+/// `PG_VERSION` of a cluster at the root or, as newer images lay it out, one directory below.
 pub fn is_cluster_mark(path: &RelPath) -> bool {
-    path.split_last().is_some_and(|(folder, name)| name == "PG_VERSION" && folder.components().count() <= 1)
+    path.split_last().is_some_and(|(directory, name)| name == "PG_VERSION" && directory.components().count() <= 1)
 }
 
 fn cannot_write(target: &Path, e: &io::Error) -> Error {
@@ -253,7 +253,7 @@ fn cannot_write(target: &Path, e: &io::Error) -> Error {
     }
     match e.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            error.hint("make room, or write to another folder; what was written has been removed")
+            error.hint("make room, or write to another directory; what was written has been removed")
         }
         _ => error,
     }

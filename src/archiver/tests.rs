@@ -10,25 +10,25 @@ use tempfile::TempDir;
 
 use super::ahead::{Batches, read_small};
 use super::*;
-use crate::batch::{FOLDERS, MEMBERS, SMALL};
+use crate::batch::{DIRECTORIES, MEMBERS, SMALL};
 use crate::codec::{Format, Level};
 use crate::monitor::Collector;
 use crate::volume::Grafted;
 
-/// Folders with small files, and some that are not read ahead.
+/// Directories with small files, and some that are not read ahead.
 fn tree() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for folder in 0..12 {
-        let at = dir.path().join(format!("folder {folder:02}"));
+    for directory in 0..12 {
+        let at = dir.path().join(format!("directory {directory:02}"));
         fs::create_dir(&at).unwrap();
-        for file in 0..folder * 8 {
+        for file in 0..directory * 8 {
             fs::write(at.join(format!("file {file:02}")), vec![b'x'; file * 97]).unwrap();
         }
     }
     for (name, size) in [("large", SMALL + 1), ("not large", SMALL), ("other", SMALL)] {
         File::create(dir.path().join(name)).unwrap().set_len(size).unwrap();
     }
-    fs::hard_link(dir.path().join("folder 01/file 03"), dir.path().join("hard")).unwrap();
+    fs::hard_link(dir.path().join("directory 01/file 03"), dir.path().join("hard")).unwrap();
     symlink("large", dir.path().join("link")).unwrap();
     dir
 }
@@ -81,21 +81,21 @@ fn what_changes_after_the_walk_is_archived_as_if_it_had_not_been_read_ahead() {
     let found: Vec<_> = walk(dir.path()).map(Result::unwrap).collect();
     let batches: Vec<_> = Batches(Some(walk(dir.path()))).collect();
 
-    fs::remove_file(at("folder 03/file 01")).unwrap();
-    fs::write(at("folder 03/file 02"), "").unwrap();
-    fs::write(at("folder 03/file 03"), vec![b'y'; 10_000]).unwrap();
-    fs::write(at("folder 03/file 04"), vec![b'y'; 3 * PIECE]).unwrap();
+    fs::remove_file(at("directory 03/file 01")).unwrap();
+    fs::write(at("directory 03/file 02"), "").unwrap();
+    fs::write(at("directory 03/file 03"), vec![b'y'; 10_000]).unwrap();
+    fs::write(at("directory 03/file 04"), vec![b'y'; 3 * PIECE]).unwrap();
     // Together they are more than a batch has room for.
     for file in 0..10 {
-        fs::write(at(&format!("folder 11/file {file:02}")), vec![b'z'; SMALL as usize]).unwrap();
+        fs::write(at(&format!("directory 11/file {file:02}")), vec![b'z'; SMALL as usize]).unwrap();
     }
-    fs::remove_file(at("folder 05/file 00")).unwrap();
-    symlink("elsewhere", at("folder 05/file 00")).unwrap();
-    fs::remove_file(at("folder 05/file 01")).unwrap();
-    fs::create_dir(at("folder 05/file 01")).unwrap();
-    fs::hard_link(at("folder 05/file 02"), at("folder 05/new")).unwrap();
-    fs::rename(at("folder 07"), at("folder 07, moved")).unwrap();
-    fs::remove_dir_all(at("folder 09")).unwrap();
+    fs::remove_file(at("directory 05/file 00")).unwrap();
+    symlink("elsewhere", at("directory 05/file 00")).unwrap();
+    fs::remove_file(at("directory 05/file 01")).unwrap();
+    fs::create_dir(at("directory 05/file 01")).unwrap();
+    fs::hard_link(at("directory 05/file 02"), at("directory 05/new")).unwrap();
+    fs::rename(at("directory 07"), at("directory 07, moved")).unwrap();
+    fs::remove_dir_all(at("directory 09")).unwrap();
 
     let (stream, issues) = archived(found.into_iter().map(Seen::Found));
     let read_ahead: Vec<_> = batches.into_iter().flat_map(read_small).map(Result::unwrap).collect();
@@ -103,7 +103,7 @@ fn what_changes_after_the_walk_is_archived_as_if_it_had_not_been_read_ahead() {
         .iter()
         .filter(|seen| matches!(seen, Seen::Found(Found::Entry(Entry { kind: Kind::File { .. }, .. }))));
     let left: Vec<_> = left.map(|seen| path(seen).to_string()).collect();
-    for grown in ["folder 03/file 04", "folder 11/file 09"] {
+    for grown in ["directory 03/file 04", "directory 11/file 09"] {
         assert!(left.iter().any(|name| name == grown), "there is no room for '{grown}': {left:?}");
     }
     assert!(left.len() < 50, "{left:?}");
@@ -127,7 +127,7 @@ fn all_comes_in_the_order_of_the_walk_and_only_small_files_are_read() {
     assert_eq!(seen.iter().map(path).collect::<Vec<_>>(), walked);
     for seen in &seen {
         let name = path(seen).to_string();
-        let read = name == "not large" || name == "other" || name.contains("/file") && name != "folder 01/file 03";
+        let read = name == "not large" || name == "other" || name.contains("/file") && name != "directory 01/file 03";
         assert_eq!(matches!(seen, Seen::Read(_, Ok(_))), read, "{name}");
     }
 }
@@ -135,21 +135,21 @@ fn all_comes_in_the_order_of_the_walk_and_only_small_files_are_read() {
 #[test]
 fn batches_are_bounded() {
     let dir = tree();
-    for folder in 0..40 {
-        fs::create_dir(dir.path().join(format!("lonely {folder}"))).unwrap();
-        fs::write(dir.path().join(format!("lonely {folder}/file")), "alone").unwrap();
+    for directory in 0..40 {
+        fs::create_dir(dir.path().join(format!("lonely {directory}"))).unwrap();
+        fs::write(dir.path().join(format!("lonely {directory}/file")), "alone").unwrap();
     }
     let batches: Vec<Vec<Entry>> = Batches(Some(walk(dir.path())))
         .map(|batch| batch.into_iter().map(|found| if let Ok(Found::Entry(entry)) = found { entry } else { panic!() }))
         .map(Iterator::collect)
         .collect();
-    let (mut most, mut most_folders) = (0, 0);
+    let (mut most, mut most_directories) = (0, 0);
     for batch in &batches {
-        let folders = 1 + batch.windows(2).filter(|pair| !pair[0].lies_beside(&pair[1])).count();
-        (most, most_folders) = (most.max(batch.len()), most_folders.max(folders));
+        let directories = 1 + batch.windows(2).filter(|pair| !pair[0].lies_beside(&pair[1])).count();
+        (most, most_directories) = (most.max(batch.len()), most_directories.max(directories));
         assert!(!batch.is_empty());
     }
-    assert_eq!((most, most_folders), (MEMBERS, FOLDERS));
+    assert_eq!((most, most_directories), (MEMBERS, DIRECTORIES));
     let full = batches.iter().find(|batch| batch.iter().any(|entry| entry.path.as_bytes() == b"not large")).unwrap();
     assert_eq!(full.last().unwrap().path.as_bytes(), b"other", "two such files are a batch's bytes");
 }

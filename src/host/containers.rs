@@ -227,7 +227,7 @@ impl Record {
         };
         let failed = |cause: &dyn std::fmt::Display| {
             Error::failed("cannot note down what is to be stopped in", state_dir.as_os_str().as_encoded_bytes(), cause)
-                .hint(format!("run voltar as root, or set {STATE_DIR_VARIABLE} to a folder of your own"))
+                .hint(format!("run voltar as root, or set {STATE_DIR_VARIABLE} to a directory of your own"))
         };
         let text = serde_json::to_string_pretty(&content).map_err(|cause| failed(&cause))?;
         if !state_dir.is_dir() {
@@ -310,7 +310,7 @@ pub struct Leftover {
     pub engine: String,
 }
 
-/// The records of runs that ended without starting their containers again. A folder that is not there,
+/// The records of runs that ended without starting their containers again. A directory that is not there,
 /// or not ours to read, holds none of ours.
 pub fn leftovers(state_dir: &Path) -> Result<Vec<Leftover>> {
     let mut leftovers = Vec::new();

@@ -28,7 +28,7 @@ pub struct DataRoot {
     dir: PathBuf,
     /// As the user wrote it.
     shown: String,
-    /// Where living processes are listed; a folder of their own for tests.
+    /// Where living processes are listed; a directory of their own for tests.
     proc: PathBuf,
 }
 
@@ -43,8 +43,8 @@ impl DataRoot {
                 Ok(found) if found.is_dir() => {}
                 Err(cause) if cause.kind() == IoKind::PermissionDenied => return Err(unreadable(&dir, &cause)),
                 Ok(_) | Err(_) => {
-                    return Err(Error::usage(format!("{shown} is no Docker data root: it has no folder '{part}'"))
-                        .hint("a data root is a folder like /var/lib/docker (`docker info` names it)"));
+                    return Err(Error::usage(format!("{shown} is no Docker data root: it has no directory '{part}'"))
+                        .hint("a data root is a directory like /var/lib/docker (`docker info` names it)"));
                 }
             }
         }
@@ -53,7 +53,7 @@ impl DataRoot {
 
     fn volumes(&self) -> Result<Vec<Volume>> {
         let mut volumes = Vec::new();
-        for dir in folders(&self.dir.join("volumes"))? {
+        for dir in directories(&self.dir.join("volumes"))? {
             let Some(name) = dir.file_name().and_then(|name| name.to_str()) else { continue };
             let options: Option<VolumeOptions> = read_json(&dir.join("opts.json"))?;
             volumes.push(Volume {
@@ -70,10 +70,10 @@ impl DataRoot {
 
     fn stored(&self, notes: &mut Vec<String>) -> Result<Vec<Stored>> {
         let mut stored = Vec::new();
-        for dir in folders(&self.dir.join("containers"))? {
+        for dir in directories(&self.dir.join("containers"))? {
             let file = dir.join("config.v2.json");
             let Some(config) = read_json::<Config>(&file)? else {
-                // The daemon passes over such a folder too.
+                // The daemon passes over such a directory too.
                 notes.push(format!("{} has no config.v2.json; passed over", show(&dir)));
                 continue;
             };
@@ -289,7 +289,7 @@ struct Stored {
 }
 
 impl Stored {
-    /// The data root as the daemon wrote it down: around a local volume's folder, or around the
+    /// The data root as the daemon wrote it down: around a local volume's directory, or around the
     /// container's own files.
     fn original_root(&self) -> Option<PathBuf> {
         let volumes = self.config.mount_points.iter().flatten().map(|(_, point)| point);
@@ -409,19 +409,19 @@ impl VolumeOptions {
     }
 }
 
-/// The folders in a folder, by name. Symbolic links are not followed.
-fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut folders = Vec::new();
+/// The directories in a directory, by name. Symbolic links are not followed.
+fn directories(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut directories = Vec::new();
     for entry in WalkDir::new(dir).min_depth(1).max_depth(1).sort_by_file_name() {
         let entry = entry.map_err(|error| match error.io_error() {
             Some(cause) => unreadable(dir, cause),
             None => Error::failed("cannot read", dir.as_os_str().as_encoded_bytes(), &error),
         })?;
         if entry.file_type().is_dir() {
-            folders.push(entry.into_path());
+            directories.push(entry.into_path());
         }
     }
-    Ok(folders)
+    Ok(directories)
 }
 
 /// `None` where there is no such file.
@@ -434,7 +434,7 @@ fn read_json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
     }
     serde_json::from_slice(&text).map(Some).map_err(|cause| {
         Error::failed("cannot read", file.as_os_str().as_encoded_bytes(), cause)
-            .hint("the file is damaged; moved away with its folder, voltar (and Docker) does without that container or volume")
+            .hint("the file is damaged; moved away with its directory, voltar (and Docker) does without that container or volume")
     })
 }
 
@@ -632,7 +632,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = DataRoot::open(dir.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
-        assert!(error.to_string().ends_with("is no Docker data root: it has no folder 'containers'"), "{error}");
+        assert!(error.to_string().ends_with("is no Docker data root: it has no directory 'containers'"), "{error}");
         let error = DataRoot::open(Path::new("/no/such")).unwrap_err();
         assert_eq!(error.to_string(), "cannot read '/no/such': No such file or directory");
     }

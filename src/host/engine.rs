@@ -2,7 +2,7 @@
 //! and none of it shows: a runtime of one thread lives inside, and every call ends within a time limit.
 //!
 //! What the engine says of paths is true on the engine's machine. Whether that is this one is asked of the
-//! files under its root folder; an engine that cannot prove it is an obstacle, not an assumption.
+//! files under its root directory; an engine that cannot prove it is an obstacle, not an assumption.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error as _;
@@ -384,7 +384,7 @@ fn is_local(address: &Address, info: &SystemInfo, facts: &Facts) -> bool {
         (Some(here), _) => here == claimed,
         // A port may lead anywhere, and an engine before 23.0 has no file that would prove it.
         (None, Address::Tcp(_)) => false,
-        // So may a socket (a tunnel, a virtual machine), but not with our kernel, our name and our folder.
+        // So may a socket (a tunnel, a virtual machine), but not with our kernel, our name and our directory.
         (None, Address::Unix(_)) => {
             facts.root_dir_exists
                 && info.name.as_deref() == Some(&facts.host_name)

@@ -37,7 +37,7 @@ pub enum MountKind {
         /// `local`, or a plugin's name.
         driver: String,
     },
-    /// A folder or file of the host.
+    /// A directory or file of the host.
     Bind,
     /// Memory that goes with the container.
     Tmpfs,

@@ -1,5 +1,5 @@
-//! The mount tree: which folders of the host make up a path of a container, as `--volumes-from` would
-//! show it, and who else uses them. Pure; whether those folders really are here is asked in
+//! The mount tree: which directories of the host make up a path of a container, as `--volumes-from` would
+//! show it, and who else uses them. Pure; whether those directories really are here is asked in
 //! [`reality`](super::reality).
 
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub struct MountTree {
 pub struct TreeMount {
     /// Where it lies below the tree's root; the root's own mount has the empty path.
     pub at: RelPath,
-    /// What is mounted, on the host: a folder, or a single file. Empty for a tmpfs.
+    /// What is mounted, on the host: a directory, or a single file. Empty for a tmpfs.
     pub source: PathBuf,
     /// Where in `source` the tree begins: empty unless the tree's root lies below the mount's destination.
     pub beneath: RelPath,
@@ -36,7 +36,7 @@ pub struct TreeMount {
 }
 
 impl TreeMount {
-    /// The folder of the host that this mount brings into the tree.
+    /// The directory of the host that this mount brings into the tree.
     #[must_use]
     pub fn root(&self) -> PathBuf {
         if self.beneath.is_root() { self.source.clone() } else { self.source.join(self.beneath.as_path()) }
@@ -114,7 +114,7 @@ fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: RelPat
                 kind_words(&mount.kind),
                 printable(mount.destination.as_bytes()),
             ))
-            .hint("run voltar where that folder is, with the engine that made the container"));
+            .hint("run voltar where that directory is, with the engine that made the container"));
         }
     };
     Ok(TreeMount {
@@ -172,9 +172,9 @@ pub fn single(volume: &Volume, path: &RelPath) -> MountTree {
     }
 }
 
-/// Every container that uses one of the tree's volumes or folders, stopped ones too.
+/// Every container that uses one of the tree's volumes or directories, stopped ones too.
 ///
-/// A read-only mount of a folder further up does not count: monitoring mounts `/` that way, and neither
+/// A read-only mount of a directory further up does not count: monitoring mounts `/` that way, and neither
 /// writes here nor minds. Anything else does, a read-only mount of the volume itself too: it would read
 /// half a restore.
 #[must_use]

@@ -1,4 +1,4 @@
-//! Whether the folders a mount tree names are really the data: they exist here, and what should be
+//! Whether the directories a mount tree names are really the data: they exist here, and what should be
 //! mounted on them is mounted now. Looks at the host, changes nothing, and never opens a volume's files.
 
 use std::io::ErrorKind as IoKind;
@@ -11,7 +11,7 @@ use crate::mountinfo;
 use super::mounts::{MountTree, TreeMount};
 use super::{MountKind, Volume};
 
-/// Every reason why the tree's folders may not be taken for its data, each with the way out.
+/// Every reason why the tree's directories may not be taken for its data, each with the way out.
 pub fn obstacles(tree: &MountTree, volumes: &[Volume]) -> Result<Vec<Error>> {
     Ok(judge(tree, volumes, &mountinfo::mounted()?, &mountinfo::in_fstab()))
 }
@@ -58,7 +58,7 @@ fn judge_one(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fsta
 }
 
 /// A `local` volume with options is mounted only while a container uses it; in between, its mountpoint
-/// is an empty folder that looks like data.
+/// is an empty directory that looks like data.
 fn option_volume_is_mounted(volume: &Volume, mounted: &[PathBuf]) -> Result<()> {
     let option = |key: &str| volume.options.get(key).map(String::as_str).unwrap_or_default();
     let (kind, device, options) = (option("type"), option("device"), option("o"));
@@ -75,7 +75,7 @@ fn option_volume_is_mounted(volume: &Volume, mounted: &[PathBuf]) -> Result<()> 
         .map(|(key, value)| format!("{key}={}", printable(value.as_bytes())))
         .collect();
     Err(Error::refused(format!(
-        "volume '{}' ({}) is mounted only while a container uses it, and it is not now: {} is an empty folder",
+        "volume '{}' ({}) is mounted only while a container uses it, and it is not now: {} is an empty directory",
         volume.name,
         words.join(", "),
         shown(&volume.mountpoint)
@@ -93,7 +93,7 @@ fn canonical(path: &Path) -> Result<PathBuf> {
         let kind = cause.kind();
         if matches!(kind, IoKind::NotFound | IoKind::NotADirectory) {
             return Error::refused(format!("{} does not exist on this host", shown(path)))
-                .hint("is the engine on another machine, or the folder moved away?");
+                .hint("is the engine on another machine, or the directory moved away?");
         }
         let error = Error::failed("cannot look at", path.as_os_str().as_encoded_bytes(), cause);
         if kind == IoKind::PermissionDenied { error.hint("run voltar as root (sudo)") } else { error }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_there_is_no_obstacle() {
+    fn a_directory_that_is_there_is_no_obstacle() {
         let dir = tempfile::tempdir().unwrap();
         assert!(verdict(&volume(dir.path(), &[]), &[], &[]).is_empty());
         let tree = single(&volume(dir.path(), &[]), &RelPath::parse(b"data").unwrap());
@@ -163,7 +163,7 @@ mod tests {
             verdict(&nfs, &[], &[]),
             [format!(
                 "volume 'cvat_data' (type=nfs, device=:/srv, o=addr=nas) is mounted only while a container uses it, \
-                 and it is not now: {} is an empty folder",
+                 and it is not now: {} is an empty directory",
                 point.display()
             )]
         );

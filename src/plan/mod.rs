@@ -31,7 +31,7 @@ pub struct Request {
     /// Which of them.
     pub selection: Selection,
     /// Where the archives go.
-    pub folder: PathBuf,
+    pub directory: PathBuf,
     /// How they are compressed.
     pub compression: Compression,
     /// What is done about containers that run.
@@ -65,7 +65,7 @@ pub struct Plan {
     /// Archives that this host could give but nobody asked for.
     pub left_out: Vec<String>,
     /// Where they go.
-    pub folder: PathBuf,
+    pub directory: PathBuf,
     /// Bytes free there, if that can be told.
     pub free_bytes: Option<u64>,
     /// Why it would not be done. Empty: it would.
@@ -123,7 +123,7 @@ pub fn plan(request: &Request, host: &dyn Host, pool: &Pool, monitor: &dyn Monit
     refusals.extend(resolution.problems.iter().map(Refusal::from));
     let mut archives = Vec::new();
     for target in resolution.targets {
-        let file = request.folder.join(stored::file_name(&target.archive, request.compression.format));
+        let file = request.directory.join(stored::file_name(&target.archive, request.compression.format));
         let reasons = unreal(&target, &inventory)?;
         let mut measured = None;
         if reasons.is_empty() {
@@ -142,14 +142,14 @@ pub fn plan(request: &Request, host: &dyn Host, pool: &Pool, monitor: &dyn Monit
         archives.push(Planned { target, file, measured });
     }
     refusals.extend(in_use(archives.iter().map(|planned| &planned.target), request.running));
-    let free_bytes = free_bytes(&request.folder);
-    refusals.extend(folder_troubles(&archives, &request.folder, free_bytes));
+    let free_bytes = free_bytes(&request.directory);
+    refusals.extend(directory_troubles(&archives, &request.directory, free_bytes));
     Ok(Plan {
         source: host.describe(),
         notes: inventory.notes,
         archives,
         left_out: resolution.left_out,
-        folder: request.folder.clone(),
+        directory: request.directory.clone(),
         free_bytes,
         refusals,
     })
@@ -270,14 +270,14 @@ fn taken(target: &Target, file: &Path, request: &Request) -> Option<Refusal> {
     Some(Refusal {
         message: format!("{}: '{}' exists already", target.archive, file.display()),
         hint: Some(if there.is_file() {
-            "--overwrite replaces it once the new one is whole; or name another folder".to_owned()
+            "--overwrite replaces it once the new one is whole; or name another directory".to_owned()
         } else {
-            "it is no regular file: remove it or name another folder".to_owned()
+            "it is no regular file: remove it or name another directory".to_owned()
         }),
     })
 }
 
-/// The nearest folder on the way to `path` that exists.
+/// The nearest directory on the way to `path` that exists.
 fn existing(path: &Path) -> Option<PathBuf> {
     let absolute = std::path::absolute(path).ok()?;
     absolute.ancestors().find(|ancestor| ancestor.exists()).and_then(|ancestor| ancestor.canonicalize().ok())
@@ -289,11 +289,11 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     Some(status.blocks_available() * status.fragment_size())
 }
 
-fn folder_troubles(archives: &[Planned], folder: &Path, free_bytes: Option<u64>) -> Vec<Refusal> {
+fn directory_troubles(archives: &[Planned], directory: &Path, free_bytes: Option<u64>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
-    let Some(existing) = existing(folder) else { return refusals };
+    let Some(existing) = existing(directory) else { return refusals };
     if !existing.is_dir() {
-        refusals.push(Refusal { message: format!("'{}' is not a folder", folder.display()), hint: None });
+        refusals.push(Refusal { message: format!("'{}' is not a directory", directory.display()), hint: None });
     } else if let Err(e) = access(&existing, AccessFlags::W_OK | AccessFlags::X_OK) {
         let error = Error::failed("cannot write to", existing.as_os_str().as_bytes(), e);
         refusals.push(Refusal::from(&error));
@@ -306,10 +306,10 @@ fn folder_troubles(archives: &[Planned], folder: &Path, free_bytes: Option<u64>)
                     message: format!(
                         "{}: '{}' lies inside what is to be archived ('{}')",
                         planned.target.archive,
-                        folder.display(),
+                        directory.display(),
                         source.display()
                     ),
-                    hint: Some("name a folder outside of the volume".to_owned()),
+                    hint: Some("name a directory outside of the volume".to_owned()),
                 });
             }
         }
@@ -321,11 +321,11 @@ fn folder_troubles(archives: &[Planned], folder: &Path, free_bytes: Option<u64>)
         refusals.push(Refusal {
             message: format!(
                 "too little space at '{}': the archives will take about {}, and {} are free",
-                folder.display(),
+                directory.display(),
                 crate::units::bytes(wanted),
                 crate::units::bytes(free)
             ),
-            hint: Some("make room, name another folder, or take fewer archives with --only".to_owned()),
+            hint: Some("make room, name another directory, or take fewer archives with --only".to_owned()),
         });
     }
     refusals

@@ -34,8 +34,8 @@ fn write(text: &mut String, plan: &Plan) -> std::fmt::Result {
     }
     if let Some(free) = plan.free_bytes {
         let wanted: u64 = plan.archives.iter().filter_map(|planned| planned.measured).map(|m| m.archive_bytes).sum();
-        let folder = safe(&plan.folder.to_string_lossy());
-        writeln!(text, "free at '{folder}': {}, needed about {}", units::bytes(free), units::bytes(wanted))?;
+        let directory = safe(&plan.directory.to_string_lossy());
+        writeln!(text, "free at '{directory}': {}, needed about {}", units::bytes(free), units::bytes(wanted))?;
     }
     if plan.refusals.is_empty() {
         return Ok(());
@@ -66,7 +66,7 @@ fn archive(text: &mut String, planned: &Planned) -> std::fmt::Result {
         match &mount.kind {
             MountKind::Volume { name, .. } => writeln!(text, "  volume     {}{place}: {source}{access}", safe(name))?,
             MountKind::Bind => writeln!(text, "  bind{place:10} {source}{access}")?,
-            MountKind::Tmpfs => writeln!(text, "  tmpfs     {place}: memory, archived as an empty folder")?,
+            MountKind::Tmpfs => writeln!(text, "  tmpfs     {place}: memory, archived as an empty directory")?,
             MountKind::Other(kind) => writeln!(text, "  {}{place}: {source}{access}", safe(kind))?,
         }
     }
@@ -103,7 +103,9 @@ pub struct Document<'a> {
     notes: &'a [String],
     archives: Vec<Archive<'a>>,
     left_out: &'a [String],
-    folder: String,
+    /// The name that readers of the document know.
+    #[serde(rename = "folder")]
+    directory: String,
     free_bytes: Option<u64>,
     refusals: Vec<Refused<'a>>,
 }
@@ -154,7 +156,7 @@ impl<'a> Document<'a> {
             notes: &plan.notes,
             archives: plan.archives.iter().map(Archive::new).collect(),
             left_out: &plan.left_out,
-            folder: plan.folder.to_string_lossy().into_owned(),
+            directory: plan.directory.to_string_lossy().into_owned(),
             free_bytes: plan.free_bytes,
             refusals: plan
                 .refusals

@@ -53,14 +53,14 @@ impl Behind {
     }
 
     /// Makes what is still to be made; removes what the archive did not name, where the creator is to know that, but
-    /// for what is `spared`; gives all folders their metadata.
+    /// for what is `spared`; gives all directories their metadata.
     ///
     /// # Errors
     /// The first one.
     pub(super) fn finish(&mut self, spared: &dyn Fn(&RelPath) -> bool) -> Result<()> {
         self.settle()?;
         self.creator.remove_others(spared)?;
-        self.creator.finish_folders()
+        self.creator.finish_directories()
     }
 
     fn submit(&mut self) -> Result<()> {
@@ -129,18 +129,18 @@ impl Batch {
     }
 }
 
-/// The files that are still to be made, and how many in which folders.
+/// The files that are still to be made, and how many in which directories.
 #[derive(Default)]
 struct Unmade {
     files: HashSet<RelPath>,
-    folders: HashMap<RelPath, usize>,
+    directories: HashMap<RelPath, usize>,
 }
 
 impl Unmade {
     /// Whether it is not the same if `member` is made before these files or after them.
     fn concerns(&self, member: &Member) -> bool {
         let leads_through = |path: &RelPath| path.steps().any(|step| self.files.contains(step));
-        let replaces_folder = match &member.kind {
+        let replaces_directory = match &member.kind {
             Kind::Directory => false,
             Kind::HardLink { target } if leads_through(target) => return true,
             Kind::HardLink { .. }
@@ -148,25 +148,25 @@ impl Unmade {
             | Kind::Symlink { .. }
             | Kind::Fifo
             | Kind::CharDevice { .. }
-            | Kind::BlockDevice { .. } => self.folders.contains_key(&member.path),
+            | Kind::BlockDevice { .. } => self.directories.contains_key(&member.path),
         };
-        replaces_folder || leads_through(&member.path)
+        replaces_directory || leads_through(&member.path)
     }
 
     fn add(&mut self, file: &RelPath) {
-        if let Some((folder, _)) = file.split_last() {
-            *self.folders.entry(folder).or_default() += 1;
+        if let Some((directory, _)) = file.split_last() {
+            *self.directories.entry(directory).or_default() += 1;
         }
         self.files.insert(file.clone());
     }
 
     fn remove(&mut self, file: &RelPath) {
         self.files.remove(file);
-        let Some((folder, _)) = file.split_last() else { return };
-        if let Some(count) = self.folders.get_mut(&folder) {
+        let Some((directory, _)) = file.split_last() else { return };
+        if let Some(count) = self.directories.get_mut(&directory) {
             *count -= 1;
             if *count == 0 {
-                self.folders.remove(&folder);
+                self.directories.remove(&directory);
             }
         }
     }
@@ -188,9 +188,9 @@ mod tests {
     use crate::member::{Metadata, Timestamp};
     use crate::volume::create::Existing;
 
-    /// Everything below `folder`, a line each.
-    fn listing(folder: &Path, text: &mut String) {
-        let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    /// Everything below `directory`, a line each.
+    fn listing(directory: &Path, text: &mut String) {
+        let mut entries: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
         entries.sort();
         for path in entries {
             let status = path.symlink_metadata().unwrap();
@@ -215,7 +215,7 @@ mod tests {
         for (member, content) in before {
             first.member(member, &mut &content[..]).unwrap_or_default();
         }
-        first.finish_folders().unwrap_or_default();
+        first.finish_directories().unwrap_or_default();
         let more = creator();
         (dir, more)
     }
@@ -261,7 +261,7 @@ mod tests {
                 if merging { (Existing::Merge, &before[..]) } else { (Existing::Staged, &[][..]) };
             let (dir, mut creator) = tree(before, existing);
             let made = members.iter().try_for_each(|(member, content)| creator.member(member, &mut &content[..]));
-            let expected = outcome(&dir, made.and_then(|()| creator.finish_folders()));
+            let expected = outcome(&dir, made.and_then(|()| creator.finish_directories()));
 
             let (dir, creator) = tree(before, existing);
             let mut behind = Behind::new(creator, &Pool::new(4).unwrap());

@@ -32,7 +32,7 @@ pub struct Request {
     pub layout: Layout,
     /// Which of them.
     pub selection: Selection,
-    /// Folders with archives, or single archives.
+    /// Directories with archives, or single archives.
     pub sources: Vec<PathBuf>,
     /// How members are brought in.
     pub mode: Mode,
@@ -183,7 +183,7 @@ fn unwritable(target: &Target, mode: Mode) -> Vec<Error> {
                     below.display(),
                     source.display()
                 ))
-                .hint("replacing the folder would take that filesystem with it: unmount it, or use --merge"),
+                .hint("replacing the directory would take that filesystem with it: unmount it, or use --merge"),
             );
         }
     }

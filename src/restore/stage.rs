@@ -237,7 +237,7 @@ impl<'a> Router<'a> {
         Ok(())
     }
 
-    /// Where other mounts lie in this one, the staged tree needs a folder (or file) for the engine to mount on.
+    /// Where other mounts lie in this one, the staged tree needs a directory (or file) for the engine to mount on.
     fn make_places(&self, index: usize, live: &Live, creator: &mut Creator) -> Result<()> {
         let old = File::open(&live.path)
             .map(|root| Beneath::new(root.into()))
@@ -250,7 +250,7 @@ impl<'a> Router<'a> {
                 continue;
             }
             let path = piece.at.strip_prefix(&own.at).ok_or_else(|| lost(&piece.at))?;
-            let there = old.open(&path).ok().and_then(|folder| metadata::of_open(&folder).ok());
+            let there = old.open(&path).ok().and_then(|directory| metadata::of_open(&directory).ok());
             let usual = Metadata { mode: 0o755, ..Metadata::default() };
             let kind = match &piece.place {
                 Place::Tree(_) => Kind::Directory,

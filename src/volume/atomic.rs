@@ -118,11 +118,11 @@ pub fn commit(files: Vec<Ready>, overwrite: bool) -> Result<()> {
             }
         }
     }
-    // A rename is on disk when its folder is.
+    // A rename is on disk when its directory is.
     for done in &renamed {
-        let folder = done.file.target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|e| Error::failed("cannot sync the folder", folder.as_os_str().as_bytes(), e))?;
+        let directory = done.file.target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let synced = File::open(directory).and_then(|directory| directory.sync_all());
+        synced.map_err(|e| Error::failed("cannot sync the directory", directory.as_os_str().as_bytes(), e))?;
     }
     renamed.into_iter().for_each(Renamed::keep);
     Ok(())
@@ -170,10 +170,10 @@ impl Renamed {
     }
 }
 
-/// Removes what dead writers left in `folder`; gives back the names.
-pub fn remove_leftovers(folder: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |e: io::Error| Error::failed("cannot list", folder.as_os_str().as_bytes(), e);
-    let entries = match fs::read_dir(folder) {
+/// Removes what dead writers left in `directory`; gives back the names.
+pub fn remove_leftovers(directory: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |e: io::Error| Error::failed("cannot list", directory.as_os_str().as_bytes(), e);
+    let entries = match fs::read_dir(directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(failed)?,
     };
@@ -209,9 +209,9 @@ mod tests {
         file.finish().unwrap()
     }
 
-    fn names(folder: &Path) -> Vec<String> {
+    fn names(directory: &Path) -> Vec<String> {
         let mut names: Vec<_> =
-            fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(names(dir.path()), ["b"]);
         assert_eq!(fs::read(&b).unwrap(), b"old");
 
-        // A folder in the way of the third takes the first two back.
+        // A directory in the way of the third takes the first two back.
         let c = dir.path().join("c");
         fs::create_dir_all(c.join("x")).unwrap();
         let files = vec![ready(&a, "new"), ready(&b, "new"), ready(&c, "new")];

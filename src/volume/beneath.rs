@@ -1,6 +1,6 @@
-//! Opens folders below a root without ever following a symbolic link or leaving it: `openat2` where the
+//! Opens directories below a root without ever following a symbolic link or leaving it: `openat2` where the
 //! kernel has it (5.6) and lets us, else component by component. It opens; it creates nothing but
-//! missing folders where asked to.
+//! missing directories where asked to.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,14 +15,14 @@ use nix::sys::stat::{Mode, mkdirat};
 
 use crate::member::RelPath;
 
-/// How a folder is opened here, always.
+/// How a directory is opened here, always.
 pub(super) const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// Longer paths are resolved in several steps: the kernel takes `PATH_MAX` (4,096) bytes, NUL included.
 const STEP: usize = 4000;
 
-/// Opens folders below one root.
+/// Opens directories below one root.
 #[derive(Debug)]
 pub struct Beneath {
     root: OwnedFd,
@@ -48,15 +48,15 @@ impl Beneath {
         self.root.as_fd()
     }
 
-    /// Opens the folder at `path`.
+    /// Opens the directory at `path`.
     ///
     /// # Errors
-    /// `ELOOP` or `ENOTDIR` where a component is a symbolic link or no folder.
+    /// `ELOOP` or `ENOTDIR` where a component is a symbolic link or no directory.
     pub fn open(&self, path: &RelPath) -> Result<OwnedFd, Errno> {
         self.walk(path, None)
     }
 
-    /// Opens the folder at `path`, making what is missing on the way with `mode`.
+    /// Opens the directory at `path`, making what is missing on the way with `mode`.
     pub fn open_or_create(&self, path: &RelPath, mode: Mode) -> Result<OwnedFd, Errno> {
         match self.walk(path, None) {
             Err(Errno::ENOENT) => self.walk(path, Some(mode)),
@@ -111,10 +111,10 @@ fn walk_in_steps(at: &mut OwnedFd, path: &RelPath) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The names in an open folder, in no order, `.` and `..` not among them.
-pub(super) fn names(folder: impl AsFd) -> Result<Vec<OsString>, Errno> {
+/// The names in an open directory, in no order, `.` and `..` not among them.
+pub(super) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
     // A handle of its own: reading a listing moves the handle's position, which clones share.
-    let mut dir = Dir::openat(folder, ".", DIRECTORY, Mode::empty())?;
+    let mut dir = Dir::openat(directory, ".", DIRECTORY, Mode::empty())?;
     let mut names = Vec::new();
     for entry in dir.iter() {
         let entry = entry?;
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_folders_are_made_only_when_asked() {
+    fn missing_directories_are_made_only_when_asked() {
         let dir = tempfile::tempdir().unwrap();
         for (i, beneath) in both(dir.path()).iter().enumerate() {
             let wanted = path(&format!("{i}/x/y"));

@@ -1,5 +1,5 @@
 //! Lays members out as files: created new beneath the root's handle, never through a symbolic link, with
-//! metadata by number. Folders get theirs at the end, deepest first, since whatever is made in them changes
+//! metadata by number. Directories get theirs at the end, deepest first, since whatever is made in them changes
 //! their time and may need their rights.
 
 use std::collections::HashSet;
@@ -29,14 +29,14 @@ use crate::member::{Kind, Member, Metadata, RelPath};
 pub enum Existing {
     /// There are none but those of the archive itself: its later members replace earlier ones.
     Staged,
-    /// As `tar -x`: files are replaced, folders kept with their content.
+    /// As `tar -x`: files are replaced, directories kept with their content.
     Merge,
 }
 
-/// Folders that no member describes are made with these rights, as by `mkdir` with the usual umask.
+/// Directories that no member describes are made with these rights, as by `mkdir` with the usual umask.
 const UNDESCRIBED: Mode = Mode::from_bits_truncate(0o755);
 
-/// While members are laid out, folders are open to their owner alone.
+/// While members are laid out, directories are open to their owner alone.
 const UNFINISHED: Mode = Mode::S_IRWXU;
 
 /// Lays members out below one root.
@@ -44,9 +44,9 @@ const UNFINISHED: Mode = Mode::S_IRWXU;
 pub struct Creator {
     beneath: Beneath,
     existing: Existing,
-    /// The folder that the last member lay in: members come folder by folder.
+    /// The directory that the last member lay in: members come directory by directory.
     last: Option<(RelPath, Arc<OwnedFd>)>,
-    folders: Vec<(RelPath, Metadata)>,
+    directories: Vec<(RelPath, Metadata)>,
     named: Option<Named>,
     recent: Recent,
     buffer: Vec<u8>,
@@ -59,24 +59,24 @@ struct Named {
     hashes: HashSet<u64>,
 }
 
-/// A file that is to be made, in a folder that is open: by whatever thread.
+/// A file that is to be made, in a directory that is open: by whatever thread.
 #[derive(Debug)]
 pub struct NewFile {
-    folder: Arc<OwnedFd>,
+    directory: Arc<OwnedFd>,
     name: OsString,
     path: RelPath,
     metadata: Metadata,
 }
 
 impl Creator {
-    /// Lays out below the folder `root`.
+    /// Lays out below the directory `root`.
     #[must_use]
     pub fn new(root: OwnedFd, existing: Existing) -> Self {
         Self {
             beneath: Beneath::new(root),
             existing,
             last: None,
-            folders: Vec::new(),
+            directories: Vec::new(),
             named: None,
             recent: Recent::default(),
             buffer: Vec::new(),
@@ -98,43 +98,51 @@ impl Creator {
         self.remember(&member.path);
         let Some((parent, name)) = member.path.split_last() else {
             // The root is there; only its metadata counts.
-            self.folders.push((RelPath::root(), member.metadata));
+            self.directories.push((RelPath::root(), member.metadata));
             return Ok(());
         };
         self.go_to(&parent)?;
-        let Some((_, folder)) = &self.last else {
+        let Some((_, directory)) = &self.last else {
             return Err(Error::failed("cannot open", parent.as_bytes(), "its handle is lost"));
         };
         let made = match &member.kind {
             Kind::Directory => {
-                make_folder(folder, name, self.existing)
-                    .map_err(|e| cannot("cannot create the folder", &member.path, e))?;
-                self.folders.push((member.path.clone(), member.metadata));
+                make_directory(directory, name, self.existing)
+                    .map_err(|e| cannot("cannot create the directory", &member.path, e))?;
+                self.directories.push((member.path.clone(), member.metadata));
                 return Ok(());
             }
             Kind::File { size } => {
-                let file = NewFile::new(Arc::clone(folder), name, member).copy(content, *size, &mut self.buffer)?;
+                let file = NewFile::new(Arc::clone(directory), name, member).copy(content, *size, &mut self.buffer)?;
                 self.recent.add(file, *size);
                 return Ok(());
             }
             Kind::Symlink { target } => {
-                make_way(folder, name, || symlinkat(OsStr::from_bytes(target), folder, name))
+                make_way(directory, name, || symlinkat(OsStr::from_bytes(target), directory, name))
                     .map_err(|e| cannot("cannot create the symbolic link", &member.path, e))?;
-                metadata::apply_to_symlink(folder, name, &member.metadata)
+                metadata::apply_to_symlink(directory, name, &member.metadata)
             }
             Kind::HardLink { target } => return self.hard_link(member, target),
-            Kind::Fifo => special(folder, name, SFlag::S_IFIFO, 0, &member.metadata),
-            Kind::CharDevice { major, minor } => {
-                special(folder, name, SFlag::S_IFCHR, makedev(u64::from(*major), u64::from(*minor)), &member.metadata)
-            }
-            Kind::BlockDevice { major, minor } => {
-                special(folder, name, SFlag::S_IFBLK, makedev(u64::from(*major), u64::from(*minor)), &member.metadata)
-            }
+            Kind::Fifo => special(directory, name, SFlag::S_IFIFO, 0, &member.metadata),
+            Kind::CharDevice { major, minor } => special(
+                directory,
+                name,
+                SFlag::S_IFCHR,
+                makedev(u64::from(*major), u64::from(*minor)),
+                &member.metadata,
+            ),
+            Kind::BlockDevice { major, minor } => special(
+                directory,
+                name,
+                SFlag::S_IFBLK,
+                makedev(u64::from(*major), u64::from(*minor)),
+                &member.metadata,
+            ),
         };
         made.map_err(|(operation, e)| cannot(operation, &member.path, e))
     }
 
-    /// Prepares a file, so that all that is left is to make it: makes and opens the folder it lies in. `None` for
+    /// Prepares a file, so that all that is left is to make it: makes and opens the directory it lies in. `None` for
     /// the root, which is no file.
     ///
     /// # Errors
@@ -143,16 +151,16 @@ impl Creator {
         let Some((parent, name)) = member.path.split_last() else { return Ok(None) };
         self.remember(&member.path);
         self.go_to(&parent)?;
-        Ok(self.last.as_ref().map(|(_, folder)| NewFile::new(Arc::clone(folder), name, member)))
+        Ok(self.last.as_ref().map(|(_, directory)| NewFile::new(Arc::clone(directory), name, member)))
     }
 
-    /// Gives all folders their metadata, deepest first.
-    pub fn finish_folders(&mut self) -> Result<()> {
+    /// Gives all directories their metadata, deepest first.
+    pub fn finish_directories(&mut self) -> Result<()> {
         self.last = None;
-        // The last description of a folder counts; a stable sort keeps it last among equals.
-        let mut folders = std::mem::take(&mut self.folders);
-        folders.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (path, metadata) in folders
+        // The last description of a directory counts; a stable sort keeps it last among equals.
+        let mut directories = std::mem::take(&mut self.directories);
+        directories.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (path, metadata) in directories
             .iter()
             .rev()
             .scan(None, |seen: &mut Option<RelPath>, entry| {
@@ -162,19 +170,19 @@ impl Creator {
             })
             .flatten()
         {
-            let folder = self.beneath.open(path).map_err(|e| cannot("cannot open the folder", path, e))?;
-            metadata::apply(&folder, metadata).map_err(|(operation, e)| cannot(operation, path, e))?;
+            let directory = self.beneath.open(path).map_err(|e| cannot("cannot open the directory", path, e))?;
+            metadata::apply(&directory, metadata).map_err(|(operation, e)| cannot(operation, path, e))?;
         }
         Ok(())
     }
 
-    /// Removes everything below the root that no member named. Call it before [`Creator::finish_folders`].
+    /// Removes everything below the root that no member named. Call it before [`Creator::finish_directories`].
     pub fn remove_others(&mut self, spared: &dyn Fn(&RelPath) -> bool) -> Result<()> {
         let Some(named) = self.named.take() else { return Ok(()) };
         let mut waiting = vec![RelPath::root()];
         while let Some(path) = waiting.pop() {
-            let folder = self.beneath.open(&path).map_err(|e| cannot("cannot open the folder", &path, e))?;
-            for (name, is_folder) in list(&folder).map_err(|e| cannot("cannot list the folder", &path, e))? {
+            let directory = self.beneath.open(&path).map_err(|e| cannot("cannot open the directory", &path, e))?;
+            for (name, is_directory) in list(&directory).map_err(|e| cannot("cannot list the directory", &path, e))? {
                 let below = path
                     .join(name.as_bytes())
                     .map_err(|why| Error::failed("cannot use the name", name.as_bytes(), why))?;
@@ -182,8 +190,8 @@ impl Creator {
                     continue;
                 }
                 if !named.hashes.contains(&named.state.hash_one(&below)) {
-                    remove::remove_all(&folder, &name).map_err(|e| cannot("cannot remove", &below, e))?;
-                } else if is_folder {
+                    remove::remove_all(&directory, &name).map_err(|e| cannot("cannot remove", &below, e))?;
+                } else if is_directory {
                     waiting.push(below);
                 }
             }
@@ -193,7 +201,7 @@ impl Creator {
 
     fn remember(&mut self, path: &RelPath) {
         if let Some(named) = &mut self.named {
-            // Folders on the way are named by what lies in them.
+            // Directories on the way are named by what lies in them.
             let mut path = path.clone();
             while named.hashes.insert(named.state.hash_one(&path)) {
                 let Some((parent, _)) = path.split_last() else { break };
@@ -204,18 +212,18 @@ impl Creator {
 
     fn go_to(&mut self, parent: &RelPath) -> Result<()> {
         if self.last.as_ref().is_none_or(|(path, _)| path != parent) {
-            let folder = self
+            let directory = self
                 .beneath
                 .open_or_create(parent, UNDESCRIBED)
-                .map_err(|e| cannot("cannot open the folder", parent, e))?;
-            self.last = Some((parent.clone(), Arc::new(folder)));
+                .map_err(|e| cannot("cannot open the directory", parent, e))?;
+            self.last = Some((parent.clone(), Arc::new(directory)));
         }
         Ok(())
     }
 
     fn hard_link(&mut self, member: &Member, target: &RelPath) -> Result<()> {
-        let (Some((parent, name)), Some((_, folder))) = (target.split_last(), &self.last) else {
-            return Err(Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to a folder", member.path)));
+        let (Some((parent, name)), Some((_, directory))) = (target.split_last(), &self.last) else {
+            return Err(Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to a directory", member.path)));
         };
         let Some((_, own_name)) = member.path.split_last() else { return Ok(()) };
         if *target == member.path {
@@ -230,16 +238,16 @@ impl Creator {
         };
         let from = self.beneath.open(&parent).map_err(missing)?;
         let status = fstatat(&from, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(missing)?;
-        if metadata::is_folder(&status) {
-            return Err(Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to a folder", member.path)));
+        if metadata::is_directory(&status) {
+            return Err(Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to a directory", member.path)));
         }
-        make_way(folder, own_name, || linkat(&from, name, folder, own_name, AtFlags::empty())).map_err(missing)
+        make_way(directory, own_name, || linkat(&from, name, directory, own_name, AtFlags::empty())).map_err(missing)
     }
 }
 
 impl NewFile {
-    fn new(folder: Arc<OwnedFd>, name: &OsStr, member: &Member) -> Self {
-        Self { folder, name: name.to_owned(), path: member.path.clone(), metadata: member.metadata }
+    fn new(directory: Arc<OwnedFd>, name: &OsStr, member: &Member) -> Self {
+        Self { directory, name: name.to_owned(), path: member.path.clone(), metadata: member.metadata }
     }
 
     /// Where it is to be.
@@ -248,10 +256,10 @@ impl NewFile {
         &self.path
     }
 
-    /// Whether the two share the handle of their folder.
+    /// Whether the two share the handle of their directory.
     #[must_use]
     pub fn lies_beside(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.folder, &other.folder)
+        Arc::ptr_eq(&self.directory, &other.directory)
     }
 
     /// Makes it, with this content.
@@ -269,9 +277,9 @@ impl NewFile {
 
     fn fill(&self, write: impl FnOnce(&mut File) -> Result<(), CopyError>) -> Result<File> {
         let name = self.name.as_os_str();
-        let file = make_way(&self.folder, name, || {
+        let file = make_way(&self.directory, name, || {
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            openat(&*self.folder, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            openat(&*self.directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
         });
         let mut file = File::from(file.map_err(|e| cannot("cannot create", &self.path, e))?);
         write(&mut file).map_err(|e| match e {
@@ -287,23 +295,23 @@ impl NewFile {
 }
 
 fn special(
-    folder: &OwnedFd,
+    directory: &OwnedFd,
     name: &OsStr,
     kind: SFlag,
     device: u64,
     metadata: &Metadata,
 ) -> Result<(), metadata::Failed> {
-    let made = make_way(folder, name, || mknodat(folder, name, kind, Mode::S_IRUSR | Mode::S_IWUSR, device));
+    let made = make_way(directory, name, || mknodat(directory, name, kind, Mode::S_IRUSR | Mode::S_IWUSR, device));
     made.map_err(|e| ("cannot create", e))?;
-    metadata::apply_to_special(folder, name, metadata)
+    metadata::apply_to_special(directory, name, metadata)
 }
 
-/// Creates something under `name`; what is there already goes first, unless it is a folder with content.
-fn make_way<T>(folder: &OwnedFd, name: &OsStr, create: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+/// Creates something under `name`; what is there already goes first, unless it is a directory with content.
+fn make_way<T>(directory: &OwnedFd, name: &OsStr, create: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
     match create() {
         Err(Errno::EEXIST) => {
-            match unlinkat(folder, name, UnlinkatFlags::NoRemoveDir) {
-                Err(Errno::EISDIR) => unlinkat(folder, name, UnlinkatFlags::RemoveDir)?,
+            match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {
+                Err(Errno::EISDIR) => unlinkat(directory, name, UnlinkatFlags::RemoveDir)?,
                 other => other?,
             }
             create()
@@ -312,17 +320,17 @@ fn make_way<T>(folder: &OwnedFd, name: &OsStr, create: impl Fn() -> Result<T, Er
     }
 }
 
-fn make_folder(folder: &OwnedFd, name: &OsStr, existing: Existing) -> Result<(), Errno> {
-    match mkdirat(folder, name, UNFINISHED) {
+fn make_directory(directory: &OwnedFd, name: &OsStr, existing: Existing) -> Result<(), Errno> {
+    match mkdirat(directory, name, UNFINISHED) {
         Err(Errno::EEXIST) => {
-            let there = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-            if !metadata::is_folder(&there) {
-                unlinkat(folder, name, UnlinkatFlags::NoRemoveDir)?;
-                return mkdirat(folder, name, UNFINISHED);
+            let there = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            if !metadata::is_directory(&there) {
+                unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;
+                return mkdirat(directory, name, UNFINISHED);
             }
             if existing == Existing::Merge && there.st_mode & 0o700 != 0o700 {
                 // Not root's trouble, but whoever else restores must get in.
-                let handle = openat(folder, name, DIRECTORY, Mode::empty())?;
+                let handle = openat(directory, name, DIRECTORY, Mode::empty())?;
                 fchmod(&handle, Mode::from_bits_truncate(there.st_mode & 0o7777) | UNFINISHED)?;
             }
             Ok(())
@@ -331,13 +339,13 @@ fn make_folder(folder: &OwnedFd, name: &OsStr, existing: Existing) -> Result<(),
     }
 }
 
-/// The names in a folder, and which of them are folders.
-fn list(folder: &OwnedFd) -> Result<Vec<(OsString, bool)>, Errno> {
+/// The names in a directory, and which of them are directories.
+fn list(directory: &OwnedFd) -> Result<Vec<(OsString, bool)>, Errno> {
     let kind = |name: OsString| {
-        let status = fstatat(folder, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        Ok((name, metadata::is_folder(&status)))
+        let status = fstatat(directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        Ok((name, metadata::is_directory(&status)))
     };
-    names(folder)?.into_iter().map(kind).collect()
+    names(directory)?.into_iter().map(kind).collect()
 }
 
 /// Errors of the archive keep their own words: which byte, what is wrong.

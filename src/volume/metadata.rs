@@ -45,11 +45,11 @@ pub(super) fn file_type(status: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT
 }
 
-pub(super) fn is_folder(status: &FileStat) -> bool {
+pub(super) fn is_directory(status: &FileStat) -> bool {
     file_type(status) == SFlag::S_IFDIR
 }
 
-/// Applies `metadata` to an open file or folder.
+/// Applies `metadata` to an open file or directory.
 pub fn apply(handle: impl AsFd, metadata: &Metadata) -> Result<(), Failed> {
     let handle = handle.as_fd();
     fchown(handle, Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid))).map_err(|e| (OWNER, e))?;
@@ -57,31 +57,31 @@ pub fn apply(handle: impl AsFd, metadata: &Metadata) -> Result<(), Failed> {
     futimens(handle, &TimeSpec::UTIME_OMIT, &timespec(metadata.mtime)).map_err(|e| (TIME, e))
 }
 
-/// Applies `metadata` to `name` in `folder`, which is not opened: a FIFO or a device.
+/// Applies `metadata` to `name` in `directory`, which is not opened: a FIFO or a device.
 ///
 /// The name must have been made by us a moment ago: `chmod` has no form that refuses links on older kernels.
-pub fn apply_to_special(folder: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
-    let folder = folder.as_fd();
-    own(folder, name, metadata)?;
-    fchmodat(folder, name, mode(metadata), FchmodatFlags::FollowSymlink).map_err(|e| (MODE, e))?;
-    stamp(folder, name, metadata)
+pub fn apply_to_special(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
+    let directory = directory.as_fd();
+    own(directory, name, metadata)?;
+    fchmodat(directory, name, mode(metadata), FchmodatFlags::FollowSymlink).map_err(|e| (MODE, e))?;
+    stamp(directory, name, metadata)
 }
 
 /// Applies owner and time to a symbolic link; its mode has no meaning.
-pub fn apply_to_symlink(folder: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
-    let folder = folder.as_fd();
-    own(folder, name, metadata)?;
-    stamp(folder, name, metadata)
+pub fn apply_to_symlink(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
+    let directory = directory.as_fd();
+    own(directory, name, metadata)?;
+    stamp(directory, name, metadata)
 }
 
-fn own(folder: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
+fn own(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
     let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
-    fchownat(folder, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|e| (OWNER, e))
+    fchownat(directory, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|e| (OWNER, e))
 }
 
-fn stamp(folder: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
+fn stamp(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
     let mtime = timespec(metadata.mtime);
-    utimensat(folder, name, &TimeSpec::UTIME_OMIT, &mtime, UtimensatFlags::NoFollowSymlink).map_err(|e| (TIME, e))
+    utimensat(directory, name, &TimeSpec::UTIME_OMIT, &mtime, UtimensatFlags::NoFollowSymlink).map_err(|e| (TIME, e))
 }
 
 fn mode(metadata: &Metadata) -> Mode {

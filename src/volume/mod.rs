@@ -28,8 +28,8 @@ pub struct Graft {
 /// What a [`Graft`] shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grafted {
-    /// A folder or a single file of the host.
+    /// A directory or a single file of the host.
     Host(PathBuf),
-    /// A folder with nothing in it, whatever lies below (memory that goes with the container).
+    /// A directory with nothing in it, whatever lies below (memory that goes with the container).
     Empty,
 }

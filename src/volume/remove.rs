@@ -1,4 +1,4 @@
-//! Removes whole trees, however deep, without following links: each folder is moved up beside the top before
+//! Removes whole trees, however deep, without following links: each directory is moved up beside the top before
 //! its content goes, so no path grows long and no handle is kept.
 
 use std::collections::VecDeque;
@@ -13,50 +13,50 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::beneath::{DIRECTORY, names};
 use super::metadata;
 
-/// Prefix of the names that folders get while their turn is awaited.
+/// Prefix of the names that directories get while their turn is awaited.
 const DOOMED: &str = ".voltar-doomed-";
 
-/// Removes `name` in `folder` and all below it. That there is no such name is fine.
-pub fn remove_all(folder: impl AsFd, name: &OsStr) -> Result<(), Errno> {
-    let folder = folder.as_fd();
-    let status = match fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+/// Removes `name` in `directory` and all below it. That there is no such name is fine.
+pub fn remove_all(directory: impl AsFd, name: &OsStr) -> Result<(), Errno> {
+    let directory = directory.as_fd();
+    let status = match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Err(Errno::ENOENT) => return Ok(()),
         other => other?,
     };
-    if !metadata::is_folder(&status) {
-        return unlinkat(folder, name, UnlinkatFlags::NoRemoveDir);
+    if !metadata::is_directory(&status) {
+        return unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
     }
     let mut doomed = VecDeque::from([name.to_owned()]);
     let mut count = 0_u64;
     while let Some(name) = doomed.pop_front() {
-        let mut handle = openat(folder, name.as_os_str(), DIRECTORY, Mode::empty());
+        let mut handle = openat(directory, name.as_os_str(), DIRECTORY, Mode::empty());
         if matches!(handle, Err(Errno::EACCES)) {
             // Ours to remove all the same, only its mode says no (to whoever is not root).
-            fchmodat(folder, name.as_os_str(), Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
-            handle = openat(folder, name.as_os_str(), DIRECTORY, Mode::empty());
+            fchmodat(directory, name.as_os_str(), Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
+            handle = openat(directory, name.as_os_str(), DIRECTORY, Mode::empty());
         }
         let handle = handle?;
         if fstat(&handle)?.st_mode & 0o700 != 0o700 {
             fchmod(&handle, Mode::S_IRWXU)?;
         }
         for entry in names(&handle)? {
-            if metadata::is_folder(&fstatat(&handle, entry.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?) {
-                // An empty folder goes at once; only one with content is worth a move.
+            if metadata::is_directory(&fstatat(&handle, entry.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?) {
+                // An empty directory goes at once; only one with content is worth a move.
                 if unlinkat(&handle, entry.as_os_str(), UnlinkatFlags::RemoveDir).is_ok() {
                     continue;
                 }
                 let moved = loop {
                     let moved = OsString::from(format!("{DOOMED}{count}"));
                     count += 1;
-                    if fstatat(folder, moved.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) == Err(Errno::ENOENT) {
+                    if fstatat(directory, moved.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) == Err(Errno::ENOENT) {
                         break moved;
                     }
                 };
-                match renameat(&handle, entry.as_os_str(), folder, moved.as_os_str()) {
-                    // Its `..` changes, for which whoever is not root needs the folder's own consent.
+                match renameat(&handle, entry.as_os_str(), directory, moved.as_os_str()) {
+                    // Its `..` changes, for which whoever is not root needs the directory's own consent.
                     Err(Errno::EACCES) => {
                         fchmodat(&handle, entry.as_os_str(), Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
-                        renameat(&handle, entry.as_os_str(), folder, moved.as_os_str())?;
+                        renameat(&handle, entry.as_os_str(), directory, moved.as_os_str())?;
                     }
                     other => other?,
                 }
@@ -65,7 +65,7 @@ pub fn remove_all(folder: impl AsFd, name: &OsStr) -> Result<(), Errno> {
                 unlinkat(&handle, entry.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
             }
         }
-        unlinkat(folder, name.as_os_str(), UnlinkatFlags::RemoveDir)?;
+        unlinkat(directory, name.as_os_str(), UnlinkatFlags::RemoveDir)?;
     }
     Ok(())
 }
@@ -86,9 +86,9 @@ mod tests {
         write(at("tree/a/b/file"), "x").unwrap();
         symlink("../../kept", at("tree/a/link")).unwrap();
         set_permissions(at("tree/a/b"), std::fs::Permissions::from_mode(0o000)).unwrap();
-        let folder = File::open(dir.path()).unwrap();
-        remove_all(&folder, OsStr::new("tree")).unwrap();
-        remove_all(&folder, OsStr::new("tree")).unwrap();
+        let directory = File::open(dir.path()).unwrap();
+        remove_all(&directory, OsStr::new("tree")).unwrap();
+        remove_all(&directory, OsStr::new("tree")).unwrap();
         assert_eq!(std::fs::read(at("kept/file")).unwrap(), b"x");
         assert_eq!(read_dir(dir.path()).unwrap().count(), 1);
     }

@@ -1,11 +1,11 @@
 //! Replaces a live tree by a staged one, so that after any interruption it is the old tree or the new one.
 //!
-//! The new tree is laid out in a hidden folder on the same filesystem. Two ways lead from there:
+//! The new tree is laid out in a hidden directory on the same filesystem. Two ways lead from there:
 //!
-//! * [`Way::Exchange`]: the hidden folder lies beside the live one, and `renameat2(RENAME_EXCHANGE)` swaps
+//! * [`Way::Exchange`]: the hidden directory lies beside the live one, and `renameat2(RENAME_EXCHANGE)` swaps
 //!   the two in one step. The journal names the new root's inode, so that whoever comes after a crash can
 //!   tell which of the two is live.
-//! * [`Way::Entries`]: the live folder is a mount point and cannot be renamed. The hidden folder lies inside
+//! * [`Way::Entries`]: the live directory is a mount point and cannot be renamed. The hidden directory lies inside
 //!   it, and its top-level entries move: first the old ones *out*, then the new ones *in*. The journal says
 //!   in which of the two steps we are; a crash in the first is undone, one in the second completed. Names
 //!   never clash: in each step all entries on one side belong to the same tree.
@@ -29,7 +29,7 @@ use super::{metadata, remove};
 use crate::error::{Error, Result};
 use crate::member::{Metadata, Timestamp};
 
-/// The hidden folder. One at a time per tree, so that what a dead run left is found by its name.
+/// The hidden directory. One at a time per tree, so that what a dead run left is found by its name.
 pub const STAGING: &str = ".voltar-restore";
 
 /// Prefix of what `--keep-previous` keeps.
@@ -52,7 +52,7 @@ pub enum Way {
 /// A live tree and the way to replace it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
-    /// The folder: absolute, without links.
+    /// The directory: absolute, without links.
     pub path: PathBuf,
     /// The way.
     pub way: Way,
@@ -106,10 +106,10 @@ impl From<Root> for Metadata {
 #[derive(Debug)]
 pub struct Staging {
     live: Live,
-    folder: PathBuf,
-    /// Of the folder, held until that is gone: it tells a living restore from a dead one.
+    directory: PathBuf,
+    /// Of the directory, held until that is gone: it tells a living restore from a dead one.
     lock: Flock<File>,
-    /// What the live root's metadata is to be once the hidden folder has gone.
+    /// What the live root's metadata is to be once the hidden directory has gone.
     root: Option<Root>,
     kept: bool,
 }
@@ -138,7 +138,7 @@ impl Live {
                 .path
                 .parent()
                 .map(|parent| parent.join(STAGING))
-                .ok_or_else(|| Error::refused(format!("'{}' has no folder beside it", self.path.display()))),
+                .ok_or_else(|| Error::refused(format!("'{}' has no directory beside it", self.path.display()))),
         }
     }
 }
@@ -149,16 +149,16 @@ impl Staging {
     /// # Errors
     /// Also where another restore is at work; leftovers of a dead one must have been cleaned up by [`recover`].
     pub fn begin(live: &Live) -> Result<Self> {
-        let folder = live.staging()?;
+        let directory = live.staging()?;
         let before = Root::from(examined(&live.path)?);
-        match DirBuilder::new().mode(0o700).create(&folder) {
+        match DirBuilder::new().mode(0o700).create(&directory) {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
                 return Err(busy(&live.path));
             }
-            other => other.map_err(|e| failed("cannot create", &folder, e))?,
+            other => other.map_err(|e| failed("cannot create", &directory, e))?,
         }
-        let lock = lock(&folder)?.ok_or_else(|| busy(&live.path))?;
-        let staging = Self { live: live.clone(), folder, lock, root: Some(before), kept: false };
+        let lock = lock(&directory)?.ok_or_else(|| busy(&live.path))?;
+        let staging = Self { live: live.clone(), directory, lock, root: Some(before), kept: false };
         staging.write(&Journal { phase: Phase::Staging, new_root: (0, 0), keep: None, before, after: before })?;
         let tree = staging.tree();
         DirBuilder::new().mode(0o700).create(&tree).map_err(|e| failed("cannot create", &tree, e))?;
@@ -166,20 +166,20 @@ impl Staging {
     }
 
     fn tree(&self) -> PathBuf {
-        self.folder.join(TREE)
+        self.directory.join(TREE)
     }
 
     /// The new tree's root.
     pub fn root(&self) -> Result<OwnedFd> {
-        open_folder(&self.tree()).map(OwnedFd::from)
+        open_directory(&self.tree()).map(OwnedFd::from)
     }
 
     /// Makes the staged tree the live one. On an error the live tree is what it was.
     pub fn swap(self, keep_previous: bool) -> Result<Swapped> {
-        let tree = open_folder(&self.tree())?;
+        let tree = open_directory(&self.tree())?;
         // Everything below must be on disk before its name is. This handle was open before any of it was written, so it
         // is told of what the kernel could not write in the meantime.
-        syncfs(&*self.lock).map_err(|e| failed("cannot sync", &self.folder, e))?;
+        syncfs(&*self.lock).map_err(|e| failed("cannot sync", &self.directory, e))?;
         let before = match self.root {
             Some(before) => before,
             None => examined(&self.live.path)?.into(),
@@ -200,12 +200,12 @@ impl Staging {
             Way::Exchange => {
                 self.write(&journal)?;
                 exchange(&self.live.path, &self.tree())?;
-                sync_folder(&self.folder)?;
+                sync_directory(&self.directory)?;
                 sync_parent(&self.live.path)?;
                 Ok(Swapped { staging: self, journal })
             }
             Way::Entries => {
-                let old = self.folder.join(OLD);
+                let old = self.directory.join(OLD);
                 DirBuilder::new().mode(0o700).create(&old).map_err(|e| failed("cannot create", &old, e))?;
                 self.write(&journal)?;
                 let mut swapped = Swapped { staging: self, journal };
@@ -221,7 +221,7 @@ impl Staging {
     }
 
     fn previous_name(&self) -> Result<PathBuf> {
-        let parent = self.folder.parent().unwrap_or(Path::new("/"));
+        let parent = self.directory.parent().unwrap_or(Path::new("/"));
         let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
         (0..100)
             .map(|i| if i == 0 { format!("{PREVIOUS}{now}") } else { format!("{PREVIOUS}{now}-{i}") })
@@ -231,8 +231,8 @@ impl Staging {
     }
 
     fn write(&self, journal: &Journal) -> Result<()> {
-        let path = self.folder.join(JOURNAL);
-        let new = self.folder.join("journal.new");
+        let path = self.directory.join(JOURNAL);
+        let new = self.directory.join("journal.new");
         let write = || -> std::io::Result<()> {
             let mut file = File::create(&new)?;
             serde_json::to_writer(&mut file, journal)?;
@@ -241,20 +241,20 @@ impl Staging {
             fs::rename(&new, &path)
         };
         write().map_err(|e| failed("cannot write", &path, e))?;
-        sync_folder(&self.folder)
+        sync_directory(&self.directory)
     }
 
-    /// Removes the hidden folder; the journal goes last, so that an interruption is understood.
+    /// Removes the hidden directory; the journal goes last, so that an interruption is understood.
     fn discard(&mut self) -> Result<()> {
-        let handle = open_folder(&self.folder)?;
-        let names = entries(&self.folder)?;
+        let handle = open_directory(&self.directory)?;
+        let names = entries(&self.directory)?;
         for name in names.iter().filter(|name| *name != JOURNAL) {
-            remove::remove_all(&handle, name).map_err(|e| failed("cannot remove", &self.folder.join(name), e))?;
+            remove::remove_all(&handle, name).map_err(|e| failed("cannot remove", &self.directory.join(name), e))?;
         }
-        remove::remove_all(&handle, OsStr::new(JOURNAL)).map_err(|e| failed("cannot remove", &self.folder, e))?;
-        fs::remove_dir(&self.folder).map_err(|e| failed("cannot remove", &self.folder, e))?;
+        remove::remove_all(&handle, OsStr::new(JOURNAL)).map_err(|e| failed("cannot remove", &self.directory, e))?;
+        fs::remove_dir(&self.directory).map_err(|e| failed("cannot remove", &self.directory, e))?;
         self.kept = true;
-        // What came and went in the live folder has changed its time.
+        // What came and went in the live directory has changed its time.
         if let (Way::Entries, Some(root)) = (self.live.way, self.root) {
             restore_root(&self.live.path, root)?;
         }
@@ -289,7 +289,7 @@ impl Swapped {
         self.staging.kept = true;
         let old = match self.journal.phase {
             Phase::Exchange => self.staging.tree(),
-            Phase::Staging | Phase::Out | Phase::In | Phase::Undo | Phase::Done => self.staging.folder.join(OLD),
+            Phase::Staging | Phase::Out | Phase::In | Phase::Undo | Phase::Done => self.staging.directory.join(OLD),
         };
         let keep = self.journal.keep.clone();
         if let Some(keep) = &keep
@@ -308,7 +308,7 @@ impl Swapped {
 
     fn move_entries(&mut self) -> Result<()> {
         let live = self.staging.live.path.clone();
-        let (old, tree) = (self.staging.folder.join(OLD), self.staging.tree());
+        let (old, tree) = (self.staging.directory.join(OLD), self.staging.tree());
         move_all(&live, &old)?;
         self.enter(Phase::In)?;
         move_all(&tree, &live)?;
@@ -318,7 +318,7 @@ impl Swapped {
 
     fn move_back(&mut self) -> Result<()> {
         let live = self.staging.live.path.clone();
-        let (old, tree) = (self.staging.folder.join(OLD), self.staging.tree());
+        let (old, tree) = (self.staging.directory.join(OLD), self.staging.tree());
         if matches!(self.journal.phase, Phase::In | Phase::Done | Phase::Undo) {
             self.enter(Phase::Undo)?;
             move_all(&live, &tree)?;
@@ -329,9 +329,9 @@ impl Swapped {
 
     fn enter(&mut self, phase: Phase) -> Result<()> {
         // What was moved is on disk before the journal says so.
-        sync_folder(&self.staging.live.path)?;
-        for folder in [OLD, TREE] {
-            sync_folder(&self.staging.folder.join(folder))?;
+        sync_directory(&self.staging.live.path)?;
+        for directory in [OLD, TREE] {
+            sync_directory(&self.staging.directory.join(directory))?;
         }
         self.journal.phase = phase;
         self.staging.write(&self.journal)
@@ -341,7 +341,7 @@ impl Swapped {
 /// Whether a restore into `live` has begun and not ended: it was interrupted, or is still at work.
 #[must_use]
 pub fn is_unfinished(live: &Live) -> bool {
-    live.staging().is_ok_and(|folder| folder.symlink_metadata().is_ok())
+    live.staging().is_ok_and(|directory| directory.symlink_metadata().is_ok())
 }
 
 /// Looks for what an interrupted restore left at `live`, completes or undoes it, and cleans up.
@@ -349,18 +349,18 @@ pub fn is_unfinished(live: &Live) -> bool {
 /// # Errors
 /// Also where that restore is still at work.
 pub fn recover(live: &Live) -> Result<Option<Recovered>> {
-    let folder = live.staging()?;
-    match folder.symlink_metadata() {
+    let directory = live.staging()?;
+    match directory.symlink_metadata() {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(failed("cannot examine", &folder, e)),
+        Err(e) => return Err(failed("cannot examine", &directory, e)),
         Ok(status) if !status.is_dir() || status.uid() != nix::unistd::geteuid().as_raw() => {
-            return Err(failed("cannot use", &folder, "it is not the folder that voltar makes there"));
+            return Err(failed("cannot use", &directory, "it is not the directory that voltar makes there"));
         }
         Ok(_) => {}
     }
-    let lock = lock(&folder)?.ok_or_else(|| busy(&live.path))?;
-    let mut staging = Staging { live: live.clone(), folder, lock, root: None, kept: true };
-    let path = staging.folder.join(JOURNAL);
+    let lock = lock(&directory)?.ok_or_else(|| busy(&live.path))?;
+    let mut staging = Staging { live: live.clone(), directory, lock, root: None, kept: true };
+    let path = staging.directory.join(JOURNAL);
     let journal: Journal = match fs::read(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             staging.discard()?;
@@ -413,38 +413,38 @@ fn move_all(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn entries(folder: &Path) -> Result<Vec<OsString>> {
-    let list = || fs::read_dir(folder)?.map(|entry| entry.map(|e| e.file_name())).collect::<std::io::Result<_>>();
-    list().map_err(|e| failed("cannot list", folder, e))
+fn entries(directory: &Path) -> Result<Vec<OsString>> {
+    let list = || fs::read_dir(directory)?.map(|entry| entry.map(|e| e.file_name())).collect::<std::io::Result<_>>();
+    list().map_err(|e| failed("cannot list", directory, e))
 }
 
-fn lock(folder: &Path) -> Result<Option<Flock<File>>> {
-    match Flock::lock(open_folder(folder)?, FlockArg::LockExclusiveNonblock) {
+fn lock(directory: &Path) -> Result<Option<Flock<File>>> {
+    match Flock::lock(open_directory(directory)?, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, e)) => Err(failed("cannot lock", folder, e)),
+        Err((_, e)) => Err(failed("cannot lock", directory, e)),
     }
 }
 
-fn open_folder(path: &Path) -> Result<File> {
+fn open_directory(path: &Path) -> Result<File> {
     let open = fs::OpenOptions::new().read(true).custom_flags(O_DIRECTORY | O_NOFOLLOW).open(path);
     open.map_err(|e| failed("cannot open", path, e))
 }
 
 fn examined(path: &Path) -> Result<Metadata> {
-    metadata::of_open(&open_folder(path)?).map_err(|e| failed("cannot examine", path, e))
+    metadata::of_open(&open_directory(path)?).map_err(|e| failed("cannot examine", path, e))
 }
 
 fn restore_root(path: &Path, root: Root) -> Result<()> {
-    metadata::apply(open_folder(path)?, &root.into()).map_err(|(operation, e)| failed(operation, path, e))
+    metadata::apply(open_directory(path)?, &root.into()).map_err(|(operation, e)| failed(operation, path, e))
 }
 
-fn sync_folder(path: &Path) -> Result<()> {
-    open_folder(path)?.sync_all().map_err(|e| failed("cannot sync", path, e))
+fn sync_directory(path: &Path) -> Result<()> {
+    open_directory(path)?.sync_all().map_err(|e| failed("cannot sync", path, e))
 }
 
 fn sync_parent(path: &Path) -> Result<()> {
-    path.parent().map_or(Ok(()), sync_folder)
+    path.parent().map_or(Ok(()), sync_directory)
 }
 
 fn busy(live: &Path) -> Error {
@@ -597,9 +597,10 @@ mod tests {
         ] {
             let scene = scene(Way::Entries);
             let mut swapped = staged(&scene).swap(false).unwrap();
-            let (live, old, tree) = (scene.live.path.clone(), swapped.staging.folder.join(OLD), swapped.staging.tree());
-            let names = |folder: &Path| -> Vec<OsString> {
-                let mut names = entries(folder).unwrap();
+            let (live, old, tree) =
+                (scene.live.path.clone(), swapped.staging.directory.join(OLD), swapped.staging.tree());
+            let names = |directory: &Path| -> Vec<OsString> {
+                let mut names = entries(directory).unwrap();
                 names.retain(|name| name != STAGING);
                 names
             };

@@ -1,6 +1,6 @@
-//! Walks a tree as `tar --sort=name` does: each folder before its content, names in byte order, never
+//! Walks a tree as `tar --sort=name` does: each directory before its content, names in byte order, never
 //! through a symbolic link. Other mounts show where they are grafted on. It opens files beneath their
-//! folder's handle and reads nothing of them.
+//! directory's handle and reads nothing of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -20,18 +20,18 @@ use super::{Graft, Grafted, metadata};
 use crate::error::{Error, Result, without_errno};
 use crate::member::{Kind, Metadata, RelPath};
 
-/// Folders deeper than this give their handle back while the walk is below them, so that no tree is too
+/// Directories deeper than this give their handle back while the walk is below them, so that no tree is too
 /// deep for the limit on open files.
 const HELD: usize = 128;
 
 /// One thing found in the tree.
 #[derive(Debug)]
 pub enum Found {
-    /// A folder, file, link, FIFO or device.
+    /// A directory, file, link, FIFO or device.
     Entry(Entry),
     /// A socket: no archive can hold one.
     Socket(RelPath),
-    /// Something that was in a folder's listing but could not be read; `vanished` where it is no longer there.
+    /// Something that was in a directory's listing but could not be read; `vanished` where it is no longer there.
     Unreadable {
         /// Where.
         path: RelPath,
@@ -82,10 +82,10 @@ impl Entry {
     pub fn open(&mut self) -> std::result::Result<Opened, Errno> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let opened = match &self.place {
-            Place::Beneath(folder, name) => {
+            Place::Beneath(directory, name) => {
                 // The tree's access times are nobody's business; only its owner and root may ask for that.
-                match openat(&**folder, name.as_os_str(), flags | OFlag::O_NOATIME, Mode::empty()) {
-                    Err(Errno::EPERM) => openat(&**folder, name.as_os_str(), flags, Mode::empty())?,
+                match openat(&**directory, name.as_os_str(), flags | OFlag::O_NOATIME, Mode::empty()) {
+                    Err(Errno::EPERM) => openat(&**directory, name.as_os_str(), flags, Mode::empty())?,
                     other => other?,
                 }
             }
@@ -101,7 +101,7 @@ impl Entry {
         Ok(Opened::new(opened.into(), &status))
     }
 
-    /// Whether both are opened through the same folder's handle.
+    /// Whether both are opened through the same directory's handle.
     #[must_use]
     pub fn lies_beside(&self, other: &Self) -> bool {
         match (&self.place, &other.place) {
@@ -155,11 +155,11 @@ enum Handle {
     Empty,
 }
 
-/// A folder whose content is being walked.
+/// A directory whose content is being walked.
 #[derive(Debug)]
 struct Level {
     path: RelPath,
-    folder: Option<Arc<OwnedFd>>,
+    directory: Option<Arc<OwnedFd>>,
     id: (u64, u64),
     /// Its handle cannot be got back through `..` of what is below it.
     pinned: bool,
@@ -170,7 +170,7 @@ impl Walk {
     /// Opens the tree; `grafts` are its pieces, that of the root among them.
     ///
     /// # Errors
-    /// A piece cannot be opened, the root is no folder, or a piece's place does not exist.
+    /// A piece cannot be opened, the root is no directory, or a piece's place does not exist.
     pub fn new(grafts: &[Graft]) -> Result<Self> {
         let mut handles = BTreeMap::new();
         for graft in grafts {
@@ -185,7 +185,7 @@ impl Walk {
         };
         let status = fstat(&*root).map_err(|e| Error::failed("cannot examine", "the tree's root", e))?;
         if metadata::file_type(&status) != SFlag::S_IFDIR {
-            return Err(Error::refused("the tree's root is not a folder"));
+            return Err(Error::refused("the tree's root is not a directory"));
         }
         let root = Entry {
             path: RelPath::root(),
@@ -197,17 +197,17 @@ impl Walk {
         Ok(Self { levels: Vec::new(), root: Some(root), grafts: handles })
     }
 
-    /// Lists a folder that was just found and goes into it next.
+    /// Lists a directory that was just found and goes into it next.
     fn enter(&mut self, entry: &Entry) -> std::result::Result<(), Errno> {
-        let (folder, pinned) = match &entry.place {
+        let (directory, pinned) = match &entry.place {
             Place::Beneath(parent, name) => {
                 (Arc::new(openat(&**parent, name.as_os_str(), DIRECTORY, Mode::empty())?), false)
             }
-            Place::Grafted(folder) => (Arc::clone(folder), true),
+            Place::Grafted(directory) => (Arc::clone(directory), true),
         };
-        let status = fstat(&*folder)?;
-        let mut names = names(&folder)?;
-        // A mount's place may not exist in the folder below it until the container was started once.
+        let status = fstat(&*directory)?;
+        let mut names = names(&directory)?;
+        // A mount's place may not exist in the directory below it until the container was started once.
         for (at, _) in self.grafts.range(entry.path.clone()..) {
             match at.split_last() {
                 Some((parent, name)) if parent == entry.path => names.push(name.to_owned()),
@@ -222,7 +222,7 @@ impl Walk {
         }
         self.levels.push(Level {
             path: entry.path.clone(),
-            folder: Some(folder),
+            directory: Some(directory),
             id: (status.st_dev, status.st_ino),
             pinned: pinned && self.levels.is_empty(),
             names: names.into_iter(),
@@ -230,30 +230,30 @@ impl Walk {
         if let Some(far) = self.levels.len().checked_sub(HELD).and_then(|i| self.levels.get_mut(i))
             && !far.pinned
         {
-            far.folder = None;
+            far.directory = None;
         }
         Ok(())
     }
 
-    /// The handle of the folder on top, got back through the one below it where it had been given away.
+    /// The handle of the directory on top, got back through the one below it where it had been given away.
     fn leave(&mut self) -> std::result::Result<(), Error> {
         let Some(left) = self.levels.pop() else { return Ok(()) };
         let Some(top) = self.levels.last_mut() else { return Ok(()) };
-        if top.folder.is_some() {
+        if top.directory.is_some() {
             return Ok(());
         }
         let failed = |cause: &dyn std::fmt::Display| Error::failed("cannot return to", top.path.as_bytes(), cause);
-        let below = left.folder.ok_or_else(|| failed(&"its handle is lost"))?;
-        let folder = openat(&*below, "..", DIRECTORY, Mode::empty()).map_err(|e| failed(&e))?;
-        let status = fstat(&folder).map_err(|e| failed(&e))?;
+        let below = left.directory.ok_or_else(|| failed(&"its handle is lost"))?;
+        let directory = openat(&*below, "..", DIRECTORY, Mode::empty()).map_err(|e| failed(&e))?;
+        let status = fstat(&directory).map_err(|e| failed(&e))?;
         if (status.st_dev, status.st_ino) != top.id {
-            return Err(failed(&"a folder was moved while it was read"));
+            return Err(failed(&"a directory was moved while it was read"));
         }
-        top.folder = Some(Arc::new(folder));
+        top.directory = Some(Arc::new(directory));
         Ok(())
     }
 
-    fn examine(&self, folder: &Arc<OwnedFd>, path: RelPath, name: OsString) -> Found {
+    fn examine(&self, directory: &Arc<OwnedFd>, path: RelPath, name: OsString) -> Found {
         let unreadable = |path: RelPath, operation: &str, e: Errno| Found::Unreadable {
             why: format!("{operation} '{path}': {}", e.desc()),
             path,
@@ -264,8 +264,8 @@ impl Walk {
                 Ok(status) => (status, Place::Grafted(Arc::clone(handle))),
                 Err(e) => return unreadable(path, "cannot examine", e),
             },
-            Some(Handle::Empty) | None => match fstatat(&**folder, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-                Ok(status) => (status, Place::Beneath(Arc::clone(folder), name)),
+            Some(Handle::Empty) | None => match fstatat(&**directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Ok(status) => (status, Place::Beneath(Arc::clone(directory), name)),
                 Err(e) => return unreadable(path, "cannot examine", e),
             },
         };
@@ -274,7 +274,7 @@ impl Walk {
             SFlag::S_IFDIR => Kind::Directory,
             SFlag::S_IFLNK => {
                 let target = match &place {
-                    Place::Beneath(folder, name) => readlinkat(&**folder, name.as_os_str()),
+                    Place::Beneath(directory, name) => readlinkat(&**directory, name.as_os_str()),
                     Place::Grafted(link) => readlinkat(&**link, ""),
                 };
                 match target {
@@ -316,14 +316,14 @@ impl Iterator for Walk {
                 }
                 continue;
             };
-            let Some(folder) = top.folder.clone() else {
+            let Some(directory) = top.directory.clone() else {
                 return Some(Err(Error::failed("cannot list", top.path.as_bytes(), "its handle is lost")));
             };
             let path = match top.path.join(name.as_bytes()) {
                 Ok(path) => path,
                 Err(why) => return Some(Err(Error::failed("cannot use the name", name.as_bytes(), why))),
             };
-            let found = self.examine(&folder, path, name);
+            let found = self.examine(&directory, path, name);
             if let Found::Entry(entry) = &found
                 && entry.kind == Kind::Directory
                 && !matches!(self.grafts.get(&entry.path), Some(Handle::Empty))
@@ -331,7 +331,7 @@ impl Iterator for Walk {
             {
                 return Some(Ok(Found::Unreadable {
                     path: entry.path.clone(),
-                    why: format!("cannot open the folder '{}': {}", entry.path, without_errno(e.desc())),
+                    why: format!("cannot open the directory '{}': {}", entry.path, without_errno(e.desc())),
                     vanished: e == Errno::ENOENT,
                 }));
             }
@@ -347,7 +347,7 @@ fn open_graft(path: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let there = std::fs::metadata(path).map_err(|e| failed(&e))?;
     if !there.is_dir() && !there.is_file() {
-        return Err(failed(&"it is mounted, but neither a folder nor a regular file"));
+        return Err(failed(&"it is mounted, but neither a directory nor a regular file"));
     }
     let handle = open(path, flags, Mode::empty()).map_err(|e| failed(&e))?;
     let status = fstat(&handle).map_err(|e| failed(&e))?;

@@ -22,8 +22,8 @@ pub struct Container<'a> {
 impl DataRoot {
     /// An empty one at `root`.
     pub fn new(root: &Path) -> Self {
-        for folder in ["containers", "volumes"] {
-            fs::create_dir_all(root.join(folder)).expect("a data root's folders");
+        for directory in ["containers", "volumes"] {
+            fs::create_dir_all(root.join(directory)).expect("a data root's directories");
         }
         Self { root: root.to_owned() }
     }
@@ -87,7 +87,7 @@ impl Container<'_> {
         self
     }
 
-    /// Mounts a folder of the host.
+    /// Mounts a directory of the host.
     #[must_use]
     pub fn bind(mut self, source: &Path, at: &str) -> Self {
         let source = source.to_str().expect("a plain path");
@@ -105,7 +105,7 @@ impl Container<'_> {
     /// Writes its `config.v2.json`, with the fields around those that matter as engine 20.10 writes them.
     pub fn write(self) {
         let id = id(&self.name);
-        let folder = self.data_root.root.join("containers").join(&id);
+        let directory = self.data_root.root.join("containers").join(&id);
         let config = json!({
             "StreamConfig": {},
             "State": {"Running": self.running, "Paused": false, "Restarting": false, "Dead": false, "ExitCode": 0},
@@ -121,8 +121,8 @@ impl Container<'_> {
             "OS": "linux",
             "MountPoints": self.mounts,
         });
-        fs::create_dir_all(&folder).expect("a container's folder");
-        fs::write(folder.join("config.v2.json"), config.to_string()).expect("config.v2.json");
+        fs::create_dir_all(&directory).expect("a container's directory");
+        fs::write(directory.join("config.v2.json"), config.to_string()).expect("config.v2.json");
     }
 }
 

@@ -14,7 +14,7 @@ use std::path::Path;
 use nix::sys::stat::{major, minor};
 use voltar::member::printable;
 
-/// Everything below a folder, that folder included: its path is empty.
+/// Everything below a directory, that directory included: its path is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeSnapshot {
     entries: BTreeMap<Vec<u8>, Entry>,

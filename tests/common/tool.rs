@@ -214,7 +214,7 @@ impl Outcome {
 /// Whether `program` is on the search path.
 pub fn installed(program: &str) -> bool {
     std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+        .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(program).is_file()))
 }
 
 fn line(command: &Command) -> String {

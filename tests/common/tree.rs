@@ -45,7 +45,7 @@ fn node(path: impl AsRef<[u8]>, what: What) -> Node {
     Node { path: path.as_ref().to_vec(), what, mode: None, owner: None, mtime: None }
 }
 
-/// A folder; the path `""` is the tree's root.
+/// A directory; the path `""` is the tree's root.
 pub fn dir(path: impl AsRef<[u8]>) -> Node {
     node(path, What::Directory)
 }
@@ -171,7 +171,7 @@ impl std::fmt::Debug for Node {
     }
 }
 
-/// Makes the entries below `root` (made too, where it is missing) in the order given, and gives folders
+/// Makes the entries below `root` (made too, where it is missing) in the order given, and gives directories
 /// their attributes when all is in them.
 pub fn build(root: &Path, nodes: &[Node]) {
     let told = |node: &Node, error: std::io::Error| panic!("cannot make {node:?}: {error}");
@@ -183,9 +183,9 @@ pub fn build(root: &Path, nodes: &[Node]) {
             node.dress(&at).unwrap_or_else(|error| told(node, error));
         }
     }
-    let mut folders: Vec<&Node> = nodes.iter().filter(|node| matches!(node.what, What::Directory)).collect();
-    folders.sort_by_key(|node| std::cmp::Reverse(node.path.len()));
-    for node in folders {
+    let mut directories: Vec<&Node> = nodes.iter().filter(|node| matches!(node.what, What::Directory)).collect();
+    directories.sort_by_key(|node| std::cmp::Reverse(node.path.len()));
+    for node in directories {
         node.dress(&below(root, &node.path)).unwrap_or_else(|error| told(node, error));
     }
 }
@@ -196,7 +196,7 @@ fn below(root: &Path, path: &[u8]) -> PathBuf {
 
 /// Whether device nodes can be made: root in a container may lack the capability.
 pub fn can_make_devices() -> bool {
-    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let scratch = tempfile::tempdir().expect("a scratch directory");
     mknod(&scratch.path().join("null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 3)).is_ok()
 }
 
@@ -249,11 +249,11 @@ fn grow(root: &Attributes, seeds: &[Seed], privileged: bool) -> Vec<Node> {
         }
     };
     let mut nodes = vec![dressed(dir(""), root)];
-    let mut folders: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut directories: Vec<Vec<u8>> = vec![Vec::new()];
     let mut linkable: Vec<Vec<u8>> = Vec::new();
     let mut taken = BTreeSet::new();
     for seed in seeds {
-        let parent = seed.parent.get(&folders);
+        let parent = seed.parent.get(&directories);
         let path = if parent.is_empty() { seed.name.clone() } else { [&parent[..], b"/", &seed.name[..]].concat() };
         if path.len() > LONGEST || !taken.insert(path.clone()) {
             continue;
@@ -264,7 +264,7 @@ fn grow(root: &Attributes, seeds: &[Seed], privileged: bool) -> Vec<Node> {
             SeedWhat::LinkTo(which) => What::HardLink(which.get(&linkable).clone()),
         };
         match what {
-            What::Directory => folders.push(path.clone()),
+            What::Directory => directories.push(path.clone()),
             // A socket has no place in the archive, and nor have its other names.
             What::Socket => {}
             What::File(_)

@@ -160,9 +160,9 @@ fn verify_and_list_read_both_kinds(stack: &Stack) {
     stack.documented_backup();
     fs::rename(stack.at("backup"), stack.at("documented")).unwrap();
     back_up(stack, &[]);
-    for folder in ["documented", "backup"] {
-        stack.voltar(&["verify", folder]).ok().expect_text("cvat_db").expect_text("cvat_data");
-        let archive = format!("{folder}/cvat_data.tar.bz2");
+    for directory in ["documented", "backup"] {
+        stack.voltar(&["verify", directory]).ok().expect_text("cvat_db").expect_text("cvat_data");
+        let archive = format!("{directory}/cvat_data.tar.bz2");
         let expected = Tool::new("tar").dir(stack.work()).args(["-tvf", &archive, "--numeric-owner"]).ok();
         let found = stack.voltar(&["list", &archive]).ok();
         let members = |text: &[u8]| text.split(|&byte| byte == b'\n').count();
@@ -177,23 +177,23 @@ fn data_root_gives_the_same_archives(stack: &Stack) {
     let rescued = stack.at("rescued");
     for container in ["cvat", "cvat_db"] {
         let id = docker(["inspect", "--format", "{{.Id}}", container]);
-        let folder = rescued.join("containers").join(&id);
-        fs::create_dir_all(&folder).unwrap();
+        let directory = rescued.join("containers").join(&id);
+        fs::create_dir_all(&directory).unwrap();
         let config = format!("{root}/containers/{id}/config.v2.json");
-        fs::copy(config, folder.join("config.v2.json")).unwrap();
+        fs::copy(config, directory.join("config.v2.json")).unwrap();
     }
     for volume in VOLUMES {
         copy(&stack.volume(volume), &rescued.join(format!("volumes/voltar-e2e_{volume}/_data")));
     }
-    for (place, folder) in [(root.as_str(), "from-root"), (rescued.to_str().unwrap(), "from-rescued")] {
+    for (place, directory) in [(root.as_str(), "from-root"), (rescued.to_str().unwrap(), "from-rescued")] {
         stack
-            .voltar(&["backup", "--data-root", place, folder])
+            .voltar(&["backup", "--data-root", place, directory])
             .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
             .run()
             .expect_code(1);
         for name in stack.archives() {
-            let (ours, theirs) = (stack.at("backup").join(&name), stack.at(folder).join(&name));
-            assert!(fs::read(ours).unwrap() == fs::read(theirs).unwrap(), "{folder}/{name} differs");
+            let (ours, theirs) = (stack.at("backup").join(&name), stack.at(directory).join(&name));
+            assert!(fs::read(ours).unwrap() == fs::read(theirs).unwrap(), "{directory}/{name} differs");
         }
     }
 }
@@ -220,7 +220,7 @@ fn nested_mounts_are_one_tree(stack: &Stack) {
     let trees = [&outer.path(), &inner.path(), &bound];
     build(trees[0], &[dir("sub").mode(0o750).owner(33, 33), file("sub/file", "outer"), link("to-inner", "sub/inner")]);
     build(trees[1], &[dir("").mode(0o2775).owner(1000, 1000).mtime(1_500_000_000, 0), file("file", "inner")]);
-    build(trees[2], &[dir("").mode(0o711).mtime(1_400_000_000, 0), file("file", "bound"), dir("folder")]);
+    build(trees[2], &[dir("").mode(0o711).mtime(1_400_000_000, 0), file("file", "bound"), dir("directory")]);
     let container = Container::create(
         "nested",
         &[
@@ -256,9 +256,9 @@ fn nested_mounts_are_one_tree(stack: &Stack) {
         build(tree, &[dir("").mode(0o700), file("stale", "x")]);
     }
     stack.voltar(&["restore", "--layout", "nested.toml"]).ok();
-    let names = ["the outer volume", "the volume in it", "the folder bound into it"];
+    let names = ["the outer volume", "the volume in it", "the directory bound into it"];
     for ((before, tree), name) in before.into_iter().zip(trees).zip(names) {
-        // The folders that are mounted over are no members: they have no content and no time that counts.
+        // The directories that are mounted over are no members: they have no content and no time that counts.
         let seen = |tree: TreeSnapshot| tree.carried_by_tar().without("bound").without("sub/inner");
         seen(before).assert_same(&seen(TreeSnapshot::of(tree)), name);
     }

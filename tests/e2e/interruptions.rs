@@ -45,19 +45,19 @@ fn freeze_once(run: &mut Running, what: &str, begun: impl Fn() -> bool) {
     assert!(!ended, "the run was over before {what}");
 }
 
-/// Starts `voltar backup --stop` on one core into `folder` and freezes it while it writes.
-fn backup_in_the_middle(stack: &Stack, folder: &Path) -> Running {
-    let already = names(folder);
-    let mut run = stack.voltar(&["backup", "--stop", "-j", "1", "--overwrite"]).arg(folder).spawn(&stack.at("log"));
+/// Starts `voltar backup --stop` on one core into `directory` and freezes it while it writes.
+fn backup_in_the_middle(stack: &Stack, directory: &Path) -> Running {
+    let already = names(directory);
+    let mut run = stack.voltar(&["backup", "--stop", "-j", "1", "--overwrite"]).arg(directory).spawn(&stack.at("log"));
     // Some bytes of an archive: only then is the backup in its middle. A first block is a few hundred kilobytes.
     let writing = || {
-        names(folder).iter().any(|name| {
-            !already.contains(name) && fs::metadata(folder.join(name)).is_ok_and(|found| found.len() > 100_000)
+        names(directory).iter().any(|name| {
+            !already.contains(name) && fs::metadata(directory.join(name)).is_ok_and(|found| found.len() > 100_000)
         })
     };
     freeze_once(&mut run, "an archive in the making", writing);
     let finished: Vec<String> =
-        names(folder).into_iter().filter(|name| name.ends_with(".tar.bz2") && !already.contains(name)).collect();
+        names(directory).into_iter().filter(|name| name.ends_with(".tar.bz2") && !already.contains(name)).collect();
     assert!(finished.len() < 2, "the backup was nearly over: {finished:?}");
     run
 }

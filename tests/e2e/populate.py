@@ -105,11 +105,11 @@ def stored_zip(names_and_contents):
 
 
 class Tree:
-    """Makes entries below a folder; names are bytes, owner is 1000:1000 unless said otherwise."""
+    """Makes entries below a directory; names are bytes, owner is 1000:1000 unless said otherwise."""
 
     def __init__(self, root):
         self.root = os.fsencode(root)
-        self.folders = {}
+        self.directories = {}
 
     def at(self, name):
         return os.path.join(self.root, name if isinstance(name, bytes) else name.encode())
@@ -122,12 +122,12 @@ class Tree:
         if mtime is not None:
             os.utime(path, ns=(mtime, mtime), follow_symlinks=False)
 
-    def folder(self, name, mode=0o755, mtime=1_600_000_000_000_000_000, **attributes):
+    def directory(self, name, mode=0o755, mtime=1_600_000_000_000_000_000, **attributes):
         path = self.at(name)
         os.makedirs(path, exist_ok=True)
         self.finish(path, mode, **attributes)
-        # Everything put into a folder later changes its time.
-        self.folders[path] = mtime
+        # Everything put into a directory later changes its time.
+        self.directories[path] = mtime
 
     def file(self, name, content, mode=0o644, mtime=1_600_000_000_123_456_789, **attributes):
         path = self.at(name)
@@ -144,9 +144,9 @@ class Tree:
         self.finish(self.at(name), mode, mtime=1_400_000_000_000_000_000, **attributes)
 
     def done(self):
-        # The deepest first: setting a folder's own time changes no other's, but order costs nothing.
-        for path in sorted(self.folders, key=len, reverse=True):
-            mtime = self.folders[path]
+        # The deepest first: setting a directory's own time changes no other's, but order costs nothing.
+        for path in sorted(self.directories, key=len, reverse=True):
+            mtime = self.directories[path]
             os.utime(path, ns=(mtime, mtime))
 
 
@@ -154,14 +154,14 @@ def media(root, size):
     rng = random.Random(2021)
     tree = Tree(root)
     os.makedirs(tree.root, exist_ok=True)
-    tree.folder(".", mode=0o2775, mtime=1_610_000_000_999_999_999)
+    tree.directory(".", mode=0o2775, mtime=1_610_000_000_999_999_999)
 
     # Tasks as CVAT lays them out: raw frames, zipped chunks, a preview, a manifest.
     jpeg, written, task = Jpeg(rng), 0, 0
     while written < size:
         task += 1
-        for folder in ("raw", "compressed", "original"):
-            tree.folder(f"data/{task}/{folder}", mode=0o2755)
+        for directory in ("raw", "compressed", "original"):
+            tree.directory(f"data/{task}/{directory}", mode=0o2755)
         frames = []
         for number in range(8):
             # A few kilobytes to half a megabyte.
@@ -176,18 +176,18 @@ def media(root, size):
         written += len(chunk)
         tree.file(f"data/{task}/preview.jpeg", frames[0][1][:20_000])
         tree.file(f"data/{task}/manifest.jsonl", b"".join(b'{"name":"frame_%06d","extension":".jpg"}\n' % n for n in range(8)))
-    for folder in ("data", *(f"data/{n}" for n in range(1, task + 1))):
-        tree.folder(folder)
+    for directory in ("data", *(f"data/{n}" for n in range(1, task + 1))):
+        tree.directory(directory)
 
     oddities(tree, rng)
     tree.done()
 
 
 def oddities(tree, rng):
-    tree.folder("odd", mode=0o2770)
-    tree.folder("odd/empty", mtime=-86_400_000_000_001)
-    tree.folder("odd/sticky", mode=0o1777, owner=(0, 0))
-    tree.folder("odd/locked", mode=0o000)
+    tree.directory("odd", mode=0o2770)
+    tree.directory("odd/empty", mtime=-86_400_000_000_001)
+    tree.directory("odd/sticky", mode=0o1777, owner=(0, 0))
+    tree.directory("odd/locked", mode=0o000)
     tree.file("odd/empty-file", b"")
     tree.file("odd/exactly-512", bytes(512))
     tree.file("odd/513", rng.randbytes(513))
@@ -203,7 +203,7 @@ def oddities(tree, rng):
     tree.file("odd/one", b"three names, one file\n", mode=0o640)
     for name in ("odd/two", "odd/empty/three"):
         os.link(tree.at("odd/one"), tree.at(name))
-    # Links from a folder that sorts before the file's own.
+    # Links from a directory that sorts before the file's own.
     tree.file("odd/zz-last", b"met first under another name\n")
     os.link(tree.at("odd/zz-last"), tree.at("data/aa-first"))
 
@@ -211,7 +211,7 @@ def oddities(tree, rng):
     tree.symlink("odd/to-parent", "../data/1/preview.jpeg")
     tree.symlink("odd/to-absolute", "/etc/passwd")
     tree.symlink("odd/to-nothing", "no/such/file")
-    tree.symlink("odd/to-folder", "empty")
+    tree.symlink("odd/to-directory", "empty")
     tree.symlink("odd/to-itself", "to-itself", owner=(33, 33))
     tree.symlink("odd/to-far", "far/" * 40 + "away")
     os.link(tree.at("odd/to-nothing"), tree.at("odd/to-nothing-too"), follow_symlinks=False)
@@ -237,12 +237,12 @@ def oddities(tree, rng):
         "n" * 99, "n" * 100, "n" * 101, "n" * 255, "Straßenbäume", "日本語の名前", b"latin1-\xe4\xf6\xfc", b"\xff\xfe\x80", "with\nnewline",
         "tab\tand blank ", "back\\slash", "-rf", "*", "esc\x1b[31m", "quote'\"", "._", "...", "A", "a", "a.", "a-b", "a b",
     ]
-    tree.folder("odd/names")
+    tree.directory("odd/names")
     for number, name in enumerate(names):
         name = name if isinstance(name, bytes) else name.encode()
         tree.file(b"odd/names/" + name, b"name %d" % number)
     # The member names' lengths go through 100 (the header's field) and through 255, one by one.
-    tree.folder("odd/lengths")
+    tree.directory("odd/lengths")
     base = len("home/django/data/odd/lengths/")
     for length in range(97, 104):
         tree.file("odd/lengths/" + "l" * (length - base), b"")
@@ -250,11 +250,11 @@ def oddities(tree, rng):
     deep = "odd/lengths"
     for _ in range(5):
         deep += "/" + "d" * 60
-        tree.folder(deep)
+        tree.directory(deep)
         tree.file(deep + "/leaf", deep.encode())
     os.link(tree.at(deep + "/leaf"), tree.at("odd/linked-from-the-deep"))
-    # Folders made along the way get their attributes anew: linking changed their times.
-    tree.folder("odd/empty", mtime=-86_400_000_000_001)
+    # Directories made along the way get their attributes anew: linking changed their times.
+    tree.directory("odd/empty", mtime=-86_400_000_000_001)
 
 
 SQL = """
@@ -298,10 +298,10 @@ def small(root, files):
     rng = random.Random(7)
     os.makedirs(root, exist_ok=True)
     for number in range(files):
-        folder = os.path.join(root, f"{number // 1000:04}")
+        directory = os.path.join(root, f"{number // 1000:04}")
         if number % 1000 == 0:
-            os.makedirs(folder)
-        with open(os.path.join(folder, f"annotation_{number:07}.xml"), "wb") as out:
+            os.makedirs(directory)
+        with open(os.path.join(directory, f"annotation_{number:07}.xml"), "wb") as out:
             out.write(b"<shape points='%s'/>\n" % rng.randbytes(rng.randint(20, 600)).hex().encode())
 
 

@@ -37,7 +37,7 @@ fn refused(command: Tool, texts: &[&str]) -> Outcome {
 fn refuses_what_makes_no_sense(stack: &Stack) {
     refused(stack.voltar(&["backup", "--level", "10"]), &[]);
     refused(stack.voltar(&["backup", "--only", "cvat_nonsense"]), &["cvat_nonsense"]);
-    refused(stack.voltar(&["restore", "no-such-folder"]), &["no-such-folder"]);
+    refused(stack.voltar(&["restore", "no-such-directory"]), &["no-such-directory"]);
     fs::write(stack.at("unknown.toml"), "[[archive]]\nname = \"x\"\ncontainer = \"x\"\npath = \"/x\"\nstrip = 3\n")
         .unwrap();
     refused(stack.voltar(&["backup", "--layout", "unknown.toml"]), &["strip"]);
@@ -90,7 +90,7 @@ fn refuses_the_wrong_archive(stack: &Stack) {
     let before = stack.snapshots();
     stack.documented_backup();
     fs::rename(stack.at("backup/cvat_db.tar.bz2"), stack.at("backup/cvat_data.tar.bz2")).unwrap();
-    // Which folder the archive holds, and which it should hold.
+    // Which directory the archive holds, and which it should hold.
     refused(stack.voltar(&["restore"]), &["cvat_data", "var/lib/postgresql/data", "home/django/data"]);
     refused(stack.voltar(&["restore", "--merge"]), &["var/lib/postgresql/data"]);
     refused(stack.voltar(&["restore", "--in-place"]), &["var/lib/postgresql/data"]);
@@ -160,9 +160,9 @@ fn refuses_a_container_that_does_not_exist(stack: &Stack) {
     assert_eq!(stack.archives(), ["cvat_keys.tar.bz2"]);
 }
 
-/// Mounted only while a container uses it: now its mountpoint is an empty folder, and the data elsewhere.
+/// Mounted only while a container uses it: now its mountpoint is an empty directory, and the data elsewhere.
 fn refuses_an_option_volume_that_is_not_mounted(stack: &Stack) {
-    build(&stack.at("disk"), &[file("precious", "data"), dir("folder")]);
+    build(&stack.at("disk"), &[file("precious", "data"), dir("directory")]);
     let device = format!("device={}", stack.at("disk").display());
     let volume = Volume::create("bound", &["-o", "type=none", "-o", "o=bind", "-o", &device]);
     let container = Container::create("bound", &["-v", &format!("{}:/data", volume.name())]);

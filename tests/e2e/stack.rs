@@ -20,11 +20,11 @@ pub type Test = (&'static str, fn(&Stack));
 pub const VOLUMES: [&str; 2] = ["cvat_db", "cvat_data"];
 
 const PROJECT: &str = PROJECTS[0];
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e");
+const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e");
 
 static STACK: Mutex<Option<Stack>> = Mutex::new(None);
 
-/// The stack, and a working folder as an administrator would have one.
+/// The stack, and a working directory as an administrator would have one.
 pub struct Stack {
     scratch: TempDir,
     rows: String,
@@ -55,12 +55,13 @@ impl Stack {
     fn up() -> Self {
         let turn = File::create(std::env::temp_dir().join("voltar-e2e.lock")).unwrap();
         let turn = Flock::lock(turn, FlockArg::LockExclusive).unwrap();
-        Tool::new("bash").arg(format!("{FOLDER}/images.sh")).ok();
+        Tool::new("bash").arg(format!("{DIRECTORY}/images.sh")).ok();
         remove_everything();
         let stack = Self { scratch: tempfile::tempdir().unwrap(), rows: String::new(), _turn: turn };
         stack.compose(&["up", "-d"]);
         wait_for_database();
-        let sql = Tool::new("python3").args([&format!("{FOLDER}/populate.py"), "sql", "--megabytes", "2"]).ok().stdout;
+        let sql =
+            Tool::new("python3").args([&format!("{DIRECTORY}/populate.py"), "sql", "--megabytes", "2"]).ok().stdout;
         Tool::new("docker")
             .args(["exec", "-i", "cvat_db", "psql", "-q", "-v", "ON_ERROR_STOP=1", "-U", "root", "cvat"])
             .input(sql)
@@ -68,7 +69,7 @@ impl Stack {
         let rows = rows();
         stack.stop();
         Tool::new("python3")
-            .args([&format!("{FOLDER}/populate.py"), "media", "--megabytes", "16"])
+            .args([&format!("{DIRECTORY}/populate.py"), "media", "--megabytes", "16"])
             .arg(stack.volume("cvat_data"))
             .ok();
         for volume in VOLUMES {
@@ -96,10 +97,10 @@ impl Stack {
             }
             copy(&self.first_state(volume), &data);
         }
-        for folder in ["work", "state"] {
-            let folder = self.scratch.path().join(folder);
-            drop(fs::remove_dir_all(&folder));
-            fs::create_dir(&folder).unwrap();
+        for directory in ["work", "state"] {
+            let directory = self.scratch.path().join(directory);
+            drop(fs::remove_dir_all(&directory));
+            fs::create_dir(&directory).unwrap();
         }
     }
 
@@ -107,17 +108,17 @@ impl Stack {
         self.scratch.path().join("first").join(volume)
     }
 
-    /// The folder where the administrator stands; `backup` lies in it.
+    /// The directory where the administrator stands; `backup` lies in it.
     pub fn work(&self) -> PathBuf {
         self.scratch.path().join("work")
     }
 
-    /// A place in the working folder.
+    /// A place in the working directory.
     pub fn at(&self, name: &str) -> PathBuf {
         self.work().join(name)
     }
 
-    /// Names in the folder of archives, sorted; none where there is no such folder.
+    /// Names in the directory of archives, sorted; none where there is no such directory.
     pub fn archives(&self) -> Vec<String> {
         names(&self.at("backup"))
     }
@@ -177,7 +178,7 @@ impl Stack {
         assert_eq!(rows(), self.rows, "the database's rows");
     }
 
-    /// voltar, called from the working folder.
+    /// voltar, called from the working directory.
     pub fn voltar(&self, args: &[&str]) -> Tool {
         Tool::voltar().dir(self.work()).env("VOLTAR_STATE_DIR", self.scratch.path().join("state")).args(args)
     }
@@ -215,12 +216,12 @@ impl Stack {
     }
 }
 
-/// Runs a compose command on files of this folder.
+/// Runs a compose command on files of this directory.
 pub fn compose(project: &str, files: &[&str], args: &[&str]) {
     // Compose v2 is a plug-in of docker, v1 a program of its own.
     let command =
         if installed("docker-compose") { Tool::new("docker-compose") } else { Tool::new("docker").arg("compose") };
-    let files = files.iter().flat_map(|file| ["-f".to_owned(), format!("{FOLDER}/{file}")]);
+    let files = files.iter().flat_map(|file| ["-f".to_owned(), format!("{DIRECTORY}/{file}")]);
     command.args(["-p", project]).args(files).args(args).ok();
 }
 
@@ -229,18 +230,18 @@ pub fn mountpoint(volume: &str) -> PathBuf {
     docker(["volume", "inspect", "--format", "{{.Mountpoint}}", volume]).into()
 }
 
-/// Names in a folder, sorted; none where it does not exist.
-pub fn names(folder: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+/// Names in a directory, sorted; none where it does not exist.
+pub fn names(directory: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let mut names: Vec<String> =
         entries.map(|entry| voltar::member::printable(entry.unwrap().file_name().as_bytes())).collect();
     names.sort();
     names
 }
 
-/// Removes what is in a folder and keeps the folder.
-pub fn empty(folder: &Path) {
-    for entry in fs::read_dir(folder).unwrap() {
+/// Removes what is in a directory and keeps the directory.
+pub fn empty(directory: &Path) {
+    for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() && !path.is_symlink() {
             fs::remove_dir_all(&path).unwrap();

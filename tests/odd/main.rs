@@ -4,7 +4,7 @@
 //! the tools that are installed. A trial whose tool is missing is listed as ignored; with
 //! `VOLTAR_REQUIRE_TOOLS=1` it fails.
 //!
-//! `VOLTAR_ODD_FILES=FOLDER cargo test --test odd` writes the files there instead, as seeds for fuzzing.
+//! `VOLTAR_ODD_FILES=DIRECTORY cargo test --test odd` writes the files there instead, as seeds for fuzzing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test")]
 #![allow(unreachable_pub, reason = "a test crate exports nothing; `pub` reads better than `pub(crate)`")]
@@ -33,8 +33,8 @@ fn files() -> impl Iterator<Item = (&'static str, fn() -> file::Odd)> {
 }
 
 fn main() -> ExitCode {
-    if let Some(folder) = std::env::var_os("VOLTAR_ODD_FILES") {
-        write_files(folder.as_ref());
+    if let Some(directory) = std::env::var_os("VOLTAR_ODD_FILES") {
+        write_files(directory.as_ref());
         return ExitCode::SUCCESS;
     }
     let mut trials: Vec<Trial> = files().map(|(name, make)| trial(name, move || check::odd(&make()))).collect();
@@ -65,13 +65,13 @@ fn trial(name: &str, check: impl FnOnce() + Send + 'static) -> Trial {
 }
 
 /// Writes the small ones, the first variant of each: a corpus wants many files, and short ones.
-fn write_files(folder: &Path) {
+fn write_files(directory: &Path) {
     const MAX: usize = 4096;
-    std::fs::create_dir_all(folder).unwrap();
+    std::fs::create_dir_all(directory).unwrap();
     for (name, make) in files() {
         let (file, _) = &make().variants[0];
         if file.len() <= MAX {
-            std::fs::write(folder.join(name), file).unwrap();
+            std::fs::write(directory.join(name), file).unwrap();
         }
     }
 }
