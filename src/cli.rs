@@ -223,6 +223,10 @@ pub struct Backup {
     #[arg(value_name = "DIR", default_value = "backup")]
     pub dir: PathBuf,
 
+    /// Print what would be done, and every reason against it; change nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+
     /// Stop every running container that uses the volumes, and start those again afterwards.
     #[arg(long)]
     pub stop: bool,
@@ -287,6 +291,10 @@ pub struct Restore {
     /// A directory that holds archives of the layout, or archive files.
     #[arg(value_name = "DIR|FILE", default_value = "backup")]
     pub from: Vec<PathBuf>,
+
+    /// Print what would be done, and every reason against it; change nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 
     /// Stop every running container that uses the volumes, and start those again afterwards.
     #[arg(long)]

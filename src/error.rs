@@ -26,7 +26,7 @@ pub enum ErrorKind {
 }
 
 /// Why something was not done.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Error {
     kind: ErrorKind,
     message: String,

@@ -4,9 +4,9 @@
 //! # The flow
 //!
 //! ```text
-//! arguments ─▶ plan ─▶ backup ─▶ volume::walk ─▶ archive::writer ─▶ codec ─▶ volume::atomic ─▶ renamed into place
-//!               ▲
-//! layout, host ─┴▶ restore ─▶ stored (codec ─▶ archive::reader) ─▶ archive::strip ─▶ volume::create ─▶ volume::swap
+//! arguments ─▶ request ─▶ plan ─▶ backup ─▶ archiver ─▶ archive::writer ─▶ codec ─▶ store ─▶ committed
+//!                          ▲
+//!            layout, host ─┴▶ restore ─▶ store ─▶ codec ─▶ archive::reader ─▶ extractor ─▶ volume::swap
 //! ```
 //!
 //! `layout` says which paths of which containers make up which archive, `host` what containers and volumes
@@ -23,26 +23,30 @@
 //! becomes live in one step, after all of it was read, checked and synced.
 
 pub mod archive;
+pub mod archive_file;
 pub mod archiver;
 pub mod backup;
 pub mod batch;
 pub mod cli;
 pub mod codec;
+pub mod durable;
 pub mod error;
+pub mod extractor;
 pub mod host;
 pub mod layout;
 pub mod list;
+pub mod live_mounts;
 pub mod member;
 pub mod monitor;
 pub mod mountinfo;
 pub mod ordered;
-pub mod places;
 pub mod plan;
+pub mod recovery;
 pub mod report;
 pub mod resolve;
 pub mod restore;
 pub mod resume;
-pub mod stored;
+pub mod store;
 pub mod together;
 pub mod units;
 pub mod verify;

@@ -1,23 +1,23 @@
 //! Lists an archive's members in the order they are stored.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use crate::archive::reader::Stored;
+use crate::archive_file::ArchiveFile;
 use crate::error::Result;
 use crate::monitor::Monitor;
 use crate::ordered::Pool;
-use crate::stored::ArchiveFile;
+use crate::store::Location;
 
 /// Hands every member to `print` until it breaks off; else reads the archive to its end, so that damage is
 /// told.
 pub fn list(
-    path: &Path,
+    location: &Location,
     pool: &Pool,
     monitor: &dyn Monitor,
     mut print: impl FnMut(&Stored) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let mut archive = ArchiveFile::open(path, pool)?;
+    let mut archive = ArchiveFile::open(location, pool)?;
     while let Some(stored) = archive.next_member(monitor)? {
         if print(&stored)?.is_break() {
             return Ok(());

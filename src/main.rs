@@ -1,5 +1,7 @@
 //! Parse, plan, run, report, exit status: the program's table of contents.
 
+mod request;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,8 +13,7 @@ use nix::unistd::geteuid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use voltar::archive::listing::Line;
-use voltar::cli::{self, Cli, Command, Common, Progress};
-use voltar::codec::{Compression, Format, Level};
+use voltar::cli::{self, Cli, Command, Common};
 use voltar::error::{Error, ErrorKind, Result};
 use voltar::host::Host;
 use voltar::host::containers::{leftovers, state_dir};
@@ -21,16 +22,17 @@ use voltar::host::engine::Engine;
 use voltar::layout::Layout;
 use voltar::monitor::Monitor as _;
 use voltar::ordered::Pool;
-use voltar::plan::{self, Running};
-use voltar::report::{self, Report, Verbosity};
-use voltar::resolve::Selection;
-use voltar::restore::{self, stage::Mode};
-use voltar::{backup, list, resume, stored, verify};
+use voltar::plan;
+use voltar::plan::facts::ThisHost;
+use voltar::report::Report;
+use voltar::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
+use voltar::store::{self, Location};
+use voltar::{backup, list, restore, resume, verify};
 
 fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let cancel = Arc::new(AtomicBool::new(false));
-    let report = Report::new(report_options(&cli), Arc::clone(&cancel));
+    let report = Report::new(request::report(&cli), Arc::clone(&cancel));
     // A panic has unwound by then: temporary files are gone and containers run again.
     let result = catch_unwind(AssertUnwindSafe(|| watch_signals(&cancel).and_then(|()| run(&cli, &report))));
     let exit = match result.unwrap_or_else(|_| Err(bug())) {
@@ -61,36 +63,29 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
     let pool = Pool::new(common.jobs.map_or_else(all_cores, usize::from))?;
     let state_dir = state_dir();
     if !matches!(cli.command, Command::Resume) {
-        tell_leftovers(&state_dir, report);
+        report_leftovers(&state_dir, report);
     }
     match &cli.command {
-        Command::Plan(arguments) => {
-            let request = backup_request(common, arguments)?;
-            let plan = plan::plan(&request, &*host(common)?, &pool, report)?;
-            if common.json {
-                report.document(&report::plan::Document::new(&plan))?;
-            } else if report.text(&report::plan::text(&plan))?.is_break() {
-                return Ok(Outcome::Done);
-            }
-            return Ok(if plan.refusals.is_empty() { Outcome::Done } else { Outcome::WouldBeRefused });
-        }
+        Command::Plan(arguments) => return plan_backup(common, arguments, &pool, report),
+        Command::Backup(arguments) if arguments.dry_run => return plan_backup(common, arguments, &pool, report),
+        Command::Restore(arguments) if arguments.dry_run => return plan_restore(common, arguments, &pool, report),
         Command::Backup(arguments) => {
-            let request = backup_request(common, arguments)?;
+            let request = request::backup(common, arguments)?;
             let host = host(common)?;
             report.note(&host.describe());
             backup::backup(&request, &*host, &state_dir, &pool, report)?;
         }
         Command::Restore(arguments) => {
-            let request = restore_request(common, arguments)?;
+            let request = request::restore(common, arguments)?;
             let host = host(common)?;
             report.note(&host.describe());
             restore::restore(&request, &*host, &state_dir, &pool, report)?;
         }
         Command::Verify(arguments) => {
-            let archives = stored::select(&arguments.from, &common.only)?;
+            let archives = store::select(&arguments.from, &common.only)?;
             verify::verify(&archives, &pool, report, &|error| report.error(error))?;
         }
-        Command::List(arguments) => list::list(&arguments.archive, &pool, report, |stored| {
+        Command::List(arguments) => list::list(&Location::new(&arguments.archive), &pool, report, |stored| {
             report.listed(&Line {
                 name: &stored.name,
                 kind: &stored.listed_kind(),
@@ -102,10 +97,34 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
         })?,
         Command::Resume => {
             let layout = Layout::load(&common.layout)?;
-            resume::resume(&layout, &selection(common), &*host(common)?, &state_dir, report)?;
+            resume::resume(&layout, &request::selection(common), &*host(common)?, &state_dir, report)?;
         }
     }
     Ok(Outcome::Done)
+}
+
+fn plan_backup(common: &Common, arguments: &cli::Backup, pool: &Pool, report: &Report) -> Result<Outcome> {
+    let request = request::backup(common, arguments)?;
+    let host = host(common)?;
+    let plan = plan::backup::plan(&request, host.describe(), host.inventory()?, &ThisHost::new(pool, report))?;
+    if common.json {
+        report.document(&BackupDocument::new(&plan))?;
+    } else if report.text(&backup_text(&plan))?.is_break() {
+        return Ok(Outcome::Done);
+    }
+    Ok(if plan.refusals.is_empty() { Outcome::Done } else { Outcome::WouldBeRefused })
+}
+
+fn plan_restore(common: &Common, arguments: &cli::Restore, pool: &Pool, report: &Report) -> Result<Outcome> {
+    let request = request::restore(common, arguments)?;
+    let host = host(common)?;
+    let plan = plan::restore::plan(&request, host.describe(), host.inventory()?, &ThisHost::new(pool, report))?;
+    if common.json {
+        report.document(&RestoreDocument::new(&plan))?;
+    } else if report.text(&restore_text(&plan))?.is_break() {
+        return Ok(Outcome::Done);
+    }
+    Ok(if plan.refusals.is_empty() { Outcome::Done } else { Outcome::WouldBeRefused })
 }
 
 fn host(common: &Common) -> Result<Box<dyn Host>> {
@@ -113,67 +132,6 @@ fn host(common: &Common) -> Result<Box<dyn Host>> {
         Some(directory) => Box::new(DataRoot::open(directory)?),
         None => Box::new(Engine::connect(common.docker.as_deref())?),
     })
-}
-
-fn selection(common: &Common) -> Selection {
-    Selection { only: common.only.clone(), all: common.all, project: common.project.clone() }
-}
-
-fn backup_request(common: &Common, arguments: &cli::Backup) -> Result<plan::Request> {
-    Ok(plan::Request {
-        layout: Layout::load(&common.layout)?,
-        selection: selection(common),
-        directory: arguments.dir.clone(),
-        compression: Compression {
-            format: match arguments.format {
-                cli::Format::Bz2 => Format::Bzip2,
-                cli::Format::Gz => Format::Gzip,
-                cli::Format::Zst => Format::Zstd,
-                cli::Format::Tar => Format::Plain,
-            },
-            level: Level::new(arguments.level).unwrap_or_default(),
-            checked: arguments.paranoid,
-        },
-        running: match (arguments.stop, arguments.allow_running) {
-            (true, _) => Running::Stop,
-            (false, true) => Running::Allow,
-            (false, false) => Running::Refuse,
-        },
-        overwrite: arguments.overwrite,
-        allow_empty: arguments.allow_empty,
-    })
-}
-
-fn restore_request(common: &Common, arguments: &cli::Restore) -> Result<restore::Request> {
-    Ok(restore::Request {
-        layout: Layout::load(&common.layout)?,
-        selection: selection(common),
-        sources: arguments.from.clone(),
-        mode: match (arguments.merge, arguments.in_place) {
-            (true, _) => Mode::Merge,
-            (false, true) => Mode::InPlace,
-            (false, false) => Mode::Replace,
-        },
-        keep_previous: arguments.keep_previous,
-        running: if arguments.stop { Running::Stop } else { Running::Refuse },
-        allow_empty: arguments.allow_empty,
-    })
-}
-
-fn report_options(cli: &Cli) -> report::Options {
-    report::Options {
-        format: match (cli.common.json, &cli.command) {
-            (false, _) => report::Format::Human,
-            (true, Command::Plan(_)) => report::Format::JsonDocument,
-            (true, _) => report::Format::JsonEvents,
-        },
-        verbosity: match (cli.common.quiet, cli.common.verbose) {
-            (true, _) => Verbosity::Quiet,
-            (false, true) => Verbosity::Verbose,
-            (false, false) => Verbosity::Normal,
-        },
-        progress: cli.common.progress == Progress::Auto,
-    }
 }
 
 /// The first signal asks the operation to stop; what it stopped must run again before the process may end, so
@@ -186,7 +144,7 @@ fn watch_signals(cancel: &Arc<AtomicBool>) -> Result<()> {
     Ok(())
 }
 
-fn tell_leftovers(state_dir: &Path, report: &Report) {
+fn report_leftovers(state_dir: &Path, report: &Report) {
     match leftovers(state_dir) {
         Ok(leftovers) => {
             for leftover in leftovers {

@@ -1,21 +1,20 @@
 //! Reads archives to their end: every block's and stream's sum, every header. Nothing is restored.
 
-use std::path::PathBuf;
-
+use crate::archive_file::ArchiveFile;
 use crate::error::{Error, Result};
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
-use crate::stored::ArchiveFile;
+use crate::store::Location;
 
 /// Verifies each archive, damaged ones too, and reports each. One that holds no members is an issue.
 ///
 /// # Errors
 /// One archive: its damage. Several: how many of them are damaged, after all have been read and each damage
 /// was reported through `damaged`.
-pub fn verify(archives: &[PathBuf], pool: &Pool, monitor: &dyn Monitor, damaged: &dyn Fn(&Error)) -> Result<()> {
+pub fn verify(archives: &[Location], pool: &Pool, monitor: &dyn Monitor, damaged: &dyn Fn(&Error)) -> Result<()> {
     let mut failures = Vec::new();
-    for path in archives {
-        match verify_one(path, pool, monitor) {
+    for location in archives {
+        match verify_one(location, pool, monitor) {
             Ok(()) => {}
             Err(error) => {
                 monitor.check_cancelled()?;
@@ -33,8 +32,8 @@ pub fn verify(archives: &[PathBuf], pool: &Pool, monitor: &dyn Monitor, damaged:
     }
 }
 
-fn verify_one(path: &std::path::Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let mut archive = ArchiveFile::open(path, pool)?;
+fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+    let mut archive = ArchiveFile::open(location, pool)?;
     archive.started(Stage::Checking, monitor);
     let mut last = None;
     while let Some(stored) = archive.next_member(monitor)? {
@@ -47,8 +46,8 @@ fn verify_one(path: &std::path::Path, pool: &Pool, monitor: &dyn Monitor) -> Res
         last = Some(stored.name);
     }
     if last.is_none() {
-        monitor.issue(archive.name(), format!("'{}' holds no members", path.display()));
+        monitor.issue(archive.name(), format!("'{location}' holds no members"));
     }
-    monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at: path });
+    monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at: location.path() });
     Ok(())
 }

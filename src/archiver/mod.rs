@@ -1,26 +1,25 @@
 //! One tree into one archive: walk, tar, compress, file. What changes under our hands is handled as GNU tar
 //! handles it (padded, cut or skipped) and counted.
 
-mod ahead;
+mod read_ahead;
 #[cfg(test)]
 mod tests;
 
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nix::errno::Errno;
 
-use self::ahead::{Seen, look_ahead};
+use self::read_ahead::{Seen, look_ahead};
 use crate::archive::writer::TarWriter;
 use crate::codec::{Compression, Compressor, NotReadBack};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::{Kind, Member, RelPath};
 use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
-use crate::volume::Graft;
-use crate::volume::atomic::{AtomicFile, Ready};
+use crate::store::{Complete, Location};
+use crate::volume::MountSource;
 use crate::volume::content::{Content, Opened, PIECE};
 use crate::volume::walk::{Entry, Found, Links, Walk};
 
@@ -32,9 +31,9 @@ pub struct Job {
     /// The path inside the container: the prefix of all names.
     pub prefix: RelPath,
     /// What makes up the tree.
-    pub grafts: Vec<Graft>,
-    /// The archive file.
-    pub target: PathBuf,
+    pub mounts: Vec<MountSource>,
+    /// Where the archive goes.
+    pub location: Location,
     /// What the walk is expected to read, for the progress bar.
     pub expected_bytes: Option<u64>,
     /// What the tree must hold to be taken for the real one.
@@ -65,11 +64,11 @@ impl Expected {
 }
 
 /// Writes one archive under its temporary name.
-pub fn write(job: &Job, compression: Compression, pool: &Pool, monitor: &dyn Monitor) -> Result<(Ready, Summary)> {
+pub fn write(job: &Job, compression: Compression, pool: &Pool, monitor: &dyn Monitor) -> Result<(Complete, Summary)> {
     let begun = Instant::now();
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
-    let file = AtomicFile::create(&job.target)?;
-    let cannot_write = |e: io::Error| cannot_write(&job.target, &e);
+    let file = job.location.create()?;
+    let cannot_write = |e: io::Error| cannot_write(&job.location, &e);
     let compressor = Compressor::new(file, compression, pool);
     let mut archiver = Archiver {
         job,
@@ -80,7 +79,7 @@ pub fn write(job: &Job, compression: Compression, pool: &Pool, monitor: &dyn Mon
         members: 0,
         database: false,
     };
-    let walk = Walk::new(&job.grafts)?.map(|found| monitor.check_cancelled().and(found));
+    let walk = Walk::new(&job.mounts)?.map(|found| monitor.check_cancelled().and(found));
     look_ahead(walk, &Pool::for_files()?, |seen| {
         monitor.check_cancelled()?;
         archiver.take(seen?).map_err(cannot_write)
@@ -89,15 +88,15 @@ pub fn write(job: &Job, compression: Compression, pool: &Pool, monitor: &dyn Mon
     let Archiver { tar, members, .. } = archiver;
     let (compressor, stream_bytes) = tar.finish().map_err(cannot_write)?;
     let file = compressor.finish().map_err(cannot_write)?;
-    let ready = file.finish()?;
+    let complete = file.finish()?;
     let summary = Summary {
         archive: job.archive.clone(),
         members,
         stream_bytes,
-        file_bytes: ready.len(),
+        file_bytes: complete.bytes(),
         elapsed: begun.elapsed(),
     };
-    Ok((ready, summary))
+    Ok((complete, summary))
 }
 
 struct Archiver<'a, W: Write> {
@@ -242,11 +241,11 @@ pub fn is_cluster_mark(path: &RelPath) -> bool {
     path.split_last().is_some_and(|(directory, name)| name == "PG_VERSION" && directory.components().count() <= 1)
 }
 
-fn cannot_write(target: &Path, e: &io::Error) -> Error {
+fn cannot_write(location: &Location, e: &io::Error) -> Error {
     if e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).is_some_and(|e| e.kind() == ErrorKind::Interrupted) {
         return Error::interrupted();
     }
-    let error = Error::failed("cannot write", target.as_os_str().as_bytes(), e);
+    let error = Error::failed("cannot write", location.path().as_os_str().as_bytes(), e);
     if e.get_ref().and_then(|inner| inner.downcast_ref::<NotReadBack>()).is_some() {
         return error
             .hint("test this computer's memory; if it is sound, please report this. The archive has been removed");

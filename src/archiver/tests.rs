@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
-use super::ahead::{Batches, read_small};
+use super::read_ahead::{Batches, read_small};
 use super::*;
 use crate::batch::{DIRECTORIES, MEMBERS, SMALL};
 use crate::codec::{Format, Level};
 use crate::monitor::Collector;
-use crate::volume::Grafted;
+use crate::store::Location;
+use crate::volume::SourceContent;
 
 /// Directories with small files, and some that are not read ahead.
 fn tree() -> TempDir {
@@ -37,15 +38,15 @@ fn job(tree: &Path, target: &Path) -> Job {
     Job {
         archive: "x".to_owned(),
         prefix: RelPath::parse(b"srv/x").unwrap(),
-        grafts: vec![Graft { at: RelPath::root(), content: Grafted::Host(tree.to_owned()) }],
-        target: target.to_owned(),
+        mounts: vec![MountSource { at: RelPath::root(), content: SourceContent::Host(tree.to_owned()) }],
+        location: Location::new(target),
         expected_bytes: None,
         expected: Expected::Anything,
     }
 }
 
 fn walk(tree: &Path) -> Walk {
-    Walk::new(&job(tree, tree).grafts).unwrap()
+    Walk::new(&job(tree, tree).mounts).unwrap()
 }
 
 fn path(seen: &Seen) -> RelPath {

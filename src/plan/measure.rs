@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::member::Kind;
 use crate::monitor::Monitor;
 use crate::ordered::Pool;
-use crate::volume::Graft;
+use crate::volume::MountSource;
 use crate::volume::walk::{Entry, Found, Links, Walk};
 
 /// A tree in figures.
@@ -36,12 +36,17 @@ const SAMPLE: usize = 32 << 10;
 /// What a header takes in an archive, in bytes: they are alike and compress well.
 const COMPRESSED_HEADER: u64 = 64;
 
-/// Measures the tree that `grafts` make up.
-pub fn measure(grafts: &[Graft], compression: Compression, pool: &Pool, monitor: &dyn Monitor) -> Result<Measured> {
+/// Measures the tree that `mounts` make up.
+pub fn measure(
+    mounts: &[MountSource],
+    compression: Compression,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Measured> {
     let mut measured = Measured { stream_bytes: 2 * BLOCK as u64, ..Measured::default() };
     let mut links = Links::default();
     let mut samples = Samples::default();
-    for found in Walk::new(grafts)? {
+    for found in Walk::new(mounts)? {
         monitor.check_cancelled()?;
         let Found::Entry(entry) = found? else { continue };
         measured.members += 1;

@@ -1,30 +1,42 @@
-//! A plan as text for people and as one JSON document. It decides nothing: what stands in the plan is told.
+//! A plan as text for people, and as one JSON document. It decides nothing: what stands in the plan is printed.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::error::Error;
+use crate::extractor::Mode;
 use crate::host::mounts::TreeMount;
 use crate::host::{Container, MountKind, State};
+use crate::live_mounts::{LiveMount, LiveSource};
 use crate::member::printable;
-use crate::plan::{Plan, Planned};
+use crate::plan::backup::{BackupPlan, PlannedArchive};
+use crate::plan::restore::{PlannedRestore, RestorePlan};
 use crate::report::text::safe;
+use crate::resolve::Target;
 use crate::units;
+use crate::volume::swap::Way;
 
-/// The plan as text, a line end after each line.
+/// Returns the plan of a backup as text, a line end after each line.
 #[must_use]
-pub fn text(plan: &Plan) -> String {
+pub fn backup_text(plan: &BackupPlan) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    write(&mut text, plan).unwrap_or_default();
+    write_backup(&mut text, plan).unwrap_or_default();
     text
 }
 
-fn write(text: &mut String, plan: &Plan) -> std::fmt::Result {
-    writeln!(text, "from {}", safe(&plan.source))?;
-    for note in &plan.notes {
-        writeln!(text, "note: {}", safe(note))?;
-    }
+/// Returns the plan of a restore as text, a line end after each line.
+#[must_use]
+pub fn restore_text(plan: &RestorePlan) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    write_restore(&mut text, plan).unwrap_or_default();
+    text
+}
+
+fn write_backup(text: &mut String, plan: &BackupPlan) -> std::fmt::Result {
+    head(text, &plan.source, &plan.notes)?;
     for planned in &plan.archives {
         archive(text, planned)?;
     }
@@ -33,45 +45,36 @@ fn write(text: &mut String, plan: &Plan) -> std::fmt::Result {
         writeln!(text, "left out: {} (--all adds them)", plan.left_out.join(", "))?;
     }
     if let Some(free) = plan.free_bytes {
-        let wanted: u64 = plan.archives.iter().filter_map(|planned| planned.measured).map(|m| m.archive_bytes).sum();
-        let directory = safe(&plan.directory.to_string_lossy());
-        writeln!(text, "free at '{directory}': {}, needed about {}", units::bytes(free), units::bytes(wanted))?;
+        let directory = safe(&plan.store.path().to_string_lossy());
+        let wanted = units::bytes(plan.archive_bytes());
+        writeln!(text, "free at '{directory}': {}, needed about {wanted}", units::bytes(free))?;
     }
-    if plan.refusals.is_empty() {
-        return Ok(());
-    }
-    writeln!(text, "\nA backup would be refused:")?;
-    for refusal in &plan.refusals {
-        writeln!(text, "  - {}", safe(&refusal.message))?;
-        if let Some(hint) = &refusal.hint {
-            writeln!(text, "    {}", safe(hint))?;
-        }
-    }
-    Ok(())
+    stopped(text, &plan.to_stop)?;
+    refusals(text, "A backup", &plan.refusals)
 }
 
-fn archive(text: &mut String, planned: &Planned) -> std::fmt::Result {
-    let target = &planned.target;
-    writeln!(text, "\n{} -> {}", safe(&target.archive), safe(&planned.file.to_string_lossy()))?;
-    let container = match &target.container {
-        Some(container) => named(container),
-        None => "gone; its volume was found by its labels".to_owned(),
-    };
-    writeln!(text, "  container  {container}")?;
-    writeln!(text, "  path       /{}", target.tree.path)?;
-    for mount in &target.tree.mounts {
-        let source = printable(mount.root().as_os_str().as_encoded_bytes());
-        let place = if mount.at.is_root() { String::new() } else { format!(" at {}", mount.at) };
-        let access = if mount.read_only { ", read-only" } else { "" };
-        match &mount.kind {
-            MountKind::Volume { name, .. } => writeln!(text, "  volume     {}{place}: {source}{access}", safe(name))?,
-            MountKind::Bind => writeln!(text, "  bind{place:10} {source}{access}")?,
-            MountKind::Tmpfs => writeln!(text, "  tmpfs     {place}: memory, archived as an empty directory")?,
-            MountKind::Other(kind) => writeln!(text, "  {}{place}: {source}{access}", safe(kind))?,
-        }
+fn write_restore(text: &mut String, plan: &RestorePlan) -> std::fmt::Result {
+    head(text, &plan.source, &plan.notes)?;
+    for planned in &plan.archives {
+        restored(text, planned, plan.mode)?;
     }
-    let users: Vec<String> = target.users.iter().map(named).collect();
-    writeln!(text, "  used by    {}", if users.is_empty() { "no container".to_owned() } else { users.join(", ") })?;
+    writeln!(text)?;
+    stopped(text, &plan.to_stop)?;
+    if plan.mode == Mode::Replace {
+        let kept = if plan.keep_previous { "kept" } else { "removed once all of it is restored" };
+        writeln!(text, "previous content: {kept}")?;
+    }
+    refusals(text, "A restore", &plan.refusals)
+}
+
+fn head(text: &mut String, source: &str, notes: &[String]) -> std::fmt::Result {
+    writeln!(text, "from {}", safe(source))?;
+    notes.iter().try_for_each(|note| writeln!(text, "note: {}", safe(note)))
+}
+
+fn archive(text: &mut String, planned: &PlannedArchive) -> std::fmt::Result {
+    writeln!(text, "\n{} -> {}", safe(&planned.target.archive), planned.location)?;
+    target(text, &planned.target)?;
     if let Some(measured) = planned.measured {
         writeln!(
             text,
@@ -80,6 +83,79 @@ fn archive(text: &mut String, planned: &Planned) -> std::fmt::Result {
             units::bytes(measured.file_bytes),
             units::bytes(measured.archive_bytes)
         )?;
+    }
+    Ok(())
+}
+
+fn restored(text: &mut String, planned: &PlannedRestore, mode: Mode) -> std::fmt::Result {
+    let length = planned.archive_bytes.map(|bytes| format!(" ({})", units::bytes(bytes))).unwrap_or_default();
+    writeln!(text, "\n{} <- {}{length}", safe(&planned.target.archive), planned.input.location)?;
+    target(text, &planned.target)?;
+    if planned.input.prefix != planned.target.tree.path {
+        writeln!(text, "  made of    /{}", planned.input.prefix)?;
+    }
+    for mount in &planned.mounts {
+        let at = if mount.at.is_root() { String::new() } else { format!("{}: ", mount.at) };
+        writeln!(text, "  extracted  {at}{}", way_text(mount, mode))?;
+    }
+    if let Some(free) = planned.free_bytes {
+        writeln!(text, "  free there {}", units::bytes(free))?;
+    }
+    Ok(())
+}
+
+fn way_text(mount: &LiveMount, mode: Mode) -> &'static str {
+    match (mode, &mount.source) {
+        (_, LiveSource::File(_)) => "to a temporary file that replaces the mounted one",
+        (Mode::Replace, LiveSource::Directory(live)) => match live.way {
+            Way::Exchange => "to a staged tree beside it; the two are exchanged in one step",
+            Way::Entries => "to a staged tree inside it; the entries of the two are exchanged one by one",
+        },
+        (Mode::Merge, LiveSource::Directory(_)) => "over the live tree; what the archive does not name stays",
+        (Mode::InPlace, LiveSource::Directory(_)) => "over the live tree; what the archive does not name is removed",
+    }
+}
+
+fn target(text: &mut String, target: &Target) -> std::fmt::Result {
+    let container = match &target.container {
+        Some(container) => named(container),
+        None => "gone; its volume was found by its labels".to_owned(),
+    };
+    writeln!(text, "  container  {container}")?;
+    writeln!(text, "  path       /{}", target.tree.path)?;
+    for mount in &target.tree.mounts {
+        let source = printable(mount.root().as_os_str().as_encoded_bytes());
+        let at = if mount.at.is_root() { String::new() } else { format!(" at {}", mount.at) };
+        let access = if mount.read_only { ", read-only" } else { "" };
+        match &mount.kind {
+            MountKind::Volume { name, .. } => writeln!(text, "  volume     {}{at}: {source}{access}", safe(name))?,
+            MountKind::Bind => writeln!(text, "  bind{at:10} {source}{access}")?,
+            MountKind::Tmpfs => writeln!(text, "  tmpfs     {at}: memory, archived as an empty directory")?,
+            MountKind::Other(kind) => writeln!(text, "  {}{at}: {source}{access}", safe(kind))?,
+        }
+    }
+    let users: Vec<String> = target.users.iter().map(named).collect();
+    writeln!(text, "  used by    {}", if users.is_empty() { "no container".to_owned() } else { users.join(", ") })
+}
+
+fn stopped(text: &mut String, containers: &[Container]) -> std::fmt::Result {
+    if containers.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = containers.iter().map(|container| safe(&container.name)).collect();
+    writeln!(text, "stopped meanwhile, and started again: {}", names.join(", "))
+}
+
+fn refusals(text: &mut String, what: &str, refusals: &[Error]) -> std::fmt::Result {
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "\n{what} would be refused:")?;
+    for refusal in refusals {
+        writeln!(text, "  - {}", safe(&refusal.to_string()))?;
+        if let Some(hint) = refusal.advice() {
+            writeln!(text, "    {}", safe(hint))?;
+        }
     }
     Ok(())
 }
@@ -96,33 +172,64 @@ fn state(state: State) -> &'static str {
     }
 }
 
-/// The plan as one document. Fields may be added; none changes its meaning.
+/// The plan of a backup as one document. Fields may be added; none changes its meaning.
 #[derive(Serialize)]
-pub struct Document<'a> {
+pub struct BackupDocument<'a> {
     source: &'a str,
     notes: &'a [String],
     archives: Vec<Archive<'a>>,
     left_out: &'a [String],
-    /// The name that readers of the document know.
+    /// Readers of the document know it by this name.
     #[serde(rename = "folder")]
     directory: String,
     free_bytes: Option<u64>,
-    refusals: Vec<Refused<'a>>,
+    stopped: Vec<&'a str>,
+    refusals: Vec<Refusal<'a>>,
+}
+
+/// The plan of a restore as one document. Fields may be added; none changes its meaning.
+#[derive(Serialize)]
+pub struct RestoreDocument<'a> {
+    source: &'a str,
+    notes: &'a [String],
+    archives: Vec<Restored<'a>>,
+    mode: &'a str,
+    keep_previous: bool,
+    stopped: Vec<&'a str>,
+    refusals: Vec<Refusal<'a>>,
 }
 
 #[derive(Serialize)]
 struct Archive<'a> {
     name: &'a str,
     file: String,
+    #[serde(flatten)]
+    tree: Tree<'a>,
+    members: Option<u64>,
+    file_bytes: Option<u64>,
+    stream_bytes: Option<u64>,
+    estimated_archive_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Restored<'a> {
+    name: &'a str,
+    file: String,
+    #[serde(flatten)]
+    tree: Tree<'a>,
+    prefix: String,
+    archive_bytes: Option<u64>,
+    free_bytes: Option<u64>,
+    ways: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Tree<'a> {
     container: Option<&'a str>,
     state: Option<&'a str>,
     path: String,
     mounts: Vec<Mounted<'a>>,
     users: Vec<User<'a>>,
-    members: Option<u64>,
-    file_bytes: Option<u64>,
-    stream_bytes: Option<u64>,
-    estimated_archive_bytes: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -142,47 +249,96 @@ struct User<'a> {
 }
 
 #[derive(Serialize)]
-struct Refused<'a> {
-    message: &'a str,
+struct Refusal<'a> {
+    message: String,
     hint: Option<&'a str>,
 }
 
-impl<'a> Document<'a> {
-    /// The document of `plan`.
+impl<'a> BackupDocument<'a> {
+    /// Returns the document of `plan`.
     #[must_use]
-    pub fn new(plan: &'a Plan) -> Self {
+    pub fn new(plan: &'a BackupPlan) -> Self {
         Self {
             source: &plan.source,
             notes: &plan.notes,
             archives: plan.archives.iter().map(Archive::new).collect(),
             left_out: &plan.left_out,
-            directory: plan.directory.to_string_lossy().into_owned(),
+            directory: plan.store.path().to_string_lossy().into_owned(),
             free_bytes: plan.free_bytes,
-            refusals: plan
-                .refusals
-                .iter()
-                .map(|refusal| Refused { message: &refusal.message, hint: refusal.hint.as_deref() })
-                .collect(),
+            stopped: container_names(&plan.to_stop),
+            refusals: plan.refusals.iter().map(Refusal::new).collect(),
         }
     }
 }
 
+impl<'a> RestoreDocument<'a> {
+    /// Returns the document of `plan`.
+    #[must_use]
+    pub fn new(plan: &'a RestorePlan) -> Self {
+        Self {
+            source: &plan.source,
+            notes: &plan.notes,
+            archives: plan.archives.iter().map(Restored::new).collect(),
+            mode: match plan.mode {
+                Mode::Replace => "replace",
+                Mode::Merge => "merge",
+                Mode::InPlace => "in_place",
+            },
+            keep_previous: plan.keep_previous,
+            stopped: container_names(&plan.to_stop),
+            refusals: plan.refusals.iter().map(Refusal::new).collect(),
+        }
+    }
+}
+
+fn container_names(containers: &[Container]) -> Vec<&str> {
+    containers.iter().map(|container| container.name.as_str()).collect()
+}
+
 impl<'a> Archive<'a> {
-    fn new(planned: &'a Planned) -> Self {
-        let target = &planned.target;
+    fn new(planned: &'a PlannedArchive) -> Self {
+        Self {
+            name: &planned.target.archive,
+            file: planned.location.path().to_string_lossy().into_owned(),
+            tree: Tree::new(&planned.target),
+            members: planned.measured.map(|measured| measured.members),
+            file_bytes: planned.measured.map(|measured| measured.file_bytes),
+            stream_bytes: planned.measured.map(|measured| measured.stream_bytes),
+            estimated_archive_bytes: planned.measured.map(|measured| measured.archive_bytes),
+        }
+    }
+}
+
+impl<'a> Restored<'a> {
+    fn new(planned: &'a PlannedRestore) -> Self {
+        let way = |mount: &LiveMount| match &mount.source {
+            LiveSource::File(_) => "file",
+            LiveSource::Directory(live) => match live.way {
+                Way::Exchange => "exchange",
+                Way::Entries => "entries",
+            },
+        };
+        Self {
+            name: &planned.target.archive,
+            file: planned.input.location.path().to_string_lossy().into_owned(),
+            tree: Tree::new(&planned.target),
+            prefix: format!("/{}", planned.input.prefix),
+            archive_bytes: planned.archive_bytes,
+            free_bytes: planned.free_bytes,
+            ways: planned.mounts.iter().map(way).collect(),
+        }
+    }
+}
+
+impl<'a> Tree<'a> {
+    fn new(target: &'a Target) -> Self {
         let container = target.container.as_ref();
         Self {
-            name: &target.archive,
-            file: planned.file.to_string_lossy().into_owned(),
             container: container.map(|container| container.name.as_str()),
             state: container.map(|container| state(container.state)),
             path: format!("/{}", target.tree.path),
             mounts: target.tree.mounts.iter().map(Mounted::new).collect(),
             users: target.users.iter().map(|user| User { container: &user.name, state: state(user.state) }).collect(),
-            members: planned.measured.map(|measured| measured.members),
-            file_bytes: planned.measured.map(|measured| measured.file_bytes),
-            stream_bytes: planned.measured.map(|measured| measured.stream_bytes),
-            estimated_archive_bytes: planned.measured.map(|measured| measured.archive_bytes),
         }
     }
 }
@@ -203,5 +359,11 @@ impl<'a> Mounted<'a> {
             source: mount.root().to_string_lossy().into_owned(),
             read_only: mount.read_only,
         }
+    }
+}
+
+impl<'a> Refusal<'a> {
+    fn new(error: &'a Error) -> Self {
+        Self { message: error.to_string(), hint: error.advice() }
     }
 }

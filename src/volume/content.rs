@@ -4,67 +4,15 @@
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::stat::{FileStat, fstat};
 
-use super::cache::{Passing, let_go};
+use crate::durable::page_cache::{ReadOnce, Writeback, drop_written};
 
 /// How much is read or written at once, in bytes.
 pub const PIECE: usize = 256 << 10;
 
 /// Zeros become holes in units of this many bytes: the block size of the common filesystems.
 const HOLE: usize = 4096;
-
-/// A file that is read once, from start to end.
-#[derive(Debug)]
-pub struct Once {
-    file: File,
-    read: u64,
-    dropped: u64,
-}
-
-/// The cache is asked to forget what was read in steps of this many bytes.
-const FORGET: u64 = 8 << 20;
-
-impl Once {
-    /// Tells the kernel that `file` will be read in order.
-    #[must_use]
-    pub fn new(file: File) -> Self {
-        // Advice is a courtesy: a filesystem that knows none of it works the same.
-        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL).unwrap_or_default();
-        Self { file, read: 0, dropped: 0 }
-    }
-
-    /// The file.
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
-    fn forget(&mut self) {
-        let (from, len) = (self.dropped.cast_signed(), (self.read - self.dropped).cast_signed());
-        posix_fadvise(&self.file, from, len, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap_or_default();
-        self.dropped = self.read;
-    }
-}
-
-impl Read for Once {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let got = self.file.read(buf)?;
-        self.read += got as u64;
-        if self.read - self.dropped >= FORGET {
-            self.forget();
-        }
-        Ok(got)
-    }
-}
-
-impl Drop for Once {
-    fn drop(&mut self) {
-        if self.read > self.dropped {
-            self.forget();
-        }
-    }
-}
 
 /// A file that was just opened, and its state then.
 #[derive(Debug)]
@@ -100,7 +48,7 @@ impl Opened {
     /// Its content, to be read as it is asked for.
     #[must_use]
     pub fn in_pieces(self) -> Content {
-        Content(Inner::Pieces { file: Once::new(self.file), state: self.state })
+        Content(Inner::Pieces { file: ReadOnce::new(self.file), state: self.state })
     }
 
     /// Its content, as many bytes as it had, read and closed again: for small files.
@@ -110,7 +58,7 @@ impl Opened {
         let failed = (&self.file).take(self.size()).read_to_end(&mut bytes).err();
         let changed = has_changed(&self.file, self.state);
         if !bytes.is_empty() {
-            let_go(&self.file);
+            drop_written(&self.file);
         }
         Content(Inner::Whole { bytes, given: 0, failed, changed })
     }
@@ -126,7 +74,7 @@ pub struct Content(Inner);
 
 #[derive(Debug)]
 enum Inner {
-    Pieces { file: Once, state: State },
+    Pieces { file: ReadOnce, state: State },
     Whole { bytes: Vec<u8>, given: usize, failed: Option<io::Error>, changed: bool },
 }
 
@@ -190,12 +138,12 @@ struct Written<'a> {
     given: u64,
     /// Where the file's handle stands.
     position: u64,
-    passing: Passing,
+    writeback: Writeback,
 }
 
 impl<'a> Written<'a> {
     fn new(file: &'a mut File) -> Self {
-        Self { file, given: 0, position: 0, passing: Passing::default() }
+        Self { file, given: 0, position: 0, writeback: Writeback::default() }
     }
 
     /// Only the last `piece` may have a length that [`HOLE`] does not divide.
@@ -206,7 +154,7 @@ impl<'a> Written<'a> {
                 self.file.seek(SeekFrom::Start(from))?;
             }
             self.file.write_all(&piece[start..end])?;
-            self.passing.wrote(&*self.file, (end - start) as u64);
+            self.writeback.wrote(&*self.file, (end - start) as u64);
             self.position = self.given + end as u64;
         }
         self.given += piece.len() as u64;

@@ -18,9 +18,9 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use super::beneath::{Beneath, DIRECTORY, names};
-use super::cache::Recent;
 use super::content::{CopyError, write_at_once, write_with_holes};
 use super::{metadata, remove};
+use crate::durable::page_cache::RecentFiles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::{Kind, Member, Metadata, RelPath};
 
@@ -48,7 +48,7 @@ pub struct Creator {
     last: Option<(RelPath, Arc<OwnedFd>)>,
     directories: Vec<(RelPath, Metadata)>,
     named: Option<Named>,
-    recent: Recent,
+    recent: RecentFiles,
     buffer: Vec<u8>,
 }
 
@@ -78,7 +78,7 @@ impl Creator {
             last: None,
             directories: Vec::new(),
             named: None,
-            recent: Recent::default(),
+            recent: RecentFiles::default(),
             buffer: Vec::new(),
         }
     }

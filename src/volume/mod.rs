@@ -2,9 +2,7 @@
 //! them, and nothing outside of them is ever followed, created or changed. It knows nothing of Docker and
 //! of archives.
 
-pub mod atomic;
 pub mod beneath;
-mod cache;
 pub mod content;
 pub mod create;
 pub mod metadata;
@@ -18,16 +16,16 @@ use crate::member::RelPath;
 
 /// A piece of a tree: what of the host shows at which place of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Graft {
+pub struct MountSource {
     /// Where in the tree; empty for the piece that holds the root.
     pub at: RelPath,
     /// What is there.
-    pub content: Grafted,
+    pub content: SourceContent,
 }
 
-/// What a [`Graft`] shows.
+/// What a [`MountSource`] shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Grafted {
+pub enum SourceContent {
     /// A directory or a single file of the host.
     Host(PathBuf),
     /// A directory with nothing in it, whatever lies below (memory that goes with the container).

@@ -1,5 +1,5 @@
 //! Walks a tree as `tar --sort=name` does: each directory before its content, names in byte order, never
-//! through a symbolic link. Other mounts show where they are grafted on. It opens files beneath their
+//! through a symbolic link. Nested mounts show at their mountpoints. It opens files beneath their
 //! directory's handle and reads nothing of them.
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,7 +16,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
 
 use super::beneath::{DIRECTORY, names};
 use super::content::Opened;
-use super::{Graft, Grafted, metadata};
+use super::{MountSource, SourceContent, metadata};
 use crate::error::{Error, Result, without_errno};
 use crate::member::{Kind, Metadata, RelPath};
 
@@ -70,7 +70,7 @@ pub struct Inode {
 #[derive(Debug, Clone)]
 enum Place {
     Beneath(Arc<OwnedFd>, OsString),
-    Grafted(Arc<OwnedFd>),
+    Mounted(Arc<OwnedFd>),
 }
 
 impl Entry {
@@ -89,7 +89,7 @@ impl Entry {
                     other => other?,
                 }
             }
-            Place::Grafted(file) => file.try_clone().map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?,
+            Place::Mounted(file) => file.try_clone().map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?,
         };
         let status = fstat(&opened)?;
         if metadata::file_type(&status) != SFlag::S_IFREG {
@@ -106,7 +106,7 @@ impl Entry {
     pub fn lies_beside(&self, other: &Self) -> bool {
         match (&self.place, &other.place) {
             (Place::Beneath(one, _), Place::Beneath(two, _)) => Arc::ptr_eq(one, two),
-            (Place::Beneath(..) | Place::Grafted(_), _) => false,
+            (Place::Beneath(..) | Place::Mounted(_), _) => false,
         }
     }
 }
@@ -146,7 +146,7 @@ impl Links {
 pub struct Walk {
     levels: Vec<Level>,
     root: Option<Entry>,
-    grafts: BTreeMap<RelPath, Handle>,
+    mounts: BTreeMap<RelPath, Handle>,
 }
 
 #[derive(Debug, Clone)]
@@ -167,18 +167,18 @@ struct Level {
 }
 
 impl Walk {
-    /// Opens the tree; `grafts` are its pieces, that of the root among them.
+    /// Opens the tree; `mounts` are its pieces, that of the root among them.
     ///
     /// # Errors
     /// A piece cannot be opened, the root is no directory, or a piece's place does not exist.
-    pub fn new(grafts: &[Graft]) -> Result<Self> {
+    pub fn new(mounts: &[MountSource]) -> Result<Self> {
         let mut handles = BTreeMap::new();
-        for graft in grafts {
-            let handle = match &graft.content {
-                Grafted::Host(path) => Handle::Open(Arc::new(open_graft(path)?)),
-                Grafted::Empty => Handle::Empty,
+        for mount in mounts {
+            let handle = match &mount.content {
+                SourceContent::Host(path) => Handle::Open(Arc::new(open_source(path)?)),
+                SourceContent::Empty => Handle::Empty,
             };
-            handles.insert(graft.at.clone(), handle);
+            handles.insert(mount.at.clone(), handle);
         }
         let Some(Handle::Open(root)) = handles.remove(&RelPath::root()) else {
             return Err(Error::refused("the tree has no root to walk"));
@@ -192,9 +192,9 @@ impl Walk {
             kind: Kind::Directory,
             metadata: metadata::of(&status),
             inode: inode(&status),
-            place: Place::Grafted(root),
+            place: Place::Mounted(root),
         };
-        Ok(Self { levels: Vec::new(), root: Some(root), grafts: handles })
+        Ok(Self { levels: Vec::new(), root: Some(root), mounts: handles })
     }
 
     /// Lists a directory that was just found and goes into it next.
@@ -203,12 +203,12 @@ impl Walk {
             Place::Beneath(parent, name) => {
                 (Arc::new(openat(&**parent, name.as_os_str(), DIRECTORY, Mode::empty())?), false)
             }
-            Place::Grafted(directory) => (Arc::clone(directory), true),
+            Place::Mounted(directory) => (Arc::clone(directory), true),
         };
         let status = fstat(&*directory)?;
         let mut names = names(&directory)?;
         // A mount's place may not exist in the directory below it until the container was started once.
-        for (at, _) in self.grafts.range(entry.path.clone()..) {
+        for (at, _) in self.mounts.range(entry.path.clone()..) {
             match at.split_last() {
                 Some((parent, name)) if parent == entry.path => names.push(name.to_owned()),
                 _ if at.strip_prefix(&entry.path).is_none() => break,
@@ -259,9 +259,9 @@ impl Walk {
             path,
             vanished: e == Errno::ENOENT,
         };
-        let (status, place) = match self.grafts.get(&path) {
+        let (status, place) = match self.mounts.get(&path) {
             Some(Handle::Open(handle)) => match fstat(&**handle) {
-                Ok(status) => (status, Place::Grafted(Arc::clone(handle))),
+                Ok(status) => (status, Place::Mounted(Arc::clone(handle))),
                 Err(e) => return unreadable(path, "cannot examine", e),
             },
             Some(Handle::Empty) | None => match fstatat(&**directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
@@ -275,7 +275,7 @@ impl Walk {
             SFlag::S_IFLNK => {
                 let target = match &place {
                     Place::Beneath(directory, name) => readlinkat(&**directory, name.as_os_str()),
-                    Place::Grafted(link) => readlinkat(&**link, ""),
+                    Place::Mounted(link) => readlinkat(&**link, ""),
                 };
                 match target {
                     Ok(target) => Kind::Symlink { target: target.into_vec() },
@@ -326,7 +326,7 @@ impl Iterator for Walk {
             let found = self.examine(&directory, path, name);
             if let Found::Entry(entry) = &found
                 && entry.kind == Kind::Directory
-                && !matches!(self.grafts.get(&entry.path), Some(Handle::Empty))
+                && !matches!(self.mounts.get(&entry.path), Some(Handle::Empty))
                 && let Err(e) = self.enter(entry)
             {
                 return Some(Ok(Found::Unreadable {
@@ -342,7 +342,7 @@ impl Iterator for Walk {
 
 /// A mount's own source is trusted as far as the engine is: links on the way to it are followed, as the
 /// engine followed them when it mounted it. A single file must be regular: opening anything else could act on it.
-fn open_graft(path: &Path) -> Result<OwnedFd> {
+fn open_source(path: &Path) -> Result<OwnedFd> {
     let failed = |e: &dyn std::fmt::Display| Error::failed("cannot open", path.as_os_str().as_bytes(), e);
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let there = std::fs::metadata(path).map_err(|e| failed(&e))?;

@@ -16,14 +16,14 @@ use crate::ordered::{Ordered, Pool};
 use crate::volume::create::{Creator, NewFile, unreadable};
 
 /// Lays members out in one tree.
-pub(super) struct Behind {
+pub(super) struct WriteBehind {
     creator: Creator,
     batch: Batch,
     making: Ordered<(Batch, Result<()>)>,
     unmade: Unmade,
 }
 
-impl Behind {
+impl WriteBehind {
     /// Lays out with `creator`; small files are made by the threads of `files`.
     pub(super) fn new(creator: Creator, files: &Pool) -> Self {
         Self { creator, batch: Batch::default(), making: Ordered::new(files), unmade: Unmade::default() }
@@ -91,7 +91,7 @@ impl Behind {
     }
 }
 
-impl Drop for Behind {
+impl Drop for WriteBehind {
     fn drop(&mut self) {
         // Whoever gives up removes the tree next: nothing may be made in it any more.
         self.making.abandon();
@@ -264,23 +264,23 @@ mod tests {
             let expected = outcome(&dir, made.and_then(|()| creator.finish_directories()));
 
             let (dir, creator) = tree(before, existing);
-            let mut behind = Behind::new(creator, &Pool::new(4).unwrap());
-            let made = members.iter().try_for_each(|(member, content)| behind.member(member, &mut &content[..]));
-            prop_assert_eq!(outcome(&dir, made.and_then(|()| behind.finish(&|_| false))), expected);
+            let mut writer = WriteBehind::new(creator, &Pool::new(4).unwrap());
+            let made = members.iter().try_for_each(|(member, content)| writer.member(member, &mut &content[..]));
+            prop_assert_eq!(outcome(&dir, made.and_then(|()| writer.finish(&|_| false))), expected);
         }
     }
 
     #[test]
     fn nothing_is_made_any_more_once_it_is_dropped() {
         let (dir, creator) = tree(&[], Existing::Staged);
-        let mut behind = Behind::new(creator, &Pool::new(1).unwrap());
+        let mut writer = WriteBehind::new(creator, &Pool::new(1).unwrap());
         let metadata = Metadata { uid: geteuid().as_raw(), gid: getegid().as_raw(), ..Metadata::default() };
         for number in 0..1000 {
             let path = RelPath::parse(format!("file {number}").as_bytes()).unwrap();
             let member = Member { path, kind: Kind::File { size: 9 }, metadata };
-            behind.member(&member, &mut &b"something"[..]).unwrap();
+            writer.member(&member, &mut &b"something"[..]).unwrap();
         }
-        drop(behind);
+        drop(writer);
         let count = || fs::read_dir(dir.path()).unwrap().count();
         let then = count();
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -290,9 +290,9 @@ mod tests {
     #[test]
     fn a_file_that_ends_early_is_an_error() {
         let (_dir, creator) = tree(&[], Existing::Staged);
-        let mut behind = Behind::new(creator, &Pool::new(1).unwrap());
+        let mut writer = WriteBehind::new(creator, &Pool::new(1).unwrap());
         let path = RelPath::parse(b"file").unwrap();
         let member = Member { path, kind: Kind::File { size: 9 }, metadata: Metadata::default() };
-        behind.member(&member, &mut &b"some"[..]).unwrap_err();
+        writer.member(&member, &mut &b"some"[..]).unwrap_err();
     }
 }

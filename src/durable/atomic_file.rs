@@ -1,5 +1,5 @@
-//! Files that appear under their name only when they are whole and on disk. Until then they have a hidden
-//! temporary name beside it, locked for as long as their writer lives; dropping an [`AtomicFile`] removes it.
+//! Files that appear under their names only when they are complete and on disk. Until then a file has a hidden
+//! temporary name beside the final one, locked for as long as its writer lives; dropping an [`AtomicFile`] removes it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -11,45 +11,48 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 
-use super::cache::{Passing, let_go};
+use super::page_cache::{Writeback, drop_written};
+use super::{parent, sync_directory};
 use crate::error::{Error, Result};
 
-/// Ending of temporary names: `.cvat_db.tar.bz2.4711.voltar-tmp`.
-const ENDING: &str = ".voltar-tmp";
+/// Suffix of temporary names: `.cvat_db.tar.bz2.4711.voltar-tmp`.
+const SUFFIX: &str = ".voltar-tmp";
 
-/// A file in the making.
+/// A file that is being written.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: Flock<File>,
     temporary: PathBuf,
     target: PathBuf,
     written: u64,
-    passing: Passing,
+    writeback: Writeback,
     kept: bool,
 }
 
-/// A file that is whole and on disk, but still under its temporary name.
+/// A file that is complete and on disk, but still under its temporary name.
 #[derive(Debug)]
 pub struct Ready(AtomicFile);
 
 impl AtomicFile {
-    /// Begins the file that shall be `target`; readable by its owner alone.
+    /// Begins the file that will be `target`, readable by its owner alone.
     pub fn create(target: &Path) -> Result<Self> {
         let failed = |e: &dyn std::fmt::Display| Error::failed("cannot create", target.as_os_str().as_bytes(), e);
         let name = target.file_name().ok_or_else(|| failed(&"not a file name"))?;
         let mut temporary = OsString::from(".");
         temporary.push(name);
-        temporary.push(format!(".{}{ENDING}", std::process::id()));
+        temporary.push(format!(".{}{SUFFIX}", std::process::id()));
         let temporary = target.with_file_name(temporary);
         let file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(|e| failed(&e))?;
         let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| failed(&e))?;
-        Ok(Self { file, temporary, target: target.to_owned(), written: 0, passing: Passing::default(), kept: false })
-    }
-
-    /// Bytes written so far.
-    pub fn written(&self) -> u64 {
-        self.written
+        Ok(Self {
+            file,
+            temporary,
+            target: target.to_owned(),
+            written: 0,
+            writeback: Writeback::default(),
+            kept: false,
+        })
     }
 
     /// The file itself, for whoever seeks in it.
@@ -60,7 +63,7 @@ impl AtomicFile {
     /// Syncs the file. It gets its name from [`commit`].
     pub fn finish(self) -> Result<Ready> {
         self.file.sync_all().map_err(|e| Error::failed("cannot write", self.target.as_os_str().as_bytes(), e))?;
-        let_go(&*self.file);
+        drop_written(&*self.file);
         Ok(Ready(self))
     }
 }
@@ -69,7 +72,7 @@ impl Write for AtomicFile {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let n = self.file.write(buf)?;
         self.written += n as u64;
-        self.passing.wrote(&*self.file, n as u64);
+        self.writeback.wrote(&*self.file, n as u64);
         Ok(n)
     }
 
@@ -81,31 +84,25 @@ impl Write for AtomicFile {
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if !self.kept {
-            // Nobody is left to be told; the next run removes what stays.
+            // An error here has no reader; the next run removes what stays.
             fs::remove_file(&self.temporary).unwrap_or_default();
         }
     }
 }
 
 impl Ready {
-    /// Bytes in the file.
-    pub fn len(&self) -> u64 {
+    /// Its length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
         self.0.written
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Its final name.
-    pub fn target(&self) -> &Path {
-        &self.0.target
     }
 }
 
-/// Gives all files their names, or none: what was renamed is taken back when a later one fails. Files that
-/// exist already are replaced only with `overwrite`.
+/// Gives all files their names, or none: renames are undone when a later one fails. Files that exist already are
+/// replaced only with `overwrite`.
+///
+/// # Errors
+/// A name is taken or cannot be given, or its directory cannot be synced.
 pub fn commit(files: Vec<Ready>, overwrite: bool) -> Result<()> {
     let mut renamed: Vec<Renamed> = Vec::with_capacity(files.len());
     for Ready(file) in files {
@@ -120,9 +117,9 @@ pub fn commit(files: Vec<Ready>, overwrite: bool) -> Result<()> {
     }
     // A rename is on disk when its directory is.
     for done in &renamed {
-        let directory = done.file.target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        synced.map_err(|e| Error::failed("cannot sync the directory", directory.as_os_str().as_bytes(), e))?;
+        let directory = parent(&done.file.target);
+        sync_directory(directory)
+            .map_err(|e| Error::failed("cannot sync the directory", directory.as_os_str().as_bytes(), e))?;
     }
     renamed.into_iter().for_each(Renamed::keep);
     Ok(())
@@ -170,7 +167,10 @@ impl Renamed {
     }
 }
 
-/// Removes what dead writers left in `directory`; gives back the names.
+/// Removes the temporary files in `directory` whose writers are gone, and returns their paths.
+///
+/// # Errors
+/// The directory exists and cannot be listed.
 pub fn remove_leftovers(directory: &Path) -> Result<Vec<PathBuf>> {
     let failed = |e: io::Error| Error::failed("cannot list", directory.as_os_str().as_bytes(), e);
     let entries = match fs::read_dir(directory) {
@@ -195,7 +195,7 @@ pub fn remove_leftovers(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn is_temporary(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(ENDING.as_bytes())
+    name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(SUFFIX.as_bytes())
 }
 
 #[cfg(test)]

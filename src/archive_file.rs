@@ -1,26 +1,25 @@
-//! An archive file being read: decompressed, taken apart into members, its progress reported and its damage
-//! located. It restores nothing.
+//! An archive that is being read: decompressed and split into members, its progress reported, its damage located.
+//! It extracts nothing.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::archive::reader::{Stored, TarReader};
-use crate::codec::{Decompressor, Format};
+use crate::codec::Decompressor;
+use crate::durable::page_cache::ReadOnce;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
-use crate::volume::content::Once;
+use crate::store::Location;
 
 /// An archive file and its members.
 pub struct ArchiveFile {
     name: String,
-    path: PathBuf,
-    file_bytes: u64,
-    tar: TarReader<Decompressor<Once>>,
+    location: Location,
+    bytes: Option<u64>,
+    tar: TarReader<Decompressor<ReadOnce>>,
     reported: u64,
     members: u64,
     /// The member being read, and the one before it.
@@ -30,19 +29,17 @@ pub struct ArchiveFile {
 }
 
 impl ArchiveFile {
-    /// Opens the archive at `path`; its name without ending is how it is spoken of.
-    pub fn open(path: &Path, pool: &Pool) -> Result<Self> {
-        let failed = |e: io::Error| Error::failed("cannot open", path.as_os_str().as_bytes(), e);
-        let file = File::open(path).map_err(failed)?;
-        let status = file.metadata().map_err(failed)?;
-        if !status.is_file() {
-            return Err(failed(io::Error::other("not a regular file")));
-        }
-        let tar = Decompressor::new(Once::new(file), pool).map_err(|e| located(path, &e, None))?;
+    /// Opens the archive at `location`, which gives it its name in events and messages.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is in no format that can be read.
+    pub fn open(location: &Location, pool: &Pool) -> Result<Self> {
+        let opened = location.open()?;
+        let tar = Decompressor::new(opened.reader, pool).map_err(|e| located(location, &e, None))?;
         Ok(Self {
-            name: archive_name(path),
-            path: path.to_owned(),
-            file_bytes: status.len(),
+            name: location.name(),
+            location: location.clone(),
+            bytes: opened.bytes,
             tar: TarReader::new(tar),
             reported: 0,
             members: 0,
@@ -52,25 +49,20 @@ impl ArchiveFile {
         })
     }
 
-    /// The archive's name without ending.
+    /// The archive's name without its suffix.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.location
     }
 
-    /// Its length in bytes.
-    pub fn file_bytes(&self) -> u64 {
-        self.file_bytes
-    }
-
-    /// Tells the monitor that `stage` begins.
+    /// Reports that `stage` begins.
     pub fn started(&mut self, stage: Stage, monitor: &dyn Monitor) {
         self.begun = Instant::now();
-        monitor.event(&Event::Started { archive: &self.name, stage, total_bytes: Some(self.file_bytes) });
+        monitor.event(&Event::Started { archive: &self.name, stage, total_bytes: self.bytes });
     }
 
     /// The next member; `None` after the end, when all checksums have been found right.
@@ -100,7 +92,7 @@ impl ArchiveFile {
     /// An error of the stream, with the archive, the place and the last member that was whole.
     pub fn located(&self, e: &io::Error) -> Error {
         let whole = if self.tar.content_left() > 0 { &self.before } else { &self.current };
-        located(&self.path, e, whole.as_deref())
+        located(&self.location, e, whole.as_deref())
     }
 
     /// The closing figures.
@@ -109,7 +101,7 @@ impl ArchiveFile {
             archive: self.name.clone(),
             members: self.members,
             stream_bytes: self.tar.offset(),
-            file_bytes: self.file_bytes,
+            file_bytes: self.bytes.unwrap_or_else(|| self.tar.get_ref().compressed_bytes()),
             elapsed: self.elapsed(),
         }
     }
@@ -127,7 +119,7 @@ impl ArchiveFile {
     }
 
     fn report_excess(&self, monitor: &dyn Monitor) {
-        let path = self.path.display();
+        let path = &self.location;
         if let Some(offset) = self.tar.get_ref().trailing_garbage() {
             monitor
                 .issue(&self.name, format!("'{path}': what follows byte {offset} is no archive data and was ignored"));
@@ -158,68 +150,17 @@ impl Read for Content<'_> {
     }
 }
 
-/// `cvat_db` for `backup/cvat_db.tar.bz2`; a file of another ending keeps its name.
-#[must_use]
-pub fn archive_name(path: &Path) -> String {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).map(str::to_owned).unwrap_or(name)
-}
-
-/// Endings that archives go by, ours first.
-pub const ENDINGS: [&str; 8] = [".tar.bz2", ".tar.gz", ".tar.zst", ".tar", ".tbz2", ".tbz", ".tgz", ".tzst"];
-
-/// The archives in `directory`, by name.
-pub fn archives_in(directory: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |e: io::Error| Error::failed("cannot list", directory.as_os_str().as_bytes(), e);
-    let mut archives = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if !name.starts_with('.') && ENDINGS.iter().any(|ending| name.ends_with(ending)) && path.is_file() {
-            archives.push(path);
-        }
-    }
-    archives.sort();
-    Ok(archives)
-}
-
-/// The ending of archives in `format`.
-#[must_use]
-pub fn file_name(archive: &str, format: Format) -> String {
-    format!("{archive}.{}", format.extension())
-}
-
-fn located(path: &Path, e: &io::Error, whole: Option<&[u8]>) -> Error {
-    let path = printable(path.as_os_str().as_bytes());
-    // An error of ours that came up through a reader keeps its own words.
+fn located(location: &Location, e: &io::Error, whole: Option<&[u8]>) -> Error {
+    // An error of this crate that came through a reader keeps its own message.
     if let Some(inner) = e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         return Error::new(inner.kind(), inner.to_string());
     }
     if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
-        return Error::failed("cannot read", path, e);
+        return Error::failed("cannot read", location.path().as_os_str().as_bytes(), e);
     }
     let whole = match whole {
         Some(name) => format!("; the last whole member is '{}'", printable(name)),
         None => String::new(),
     };
-    Error::new(ErrorKind::Damaged, format!("'{path}': {e}{whole}"))
-}
-
-/// The archives that `sources` name: single files as they are, directories with all archives in them. `only`
-/// keeps those of these names.
-pub fn select(sources: &[PathBuf], only: &[String]) -> Result<Vec<PathBuf>> {
-    let mut selected = Vec::new();
-    for source in sources {
-        if source.is_dir() {
-            let archives = archives_in(source)?;
-            selected.extend(archives.into_iter().filter(|path| only.is_empty() || only.contains(&archive_name(path))));
-        } else {
-            selected.push(source.clone());
-        }
-    }
-    if selected.is_empty() {
-        let list = sources.iter().map(|source| format!("'{}'", source.display())).collect::<Vec<_>>().join(", ");
-        return Err(Error::usage(format!("there is no archive in {list}")));
-    }
-    Ok(selected)
+    Error::new(ErrorKind::Damaged, format!("'{location}': {e}{whole}"))
 }

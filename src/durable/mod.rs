@@ -1,0 +1,80 @@
+//! Files that survive a crash: a directory's entries synced, small files replaced in one step, large ones that
+//! appear under their names only when they are complete. It knows nothing of archives and volumes.
+
+pub mod atomic_file;
+pub mod page_cache;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use nix::libc::O_DIRECTORY;
+
+/// Writes the entries of the directory at `path` to disk: a file that was created, renamed or removed there is
+/// durable only after that (fsync(2)).
+///
+/// # Errors
+/// Those of open(2) and fsync(2), also where `path` is not a directory.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    OpenOptions::new().read(true).custom_flags(O_DIRECTORY).open(path)?.sync_all()
+}
+
+/// Returns the directory that holds `path`: "." for a bare name, `/` for `/`.
+#[must_use]
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}
+
+/// Replaces the content of the small file at `path` by `content` in one step, and syncs it: after a crash it holds the
+/// old content or the new one. `temporary` is a name in the same directory that nobody else uses.
+///
+/// # Errors
+/// Those of the system calls; the old content is then still there, unless the last sync failed.
+pub fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create(temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(temporary, path)?;
+    sync_directory(parent(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parent_of_a_bare_name_is_the_working_directory() {
+        for (path, directory) in [("a", "."), ("a/b", "a"), ("/a", "/"), ("/", "/")] {
+            assert_eq!(parent(Path::new(path)), Path::new(directory), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_small_file_is_replaced_and_leaves_no_temporary_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, temporary) = (dir.path().join("record"), dir.path().join("record.new"));
+        for content in ["one", "two"] {
+            replace(&path, &temporary, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+            assert!(!temporary.exists());
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        replace(&path, &temporary, b"three").unwrap_err();
+        assert!(path.is_dir());
+    }
+
+    #[test]
+    fn only_a_directory_is_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        sync_directory(dir.path()).unwrap();
+        sync_directory(&file).unwrap_err();
+    }
+}

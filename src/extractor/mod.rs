@@ -1,0 +1,145 @@
+//! One archive into the mounts of one tree: each member goes to the mount that holds its path, and is staged beside the
+//! live tree or extracted over it. Swapping the trees is left to the caller.
+
+mod route;
+mod write_behind;
+
+use crate::archive::strip::{Misfit, strip};
+use crate::archive_file::ArchiveFile;
+use crate::durable::atomic_file::Ready;
+use crate::error::{Error, ErrorKind, Result};
+use crate::live_mounts::LiveMount;
+use crate::member::RelPath;
+use crate::monitor::{Event, Monitor, Stage, Summary};
+use crate::ordered::Pool;
+use crate::store::Location;
+use crate::volume::swap::Staging;
+use route::Routes;
+
+/// How members are extracted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Into a staged tree, which is then swapped with the live one.
+    Replace,
+    /// Over the live tree; what the archive does not name stays.
+    Merge,
+    /// Over the live tree; what the archive does not name is removed.
+    InPlace,
+}
+
+/// An archive, and what it is taken for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// The layout's name for it.
+    pub archive: String,
+    /// Where it is.
+    pub location: Location,
+    /// The path inside the container: what all names must begin with.
+    pub prefix: RelPath,
+    /// Whether an archive with nothing but its root is taken for a real one.
+    pub allow_empty: bool,
+}
+
+/// One archive to be extracted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The archive.
+    pub input: Input,
+    /// The mounts that the tree consists of; the root's comes first.
+    pub mounts: Vec<LiveMount>,
+}
+
+/// An archive that has been read to its end and extracted.
+#[derive(Debug)]
+pub struct Staged {
+    /// Trees to be swapped; none where they were extracted over the live ones.
+    pub trees: Vec<Staging>,
+    /// Single files to be renamed.
+    pub files: Vec<Ready>,
+    /// The closing figures.
+    pub summary: Summary,
+    /// The archive.
+    pub location: Location,
+}
+
+/// Reads the whole archive without extracting anything: every checksum is compared, and every member's name.
+///
+/// # Errors
+/// The archive is damaged, is not that of the expected path, or holds nothing.
+pub fn check(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+    let mut archive = ArchiveFile::open(&input.location, pool)?;
+    archive.started(Stage::Checking, monitor);
+    let mut members = 0_u64;
+    while let Some(stored) = archive.next_member(monitor)? {
+        let member = strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))?;
+        members += u64::from(member.is_some_and(|member| !member.path.is_root()));
+    }
+    check_not_empty(input, members)?;
+    let at = archive.location().path();
+    monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at });
+    Ok(())
+}
+
+/// Reads the first members only: is this the archive of this path at all?
+///
+/// # Errors
+/// As [`check`], as far as the archive is read.
+pub fn check_prefix(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+    let mut archive = ArchiveFile::open(&input.location, pool)?;
+    while let Some(stored) = archive.next_member(monitor)? {
+        if strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))?.is_some() {
+            return Ok(());
+        }
+    }
+    check_not_empty(input, 0)
+}
+
+/// Extracts one archive, up to but not including the swap.
+///
+/// # Errors
+/// As [`check`], and those of the system calls. With [`Mode::Replace`] the live trees are as they were.
+pub fn extract(job: &Job, mode: Mode, pool: &Pool, monitor: &dyn Monitor) -> Result<Staged> {
+    let Job { input, mounts } = job;
+    let mut archive = ArchiveFile::open(&input.location, pool)?;
+    archive.started(Stage::Restoring, monitor);
+    let mut routes = Routes::new(mounts, mode)?;
+    let mut members = 0_u64;
+    while let Some(stored) = archive.next_member(monitor)? {
+        let Some(member) = strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))? else { continue };
+        let extracted = routes.extract(&member, &mut archive.content(monitor));
+        extracted.map_err(|error| interruption(error, monitor).within(&input.archive))?;
+        members += u64::from(!member.path.is_root());
+        monitor.event(&Event::Member { archive: &input.archive, name: &stored.name, member: &member });
+    }
+    check_not_empty(input, members)?;
+    for at in routes.untouched() {
+        monitor.note(&format!(
+            "{}: the archive holds nothing of '/{}', where another volume is mounted; that one is left as it is",
+            input.archive,
+            input.prefix.concat(at)
+        ));
+    }
+    let (trees, files) = routes.finish()?;
+    Ok(Staged { trees, files, summary: archive.summary(), location: input.location.clone() })
+}
+
+fn check_not_empty(input: &Input, members: u64) -> Result<()> {
+    if members > 0 || input.allow_empty {
+        return Ok(());
+    }
+    Err(Error::refused(format!("'{}' holds nothing but its root: restoring it would empty the volume", input.location))
+        .hint("--allow-empty overrides this"))
+}
+
+fn wrong(input: &Input, why: &Misfit) -> Error {
+    Error::new(
+        ErrorKind::Refused,
+        format!("'{}' is not the archive of '/{}' ({}): {why}", input.location, input.prefix, input.archive),
+    )
+    .hint("`voltar list` shows what it holds; --only NAME says which of the layout's archives a file is")
+}
+
+/// Once a stop was requested, that is the cause, whatever the layers below report.
+fn interruption(error: Error, monitor: &dyn Monitor) -> Error {
+    if monitor.cancelled() { Error::interrupted() } else { error }
+}

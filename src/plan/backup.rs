@@ -1,0 +1,229 @@
+//! What a backup would do: which archives, of which mounts, how large, and every refusal.
+
+use super::facts::{Facts, Occupied};
+use super::measure::Measured;
+use super::{Running, in_use, obstacles, to_stop, unreal, users};
+use crate::archiver::{Expected, Job};
+use crate::codec::Compression;
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::mounts::{MountTree, TreeMount};
+use crate::host::{Container, Inventory, MountKind};
+use crate::layout::Layout;
+use crate::resolve::{Selection, Target, survey};
+use crate::store::directory::Condition;
+use crate::store::{Directory, Location};
+use crate::units;
+use crate::volume::{MountSource, SourceContent};
+
+/// What a backup is asked to do.
+#[derive(Debug, Clone)]
+pub struct BackupRequest {
+    /// Which archives there can be.
+    pub layout: Layout,
+    /// Which of them.
+    pub selection: Selection,
+    /// Where the archives go.
+    pub store: Directory,
+    /// How they are compressed.
+    pub compression: Compression,
+    /// What is done about running containers.
+    pub running: Running,
+    /// Replace archives that exist.
+    pub overwrite: bool,
+    /// Take empty trees for real ones.
+    pub allow_empty: bool,
+}
+
+/// What a backup would do.
+#[derive(Debug, Clone)]
+pub struct BackupPlan {
+    /// Where the inventory comes from.
+    pub source: String,
+    /// Remarks on that.
+    pub notes: Vec<String>,
+    /// The archives, in the layout's order.
+    pub archives: Vec<PlannedArchive>,
+    /// Archives that this host could give but nobody asked for.
+    pub left_out: Vec<String>,
+    /// Where they go.
+    pub store: Directory,
+    /// Bytes free there, if it can be told.
+    pub free_bytes: Option<u64>,
+    /// All containers that use what is to be archived, each once.
+    pub users: Vec<Container>,
+    /// Those that would be stopped, and started again.
+    pub to_stop: Vec<Container>,
+    /// Why it would not be done. Empty: it would.
+    pub refusals: Vec<Error>,
+}
+
+/// One archive of a [`BackupPlan`].
+#[derive(Debug, Clone)]
+pub struct PlannedArchive {
+    /// Which container and mounts.
+    pub target: Target,
+    /// Where the archive goes.
+    pub location: Location,
+    /// The tree in figures; `None` where it cannot be walked.
+    pub measured: Option<Measured>,
+}
+
+/// Archives that are estimated at up to this many percent over the free space are tried: an estimate is not exact, and
+/// a disk that does fill up costs nothing but the time.
+const MARGIN_PERCENT: u64 = 2;
+
+/// Plans a backup; `source` describes where the inventory comes from.
+///
+/// # Errors
+/// Only where nothing can be planned at all: the layout has no archive of that name, a stop was requested.
+pub fn plan(request: &BackupRequest, source: String, inventory: Inventory, facts: &dyn Facts) -> Result<BackupPlan> {
+    let resolution = survey(&request.layout, &inventory, &request.selection)?;
+    let mut refusals: Vec<Error> = obstacles(&inventory).chain(resolution.problems).collect();
+    let mut archives = Vec::new();
+    for target in resolution.targets {
+        let location = request.store.location(&target.archive, request.compression.format);
+        let reasons = unreal(&target, &inventory, facts)?;
+        let mut measured = None;
+        if reasons.is_empty() {
+            match facts.measure(&mount_sources(&target.tree), request.compression) {
+                Ok(figures) => {
+                    measured = Some(figures);
+                    refusals.extend(too_empty(&target, &figures, request.allow_empty));
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+                Err(error) => refusals.push(error.within(&target.archive)),
+            }
+        }
+        refusals.extend(reasons);
+        refusals.extend(facts.unfinished(&target.tree).into_iter().map(|error| error.within(&target.archive)));
+        refusals.extend(occupied(&target, &location, facts.occupied(&location), request.overwrite));
+        archives.push(PlannedArchive { target, location, measured });
+    }
+    let users = users(archives.iter().map(|planned| &planned.target));
+    refusals.extend(in_use(&users, request.running));
+    let condition = facts.condition(&request.store);
+    refusals.extend(store_refusals(&archives, &request.store, &condition, facts));
+    Ok(BackupPlan {
+        source,
+        notes: inventory.notes,
+        archives,
+        left_out: resolution.left_out,
+        store: request.store.clone(),
+        free_bytes: condition.free_bytes,
+        to_stop: to_stop(users.clone(), request.running),
+        users,
+        refusals,
+    })
+}
+
+impl BackupPlan {
+    /// Fails with all refusals as one error.
+    ///
+    /// # Errors
+    /// The refusals, if there are any.
+    pub fn check(&self) -> Result<()> {
+        Error::none_of(self.refusals.clone())
+    }
+
+    /// What has to be written.
+    pub fn jobs(&self, allow_empty: bool) -> Vec<Job> {
+        let job = |planned: &PlannedArchive| Job {
+            archive: planned.target.archive.clone(),
+            prefix: planned.target.tree.path.clone(),
+            mounts: mount_sources(&planned.target.tree),
+            location: planned.location.clone(),
+            expected_bytes: planned.measured.map(|measured| measured.stream_bytes),
+            expected: expected(&planned.target.tree, allow_empty),
+        };
+        self.archives.iter().map(job).collect()
+    }
+
+    /// Estimated length of all archives in bytes.
+    #[must_use]
+    pub fn archive_bytes(&self) -> u64 {
+        archive_bytes(&self.archives)
+    }
+}
+
+/// The mounts of a tree as sources to walk.
+fn mount_sources(tree: &MountTree) -> Vec<MountSource> {
+    let source = |mount: &TreeMount| MountSource {
+        at: mount.at.clone(),
+        content: match mount.kind {
+            MountKind::Tmpfs => SourceContent::Empty,
+            MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) => SourceContent::Host(mount.root()),
+        },
+    };
+    tree.mounts.iter().map(source).collect()
+}
+
+/// What a tree must hold: a cluster, where PostgreSQL's image keeps its data.
+fn expected(tree: &MountTree, allow_empty: bool) -> Expected {
+    match (allow_empty, tree.path.as_bytes() == b"var/lib/postgresql/data") {
+        (true, _) => Expected::Anything,
+        (false, true) => Expected::Database,
+        (false, false) => Expected::Members,
+    }
+}
+
+fn too_empty(target: &Target, measured: &Measured, allow_empty: bool) -> Option<Error> {
+    let what = expected(&target.tree, allow_empty).missing(measured.members, measured.database)?;
+    Some(
+        Error::refused(format!("{}: '/{}' {what}", target.archive, target.tree.path))
+            .hint("is this the right volume? --allow-empty overrides this"),
+    )
+}
+
+fn occupied(target: &Target, location: &Location, occupied: Occupied, overwrite: bool) -> Option<Error> {
+    let hint = match occupied {
+        Occupied::No => return None,
+        Occupied::File if overwrite => return None,
+        Occupied::File => "--overwrite replaces it once the new one is complete; or name another directory",
+        Occupied::Other => "it is not a regular file: remove it or name another directory",
+    };
+    Some(Error::refused(format!("{}: '{location}' exists already", target.archive)).hint(hint))
+}
+
+fn archive_bytes(archives: &[PlannedArchive]) -> u64 {
+    archives.iter().filter_map(|planned| planned.measured).map(|measured| measured.archive_bytes).sum()
+}
+
+/// Refuses what the store's directory does not allow.
+fn store_refusals(
+    archives: &[PlannedArchive],
+    store: &Directory,
+    condition: &Condition,
+    facts: &dyn Facts,
+) -> Vec<Error> {
+    let mut refusals: Vec<Error> = condition.obstacle.iter().map(Error::refused).collect();
+    let path = store.path().display();
+    for planned in archives {
+        for mount in planned.target.tree.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs) {
+            let Some(source) = facts.directory(&mount.source) else { continue };
+            if condition.existing.starts_with(&source) {
+                refusals.push(
+                    Error::refused(format!(
+                        "{}: '{path}' lies inside what is to be archived ('{}')",
+                        planned.target.archive,
+                        source.display()
+                    ))
+                    .hint("name a directory outside of the volume"),
+                );
+            }
+        }
+    }
+    let wanted = archive_bytes(archives);
+    if let Some(free) = condition.free_bytes
+        && wanted > free.saturating_add(free * MARGIN_PERCENT / 100)
+    {
+        refusals.push(
+            Error::refused(format!(
+                "too little space at '{path}': the archives will take about {}, and {} are free",
+                units::bytes(wanted),
+                units::bytes(free)
+            ))
+            .hint("make room, name another directory, or take fewer archives with --only"),
+        );
+    }
+    refusals
+}

@@ -1,0 +1,276 @@
+//! What a restore would do: which archive goes to which mounts, by which way, and every refusal.
+
+use std::path::PathBuf;
+
+use super::facts::Facts;
+use super::{Running, in_use, obstacles, to_stop, unreal, users};
+use crate::error::{Error, ErrorKind, Result};
+use crate::extractor::{Input, Job, Mode};
+use crate::host::{Container, Inventory, MountKind};
+use crate::layout::Layout;
+use crate::live_mounts::LiveMount;
+use crate::resolve::{Selection, Target, survey};
+use crate::store::{Location, Source};
+use crate::units;
+
+/// What a restore is asked to do.
+#[derive(Debug, Clone)]
+pub struct RestoreRequest {
+    /// Which archives there can be.
+    pub layout: Layout,
+    /// Which of them.
+    pub selection: Selection,
+    /// Directories with archives, or single archives.
+    pub sources: Vec<PathBuf>,
+    /// How members are extracted.
+    pub mode: Mode,
+    /// Keep the trees that are replaced.
+    pub keep_previous: bool,
+    /// What is done about running containers; [`Running::Allow`] is taken for [`Running::Refuse`].
+    pub running: Running,
+    /// Take empty archives for real ones.
+    pub allow_empty: bool,
+}
+
+/// What a restore would do.
+#[derive(Debug, Clone)]
+pub struct RestorePlan {
+    /// Where the inventory comes from.
+    pub source: String,
+    /// Remarks on that.
+    pub notes: Vec<String>,
+    /// The archives, in the layout's order.
+    pub archives: Vec<PlannedRestore>,
+    /// How members are extracted.
+    pub mode: Mode,
+    /// Whether the trees that are replaced are kept.
+    pub keep_previous: bool,
+    /// All containers that use what is to be restored, each once.
+    pub users: Vec<Container>,
+    /// Those that would be stopped, and started again.
+    pub to_stop: Vec<Container>,
+    /// Why it would not be done. Empty: it would.
+    pub refusals: Vec<Error>,
+}
+
+/// One archive of a [`RestorePlan`].
+#[derive(Debug, Clone)]
+pub struct PlannedRestore {
+    /// Which container and mounts.
+    pub target: Target,
+    /// The archive.
+    pub input: Input,
+    /// Its length in bytes, if it can be told.
+    pub archive_bytes: Option<u64>,
+    /// The mounts as they are replaced; empty where they cannot be found.
+    pub mounts: Vec<LiveMount>,
+    /// Bytes free beside the root's tree, if it can be told.
+    pub free_bytes: Option<u64>,
+}
+
+/// Plans a restore; `source` describes where the inventory comes from.
+///
+/// # Errors
+/// Only where nothing can be planned at all: the sources hold no archive of the layout, a stop was requested.
+pub fn plan(request: &RestoreRequest, source: String, inventory: Inventory, facts: &dyn Facts) -> Result<RestorePlan> {
+    let found = find(request, facts)?;
+    let only = found.iter().map(|(name, _)| name.clone()).collect();
+    let resolution = survey(&request.layout, &inventory, &Selection { only, ..request.selection.clone() })?;
+    let mut refusals: Vec<Error> = obstacles(&inventory).chain(resolution.problems).collect();
+    let users = users(resolution.targets.iter());
+    let running = if request.running == Running::Allow { Running::Refuse } else { request.running };
+    refusals.extend(in_use(&users, running));
+    let mut notes = inventory.notes.clone();
+    let mut archives = Vec::new();
+    for target in resolution.targets {
+        let Some((_, location)) = found.iter().find(|(name, _)| *name == target.archive) else { continue };
+        let name = target.archive.clone();
+        for half in facts.unfinished(&target.tree) {
+            notes.push(format!("{name}: {half}; it is completed or undone first"));
+        }
+        let reasons = unreal(&target, &inventory, facts)?;
+        let is_real = reasons.is_empty();
+        refusals.extend(reasons);
+        refusals.extend(unwritable(&target, request.mode, facts));
+        let input = Input {
+            archive: name.clone(),
+            location: location.clone(),
+            prefix: target.tree.path.clone(),
+            allow_empty: request.allow_empty,
+        };
+        let mut planned = PlannedRestore {
+            archive_bytes: facts.archive_bytes(location),
+            target,
+            input,
+            mounts: Vec::new(),
+            free_bytes: None,
+        };
+        if is_real {
+            refusals.extend(examine(&mut planned, request.mode, facts)?);
+        }
+        archives.push(planned);
+    }
+    Ok(RestorePlan {
+        source,
+        notes,
+        archives,
+        mode: request.mode,
+        keep_previous: request.keep_previous,
+        to_stop: to_stop(users.clone(), running),
+        users,
+        refusals,
+    })
+}
+
+impl RestorePlan {
+    /// Fails with all refusals as one error.
+    ///
+    /// # Errors
+    /// The refusals, if there are any.
+    pub fn check(&self) -> Result<()> {
+        Error::none_of(self.refusals.clone())
+    }
+
+    /// What has to be extracted.
+    pub fn jobs(&self) -> Vec<Job> {
+        let job = |planned: &PlannedRestore| Job { input: planned.input.clone(), mounts: planned.mounts.clone() };
+        self.archives.iter().map(job).collect()
+    }
+
+    /// The trees that are restored.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.archives.iter().map(|planned| &planned.target)
+    }
+}
+
+/// Finds the mounts of an archive whose mounts are there, the prefix that fits it, and the space; returns refusals.
+fn examine(planned: &mut PlannedRestore, mode: Mode, facts: &dyn Facts) -> Result<Vec<Error>> {
+    let mut refusals = Vec::new();
+    match facts.live_mounts(&planned.target.tree) {
+        Ok(mounts) => planned.mounts = mounts,
+        Err(error) => refusals.push(error.within(&planned.target.archive)),
+    }
+    match fitting(&planned.input, &planned.target, facts) {
+        Ok(input) => planned.input = input,
+        Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+        Err(error) => refusals.push(error),
+    }
+    if let Some(live) = planned.mounts.first().and_then(LiveMount::directory) {
+        planned.free_bytes = facts.free_bytes(&live.path);
+        if mode == Mode::Replace {
+            refusals.extend(too_little_space(planned, live));
+        }
+    }
+    Ok(refusals)
+}
+
+/// The archives to be restored, by the layout's names.
+fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<Vec<(String, Location)>> {
+    let RestoreRequest { layout, selection, sources, .. } = request;
+    let mut found: Vec<(String, Location)> = Vec::new();
+    let wanted = |name: &str| selection.only.is_empty() || selection.only.iter().any(|only| only == name);
+    let known = |name: &str| layout.archives.iter().any(|spec| spec.name == name);
+    for source in sources {
+        match facts.source(source)? {
+            Source::Directory(archives) => {
+                let named = archives.into_iter().map(|location| (location.name(), location));
+                found.extend(named.filter(|(name, _)| known(name) && wanted(name)));
+            }
+            // A single file may have any name; then --only says which archive it is.
+            Source::Archive(location) => {
+                let name = match (&selection.only[..], location.name()) {
+                    ([only], _) if sources.len() == 1 => only.clone(),
+                    (_, name) if known(&name) && wanted(&name) => name,
+                    (_, name) => {
+                        return Err(Error::usage(format!(
+                            "'{location}': the layout '{}' has no archive '{name}'",
+                            layout.name
+                        ))
+                        .hint(format!("say with --only which one it is: {}", layout.names().join(", "))));
+                    }
+                };
+                found.push((name, location));
+            }
+        }
+    }
+    for (i, (name, location)) in found.iter().enumerate() {
+        if let Some((_, other)) = found.iter().take(i).find(|(other, _)| other == name) {
+            return Err(Error::usage(format!("two archives for {name}: '{other}' and '{location}'"))
+                .hint("name the one to restore"));
+        }
+    }
+    let listed = sources.iter().map(|source| format!("'{}'", source.display())).collect::<Vec<_>>().join(", ");
+    if let Some(missing) = selection.only.iter().find(|only| found.iter().all(|(name, _)| name != *only)) {
+        return Err(Error::usage(format!("no archive for {missing} in {listed}")).hint(format!(
+            "the layout '{}' has: {}",
+            layout.name,
+            layout.names().join(", ")
+        )));
+    }
+    if found.is_empty() {
+        return Err(Error::usage(format!("no archive of the layout '{}' in {listed}", layout.name))
+            .hint(format!("looked for {}, each with .tar.bz2, .tar.gz, .tar.zst or .tar", layout.names().join(", "))));
+    }
+    Ok(found)
+}
+
+/// Refuses what cannot be written into a target's mounts.
+fn unwritable(target: &Target, mode: Mode, facts: &dyn Facts) -> Vec<Error> {
+    let mut refusals: Vec<Error> = target
+        .tree
+        .read_only()
+        .map(|mount| {
+            Error::refused(format!("{}: '{}' is mounted read-only", target.archive, mount.destination))
+                .hint("restore through a container that mounts it read-write (a layout file can name it)")
+        })
+        .collect();
+    if mode == Mode::Merge {
+        return refusals;
+    }
+    for mount in target.tree.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs) {
+        let source = mount.root();
+        match facts.mounted_below(&source) {
+            Err(error) => refusals.push(error),
+            Ok(mounted) => refusals.extend(mounted.iter().map(|below| {
+                Error::refused(format!(
+                    "{}: a filesystem of this host is mounted at '{}', inside '{}'",
+                    target.archive,
+                    below.display(),
+                    source.display()
+                ))
+                .hint("replacing the directory would take that filesystem with it: unmount it, or use --merge")
+            })),
+        }
+    }
+    refusals
+}
+
+/// The input with the prefix that its archive was made with: the layout's path or, where the container is gone, one of
+/// its other paths.
+fn fitting(input: &Input, target: &Target, facts: &dyn Facts) -> Result<Input> {
+    let Err(error) = facts.check_prefix(input) else { return Ok(input.clone()) };
+    if error.kind() == ErrorKind::Refused {
+        for path in &target.alternative_paths {
+            let other = Input { prefix: path.clone(), ..input.clone() };
+            if facts.check_prefix(&other).is_ok() {
+                return Ok(other);
+            }
+        }
+    }
+    Err(error)
+}
+
+/// Content rarely takes less room than its archive; where even that is not free, nothing is begun.
+fn too_little_space(planned: &PlannedRestore, live: &crate::volume::swap::Live) -> Option<Error> {
+    let (wanted, free) = (planned.archive_bytes?, planned.free_bytes?);
+    (wanted > free).then(|| {
+        Error::refused(format!(
+            "{}: too little space beside '{}': the archive alone takes {}, and {} are free",
+            planned.target.archive,
+            live.path.display(),
+            units::bytes(wanted),
+            units::bytes(free)
+        ))
+        .hint("make room, or restore with --in-place, which needs no room for a second copy")
+    })
+}

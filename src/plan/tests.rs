@@ -1,0 +1,578 @@
+//! Plans as values: an inventory and a scripted machine in, a plan out. No disk, no engine, no root.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::backup::{self, BackupPlan, BackupRequest};
+use super::facts::{Facts, Occupied};
+use super::measure::Measured;
+use super::restore::{self, RestorePlan, RestoreRequest};
+use super::*;
+use crate::codec::{Compression, Format, Level};
+use crate::error::ErrorKind;
+use crate::extractor::{Input, Mode};
+use crate::host::mounts::MountTree;
+use crate::host::{Mount, MountKind, Volume};
+use crate::layout::Layout;
+use crate::live_mounts::{LiveMount, LiveSource};
+use crate::member::RelPath;
+use crate::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
+use crate::resolve::Selection;
+use crate::store::directory::Condition;
+use crate::store::{Directory, Location, Source};
+use crate::volume::MountSource;
+use crate::volume::swap::{Live, Way};
+
+/// A machine that answers from a script.
+#[derive(Debug, Clone)]
+struct Script {
+    unreal: Vec<Error>,
+    unfinished: Vec<Error>,
+    measured: Result<Measured>,
+    condition: Condition,
+    occupied: Occupied,
+    archives: Vec<&'static str>,
+    files: Vec<&'static str>,
+    archive_bytes: u64,
+    /// The prefix of every archive's members.
+    prefix: Option<&'static str>,
+    damaged: Option<Error>,
+    way: Way,
+    mounted_below: Vec<PathBuf>,
+    free_bytes: u64,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            unreal: Vec::new(),
+            unfinished: Vec::new(),
+            measured: Ok(Measured { members: 9, archive_bytes: 1000, database: true, ..Measured::default() }),
+            condition: Condition { existing: "/backup".into(), free_bytes: Some(1_000_000), obstacle: None },
+            occupied: Occupied::No,
+            archives: vec!["db.tar.bz2", "media.tar.gz"],
+            files: Vec::new(),
+            archive_bytes: 1000,
+            prefix: None,
+            damaged: None,
+            way: Way::Exchange,
+            mounted_below: Vec::new(),
+            free_bytes: 1_000_000,
+        }
+    }
+}
+
+impl Facts for Script {
+    fn unreal(&self, _: &MountTree, _: &[Volume]) -> Result<Vec<Error>> {
+        Ok(self.unreal.clone())
+    }
+
+    fn unfinished(&self, _: &MountTree) -> Vec<Error> {
+        self.unfinished.clone()
+    }
+
+    fn measure(&self, _: &[MountSource], _: Compression) -> Result<Measured> {
+        self.measured.clone()
+    }
+
+    fn condition(&self, _: &Directory) -> Condition {
+        self.condition.clone()
+    }
+
+    fn occupied(&self, _: &Location) -> Occupied {
+        self.occupied
+    }
+
+    fn directory(&self, path: &Path) -> Option<PathBuf> {
+        Some(path.to_owned())
+    }
+
+    fn source(&self, path: &Path) -> Result<Source> {
+        if self.files.iter().any(|file| path == Path::new(file)) {
+            return Ok(Source::Archive(Location::new(path)));
+        }
+        Ok(Source::Directory(self.archives.iter().map(|name| Location::new(path.join(name))).collect()))
+    }
+
+    fn archive_bytes(&self, _: &Location) -> Option<u64> {
+        Some(self.archive_bytes)
+    }
+
+    fn check_prefix(&self, input: &Input) -> Result<()> {
+        match (&self.damaged, self.prefix) {
+            (Some(error), _) => Err(error.clone()),
+            (None, Some(prefix)) if input.prefix.as_bytes() != prefix.as_bytes() => {
+                Err(Error::refused(format!("'{}' is not the archive of '/{}'", input.location, input.prefix)))
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>> {
+        let live = |path| LiveSource::Directory(Live { path, way: self.way });
+        Ok(tree.mounts.iter().map(|mount| LiveMount { at: mount.at.clone(), source: live(mount.root()) }).collect())
+    }
+
+    fn mounted_below(&self, _: &Path) -> Result<Vec<PathBuf>> {
+        Ok(self.mounted_below.clone())
+    }
+
+    fn free_bytes(&self, _: &Path) -> Option<u64> {
+        Some(self.free_bytes)
+    }
+}
+
+fn container(name: &str, destination: &str) -> Container {
+    Container {
+        id: format!("{name}-id"),
+        name: name.to_owned(),
+        mounts: vec![Mount {
+            destination: destination.to_owned(),
+            source: Some(format!("/volumes/{name}/_data").into()),
+            kind: MountKind::Volume { name: name.to_owned(), driver: "local".to_owned() },
+            read_only: false,
+        }],
+        ..Container::default()
+    }
+}
+
+fn volume(name: &str) -> Volume {
+    Volume {
+        name: format!("stack_{name}"),
+        driver: "local".to_owned(),
+        mountpoint: format!("/volumes/{name}/_data").into(),
+        options: BTreeMap::new(),
+        project: Some("stack".to_owned()),
+        compose_name: Some(name.to_owned()),
+    }
+}
+
+/// A database and media, both stopped.
+fn inventory() -> Inventory {
+    Inventory {
+        containers: vec![container("db", "/var/lib/postgresql/data"), container("media", "/srv/media")],
+        ..Inventory::default()
+    }
+}
+
+fn layout() -> Layout {
+    let text = "[[archive]]\nname = \"db\"\ncontainer = \"db\"\npath = \"/var/lib/postgresql/data\"\n\
+                [[archive]]\nname = \"media\"\ncontainer = \"media\"\npath = \"/srv/media\"\n";
+    Layout::parse("stack.toml", text).unwrap()
+}
+
+fn backup_request() -> BackupRequest {
+    BackupRequest {
+        layout: layout(),
+        selection: Selection::default(),
+        store: Directory::new("/backup"),
+        compression: Compression::new(Format::Bzip2, Level::default()),
+        running: Running::Refuse,
+        overwrite: false,
+        allow_empty: false,
+    }
+}
+
+fn restore_request() -> RestoreRequest {
+    RestoreRequest {
+        layout: layout(),
+        selection: Selection::default(),
+        sources: vec!["/backup".into()],
+        mode: Mode::Replace,
+        keep_previous: false,
+        running: Running::Refuse,
+        allow_empty: false,
+    }
+}
+
+fn plan_backup(request: &BackupRequest, inventory: Inventory, script: &Script) -> BackupPlan {
+    backup::plan(request, "a test".to_owned(), inventory, script).unwrap()
+}
+
+fn plan_restore(request: &RestoreRequest, inventory: Inventory, script: &Script) -> RestorePlan {
+    restore::plan(request, "a test".to_owned(), inventory, script).unwrap()
+}
+
+/// Each refusal's message, every one of the kind that refusals have and with a hint.
+fn messages(refusals: &[Error]) -> Vec<String> {
+    refusals
+        .iter()
+        .map(|refusal| {
+            assert_eq!(refusal.kind(), ErrorKind::Refused, "{refusal}");
+            refusal.to_string()
+        })
+        .collect()
+}
+
+fn backup_refusals(change: impl Fn(&mut BackupRequest, &mut Inventory, &mut Script)) -> Vec<String> {
+    let (mut request, mut inventory, mut script) = (backup_request(), inventory(), Script::default());
+    change(&mut request, &mut inventory, &mut script);
+    messages(&plan_backup(&request, inventory, &script).refusals)
+}
+
+fn restore_refusals(change: impl Fn(&mut RestoreRequest, &mut Inventory, &mut Script)) -> Vec<String> {
+    let (mut request, mut inventory, mut script) = (restore_request(), inventory(), Script::default());
+    change(&mut request, &mut inventory, &mut script);
+    messages(&plan_restore(&request, inventory, &script).refusals)
+}
+
+#[test]
+fn nothing_is_refused_without_a_reason() {
+    assert_eq!(backup_refusals(|_, _, _| {}), Vec::<String>::new());
+    assert_eq!(restore_refusals(|_, _, _| {}), Vec::<String>::new());
+}
+
+#[test]
+fn a_backup_plan_says_what_goes_where() {
+    let plan = plan_backup(&backup_request(), inventory(), &Script::default());
+    let jobs = plan.jobs(false);
+    let shown: Vec<String> =
+        jobs.iter().map(|job| format!("{} {} {}", job.archive, job.prefix, job.location)).collect();
+    assert_eq!(shown, ["db var/lib/postgresql/data /backup/db.tar.bz2", "media srv/media /backup/media.tar.bz2"]);
+    assert_eq!(plan.archive_bytes(), 2000);
+    plan.check().unwrap();
+}
+
+#[test]
+fn a_restore_plan_says_what_comes_from_where() {
+    let plan = plan_restore(&restore_request(), inventory(), &Script::default());
+    let shown: Vec<String> = plan
+        .jobs()
+        .iter()
+        .map(|job| format!("{} {} {}", job.input.archive, job.input.location, job.input.prefix))
+        .collect();
+    assert_eq!(shown, ["db /backup/db.tar.bz2 var/lib/postgresql/data", "media /backup/media.tar.gz srv/media"]);
+    plan.check().unwrap();
+}
+
+#[test]
+fn an_untrusted_inventory_is_refused() {
+    let message = "the engine is on another machine";
+    assert_eq!(backup_refusals(|_, inventory, _| inventory.obstacles.push(message.to_owned())), [message]);
+    assert_eq!(restore_refusals(|_, inventory, _| inventory.obstacles.push(message.to_owned())), [message]);
+}
+
+#[test]
+fn a_missing_container_is_refused() {
+    let message = "media: there is no container 'media', and no volume that compose calls 'media'";
+    assert_eq!(backup_refusals(|_, inventory, _| drop(inventory.containers.pop())), [message]);
+    assert_eq!(restore_refusals(|_, inventory, _| drop(inventory.containers.pop())), [message]);
+}
+
+#[test]
+fn mounts_that_are_not_there_are_refused_and_looked_at_no_further() {
+    let unreal = |script: &mut Script| script.unreal = vec![Error::refused("it is not mounted")];
+    let expected = ["db: it is not mounted", "media: it is not mounted"];
+    assert_eq!(
+        backup_refusals(|_, _, script| {
+            unreal(script);
+            script.measured = Err(Error::refused("walked although it is not there"));
+        }),
+        expected
+    );
+    assert_eq!(
+        restore_refusals(|_, _, script| {
+            unreal(script);
+            script.damaged = Some(Error::refused("read although nothing can be restored"));
+        }),
+        expected
+    );
+}
+
+#[test]
+fn running_containers_are_refused_stopped_or_allowed() {
+    let run = |inventory: &mut Inventory| inventory.containers[0].state = State::Running;
+    let message = "containers that use these volumes are running: db";
+    assert_eq!(backup_refusals(|_, inventory, _| run(inventory)), [message]);
+    assert_eq!(restore_refusals(|_, inventory, _| run(inventory)), [message]);
+    assert_eq!(
+        restore_refusals(|request, inventory, _| {
+            request.running = Running::Allow;
+            run(inventory);
+        }),
+        [message],
+        "a restore under a running container is never allowed"
+    );
+    let mut running = inventory();
+    run(&mut running);
+    for (policy, stopped) in [(Running::Stop, vec!["db"]), (Running::Allow, vec![])] {
+        let request = BackupRequest { running: policy, ..backup_request() };
+        let plan = plan_backup(&request, running.clone(), &Script::default());
+        assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+        let names: Vec<&str> = plan.to_stop.iter().map(|container| container.name.as_str()).collect();
+        assert_eq!(names, stopped, "{policy:?}");
+    }
+}
+
+#[test]
+fn paused_containers_are_refused_unless_running_ones_are_allowed() {
+    let pause = |inventory: &mut Inventory| inventory.containers[1].state = State::Paused;
+    let message = "containers that use these volumes are paused: media";
+    for running in [Running::Refuse, Running::Stop] {
+        let refusals = backup_refusals(|request, inventory, _| {
+            request.running = running;
+            pause(inventory);
+        });
+        assert_eq!(refusals, [message]);
+    }
+    let allowed = backup_refusals(|request, inventory, _| {
+        request.running = Running::Allow;
+        pause(inventory);
+    });
+    assert_eq!(allowed, Vec::<String>::new());
+    assert_eq!(restore_refusals(|_, inventory, _| pause(inventory)), [message]);
+}
+
+#[test]
+fn containers_that_are_deleted_when_they_stop_are_not_stopped() {
+    let refusals = restore_refusals(|request, inventory, _| {
+        request.running = Running::Stop;
+        inventory.containers[0].state = State::Running;
+        inventory.containers[0].auto_remove = true;
+    });
+    assert_eq!(refusals, ["containers that use these volumes are deleted when they stop (--rm): db"]);
+}
+
+#[test]
+fn trees_that_do_not_look_like_the_data_are_refused() {
+    let measured = |members, database| Ok(Measured { members, database, ..Measured::default() });
+    assert_eq!(
+        backup_refusals(|_, _, script| script.measured = measured(9, false)),
+        ["db: '/var/lib/postgresql/data' holds no PG_VERSION, so it is no PostgreSQL database"]
+    );
+    assert_eq!(
+        backup_refusals(|_, _, script| script.measured = measured(1, false)),
+        ["db: '/var/lib/postgresql/data' holds nothing", "media: '/srv/media' holds nothing"]
+    );
+    let allowed = backup_refusals(|request, _, script| {
+        request.allow_empty = true;
+        script.measured = measured(1, false);
+    });
+    assert_eq!(allowed, Vec::<String>::new());
+}
+
+#[test]
+fn a_tree_that_cannot_be_walked_is_refused_and_an_interruption_is_not_a_refusal() {
+    let refusals = backup_refusals(|_, _, script| script.measured = Err(Error::refused("cannot open the root")));
+    assert_eq!(refusals, ["db: cannot open the root", "media: cannot open the root"]);
+    let script = Script { measured: Err(Error::interrupted()), ..Script::default() };
+    let error = backup::plan(&backup_request(), String::new(), inventory(), &script).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    let script = Script { damaged: Some(Error::interrupted()), ..Script::default() };
+    let error = restore::plan(&restore_request(), String::new(), inventory(), &script).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+}
+
+#[test]
+fn an_unfinished_restore_forbids_a_backup_and_is_recovered_by_a_restore() {
+    let half = Error::refused("a restore into '/volumes/db/_data' was interrupted");
+    let refusals = backup_refusals(|_, _, script| script.unfinished = vec![half.clone()]);
+    assert_eq!(refusals[0], "db: a restore into '/volumes/db/_data' was interrupted");
+    let script = Script { unfinished: vec![half], ..Script::default() };
+    let plan = plan_restore(&restore_request(), inventory(), &script);
+    assert!(plan.refusals.is_empty());
+    assert_eq!(
+        plan.notes[0],
+        "db: a restore into '/volumes/db/_data' was interrupted; it is completed or undone first"
+    );
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_unless_it_may_be_replaced() {
+    let taken = ["db: '/backup/db.tar.bz2' exists already", "media: '/backup/media.tar.bz2' exists already"];
+    for (occupied, overwrite, expected) in [
+        (Occupied::File, false, &taken[..]),
+        (Occupied::File, true, &[]),
+        (Occupied::Other, false, &taken),
+        (Occupied::Other, true, &taken),
+    ] {
+        let refusals = backup_refusals(|request, _, script| {
+            request.overwrite = overwrite;
+            script.occupied = occupied;
+        });
+        assert_eq!(refusals, expected, "{occupied:?} {overwrite}");
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_refused() {
+    let refusals = backup_refusals(|_, _, script| {
+        script.condition.obstacle = Some("cannot write to '/backup': Permission denied".to_owned());
+    });
+    assert_eq!(refusals, ["cannot write to '/backup': Permission denied"]);
+}
+
+#[test]
+fn a_store_inside_a_volume_is_refused() {
+    let refusals = backup_refusals(|_, _, script| script.condition.existing = "/volumes/db/_data/x".into());
+    assert_eq!(refusals, ["db: '/backup' lies inside what is to be archived ('/volumes/db/_data')"]);
+    let beside = backup_refusals(|_, _, script| script.condition.existing = "/volumes/db/_data2".into());
+    assert_eq!(beside, Vec::<String>::new());
+}
+
+#[test]
+fn too_little_space_is_refused_on_both_sides_of_the_margin() {
+    let free = |free: u64| {
+        move |_: &mut BackupRequest, _: &mut Inventory, script: &mut Script| {
+            script.condition.free_bytes = Some(free);
+        }
+    };
+    // 2,000 bytes are wanted, and 2 % may be missing.
+    assert_eq!(backup_refusals(free(1961)), Vec::<String>::new());
+    assert_eq!(
+        backup_refusals(free(1960)),
+        ["too little space at '/backup': the archives will take about 1.95 KiB, and 1.91 KiB are free"]
+    );
+    assert_eq!(restore_refusals(|_, _, script| script.free_bytes = 1000), Vec::<String>::new());
+    let refusals = restore_refusals(|_, _, script| script.free_bytes = 999);
+    assert_eq!(
+        refusals[0],
+        "db: too little space beside '/volumes/db/_data': the archive alone takes 1000 B, and 999 B are free"
+    );
+    for mode in [Mode::Merge, Mode::InPlace] {
+        let refusals = restore_refusals(|request, _, script| {
+            request.mode = mode;
+            script.free_bytes = 0;
+        });
+        assert_eq!(refusals, Vec::<String>::new(), "{mode:?} needs no second copy");
+    }
+}
+
+#[test]
+fn read_only_mounts_are_refused_for_a_restore_only() {
+    let protect = |inventory: &mut Inventory| inventory.containers[1].mounts[0].read_only = true;
+    assert_eq!(backup_refusals(|_, inventory, _| protect(inventory)), Vec::<String>::new());
+    assert_eq!(restore_refusals(|_, inventory, _| protect(inventory)), ["media: '/srv/media' is mounted read-only"]);
+}
+
+#[test]
+fn filesystems_inside_a_tree_are_refused_unless_it_is_merged() {
+    let mount = |script: &mut Script| script.mounted_below = vec!["/volumes/x".into()];
+    let refusals = restore_refusals(|_, _, script| mount(script));
+    assert_eq!(refusals[0], "db: a filesystem of this host is mounted at '/volumes/x', inside '/volumes/db/_data'");
+    let merged = restore_refusals(|request, _, script| {
+        request.mode = Mode::Merge;
+        mount(script);
+    });
+    assert_eq!(merged, Vec::<String>::new());
+}
+
+#[test]
+fn an_archive_of_another_path_is_refused() {
+    let refusals = restore_refusals(|_, _, script| script.prefix = Some("srv/media"));
+    assert_eq!(refusals, ["'/backup/db.tar.bz2' is not the archive of '/var/lib/postgresql/data'"]);
+}
+
+#[test]
+fn where_the_container_is_gone_the_archive_says_which_path_it_was() {
+    let text = "[[archive]]\nname = \"db\"\ncontainer = \"db\"\npath = \"/var/lib/kvrocks/data\"\n";
+    let mut layout = Layout::parse("stack.toml", text).unwrap();
+    let mut other = layout.archives[0].alternatives[0].clone();
+    other.path = RelPath::parse(b"data").unwrap();
+    layout.archives[0].alternatives.push(other);
+    let inventory = Inventory { volumes: vec![volume("db")], ..Inventory::default() };
+    let script = Script { prefix: Some("data"), ..Script::default() };
+    let plan = plan_restore(&RestoreRequest { layout, ..restore_request() }, inventory, &script);
+    assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+    assert_eq!(plan.jobs()[0].input.prefix.as_bytes(), b"data");
+    assert!(restore_text(&plan).contains("  made of    /data\n"), "{}", restore_text(&plan));
+}
+
+fn restore_error(change: impl Fn(&mut RestoreRequest, &mut Script)) -> Error {
+    let (mut request, mut script) = (restore_request(), Script::default());
+    change(&mut request, &mut script);
+    let error = restore::plan(&request, String::new(), inventory(), &script).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
+    assert!(error.advice().is_some(), "{error}");
+    error
+}
+
+#[test]
+fn sources_that_do_not_name_one_archive_each_make_no_plan() {
+    let message = |change: &dyn Fn(&mut RestoreRequest, &mut Script)| restore_error(change).to_string();
+    assert_eq!(
+        message(&|_, script| script.archives = vec!["notes.txt", "other.tar"]),
+        "no archive of the layout 'stack.toml' in '/backup'"
+    );
+    assert_eq!(
+        message(&|_, script| script.archives = vec!["db.tar", "db.tar.gz"]),
+        "two archives for db: '/backup/db.tar' and '/backup/db.tar.gz'"
+    );
+    assert_eq!(
+        message(&|request, script| {
+            request.selection.only = vec!["media".to_owned()];
+            script.archives = vec!["db.tar"];
+        }),
+        "no archive for media in '/backup'"
+    );
+    assert_eq!(
+        message(&|request, script| {
+            request.sources = vec!["/tmp/x.tar".into()];
+            script.files = vec!["/tmp/x.tar"];
+        }),
+        "'/tmp/x.tar': the layout 'stack.toml' has no archive 'x'"
+    );
+}
+
+#[test]
+fn a_single_file_may_have_any_name_when_only_says_which_it_is() {
+    let request = RestoreRequest {
+        sources: vec!["/tmp/x.tar".into()],
+        selection: Selection { only: vec!["media".to_owned()], ..Selection::default() },
+        ..restore_request()
+    };
+    let script = Script { files: vec!["/tmp/x.tar"], ..Script::default() };
+    let plan = plan_restore(&request, inventory(), &script);
+    assert_eq!(plan.jobs().len(), 1);
+    assert_eq!(plan.jobs()[0].input.archive, "media");
+}
+
+#[test]
+fn a_restore_plan_is_printed_with_all_that_would_happen() {
+    let mut running = inventory();
+    running.containers[0].state = State::Running;
+    let request = RestoreRequest { running: Running::Stop, keep_previous: true, ..restore_request() };
+    let script = Script { mounted_below: vec!["/volumes/x".into()], way: Way::Entries, ..Script::default() };
+    let mut plan = plan_restore(&request, running, &script);
+    plan.refusals.truncate(1);
+    plan.archives.truncate(1);
+    assert_eq!(
+        restore_text(&plan),
+        "from a test\n\
+         \n\
+         db <- /backup/db.tar.bz2 (1000 B)\n\
+         \x20 container  db (running)\n\
+         \x20 path       /var/lib/postgresql/data\n\
+         \x20 volume     db: /volumes/db/_data\n\
+         \x20 used by    db (running)\n\
+         \x20 extracted  to a staged tree inside it; the entries of the two are exchanged one by one\n\
+         \x20 free there 977 KiB\n\
+         \n\
+         stopped meanwhile, and started again: db\n\
+         previous content: kept\n\
+         \n\
+         A restore would be refused:\n\
+         \x20 - db: a filesystem of this host is mounted at '/volumes/x', inside '/volumes/db/_data'\n\
+         \x20   replacing the directory would take that filesystem with it: unmount it, or use --merge\n"
+    );
+    let document = serde_json::to_value(RestoreDocument::new(&plan)).unwrap();
+    assert_eq!(document["archives"][0]["ways"][0], "entries");
+    assert_eq!(document["archives"][0]["container"], "db");
+    assert_eq!(document["stopped"][0], "db");
+    assert_eq!(document["mode"], "replace");
+    assert!(document["refusals"][0]["hint"].as_str().unwrap().contains("--merge"));
+}
+
+#[test]
+fn a_backup_plan_is_printed_with_what_would_be_stopped() {
+    let mut running = inventory();
+    running.containers[1].state = State::Running;
+    let request = BackupRequest { running: Running::Stop, ..backup_request() };
+    let plan = plan_backup(&request, running, &Script::default());
+    let text = backup_text(&plan);
+    assert!(text.contains("\ndb -> /backup/db.tar.bz2\n"), "{text}");
+    assert!(text.ends_with("stopped meanwhile, and started again: media\n"), "{text}");
+    let document = serde_json::to_value(BackupDocument::new(&plan)).unwrap();
+    assert_eq!(document["stopped"][0], "media");
+    assert_eq!(document["folder"], "/backup", "the name that scripts know");
+}

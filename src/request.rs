@@ -1,0 +1,84 @@
+//! Arguments into requests: what the operations are asked to do. Reads the layout file; touches nothing else.
+
+use voltar::cli::{self, Cli, Command, Common, Progress};
+use voltar::codec::{Compression, Format, Level};
+use voltar::error::Result;
+use voltar::extractor::Mode;
+use voltar::layout::Layout;
+use voltar::plan::Running;
+use voltar::plan::backup::BackupRequest;
+use voltar::plan::restore::RestoreRequest;
+use voltar::report::{self, Verbosity};
+use voltar::resolve::Selection;
+use voltar::store::Directory;
+
+pub(crate) fn selection(common: &Common) -> Selection {
+    Selection { only: common.only.clone(), all: common.all, project: common.project.clone() }
+}
+
+pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupRequest> {
+    Ok(BackupRequest {
+        layout: Layout::load(&common.layout)?,
+        selection: selection(common),
+        store: Directory::new(&arguments.dir),
+        compression: Compression {
+            format: match arguments.format {
+                cli::Format::Bz2 => Format::Bzip2,
+                cli::Format::Gz => Format::Gzip,
+                cli::Format::Zst => Format::Zstd,
+                cli::Format::Tar => Format::Plain,
+            },
+            level: Level::new(arguments.level).unwrap_or_default(),
+            checked: arguments.paranoid,
+        },
+        running: match (arguments.stop, arguments.allow_running) {
+            (true, _) => Running::Stop,
+            (false, true) => Running::Allow,
+            (false, false) => Running::Refuse,
+        },
+        overwrite: arguments.overwrite,
+        allow_empty: arguments.allow_empty,
+    })
+}
+
+pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<RestoreRequest> {
+    Ok(RestoreRequest {
+        layout: Layout::load(&common.layout)?,
+        selection: selection(common),
+        sources: arguments.from.clone(),
+        mode: match (arguments.merge, arguments.in_place) {
+            (true, _) => Mode::Merge,
+            (false, true) => Mode::InPlace,
+            (false, false) => Mode::Replace,
+        },
+        keep_previous: arguments.keep_previous,
+        running: if arguments.stop { Running::Stop } else { Running::Refuse },
+        allow_empty: arguments.allow_empty,
+    })
+}
+
+pub(crate) fn report(cli: &Cli) -> report::Options {
+    report::Options {
+        format: match (cli.common.json, is_plan(&cli.command)) {
+            (false, _) => report::Format::Human,
+            (true, true) => report::Format::JsonDocument,
+            (true, false) => report::Format::JsonEvents,
+        },
+        verbosity: match (cli.common.quiet, cli.common.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Normal,
+        },
+        progress: cli.common.progress == Progress::Auto,
+    }
+}
+
+/// Whether the command prints a plan instead of carrying it out.
+fn is_plan(command: &Command) -> bool {
+    match command {
+        Command::Plan(_) => true,
+        Command::Backup(arguments) => arguments.dry_run,
+        Command::Restore(arguments) => arguments.dry_run,
+        Command::Verify(_) | Command::List(_) | Command::Resume => false,
+    }
+}

@@ -1,0 +1,179 @@
+//! A directory of this host as a store of archives.
+
+use std::fs::DirBuilder;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
+
+use super::Location;
+use super::name::is_archive;
+use crate::codec::Format;
+use crate::durable::atomic_file::{self, AtomicFile, Ready};
+use crate::durable::{parent, sync_directory};
+use crate::error::{Error, Result};
+
+/// A directory that holds archives, or will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    path: PathBuf,
+}
+
+/// An archive that is being written. Dropping it removes what was written.
+#[derive(Debug)]
+pub struct NewArchive(AtomicFile);
+
+/// An archive that is complete and on disk, but has no name before [`commit`]. Dropping it removes it.
+#[derive(Debug)]
+pub struct Complete(Ready);
+
+/// What a plan needs to know of a directory that archives go to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// The directory itself or, where it does not exist, the nearest one above it: absolute, without symbolic links.
+    pub existing: PathBuf,
+    /// Bytes that can still be written there; `None` where that cannot be told.
+    pub free_bytes: Option<u64>,
+    /// Why no archive can be created there; `None` where one can.
+    pub obstacle: Option<String>,
+}
+
+impl Directory {
+    /// The store in the directory at `path`, which need not exist.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the archives in the directory, sorted by file name. Hidden files and files with other suffixes are none.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn archives(&self) -> Result<Vec<Location>> {
+        let failed = |e: io::Error| Error::failed("cannot list", self.path.as_os_str().as_bytes(), e);
+        let mut archives = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if is_archive(&name) && path.is_file() {
+                archives.push(path);
+            }
+        }
+        archives.sort();
+        Ok(archives.into_iter().map(Location::new).collect())
+    }
+
+    /// Returns where the archive `name` in `format` belongs, whether it is there or not.
+    #[must_use]
+    pub fn location(&self, name: &str, format: Format) -> Location {
+        Location::new(self.path.join(format!("{name}.{}", format.extension())))
+    }
+
+    /// Returns what is known of the directory before anything is written to it.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        let Some(existing) = nearest_existing(&self.path) else { return Condition::default() };
+        let obstacle = if !existing.is_dir() {
+            Some(format!("'{}' is not a directory", self.path.display()))
+        } else {
+            access(&existing, AccessFlags::W_OK | AccessFlags::X_OK)
+                .err()
+                .map(|e| Error::failed("cannot write to", existing.as_os_str().as_bytes(), e).to_string())
+        };
+        Condition { free_bytes: free_bytes(&existing), existing, obstacle }
+    }
+
+    /// Creates the directory if it is missing, for its owner alone; true where it was missing.
+    ///
+    /// # Errors
+    /// It cannot be created, or its name is not durable.
+    pub fn create(&self) -> Result<bool> {
+        let failed = |e: io::Error| Error::failed("cannot create the directory", self.path.as_os_str().as_bytes(), e);
+        if self.path.is_dir() {
+            return Ok(false);
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(failed)?;
+        sync_directory(parent(&self.path)).map_err(failed)?;
+        Ok(true)
+    }
+
+    /// Removes the directory if it is empty: for a run that created it and then wrote no archive.
+    pub fn remove_if_empty(&self) {
+        // Not empty, or not ours to remove any more: it stays.
+        std::fs::remove_dir(&self.path).unwrap_or_default();
+    }
+
+    /// Removes what writers that were killed left in the directory, and returns the paths.
+    ///
+    /// # Errors
+    /// The directory exists and cannot be listed.
+    pub fn remove_leftovers(&self) -> Result<Vec<PathBuf>> {
+        atomic_file::remove_leftovers(&self.path)
+    }
+}
+
+impl Location {
+    /// Begins to write this archive.
+    ///
+    /// # Errors
+    /// The file cannot be created.
+    pub fn create(&self) -> Result<NewArchive> {
+        AtomicFile::create(&self.path).map(NewArchive)
+    }
+}
+
+impl NewArchive {
+    /// Waits until the archive is on disk.
+    ///
+    /// # Errors
+    /// The disk's; the archive is then gone.
+    pub fn finish(self) -> Result<Complete> {
+        self.0.finish().map(Complete)
+    }
+}
+
+impl Write for NewArchive {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Complete {
+    /// Its length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+}
+
+/// Gives all archives their names, or none. Archives that exist already are replaced only with `overwrite`.
+///
+/// # Errors
+/// A name is taken or cannot be given; those given before are taken away again.
+pub fn commit(archives: Vec<Complete>, overwrite: bool) -> Result<()> {
+    atomic_file::commit(archives.into_iter().map(|Complete(ready)| ready).collect(), overwrite)
+}
+
+fn nearest_existing(path: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(path).ok()?;
+    absolute.ancestors().find(|ancestor| ancestor.exists()).and_then(|ancestor| ancestor.canonicalize().ok())
+}
+
+/// Returns the bytes that can still be written to the filesystem at `path`; `None` where that cannot be told.
+#[must_use]
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let status = statvfs(path).ok()?;
+    Some(status.blocks_available() * status.fragment_size())
+}

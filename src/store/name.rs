@@ -1,0 +1,38 @@
+//! How archive files are named: the archive's name and a suffix that says how it is compressed.
+
+use std::path::Path;
+
+/// The suffixes of archive files, as tar users write them.
+pub const SUFFIXES: [&str; 8] = [".tar.bz2", ".tar.gz", ".tar.zst", ".tar", ".tbz2", ".tbz", ".tgz", ".tzst"];
+
+/// Returns the name of the archive in the file at `path`: `cvat_db` for `backup/cvat_db.tar.bz2`. A file with another
+/// suffix keeps its name.
+#[must_use]
+pub fn archive_name(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)).map(str::to_owned).unwrap_or(name)
+}
+
+/// Whether a file of this name is taken for an archive when a directory is listed.
+pub(super) fn is_archive(name: &str) -> bool {
+    !name.starts_with('.') && SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_suffix_is_not_part_of_the_name() {
+        for (path, name) in [
+            ("backup/cvat_db.tar.bz2", "cvat_db"),
+            ("cvat_db.tgz", "cvat_db"),
+            ("a.tar.tar.gz", "a.tar"),
+            ("notes.txt", "notes.txt"),
+            ("/", ""),
+        ] {
+            assert_eq!(archive_name(Path::new(path)), name, "{path}");
+        }
+        assert!(is_archive("a.tar") && !is_archive(".a.tar") && !is_archive("a.txt"));
+    }
+}
