@@ -1,6 +1,6 @@
 //! Replaces a live tree by a staged one, so that after any interruption it is the old tree or the new one.
 //!
-//! The new tree is laid out in a hidden directory on the same filesystem. Two ways lead from there:
+//! The new tree is staged in a hidden directory on the same filesystem. There are two ways to replace the live one:
 //!
 //! * [`Way::Exchange`]: the hidden directory lies beside the live one, and `renameat2(RENAME_EXCHANGE)` swaps
 //!   the two in one step. The journal names the new root's inode, so that whoever comes after a crash can
@@ -10,26 +10,27 @@
 //!   in which of the two steps we are; a crash in the first is undone, one in the second completed. Names
 //!   never clash: in each step all entries on one side belong to the same tree.
 //!
-//! Only [`Swapped::finish`] removes what was replaced; until then [`Swapped::undo`] brings it back.
+//! Only [`Swapped::finish`] removes the replaced tree; until then [`Swapped::undo`] makes it live again.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
-use std::io::Write as _;
+use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
-use nix::libc::{O_DIRECTORY, O_NOFOLLOW};
+use nix::libc::{O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::syncfs;
 use serde::{Deserialize, Serialize};
 
 use super::{metadata, remove};
+use crate::durable;
 use crate::error::{Error, Result};
 use crate::member::{Metadata, Timestamp};
 
-/// The hidden directory. One at a time per tree, so that what a dead run left is found by its name.
+/// The hidden directory. There is one at a time for a tree, so that the leftovers of a killed run are found by its name.
 pub const STAGING: &str = ".voltar-restore";
 
 /// Prefix of what `--keep-previous` keeps.
@@ -61,7 +62,7 @@ pub struct Live {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Phase {
-    /// The new tree is laid out; the live one has not been touched.
+    /// Members are being extracted; the live tree has not been touched.
     Staging,
     /// The exchange is imminent or done; `new_root` tells.
     Exchange,
@@ -71,46 +72,106 @@ enum Phase {
     In,
     /// New entries move back.
     Undo,
-    /// Only cleaning up is left.
+    /// Only the leftovers remain to be removed.
     Done,
 }
 
+/// Which fields a journal has; another version of voltar may know others.
+const JOURNAL_VERSION: u32 = 1;
+
+/// A journal holds a few numbers and a path; anything larger is not one.
+const MAX_JOURNAL_BYTES: u64 = 64 << 10;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Journal {
+    version: u32,
     phase: Phase,
-    /// Device and inode of the staged tree's root.
-    new_root: (u64, u64),
+    new_root: Inode,
     /// Where the replaced tree is to be kept.
     keep: Option<PathBuf>,
-    /// The root's metadata before and after: owner, group, mode, seconds, nanoseconds.
-    before: Root,
-    after: Root,
+    root_before: RootMetadata,
+    root_after: RootMetadata,
 }
 
+/// The staged tree's root, by which a later run tells the two trees apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Inode {
+    device: u64,
+    inode: u64,
+}
+
+/// What the root's directory itself has, since moving entries changes its time.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Root(u32, u32, u32, i64, u32);
+#[serde(deny_unknown_fields)]
+struct RootMetadata {
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    mtime_seconds: i64,
+    mtime_nanoseconds: u32,
+}
 
-impl From<Metadata> for Root {
-    fn from(m: Metadata) -> Self {
-        Self(m.uid, m.gid, m.mode, m.mtime.seconds, m.mtime.nanoseconds)
+impl Inode {
+    fn of(status: &fs::Metadata) -> Self {
+        Self { device: status.dev(), inode: status.ino() }
     }
 }
 
-impl From<Root> for Metadata {
-    fn from(Root(uid, gid, mode, seconds, nanoseconds): Root) -> Self {
-        Self { mode, uid, gid, mtime: Timestamp { seconds, nanoseconds } }
+impl From<Metadata> for RootMetadata {
+    fn from(root: Metadata) -> Self {
+        Self {
+            uid: root.uid,
+            gid: root.gid,
+            mode: root.mode,
+            mtime_seconds: root.mtime.seconds,
+            mtime_nanoseconds: root.mtime.nanoseconds,
+        }
     }
 }
 
-/// A tree in the making. Dropping it removes it; the live tree has not been touched.
+impl From<RootMetadata> for Metadata {
+    fn from(root: RootMetadata) -> Self {
+        let mtime = Timestamp { seconds: root.mtime_seconds, nanoseconds: root.mtime_nanoseconds };
+        Self { mode: root.mode, uid: root.uid, gid: root.gid, mtime }
+    }
+}
+
+impl Journal {
+    /// Reads a journal's text.
+    ///
+    /// # Errors
+    /// It is no journal, or one of another version.
+    fn parse(text: &[u8]) -> std::result::Result<Self, String> {
+        // The version first: another one may have other fields.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let Versioned { version } = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+        if version != JOURNAL_VERSION {
+            return Err(format!("it has version {version}, and this voltar knows version {JOURNAL_VERSION}"));
+        }
+        serde_json::from_slice(text).map_err(|e| e.to_string())
+    }
+}
+
+/// Parses a journal of untrusted bytes: for fuzzing.
+#[doc(hidden)]
+pub fn parse_journal(text: &[u8]) -> std::result::Result<(), String> {
+    Journal::parse(text).map(|_| ())
+}
+
+/// A staged tree. Dropping it removes it; the live tree has not been touched.
 #[derive(Debug)]
 pub struct Staging {
     live: Live,
     directory: PathBuf,
-    /// Of the directory, held until that is gone: it tells a living restore from a dead one.
+    /// On the directory, held until that is removed: a restore in progress holds it, one that was killed does not.
     lock: Flock<File>,
     /// What the live root's metadata is to be once the hidden directory has gone.
-    root: Option<Root>,
+    root: Option<RootMetadata>,
     kept: bool,
 }
 
@@ -121,7 +182,7 @@ pub struct Swapped {
     journal: Journal,
 }
 
-/// What an interrupted restore had come to, now cleaned up.
+/// Which tree an interrupted restore left live, after recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovered {
     /// The live tree is the one from before that restore.
@@ -147,10 +208,10 @@ impl Staging {
     /// Begins a new tree for `live`.
     ///
     /// # Errors
-    /// Also where another restore is at work; leftovers of a dead one must have been cleaned up by [`recover`].
+    /// Also where another restore is in progress; leftovers of one that was killed must have been removed by [`recover`].
     pub fn begin(live: &Live) -> Result<Self> {
         let directory = live.staging()?;
-        let before = Root::from(examined(&live.path)?);
+        let before = RootMetadata::from(examined(&live.path)?);
         match DirBuilder::new().mode(0o700).create(&directory) {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
                 return Err(busy(&live.path));
@@ -159,7 +220,14 @@ impl Staging {
         }
         let lock = lock(&directory)?.ok_or_else(|| busy(&live.path))?;
         let staging = Self { live: live.clone(), directory, lock, root: Some(before), kept: false };
-        staging.write(&Journal { phase: Phase::Staging, new_root: (0, 0), keep: None, before, after: before })?;
+        staging.write(&Journal {
+            version: JOURNAL_VERSION,
+            phase: Phase::Staging,
+            new_root: Inode { device: 0, inode: 0 },
+            keep: None,
+            root_before: before,
+            root_after: before,
+        })?;
         let tree = staging.tree();
         DirBuilder::new().mode(0o700).create(&tree).map_err(|e| failed("cannot create", &tree, e))?;
         Ok(staging)
@@ -187,14 +255,15 @@ impl Staging {
         let after = metadata::of_open(&tree).map_err(|e| failed("cannot examine", &self.tree(), e))?;
         let status = tree.metadata().map_err(|e| failed("cannot examine", &self.tree(), e))?;
         let journal = Journal {
+            version: JOURNAL_VERSION,
             phase: match self.live.way {
                 Way::Exchange => Phase::Exchange,
                 Way::Entries => Phase::Out,
             },
-            new_root: (status.dev(), status.ino()),
+            new_root: Inode::of(&status),
             keep: if keep_previous { Some(self.previous_name()?) } else { None },
-            before,
-            after: after.into(),
+            root_before: before,
+            root_after: after.into(),
         };
         match self.live.way {
             Way::Exchange => {
@@ -232,16 +301,10 @@ impl Staging {
 
     fn write(&self, journal: &Journal) -> Result<()> {
         let path = self.directory.join(JOURNAL);
-        let new = self.directory.join("journal.new");
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(&new)?;
-            serde_json::to_writer(&mut file, journal)?;
-            file.flush()?;
-            file.sync_all()?;
-            fs::rename(&new, &path)
-        };
-        write().map_err(|e| failed("cannot write", &path, e))?;
-        sync_directory(&self.directory)
+        let written = serde_json::to_vec(journal)
+            .map_err(std::io::Error::from)
+            .and_then(|text| durable::replace(&path, &self.directory.join("journal.new"), &text));
+        written.map_err(|e| failed("cannot write", &path, e))
     }
 
     /// Removes the hidden directory; the journal goes last, so that an interruption is understood.
@@ -272,7 +335,7 @@ impl Drop for Staging {
 }
 
 impl Swapped {
-    /// Brings the replaced tree back.
+    /// Makes the replaced tree live again.
     pub fn undo(mut self) -> Result<()> {
         self.staging.kept = true;
         match self.journal.phase {
@@ -280,7 +343,7 @@ impl Swapped {
             Phase::Staging => {}
             Phase::Out | Phase::In | Phase::Undo | Phase::Done => self.move_back()?,
         }
-        self.staging.root = Some(self.journal.before);
+        self.staging.root = Some(self.journal.root_before);
         self.staging.discard()
     }
 
@@ -297,10 +360,10 @@ impl Swapped {
         {
             fs::rename(&old, keep).map_err(|e| failed("cannot keep the previous tree as", keep, e))?;
             if self.staging.live.way == Way::Entries {
-                restore_root(keep, self.journal.before)?;
+                restore_root(keep, self.journal.root_before)?;
             }
         }
-        self.staging.root = Some(self.journal.after);
+        self.staging.root = Some(self.journal.root_after);
         self.staging.discard()?;
         sync_parent(&self.staging.live.path)?;
         Ok(keep)
@@ -313,7 +376,7 @@ impl Swapped {
         self.enter(Phase::In)?;
         move_all(&tree, &live)?;
         self.enter(Phase::Done)?;
-        restore_root(&live, self.journal.after)
+        restore_root(&live, self.journal.root_after)
     }
 
     fn move_back(&mut self) -> Result<()> {
@@ -338,16 +401,16 @@ impl Swapped {
     }
 }
 
-/// Whether a restore into `live` has begun and not ended: it was interrupted, or is still at work.
+/// Whether a restore into `live` has begun and not ended: it was interrupted, or is still in progress.
 #[must_use]
 pub fn is_unfinished(live: &Live) -> bool {
     live.staging().is_ok_and(|directory| directory.symlink_metadata().is_ok())
 }
 
-/// Looks for what an interrupted restore left at `live`, completes or undoes it, and cleans up.
+/// Looks for what an interrupted restore left at `live`, completes or undoes it, and removes the leftovers.
 ///
 /// # Errors
-/// Also where that restore is still at work.
+/// Also where that restore is still in progress.
 pub fn recover(live: &Live) -> Result<Option<Recovered>> {
     let directory = live.staging()?;
     match directory.symlink_metadata() {
@@ -361,21 +424,25 @@ pub fn recover(live: &Live) -> Result<Option<Recovered>> {
     let lock = lock(&directory)?.ok_or_else(|| busy(&live.path))?;
     let mut staging = Staging { live: live.clone(), directory, lock, root: None, kept: true };
     let path = staging.directory.join(JOURNAL);
-    let journal: Journal = match fs::read(&path) {
+    let journal = match read_journal(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             staging.discard()?;
             return Ok(Some(Recovered::Old));
         }
         other => {
             let text = other.map_err(|e| failed("cannot read", &path, e))?;
-            serde_json::from_slice(&text).map_err(|e| failed("cannot understand", &path, e))?
+            Journal::parse(&text).map_err(|why| {
+                failed("cannot understand", &path, why).hint(
+                    "was it written by another version of voltar? `voltar resume` of that version recovers from it",
+                )
+            })?
         }
     };
     let swapped = Swapped { staging, journal };
     match swapped.journal.phase {
         Phase::Exchange => {
             let status = fs::metadata(&live.path).map_err(|e| failed("cannot examine", &live.path, e))?;
-            if (status.dev(), status.ino()) == swapped.journal.new_root {
+            if Inode::of(&status) == swapped.journal.new_root {
                 swapped.finish()?;
                 Ok(Some(Recovered::New))
             } else {
@@ -393,6 +460,17 @@ pub fn recover(live: &Live) -> Result<Option<Recovered>> {
         }
         Phase::Done => swapped.finish().map(|_| Some(Recovered::New)),
     }
+}
+
+/// Never waits for a FIFO, never follows a link, and takes no more than a journal can have.
+fn read_journal(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = fs::OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+    let mut text = Vec::new();
+    file.take(MAX_JOURNAL_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_JOURNAL_BYTES {
+        return Err(std::io::Error::other("it is too large for a journal"));
+    }
+    Ok(text)
 }
 
 fn exchange(live: &Path, staged: &Path) -> Result<()> {
@@ -435,21 +513,22 @@ fn examined(path: &Path) -> Result<Metadata> {
     metadata::of_open(&open_directory(path)?).map_err(|e| failed("cannot examine", path, e))
 }
 
-fn restore_root(path: &Path, root: Root) -> Result<()> {
+fn restore_root(path: &Path, root: RootMetadata) -> Result<()> {
     metadata::apply(open_directory(path)?, &root.into()).map_err(|(operation, e)| failed(operation, path, e))
 }
 
 fn sync_directory(path: &Path) -> Result<()> {
-    open_directory(path)?.sync_all().map_err(|e| failed("cannot sync", path, e))
+    durable::sync_directory(path).map_err(|e| failed("cannot sync", path, e))
 }
 
 fn sync_parent(path: &Path) -> Result<()> {
-    path.parent().map_or(Ok(()), sync_directory)
+    sync_directory(durable::parent(path))
 }
 
 fn busy(live: &Path) -> Error {
-    Error::refused(format!("another restore into '{}' is at work", live.display()))
-        .hint("wait until it has ended; if none runs, try again: leftovers of a dead one are then cleaned up")
+    Error::refused(format!("another restore into '{}' is in progress", live.display())).hint(
+        "wait until it has ended; if none is running, try again: the leftovers of one that was killed are then removed",
+    )
 }
 
 fn failed(operation: &str, path: &Path, cause: impl std::fmt::Display) -> Error {
@@ -497,6 +576,39 @@ mod tests {
         assert_eq!(read_to_string(scene.live.path.join("fresh")).unwrap(), "new");
         assert_eq!(fs::read_dir(&scene.live.path).unwrap().count(), 2);
         assert_eq!(fs::read_dir(scene.dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_journal_is_read_only_by_its_own_version() {
+        let scene = scene(Way::Exchange);
+        let staging = staged(&scene);
+        let text = fs::read_to_string(staging.directory.join(JOURNAL)).unwrap();
+        assert!(text.starts_with("{\"version\":1,\"phase\":\"staging\""), "{text}");
+        parse_journal(text.as_bytes()).unwrap();
+        let other = text.replace("\"version\":1", "\"version\":2");
+        assert_eq!(parse_journal(other.as_bytes()).unwrap_err(), "it has version 2, and this voltar knows version 1");
+        for bad in ["", "{}", "[]", "{\"version\":1}", &text.replace("\"keep\"", "\"kept\"")] {
+            parse_journal(bad.as_bytes()).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_journal_is_neither_waited_for_nor_read_to_its_end() {
+        let scene = scene(Way::Exchange);
+        let mut staging = staged(&scene);
+        staging.kept = true;
+        let journal = staging.directory.join(JOURNAL);
+        drop(staging);
+        for replace in [
+            (|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()) as fn(&Path),
+            |path| std::os::unix::fs::symlink("/etc/hostname", path).unwrap(),
+            |path| File::create(path).unwrap().set_len(MAX_JOURNAL_BYTES + 1).unwrap(),
+        ] {
+            fs::remove_file(&journal).unwrap();
+            replace(&journal);
+            recover(&scene.live).unwrap_err();
+            assert!(journal.symlink_metadata().is_ok(), "it stays for whoever looks into it");
+        }
     }
 
     const WAYS: [Way; 2] = [Way::Exchange, Way::Entries];
