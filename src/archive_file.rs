@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::archive::reader::{Stored, TarReader};
 use crate::codec::Decompressor;
 use crate::durable::page_cache::ReadOnce;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, carried};
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
@@ -89,7 +89,7 @@ impl ArchiveFile {
         Content { archive: self, monitor }
     }
 
-    /// An error of the stream, with the archive, the place and the last member that was whole.
+    /// An error of the stream, with the archive, the offset and the last complete member.
     pub fn located(&self, e: &io::Error) -> Error {
         let whole = if self.tar.content_left() > 0 { &self.before } else { &self.current };
         located(&self.location, e, whole.as_deref())
@@ -127,7 +127,7 @@ impl ArchiveFile {
         if self.tar.trailing() > 0 {
             monitor.issue(
                 &self.name,
-                format!("'{path}': {} bytes after the archive's end mark were ignored", self.tar.trailing()),
+                format!("'{path}': {} bytes after the end-of-archive marker were ignored", self.tar.trailing()),
             );
         }
     }
@@ -142,7 +142,7 @@ pub struct Content<'a> {
 impl Read for Content<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.monitor.cancelled() {
-            return Err(io::Error::other(Error::interrupted()));
+            return Err(Error::interrupted().into());
         }
         let got = self.archive.tar.read(buf);
         self.archive.advance(self.monitor);
@@ -152,14 +152,14 @@ impl Read for Content<'_> {
 
 fn located(location: &Location, e: &io::Error, whole: Option<&[u8]>) -> Error {
     // An error of this crate that came through a reader keeps its own message.
-    if let Some(inner) = e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        return Error::new(inner.kind(), inner.to_string());
+    if let Some(inner) = carried::<Error>(e) {
+        return inner.clone();
     }
     if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
-        return Error::failed("cannot read", location.path().as_os_str().as_bytes(), e);
+        return Error::failed_at("cannot read", &location.path(), e);
     }
     let whole = match whole {
-        Some(name) => format!("; the last whole member is '{}'", printable(name)),
+        Some(name) => format!("; the last complete member is '{}'", printable(name)),
         None => String::new(),
     };
     Error::new(ErrorKind::Damaged, format!("'{location}': {e}{whole}"))

@@ -2,8 +2,14 @@
 //! hint where there is something to do. It knows nothing of terminals; `report` prints it.
 
 use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::member::printable;
+use nix::errno::Errno;
+
+use crate::member::{BadPath, printable};
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -32,12 +38,77 @@ pub struct Error {
     message: String,
     hint: Option<String>,
     others: Vec<Error>,
+    source: Option<Source>,
+}
+
+type Source = Arc<dyn std::error::Error + Send + Sync>;
+
+/// Why an operation failed: what the reader sees of it, and the error itself.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    text: String,
+    source: Option<Source>,
+}
+
+impl From<Errno> for Cause {
+    /// The text without the number or the name, which the reader has no use for; [`Error::errno`] keeps it.
+    fn from(errno: Errno) -> Self {
+        Self { text: errno.desc().to_owned(), source: Some(Arc::new(errno)) }
+    }
+}
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(number) => Errno::from_raw(number).into(),
+            None => Self { text: error.to_string(), source: Some(Arc::new(error)) },
+        }
+    }
+}
+
+impl From<&io::Error> for Cause {
+    fn from(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(number) => Errno::from_raw(number).into(),
+            None => Self { text: error.to_string(), source: None },
+        }
+    }
+}
+
+impl From<serde_json::Error> for Cause {
+    fn from(error: serde_json::Error) -> Self {
+        Self { text: error.to_string(), source: Some(Arc::new(error)) }
+    }
+}
+
+impl From<BadPath> for Cause {
+    fn from(error: BadPath) -> Self {
+        error.to_string().into()
+    }
+}
+
+impl From<String> for Cause {
+    fn from(text: String) -> Self {
+        Self { text, source: None }
+    }
+}
+
+impl From<&str> for Cause {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 impl Error {
     /// An error of `kind`; `message` names the operation, what it was about, and the cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, others: Vec::new() }
+        Self { kind, message: message.into(), hint: None, others: Vec::new(), source: None }
     }
 
     /// A request that makes no sense.
@@ -51,13 +122,15 @@ impl Error {
     }
 
     /// `operation` on `subject` failed with `cause`: "cannot open 'a/b': Permission denied".
-    ///
-    /// `cause` is shortened where it is an operating-system error: the number says nothing at 3 a.m.
-    pub fn failed(operation: &str, subject: impl AsRef<[u8]>, cause: impl fmt::Display) -> Self {
-        Self::new(
-            ErrorKind::Failed,
-            format!("{operation} '{}': {}", printable(subject.as_ref()), without_errno(&cause.to_string())),
-        )
+    pub fn failed(operation: &str, subject: impl AsRef<[u8]>, cause: impl Into<Cause>) -> Self {
+        let Cause { text, source } = cause.into();
+        let message = format!("{operation} '{}': {text}", printable(subject.as_ref()));
+        Self { source, ..Self::new(ErrorKind::Failed, message) }
+    }
+
+    /// [`Self::failed`] for the file or directory at `path`.
+    pub fn failed_at(operation: &str, path: &Path, cause: impl Into<Cause>) -> Self {
+        Self::failed(operation, path.as_os_str().as_bytes(), cause)
     }
 
     /// The signal that ends a run early.
@@ -73,7 +146,7 @@ impl Error {
         self
     }
 
-    /// The same error, told as part of something larger: "`context`: message".
+    /// The same error as part of something larger: "`context`: message".
     #[must_use]
     pub fn within(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
@@ -108,7 +181,13 @@ impl Error {
         self.kind
     }
 
-    /// The advice that goes with it, if there is any.
+    /// The number of the operating system's error that caused this one, if there is one.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        self.source.as_ref()?.downcast_ref::<Errno>().copied()
+    }
+
+    /// The hint that goes with it, if there is one.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
         self.hint.as_deref()
@@ -121,22 +200,22 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
+    }
+}
 
-/// "No space left on device (os error 28)" and "ENOSPC: No space left on device" read better bare.
-#[must_use]
-pub fn without_errno(cause: &str) -> &str {
-    let cause = match cause.split_once(": ") {
-        Some((name, rest))
-            if name.len() > 2
-                && name.starts_with('E')
-                && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit()) =>
-        {
-            rest
-        }
-        _ => cause,
-    };
-    cause.rfind(" (os error ").map_or(cause, |at| &cause[..at])
+/// An error on its way through [`io::Read`] or [`io::Write`]; [`carried`] takes it out again.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
+    }
+}
+
+/// The error of type `E` that came through [`io::Read`] or [`io::Write`] inside `error`, if there is one.
+pub fn carried<E: std::error::Error + 'static>(error: &io::Error) -> Option<&E> {
+    error.get_ref()?.downcast_ref()
 }
 
 #[cfg(test)]
@@ -152,6 +231,25 @@ mod tests {
             let error = Error::failed("cannot open", "x", errno);
             assert_eq!(error.to_string(), format!("cannot open 'x': {text}"));
         }
+    }
+
+    #[test]
+    fn the_cause_and_its_number_survive() {
+        use std::error::Error as _;
+        let error = Error::failed("cannot write", "x", io::Error::from_raw_os_error(28)).within("cvat_db");
+        assert_eq!(error.errno(), Some(Errno::ENOSPC));
+        assert_eq!(error.source().unwrap().to_string(), Errno::ENOSPC.to_string());
+        let error = Error::failed("cannot write", "x", io::Error::other("odd"));
+        assert_eq!((error.errno(), error.source().unwrap().to_string().as_str()), (None, "odd"));
+        assert!(Error::failed("cannot write", "x", "a text").source().is_none());
+    }
+
+    #[test]
+    fn an_error_comes_through_a_reader_as_it_was() {
+        let error = io::Error::from(Error::refused("no").hint("yes"));
+        let same: &Error = carried(&error).unwrap();
+        assert_eq!((same.kind(), same.advice()), (ErrorKind::Refused, Some("yes")));
+        assert!(carried::<Error>(&io::Error::from_raw_os_error(5)).is_none());
     }
 
     #[test]

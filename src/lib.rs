@@ -19,7 +19,7 @@
 //! The caller is root. The engine's answers, Docker's files, layout files and archives are hostile until
 //! parsed: bad input is an error, never a panic and never a change on disk. The trees in volumes are written
 //! by applications and are as hostile as archives: they are only walked and changed beneath open handles,
-//! and no symbolic link in them is ever followed. What is restored is laid out beside the live tree and
+//! and no symbolic link in them is ever followed. What is restored is staged beside the live tree and
 //! becomes live in one step, after all of it was read, checked and synced.
 
 pub mod archive;

@@ -9,8 +9,11 @@ use crate::monitor::Monitor;
 use crate::ordered::Pool;
 use crate::store::Location;
 
-/// Hands every member to `print` until it breaks off; else reads the archive to its end, so that damage is
-/// told.
+/// Passes every member to `print` until that breaks off; otherwise reads the archive to its end, so that damage is
+/// reported.
+///
+/// # Errors
+/// The archive cannot be read, or is damaged.
 pub fn list(
     location: &Location,
     pool: &Pool,

@@ -53,7 +53,7 @@ pub fn live_mounts(tree: &MountTree) -> Result<Vec<LiveMount>> {
 /// entries are moved.
 fn live_mount(mount: &TreeMount, mounted: &[PathBuf]) -> Result<LiveMount> {
     let path = mount.root();
-    let path = path.canonicalize().map_err(|e| Error::failed("cannot find", path.as_os_str().as_bytes(), e))?;
+    let path = path.canonicalize().map_err(|e| Error::failed_at("cannot find", &path, e))?;
     let source = if path.is_file() {
         LiveSource::File(path)
     } else {

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 
 fn bug() -> Error {
     Error::new(ErrorKind::Failed, "stopped by a bug in voltar itself (the lines above say where)")
-        .hint("nothing was put in place; please report it with those lines")
+        .hint("no archive has its name and no volume was swapped by it; please report it with those lines")
 }
 
 /// How a command ended that did not fail.

@@ -102,7 +102,7 @@ impl<T: Send + 'static> Ordered<T> {
             // A panic that reaches rayon aborts the process: containers would stay stopped and
             // half-written files would stay behind. It goes on in the thread that takes the result.
             let outcome = catch_unwind(AssertUnwindSafe(job));
-            // Nobody receives once the queue is dropped; then nobody misses it either.
+            // The receiver is gone once the queue is dropped; then the result is not needed.
             sender.send(outcome).ok();
         });
         self.pending.push_back(receiver);
@@ -193,11 +193,11 @@ mod tests {
         let pool = Pool::new(1).unwrap();
         let mut queue = Ordered::new(&pool);
         queue.submit(|| 1);
-        queue.submit(|| panic!("the job's own words"));
+        queue.submit(|| panic!("the job's own message"));
         queue.submit(|| 3);
         assert_eq!(queue.take(), Some(1));
         let panic = catch_unwind(AssertUnwindSafe(|| queue.take())).unwrap_err();
-        assert_eq!(panic.downcast_ref::<&str>(), Some(&"the job's own words"));
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"the job's own message"));
         assert_eq!(queue.take(), Some(3));
     }
 

@@ -1,4 +1,4 @@
-//! Resume, told from start to end: complete or undo what a killed restore left in the volumes, then start
+//! Resume, from start to end: complete or undo what a killed restore left in the volumes, then start
 //! the containers that the killed run had stopped.
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::resolve::{Selection, survey};
 /// Brings back what an interrupted run left stopped.
 ///
 /// # Errors
-/// A volume cannot be cleaned up: then nothing is started on it. Or a container does not start.
+/// A volume cannot be recovered: then nothing is started on it. Or a container does not start.
 pub fn resume(
     layout: &Layout,
     selection: &Selection,
@@ -23,7 +23,7 @@ pub fn resume(
     monitor: &dyn Monitor,
 ) -> Result<()> {
     let selection = Selection { all: true, ..selection.clone() };
-    // What is not found here has nothing to be cleaned up.
+    // What is not found here has nothing to be recovered.
     recover_idle(&survey(layout, &host.inventory()?, &selection)?.targets, monitor)?;
     if containers::resume(host, state_dir, monitor)?.is_empty() {
         monitor.note("no container was left stopped by an interrupted run");

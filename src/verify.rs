@@ -1,4 +1,4 @@
-//! Reads archives to their end: every block's and stream's sum, every header. Nothing is restored.
+//! Reads archives to their end: every block's and stream's checksum, every header. Nothing is restored.
 
 use crate::archive_file::ArchiveFile;
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ pub fn verify(archives: &[Location], pool: &Pool, monitor: &dyn Monitor, damaged
         1 if archives.len() == 1 => Err(failures.remove(0)),
         n => {
             failures.iter().for_each(damaged);
-            Err(Error::refused(format!("{n} of {} archives are not whole", archives.len())))
+            Err(Error::refused(format!("{n} of {} archives are damaged", archives.len())))
         }
     }
 }

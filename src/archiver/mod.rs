@@ -1,4 +1,4 @@
-//! One tree into one archive: walk, tar, compress, file. What changes under our hands is handled as GNU tar
+//! One tree into one archive: walk, tar, compress, file. What changes meanwhile is handled as GNU tar
 //! handles it (padded, cut or skipped) and counted.
 
 mod read_ahead;
@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use self::read_ahead::{Seen, look_ahead};
 use crate::archive::writer::TarWriter;
 use crate::codec::{Compression, Compressor, NotReadBack};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Cause, Error, ErrorKind, Result, carried};
 use crate::member::{Kind, Member, RelPath};
 use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
@@ -26,7 +26,7 @@ use crate::volume::walk::{Entry, Found, Links, Walk};
 /// One archive to be written.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Its name without ending.
+    /// Its name without its suffix.
     pub archive: String,
     /// The path inside the container: the prefix of all names.
     pub prefix: RelPath,
@@ -52,7 +52,7 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// What a tree of so many members, with or without the mark of a cluster, lacks: "holds nothing".
+    /// What a tree of so many members, with or without a `PG_VERSION`, lacks: "holds nothing".
     #[must_use]
     pub fn missing(self, members: u64, database: bool) -> Option<&'static str> {
         match self {
@@ -164,7 +164,7 @@ impl<W: Write> Archiver<'_, W> {
         let member = self.header(entry)?;
         while self.tar.owed() > 0 {
             if self.monitor.cancelled() {
-                return Err(io::Error::other(Error::interrupted()));
+                return Err(Error::interrupted().into());
             }
             let got = match content.next(self.tar.owed(), &mut self.buffer) {
                 Ok([]) => {
@@ -184,7 +184,7 @@ impl<W: Write> Archiver<'_, W> {
                     self.issue(format!(
                         "cannot read '{}': {}: its last {} bytes are stored as zeros",
                         member.path,
-                        crate::error::without_errno(&e.to_string()),
+                        Cause::from(e),
                         self.tar.owed()
                     ));
                     return self.pad();
@@ -213,7 +213,7 @@ impl<W: Write> Archiver<'_, W> {
         let before = self.tar.written();
         self.tar.member(&member)?;
         self.members += 1;
-        self.database |= is_cluster_mark(&member.path);
+        self.database |= is_cluster_version(&member.path);
         self.advance(self.tar.written() - before);
         let name = self.tar.stored_name(&member);
         self.monitor.event(&Event::Member { archive: &self.job.archive, name: &name, member: &member });
@@ -224,7 +224,7 @@ impl<W: Write> Archiver<'_, W> {
         let archive = &self.job.archive;
         let Some(what) = self.job.expected.missing(self.members, self.database) else { return Ok(()) };
         Err(Error::refused(format!("{archive}: '/{}' {what}", self.job.prefix))
-            .hint("see with `voltar plan` whether this is the right volume; --allow-empty archives it all the same"))
+            .hint("see with `voltar plan` whether this is the right volume; --allow-empty overrides this"))
     }
 
     fn issue(&self, message: String) {
@@ -236,17 +236,17 @@ impl<W: Write> Archiver<'_, W> {
     }
 }
 
-/// `PG_VERSION` of a cluster at the root or, as newer images lay it out, one directory below.
-pub fn is_cluster_mark(path: &RelPath) -> bool {
+/// `PG_VERSION` of a cluster at the root or, as newer images have it, one directory below.
+pub fn is_cluster_version(path: &RelPath) -> bool {
     path.split_last().is_some_and(|(directory, name)| name == "PG_VERSION" && directory.components().count() <= 1)
 }
 
 fn cannot_write(location: &Location, e: &io::Error) -> Error {
-    if e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).is_some_and(|e| e.kind() == ErrorKind::Interrupted) {
+    if carried::<Error>(e).is_some_and(|e| e.kind() == ErrorKind::Interrupted) {
         return Error::interrupted();
     }
-    let error = Error::failed("cannot write", location.path().as_os_str().as_bytes(), e);
-    if e.get_ref().and_then(|inner| inner.downcast_ref::<NotReadBack>()).is_some() {
+    let error = Error::failed_at("cannot write", &location.path(), e);
+    if carried::<NotReadBack>(e).is_some() {
         return error
             .hint("test this computer's memory; if it is sound, please report this. The archive has been removed");
     }

@@ -1,6 +1,6 @@
 //! Looks ahead of the archiver: one thread walks the tree, and several open and read small files, so that
 //! neither the disk nor the codec waits for one file after the other. What the walk finds comes out in the
-//! walk's order; large files, and those with several names, are left to the archiver.
+//! walk's order; large files, and those with several links, are left to the archiver.
 //!
 //! What is ahead is bounded: [`Ordered`]'s window of batches, and [`WAITING`] more. No file is open for longer
 //! than it takes to read it.
@@ -45,7 +45,7 @@ pub(super) fn look_ahead(
         let (sender, receiver) = sync_channel(WAITING);
         let walker = thread::Builder::new().name("walk".to_owned()).spawn_scoped(scope, move || {
             let mut ahead = Ahead { batches: Batches(Some(walk)), reading: Ordered::new(files) };
-            // Nobody receives once the archiver has given up; then there is no need to go on.
+            // The receiver is dropped once the archiver has failed; then there is no need to go on.
             ahead.try_for_each(|batch| sender.send(batch)).ok();
         });
         let walker = walker.map_err(|e| Error::failed("cannot start", "the thread that walks", e))?;
@@ -105,9 +105,9 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
     }
 }
 
-/// The size of a file that is to be read ahead. What has several names may be stored already.
+/// The size of a file that is to be read ahead. A file with several links may be stored already.
 fn small(entry: &Entry) -> Option<u64> {
-    batch::small(&entry.kind).filter(|_| entry.inode.names < 2)
+    batch::small(&entry.kind).filter(|_| entry.inode.nlink < 2)
 }
 
 pub(super) fn read_small(batch: Batch<Found>) -> Batch<Seen> {

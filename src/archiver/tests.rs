@@ -111,8 +111,8 @@ fn what_changes_after_the_walk_is_archived_as_if_it_had_not_been_read_ahead() {
     let (same_stream, same_issues) = archived(read_ahead.into_iter());
     assert_eq!(same_issues, issues);
     assert!(same_stream == stream, "the streams differ");
-    let told = |what: &str| issues.iter().filter(|issue| issue.contains(what)).count();
-    assert_eq!((told("vanished before"), told("was replaced before")), (1 + 9 * 8, 2), "{issues:#?}");
+    let reported = |what: &str| issues.iter().filter(|issue| issue.contains(what)).count();
+    assert_eq!((reported("vanished before"), reported("was replaced before")), (1 + 9 * 8, 2), "{issues:#?}");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn sockets() -> impl Iterator<Item = Result<Found>> + Send {
 
 #[test]
 fn nothing_comes_after_an_error_of_the_walk() {
-    let walk = sockets().take(1000).chain([Err(Error::refused("the walk's own words"))]).chain(sockets().take(1000));
+    let walk = sockets().take(1000).chain([Err(Error::refused("the walk's own message"))]).chain(sockets().take(1000));
     let mut seen = Vec::new();
     look_ahead(walk, &Pool::for_files().unwrap(), |one| {
         seen.push(one.map(|_| ()).map_err(|e| e.to_string()));
@@ -170,7 +170,7 @@ fn nothing_comes_after_an_error_of_the_walk() {
     })
     .unwrap();
     assert_eq!(seen.len(), 1001);
-    assert_eq!(seen[1000], Err("the walk's own words".to_owned()));
+    assert_eq!(seen[1000], Err("the walk's own message".to_owned()));
 }
 
 #[test]
@@ -186,9 +186,9 @@ fn the_first_error_of_the_archiver_ends_it() {
 
 #[test]
 fn a_panic_of_the_walk_surfaces() {
-    let walk = sockets().take(1000).chain(std::iter::once_with(|| panic!("the walk's own words")));
+    let walk = sockets().take(1000).chain(std::iter::once_with(|| panic!("the walk's own message")));
     let panic = catch_unwind(AssertUnwindSafe(|| look_ahead(walk, &Pool::for_files().unwrap(), |_| Ok(()))));
-    assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"the walk's own words"));
+    assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"the walk's own message"));
 }
 
 /// Asks to stop after so many members.

@@ -13,7 +13,7 @@ use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 
 use super::page_cache::{Writeback, drop_written};
 use super::{parent, sync_directory};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 
 /// Suffix of temporary names: `.cvat_db.tar.bz2.4711.voltar-tmp`.
 const SUFFIX: &str = ".voltar-tmp";
@@ -36,15 +36,19 @@ pub struct Ready(AtomicFile);
 impl AtomicFile {
     /// Begins the file that will be `target`, readable by its owner alone.
     pub fn create(target: &Path) -> Result<Self> {
-        let failed = |e: &dyn std::fmt::Display| Error::failed("cannot create", target.as_os_str().as_bytes(), e);
-        let name = target.file_name().ok_or_else(|| failed(&"not a file name"))?;
+        let failed = |cause: Cause| Error::failed_at("cannot create", target, cause);
+        let name = target.file_name().ok_or_else(|| failed("not a file name".into()))?;
         let mut temporary = OsString::from(".");
         temporary.push(name);
         temporary.push(format!(".{}{SUFFIX}", std::process::id()));
         let temporary = target.with_file_name(temporary);
-        let file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(|e| failed(&e))?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| failed(&e))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)
+            .map_err(|e| failed(e.into()))?;
+        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| failed(e.into()))?;
         Ok(Self {
             file,
             temporary,
@@ -62,7 +66,7 @@ impl AtomicFile {
 
     /// Syncs the file. It gets its name from [`commit`].
     pub fn finish(self) -> Result<Ready> {
-        self.file.sync_all().map_err(|e| Error::failed("cannot write", self.target.as_os_str().as_bytes(), e))?;
+        self.file.sync_all().map_err(|e| Error::failed_at("cannot write", &self.target, e))?;
         drop_written(&*self.file);
         Ok(Ready(self))
     }
@@ -118,8 +122,7 @@ pub fn commit(files: Vec<Ready>, overwrite: bool) -> Result<()> {
     // A rename is on disk when its directory is.
     for done in &renamed {
         let directory = parent(&done.file.target);
-        sync_directory(directory)
-            .map_err(|e| Error::failed("cannot sync the directory", directory.as_os_str().as_bytes(), e))?;
+        sync_directory(directory).map_err(|e| Error::failed_at("cannot sync the directory", &directory, e))?;
     }
     renamed.into_iter().for_each(Renamed::keep);
     Ok(())
@@ -145,7 +148,7 @@ fn rename(file: AtomicFile, overwrite: bool) -> Result<Renamed> {
     };
     match replaced {
         Ok(replaced) => Ok(Renamed { file, replaced }),
-        Err(e) => Err(Error::failed("cannot create", file.target.as_os_str().as_bytes(), e)),
+        Err(e) => Err(Error::failed_at("cannot create", &file.target, e)),
     }
 }
 
@@ -172,7 +175,7 @@ impl Renamed {
 /// # Errors
 /// The directory exists and cannot be listed.
 pub fn remove_leftovers(directory: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |e: io::Error| Error::failed("cannot list", directory.as_os_str().as_bytes(), e);
+    let failed = |e: io::Error| Error::failed_at("cannot list", &directory, e);
     let entries = match fs::read_dir(directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(failed)?,
@@ -255,12 +258,12 @@ mod tests {
     #[test]
     fn leftovers_of_the_dead_go_and_files_of_the_living_stay() {
         let dir = tempfile::tempdir().unwrap();
-        let living = AtomicFile::create(&dir.path().join("a")).unwrap();
+        let locked = AtomicFile::create(&dir.path().join("a")).unwrap();
         fs::write(dir.path().join(".b.tar.1.voltar-tmp"), "half").unwrap();
         fs::write(dir.path().join("b.voltar-tmp"), "a user's").unwrap();
         let removed = remove_leftovers(dir.path()).unwrap();
         assert_eq!(removed, [dir.path().join(".b.tar.1.voltar-tmp")]);
-        assert!(living.temporary.exists());
+        assert!(locked.temporary.exists());
         assert!(dir.path().join("b.voltar-tmp").exists());
     }
 }

@@ -31,7 +31,7 @@ pub fn parent(path: &Path) -> &Path {
 }
 
 /// Replaces the content of the small file at `path` by `content` in one step, and syncs it: after a crash it holds the
-/// old content or the new one. `temporary` is a name in the same directory that nobody else uses.
+/// old content or the new one. `temporary` is a name in the same directory that is not used otherwise.
 ///
 /// # Errors
 /// Those of the system calls; the old content is then still there, unless the last sync failed.

@@ -33,7 +33,7 @@ pub struct ReadOnce {
 const READ_STEP: u64 = 8 << 20;
 
 impl ReadOnce {
-    /// Tells the kernel that `file` will be read in order.
+    /// Reads `file`, and advises the kernel that it will be read in order.
     #[must_use]
     pub fn new(file: File) -> Self {
         posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL).unwrap_or_default();

@@ -164,7 +164,7 @@ fn mountpoints(mounts: &[LiveMount], at: &RelPath) -> Vec<(RelPath, Kind)> {
 
 impl Tree {
     fn begin(live: &Live, mountpoints: &[(RelPath, Kind)], mode: Mode, files: &Pool) -> Result<Self> {
-        let failed = |operation: &str, e: io::Error| Error::failed(operation, live.path.as_os_str().as_bytes(), e);
+        let failed = |operation: &str, e: io::Error| Error::failed_at(operation, &live.path, e);
         let (staging, root) = if mode == Mode::Replace {
             let staging = Staging::begin(live)?;
             let root = staging.root()?;

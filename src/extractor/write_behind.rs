@@ -2,7 +2,7 @@
 //! describe them, in batches, so that neither a disk nor a server is waited for file after file. All other
 //! members are made by the reader itself.
 //!
-//! What comes of it is what making one member after the other would: before a member that has to do with a
+//! The result is the same as when members are created one after the other: before a member that has to do with a
 //! file still to be made (it has the same name, links to it, or lies below it), that file is made. What is
 //! behind is bounded by [`Ordered`]'s window of batches.
 
@@ -15,7 +15,7 @@ use crate::member::{Kind, Member, RelPath};
 use crate::ordered::{Ordered, Pool};
 use crate::volume::create::{Creator, NewFile, unreadable};
 
-/// Lays members out in one tree.
+/// Extracts members in one tree.
 pub(super) struct WriteBehind {
     creator: Creator,
     batch: Batch,
@@ -24,7 +24,7 @@ pub(super) struct WriteBehind {
 }
 
 impl WriteBehind {
-    /// Lays out with `creator`; small files are made by the threads of `files`.
+    /// Extracts with `creator`; small files are created by the threads of `files`.
     pub(super) fn new(creator: Creator, files: &Pool) -> Self {
         Self { creator, batch: Batch::default(), making: Ordered::new(files), unmade: Unmade::default() }
     }

@@ -303,7 +303,7 @@ fn sync_dir(dir: &Path) -> std::io::Result<()> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
     /// The names of the containers it was about to stop, or had stopped.
-    pub names: Vec<String>,
+    pub nlink: Vec<String>,
     /// When, as an RFC 3339 text.
     pub when: String,
     /// The engine's address.

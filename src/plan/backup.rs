@@ -43,11 +43,11 @@ pub struct BackupPlan {
     pub notes: Vec<String>,
     /// The archives, in the layout's order.
     pub archives: Vec<PlannedArchive>,
-    /// Archives that this host could give but nobody asked for.
+    /// Archives that this host has but that were not asked for.
     pub left_out: Vec<String>,
     /// Where they go.
     pub store: Directory,
-    /// Bytes free there, if it can be told.
+    /// Bytes free there, if it is known.
     pub free_bytes: Option<u64>,
     /// All containers that use what is to be archived, each once.
     pub users: Vec<Container>,

@@ -52,7 +52,7 @@ pub trait Facts {
     /// The archives that `path` names.
     fn source(&self, path: &Path) -> Result<Source>;
 
-    /// The length of an archive in bytes, if it can be told.
+    /// The length of an archive in bytes, if it is known.
     fn archive_bytes(&self, location: &Location) -> Option<u64>;
 
     /// Reads the first members of the archive: an error where they do not lie below its prefix.
@@ -64,7 +64,7 @@ pub trait Facts {
     /// The filesystems of this host that are mounted below `path`.
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>>;
 
-    /// Bytes that can still be written at `path`, if it can be told.
+    /// Bytes that can still be written at `path`, if it is known.
     fn free_bytes(&self, path: &Path) -> Option<u64>;
 }
 

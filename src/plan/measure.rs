@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 
 use crate::archive::{BLOCK, RECORD, padding};
-use crate::archiver::is_cluster_mark;
+use crate::archiver::is_cluster_version;
 use crate::codec::{Compression, Compressor, Format};
 use crate::error::Result;
 use crate::member::Kind;
@@ -19,13 +19,13 @@ use crate::volume::walk::{Entry, Found, Links, Walk};
 pub struct Measured {
     /// Members that an archive of it would have, the root's own included.
     pub members: u64,
-    /// Content of its files in bytes, each counted once however many names it has.
+    /// Content of its files in bytes, each counted once however many links it has.
     pub file_bytes: u64,
     /// Length of the tar stream in bytes.
     pub stream_bytes: u64,
     /// Estimated length of the archive in bytes.
     pub archive_bytes: u64,
-    /// It holds the mark of a PostgreSQL cluster.
+    /// It holds the `PG_VERSION` of a PostgreSQL cluster.
     pub database: bool,
 }
 
@@ -51,7 +51,7 @@ pub fn measure(
         let Found::Entry(entry) = found? else { continue };
         measured.members += 1;
         measured.stream_bytes += BLOCK as u64;
-        measured.database |= is_cluster_mark(&entry.path);
+        measured.database |= is_cluster_version(&entry.path);
         if links.target(&entry).is_some() {
             continue;
         }
@@ -109,7 +109,7 @@ impl Samples {
             let mut piece = vec![0; SAMPLE];
             let read =
                 entry.open().map_err(std::io::Error::from).and_then(|opened| opened.file().read_at(&mut piece, offset));
-            // What cannot be read now will be told when it is archived.
+            // What cannot be read now is reported when it is archived.
             pieces.extend_from_slice(&piece[..read.unwrap_or(0)]);
         }
         let mut compressed = Counting(0);

@@ -55,7 +55,7 @@ fn obstacles(inventory: &Inventory) -> impl Iterator<Item = Error> {
 /// Refuses a target whose mounts are not really there.
 ///
 /// # Errors
-/// It cannot be told whether they are.
+/// The tables of mounts cannot be read.
 pub fn unreal(target: &Target, inventory: &Inventory, facts: &dyn Facts) -> Result<Vec<Error>> {
     let reasons = facts.unreal(&target.tree, &inventory.volumes)?;
     Ok(reasons.into_iter().map(|error| error.within(&target.archive)).collect())

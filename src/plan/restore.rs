@@ -60,11 +60,11 @@ pub struct PlannedRestore {
     pub target: Target,
     /// The archive.
     pub input: Input,
-    /// Its length in bytes, if it can be told.
+    /// Its length in bytes, if it is known.
     pub archive_bytes: Option<u64>,
     /// The mounts as they are replaced; empty where they cannot be found.
     pub mounts: Vec<LiveMount>,
-    /// Bytes free beside the root's tree, if it can be told.
+    /// Bytes free beside the root's tree, if it is known.
     pub free_bytes: Option<u64>,
 }
 

@@ -35,7 +35,7 @@ pub struct Complete(Ready);
 pub struct Condition {
     /// The directory itself or, where it does not exist, the nearest one above it: absolute, without symbolic links.
     pub existing: PathBuf,
-    /// Bytes that can still be written there; `None` where that cannot be told.
+    /// Bytes that can still be written there; `None` where that is unknown.
     pub free_bytes: Option<u64>,
     /// Why no archive can be created there; `None` where one can.
     pub obstacle: Option<String>,
@@ -58,7 +58,7 @@ impl Directory {
     /// # Errors
     /// The directory cannot be listed.
     pub fn archives(&self) -> Result<Vec<Location>> {
-        let failed = |e: io::Error| Error::failed("cannot list", self.path.as_os_str().as_bytes(), e);
+        let failed = |e: io::Error| Error::failed_at("cannot list", &self.path, e);
         let mut archives = Vec::new();
         for entry in std::fs::read_dir(&self.path).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
@@ -86,7 +86,7 @@ impl Directory {
         } else {
             access(&existing, AccessFlags::W_OK | AccessFlags::X_OK)
                 .err()
-                .map(|e| Error::failed("cannot write to", existing.as_os_str().as_bytes(), e).to_string())
+                .map(|e| Error::failed_at("cannot write to", &existing, e).to_string())
         };
         Condition { free_bytes: free_bytes(&existing), existing, obstacle }
     }
@@ -96,7 +96,7 @@ impl Directory {
     /// # Errors
     /// It cannot be created, or its name is not durable.
     pub fn create(&self) -> Result<bool> {
-        let failed = |e: io::Error| Error::failed("cannot create the directory", self.path.as_os_str().as_bytes(), e);
+        let failed = |e: io::Error| Error::failed_at("cannot create the directory", &self.path, e);
         if self.path.is_dir() {
             return Ok(false);
         }
@@ -171,7 +171,7 @@ fn nearest_existing(path: &Path) -> Option<PathBuf> {
     absolute.ancestors().find(|ancestor| ancestor.exists()).and_then(|ancestor| ancestor.canonicalize().ok())
 }
 
-/// Returns the bytes that can still be written to the filesystem at `path`; `None` where that cannot be told.
+/// Returns the bytes that can still be written to the filesystem at `path`; `None` where that is unknown.
 #[must_use]
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let status = statvfs(path).ok()?;

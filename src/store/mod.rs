@@ -32,7 +32,7 @@ pub struct Location {
 pub struct Opened {
     /// Its bytes, in order.
     pub reader: ReadOnce,
-    /// How many there are; `None` where the store cannot tell.
+    /// How many there are; `None` where the store does not know.
     pub bytes: Option<u64>,
 }
 
@@ -59,7 +59,7 @@ impl Location {
     /// # Errors
     /// It cannot be opened, or is not a regular file.
     pub fn open(&self) -> Result<Opened> {
-        let failed = |e: io::Error| Error::failed("cannot open", self.path.as_os_str().as_bytes(), e);
+        let failed = |e: io::Error| Error::failed_at("cannot open", &self.path, e);
         let file = File::open(&self.path).map_err(failed)?;
         let status = file.metadata().map_err(failed)?;
         if !status.is_file() {
@@ -68,7 +68,7 @@ impl Location {
         Ok(Opened { reader: ReadOnce::new(file), bytes: Some(status.len()) })
     }
 
-    /// The archive's length in bytes, without opening it; `None` where the store cannot tell.
+    /// The archive's length in bytes, without opening it; `None` where the store does not know.
     #[must_use]
     pub fn bytes(&self) -> Option<u64> {
         self.path.metadata().ok().map(|status| status.len())
@@ -96,7 +96,7 @@ impl Source {
     /// # Errors
     /// There is nothing, or a directory that cannot be listed.
     pub fn at(path: &Path) -> Result<Self> {
-        let status = path.metadata().map_err(|e| Error::failed("cannot open", path.as_os_str().as_bytes(), e))?;
+        let status = path.metadata().map_err(|e| Error::failed_at("cannot open", &path, e))?;
         if status.is_dir() {
             Directory::new(path).archives().map(Self::Directory)
         } else {

@@ -21,7 +21,7 @@ pub struct Opened {
     state: State,
 }
 
-/// What a change of content or rights changes: GNU tar judges by this whether a file changed.
+/// What a change of content or mode changes: GNU tar judges by this whether a file changed.
 type State = (i64, i64, i64);
 
 fn state(status: &FileStat) -> State {
@@ -175,7 +175,7 @@ pub enum CopyError {
     Write(io::Error),
 }
 
-/// The parts of `piece` worth writing: everything but whole blocks of zeros.
+/// The runs of `piece` that are written: all but aligned blocks of zeros.
 fn data_runs(piece: &[u8]) -> Vec<(usize, usize)> {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for (i, block) in piece.chunks(HOLE).enumerate() {
@@ -192,7 +192,7 @@ fn data_runs(piece: &[u8]) -> Vec<(usize, usize)> {
 }
 
 fn is_zero(block: &[u8]) -> bool {
-    // The first bytes tell nearly always; the rest is compared in wide words by the compiler.
+    // The first bytes nearly always decide; the compiler vectorises the rest.
     block.iter().take(16).all(|&b| b == 0) && block.iter().fold(0, |all, &b| all | b) == 0
 }
 

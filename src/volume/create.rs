@@ -1,6 +1,6 @@
-//! Lays members out as files: created new beneath the root's handle, never through a symbolic link, with
+//! Extracts members as files: created new beneath the root's handle, never through a symbolic link, with
 //! metadata by number. Directories get theirs at the end, deepest first, since whatever is made in them changes
-//! their time and may need their rights.
+//! their time and may need their mode.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -33,13 +33,13 @@ pub enum Existing {
     Merge,
 }
 
-/// Directories that no member describes are made with these rights, as by `mkdir` with the usual umask.
+/// Directories that no member describes are created with this mode, as by `mkdir` with the usual umask.
 const UNDESCRIBED: Mode = Mode::from_bits_truncate(0o755);
 
-/// While members are laid out, directories are open to their owner alone.
+/// While members are extracted, directories are open to their owner alone.
 const UNFINISHED: Mode = Mode::S_IRWXU;
 
-/// Lays members out below one root.
+/// Extracts members below one root.
 #[derive(Debug)]
 pub struct Creator {
     beneath: Beneath,
@@ -69,7 +69,7 @@ pub struct NewFile {
 }
 
 impl Creator {
-    /// Lays out below the directory `root`.
+    /// Extracts below the directory `root`.
     #[must_use]
     pub fn new(root: OwnedFd, existing: Existing) -> Self {
         Self {
@@ -348,7 +348,7 @@ fn list(directory: &OwnedFd) -> Result<Vec<(OsString, bool)>, Errno> {
     names(directory)?.into_iter().map(kind).collect()
 }
 
-/// Errors of the archive keep their own words: which byte, what is wrong.
+/// Errors of the archive keep their own message: which byte, what is wrong.
 #[must_use]
 pub fn unreadable(e: &std::io::Error) -> Error {
     let kind = match e.kind() {

@@ -1,4 +1,4 @@
-//! Gives an object its owner, rights and time, in the one order that works for every kind: owner, mode,
+//! Gives an object its owner, mode and times, in the one order that works for every kind: owner, mode,
 //! time. (`chown` clears set-uid and set-gid, for root too; anything later would change the time.)
 
 use std::ffi::OsStr;
@@ -21,7 +21,7 @@ const OWNER: &str = "cannot set the owner of";
 const MODE: &str = "cannot set the mode of";
 const TIME: &str = "cannot set the time of";
 
-/// What `status` says of owner, rights and time.
+/// What `status` says of owner, mode and times.
 #[must_use]
 pub fn of(status: &FileStat) -> Metadata {
     Metadata {

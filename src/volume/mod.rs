@@ -14,10 +14,10 @@ use std::path::PathBuf;
 
 use crate::member::RelPath;
 
-/// A piece of a tree: what of the host shows at which place of it.
+/// One mount of a tree: what the host has there, and at which path of the tree it shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountSource {
-    /// Where in the tree; empty for the piece that holds the root.
+    /// The mountpoint's path in the tree; empty for the mount that holds the root.
     pub at: RelPath,
     /// What is there.
     pub content: SourceContent,

@@ -13,7 +13,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::beneath::{DIRECTORY, names};
 use super::metadata;
 
-/// Prefix of the names that directories get while their turn is awaited.
+/// Prefix of the names that directories get until they are removed.
 const DOOMED: &str = ".voltar-doomed-";
 
 /// Removes `name` in `directory` and all below it. That there is no such name is fine.
@@ -31,7 +31,7 @@ pub fn remove_all(directory: impl AsFd, name: &OsStr) -> Result<(), Errno> {
     while let Some(name) = doomed.pop_front() {
         let mut handle = openat(directory, name.as_os_str(), DIRECTORY, Mode::empty());
         if matches!(handle, Err(Errno::EACCES)) {
-            // Ours to remove all the same, only its mode says no (to whoever is not root).
+            // Its mode forbids removing what is in it to any process but root's.
             fchmodat(directory, name.as_os_str(), Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
             handle = openat(directory, name.as_os_str(), DIRECTORY, Mode::empty());
         }

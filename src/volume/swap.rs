@@ -3,8 +3,8 @@
 //! The new tree is staged in a hidden directory on the same filesystem. There are two ways to replace the live one:
 //!
 //! * [`Way::Exchange`]: the hidden directory lies beside the live one, and `renameat2(RENAME_EXCHANGE)` swaps
-//!   the two in one step. The journal names the new root's inode, so that whoever comes after a crash can
-//!   tell which of the two is live.
+//!   the two in one step. The journal names the new root's inode, so that recovery after a crash knows
+//!   which of the two is live.
 //! * [`Way::Entries`]: the live directory is a mount point and cannot be renamed. The hidden directory lies inside
 //!   it, and its top-level entries move: first the old ones *out*, then the new ones *in*. The journal says
 //!   in which of the two steps we are; a crash in the first is undone, one in the second completed. Names
@@ -64,7 +64,7 @@ pub struct Live {
 enum Phase {
     /// Members are being extracted; the live tree has not been touched.
     Staging,
-    /// The exchange is imminent or done; `new_root` tells.
+    /// The exchange is imminent or done; `new_root` decides.
     Exchange,
     /// Old entries move out.
     Out,
@@ -216,7 +216,7 @@ impl Staging {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
                 return Err(busy(&live.path));
             }
-            other => other.map_err(|e| failed("cannot create", &directory, e))?,
+            other => other.map_err(|e| Error::failed_at("cannot create", &directory, e))?,
         }
         let lock = lock(&directory)?.ok_or_else(|| busy(&live.path))?;
         let staging = Self { live: live.clone(), directory, lock, root: Some(before), kept: false };
@@ -229,7 +229,7 @@ impl Staging {
             root_after: before,
         })?;
         let tree = staging.tree();
-        DirBuilder::new().mode(0o700).create(&tree).map_err(|e| failed("cannot create", &tree, e))?;
+        DirBuilder::new().mode(0o700).create(&tree).map_err(|e| Error::failed_at("cannot create", &tree, e))?;
         Ok(staging)
     }
 
@@ -246,14 +246,14 @@ impl Staging {
     pub fn swap(self, keep_previous: bool) -> Result<Swapped> {
         let tree = open_directory(&self.tree())?;
         // Everything below must be on disk before its name is. This handle was open before any of it was written, so it
-        // is told of what the kernel could not write in the meantime.
-        syncfs(&*self.lock).map_err(|e| failed("cannot sync", &self.directory, e))?;
+        // reports what the kernel could not write in the meantime.
+        syncfs(&*self.lock).map_err(|e| Error::failed_at("cannot sync", &self.directory, e))?;
         let before = match self.root {
             Some(before) => before,
             None => examined(&self.live.path)?.into(),
         };
-        let after = metadata::of_open(&tree).map_err(|e| failed("cannot examine", &self.tree(), e))?;
-        let status = tree.metadata().map_err(|e| failed("cannot examine", &self.tree(), e))?;
+        let after = metadata::of_open(&tree).map_err(|e| Error::failed_at("cannot examine", &self.tree(), e))?;
+        let status = tree.metadata().map_err(|e| Error::failed_at("cannot examine", &self.tree(), e))?;
         let journal = Journal {
             version: JOURNAL_VERSION,
             phase: match self.live.way {
@@ -275,7 +275,7 @@ impl Staging {
             }
             Way::Entries => {
                 let old = self.directory.join(OLD);
-                DirBuilder::new().mode(0o700).create(&old).map_err(|e| failed("cannot create", &old, e))?;
+                DirBuilder::new().mode(0o700).create(&old).map_err(|e| Error::failed_at("cannot create", &old, e))?;
                 self.write(&journal)?;
                 let mut swapped = Swapped { staging: self, journal };
                 match swapped.move_entries() {
@@ -304,7 +304,7 @@ impl Staging {
         let written = serde_json::to_vec(journal)
             .map_err(std::io::Error::from)
             .and_then(|text| durable::replace(&path, &self.directory.join("journal.new"), &text));
-        written.map_err(|e| failed("cannot write", &path, e))
+        written.map_err(|e| Error::failed_at("cannot write", &path, e))
     }
 
     /// Removes the hidden directory; the journal goes last, so that an interruption is understood.
@@ -312,10 +312,12 @@ impl Staging {
         let handle = open_directory(&self.directory)?;
         let names = entries(&self.directory)?;
         for name in names.iter().filter(|name| *name != JOURNAL) {
-            remove::remove_all(&handle, name).map_err(|e| failed("cannot remove", &self.directory.join(name), e))?;
+            remove::remove_all(&handle, name)
+                .map_err(|e| Error::failed_at("cannot remove", &self.directory.join(name), e))?;
         }
-        remove::remove_all(&handle, OsStr::new(JOURNAL)).map_err(|e| failed("cannot remove", &self.directory, e))?;
-        fs::remove_dir(&self.directory).map_err(|e| failed("cannot remove", &self.directory, e))?;
+        remove::remove_all(&handle, OsStr::new(JOURNAL))
+            .map_err(|e| Error::failed_at("cannot remove", &self.directory, e))?;
+        fs::remove_dir(&self.directory).map_err(|e| Error::failed_at("cannot remove", &self.directory, e))?;
         self.kept = true;
         // What came and went in the live directory has changed its time.
         if let (Way::Entries, Some(root)) = (self.live.way, self.root) {
@@ -358,7 +360,7 @@ impl Swapped {
         if let Some(keep) = &keep
             && old.exists()
         {
-            fs::rename(&old, keep).map_err(|e| failed("cannot keep the previous tree as", keep, e))?;
+            fs::rename(&old, keep).map_err(|e| Error::failed_at("cannot keep the previous tree as", keep, e))?;
             if self.staging.live.way == Way::Entries {
                 restore_root(keep, self.journal.root_before)?;
             }
@@ -415,9 +417,9 @@ pub fn recover(live: &Live) -> Result<Option<Recovered>> {
     let directory = live.staging()?;
     match directory.symlink_metadata() {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(failed("cannot examine", &directory, e)),
+        Err(e) => return Err(Error::failed_at("cannot examine", &directory, e)),
         Ok(status) if !status.is_dir() || status.uid() != nix::unistd::geteuid().as_raw() => {
-            return Err(failed("cannot use", &directory, "it is not the directory that voltar makes there"));
+            return Err(Error::failed_at("cannot use", &directory, "it is not the directory that voltar makes there"));
         }
         Ok(_) => {}
     }
@@ -430,9 +432,9 @@ pub fn recover(live: &Live) -> Result<Option<Recovered>> {
             return Ok(Some(Recovered::Old));
         }
         other => {
-            let text = other.map_err(|e| failed("cannot read", &path, e))?;
+            let text = other.map_err(|e| Error::failed_at("cannot read", &path, e))?;
             Journal::parse(&text).map_err(|why| {
-                failed("cannot understand", &path, why).hint(
+                Error::failed_at("cannot understand", &path, why).hint(
                     "was it written by another version of voltar? `voltar resume` of that version recovers from it",
                 )
             })?
@@ -441,7 +443,7 @@ pub fn recover(live: &Live) -> Result<Option<Recovered>> {
     let swapped = Swapped { staging, journal };
     match swapped.journal.phase {
         Phase::Exchange => {
-            let status = fs::metadata(&live.path).map_err(|e| failed("cannot examine", &live.path, e))?;
+            let status = fs::metadata(&live.path).map_err(|e| Error::failed_at("cannot examine", &live.path, e))?;
             if Inode::of(&status) == swapped.journal.new_root {
                 swapped.finish()?;
                 Ok(Some(Recovered::New))
@@ -475,7 +477,7 @@ fn read_journal(path: &Path) -> std::io::Result<Vec<u8>> {
 
 fn exchange(live: &Path, staged: &Path) -> Result<()> {
     renameat2(AT_FDCWD, staged, AT_FDCWD, live, RenameFlags::RENAME_EXCHANGE)
-        .map_err(|e| failed("cannot exchange the restored tree with", live, e))
+        .map_err(|e| Error::failed_at("cannot exchange the restored tree with", live, e))
 }
 
 /// Moves all entries but our own hidden ones.
@@ -486,39 +488,39 @@ fn move_all(from: &Path, to: &Path) -> Result<()> {
         }
         let (from, to) = (from.join(&name), to.join(&name));
         renameat2(AT_FDCWD, &from, AT_FDCWD, &to, RenameFlags::RENAME_NOREPLACE)
-            .map_err(|e| failed("cannot move", &from, e))?;
+            .map_err(|e| Error::failed_at("cannot move", &from, e))?;
     }
     Ok(())
 }
 
 fn entries(directory: &Path) -> Result<Vec<OsString>> {
     let list = || fs::read_dir(directory)?.map(|entry| entry.map(|e| e.file_name())).collect::<std::io::Result<_>>();
-    list().map_err(|e| failed("cannot list", directory, e))
+    list().map_err(|e| Error::failed_at("cannot list", directory, e))
 }
 
 fn lock(directory: &Path) -> Result<Option<Flock<File>>> {
     match Flock::lock(open_directory(directory)?, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, e)) => Err(failed("cannot lock", directory, e)),
+        Err((_, e)) => Err(Error::failed_at("cannot lock", directory, e)),
     }
 }
 
 fn open_directory(path: &Path) -> Result<File> {
     let open = fs::OpenOptions::new().read(true).custom_flags(O_DIRECTORY | O_NOFOLLOW).open(path);
-    open.map_err(|e| failed("cannot open", path, e))
+    open.map_err(|e| Error::failed_at("cannot open", path, e))
 }
 
 fn examined(path: &Path) -> Result<Metadata> {
-    metadata::of_open(&open_directory(path)?).map_err(|e| failed("cannot examine", path, e))
+    metadata::of_open(&open_directory(path)?).map_err(|e| Error::failed_at("cannot examine", path, e))
 }
 
 fn restore_root(path: &Path, root: RootMetadata) -> Result<()> {
-    metadata::apply(open_directory(path)?, &root.into()).map_err(|(operation, e)| failed(operation, path, e))
+    metadata::apply(open_directory(path)?, &root.into()).map_err(|(operation, e)| Error::failed_at(operation, path, e))
 }
 
 fn sync_directory(path: &Path) -> Result<()> {
-    durable::sync_directory(path).map_err(|e| failed("cannot sync", path, e))
+    durable::sync_directory(path).map_err(|e| Error::failed_at("cannot sync", path, e))
 }
 
 fn sync_parent(path: &Path) -> Result<()> {
@@ -529,10 +531,6 @@ fn busy(live: &Path) -> Error {
     Error::refused(format!("another restore into '{}' is in progress", live.display())).hint(
         "wait until it has ended; if none is running, try again: the leftovers of one that was killed are then removed",
     )
-}
-
-fn failed(operation: &str, path: &Path, cause: impl std::fmt::Display) -> Error {
-    Error::failed(operation, path.as_os_str().as_bytes(), cause)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
 use super::beneath::{DIRECTORY, names};
 use super::content::Opened;
 use super::{MountSource, SourceContent, metadata};
-use crate::error::{Error, Result, without_errno};
+use crate::error::{Cause, Error, Result};
 use crate::member::{Kind, Metadata, RelPath};
 
 /// Directories deeper than this give their handle back while the walk is below them, so that no tree is too
@@ -47,11 +47,11 @@ pub enum Found {
 pub struct Entry {
     /// Below the tree's root.
     pub path: RelPath,
-    /// What it is; hard links are not told apart here, see [`Links`].
+    /// What it is; hard links are found by [`Links`].
     pub kind: Kind,
-    /// Owner, rights, time.
+    /// Owner, mode, times.
     pub metadata: Metadata,
-    /// Which object, and by how many names it goes.
+    /// Device, inode and link count.
     pub inode: Inode,
     place: Place,
 }
@@ -61,8 +61,8 @@ pub struct Entry {
 pub struct Inode {
     /// Device and inode number.
     pub id: (u64, u64),
-    /// How many names it has.
-    pub names: u64,
+    /// Its link count.
+    pub nlink: u64,
     /// Bytes of disk it takes.
     pub allocated: u64,
 }
@@ -83,7 +83,7 @@ impl Entry {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let opened = match &self.place {
             Place::Beneath(directory, name) => {
-                // The tree's access times are nobody's business; only its owner and root may ask for that.
+                // Reading does not change access times; only the owner and root may ask for that.
                 match openat(&**directory, name.as_os_str(), flags | OFlag::O_NOATIME, Mode::empty()) {
                     Err(Errno::EPERM) => openat(&**directory, name.as_os_str(), flags, Mode::empty())?,
                     other => other?,
@@ -121,7 +121,7 @@ pub struct Links {
 impl Links {
     /// The earlier name of this object, if there was one.
     pub fn target(&mut self, entry: &Entry) -> Option<RelPath> {
-        if entry.inode.names < 2 || matches!(entry.kind, Kind::Directory) {
+        if entry.inode.nlink < 2 || matches!(entry.kind, Kind::Directory) {
             return None;
         }
         let (path, left) = self.seen.get_mut(&entry.inode.id)?;
@@ -129,14 +129,14 @@ impl Links {
         if *left > 0 {
             return Some(path.clone());
         }
-        // All its names have come: forget it, so that memory holds only what is still to be met.
+        // All its links have been stored: memory holds only files with links still to come.
         self.seen.remove(&entry.inode.id).map(|(path, _)| path)
     }
 
     /// Notes that `entry` was stored in full under its path.
     pub fn stored(&mut self, entry: &Entry) {
-        if entry.inode.names > 1 && matches!(entry.kind, Kind::File { .. } | Kind::Symlink { .. }) {
-            self.seen.insert(entry.inode.id, (entry.path.clone(), entry.inode.names - 1));
+        if entry.inode.nlink > 1 && matches!(entry.kind, Kind::File { .. } | Kind::Symlink { .. }) {
+            self.seen.insert(entry.inode.id, (entry.path.clone(), entry.inode.nlink - 1));
         }
     }
 }
@@ -170,7 +170,7 @@ impl Walk {
     /// Opens the tree; `mounts` are its pieces, that of the root among them.
     ///
     /// # Errors
-    /// A piece cannot be opened, the root is no directory, or a piece's place does not exist.
+    /// A mount source cannot be opened, the root is no directory, or a mountpoint does not exist.
     pub fn new(mounts: &[MountSource]) -> Result<Self> {
         let mut handles = BTreeMap::new();
         for mount in mounts {
@@ -207,7 +207,7 @@ impl Walk {
         };
         let status = fstat(&*directory)?;
         let mut names = names(&directory)?;
-        // A mount's place may not exist in the directory below it until the container was started once.
+        // A mountpoint may be missing in the directory below it until the container was started once.
         for (at, _) in self.mounts.range(entry.path.clone()..) {
             match at.split_last() {
                 Some((parent, name)) if parent == entry.path => names.push(name.to_owned()),
@@ -242,12 +242,12 @@ impl Walk {
         if top.directory.is_some() {
             return Ok(());
         }
-        let failed = |cause: &dyn std::fmt::Display| Error::failed("cannot return to", top.path.as_bytes(), cause);
-        let below = left.directory.ok_or_else(|| failed(&"its handle is lost"))?;
-        let directory = openat(&*below, "..", DIRECTORY, Mode::empty()).map_err(|e| failed(&e))?;
-        let status = fstat(&directory).map_err(|e| failed(&e))?;
+        let failed = |cause: Cause| Error::failed("cannot return to", top.path.as_bytes(), cause);
+        let below = left.directory.ok_or_else(|| failed("its handle is lost".into()))?;
+        let directory = openat(&*below, "..", DIRECTORY, Mode::empty()).map_err(|e| failed(e.into()))?;
+        let status = fstat(&directory).map_err(|e| failed(e.into()))?;
         if (status.st_dev, status.st_ino) != top.id {
-            return Err(failed(&"a directory was moved while it was read"));
+            return Err(failed("a directory was moved while it was read".into()));
         }
         top.directory = Some(Arc::new(directory));
         Ok(())
@@ -331,7 +331,7 @@ impl Iterator for Walk {
             {
                 return Some(Ok(Found::Unreadable {
                     path: entry.path.clone(),
-                    why: format!("cannot open the directory '{}': {}", entry.path, without_errno(e.desc())),
+                    why: format!("cannot open the directory '{}': {}", entry.path, e.desc()),
                     vanished: e == Errno::ENOENT,
                 }));
             }
@@ -343,16 +343,16 @@ impl Iterator for Walk {
 /// A mount's own source is trusted as far as the engine is: links on the way to it are followed, as the
 /// engine followed them when it mounted it. A single file must be regular: opening anything else could act on it.
 fn open_source(path: &Path) -> Result<OwnedFd> {
-    let failed = |e: &dyn std::fmt::Display| Error::failed("cannot open", path.as_os_str().as_bytes(), e);
+    let failed = |cause: Cause| Error::failed_at("cannot open", path, cause);
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let there = std::fs::metadata(path).map_err(|e| failed(&e))?;
+    let there = std::fs::metadata(path).map_err(|e| failed(e.into()))?;
     if !there.is_dir() && !there.is_file() {
-        return Err(failed(&"it is mounted, but neither a directory nor a regular file"));
+        return Err(failed("it is mounted, but neither a directory nor a regular file".into()));
     }
-    let handle = open(path, flags, Mode::empty()).map_err(|e| failed(&e))?;
-    let status = fstat(&handle).map_err(|e| failed(&e))?;
+    let handle = open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+    let status = fstat(&handle).map_err(|e| failed(e.into()))?;
     if (status.st_dev, status.st_ino) != (there.dev(), there.ino()) {
-        return Err(failed(&"it was replaced meanwhile"));
+        return Err(failed("it was replaced meanwhile".into()));
     }
     Ok(handle)
 }
@@ -360,7 +360,7 @@ fn open_source(path: &Path) -> Result<OwnedFd> {
 fn inode(status: &FileStat) -> Inode {
     Inode {
         id: (status.st_dev, status.st_ino),
-        names: status.st_nlink,
+        nlink: status.st_nlink,
         allocated: u64::try_from(status.st_blocks).unwrap_or_default() * 512,
     }
 }
