@@ -16,8 +16,8 @@ use walkdir::WalkDir;
 use crate::error::{Error, Result};
 use crate::member::printable;
 
+use super::inventory::{Container, Host, Inventory, Mount, MountKind, State, Volume};
 use super::parse::{self, PROJECT, RawMount, Ties};
-use super::{Container, Host, Inventory, Mount, MountKind, State, Volume};
 
 /// The files read here are a few kilobytes; a larger one is no file of Docker's.
 const MAX_FILE_BYTES: u64 = 16 << 20;

@@ -21,8 +21,8 @@ use crate::error::ErrorKind::Failed;
 use crate::error::{Error, Result, without_errno};
 use crate::member::printable;
 
+use super::inventory::{Container, Host, Inventory, Mount, MountKind, State, Volume};
 use super::parse::{self, PROJECT, RawMount, Ties, VOLUME};
-use super::{Container, Host, Inventory, Mount, MountKind, State, Volume};
 
 /// A daemon answers in milliseconds, or something is wrong with it.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::member::{RelPath, printable};
 
-use super::{Container, Inventory, Mount, MountKind, Volume};
+use super::inventory::{Container, Inventory, Mount, MountKind, Volume};
 
 /// The mounts that make up the tree at one path of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::{RelPath, printable};
 
-use super::{Mount, MountKind};
+use super::inventory::{Mount, MountKind};
 
 /// Compose's labels, by which its containers and volumes are known.
 pub(super) const PROJECT: &str = "com.docker.compose.project";

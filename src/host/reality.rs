@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::member::printable;
 use crate::mountinfo;
 
+use super::inventory::{MountKind, Volume};
 use super::mounts::{MountTree, TreeMount};
-use super::{MountKind, Volume};
 
 /// Every reason why the tree's directories may not be taken for its data, each with the way out.
 pub fn obstacles(tree: &MountTree, volumes: &[Volume]) -> Result<Vec<Error>> {
