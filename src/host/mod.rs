@@ -7,6 +7,8 @@
 pub mod containers;
 pub mod data_root;
 pub mod engine;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod inventory;
 pub mod mounts;
 mod parse;

@@ -28,7 +28,7 @@ impl StoredContainer {
 /// `config.v2.json`. Go writes `null` for what is empty.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Config {
+pub(in crate::host) struct Config {
     #[serde(rename = "ID")]
     pub(super) id: String,
     pub(super) name: String,
@@ -88,7 +88,7 @@ pub(super) struct MountVolumeOptions {
 /// `hostconfig.json`.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
-pub(super) struct HostConfig {
+pub(in crate::host) struct HostConfig {
     pub(super) links: Option<Vec<String>>,
     pub(super) volumes_from: Option<Vec<String>>,
     pub(super) network_mode: String,

@@ -11,15 +11,17 @@ mod containers;
 mod files;
 mod origin;
 mod processes;
-mod volumes;
+pub(super) mod volumes;
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind as IoKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::member::printable;
 
-use super::inventory::{Host, Inventory};
+use super::inventory::{Container, Host, Inventory, State};
+use config::{Config, HostConfig, StoredContainer};
 use files::{show, unreadable};
 use origin::{Origin, Sources, original_root};
 use processes::Processes;
@@ -116,6 +118,15 @@ impl Host for DataRoot {
     }
 }
 
+/// Converts a container of a data root that was moved to `dir` from where its files say, without a look at
+/// disk or processes.
+pub(super) fn moved_container(dir: &Path, config: Config, host_config: HostConfig) -> Result<Container> {
+    let stored = StoredContainer::new(config, host_config)?;
+    let origin = original_root(&stored).map_or(Origin::Unknown, |root| Origin::moved(dir, root));
+    let sources = Sources { mountpoints: BTreeMap::new(), root: dir, origin };
+    containers::container(&stored, &sources, State::Stopped)
+}
+
 fn no_engine(verb: &str) -> Error {
     Error::refused(format!("cannot {verb} containers: with --data-root no engine is used"))
         .hint(format!("leave out --data-root, or {verb} them yourself"))
@@ -127,7 +138,7 @@ mod tests {
 
     use super::*;
     use crate::error::ErrorKind;
-    use crate::host::inventory::{MountKind, State};
+    use crate::host::inventory::MountKind;
 
     const ID: &str = "0123456789abcdef";
 

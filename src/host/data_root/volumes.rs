@@ -32,7 +32,7 @@ pub(super) fn volumes(root: &Path) -> Result<Vec<Volume>> {
 /// The structure of a volume's `opts.json`.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-pub(super) struct VolumeOptions {
+pub(in crate::host) struct VolumeOptions {
     #[serde(rename = "MountType")]
     kind: String,
     #[serde(rename = "MountOpts")]
@@ -43,7 +43,7 @@ pub(super) struct VolumeOptions {
 
 impl VolumeOptions {
     /// Returns the options by the names that they have on the command line and in the engine's answers.
-    pub(super) fn into_map(self) -> BTreeMap<String, String> {
+    pub(in crate::host) fn into_map(self) -> BTreeMap<String, String> {
         [("type", self.kind), ("o", self.options), ("device", self.device)]
             .into_iter()
             .filter(|(_, value)| !value.is_empty())

@@ -10,7 +10,7 @@ use crate::host::inventory::{Container, Mount, MountKind, State, Volume};
 use crate::host::parse::{self, PROJECT, RawMount, Ties, VOLUME};
 
 /// Converts a volume of the volume list.
-pub(super) fn volume(answer: &EngineVolume) -> Result<Volume> {
+pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
     let name = parse::text("volume", &answer.name)?;
     // A plugin may report no mountpoint until a container uses the volume.
     let mountpoint = match answer.mountpoint.as_str() {
@@ -28,7 +28,7 @@ pub(super) fn volume(answer: &EngineVolume) -> Result<Volume> {
 }
 
 /// Converts the answer to an inspection; `mountpoints` are those of the volume list, by volume name.
-pub(super) fn container(
+pub(in crate::host) fn container(
     answer: &ContainerInspectResponse,
     mountpoints: &BTreeMap<String, PathBuf>,
 ) -> Result<Container> {

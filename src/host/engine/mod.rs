@@ -5,7 +5,7 @@
 //! whether that is this machine; where they do not, the inventory has an obstacle.
 
 mod address;
-mod convert;
+pub(super) mod convert;
 mod fault;
 mod locality;
 
