@@ -258,7 +258,7 @@ impl<'a> Search<'a> {
                 alternative_paths.push(place.path.clone());
             }
         }
-        let tree = mounts::single(volume, &first.path);
+        let tree = mounts::tree_of_volume(volume, &first.path);
         let target = Target { project: project.clone(), alternative_paths, ..self.target(spec, tree) };
         Ok(Some(Found { target, by_label: true }))
     }
@@ -443,7 +443,7 @@ mod tests {
         assert_eq!(targets(&host, &all), ["cvat_db=cvat_db", "cvat_data=cvat_server"]);
         assert!(resolve(&cvat(), &host, &Selection::default()).unwrap().left_out.is_empty());
         let (message, _) = refusal(&host, &only(&["cvat_logs"]));
-        assert!(message.starts_with("cvat_logs: '/home/django/logs' of container 'cvat_server' lies on no mount"));
+        assert!(message.starts_with("cvat_logs: '/home/django/logs' of container 'cvat_server' is on no mount"));
     }
 
     #[test]
@@ -476,7 +476,7 @@ mod tests {
     fn a_later_generation_without_its_mount_does_not_fall_back_on_old_data() {
         let host = inventory(vec![db(), media("cvat"), container("cvat_server", &[])], vec![]);
         let (message, _) = refusal(&host, &Selection::default());
-        assert!(message.contains("container 'cvat_server' lies on no mount"), "{message}");
+        assert!(message.contains("container 'cvat_server' is on no mount"), "{message}");
     }
 
     #[test]

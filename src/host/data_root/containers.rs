@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::host::inventory::{Container, Mount, MountKind, State};
-use crate::host::parse::{self, PROJECT, Ties};
+use crate::host::parse::{self, PROJECT, References};
 
 use super::config::{Config, HostConfig, StoredContainer};
 use super::files::{directories, read_json, show};
@@ -36,7 +36,7 @@ pub(super) fn container(stored: &StoredContainer, sources: &Sources<'_>, state: 
     let empty = BTreeMap::new();
     let labels = config.image.labels.as_ref().unwrap_or(&empty);
     let label = |key: &str| labels.get(key);
-    let ties = Ties {
+    let references = References {
         links: host.links.as_deref().unwrap_or_default(),
         volumes_from: host.volumes_from.as_deref().unwrap_or_default(),
         modes: [Some(&host.network_mode), Some(&host.pid_mode), Some(&host.ipc_mode)],
@@ -60,7 +60,7 @@ pub(super) fn container(stored: &StoredContainer, sources: &Sources<'_>, state: 
         service: parse::service(label),
         state,
         created: config.created.clone().unwrap_or_default(),
-        depends_on: parse::depends_on(label, &ties),
+        depends_on: parse::depends_on(label, &references),
         environment: config.image.env.clone().unwrap_or_default(),
         mounts,
         auto_remove: host.auto_remove,

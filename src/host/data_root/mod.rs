@@ -228,7 +228,7 @@ mod tests {
         let inventory = DataRoot::open(&root).unwrap().inventory().unwrap();
         let path = crate::member::RelPath::parse(b"share").unwrap();
         let error = crate::host::mounts::tree(&inventory.containers[0], &path).unwrap_err();
-        assert!(error.to_string().ends_with("where that lies on this host is not known"));
+        assert!(error.to_string().ends_with("whose path on this host is not known"));
     }
 
     #[test]
@@ -334,7 +334,7 @@ mod tests {
         let error = inventory().unwrap_err();
         assert!(error.to_string().contains("config.v2.json': EOF while parsing"), "{error}");
         write(&config, r#"{"ID":"../..","Name":"/x"}"#);
-        assert!(inventory().unwrap_err().to_string().ends_with("'../..' is no container id"));
+        assert!(inventory().unwrap_err().to_string().ends_with("'../..' is not a container id"));
         write(&config, r#"{"ID":"ab","Name":"/x","MountPoints":{"/a/../b":{"Type":"bind","Source":"/x"}}}"#);
         let error = inventory().unwrap_err().to_string();
         assert!(error.contains("config.v2.json") && error.ends_with("holds '..'"), "{error}");

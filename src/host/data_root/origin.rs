@@ -10,7 +10,6 @@ use crate::host::parse::{self, RawMount};
 use super::config::{MountPoint, StoredContainer};
 
 /// The original path of the data root, compared with its present path.
-/// Where the data root was when its files were written, seen from where it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
     /// It has not moved: the paths in its files are paths of this host.

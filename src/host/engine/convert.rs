@@ -7,7 +7,7 @@ use bollard::models::{ContainerInspectResponse, MountPoint, Volume as EngineVolu
 
 use crate::error::Result;
 use crate::host::inventory::{Container, Mount, MountKind, State, Volume};
-use crate::host::parse::{self, PROJECT, RawMount, Ties, VOLUME};
+use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME};
 
 /// Converts a volume of the volume list.
 pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
@@ -15,7 +15,7 @@ pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
     // A plugin may report no mountpoint until a container uses the volume.
     let mountpoint = match answer.mountpoint.as_str() {
         "" => PathBuf::new(),
-        at => parse::absolute(&format!("volume '{name}'"), "point", at)?,
+        at => parse::absolute(&format!("volume '{name}'"), "mountpoint", at)?,
     };
     Ok(Volume {
         driver: parse::text("volume driver", &answer.driver)?,
@@ -37,7 +37,7 @@ pub(in crate::host) fn container(
     let labels = config.and_then(|config| config.labels.as_ref());
     let label = |key: &str| labels.and_then(|labels: &HashMap<String, String>| labels.get(key));
     let host = answer.host_config.as_ref();
-    let ties = Ties {
+    let references = References {
         links: host.and_then(|host| host.links.as_deref()).unwrap_or_default(),
         volumes_from: host.and_then(|host| host.volumes_from.as_deref()).unwrap_or_default(),
         modes: [
@@ -65,7 +65,7 @@ pub(in crate::host) fn container(
         service: parse::service(label),
         state: state_of(answer),
         created: answer.created.clone().unwrap_or_default(),
-        depends_on: parse::depends_on(label, &ties),
+        depends_on: parse::depends_on(label, &references),
         environment: config.and_then(|config| config.env.clone()).unwrap_or_default(),
         auto_remove: host.and_then(|host| host.auto_remove).unwrap_or_default(),
         mounts,
@@ -171,9 +171,9 @@ mod tests {
     #[test]
     fn hostile_answers_are_errors() {
         for (json, message) in [
-            (r#"{"Id":"../x","Name":"/c"}"#, "the engine: '../x' is no container id"),
-            (r#"{"Id":"ab","Name":"/"}"#, "the engine: container '' is no name"),
-            (r#"{"Id":"ab","Name":"/c\u001b[2J"}"#, "the engine: container 'c\\033[2J' is no name"),
+            (r#"{"Id":"../x","Name":"/c"}"#, "the engine: '../x' is not a container id"),
+            (r#"{"Id":"ab","Name":"/"}"#, "the engine: container '' is not a valid name"),
+            (r#"{"Id":"ab","Name":"/c\u001b[2J"}"#, "the engine: container 'c\\033[2J' is not a valid name"),
             (
                 r#"{"Id":"ab","Name":"/c","Mounts":[{"Type":"bind","Source":"../etc","Destination":"/x"}]}"#,
                 "c: mount source '../etc' is not absolute",
@@ -191,6 +191,6 @@ mod tests {
             mountpoint: "v/_data".into(),
             ..EngineVolume::default()
         };
-        assert_eq!(volume(&odd).unwrap_err().to_string(), "volume 'v': mount point 'v/_data' is not absolute");
+        assert_eq!(volume(&odd).unwrap_err().to_string(), "volume 'v': mountpoint 'v/_data' is not absolute");
     }
 }
