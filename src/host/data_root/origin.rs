@@ -106,3 +106,31 @@ fn strip_suffix(path: &str, suffix: &[&str]) -> Option<PathBuf> {
     }
     Some(path.to_path_buf())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_a_moved_root_are_translated() {
+        let find = |dir: &str, root: &str, path: &str| {
+            Origin::moved(Path::new(dir), PathBuf::from(root)).find(Path::new(dir), Path::new(path))
+        };
+        let disk = find("/mnt/var/lib/docker", "/var/lib/docker", "/srv/share");
+        assert_eq!(disk, Some(PathBuf::from("/mnt/srv/share")));
+        let copy = |path: &str| find("/mnt/copy", "/var/lib/docker", path);
+        assert_eq!(copy("/var/lib/docker/volumes"), Some(PathBuf::from("/mnt/copy/volumes")));
+        assert_eq!(copy("/srv/share"), None);
+        assert_eq!(Origin::Unknown.find(Path::new("/mnt"), Path::new("/srv")), None);
+    }
+
+    #[test]
+    fn a_suffix_is_stripped_from_clean_absolute_paths_only() {
+        let strip = |path: &str| strip_suffix(path, &["volumes", "db", "_data"]);
+        assert_eq!(strip("/var/lib/docker/volumes/db/_data"), Some(PathBuf::from("/var/lib/docker")));
+        for other in ["volumes/db/_data", "/x/../volumes/db/_data", "/volumes/db2/_data", "/_data", "/", ""] {
+            assert_eq!(strip(other), None, "{other}");
+        }
+        assert_eq!(strip_suffix("/volumes//_data", &["volumes", "", "_data"]), None);
+    }
+}

@@ -28,3 +28,22 @@ impl Processes {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_control_groups_or_its_mounts() {
+        let dir = tempfile::tempdir().unwrap();
+        let processes = Processes { proc: dir.path().to_owned() };
+        for (pid, file) in [("7", "cgroup"), ("8", "mountinfo")] {
+            std::fs::create_dir(dir.path().join(pid)).unwrap();
+            std::fs::write(dir.path().join(pid).join(file), "x/docker/0123abcd/y\n").unwrap();
+        }
+        assert!(processes.is_alive(7, "0123abcd") && processes.is_alive(8, "0123abcd"));
+        assert!(!processes.is_alive(7, "4567"), "of another container");
+        assert!(!processes.is_alive(9, "0123abcd") && !processes.is_alive(0, "0123abcd"));
+        assert!(!processes.is_alive(-1, "0123abcd"));
+    }
+}
