@@ -31,7 +31,7 @@ pub enum MountKind {
     Bind,
     /// Memory that is freed when the container stops.
     Tmpfs,
-    /// A type that voltar does not know (npipe, cluster, image …), by the engine's name for it.
+    /// A type that is not supported (npipe, cluster, image …), by the engine's name for it.
     Other(String),
 }
 

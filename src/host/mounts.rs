@@ -45,13 +45,13 @@ impl TreeMount {
 
 impl MountTree {
     /// Returns the mounts that are read-only: a restore must not write through them.
-    pub fn read_only(&self) -> impl Iterator<Item = &TreeMount> {
+    pub(crate) fn read_only(&self) -> impl Iterator<Item = &TreeMount> {
         self.mounts.iter().filter(|mount| mount.read_only)
     }
 
     /// Whether both trees hold the same files, at whatever paths in their containers.
     #[must_use]
-    pub fn same_files(&self, other: &Self) -> bool {
+    pub(crate) fn same_files(&self, other: &Self) -> bool {
         self.mounts.len() == other.mounts.len()
             && self
                 .mounts
@@ -154,7 +154,7 @@ fn describe(kind: &MountKind) -> String {
         MountKind::Volume { name, .. } => format!("volume '{}'", printable(name.as_bytes())),
         MountKind::Bind => "a bind mount".to_owned(),
         MountKind::Tmpfs => "a tmpfs".to_owned(),
-        MountKind::Other(word) => format!("a mount of type '{}'", printable(word.as_bytes())),
+        MountKind::Other(name) => format!("a mount of type '{}'", printable(name.as_bytes())),
     }
 }
 
@@ -393,13 +393,13 @@ mod tests {
 
     #[test]
     fn the_tree_of_a_removed_container_is_its_volume() {
-        let gone = Volume {
+        let volume = Volume {
             name: "cvat_cvat_db".to_owned(),
             driver: "local".to_owned(),
             mountpoint: "/v/_data".into(),
             ..Volume::default()
         };
-        let tree = tree_of_volume(&gone, &path("/var/lib/postgresql/data"));
+        let tree = tree_of_volume(&volume, &path("/var/lib/postgresql/data"));
         assert_eq!(tree.mounts[0].destination, "/var/lib/postgresql/data");
         assert_eq!(tree.mounts[0].root(), Path::new("/v/_data"));
     }

@@ -27,11 +27,11 @@ fn check_mount(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fs
     match &mount.kind {
         // A nested tmpfs: the walk shows an empty directory, as the helper container would.
         MountKind::Tmpfs => return Ok(()),
-        MountKind::Other(word) => {
+        MountKind::Other(name) => {
             return Err(Error::refused(format!(
-                "{} is a mount of type '{}', which voltar does not know",
+                "{} is a mount of type '{}', which is not supported",
                 shown(Path::new(&mount.destination)),
-                printable(word.as_bytes())
+                printable(name.as_bytes())
             ))
             .hint("archive its content with the tool that manages such mounts"));
         }
@@ -203,7 +203,7 @@ mod tests {
         tree.mounts[0].kind = MountKind::Other("cluster".to_owned());
         assert_eq!(
             check(&tree, &[], &[], &[])[0].to_string(),
-            "/data is a mount of type 'cluster', which voltar does not know"
+            "/data is a mount of type 'cluster', which is not supported"
         );
         tree.mounts[0].kind = MountKind::Tmpfs;
         tree.mounts[0].source = PathBuf::new();

@@ -118,7 +118,7 @@ impl FakeEngine {
         inner.requests.iter().filter(|request| request.starts_with("POST")).cloned().collect()
     }
 
-    /// Everything it was asked so far.
+    /// Returns all requests so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.inner.lock().unwrap().requests.clone()
     }

@@ -11,5 +11,5 @@ mod stopped;
 mod fake_host;
 
 pub use resume::{Leftover, leftovers, resume};
-pub use state_dir::{STATE_DIR_VARIABLE, state_dir};
+pub use state_dir::state_dir;
 pub use stopped::Stopped;

@@ -63,7 +63,7 @@ pub fn resume(host: &dyn Host, state_dir: &Path, monitor: &dyn Monitor) -> Resul
         let before = failures.len();
         for entry in content.containers.iter().rev() {
             match inventory.containers.iter().find(|container| container.id == entry.id) {
-                None => monitor.note(&format!("container '{}' is gone; there is nothing to start", entry.name)),
+                None => monitor.note(&format!("container '{}' does not exist any more: not started", entry.name)),
                 Some(container) if container.state != State::Stopped => {}
                 Some(_) => match host.start(&entry.id) {
                     Ok(()) => {
@@ -123,7 +123,7 @@ mod tests {
         let monitor = Collector::default();
         assert_eq!(resume(&host, dir.path(), &monitor).unwrap(), ["db", "cache"]);
         assert_eq!(host.calls(), ["start iddb", "start idcache"]);
-        assert_eq!(monitor.notes(), ["container 'gone' is gone; there is nothing to start"]);
+        assert_eq!(monitor.notes(), ["container 'gone' does not exist any more: not started"]);
         assert!(records(dir.path()).unwrap().is_empty());
         assert!(resume(&host, dir.path(), &monitor).unwrap().is_empty());
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The environment variable that names another directory for the records, for users who are not root.
-pub const STATE_DIR_VARIABLE: &str = "VOLTAR_STATE_DIR";
+pub(super) const STATE_DIR_VARIABLE: &str = "VOLTAR_STATE_DIR";
 
 const DEFAULT_STATE_DIR: &str = "/var/lib/voltar";
 

@@ -1,5 +1,5 @@
 //! The record on disk of the containers that a run stops. It is complete before the first container stops,
-//! and locked for as long as its run lives: a record without a lock is a leftover of a killed run.
+//! and locked while its run is in progress: a record without a lock is a leftover of a killed run.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind as IoKind, Read as _, Write as _};
@@ -47,7 +47,7 @@ pub(super) struct Record {
 
 impl Record {
     /// Writes and locks a record under a temporary name and renames it: under its final name a record is
-    /// always complete, and locked while its run lives.
+    /// always complete, and locked while its run is in progress.
     pub(super) fn write(state_dir: &Path, host: &dyn Host, entries: &[Entry]) -> Result<Self> {
         let now = jiff::Timestamp::now();
         let content = Content {
@@ -98,7 +98,7 @@ impl Record {
         removed.map_err(|cause| Error::failed("cannot remove", self.path.as_os_str().as_encoded_bytes(), cause))
     }
 
-    /// Locks the record of a run that has ended. `None` while that run lives, or when another process has
+    /// Locks the record of a run that has ended. `None` while that run is in progress, or when another process has
     /// locked or removed the record first.
     pub(super) fn take_over(path: &Path, how: FlockArg) -> Result<Option<(Self, Content)>> {
         let failed =

@@ -118,11 +118,11 @@ mod tests {
     #[test]
     fn shifted_ids_are_an_obstacle() {
         let unix = Address::Unix("/var/run/docker.sock".into());
-        for (option, word) in [("name=userns", "userns-remap"), ("name=rootless", "rootless")] {
+        for (option, name) in [("name=userns", "userns-remap"), ("name=rootless", "rootless")] {
             let options = vec!["name=seccomp,profile=default".to_owned(), option.to_owned()];
             let shifted = SystemInfo { security_options: Some(options), ..info("A") };
             let found = obstacles(&unix, &shifted, &here());
-            assert!(found.len() == 1 && found[0].contains(word), "{found:?}");
+            assert!(found.len() == 1 && found[0].contains(name), "{found:?}");
         }
     }
 }
