@@ -2,7 +2,6 @@
 //! It extracts nothing.
 
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
 
 use crate::archive::reader::{Stored, TarReader};
@@ -156,7 +155,7 @@ fn located(location: &Location, e: &io::Error, whole: Option<&[u8]>) -> Error {
         return inner.clone();
     }
     if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
-        return Error::failed_at("cannot read", &location.path(), e);
+        return Error::failed_at("cannot read", location.path(), e);
     }
     let whole = match whole {
         Some(name) => format!("; the last complete member is '{}'", printable(name)),

@@ -30,7 +30,7 @@ pub fn backup(
 ) -> Result<()> {
     recover(request, host, monitor)?;
     let facts = ThisHost::new(pool, monitor);
-    let plan = plan(request, host.describe(), host.inventory()?, &facts)?;
+    let plan = plan(request, host.describe(), &host.inventory()?, &facts)?;
     plan.notes.iter().for_each(|note| monitor.note(note));
     plan.check()?;
     if !plan.left_out.is_empty() {

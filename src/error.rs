@@ -133,6 +133,13 @@ impl Error {
         Self::failed(operation, path.as_os_str().as_bytes(), cause)
     }
 
+    /// The same error, with the cause that its message already names.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Cause>) -> Self {
+        self.source = cause.into().source;
+        self
+    }
+
     /// The signal that ends a run early.
     #[must_use]
     pub fn interrupted() -> Self {

@@ -1,5 +1,5 @@
-//! Which path of which container makes up which archive: the built-in `cvat` layout, and TOML files for
-//! any other stack. Values only; whether such a container exists is asked in `resolve`.
+//! Layouts: which path of which container each archive holds. The `cvat` layout is built in; TOML files
+//! describe other stacks. `resolve` finds the containers of a layout on a host.
 
 use std::path::Path;
 
@@ -8,50 +8,54 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::member::{RelPath, printable};
 
-/// The layouts that need no file.
-pub const BUILT_IN: &[&str] = &["cvat"];
+/// The names of the layouts that need no file.
+const BUILT_IN: &[&str] = &["cvat"];
 
-/// A layout file holds a few lines; whatever is longer is something else.
+/// The size limit of a layout file, which holds a few lines.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Archive names become file names with an ending and, while they are written, a temporary one.
+/// The length limit of an archive's name, which becomes a file name with a suffix and, while it is written, a
+/// temporary suffix.
 const MAX_NAME_BYTES: usize = 200;
 
 /// A set of archives that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// `cvat`, or the file it was read from.
+    /// `cvat`, or the path of the file that it was read from.
     pub name: String,
-    /// In the order in which they are worked on and shown.
+    /// The archives, in the order in which they are processed and shown.
     pub archives: Vec<ArchiveSpec>,
 }
 
-/// What one archive holds.
+/// The description of one archive: where its data is, and when it is selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveSpec {
-    /// File name without ending.
+    /// The file name of the archive without its suffix.
     pub name: String,
-    /// Where the data may be found, best first: the later generation of a stack before the earlier.
-    pub alternatives: Vec<Place>,
-    /// Left out where its container does not exist.
+    /// The paths that may hold the data, the preferred one first: a later generation of a stack before an earlier one.
+    pub alternatives: Vec<ContainerPath>,
+    /// Whether it is left out where its container does not exist.
     pub optional: bool,
-    /// Only with `--all`, or when named.
+    /// Whether it is selected only by `--all` or by name.
     pub extra: bool,
-    /// The volume's name in the compose file, by which it is found when the container is gone.
+    /// The name of the volume in the compose file, by which it is found when the container does not exist.
     pub volume: String,
 }
 
 /// A path in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ContainerPath {
     /// The container's name, or its compose service.
     pub container: String,
-    /// The path there, without its leading slash.
+    /// The path in the container, without its leading slash.
     pub path: RelPath,
 }
 
 impl Layout {
-    /// The layout an argument names: a built-in one, or a file.
+    /// Loads the layout that an argument names: a built-in one, or a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or it is not a layout.
     pub fn load(argument: &str) -> Result<Self> {
         if argument == "cvat" {
             return Ok(cvat());
@@ -65,11 +69,14 @@ impl Layout {
         Self::parse(argument, &text)
     }
 
-    /// Reads the text of a layout file. `file` is for messages.
+    /// Parses the text of a layout file; `file` names it in messages.
+    ///
+    /// # Errors
+    /// The text is not a layout; the message holds the line.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let document: Document = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| line_of(text, span.start));
-            // What toml says of itself is several lines long; its first one holds the reason.
+            // toml's message has several lines; the first one holds the reason.
             let reason = error.message().lines().next().unwrap_or_default();
             Error::usage(format!("layout '{}', line {line}: {}", shown(file), shown(reason))).hint(EXAMPLE)
         })?;
@@ -91,7 +98,7 @@ impl Layout {
         Ok(Self { name: file.to_owned(), archives })
     }
 
-    /// The names of all its archives.
+    /// Returns the names of all archives.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         self.archives.iter().map(|spec| spec.name.as_str()).collect()
@@ -103,7 +110,7 @@ const EXAMPLE: &str = "an entry reads: [[archive]] name = \"media\" container = 
 
 fn unreadable(argument: &str, cause: &std::io::Error) -> Error {
     if cause.kind() == std::io::ErrorKind::NotFound && !argument.contains(['/', '.']) {
-        return Error::usage(format!("there is no built-in layout '{}', and no file of that name", shown(argument)))
+        return Error::usage(format!("there is no built-in layout '{}', and no file with that name", shown(argument)))
             .hint(format!("built in: {}", BUILT_IN.join(", ")));
     }
     Error::failed("cannot read layout", argument, cause)
@@ -139,21 +146,27 @@ impl Table {
         let Self { name, container, path, optional } = self;
         check_name(&name)?;
         if container.is_empty() || container.contains('/') || container.chars().any(char::is_control) {
-            return Err(format!("'{}' is no container's name", shown(&container)));
+            return Err(format!("'{}' is not a container name", shown(&container)));
         }
         if !path.starts_with('/') {
             return Err(format!("path '{}' is not absolute", shown(&path)));
         }
         let below = RelPath::parse(path.as_bytes()).map_err(|bad| format!("path '{}': {bad}", shown(&path)))?;
         if below.is_root() {
-            return Err("path '/' is the whole container; name the directory that holds its data".to_owned());
+            return Err("path '/' is the root of the container: name the directory that holds its data".to_owned());
         }
         let volume = name.clone();
-        Ok(ArchiveSpec { name, alternatives: vec![Place { container, path: below }], optional, extra: false, volume })
+        Ok(ArchiveSpec {
+            name,
+            alternatives: vec![ContainerPath { container, path: below }],
+            optional,
+            extra: false,
+            volume,
+        })
     }
 }
 
-/// A name is one component of a path, and none that a listing of the directory hides.
+/// Checks an archive's name: one path component that `ls` does not hide.
 fn check_name(name: &str) -> std::result::Result<(), String> {
     let reason = if name.is_empty() {
         "is empty"
@@ -171,7 +184,7 @@ fn check_name(name: &str) -> std::result::Result<(), String> {
     Err(format!("name '{}' {reason}", shown(name)))
 }
 
-/// CVAT from 1.3 to today. The media container was `cvat` up to 2.1 and is `cvat_server` since 2.2; the
+/// The layout of CVAT, from 1.3 to today. The media container was `cvat` up to 2.1 and is `cvat_server` since 2.2; the
 /// events moved from Elasticsearch to `ClickHouse` with 2.4; Redis came with 2.6.2 and was split in two
 /// with 2.10.
 fn cvat() -> Layout {
@@ -199,14 +212,14 @@ fn cvat() -> Layout {
     }
 }
 
-fn built_in(name: &str, places: &[(&str, &[u8])]) -> ArchiveSpec {
+fn built_in(name: &str, paths: &[(&str, &[u8])]) -> ArchiveSpec {
     ArchiveSpec {
         name: name.to_owned(),
-        alternatives: places
+        alternatives: paths
             .iter()
-            // Constants without '..' or NUL: a test reads them all.
+            // Constants without '..' or NUL: a test covers all of them.
             .filter_map(|&(container, path)| {
-                Some(Place { container: container.to_owned(), path: RelPath::parse(path).ok()? })
+                Some(ContainerPath { container: container.to_owned(), path: RelPath::parse(path).ok()? })
             })
             .collect(),
         optional: false,
@@ -215,12 +228,12 @@ fn built_in(name: &str, places: &[(&str, &[u8])]) -> ArchiveSpec {
     }
 }
 
-fn optional(name: &str, places: &[(&str, &[u8])]) -> ArchiveSpec {
-    ArchiveSpec { optional: true, ..built_in(name, places) }
+fn optional(name: &str, paths: &[(&str, &[u8])]) -> ArchiveSpec {
+    ArchiveSpec { optional: true, ..built_in(name, paths) }
 }
 
-fn extra(name: &str, places: &[(&str, &[u8])]) -> ArchiveSpec {
-    ArchiveSpec { extra: true, ..optional(name, places) }
+fn extra(name: &str, paths: &[(&str, &[u8])]) -> ArchiveSpec {
+    ArchiveSpec { extra: true, ..optional(name, paths) }
 }
 
 #[cfg(test)]
@@ -240,15 +253,15 @@ mod tests {
     }
 
     #[test]
-    fn built_in_layout_is_the_guides() {
+    fn the_built_in_layout_is_that_of_the_cvat_guide() {
         let layout = Layout::load("cvat").unwrap();
         let shown: Vec<String> = layout
             .archives
             .iter()
             .map(|spec| {
-                let places: Vec<String> =
-                    spec.alternatives.iter().map(|place| format!("{}:{}", place.container, place.path)).collect();
-                let mark = if spec.extra {
+                let paths: Vec<String> =
+                    spec.alternatives.iter().map(|one| format!("{}:{}", one.container, one.path)).collect();
+                let symbol = if spec.extra {
                     "*"
                 } else if spec.optional {
                     "?"
@@ -256,7 +269,7 @@ mod tests {
                     ""
                 };
                 assert_eq!(spec.volume, spec.name);
-                format!("{}{mark} {}", spec.name, places.join(" "))
+                format!("{}{symbol} {}", spec.name, paths.join(" "))
             })
             .collect();
         assert_eq!(
@@ -317,7 +330,7 @@ mod tests {
     fn paths_are_absolute_and_stay_below() {
         assert!(refusal(&entry("db", "data")).ends_with("path 'data' is not absolute"));
         assert!(refusal(&entry("db", "/a/../b")).ends_with("path '/a/../b': the name holds '..'"));
-        assert!(refusal(&entry("db", "/./")).contains("the whole container"));
+        assert!(refusal(&entry("db", "/./")).contains("the root of the container"));
     }
 
     #[test]
@@ -326,14 +339,15 @@ mod tests {
         assert!(refusal("[[archive]]\nname = \"db\"\n").contains("missing field `container`"));
         assert!(refusal("name =").starts_with("layout 'my.toml', line 1: "));
         assert!(
-            refusal("[[archive]]\nname = \"db\"\ncontainer = \"\"\npath = \"/d\"\n").contains("no container's name")
+            refusal("[[archive]]\nname = \"db\"\ncontainer = \"\"\npath = \"/d\"\n")
+                .contains("is not a container name")
         );
     }
 
     #[test]
     fn a_mistyped_built_in_name_lists_them() {
         let error = Layout::load("cvta").unwrap_err();
-        assert_eq!(error.to_string(), "there is no built-in layout 'cvta', and no file of that name");
+        assert_eq!(error.to_string(), "there is no built-in layout 'cvta', and no file with that name");
         assert_eq!(error.advice(), Some("built in: cvat"));
     }
 }

@@ -1,6 +1,5 @@
 //! Where the mounts of a tree are replaced on this host, and by which way. It changes nothing.
 
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};

@@ -106,7 +106,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
 fn plan_backup(common: &Common, arguments: &cli::Backup, pool: &Pool, report: &Report) -> Result<Outcome> {
     let request = request::backup(common, arguments)?;
     let host = host(common)?;
-    let plan = plan::backup::plan(&request, host.describe(), host.inventory()?, &ThisHost::new(pool, report))?;
+    let plan = plan::backup::plan(&request, host.describe(), &host.inventory()?, &ThisHost::new(pool, report))?;
     if common.json {
         report.document(&BackupDocument::new(&plan))?;
     } else if report.text(&backup_text(&plan))?.is_break() {
@@ -118,7 +118,7 @@ fn plan_backup(common: &Common, arguments: &cli::Backup, pool: &Pool, report: &R
 fn plan_restore(common: &Common, arguments: &cli::Restore, pool: &Pool, report: &Report) -> Result<Outcome> {
     let request = request::restore(common, arguments)?;
     let host = host(common)?;
-    let plan = plan::restore::plan(&request, host.describe(), host.inventory()?, &ThisHost::new(pool, report))?;
+    let plan = plan::restore::plan(&request, host.describe(), &host.inventory()?, &ThisHost::new(pool, report))?;
     if common.json {
         report.document(&RestoreDocument::new(&plan))?;
     } else if report.text(&restore_text(&plan))?.is_break() {

@@ -1,62 +1,68 @@
-//! From a layout and what the host says to the trees that are worked on: which container or volume
-//! stands behind each archive. Pure; what is not found or not clear is an error with its way out, and
-//! whether the directories are fit to be read or written is left to `plan`.
+//! Resolves a layout on a host: finds the container or volume of each archive and its mount tree. It works on
+//! values only. What is missing or ambiguous is an error with a hint; `plan` checks whether the directories can
+//! be read or written.
 
 use crate::error::{Error, Result};
 use crate::host::mounts::{self, MountTree};
 use crate::host::{Container, Inventory, Volume};
-use crate::layout::{ArchiveSpec, Layout, Place};
+use crate::layout::{ArchiveSpec, ContainerPath, Layout};
 use crate::member::{RelPath, printable};
 
-/// What the user asked for.
+/// The archives that the user selected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Just these archives; empty for all.
+    /// The names of the only archives to select; empty for all.
     pub only: Vec<String>,
-    /// The layout's extra archives too.
+    /// Whether the extra archives of the layout are selected too.
     pub all: bool,
-    /// Only what belongs to this compose project.
+    /// The only compose project whose containers and volumes are considered.
     pub project: Option<String>,
 }
 
-/// What a layout comes to on this host.
+/// The result of resolving a layout on a host.
 #[derive(Debug, Default)]
 pub struct Resolution {
-    /// What to work on, in the layout's order.
+    /// The selected archives that were found, in the order of the layout.
     pub targets: Vec<Target>,
-    /// Extra archives that exist here and were not asked for.
+    /// The names of extra archives that exist on this host and were not selected.
     pub left_out: Vec<String>,
-    /// What was asked for and cannot be had. As long as there is one, nothing may be done; [`resolve`]
-    /// sees to that.
+    /// Why selected archives cannot be resolved. Nothing may be read or written while there is one; [`resolve`]
+    /// returns it as an error.
     pub problems: Vec<Error>,
 }
 
-/// One archive and the tree it holds.
+/// One archive and the mount tree that it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The archive's name without ending.
+    /// The archive's name without its suffix.
     pub archive: String,
-    /// The container whose path it is; `None` where only its volume is left.
+    /// The container of the mount tree; `None` where only its volume exists.
     pub container: Option<Container>,
-    /// The compose project it belongs to.
+    /// The compose project that it belongs to.
     pub project: Option<String>,
-    /// The directories that make it up.
+    /// The directories of the host that it holds.
     pub tree: MountTree,
-    /// Where the container is gone: other paths under which a generation of the layout kept the same
-    /// volume. An archive to be restored may have been made with one of them.
+    /// Where the container does not exist: the other paths at which a generation of the stack mounts the same
+    /// volume. The members of an archive to be restored may have one of them as their prefix.
     pub alternative_paths: Vec<RelPath>,
-    /// All containers that use any of these directories, the stopped ones and the target's own included.
+    /// All containers that use one of these directories, including stopped ones and the target's own.
     pub users: Vec<Container>,
 }
 
-/// Everything that was asked for, or the first reason why not.
+/// Resolves the selected archives of a layout.
+///
+/// # Errors
+/// The first problem of `survey`, or an error of it.
 pub fn resolve(layout: &Layout, inventory: &Inventory, selection: &Selection) -> Result<Resolution> {
     let mut resolution = survey(layout, inventory, selection)?;
     if resolution.problems.is_empty() { Ok(resolution) } else { Err(resolution.problems.remove(0)) }
 }
 
-/// The same for a plan, which shows every problem. Fails only where the request itself makes no sense.
-pub fn survey(layout: &Layout, inventory: &Inventory, selection: &Selection) -> Result<Resolution> {
+/// Resolves the selected archives of a layout, and collects every problem for a plan.
+///
+/// # Errors
+/// The selection names an archive that the layout does not have.
+pub(crate) fn survey(layout: &Layout, inventory: &Inventory, selection: &Selection) -> Result<Resolution> {
     check_names(layout, selection)?;
     let search = Search { layout, inventory, project: selection.project.as_deref() };
     let mut resolution = Resolution::default();
@@ -91,33 +97,34 @@ fn check_names(layout: &Layout, selection: &Selection) -> Result<()> {
     }
 }
 
-/// A layout whose archives are all optional may find nothing at all.
+/// Returns the error for a layout whose archives are all optional, where none was found.
 fn nothing_found(layout: &Layout, selection: &Selection) -> Error {
     let whose = selection.project.as_ref().map(|project| format!(" of project '{}'", printable(project.as_bytes())));
     Error::refused(format!(
-        "no container and no volume{} that layout '{}' names is here",
+        "found no container and no volume{} of layout '{}'",
         whose.unwrap_or_default(),
         printable(layout.name.as_bytes())
     ))
-    .hint("is the stack created? Another one needs a layout of its own (--layout FILE)")
+    .hint("is the stack created (`docker compose up --no-start`)? --layout FILE describes another stack")
 }
 
-/// A database of one project and media of another are no backup. Containers found by their own name are
-/// what the layout's author wrote down and may belong to whom they like; everything found by label has to
-/// agree with the rest.
+/// Returns the error for archives of different projects: the database of one and the media of another are not
+/// a consistent backup. A container that was found by its own name may belong to any project, because the
+/// layout names it; what was found by label must be of the same project as the rest.
 fn one_project(found: &[Found]) -> Option<Error> {
     let by_label = found.iter().find(|one| one.by_label && one.target.project.is_some())?;
     let other =
         found.iter().find(|one| one.target.project.is_some() && one.target.project != by_label.target.project)?;
     let mut projects: Vec<&str> = [by_label, other].iter().filter_map(|one| one.target.project.as_deref()).collect();
     projects.sort_unstable();
-    Some(choose_project(
+    Some(several_projects(
         &format!("'{}' and '{}' were found in different projects", by_label.target.archive, other.target.archive),
         &projects,
     ))
 }
 
-fn choose_project(what: &str, projects: &[&str]) -> Error {
+/// Returns the error for an ambiguous project.
+fn several_projects(what: &str, projects: &[&str]) -> Error {
     let listed: Vec<String> = projects.iter().map(|project| printable(project.as_bytes())).collect();
     Error::refused(format!("{what}: {}", listed.join(", ")))
         .hint(format!("choose with --project {}", listed.first().map_or("NAME", String::as_str)))
@@ -134,11 +141,11 @@ struct Search<'a> {
     project: Option<&'a str>,
 }
 
-/// A volume and the project it belongs to, as far as that can be told.
+/// A volume and its compose project, as far as that is known.
 type Labelled<'a> = (&'a Volume, Option<String>);
 
 impl<'a> Search<'a> {
-    /// `named`: the user asked for this very archive, so leaving it out is not an answer.
+    /// Finds an archive. `named`: the user selected it by name, so that it must not be left out.
     fn find(&self, spec: &ArchiveSpec, named: bool) -> Result<Option<Found>> {
         match self.in_container(spec, named)? {
             Some(found) => Ok(Some(found)),
@@ -161,25 +168,26 @@ impl<'a> Search<'a> {
     // -- through a container -----------------------------------------------------------------------
 
     fn in_container(&self, spec: &ArchiveSpec, named: bool) -> Result<Option<Found>> {
-        // An extra archive "where it exists": a container without such a mount does not have it.
+        // A container without such a mount does not have the extra archive.
         let lenient = spec.extra && !named;
         let mut best: Option<(&Container, MountTree, bool)> = None;
         let mut tried: Vec<&str> = Vec::new();
-        for place in &spec.alternatives {
-            if tried.contains(&place.container.as_str()) {
+        for alternative in &spec.alternatives {
+            if tried.contains(&alternative.container.as_str()) {
                 continue;
             }
-            tried.push(&place.container);
-            let (replicas, by_label) = self.containers(&place.container)?;
+            tried.push(&alternative.container);
+            let (replicas, by_label) = self.containers(&alternative.container)?;
             let Some((&container, others)) = replicas.split_first() else { continue };
-            let paths = spec.alternatives.iter().filter(|other| other.container == place.container);
-            let paths: Vec<&Place> = paths.filter(|place| !lenient || mounts::covers(container, &place.path)).collect();
+            let paths = spec.alternatives.iter().filter(|other| other.container == alternative.container);
+            let paths: Vec<&ContainerPath> =
+                paths.filter(|one| !lenient || mounts::covers(container, &one.path)).collect();
             let Some(tree) = tree_at_one_of(container, &paths)? else { continue };
             for other in others {
                 if tree_at_one_of(other, &paths)?.is_none_or(|theirs| !theirs.same_files(&tree)) {
                     return Err(Error::refused(format!(
-                        "service '{}' has several containers that keep it in different places: '{}', '{}'",
-                        place.container, container.name, other.name
+                        "service '{}' has several containers that keep it in different directories: '{}', '{}'",
+                        alternative.container, container.name, other.name
                     ))
                     .hint("write a layout file (--layout) that names the right container"));
                 }
@@ -189,7 +197,7 @@ impl<'a> Search<'a> {
                 Some((_, earlier, _)) if earlier.same_files(&tree) => {}
                 Some((earlier, ..)) => {
                     return Err(Error::refused(format!(
-                        "containers '{}' and '{}' both exist and keep it in different places",
+                        "containers '{}' and '{}' both exist and keep it in different directories",
                         earlier.name, container.name
                     ))
                     .hint(
@@ -209,8 +217,8 @@ impl<'a> Search<'a> {
         }))
     }
 
-    /// The container of that name, else those that stand for that compose service (several where it is
-    /// scaled); and whether it was by the label.
+    /// Returns the container with that name, else the containers of that compose service (several where it is
+    /// scaled), and whether they were found by label.
     fn containers(&self, name: &str) -> Result<(Vec<&'a Container>, bool)> {
         if let Some(exact) = self.candidates().find(|container| container.name == name) {
             return Ok((vec![exact], false));
@@ -219,7 +227,7 @@ impl<'a> Search<'a> {
             self.candidates().filter(|container| container.service.as_deref() == Some(name)).collect();
         let projects = distinct(services.iter().map(|container| container.project.as_deref()));
         if projects.len() > 1 {
-            return Err(choose_project(&format!("service '{name}' exists in several projects"), &projects));
+            return Err(several_projects(&format!("service '{name}' exists in several projects"), &projects));
         }
         services.sort_by(|a, b| a.name.cmp(&b.name));
         Ok((services, true))
@@ -238,7 +246,7 @@ impl<'a> Search<'a> {
         let volumes: Vec<Labelled<'_>> = self
             .volumes(&spec.volume)
             .into_iter()
-            // While its project still has containers, a missing one was left out on purpose.
+            // While the project has other containers, the missing one was left out on purpose.
             .filter(|(_, project)| needed || self.is_down(project.as_deref()))
             .collect();
         let projects = distinct(volumes.iter().map(|(_, project)| project.as_deref()));
@@ -247,24 +255,25 @@ impl<'a> Search<'a> {
             [] => return Ok(None),
             [one] => one,
             [..] => {
-                let what = format!("the container is gone, and several projects have a volume '{}'", spec.volume);
-                return Err(choose_project(&what, &projects));
+                let what =
+                    format!("its container does not exist, and several projects have a volume '{}'", spec.volume);
+                return Err(several_projects(&what, &projects));
             }
         };
         let Some((first, others)) = spec.alternatives.split_first() else { return Ok(None) };
         let mut alternative_paths: Vec<RelPath> = Vec::new();
-        for place in others {
-            if place.path != first.path && !alternative_paths.contains(&place.path) {
-                alternative_paths.push(place.path.clone());
+        for other in others {
+            if other.path != first.path && !alternative_paths.contains(&other.path) {
+                alternative_paths.push(other.path.clone());
             }
         }
-        let tree = mounts::single(volume, &first.path);
+        let tree = mounts::tree_of_volume(volume, &first.path);
         let target = Target { project: project.clone(), alternative_paths, ..self.target(spec, tree) };
         Ok(Some(Found { target, by_label: true }))
     }
 
-    /// Volumes that compose knows by this name: by their labels, or by `<project>_<name>` where labels
-    /// could not be read.
+    /// Returns the volumes that have this name in a compose file: by their labels, or by `<project>_<name>`
+    /// where labels could not be read.
     fn volumes(&self, name: &str) -> Vec<Labelled<'a>> {
         let project_of = |volume: &Volume| -> Option<Option<String>> {
             if let Some(labelled) = &volume.compose_name {
@@ -277,7 +286,7 @@ impl<'a> Search<'a> {
         found.filter(|(_, project)| self.project.is_none() || project.as_deref() == self.project).collect()
     }
 
-    /// Whether nothing is left of the stack but its volumes.
+    /// Whether only the volumes of the stack exist.
     fn is_down(&self, project: Option<&str>) -> bool {
         let names =
             |container: &Container, name: &str| container.name == name || container.service.as_deref() == Some(name);
@@ -286,7 +295,7 @@ impl<'a> Search<'a> {
                 .archives
                 .iter()
                 .flat_map(|spec| &spec.alternatives)
-                .any(|place| names(container, &place.container))
+                .any(|alternative| names(container, &alternative.container))
         };
         let of_project = |container: &&Container| project.is_some() && container.project.as_deref() == project;
         !self.inventory.containers.iter().any(|container| of_project(&container))
@@ -294,26 +303,26 @@ impl<'a> Search<'a> {
     }
 
     fn not_found(&self, spec: &ArchiveSpec) -> Error {
-        let containers: Vec<&str> = distinct(spec.alternatives.iter().map(|place| Some(place.container.as_str())));
+        let containers: Vec<&str> = distinct(spec.alternatives.iter().map(|one| Some(one.container.as_str())));
         let whose = self.project.map(|project| format!(" in project '{}'", printable(project.as_bytes())));
         Error::refused(format!(
-            "there is no container '{}'{}, and no volume that compose calls '{}'",
+            "there is no container '{}'{}, and no volume with the compose name '{}'",
             containers.join("' or '"),
             whose.unwrap_or_default(),
             spec.volume
         ))
         .hint(
-            "is the stack created (`docker compose up --no-start`)? --only leaves archives out, --layout FILE \
+            "is the stack created (`docker compose up --no-start`)? --only selects other archives, --layout FILE \
              describes another stack",
         )
     }
 }
 
-/// The first of the paths that lies on a mount; why the first does not, where none does.
-fn tree_at_one_of(container: &Container, places: &[&Place]) -> Result<Option<MountTree>> {
-    let covered = places.iter().find(|place| mounts::covers(container, &place.path));
-    match covered.or(places.first()) {
-        Some(place) => mounts::tree(container, &place.path).map(Some),
+/// Returns the tree at the first of the paths that is on a mount, or the error of the first path where none is.
+fn tree_at_one_of(container: &Container, paths: &[&ContainerPath]) -> Result<Option<MountTree>> {
+    let covered = paths.iter().find(|one| mounts::covers(container, &one.path));
+    match covered.or(paths.first()) {
+        Some(one) => mounts::tree(container, &one.path).map(Some),
         None => Ok(None),
     }
 }
@@ -415,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_1_x_host_gives_what_the_guide_shows() {
+    fn a_1_x_host_has_the_archives_of_the_guide() {
         let mut host = inventory(vec![db(), media("cvat")], vec![]);
         assert_eq!(targets(&host, &Selection::default()), ["cvat_db=cvat_db", "cvat_data=cvat"]);
         host.containers.push(container("cvat_elasticsearch", &["cvat_cvat_events:/usr/share/elasticsearch/data"]));
@@ -426,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn extra_archives_are_left_out_until_asked_for() {
+    fn extra_archives_are_left_out_unless_selected() {
         let host = inventory(vec![db(), media("cvat")], vec![]);
         let resolution = resolve(&cvat(), &host, &Selection::default()).unwrap();
         assert_eq!(resolution.left_out, ["cvat_keys", "cvat_logs"]);
@@ -443,7 +452,7 @@ mod tests {
         assert_eq!(targets(&host, &all), ["cvat_db=cvat_db", "cvat_data=cvat_server"]);
         assert!(resolve(&cvat(), &host, &Selection::default()).unwrap().left_out.is_empty());
         let (message, _) = refusal(&host, &only(&["cvat_logs"]));
-        assert!(message.starts_with("cvat_logs: '/home/django/logs' of container 'cvat_server' lies on no mount"));
+        assert!(message.starts_with("cvat_logs: '/home/django/logs' of container 'cvat_server' is on no mount"));
     }
 
     #[test]
@@ -467,16 +476,16 @@ mod tests {
         let (message, hint) = refusal(&inventory(vec![db(), old, media("cvat_server")], vec![]), &Selection::default());
         assert_eq!(
             message,
-            "cvat_data: containers 'cvat_server' and 'cvat' both exist and keep it in different places"
+            "cvat_data: containers 'cvat_server' and 'cvat' both exist and keep it in different directories"
         );
         assert!(hint.contains("--layout"));
     }
 
     #[test]
-    fn a_later_generation_without_its_mount_does_not_fall_back_on_old_data() {
+    fn a_later_generation_without_its_mount_does_not_fall_back_to_old_data() {
         let host = inventory(vec![db(), media("cvat"), container("cvat_server", &[])], vec![]);
         let (message, _) = refusal(&host, &Selection::default());
-        assert!(message.contains("container 'cvat_server' lies on no mount"), "{message}");
+        assert!(message.contains("container 'cvat_server' is on no mount"), "{message}");
     }
 
     #[test]
@@ -523,12 +532,12 @@ mod tests {
         let (message, _) = refusal(&host, &project("b"));
         assert_eq!(
             message,
-            "cvat_db: there is no container 'cvat_db' in project 'b', and no volume that compose calls 'cvat_db'"
+            "cvat_db: there is no container 'cvat_db' in project 'b', and no volume with the compose name 'cvat_db'"
         );
     }
 
     #[test]
-    fn archives_of_different_projects_are_no_backup() {
+    fn archives_of_different_projects_are_refused() {
         let mut host = two_projects();
         host.containers.retain(|container| container.id != "idb-cvat_db-1" && container.id != "ida-cvat_server-1");
         let (message, hint) = refusal(&host, &Selection::default());
@@ -547,12 +556,12 @@ mod tests {
         let (message, _) = refusal(&inventory(vec![replica(1, "db"), replica(2, "db2")], vec![]), &only(&["cvat_db"]));
         assert_eq!(
             message,
-            "cvat_db: service 'cvat_db' has several containers that keep it in different places: 'cvat-cvat_db-1', 'cvat-cvat_db-2'"
+            "cvat_db: service 'cvat_db' has several containers that keep it in different directories: 'cvat-cvat_db-1', 'cvat-cvat_db-2'"
         );
     }
 
     #[test]
-    fn after_compose_down_the_labelled_volumes_stand_in() {
+    fn after_compose_down_the_labelled_volumes_are_used() {
         let volumes = ["cvat_db", "cvat_data", "cvat_events", "cvat_keys"].map(|name| volume("cvat", name)).into();
         let mut host = inventory(vec![], volumes);
         let down = ["cvat_db=(cvat_cvat_db)", "cvat_data=(cvat_cvat_data)", "cvat_events=(cvat_cvat_events)"];
@@ -560,7 +569,7 @@ mod tests {
         let resolution = resolve(&cvat(), &host, &Selection::default()).unwrap();
         assert_eq!(resolution.left_out, ["cvat_keys"]);
         assert_eq!(resolution.targets[1].tree.path.as_bytes(), b"home/django/data");
-        // Somebody else's container changes nothing.
+        // A container of another project changes nothing.
         host.containers.push(labelled("other", "web", container("web", &[])));
         assert_eq!(targets(&host, &Selection::default()), down);
     }
@@ -572,12 +581,12 @@ mod tests {
             vec![volume("cvat", "cvat_events")],
         );
         assert_eq!(targets(&host, &Selection::default()), ["cvat_db=cvat_db", "cvat_data=cvat"]);
-        // Asked for by name, the volume is good enough.
+        // Selected by name, the volume is sufficient.
         assert_eq!(targets(&host, &only(&["cvat_events"])), ["cvat_events=(cvat_cvat_events)"]);
     }
 
     #[test]
-    fn a_required_volume_stands_in_while_others_still_have_containers() {
+    fn a_required_volume_is_used_while_others_still_have_containers() {
         let host = inventory(vec![labelled("cvat", "cvat_db", db())], vec![volume("cvat", "cvat_data")]);
         assert_eq!(targets(&host, &Selection::default()), ["cvat_db=cvat_db", "cvat_data=(cvat_cvat_data)"]);
     }
@@ -587,13 +596,16 @@ mod tests {
         let volumes = ["a", "b"].iter().flat_map(|project| [volume(project, "cvat_db"), volume(project, "cvat_data")]);
         let host = inventory(vec![], volumes.collect());
         let (message, hint) = refusal(&host, &Selection::default());
-        assert_eq!(message, "cvat_db: the container is gone, and several projects have a volume 'cvat_db': a, b");
+        assert_eq!(
+            message,
+            "cvat_db: its container does not exist, and several projects have a volume 'cvat_db': a, b"
+        );
         assert_eq!(hint, "choose with --project a");
         assert_eq!(targets(&host, &project("b")), ["cvat_db=(b_cvat_db)", "cvat_data=(b_cvat_data)"]);
     }
 
     #[test]
-    fn names_stand_in_for_labels_only_where_those_cannot_be_read() {
+    fn names_replace_labels_only_where_those_cannot_be_read() {
         let unlabelled = |name: &str| Volume { project: None, compose_name: None, ..volume("my_cvat", name) };
         let mut host = inventory(vec![], vec![unlabelled("cvat_db"), unlabelled("cvat_data")]);
         assert!(refusal(&host, &Selection::default()).0.contains("there is no container 'cvat_db'"));
@@ -607,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_remembers_the_other_paths_it_was_archived_under() {
+    fn a_volume_has_the_other_paths_it_was_archived_under() {
         let host = inventory(vec![], vec![volume("cvat", "cvat_cache_db")]);
         let resolution = resolve(&cvat(), &host, &only(&["cvat_cache_db"])).unwrap();
         assert_eq!(resolution.targets[0].tree.path.as_bytes(), b"var/lib/kvrocks/data");
@@ -619,11 +631,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_named_both_ways() {
+    fn a_missing_archive_names_its_containers_and_its_volume() {
         let (message, hint) = refusal(&inventory(vec![db()], vec![]), &Selection::default());
         assert_eq!(
             message,
-            "cvat_data: there is no container 'cvat_server' or 'cvat', and no volume that compose calls 'cvat_data'"
+            "cvat_data: there is no container 'cvat_server' or 'cvat', and no volume with the compose name 'cvat_data'"
         );
         assert!(hint.contains("--layout") && hint.contains("--only"));
         let (message, _) = refusal(&inventory(vec![db()], vec![]), &only(&["cvat_events"]));
@@ -638,11 +650,11 @@ mod tests {
     }
 
     #[test]
-    fn a_layout_of_options_only_may_not_find_nothing() {
+    fn a_layout_of_optional_archives_must_find_one() {
         let text = "[[archive]]\nname = \"m\"\ncontainer = \"web\"\npath = \"/srv\"\noptional = true\n";
         let layout = Layout::parse("my.toml", text).unwrap();
         let error = resolve(&layout, &Inventory::default(), &Selection::default()).unwrap_err();
-        assert_eq!(error.to_string(), "no container and no volume that layout 'my.toml' names is here");
+        assert_eq!(error.to_string(), "found no container and no volume of layout 'my.toml'");
     }
 
     #[test]
@@ -654,7 +666,7 @@ mod tests {
     }
 
     #[test]
-    fn users_are_everyone_on_the_tree() {
+    fn users_are_all_containers_on_the_tree() {
         let worker = container("cvat_worker_import", &["cvat_cvat_data:/home/django/data"]);
         let host = inventory(vec![db(), media("cvat_server"), worker], vec![]);
         let resolution = resolve(&cvat(), &host, &Selection::default()).unwrap();

@@ -32,7 +32,7 @@ pub fn restore(
     // Moved entries wait until nothing uses the volume.
     let targets = survey(&request.layout, &inventory, &request.selection)?.targets;
     recover_targets(&targets, &[Way::Exchange], monitor)?;
-    let plan = plan(request, host.describe(), inventory, &ThisHost::new(pool, monitor))?;
+    let plan = plan(request, host.describe(), &inventory, &ThisHost::new(pool, monitor))?;
     plan.notes.iter().for_each(|note| monitor.note(note));
     plan.check()?;
     let jobs = plan.jobs();

@@ -1,7 +1,7 @@
-//! What is known of a host: against an engine that is played, and from the bundled data root. The real
-//! engine is met in the end-to-end tests.
+//! Inventories of a host: from a fake engine, and from the bundled data root. The end-to-end tests use a real
+//! engine.
 
-// clippy.toml lets tests unwrap, but knows a test's helpers for nothing of the kind.
+// clippy.toml allows `unwrap` in tests, but not in their helper functions.
 #![allow(clippy::unwrap_used)]
 
 #[path = "host/fake_engine.rs"]
@@ -59,13 +59,13 @@ fn an_old_engine_is_understood() {
 }
 
 #[test]
-fn a_newer_engine_is_asked_in_its_newer_version() {
+fn a_newer_engine_is_understood() {
     let fake = FakeEngine::new("1.99");
     assert!(connect(&fake).inventory().is_ok());
 }
 
 #[test]
-fn what_the_engine_says_resolves_to_archives() {
+fn an_engines_inventory_resolves_to_archives() {
     let inventory = connect(&cvat()).inventory().unwrap();
     let layout = Layout::load("cvat").unwrap();
     let resolution = resolve(&layout, &inventory, &Selection::default()).unwrap();
@@ -84,7 +84,7 @@ fn answers_may_come_a_byte_at_a_time() {
 }
 
 #[test]
-fn a_container_that_vanishes_meanwhile_is_passed_over() {
+fn a_container_that_is_removed_meanwhile_is_skipped() {
     let fake = cvat();
     fake.fault(&format!("/containers/{DB}/json"), Fault::Answer(404, r#"{"message":"No such container"}"#.to_owned()));
     let inventory = connect(&fake).inventory().unwrap();
@@ -92,7 +92,7 @@ fn a_container_that_vanishes_meanwhile_is_passed_over() {
 }
 
 #[test]
-fn garbage_is_an_error_and_names_what_was_asked() {
+fn a_malformed_answer_is_an_error_that_names_the_request() {
     for (path, what) in [("/info", "cannot ask about the engine"), ("/volumes", "cannot list volumes")] {
         let fake = cvat();
         fake.fault(path, Fault::Answer(200, "<html>\u{1b}[2J".to_owned()));
@@ -106,14 +106,14 @@ fn garbage_is_an_error_and_names_what_was_asked() {
 }
 
 #[test]
-fn the_engines_own_reason_is_passed_on() {
+fn the_engines_own_reason_is_reported() {
     let fake = cvat();
     fake.fault("/volumes", Fault::Answer(500, r#"{"message":"no space\nleft"}"#.to_owned()));
     assert!(inventory_error(&fake).to_string().ends_with(": no space"));
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_an_error() {
+fn a_truncated_answer_is_an_error() {
     let fake = cvat();
     fake.fault("/containers/json", Fault::Truncate);
     assert!(inventory_error(&fake).to_string().starts_with("cannot list containers through"));
@@ -127,7 +127,7 @@ fn hostile_paths_are_an_error() {
 }
 
 #[test]
-fn an_engine_that_hangs_is_given_up() {
+fn an_engine_that_hangs_is_an_error() {
     let fake = cvat();
     fake.fault("/version", Fault::Hang);
     let begun = Instant::now();
@@ -138,7 +138,7 @@ fn an_engine_that_hangs_is_given_up() {
 }
 
 #[test]
-fn a_missing_or_dead_socket_says_so() {
+fn a_missing_socket_and_one_without_listener_are_errors() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("docker.sock");
     let connect = || Engine::connect(socket.to_str()).unwrap_err();
@@ -148,7 +148,7 @@ fn a_missing_or_dead_socket_says_so() {
         format!("cannot reach the Docker engine through unix://{}: No such file or directory", socket.display())
     );
     assert!(error.advice().unwrap().contains("systemctl start docker"));
-    // A socket that nobody listens on any more.
+    // A socket without a listener.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     assert!(connect().to_string().ends_with(": Connection refused"));
 }
@@ -159,7 +159,7 @@ fn an_engine_elsewhere_is_an_obstacle() {
     fake.set_info("Name", json!("laptop"));
     let obstacles = connect(&fake).inventory().unwrap().obstacles;
     assert!(obstacles.len() == 1 && obstacles[0].contains("'laptop'"), "{obstacles:?}");
-    // A file in its root directory is a proof either way.
+    // The engine's id in its root directory decides.
     std::fs::write(fake.root().join("engine-id"), "ABCD\n").unwrap();
     assert!(connect(&fake).inventory().unwrap().obstacles.is_empty());
     std::fs::write(fake.root().join("engine-id"), "other").unwrap();
@@ -167,7 +167,7 @@ fn an_engine_elsewhere_is_an_obstacle() {
 }
 
 #[test]
-fn stop_leaves_signal_and_timeout_to_the_container() {
+fn a_stop_uses_the_containers_own_signal_and_timeout() {
     let fake = cvat();
     let engine = connect(&fake);
     engine.stop(DB).unwrap();
@@ -176,7 +176,7 @@ fn stop_leaves_signal_and_timeout_to_the_container() {
     engine.start(DB).unwrap();
     let commands = fake.commands();
     assert_eq!(commands[0].trim_end_matches('?'), format!("POST /containers/{DB}/stop"));
-    assert_eq!(commands.len(), 3, "one that does not run is not stopped: {commands:?}");
+    assert_eq!(commands.len(), 3, "a stopped container is not stopped again: {commands:?}");
     assert_eq!(engine.inventory().unwrap().containers[0].state, State::Running);
 }
 
@@ -203,7 +203,7 @@ fn a_container_that_does_not_stop_is_an_error() {
 }
 
 #[test]
-fn stopped_containers_come_back_through_the_engine() {
+fn stopped_containers_are_started_again_through_the_engine() {
     let state = tempfile::tempdir().unwrap();
     let (fake, monitor) = (cvat(), Collector::default());
     let engine = connect(&fake);
@@ -217,9 +217,9 @@ fn stopped_containers_come_back_through_the_engine() {
     assert_eq!(states(), [State::Running; 2]);
 }
 
-/// Run by the test below in a process of its own, which it then kills.
+/// The process that the test below starts and kills.
 #[test]
-#[ignore = "the victim of what_a_killed_run_stopped_is_resumed"]
+#[ignore = "the victim of resume_starts_what_a_killed_run_stopped"]
 fn victim() {
     let Some(address) = std::env::var_os("VICTIM_ENGINE") else { return };
     let engine = Engine::connect(address.to_str()).unwrap();
@@ -232,7 +232,7 @@ fn victim() {
 }
 
 #[test]
-fn what_a_killed_run_stopped_is_resumed() {
+fn resume_starts_what_a_killed_run_stopped() {
     let state = tempfile::tempdir().unwrap();
     let (fake, monitor) = (cvat(), Collector::default());
     let engine = connect(&fake);
@@ -247,7 +247,7 @@ fn what_a_killed_run_stopped_is_resumed() {
     while fake.commands().len() < 2 && begun.elapsed() < Duration::from_secs(20) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(leftovers(state.path()).unwrap().is_empty(), "its run lives");
+    assert!(leftovers(state.path()).unwrap().is_empty(), "its run is in progress");
     victim.kill().unwrap();
     victim.wait().unwrap();
 
@@ -277,7 +277,7 @@ fn the_bundled_data_root_resolves_without_an_engine() {
 }
 
 #[test]
-fn a_data_root_without_containers_goes_by_the_names_of_volumes() {
+fn a_data_root_without_containers_resolves_by_the_names_of_volumes() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("containers")).unwrap();
     for name in ["cvat_cvat_db", "cvat_cvat_data", "cvat_cvat_events"] {

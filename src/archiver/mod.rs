@@ -6,7 +6,6 @@ mod read_ahead;
 mod tests;
 
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt as _;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -245,7 +244,7 @@ fn cannot_write(location: &Location, e: &io::Error) -> Error {
     if carried::<Error>(e).is_some_and(|e| e.kind() == ErrorKind::Interrupted) {
         return Error::interrupted();
     }
-    let error = Error::failed_at("cannot write", &location.path(), e);
+    let error = Error::failed_at("cannot write", location.path(), e);
     if carried::<NotReadBack>(e).is_some() {
         return error
             .hint("test this computer's memory; if it is sound, please report this. The archive has been removed");

@@ -122,7 +122,7 @@ pub fn commit(files: Vec<Ready>, overwrite: bool) -> Result<()> {
     // A rename is on disk when its directory is.
     for done in &renamed {
         let directory = parent(&done.file.target);
-        sync_directory(directory).map_err(|e| Error::failed_at("cannot sync the directory", &directory, e))?;
+        sync_directory(directory).map_err(|e| Error::failed_at("cannot sync the directory", directory, e))?;
     }
     renamed.into_iter().for_each(Renamed::keep);
     Ok(())
@@ -175,7 +175,7 @@ impl Renamed {
 /// # Errors
 /// The directory exists and cannot be listed.
 pub fn remove_leftovers(directory: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |e: io::Error| Error::failed_at("cannot list", &directory, e);
+    let failed = |e: io::Error| Error::failed_at("cannot list", directory, e);
     let entries = match fs::read_dir(directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(failed)?,

@@ -26,7 +26,7 @@ use crate::volume::swap::{Live, PREVIOUS, STAGING, Staging};
 pub(super) struct Routes<'a> {
     mode: Mode,
     files: Pool,
-    routes: Vec<Route<'a>>,
+    mounts: Vec<Route<'a>>,
 }
 
 /// One mount, and what has been extracted there so far.
@@ -72,8 +72,8 @@ impl<'a> Routes<'a> {
                 },
             })
             .collect();
-        let mut this = Self { mode, files: Pool::for_files()?, routes };
-        if let Some(Route { destination: Destination::Tree { live, mountpoints, tree }, .. }) = this.routes.first_mut()
+        let mut this = Self { mode, files: Pool::for_files()?, mounts: routes };
+        if let Some(Route { destination: Destination::Tree { live, mountpoints, tree }, .. }) = this.mounts.first_mut()
         {
             *tree = Some(Box::new(Tree::begin(live, mountpoints, mode, &this.files)?));
         }
@@ -82,10 +82,10 @@ impl<'a> Routes<'a> {
 
     /// Extracts one member to the mount that holds its path; a file's content is read from `content`.
     pub(super) fn extract(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
-        let (at, path) = holder(self.routes.iter().map(|route| route.at), &member.path)?;
+        let (at, path) = holder(self.mounts.iter().map(|route| route.at), &member.path)?;
         let kind = match &member.kind {
             Kind::HardLink { target } => {
-                let (other, below) = holder(self.routes.iter().map(|route| route.at), target)?;
+                let (other, below) = holder(self.mounts.iter().map(|route| route.at), target)?;
                 if other != at {
                     return Err(Error::refused(format!(
                         "'{}' is a hard link to '{below}', which now lies on another mount",
@@ -96,7 +96,7 @@ impl<'a> Routes<'a> {
             }
             kind => kind.clone(),
         };
-        let Some(route) = self.routes.iter_mut().find(|route| route.at == at) else { return Err(no_holder(&path)) };
+        let Some(route) = self.mounts.iter_mut().find(|route| route.at == at) else { return Err(no_holder(&path)) };
         let (mode, is_tree_root) = (self.mode, path.is_root() && at.is_root());
         let stored = Member { path, kind, metadata: member.metadata };
         match &mut route.destination {
@@ -118,7 +118,7 @@ impl<'a> Routes<'a> {
 
     /// The mounts of which the archive held nothing.
     pub(super) fn untouched(&self) -> impl Iterator<Item = &'a RelPath> {
-        self.routes.iter().filter_map(|route| match &route.destination {
+        self.mounts.iter().filter_map(|route| match &route.destination {
             Destination::Tree { tree: None, .. } | Destination::File { ready: None, .. } => Some(route.at),
             Destination::Tree { .. } | Destination::File { .. } => None,
         })
@@ -127,7 +127,7 @@ impl<'a> Routes<'a> {
     /// Completes all trees and files, up to but not including the swap.
     pub(super) fn finish(self) -> Result<(Vec<Staging>, Vec<Ready>)> {
         let (mut trees, mut files) = (Vec::new(), Vec::new());
-        for Route { at, destination } in self.routes {
+        for Route { at, destination } in self.mounts {
             match destination {
                 Destination::Tree { tree: None, .. } => {}
                 Destination::Tree { tree: Some(tree), mountpoints, .. } => trees.extend(tree.finish(at, &mountpoints)?),

@@ -1,42 +1,42 @@
-//! The mount tree: which directories of the host make up a path of a container, as `--volumes-from` would
-//! show it, and who else uses them. Pure; whether those directories really are here is asked in
-//! [`reality`](super::reality).
+//! The mount tree: the directories of the host that make up a path of a container, as `--volumes-from` would
+//! mount them, and the containers that use them. It is computed from values only; [`reality`](super::reality)
+//! checks that the directories exist.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::member::{RelPath, printable};
 
-use super::{Container, Inventory, Mount, MountKind, Volume};
+use super::inventory::{Container, Inventory, Mount, MountKind, Volume};
 
-/// The mounts that make up the tree at one path of a container.
+/// The mounts that make up the files at one path of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountTree {
-    /// The path inside the container, without its leading slash: the prefix of all members' names.
+    /// The path in the container, without its leading slash: the prefix of the names of all members.
     pub path: RelPath,
-    /// The mount the path itself lies on, then the nested ones, parents before children.
+    /// The mount that holds the path itself, then the nested mounts, parents before children.
     pub mounts: Vec<TreeMount>,
 }
 
-/// One mount of such a tree.
+/// One mount of a [`MountTree`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeMount {
-    /// Where it lies below the tree's root; the root's own mount has the empty path.
+    /// The mountpoint, relative to the tree's root; empty for the mount that holds the root.
     pub at: RelPath,
-    /// What is mounted, on the host: a directory, or a single file. Empty for a tmpfs.
+    /// The mount source on the host: a directory, or a single file. Empty for a tmpfs.
     pub source: PathBuf,
-    /// Where in `source` the tree begins: empty unless the tree's root lies below the mount's destination.
+    /// The path of the tree's root below `source`: empty unless that root is below `destination`.
     pub beneath: RelPath,
-    /// What it is.
+    /// The type of the mount.
     pub kind: MountKind,
-    /// Where the container sees the mount.
+    /// The mountpoint in the container.
     pub destination: String,
-    /// Mounted read-only.
+    /// Whether it is mounted read-only.
     pub read_only: bool,
 }
 
 impl TreeMount {
-    /// The directory of the host that this mount brings into the tree.
+    /// Returns the directory or file of the host that this mount adds to the tree.
     #[must_use]
     pub fn root(&self) -> PathBuf {
         if self.beneath.is_root() { self.source.clone() } else { self.source.join(self.beneath.as_path()) }
@@ -44,15 +44,14 @@ impl TreeMount {
 }
 
 impl MountTree {
-    /// The mounts that a restore cannot write through: the containers' owner said they are not to be
-    /// written.
-    pub fn read_only(&self) -> impl Iterator<Item = &TreeMount> {
+    /// Returns the mounts that are read-only: a restore must not write through them.
+    pub(crate) fn read_only(&self) -> impl Iterator<Item = &TreeMount> {
         self.mounts.iter().filter(|mount| mount.read_only)
     }
 
-    /// Whether both trees hold the same files, wherever their containers see them.
+    /// Whether both trees hold the same files, at whatever paths in their containers.
     #[must_use]
-    pub fn same_files(&self, other: &Self) -> bool {
+    pub(crate) fn same_files(&self, other: &Self) -> bool {
         self.mounts.len() == other.mounts.len()
             && self
                 .mounts
@@ -62,13 +61,13 @@ impl MountTree {
     }
 }
 
-/// Whether `path` lies on a mount of the container at all.
+/// Whether `path` is on a mount of the container.
 #[must_use]
-pub fn covers(container: &Container, path: &RelPath) -> bool {
+pub(crate) fn covers(container: &Container, path: &RelPath) -> bool {
     root_mount(container, path).is_some()
 }
 
-/// The mount at `path` or at its nearest ancestor, and the rest of `path` below that mount.
+/// Returns the mount at `path` or at its nearest ancestor, and the rest of `path` below that mount.
 fn root_mount<'a>(container: &'a Container, path: &RelPath) -> Option<(&'a Mount, RelPath)> {
     container
         .mounts
@@ -80,16 +79,19 @@ fn root_mount<'a>(container: &'a Container, path: &RelPath) -> Option<(&'a Mount
         .min_by_key(|(_, beneath)| beneath.components().count())
 }
 
-/// The tree a container sees at `path`.
-pub fn tree(container: &Container, path: &RelPath) -> Result<MountTree> {
+/// Returns the mount tree of a container at `path`.
+///
+/// # Errors
+/// `path` is on no mount or on a tmpfs, or the source of a mount is not known.
+pub(crate) fn tree(container: &Container, path: &RelPath) -> Result<MountTree> {
     let (mount, beneath) = root_mount(container, path).ok_or_else(|| on_no_mount(container, path))?;
     if mount.kind == MountKind::Tmpfs {
         return Err(Error::refused(format!(
-            "container '{}' keeps '/{path}' in memory (tmpfs at {}): there is nothing on disk to work on",
+            "container '{}' keeps '/{path}' in memory (tmpfs at {}): it is not on disk",
             container.name,
             printable(mount.destination.as_bytes()),
         ))
-        .hint("mount a volume there, or leave this archive out with --only"));
+        .hint("mount a volume there, or select other archives with --only"));
     }
     let mut mounts = vec![tree_mount(container, mount, RelPath::root(), beneath)?];
     for nested in &container.mounts {
@@ -98,7 +100,7 @@ pub fn tree(container: &Container, path: &RelPath) -> Result<MountTree> {
             mounts.push(tree_mount(container, nested, at, RelPath::root())?);
         }
     }
-    // A parent is a prefix of its children, so byte order puts it first; and the root before all.
+    // A parent is a prefix of its children, so byte order puts it first.
     mounts.sort_by(|a, b| a.at.cmp(&b.at));
     Ok(MountTree { path: path.clone(), mounts })
 }
@@ -109,12 +111,12 @@ fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: RelPat
         (Some(source), _) => source.clone(),
         (None, _) => {
             return Err(Error::refused(format!(
-                "container '{}' has {} at {}, and where that lies on this host is not known",
+                "container '{}' has {} at {}, whose path on this host is not known",
                 container.name,
-                kind_words(&mount.kind),
+                describe(&mount.kind),
                 printable(mount.destination.as_bytes()),
             ))
-            .hint("run voltar where that directory is, with the engine that made the container"));
+            .hint("run voltar on the host that has that directory, with the engine that created the container"));
         }
     };
     Ok(TreeMount {
@@ -129,13 +131,13 @@ fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: RelPat
 
 fn on_no_mount(container: &Container, path: &RelPath) -> Error {
     let error = Error::refused(format!(
-        "'/{path}' of container '{}' lies on no mount: what is there is part of the container and goes with it",
+        "'/{path}' of container '{}' is on no mount: it is part of the container and is removed with it",
         container.name
     ));
     let mounts: Vec<String> = container
         .mounts
         .iter()
-        .map(|mount| format!("{} ({})", printable(mount.destination.as_bytes()), kind_words(&mount.kind)))
+        .map(|mount| format!("{} ({})", printable(mount.destination.as_bytes()), describe(&mount.kind)))
         .collect();
     error.hint(match mounts.len() {
         0 => "the container has no mounts; is it the right one? A layout file (--layout) can name another".to_owned(),
@@ -143,8 +145,8 @@ fn on_no_mount(container: &Container, path: &RelPath) -> Error {
     })
 }
 
-/// "volume 'x'", "a bind mount" …
-fn kind_words(kind: &MountKind) -> String {
+/// Describes the type of a mount: "volume 'x'", "a bind mount" …
+fn describe(kind: &MountKind) -> String {
     match kind {
         MountKind::Volume { name, driver } if driver != "local" => {
             format!("volume '{}' of driver '{}'", printable(name.as_bytes()), printable(driver.as_bytes()))
@@ -152,13 +154,13 @@ fn kind_words(kind: &MountKind) -> String {
         MountKind::Volume { name, .. } => format!("volume '{}'", printable(name.as_bytes())),
         MountKind::Bind => "a bind mount".to_owned(),
         MountKind::Tmpfs => "a tmpfs".to_owned(),
-        MountKind::Other(word) => format!("a mount of type '{}'", printable(word.as_bytes())),
+        MountKind::Other(name) => format!("a mount of type '{}'", printable(name.as_bytes())),
     }
 }
 
-/// The tree of a volume whose container is gone, as that container would have seen it at `path`.
+/// Returns the mount tree of a volume whose container does not exist, as if mounted at `path` in it.
 #[must_use]
-pub fn single(volume: &Volume, path: &RelPath) -> MountTree {
+pub(crate) fn tree_of_volume(volume: &Volume, path: &RelPath) -> MountTree {
     MountTree {
         path: path.clone(),
         mounts: vec![TreeMount {
@@ -172,13 +174,12 @@ pub fn single(volume: &Volume, path: &RelPath) -> MountTree {
     }
 }
 
-/// Every container that uses one of the tree's volumes or directories, stopped ones too.
+/// Returns the containers that use a volume or directory of the tree, including stopped ones.
 ///
-/// A read-only mount of a directory further up does not count: monitoring mounts `/` that way, and neither
-/// writes here nor minds. Anything else does, a read-only mount of the volume itself too: it would read
-/// half a restore.
+/// A read-only mount of a directory above the tree does not count: monitoring containers mount `/` that way.
+/// A read-only mount of the volume itself counts, because its container would read an incomplete restore.
 #[must_use]
-pub fn users<'a>(inventory: &'a Inventory, tree: &MountTree) -> Vec<&'a Container> {
+pub(crate) fn users<'a>(inventory: &'a Inventory, tree: &MountTree) -> Vec<&'a Container> {
     let uses = |container: &Container| {
         container.mounts.iter().any(|theirs| tree.mounts.iter().any(|ours| touches(inventory, theirs, ours)))
     };
@@ -194,28 +195,28 @@ fn touches(inventory: &Inventory, theirs: &Mount, ours: &TreeMount) -> bool {
     {
         return true;
     }
-    let their_places = places(inventory, &theirs.kind, theirs.source.as_deref());
-    let our_places = places(inventory, &ours.kind, Some(&ours.source));
-    their_places.iter().any(|their| {
-        our_places.iter().any(|our| {
+    let their_directories = host_directories(inventory, &theirs.kind, theirs.source.as_deref());
+    let our_directories = host_directories(inventory, &ours.kind, Some(&ours.source));
+    their_directories.iter().any(|their| {
+        our_directories.iter().any(|our| {
             let root = our.join(ours.beneath.as_path());
             their == our || their.starts_with(&root) || (root.starts_with(their) && !theirs.read_only)
         })
     })
 }
 
-/// Where a mount's files can be met on the host: its source, and for a `local` volume that is itself a
-/// bind mount, that mount's device.
-fn places(inventory: &Inventory, kind: &MountKind, source: Option<&Path>) -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = source.map(Path::to_path_buf).into_iter().collect();
+/// Returns the directories of the host that hold a mount's files: its source and, for a `local` volume that is
+/// itself a bind mount, the device of that mount.
+fn host_directories(inventory: &Inventory, kind: &MountKind, source: Option<&Path>) -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> = source.map(Path::to_path_buf).into_iter().collect();
     if let MountKind::Volume { name, .. } = kind {
         let device = inventory.volumes.iter().find(|volume| &volume.name == name).and_then(|volume| {
             let binds = volume.options.get("o")?.split(',').any(|option| matches!(option, "bind" | "rbind"));
             volume.options.get("device").filter(|_| binds)
         });
-        places.extend(device.filter(|device| device.starts_with('/')).map(PathBuf::from));
+        directories.extend(device.filter(|device| device.starts_with('/')).map(PathBuf::from));
     }
-    places
+    directories
 }
 
 #[cfg(test)]
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_ancestor_wins_and_names_what_is_beneath() {
+    fn a_path_below_a_mount_is_on_the_nearest_ancestor() {
         let cvat = container("cvat", vec![bind("/srv/home", "/home"), bind("/srv/django", "/home/django")]);
         let tree = tree(&cvat, &path("/home/django/data/raw")).unwrap();
         assert_eq!(tree.mounts.len(), 1);
@@ -297,12 +298,12 @@ mod tests {
     }
 
     #[test]
-    fn a_path_on_no_mount_is_refused_with_the_mounts_there_are() {
+    fn a_path_on_no_mount_is_refused_and_the_mounts_are_listed() {
         let cvat = container("cvat", vec![volume("keys", "/home/django/keys"), bind("/srv", "/share")]);
         let error = tree(&cvat, &path("/home/django/data")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "'/home/django/data' of container 'cvat' lies on no mount: what is there is part of the container and goes with it"
+            "'/home/django/data' of container 'cvat' is on no mount: it is part of the container and is removed with it"
         );
         assert_eq!(
             error.advice(),
@@ -318,7 +319,7 @@ mod tests {
         let error = tree(&container("cvat", vec![volume("d", "/data"), lost]), &path("/data")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "container 'cvat' has a bind mount at /data/share, and where that lies on this host is not known"
+            "container 'cvat' has a bind mount at /data/share, whose path on this host is not known"
         );
     }
 
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn users_are_all_who_reach_the_files() {
+    fn users_are_all_containers_that_reach_the_files() {
         let data = "/var/lib/docker/volumes/data/_data";
         let inventory = Inventory {
             containers: vec![
@@ -391,14 +392,14 @@ mod tests {
     }
 
     #[test]
-    fn a_gone_containers_tree_is_its_volume() {
-        let gone = Volume {
+    fn the_tree_of_a_removed_container_is_its_volume() {
+        let volume = Volume {
             name: "cvat_cvat_db".to_owned(),
             driver: "local".to_owned(),
             mountpoint: "/v/_data".into(),
             ..Volume::default()
         };
-        let tree = single(&gone, &path("/var/lib/postgresql/data"));
+        let tree = tree_of_volume(&volume, &path("/var/lib/postgresql/data"));
         assert_eq!(tree.mounts[0].destination, "/var/lib/postgresql/data");
         assert_eq!(tree.mounts[0].root(), Path::new("/v/_data"));
     }

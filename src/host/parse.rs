@@ -1,5 +1,5 @@
-//! What the engine's answers and Docker's own files have in common, made into values. Both are taken for
-//! hostile until they have passed here; neither is fetched here.
+//! Checks and conversions that the engine's answers and Docker's own files have in common. Both are hostile
+//! until they have passed here.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -7,38 +7,39 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::{RelPath, printable};
 
-use super::{Mount, MountKind};
+use super::inventory::{Mount, MountKind};
 
-/// Compose's labels, by which its containers and volumes are known.
+/// The label that holds the compose project of a container or volume.
 pub(super) const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
+/// The label that holds the name of a volume in the compose file.
 pub(super) const VOLUME: &str = "com.docker.compose.volume";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 const DEPENDS_ON: &str = "com.docker.compose.depends_on";
 
-/// The compose service a container stands for. One made by `compose run` carries the label as well, but
-/// is only a guest of the service.
+/// Returns the compose service that a container is an instance of. A container created by `compose run` has
+/// the label of the service, but is not an instance of it.
 pub(super) fn service<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<String> {
     let one_off = label(ONE_OFF).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     label(SERVICE).filter(|_| !one_off).cloned()
 }
 
-/// How one container leans on others.
+/// The references of one container to others, apart from labels.
 #[derive(Debug, Default)]
-pub(super) struct Ties<'a> {
+pub(super) struct References<'a> {
     pub(super) links: &'a [String],
     pub(super) volumes_from: &'a [String],
     /// Network, process and IPC mode: each may be `container:<name or id>`.
     pub(super) modes: [Option<&'a str>; 3],
 }
 
-/// Names, services or ids of the containers it needs.
-pub(super) fn depends_on<'a>(label: impl Fn(&str) -> Option<&'a String>, ties: &Ties<'_>) -> Vec<String> {
+/// Returns the names, services or ids of the containers that one depends on.
+pub(super) fn depends_on<'a>(label: impl Fn(&str) -> Option<&'a String>, references: &References<'_>) -> Vec<String> {
     // "db:service_started:false,redis:service_healthy:true"
     let services = label(DEPENDS_ON).map(String::as_str).unwrap_or_default().split(',');
     // "/cvat_db:/cvat/db" and "cvat_db:ro"
-    let others = ties.links.iter().chain(ties.volumes_from).map(String::as_str);
-    let modes = ties.modes.iter().flatten().filter_map(|mode| mode.strip_prefix("container:"));
+    let others = references.links.iter().chain(references.volumes_from).map(String::as_str);
+    let modes = references.modes.iter().flatten().filter_map(|mode| mode.strip_prefix("container:"));
     let mut needed: Vec<String> = Vec::new();
     for reference in services.chain(others) {
         let name = reference.split(':').next().unwrap_or_default();
@@ -51,7 +52,7 @@ pub(super) fn depends_on<'a>(label: impl Fn(&str) -> Option<&'a String>, ties: &
     needed
 }
 
-/// A mount as either source tells of it.
+/// A mount as the engine or the file of a container reports it, not yet checked.
 #[derive(Debug, Default)]
 pub(super) struct RawMount<'a> {
     pub(super) kind: &'a str,
@@ -59,13 +60,13 @@ pub(super) struct RawMount<'a> {
     pub(super) driver: &'a str,
     pub(super) source: &'a str,
     pub(super) destination: &'a str,
-    /// A part of the volume (`--mount …,volume-subpath=…`).
+    /// A directory in the volume (`--mount …,volume-subpath=…`).
     pub(super) subpath: &'a str,
     pub(super) writable: bool,
 }
 
-/// Checks a mount. `mountpoints` knows where volumes lie; it is believed before the mount's own word,
-/// which some engines leave empty.
+/// Checks and converts a mount. `mountpoints` holds the mountpoints of volumes by name; it takes precedence
+/// over the source of the mount, which some engines leave empty.
 pub(super) fn mount(container: &str, raw: &RawMount<'_>, mountpoints: &BTreeMap<String, PathBuf>) -> Result<Mount> {
     let kind = match raw.kind {
         // Files written by old engines leave the type out.
@@ -80,15 +81,15 @@ pub(super) fn mount(container: &str, raw: &RawMount<'_>, mountpoints: &BTreeMap<
     let source = match &kind {
         MountKind::Tmpfs => None,
         MountKind::Volume { name, .. } if mountpoints.contains_key(name) => {
-            // Empty: a plugin that gives no mountpoint until something uses the volume.
+            // Empty: a plugin that reports no mountpoint until a container uses the volume.
             mountpoints.get(name).filter(|at| !at.as_os_str().is_empty()).cloned()
         }
         MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) if raw.source.is_empty() => None,
-        MountKind::Volume { .. } | MountKind::Bind => Some(absolute(container, "source", raw.source)?),
-        MountKind::Other(_) => absolute(container, "source", raw.source).ok(),
+        MountKind::Volume { .. } | MountKind::Bind => Some(absolute(container, "mount source", raw.source)?),
+        MountKind::Other(_) => absolute(container, "mount source", raw.source).ok(),
     };
     let subpath = RelPath::parse(raw.subpath.as_bytes()).map_err(|bad| {
-        nonsense(container, &format!("volume subpath '{}': {bad}", printable(raw.subpath.as_bytes())))
+        malformed(container, &format!("volume subpath '{}': {bad}", printable(raw.subpath.as_bytes())))
     })?;
     Ok(Mount {
         destination: destination(container, raw.destination)?,
@@ -98,15 +99,16 @@ pub(super) fn mount(container: &str, raw: &RawMount<'_>, mountpoints: &BTreeMap<
     })
 }
 
-/// Where a container sees a mount: absolute, without doubled slashes, `.` or a slash at its end.
+/// Checks and normalises the mountpoint of a mount in a container: absolute, without doubled slashes, `.` or a
+/// slash at its end.
 pub(super) fn destination(container: &str, destination: &str) -> Result<String> {
-    let path = absolute(container, "destination", destination)?;
-    path.into_os_string().into_string().map_err(|_| nonsense(container, "a mount destination is not UTF-8"))
+    let path = absolute(container, "mount destination", destination)?;
+    path.into_os_string().into_string().map_err(|_| malformed(container, "a mount destination is not UTF-8"))
 }
 
-/// An absolute path without `..`, normalised.
+/// Checks and normalises an absolute path without `..`.
 pub(super) fn absolute(subject: &str, what: &str, path: &str) -> Result<PathBuf> {
-    let bad = |reason: &str| nonsense(subject, &format!("mount {what} '{}' {reason}", printable(path.as_bytes())));
+    let bad = |reason: &str| malformed(subject, &format!("{what} '{}' {reason}", printable(path.as_bytes())));
     if !path.starts_with('/') {
         return Err(bad("is not absolute"));
     }
@@ -119,25 +121,25 @@ pub(super) fn absolute(subject: &str, what: &str, path: &str) -> Result<PathBuf>
     Ok(Path::new(path).components().collect())
 }
 
-/// A name that is shown and compared: anything but control characters.
+/// Checks a name, which is shown and compared: anything but control characters.
 pub(super) fn text(what: &str, text: &str) -> Result<String> {
     if text.is_empty() || text.chars().any(char::is_control) {
-        return Err(nonsense("the engine", &format!("{what} '{}' is no name", printable(text.as_bytes()))));
+        return Err(malformed("the engine", &format!("{what} '{}' is not a valid name", printable(text.as_bytes()))));
     }
     Ok(text.to_owned())
 }
 
-/// An id becomes part of a URL and of a path.
+/// Checks a container id, which becomes part of a URL and of a path.
 pub(super) fn id(id: &str) -> Result<String> {
     if id.is_empty() || id.len() > 128 || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(nonsense("the engine", &format!("'{}' is no container id", printable(id.as_bytes()))));
+        return Err(malformed("the engine", &format!("'{}' is not a container id", printable(id.as_bytes()))));
     }
     Ok(id.to_owned())
 }
 
-fn nonsense(subject: &str, what: &str) -> Error {
+fn malformed(subject: &str, what: &str) -> Error {
     Error::new(ErrorKind::Failed, format!("{}: {what}", printable(subject.as_bytes())))
-        .hint("the engine's word cannot be relied on here; check the container with `docker inspect`")
+        .hint("check the container with `docker inspect`, and the log of the daemon (`journalctl -u docker`)")
 }
 
 #[cfg(test)]
@@ -153,14 +155,17 @@ mod tests {
         let labels = labels(&[(DEPENDS_ON, "db:service_started:false,redis:service_healthy:true")]);
         let links = ["/cvat_opa:/cvat/opa".to_owned()];
         let volumes_from = ["cvat_db:ro".to_owned(), "db".to_owned()];
-        let ties =
-            Ties { links: &links, volumes_from: &volumes_from, modes: [Some("container:0123abc"), Some("host"), None] };
-        assert_eq!(depends_on(|key| labels.get(key), &ties), ["0123abc", "cvat_db", "cvat_opa", "db", "redis"]);
-        assert!(depends_on(|_| None, &Ties::default()).is_empty());
+        let references = References {
+            links: &links,
+            volumes_from: &volumes_from,
+            modes: [Some("container:0123abc"), Some("host"), None],
+        };
+        assert_eq!(depends_on(|key| labels.get(key), &references), ["0123abc", "cvat_db", "cvat_opa", "db", "redis"]);
+        assert!(depends_on(|_| None, &References::default()).is_empty());
     }
 
     #[test]
-    fn a_one_off_container_is_not_its_service() {
+    fn a_one_off_container_is_no_instance_of_its_service() {
         let regular = labels(&[(SERVICE, "db"), (ONE_OFF, "False")]);
         let one_off = labels(&[(SERVICE, "db"), (ONE_OFF, "True")]);
         assert_eq!(service(|key| regular.get(key)), Some("db".to_owned()));
@@ -191,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_lies_where_the_volume_list_says() {
+    fn the_mountpoint_of_a_volume_comes_from_the_volume_list() {
         let volume = RawMount { kind: "volume", name: "data", driver: "local", source: "/old/_data", ..BIND };
         assert_eq!(read(&volume).unwrap().source.unwrap(), Path::new("/moved/data/_data"));
         let unknown = read(&RawMount { name: "other", driver: "", ..volume }).unwrap();
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subpath_is_a_part_of_the_volume_and_never_outside() {
+    fn a_subpath_is_below_the_volume() {
         let volume = RawMount { kind: "volume", name: "data", subpath: "a//b", ..BIND };
         assert_eq!(read(&volume).unwrap().source.unwrap(), Path::new("/moved/data/_data/a/b"));
         let error = read(&RawMount { subpath: "../../etc", ..volume }).unwrap_err();
@@ -208,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_lead_elsewhere_are_errors() {
+    fn relative_paths_and_dot_dot_are_errors() {
         for (raw, message) in [
             (RawMount { source: "srv", ..BIND }, "web: mount source 'srv' is not absolute"),
             (RawMount { source: "/srv/../etc", ..BIND }, "web: mount source '/srv/../etc' holds '..'"),
@@ -221,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_keeps_its_word() {
+    fn a_mount_of_unknown_type_keeps_its_type() {
         let other = read(&RawMount { kind: "npipe", source: r"\\.\pipe\x", ..BIND }).unwrap();
         assert_eq!((other.kind, other.source), (MountKind::Other("npipe".to_owned()), None));
         assert_eq!(read(&RawMount { kind: "tmpfs", source: "", ..BIND }).unwrap().kind, MountKind::Tmpfs);
@@ -229,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_cannot_leave_their_place_in_a_url() {
+    fn ids_cannot_change_the_path_of_a_url() {
         assert!(id("0123abcdef").is_ok());
         for bad in ["", "../info", "a?b", &"a".repeat(129)] {
             assert!(id(bad).is_err(), "{bad}");

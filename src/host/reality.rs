@@ -1,5 +1,5 @@
-//! Whether the directories a mount tree names are really the data: they exist here, and what should be
-//! mounted on them is mounted now. Looks at the host, changes nothing, and never opens a volume's files.
+//! Whether the directories of a mount tree hold its data now: they exist on this host, and the filesystems
+//! that belong on them are mounted. It changes nothing, and never opens the files in a volume.
 
 use std::io::ErrorKind as IoKind;
 use std::path::{Path, PathBuf};
@@ -8,35 +8,38 @@ use crate::error::{Error, Result};
 use crate::member::printable;
 use crate::mountinfo;
 
+use super::inventory::{MountKind, Volume};
 use super::mounts::{MountTree, TreeMount};
-use super::{MountKind, Volume};
 
-/// Every reason why the tree's directories may not be taken for its data, each with the way out.
+/// Returns every reason why the tree's directories may not hold its data, each with a hint.
+///
+/// # Errors
+/// The table of mounts cannot be read.
 pub fn obstacles(tree: &MountTree, volumes: &[Volume]) -> Result<Vec<Error>> {
-    Ok(judge(tree, volumes, &mountinfo::mounted()?, &mountinfo::in_fstab()))
+    Ok(check(tree, volumes, &mountinfo::mounted()?, &mountinfo::in_fstab()))
 }
 
-fn judge(tree: &MountTree, volumes: &[Volume], mounted: &[PathBuf], in_fstab: &[PathBuf]) -> Vec<Error> {
-    tree.mounts.iter().filter_map(|mount| judge_one(mount, volumes, mounted, in_fstab).err()).collect()
+fn check(tree: &MountTree, volumes: &[Volume], mounted: &[PathBuf], in_fstab: &[PathBuf]) -> Vec<Error> {
+    tree.mounts.iter().filter_map(|mount| check_mount(mount, volumes, mounted, in_fstab).err()).collect()
 }
 
-fn judge_one(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fstab: &[PathBuf]) -> Result<()> {
+fn check_mount(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fstab: &[PathBuf]) -> Result<()> {
     match &mount.kind {
-        // Nested memory: the walk shows it empty, as the helper container would.
+        // A nested tmpfs: the walk shows an empty directory, as the helper container would.
         MountKind::Tmpfs => return Ok(()),
-        MountKind::Other(word) => {
+        MountKind::Other(name) => {
             return Err(Error::refused(format!(
-                "{} is a mount of type '{}', which voltar does not know",
+                "{} is a mount of type '{}', which is not supported",
                 shown(Path::new(&mount.destination)),
-                printable(word.as_bytes())
+                printable(name.as_bytes())
             ))
-            .hint("archive its content by the means that made it"));
+            .hint("archive its content with the tool that manages such mounts"));
         }
         MountKind::Volume { name, driver } if driver != "local" => {
             return Err(Error::refused(format!(
-                "volume '{name}' belongs to the driver '{driver}': its files may lie on another machine"
+                "volume '{name}' has the volume driver '{driver}': its files may be on another machine"
             ))
-            .hint("archive it by that driver's means, or from inside a container with the documented tar command"));
+            .hint("archive it with the tools of that volume driver, or from inside a container with the documented tar command"));
         }
         MountKind::Volume { name, .. } => {
             if let Some(volume) = volumes.iter().find(|volume| &volume.name == name) {
@@ -48,7 +51,7 @@ fn judge_one(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fsta
     let source = canonical(&mount.source)?;
     if let Some(point) = in_fstab.iter().find(|point| source.starts_with(point) && !mounted.contains(point)) {
         return Err(Error::refused(format!(
-            "{} belongs on the filesystem that /etc/fstab mounts at {}, which is not mounted now",
+            "{} belongs on the filesystem that /etc/fstab mounts at {}, which is not mounted",
             shown(&mount.source),
             shown(point)
         ))
@@ -57,8 +60,8 @@ fn judge_one(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fsta
     Ok(())
 }
 
-/// A `local` volume with options is mounted only while a container uses it; in between, its mountpoint
-/// is an empty directory that looks like data.
+/// Checks that a `local` volume with options is mounted. It is mounted only while a container uses it; until
+/// then its mountpoint is an empty directory.
 fn option_volume_is_mounted(volume: &Volume, mounted: &[PathBuf]) -> Result<()> {
     let option = |key: &str| volume.options.get(key).map(String::as_str).unwrap_or_default();
     let (kind, device, options) = (option("type"), option("device"), option("o"));
@@ -69,7 +72,7 @@ fn option_volume_is_mounted(volume: &Volume, mounted: &[PathBuf]) -> Result<()> 
     if mounted.contains(&point) {
         return Ok(());
     }
-    let words: Vec<String> = [("type", kind), ("device", device), ("o", options)]
+    let given: Vec<String> = [("type", kind), ("device", device), ("o", options)]
         .iter()
         .filter(|(_, value)| !value.is_empty())
         .map(|(key, value)| format!("{key}={}", printable(value.as_bytes())))
@@ -77,7 +80,7 @@ fn option_volume_is_mounted(volume: &Volume, mounted: &[PathBuf]) -> Result<()> 
     Err(Error::refused(format!(
         "volume '{}' ({}) is mounted only while a container uses it, and it is not now: {} is an empty directory",
         volume.name,
-        words.join(", "),
+        given.join(", "),
         shown(&volume.mountpoint)
     ))
     .hint(format!(
@@ -87,15 +90,15 @@ fn option_volume_is_mounted(volume: &Volume, mounted: &[PathBuf]) -> Result<()> 
     )))
 }
 
-/// The path as the kernel knows it: the table of mounts holds no symbolic links.
+/// Resolves symbolic links: the table of mounts holds none.
 fn canonical(path: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(|cause| {
         let kind = cause.kind();
         if matches!(kind, IoKind::NotFound | IoKind::NotADirectory) {
             return Error::refused(format!("{} does not exist on this host", shown(path)))
-                .hint("is the engine on another machine, or the directory moved away?");
+                .hint("is the engine on another machine, or was the directory moved?");
         }
-        let error = Error::failed("cannot look at", path.as_os_str().as_encoded_bytes(), cause);
+        let error = Error::failed_at("cannot read", path, cause);
         if kind == IoKind::PermissionDenied { error.hint("run voltar as root (sudo)") } else { error }
     })
 }
@@ -107,7 +110,7 @@ fn shown(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::mounts::single;
+    use crate::host::mounts::tree_of_volume;
     use crate::member::RelPath;
 
     fn volume(at: &Path, options: &[(&str, &str)]) -> Volume {
@@ -121,21 +124,21 @@ mod tests {
     }
 
     fn verdict(volume: &Volume, mounted: &[PathBuf], in_fstab: &[PathBuf]) -> Vec<String> {
-        let tree = single(volume, &RelPath::parse(b"data").unwrap());
-        judge(&tree, std::slice::from_ref(volume), mounted, in_fstab)
+        let tree = tree_of_volume(volume, &RelPath::parse(b"data").unwrap());
+        check(&tree, std::slice::from_ref(volume), mounted, in_fstab)
             .iter()
             .map(|error| {
-                assert!(error.advice().is_some(), "a way out: {error}");
+                assert!(error.advice().is_some(), "a hint: {error}");
                 error.to_string()
             })
             .collect()
     }
 
     #[test]
-    fn a_directory_that_is_there_is_no_obstacle() {
+    fn a_directory_that_exists_is_no_obstacle() {
         let dir = tempfile::tempdir().unwrap();
         assert!(verdict(&volume(dir.path(), &[]), &[], &[]).is_empty());
-        let tree = single(&volume(dir.path(), &[]), &RelPath::parse(b"data").unwrap());
+        let tree = tree_of_volume(&volume(dir.path(), &[]), &RelPath::parse(b"data").unwrap());
         assert!(obstacles(&tree, &[]).unwrap().is_empty());
     }
 
@@ -150,7 +153,7 @@ mod tests {
         let plugin = Volume { driver: "rexray/ebs".to_owned(), ..volume(dir.path(), &[]) };
         assert_eq!(
             verdict(&plugin, &[], &[]),
-            ["volume 'cvat_data' belongs to the driver 'rexray/ebs': its files may lie on another machine"]
+            ["volume 'cvat_data' has the volume driver 'rexray/ebs': its files may be on another machine"]
         );
     }
 
@@ -168,12 +171,12 @@ mod tests {
             )]
         );
         assert!(verdict(&nfs, std::slice::from_ref(&point), &[]).is_empty());
-        // A size limit is no mount.
+        // A size limit does not mean a mount.
         assert!(verdict(&volume(&point, &[("size", "10G")]), &[], &[]).is_empty());
     }
 
     #[test]
-    fn a_link_to_the_mountpoint_is_seen_through() {
+    fn a_link_to_the_mountpoint_is_resolved() {
         let dir = tempfile::tempdir().unwrap();
         let point = dir.path().canonicalize().unwrap().join("real");
         std::fs::create_dir(&point).unwrap();
@@ -183,27 +186,27 @@ mod tests {
     }
 
     #[test]
-    fn a_filesystem_that_fstab_promises_must_be_there() {
+    fn a_filesystem_in_fstab_must_be_mounted() {
         let dir = tempfile::tempdir().unwrap();
         let point = dir.path().canonicalize().unwrap();
         let media = point.join("media");
         std::fs::create_dir(&media).unwrap();
-        let promised = [point.clone()];
-        assert_eq!(verdict(&volume(&media, &[]), &[], &promised).len(), 1);
-        assert!(verdict(&volume(&media, &[]), &promised, &promised).is_empty());
+        let listed = [point.clone()];
+        assert_eq!(verdict(&volume(&media, &[]), &[], &listed).len(), 1);
+        assert!(verdict(&volume(&media, &[]), &listed, &listed).is_empty());
     }
 
     #[test]
-    fn unknown_mounts_are_refused_and_nested_memory_is_not() {
+    fn unknown_mounts_are_refused_and_a_nested_tmpfs_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let mut tree = single(&volume(dir.path(), &[]), &RelPath::parse(b"data").unwrap());
+        let mut tree = tree_of_volume(&volume(dir.path(), &[]), &RelPath::parse(b"data").unwrap());
         tree.mounts[0].kind = MountKind::Other("cluster".to_owned());
         assert_eq!(
-            judge(&tree, &[], &[], &[])[0].to_string(),
-            "/data is a mount of type 'cluster', which voltar does not know"
+            check(&tree, &[], &[], &[])[0].to_string(),
+            "/data is a mount of type 'cluster', which is not supported"
         );
         tree.mounts[0].kind = MountKind::Tmpfs;
         tree.mounts[0].source = PathBuf::new();
-        assert!(judge(&tree, &[], &[], &[]).is_empty());
+        assert!(check(&tree, &[], &[], &[]).is_empty());
     }
 }

@@ -76,13 +76,13 @@ const MARGIN_PERCENT: u64 = 2;
 ///
 /// # Errors
 /// Only where nothing can be planned at all: the layout has no archive of that name, a stop was requested.
-pub fn plan(request: &BackupRequest, source: String, inventory: Inventory, facts: &dyn Facts) -> Result<BackupPlan> {
-    let resolution = survey(&request.layout, &inventory, &request.selection)?;
-    let mut refusals: Vec<Error> = obstacles(&inventory).chain(resolution.problems).collect();
+pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<BackupPlan> {
+    let resolution = survey(&request.layout, inventory, &request.selection)?;
+    let mut refusals: Vec<Error> = obstacles(inventory).chain(resolution.problems).collect();
     let mut archives = Vec::new();
     for target in resolution.targets {
         let location = request.store.location(&target.archive, request.compression.format);
-        let reasons = unreal(&target, &inventory, facts)?;
+        let reasons = unreal(&target, inventory, facts)?;
         let mut measured = None;
         if reasons.is_empty() {
             match facts.measure(&mount_sources(&target.tree), request.compression) {
@@ -105,7 +105,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: Inventory, facts
     refusals.extend(store_refusals(&archives, &request.store, &condition, facts));
     Ok(BackupPlan {
         source,
-        notes: inventory.notes,
+        notes: inventory.notes.clone(),
         archives,
         left_out: resolution.left_out,
         store: request.store.clone(),

@@ -72,11 +72,11 @@ pub struct PlannedRestore {
 ///
 /// # Errors
 /// Only where nothing can be planned at all: the sources hold no archive of the layout, a stop was requested.
-pub fn plan(request: &RestoreRequest, source: String, inventory: Inventory, facts: &dyn Facts) -> Result<RestorePlan> {
+pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<RestorePlan> {
     let found = find(request, facts)?;
     let only = found.iter().map(|(name, _)| name.clone()).collect();
-    let resolution = survey(&request.layout, &inventory, &Selection { only, ..request.selection.clone() })?;
-    let mut refusals: Vec<Error> = obstacles(&inventory).chain(resolution.problems).collect();
+    let resolution = survey(&request.layout, inventory, &Selection { only, ..request.selection.clone() })?;
+    let mut refusals: Vec<Error> = obstacles(inventory).chain(resolution.problems).collect();
     let users = users(resolution.targets.iter());
     let running = if request.running == Running::Allow { Running::Refuse } else { request.running };
     refusals.extend(in_use(&users, running));
@@ -88,7 +88,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: Inventory, fact
         for half in facts.unfinished(&target.tree) {
             notes.push(format!("{name}: {half}; it is completed or undone first"));
         }
-        let reasons = unreal(&target, &inventory, facts)?;
+        let reasons = unreal(&target, inventory, facts)?;
         let is_real = reasons.is_empty();
         refusals.extend(reasons);
         refusals.extend(unwritable(&target, request.mode, facts));

@@ -186,11 +186,11 @@ fn restore_request() -> RestoreRequest {
 }
 
 fn plan_backup(request: &BackupRequest, inventory: Inventory, script: &Script) -> BackupPlan {
-    backup::plan(request, "a test".to_owned(), inventory, script).unwrap()
+    backup::plan(request, "a test".to_owned(), &inventory, script).unwrap()
 }
 
 fn plan_restore(request: &RestoreRequest, inventory: Inventory, script: &Script) -> RestorePlan {
-    restore::plan(request, "a test".to_owned(), inventory, script).unwrap()
+    restore::plan(request, "a test".to_owned(), &inventory, script).unwrap()
 }
 
 /// Each refusal's message, every one of the kind that refusals have and with a hint.
@@ -356,10 +356,10 @@ fn a_tree_that_cannot_be_walked_is_refused_and_an_interruption_is_not_a_refusal(
     let refusals = backup_refusals(|_, _, script| script.measured = Err(Error::refused("cannot open the root")));
     assert_eq!(refusals, ["db: cannot open the root", "media: cannot open the root"]);
     let script = Script { measured: Err(Error::interrupted()), ..Script::default() };
-    let error = backup::plan(&backup_request(), String::new(), inventory(), &script).unwrap_err();
+    let error = backup::plan(&backup_request(), String::new(), &inventory(), &script).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted);
     let script = Script { damaged: Some(Error::interrupted()), ..Script::default() };
-    let error = restore::plan(&restore_request(), String::new(), inventory(), &script).unwrap_err();
+    let error = restore::plan(&restore_request(), String::new(), &inventory(), &script).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted);
 }
 
@@ -481,7 +481,7 @@ fn where_the_container_is_gone_the_archive_says_which_path_it_was() {
 fn restore_error(change: impl Fn(&mut RestoreRequest, &mut Script)) -> Error {
     let (mut request, mut script) = (restore_request(), Script::default());
     change(&mut request, &mut script);
-    let error = restore::plan(&request, String::new(), inventory(), &script).unwrap_err();
+    let error = restore::plan(&request, String::new(), &inventory(), &script).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
     assert!(error.advice().is_some(), "{error}");
     error

@@ -96,7 +96,7 @@ impl Source {
     /// # Errors
     /// There is nothing, or a directory that cannot be listed.
     pub fn at(path: &Path) -> Result<Self> {
-        let status = path.metadata().map_err(|e| Error::failed_at("cannot open", &path, e))?;
+        let status = path.metadata().map_err(|e| Error::failed_at("cannot open", path, e))?;
         if status.is_dir() {
             Directory::new(path).archives().map(Self::Directory)
         } else {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-/// A data root in the making. Containers are written when they are complete.
+/// A builder for a data root.
 pub struct DataRoot {
     root: PathBuf,
 }
 
-/// A container of a [`DataRoot`], described and then [written](Container::write).
+/// A builder for a container of a [`DataRoot`]; [`Container::write`] writes its files.
 pub struct Container<'a> {
     data_root: &'a DataRoot,
     name: String,
@@ -20,7 +20,7 @@ pub struct Container<'a> {
 }
 
 impl DataRoot {
-    /// An empty one at `root`.
+    /// Creates an empty data root at `root`.
     pub fn new(root: &Path) -> Self {
         for directory in ["containers", "volumes"] {
             fs::create_dir_all(root.join(directory)).expect("a data root's directories");
@@ -28,37 +28,37 @@ impl DataRoot {
         Self { root: root.to_owned() }
     }
 
-    /// Where it lies.
+    /// Returns the path of the data root.
     pub fn path(&self) -> &Path {
         &self.root
     }
 
-    /// Where the volume `name` has its tree, which may not exist yet.
+    /// Returns the mountpoint of the volume `name`, which may not exist yet.
     pub fn data(&self, name: &str) -> PathBuf {
         self.root.join("volumes").join(name).join("_data")
     }
 
-    /// Makes an empty volume and says where its tree is.
+    /// Creates an empty volume and returns its mountpoint.
     pub fn volume(&self, name: &str) -> PathBuf {
         let data = self.data(name);
         fs::create_dir_all(&data).expect("a volume");
         data
     }
 
-    /// Gives a volume driver options, as `docker volume create -o` does.
+    /// Sets the driver options of a volume, as `docker volume create -o` does.
     pub fn options(&self, name: &str, mount_type: &str, device: &str, options: &str) {
         let text = json!({"MountType": mount_type, "MountOpts": options, "MountDevice": device, "Quota": {"Size": 0}});
         fs::write(self.root.join("volumes").join(name).join("opts.json"), text.to_string()).expect("opts.json");
     }
 
-    /// A container, stopped, with no mounts.
+    /// Begins a stopped container without mounts.
     pub fn container(&self, name: &str) -> Container<'_> {
         Container { data_root: self, name: name.to_owned(), running: false, labels: Map::new(), mounts: Map::new() }
     }
 }
 
 impl Container<'_> {
-    /// It was running when the files were written.
+    /// Sets its state to running.
     #[must_use]
     pub fn running(mut self) -> Self {
         self.running = true;
@@ -102,7 +102,7 @@ impl Container<'_> {
         self
     }
 
-    /// Writes its `config.v2.json`, with the fields around those that matter as engine 20.10 writes them.
+    /// Writes its `config.v2.json`, including fields that voltar ignores, as engine 20.10 does.
     pub fn write(self) {
         let id = id(&self.name);
         let directory = self.data_root.root.join("containers").join(&id);
@@ -126,7 +126,7 @@ impl Container<'_> {
     }
 }
 
-/// 64 hexadecimal digits that follow from the name.
+/// Returns an id of 64 hexadecimal digits that depends only on the name.
 fn id(name: &str) -> String {
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("a nibble");
     name.bytes().cycle().take(32).flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()

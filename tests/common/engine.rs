@@ -1,10 +1,10 @@
-//! Whether a Docker engine is there.
+//! The Docker engine of this machine.
 
 use std::sync::OnceLock;
 
 use super::tool::{Tool, installed};
 
-/// Whether a Docker engine answers on this machine's own socket.
+/// Whether a Docker engine answers on the local socket.
 pub fn answers() -> bool {
     static ANSWERS: OnceLock<bool> = OnceLock::new();
     *ANSWERS.get_or_init(|| {
@@ -18,17 +18,17 @@ pub fn answers() -> bool {
     })
 }
 
-/// `docker` with these arguments, which must succeed; its standard output.
+/// Runs `docker` with these arguments, which must succeed, and returns its standard output.
 #[track_caller]
 pub fn docker<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = A>) -> String {
     Tool::new("docker").args(args).ok().answer()
 }
 
-/// The compose projects of the tests and of the benchmarks; everything they make carries one of these names, and what a
-/// killed run left of it goes with the next.
+/// The compose projects of the tests and of the benchmarks. Everything that they create has one of these names, so
+/// that the next run can remove what a killed run left.
 pub const PROJECTS: [&str; 3] = ["voltar-e2e", "voltar-e2e-other", "voltar-bench"];
 
-/// A container that has one of the names that CVAT's compose files fix, and is not of our own making.
+/// Returns the name of a container that has a fixed name of CVAT's compose files and is not from these tests.
 pub fn foreign_cvat() -> Option<String> {
     if !answers() {
         return None;

@@ -1,5 +1,5 @@
-//! An engine that is none: a thread behind a Unix socket that speaks as much of Docker's API 1.41 as
-//! voltar listens to, and misbehaves where a test asks it to. It keeps no state beyond who runs.
+//! A fake engine: a thread that serves the part of Docker's API 1.41 that voltar uses on a Unix socket, with
+//! faults where a test sets them. Its only state is which containers are running.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// How an answer to one path goes wrong.
+/// A fault in the answer to the requests for one path.
 #[derive(Clone)]
 pub(crate) enum Fault {
     /// Another status and body.
     Answer(u16, String),
     /// One byte at a time.
     Trickle,
-    /// The headers and half the body, and then the end.
+    /// The headers and half the body.
     Truncate,
-    /// Nothing, until the client gives up.
+    /// No answer until the client closes the connection.
     Hang,
 }
 
@@ -29,7 +29,7 @@ struct Inner {
     info: Value,
     containers: BTreeMap<String, Value>,
     volumes: Vec<Value>,
-    /// By the path without its version.
+    /// By path without the API version.
     faults: BTreeMap<String, Fault>,
     requests: Vec<String>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct FakeEngine {
 }
 
 impl FakeEngine {
-    /// Speaks `api` and nothing above it.
+    /// Starts an engine whose highest API version is `api`.
     pub(crate) fn new(api: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("docker.sock");
@@ -62,7 +62,7 @@ impl FakeEngine {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&shared);
                 std::thread::spawn(move || {
-                    // A client that hangs up has seen enough.
+                    // The client may close the connection early.
                     serve(&shared, stream).unwrap_or_default();
                 });
             }
@@ -91,7 +91,7 @@ impl FakeEngine {
         }));
     }
 
-    /// A running container with one volume.
+    /// Adds a running container with one volume.
     pub(crate) fn add_container(&self, id: &str, name: &str, volume: &str, destination: &str) {
         let container = json!({
             "Id": id, "Name": format!("/{name}"), "Created": "2026-01-01T00:00:00Z",
@@ -112,13 +112,13 @@ impl FakeEngine {
         self.inner.lock().unwrap().faults.insert(path.to_owned(), fault);
     }
 
-    /// What it was told to do so far, as `POST /containers/x/stop?t=1`.
+    /// Returns the POST requests so far, as `POST /containers/x/stop?t=1`.
     pub(crate) fn commands(&self) -> Vec<String> {
         let inner = self.inner.lock().unwrap();
         inner.requests.iter().filter(|request| request.starts_with("POST")).cloned().collect()
     }
 
-    /// Everything it was asked so far.
+    /// Returns all requests so far.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.inner.lock().unwrap().requests.clone()
     }
@@ -141,9 +141,9 @@ fn serve(inner: &Mutex<Inner>, mut stream: UnixStream) -> std::io::Result<()> {
     }
     reader.take(length).read_to_end(&mut Vec::new())?;
 
-    let mut words = request.split_whitespace();
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    // A path may begin with the API version the client wants.
+    let mut fields = request.split_whitespace();
+    let (method, target) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+    // A path may begin with the API version that the client requests.
     let versioned = target.strip_prefix("/v").filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     let (version, path) = match versioned.and_then(|rest| rest.split_once('/')) {
         Some((version, path)) => (Some(version.to_owned()), format!("/{path}")),
@@ -162,7 +162,7 @@ fn serve(inner: &Mutex<Inner>, mut stream: UnixStream) -> std::io::Result<()> {
         _ => (status, body),
     };
     let answer = match status {
-        // Neither may have a body, nor speak of one.
+        // These have neither a body nor a Content-Length.
         204 | 304 => format!("HTTP/1.1 {status} X\r\nConnection: close\r\n\r\n"),
         _ => format!(
             "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",

@@ -1,0 +1,15 @@
+//! Stopping containers for a backup or a restore, and starting them again: when the run ends, whether it
+//! succeeds or fails, or with `resume` after it was killed. `plan` decides which containers are stopped.
+
+mod resume;
+mod state_dir;
+mod stop_order;
+mod stop_record;
+mod stopped;
+
+#[cfg(test)]
+mod fake_host;
+
+pub use resume::{Leftover, leftovers, resume};
+pub use state_dir::state_dir;
+pub use stopped::Stopped;

@@ -1,0 +1,81 @@
+//! Errors of requests to the engine, and the time limit of a request.
+
+use std::error::Error as _;
+use std::future::Future;
+use std::io::ErrorKind as IoKind;
+use std::time::Duration;
+
+use crate::error::ErrorKind::Failed;
+use crate::error::{Cause, Error};
+use crate::member::printable;
+
+use super::address::Address;
+
+/// The answer to a request, as bollard returns it.
+pub(super) type Answer<T> = std::result::Result<T, bollard::errors::Error>;
+
+/// Why a request has no answer.
+pub(super) enum Fault {
+    /// The engine or the connection to it reported an error.
+    Engine(bollard::errors::Error),
+    /// The answer was not complete within this time limit.
+    TooSlow(Duration),
+}
+
+/// Runs a request with a time limit that covers the whole answer; bollard's own limit does not.
+pub(super) async fn within<T>(
+    limit: Duration,
+    request: impl Future<Output = Answer<T>>,
+) -> std::result::Result<T, Fault> {
+    match tokio::time::timeout(limit, request).await {
+        Ok(Err(bollard::errors::Error::RequestTimeoutError)) | Err(_) => Err(Fault::TooSlow(limit)),
+        Ok(answer) => answer.map_err(Fault::Engine),
+    }
+}
+
+impl Fault {
+    /// Returns the error of a request, where `what` names what could not be done.
+    pub(super) fn into_error(self, what: &str, address: &Address) -> Error {
+        use bollard::errors::Error as Docker;
+        let describe = |cause: &str| {
+            let cause = cause.trim().lines().next().unwrap_or_default();
+            format!("{what} through {address}: {}", printable(cause.as_bytes()))
+        };
+        match self {
+            Self::TooSlow(limit) => {
+                Error::new(Failed, describe(&format!("no complete answer within {} s", limit.as_secs())))
+                    .hint("is the daemon hanging? See `docker info` and its log (`journalctl -u docker`)")
+            }
+            Self::Engine(Docker::DockerResponseServerError { status_code, message }) => {
+                let reason = if message.trim().is_empty() { format!("HTTP status {status_code}") } else { message };
+                Error::new(Failed, describe(&reason))
+            }
+            Self::Engine(error) => match io_cause(&error) {
+                Some((kind, cause)) => {
+                    Error::new(Failed, describe(&cause.to_string())).because(cause).hint(address.hint(kind))
+                }
+                None => Error::new(Failed, describe(&format!("not what an engine would answer ({error})")))
+                    .hint("is it a Docker engine that listens there?"),
+            },
+        }
+    }
+}
+
+/// Returns the error of the operating system that caused an error of bollard.
+fn io_cause(error: &bollard::errors::Error) -> Option<(IoKind, Cause)> {
+    // `source()` of this variant skips the I/O error itself.
+    if let bollard::errors::Error::IOError { err } = error {
+        return Some((err.kind(), err.into()));
+    }
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        cause = inner.source();
+        // A wrapper has the kind of the error that it wraps and a longer message: prefer the innermost.
+        if let Some(io) =
+            inner.downcast_ref::<std::io::Error>().filter(|io| io.raw_os_error().is_some() || cause.is_none())
+        {
+            return Some((io.kind(), io.into()));
+        }
+    }
+    None
+}

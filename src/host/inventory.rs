@@ -1,0 +1,130 @@
+//! The containers, mounts and volumes of a host, as plain values, and the trait of what reports them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::error::Result;
+
+/// The state of a container: whether its processes may be writing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    /// It has no process.
+    #[default]
+    Stopped,
+    /// It is running or restarting.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+}
+
+/// The type of a mount: where its content comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountKind {
+    /// A named or anonymous volume.
+    Volume {
+        /// The volume's name.
+        name: String,
+        /// `local`, or the name of a plugin.
+        driver: String,
+    },
+    /// A directory or file of the host.
+    Bind,
+    /// Memory that is freed when the container stops.
+    Tmpfs,
+    /// A type that is not supported (npipe, cluster, image …), by the engine's name for it.
+    Other(String),
+}
+
+/// One mount of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The mountpoint in the container: absolute, normalised.
+    pub destination: String,
+    /// The mount source: the path of its content on the host; `None` where that is not known.
+    pub source: Option<PathBuf>,
+    /// The type of the mount.
+    pub kind: MountKind,
+    /// Whether it is mounted read-only.
+    pub read_only: bool,
+}
+
+/// One container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Container {
+    /// The engine's id of it.
+    pub id: String,
+    /// Its name without the leading slash.
+    pub name: String,
+    /// The name of its image, as given when the container was created.
+    pub image: String,
+    /// Its compose project.
+    pub project: Option<String>,
+    /// Its compose service.
+    pub service: Option<String>,
+    /// Whether it is running.
+    pub state: State,
+    /// The time of its creation as RFC 3339 text, or empty.
+    pub created: String,
+    /// Names, ids or services of the containers that it depends on.
+    pub depends_on: Vec<String>,
+    /// The environment variables of its image and its own, as `NAME=value`.
+    pub environment: Vec<String>,
+    /// Whether the engine deletes it when it stops (`--rm`), so that it cannot be started again.
+    pub auto_remove: bool,
+    /// Its mounts.
+    pub mounts: Vec<Mount>,
+}
+
+/// One volume.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Its full name (`cvat_cvat_data`).
+    pub name: String,
+    /// `local`, or the name of a plugin.
+    pub driver: String,
+    /// Its mountpoint on the host, as the engine reports it.
+    pub mountpoint: PathBuf,
+    /// The options of its driver (`type`, `device`, `o` for `local`).
+    pub options: BTreeMap<String, String>,
+    /// Its compose project.
+    pub project: Option<String>,
+    /// Its name in the compose file (`cvat_data`).
+    pub compose_name: Option<String>,
+}
+
+/// The containers and volumes of a host at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// All containers, including stopped ones.
+    pub containers: Vec<Container>,
+    /// All volumes.
+    pub volumes: Vec<Volume>,
+    /// Whether the labels of volumes could not be read, so that their names (`<project>_<volume>`) are used instead.
+    pub labels_unknown: bool,
+    /// Notes to report to the user, each of one line.
+    pub notes: Vec<String>,
+    /// Why the paths in this inventory must not be read or written on this machine (a remote daemon, shifted
+    /// ids …), each with a hint; empty for a local host.
+    pub obstacles: Vec<String>,
+}
+
+/// A source of inventories: an engine, or a data root without one.
+pub trait Host: Sync {
+    /// Returns one line that names the source and its version: `Docker 20.10.24 at unix:///var/run/docker.sock`.
+    fn describe(&self) -> String;
+
+    /// Returns the address of the source, without anything that changes with an upgrade:
+    /// `unix:///var/run/docker.sock`.
+    fn address(&self) -> String {
+        self.describe()
+    }
+
+    /// Reads the containers and volumes as they are now.
+    fn inventory(&self) -> Result<Inventory>;
+
+    /// Stops a container with its own stop signal and timeout, and returns when it has stopped.
+    fn stop(&self, container_id: &str) -> Result<()>;
+
+    /// Starts a container.
+    fn start(&self, container_id: &str) -> Result<()>;
+}
