@@ -13,5 +13,6 @@ pub mod inventory;
 pub mod mounts;
 mod parse;
 pub mod reality;
+mod shifted_owners;
 
 pub use inventory::{Container, Host, Inventory, Mount, MountKind, State, Volume};

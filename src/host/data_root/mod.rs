@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::member::printable;
 
 use super::inventory::{Container, Host, Inventory, State};
+use super::shifted_owners;
 use config::{Config, HostConfig, StoredContainer};
 use files::{show, unreadable};
 use origin::{Origin, Sources, original_root};
@@ -65,18 +66,12 @@ impl DataRoot {
         let remapped = name.split_once('.').is_some_and(|(uid, gid)| number(uid) && number(gid));
         let mut obstacles = Vec::new();
         if remapped {
-            obstacles.push(format!(
-                "{} is the data root of an engine with userns-remap: the owners of files in volumes are shifted, which is \
-                 not supported yet; use the documented tar commands",
-                self.shown
-            ));
+            let engine = format!("{} is the data root of an engine with userns-remap", self.shown);
+            obstacles.push(shifted_owners::obstacle(&engine));
         }
         if self.dir.ends_with(".local/share/docker") {
-            obstacles.push(format!(
-                "{} is the data root of a rootless engine: the owners of files in volumes are shifted, which is not \
-                 supported yet; use the documented tar commands",
-                self.shown
-            ));
+            let engine = format!("{} is the data root of a rootless engine", self.shown);
+            obstacles.push(shifted_owners::obstacle(&engine));
         }
         obstacles
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use bollard::models::SystemInfo;
 
+use crate::host::shifted_owners;
 use crate::member::printable;
 
 use super::address::Address;
@@ -51,16 +52,10 @@ pub(super) fn obstacles(address: &Address, info: &SystemInfo, facts: &Facts) -> 
     for option in options {
         let named = |name: &str| option.split(',').any(|part| part == name);
         if named("name=userns") {
-            obstacles.push(format!(
-                "the engine at {address} runs with userns-remap: the owners of files in volumes are shifted, which is not \
-                 supported yet; use the documented tar commands"
-            ));
+            obstacles.push(shifted_owners::obstacle(&format!("the engine at {address} runs with userns-remap")));
         }
         if named("name=rootless") {
-            obstacles.push(format!(
-                "the engine at {address} is rootless: the owners of files in volumes are shifted, which is not supported \
-                 yet; use the documented tar commands"
-            ));
+            obstacles.push(shifted_owners::obstacle(&format!("the engine at {address} is rootless")));
         }
     }
     obstacles
