@@ -185,12 +185,12 @@ fn restore_request() -> RestoreRequest {
     }
 }
 
-fn plan_backup(request: &BackupRequest, inventory: Inventory, script: &Script) -> BackupPlan {
-    backup::plan(request, "a test".to_owned(), &inventory, script).unwrap()
+fn plan_backup(request: &BackupRequest, inventory: &Inventory, script: &Script) -> BackupPlan {
+    backup::plan(request, "a test".to_owned(), inventory, script).unwrap()
 }
 
-fn plan_restore(request: &RestoreRequest, inventory: Inventory, script: &Script) -> RestorePlan {
-    restore::plan(request, "a test".to_owned(), &inventory, script).unwrap()
+fn plan_restore(request: &RestoreRequest, inventory: &Inventory, script: &Script) -> RestorePlan {
+    restore::plan(request, "a test".to_owned(), inventory, script).unwrap()
 }
 
 /// Each refusal's message, every one of the kind that refusals have and with a hint.
@@ -207,13 +207,13 @@ fn messages(refusals: &[Error]) -> Vec<String> {
 fn backup_refusals(change: impl Fn(&mut BackupRequest, &mut Inventory, &mut Script)) -> Vec<String> {
     let (mut request, mut inventory, mut script) = (backup_request(), inventory(), Script::default());
     change(&mut request, &mut inventory, &mut script);
-    messages(&plan_backup(&request, inventory, &script).refusals)
+    messages(&plan_backup(&request, &inventory, &script).refusals)
 }
 
 fn restore_refusals(change: impl Fn(&mut RestoreRequest, &mut Inventory, &mut Script)) -> Vec<String> {
     let (mut request, mut inventory, mut script) = (restore_request(), inventory(), Script::default());
     change(&mut request, &mut inventory, &mut script);
-    messages(&plan_restore(&request, inventory, &script).refusals)
+    messages(&plan_restore(&request, &inventory, &script).refusals)
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn nothing_is_refused_without_a_reason() {
 
 #[test]
 fn a_backup_plan_says_what_goes_where() {
-    let plan = plan_backup(&backup_request(), inventory(), &Script::default());
+    let plan = plan_backup(&backup_request(), &inventory(), &Script::default());
     let jobs = plan.jobs(false);
     let shown: Vec<String> =
         jobs.iter().map(|job| format!("{} {} {}", job.archive, job.prefix, job.location)).collect();
@@ -235,7 +235,7 @@ fn a_backup_plan_says_what_goes_where() {
 
 #[test]
 fn a_restore_plan_says_what_comes_from_where() {
-    let plan = plan_restore(&restore_request(), inventory(), &Script::default());
+    let plan = plan_restore(&restore_request(), &inventory(), &Script::default());
     let shown: Vec<String> = plan
         .jobs()
         .iter()
@@ -297,7 +297,7 @@ fn running_containers_are_refused_stopped_or_allowed() {
     run(&mut running);
     for (policy, stopped) in [(Running::Stop, vec!["db"]), (Running::Allow, vec![])] {
         let request = BackupRequest { running: policy, ..backup_request() };
-        let plan = plan_backup(&request, running.clone(), &Script::default());
+        let plan = plan_backup(&request, &running, &Script::default());
         assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
         let names: Vec<&str> = plan.to_stop.iter().map(|container| container.name.as_str()).collect();
         assert_eq!(names, stopped, "{policy:?}");
@@ -369,7 +369,7 @@ fn an_unfinished_restore_forbids_a_backup_and_is_recovered_by_a_restore() {
     let refusals = backup_refusals(|_, _, script| script.unfinished = vec![half.clone()]);
     assert_eq!(refusals[0], "db: a restore into '/volumes/db/_data' was interrupted");
     let script = Script { unfinished: vec![half], ..Script::default() };
-    let plan = plan_restore(&restore_request(), inventory(), &script);
+    let plan = plan_restore(&restore_request(), &inventory(), &script);
     assert!(plan.refusals.is_empty());
     assert_eq!(
         plan.notes[0],
@@ -472,7 +472,7 @@ fn where_the_container_is_gone_the_archive_says_which_path_it_was() {
     layout.archives[0].alternatives.push(other);
     let inventory = Inventory { volumes: vec![volume("db")], ..Inventory::default() };
     let script = Script { prefix: Some("data"), ..Script::default() };
-    let plan = plan_restore(&RestoreRequest { layout, ..restore_request() }, inventory, &script);
+    let plan = plan_restore(&RestoreRequest { layout, ..restore_request() }, &inventory, &script);
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
     assert_eq!(plan.jobs()[0].input.prefix.as_bytes(), b"data");
     assert!(restore_text(&plan).contains("  made of    /data\n"), "{}", restore_text(&plan));
@@ -522,7 +522,7 @@ fn a_single_file_may_have_any_name_when_only_says_which_it_is() {
         ..restore_request()
     };
     let script = Script { files: vec!["/tmp/x.tar"], ..Script::default() };
-    let plan = plan_restore(&request, inventory(), &script);
+    let plan = plan_restore(&request, &inventory(), &script);
     assert_eq!(plan.jobs().len(), 1);
     assert_eq!(plan.jobs()[0].input.archive, "media");
 }
@@ -533,7 +533,7 @@ fn a_restore_plan_is_printed_with_all_that_would_happen() {
     running.containers[0].state = State::Running;
     let request = RestoreRequest { running: Running::Stop, keep_previous: true, ..restore_request() };
     let script = Script { mounted_below: vec!["/volumes/x".into()], way: Way::Entries, ..Script::default() };
-    let mut plan = plan_restore(&request, running, &script);
+    let mut plan = plan_restore(&request, &running, &script);
     plan.refusals.truncate(1);
     plan.archives.truncate(1);
     assert_eq!(
@@ -568,7 +568,7 @@ fn a_backup_plan_is_printed_with_what_would_be_stopped() {
     let mut running = inventory();
     running.containers[1].state = State::Running;
     let request = BackupRequest { running: Running::Stop, ..backup_request() };
-    let plan = plan_backup(&request, running, &Script::default());
+    let plan = plan_backup(&request, &running, &Script::default());
     let text = backup_text(&plan);
     assert!(text.contains("\ndb -> /backup/db.tar.bz2\n"), "{text}");
     assert!(text.ends_with("stopped meanwhile, and started again: media\n"), "{text}");

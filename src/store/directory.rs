@@ -80,12 +80,12 @@ impl Directory {
     #[must_use]
     pub fn condition(&self) -> Condition {
         let Some(existing) = nearest_existing(&self.path) else { return Condition::default() };
-        let obstacle = if !existing.is_dir() {
-            Some(format!("'{}' is not a directory", self.path.display()))
-        } else {
+        let obstacle = if existing.is_dir() {
             access(&existing, AccessFlags::W_OK | AccessFlags::X_OK)
                 .err()
                 .map(|e| Error::failed_at("cannot write to", &existing, e).to_string())
+        } else {
+            Some(format!("'{}' is not a directory", self.path.display()))
         };
         Condition { free_bytes: free_bytes(&existing), existing, obstacle }
     }
