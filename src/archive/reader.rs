@@ -138,14 +138,14 @@ impl<R: Read> TarReader<R> {
         &self.inner
     }
 
-    /// Bytes other than padding that came after the archive's end mark. Known once
+    /// Returns how many bytes other than padding followed the end-of-archive marker. Known once
     /// [`TarReader::next_member`] has returned `None`.
     pub fn trailing(&self) -> u64 {
         self.trailing
     }
 
-    /// The next member, or `None` after the archive's end mark; then the stream has been read to its end, so
-    /// that the layer below has checked all its sums.
+    /// Reads the next member; `None` after the end-of-archive marker. Then the stream has been read to its end,
+    /// so that the decompressor has checked all its checksums.
     pub fn next_member(&mut self) -> io::Result<Option<Stored>> {
         if self.ended {
             return Ok(None);
@@ -277,14 +277,17 @@ impl<R: Read> TarReader<R> {
         })
     }
 
-    /// The next header, or `None` at the end mark.
+    /// The next header, or `None` at the end-of-archive marker.
     fn header(&mut self) -> io::Result<Option<Header>> {
         let at = self.offset;
         let mut header = Header::new_old();
         let got = self.read_up_to(header.as_mut_bytes())?;
         if got == 0 {
-            let what =
-                if at == 0 { "the archive is empty" } else { "the archive ends without its end mark: it was cut off" };
+            let what = if at == 0 {
+                "the archive is empty"
+            } else {
+                "the archive ends without its end-of-archive marker: it was cut off"
+            };
             return Err(damage(at, what));
         }
         if got < BLOCK {

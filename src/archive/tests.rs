@@ -125,10 +125,10 @@ proptest! {
     #[test]
     fn a_cut_archive_is_never_taken_for_a_whole_one(members in members(), cut: prop::sample::Index) {
         let stream = archive(&members);
-        let end_mark = stream.len() - stream.iter().rev().take_while(|&&b| b == 0).count();
-        let end_mark = end_mark.next_multiple_of(BLOCK);
-        let cut = cut.index(end_mark.max(1));
-        prop_assert!(read(&stream[..cut]).is_err(), "cut at {} of {}", cut, end_mark);
+        let marker = stream.len() - stream.iter().rev().take_while(|&&b| b == 0).count();
+        let marker = marker.next_multiple_of(BLOCK);
+        let cut = cut.index(marker.max(1));
+        prop_assert!(read(&stream[..cut]).is_err(), "cut at {} of {}", cut, marker);
     }
 }
 
@@ -137,7 +137,7 @@ fn damage_says_what_and_where() {
     assert_eq!(message(b""), "the archive is empty, at byte 0 of the uncompressed stream");
     assert!(message(&[1; 512]).starts_with("no tar header where one should be"));
     assert!(message(&one_file()[..600]).contains("in the middle of a member"));
-    assert!(message(&one_file()[..1024]).contains("without its end mark"));
+    assert!(message(&one_file()[..1024]).contains("without its end-of-archive marker"));
     assert!(message(&one_file()[..1100]).contains("in the middle of a header"));
 }
 

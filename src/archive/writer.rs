@@ -12,8 +12,8 @@ use crate::member::{Kind, Member, RelPath};
 /// GNU tar's name for the member that carries a name too long for a header.
 const LONG_LINK: &[u8] = b"././@LongLink";
 
-/// A tar stream in the making. Nothing is written on drop: a stream without [`TarWriter::finish`] has no
-/// end mark and so never passes for a whole one.
+/// Writes a tar stream. Nothing is written on drop: a stream without [`TarWriter::finish`] has no
+/// end-of-archive marker, and every reader calls it cut off.
 #[derive(Debug)]
 pub struct TarWriter<W: Write> {
     inner: W,
@@ -109,7 +109,8 @@ impl<W: Write> TarWriter<W> {
         self.owed
     }
 
-    /// Writes the end mark, fills the last record, and gives back the inner writer and the stream's length.
+    /// Writes the end-of-archive marker (two zero blocks), fills the last record, and returns the inner writer and
+    /// the stream's length in bytes.
     pub fn finish(mut self) -> io::Result<(W, u64)> {
         if self.owed > 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the last member's content is incomplete"));
