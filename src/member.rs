@@ -285,7 +285,7 @@ pub struct Member {
     pub path: RelPath,
     /// What it is.
     pub kind: Kind,
-    /// Whose it is, with which rights, of when.
+    /// Owner, mode, time.
     pub metadata: Metadata,
 }
 

@@ -27,7 +27,7 @@ pub struct Line<'a> {
     pub name: &'a [u8],
     /// What it is. A hard link's target is taken from `link`.
     pub kind: &'a Kind,
-    /// Rights, owner, time.
+    /// Mode, owner, time.
     pub metadata: &'a Metadata,
     /// The link name as it stands in the archive; empty but for symbolic and hard links.
     pub link: &'a [u8],

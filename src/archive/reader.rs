@@ -44,7 +44,7 @@ pub struct Stored {
     pub kind: StoredKind,
     /// Content length in bytes.
     pub size: u64,
-    /// Owner, rights, time.
+    /// Owner, mode, time.
     pub metadata: Metadata,
     /// Owner's name; only for listings.
     pub uname: Vec<u8>,
