@@ -52,7 +52,7 @@ const BACKUP_EXAMPLES: &str = "\
 EXAMPLES
   voltar backup --stop                       cvat_data.tar.bz2, cvat_db.tar.bz2 …
   voltar backup --stop --only cvat_db /mnt   just the database, into /mnt
-  voltar backup --format zst nightly         other endings, much faster
+  voltar backup --format zst nightly         other suffixes, much faster
   voltar backup --data-root /rescued/docker  from a disk whose engine is gone";
 
 const VERIFY_EXAMPLES: &str = "\

@@ -32,7 +32,7 @@ pub enum Stage {
 /// The closing figures of one archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// The archive's name without ending.
+    /// The archive's name, without suffix.
     pub archive: String,
     /// Members in it, the root's own included.
     pub members: u64,
@@ -51,7 +51,7 @@ pub enum Event<'a> {
     Note(&'a str),
     /// Work on an archive begins. `total_bytes` is what [`Event::Advanced`] counts up to, if known.
     Started {
-        /// The archive's name without ending.
+        /// The archive's name, without suffix.
         archive: &'a str,
         /// What is being done.
         stage: Stage,
@@ -60,14 +60,14 @@ pub enum Event<'a> {
     },
     /// More bytes of the archive are done.
     Advanced {
-        /// The archive's name without ending.
+        /// The archive's name, without suffix.
         archive: &'a str,
         /// How many more.
         bytes: u64,
     },
     /// A member was archived, read or restored.
     Member {
-        /// The archive's name without ending.
+        /// The archive's name, without suffix.
         archive: &'a str,
         /// The member's name as it stands in the archive.
         name: &'a [u8],
