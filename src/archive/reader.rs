@@ -57,7 +57,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// What it is, for a listing: a hard link's target is told by [`Stored::link`] alone.
+    /// Returns what it is, for a listing: a hard link's target is only in [`Stored::link`].
     #[must_use]
     pub fn listed_kind(&self) -> Kind {
         let (major, minor) = self.device;

@@ -1,4 +1,4 @@
-//! A plan as text for people and as one JSON document. It decides nothing: what stands in the plan is told.
+//! A plan as text for people and as one JSON document. It decides nothing: it prints what is in the plan.
 
 use std::fmt::Write as _;
 
@@ -61,13 +61,13 @@ fn archive(text: &mut String, planned: &Planned) -> std::fmt::Result {
     writeln!(text, "  path       /{}", target.tree.path)?;
     for mount in &target.tree.mounts {
         let source = printable(mount.root().as_os_str().as_encoded_bytes());
-        let place = if mount.at.is_root() { String::new() } else { format!(" at {}", mount.at) };
+        let below = if mount.at.is_root() { String::new() } else { format!(" at {}", mount.at) };
         let access = if mount.read_only { ", read-only" } else { "" };
         match &mount.kind {
-            MountKind::Volume { name, .. } => writeln!(text, "  volume     {}{place}: {source}{access}", safe(name))?,
-            MountKind::Bind => writeln!(text, "  bind{place:10} {source}{access}")?,
-            MountKind::Tmpfs => writeln!(text, "  tmpfs     {place}: memory, archived as an empty directory")?,
-            MountKind::Other(kind) => writeln!(text, "  {}{place}: {source}{access}", safe(kind))?,
+            MountKind::Volume { name, .. } => writeln!(text, "  volume     {}{below}: {source}{access}", safe(name))?,
+            MountKind::Bind => writeln!(text, "  bind{below:10} {source}{access}")?,
+            MountKind::Tmpfs => writeln!(text, "  tmpfs     {below}: memory, archived as an empty directory")?,
+            MountKind::Other(kind) => writeln!(text, "  {}{below}: {source}{access}", safe(kind))?,
         }
     }
     let users: Vec<String> = target.users.iter().map(named).collect();
