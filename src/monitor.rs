@@ -25,7 +25,7 @@ pub enum Stage {
     Archiving,
     /// Read to its end to see that it is whole.
     Checking,
-    /// Laid out beside (or over) the live tree.
+    /// Extracted beside the live tree, or into it.
     Restoring,
 }
 
@@ -76,11 +76,11 @@ pub enum Event<'a> {
     },
     /// Something was not stored or restored completely.
     Issue(&'a Issue),
-    /// A container was stopped for the sake of the operation.
+    /// A container was stopped for the operation.
     ContainerStopped(&'a str),
     /// A container that had been stopped was started again.
     ContainerStarted(&'a str),
-    /// An archive is done: written and in place, read to its end, or restored. `at` is the archive file.
+    /// An archive is done: written under its name, read to its end, or restored. `at` is the archive file.
     Finished {
         /// What was done.
         stage: Stage,
@@ -117,7 +117,7 @@ pub trait Monitor: Sync {
     }
 }
 
-/// Keeps issues and notes and forgets the rest: for tests, and for callers who print nothing.
+/// Collects issues and notes and ignores the rest: for tests, and for callers who print nothing.
 #[derive(Debug, Default)]
 pub struct Collector {
     issues: Mutex<Vec<Issue>>,
