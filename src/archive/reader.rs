@@ -420,7 +420,7 @@ impl Extensions {
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
         let text = || std::str::from_utf8(value).unwrap_or_default();
         let bad = || format!("the extended header's {} is '{}'", printable(key), printable(value));
-        // An empty value takes back what a global header said.
+        // An empty value cancels what a global header set.
         let given = !value.is_empty();
         match key {
             b"path" => self.name = given.then(|| value.to_vec()),
@@ -465,7 +465,7 @@ enum Field {
     Minor,
 }
 
-/// These fields lie at the same place in every format since 1979 (devices: since ustar).
+/// These fields have the same offsets in every format since 1979 (devices: since ustar).
 fn gnu_field(header: &Header, field: Field) -> &[u8] {
     let range = match field {
         Field::Mode => 100..108,

@@ -61,8 +61,8 @@ fn one_file() -> Vec<u8> {
     archive(&[(member("file", Kind::File { size: 3 }), b"abc".to_vec())])
 }
 
-/// Sets a header's checksum right after it was tampered with.
-fn mend(header: &mut [u8]) {
+/// Corrects the checksum of a header that was changed.
+fn fix_checksum(header: &mut [u8]) {
     let sum: u32 =
         header.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { u32::from(b) }).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
@@ -71,7 +71,7 @@ fn mend(header: &mut [u8]) {
 fn tampered(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut stream = one_file();
     change(&mut stream[..BLOCK]);
-    mend(&mut stream[..BLOCK]);
+    fix_checksum(&mut stream[..BLOCK]);
     stream
 }
 
@@ -116,7 +116,7 @@ proptest! {
             let at = at.index(stream.len());
             stream[at] = byte;
             let start = at / BLOCK * BLOCK;
-            mend(&mut stream[start..start + BLOCK]);
+            fix_checksum(&mut stream[start..start + BLOCK]);
         }
         // Damage that changes no sum may pass; whatever comes, it comes as a value.
         read(&stream).map(|_| ()).unwrap_or_default();
@@ -170,7 +170,7 @@ fn pax(records: &str, global: bool) -> Vec<u8> {
     stream[124..136].copy_from_slice(format!("{:011o}\0", records.len()).as_bytes());
     stream[156] = if global { b'g' } else { b'x' };
     stream[257..265].copy_from_slice(b"ustar\x0000");
-    mend(&mut stream);
+    fix_checksum(&mut stream);
     stream.extend_from_slice(records.as_bytes());
     stream.resize(stream.len().next_multiple_of(BLOCK), 0);
     stream.extend_from_slice(&one_file());

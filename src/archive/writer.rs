@@ -173,7 +173,7 @@ fn gnu(header: &mut Header) -> io::Result<&mut GnuHeader> {
     header.as_gnu_mut().ok_or_else(|| io::Error::other("not a GNU header"))
 }
 
-/// Names fill their field to the last byte, without a NUL there; longer ones are cut (the whole name stands
+/// Copies a name into its field. It may fill the field to the last byte, without a NUL there; longer ones are cut (the whole name stands
 /// in the long-name member before).
 fn copy_name(field: &mut [u8], name: &[u8]) {
     for (slot, &byte) in field.iter_mut().zip(name) {
