@@ -33,7 +33,27 @@ pub enum StoredKind {
     BlockDevice,
 }
 
-/// A member as it stands in the archive.
+/// A member as it is in the archive. [`strip`](super::strip::strip) checks its names.
+///
+/// ```
+/// use voltar::archive::reader::{Stored, StoredKind};
+/// use voltar::archive::strip::strip;
+/// use voltar::member::{Metadata, RelPath};
+///
+/// let stored = Stored {
+///     name: b"srv/www/../../etc/passwd".to_vec(),
+///     link: Vec::new(),
+///     kind: StoredKind::File,
+///     size: 0,
+///     metadata: Metadata::default(),
+///     uname: Vec::new(),
+///     gname: Vec::new(),
+///     device: (0, 0),
+///     offset: 0,
+/// };
+/// assert!(strip(&stored, &RelPath::parse(b"srv/www")?).is_err());
+/// # Ok::<(), voltar::member::BadPath>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Its name, unchecked.
@@ -73,7 +93,15 @@ impl Stored {
     }
 }
 
-/// A tar stream that is not what it should be.
+/// A tar stream that is not what it should be. It is inside the [`io::Error`] that [`TarReader`] returns.
+///
+/// ```
+/// use voltar::archive::reader::{TarDamage, TarReader};
+///
+/// let error = TarReader::new(&[b'x'; 512][..]).next_member().unwrap_err();
+/// let damage = error.get_ref().and_then(|cause| cause.downcast_ref::<TarDamage>());
+/// assert_eq!(damage.map(|damage| damage.offset), Some(0));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TarDamage {
     /// Where in the uncompressed stream, in bytes.
@@ -92,6 +120,31 @@ impl std::error::Error for TarDamage {}
 
 /// A tar stream being read. Call [`TarReader::next_member`], then read its content from the reader itself
 /// (content left unread is skipped).
+///
+/// ```
+/// use std::io::Read as _;
+///
+/// use voltar::archive::reader::{StoredKind, TarReader};
+/// # use voltar::archive::writer::TarWriter;
+/// # use voltar::member::{Kind, Member, Metadata, RelPath};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut writer = TarWriter::new(Vec::new(), RelPath::parse(b"srv/www")?);
+/// # let (kind, metadata) = (Kind::File { size: 5 }, Metadata { mode: 0o644, ..Metadata::default() });
+/// # writer.member(&Member { path: RelPath::parse(b"index.html")?, kind, metadata })?;
+/// # writer.content(b"hello")?;
+/// # let (stream, _) = writer.finish()?;
+/// let mut reader = TarReader::new(&stream[..]);
+/// while let Some(stored) = reader.next_member()? {
+///     assert_eq!((&stored.name[..], stored.kind), (&b"srv/www/index.html"[..], StoredKind::File));
+///     let mut content = String::new();
+///     reader.read_to_string(&mut content)?;
+///     assert_eq!(content, "hello");
+/// }
+/// assert_eq!(reader.trailing(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TarReader<R: Read> {
     inner: R,

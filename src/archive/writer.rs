@@ -14,6 +14,23 @@ const LONG_LINK: &[u8] = b"././@LongLink";
 
 /// Writes a tar stream. Nothing is written on drop: a stream without [`TarWriter::finish`] has no
 /// end-of-archive marker, and every reader calls it cut off.
+///
+/// ```
+/// use voltar::archive::writer::TarWriter;
+/// use voltar::member::{Kind, Member, Metadata, RelPath};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut writer = TarWriter::new(Vec::new(), RelPath::parse(b"srv/www")?);
+/// let metadata = Metadata { mode: 0o644, ..Metadata::default() };
+/// let kind = Kind::File { size: 5 };
+/// writer.member(&Member { path: RelPath::parse(b"index.html")?, kind, metadata })?;
+/// writer.content(b"hello")?;
+/// let (stream, length) = writer.finish()?;
+/// assert!(stream.starts_with(b"srv/www/index.html\0"));
+/// assert_eq!(length, 10_240);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TarWriter<W: Write> {
     inner: W,
