@@ -208,6 +208,12 @@ fn arrows_point_down() {
 }
 
 #[test]
+fn files_form_no_circle() {
+    let circles = Crate::of_this_repository().circles();
+    assert!(circles.is_empty(), "circles between files:\n{}", circles.join("\n"));
+}
+
+#[test]
 #[allow(clippy::print_stdout, reason = "this is the table; the harness shows it with --nocapture")]
 fn table_of_modules() {
     let sources = Crate::of_this_repository().sources;
