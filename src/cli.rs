@@ -52,7 +52,7 @@ const BACKUP_EXAMPLES: &str = "\
 EXAMPLES
   voltar backup --stop                       cvat_data.tar.bz2, cvat_db.tar.bz2 …
   voltar backup --stop --only cvat_db /mnt   just the database, into /mnt
-  voltar backup --format zst nightly         other endings, much faster
+  voltar backup --format zst nightly         other suffixes, much faster
   voltar backup --data-root /rescued/docker  from a disk whose engine is gone";
 
 const VERIFY_EXAMPLES: &str = "\
@@ -72,7 +72,7 @@ EXAMPLES
   voltar restore --stop                      every archive in ./backup
   voltar restore --stop old/cvat_db.tar.bz2  just this one
   voltar restore --stop --keep-previous      and keep what was there before
-  voltar restore --merge --only cvat_data    lay it over what is there";
+  voltar restore --merge --only cvat_data    extract it over what is there";
 
 const RESUME_EXAMPLES: &str = "\
 EXAMPLES
@@ -140,7 +140,7 @@ pub enum Command {
 
     /// Restore archives into the volumes.
     ///
-    /// Each volume becomes exactly what its archive holds: the tree is laid out and checked beside the
+    /// Each volume becomes exactly what its archive holds: the tree is extracted and checked beside the
     /// live one and then swapped with it, so that whatever stops the restore, the volume is either as it
     /// was or wholly restored. Archives that do not belong at the path are refused before anything is
     /// touched. Containers that use the volumes must be stopped, or --stop given.
@@ -149,8 +149,8 @@ pub enum Command {
 
     /// Start the containers again that an earlier run had to leave stopped.
     ///
-    /// `--stop` starts containers again on every way out but a `kill -9` or a power cut. What it stopped
-    /// is on disk; this starts exactly those.
+    /// `--stop` starts containers again however the run ends, except after a `kill -9` or a power cut. What
+    /// it stopped is recorded on disk; this starts exactly those.
     #[command(after_help = after!(RESUME_EXAMPLES))]
     Resume,
 }

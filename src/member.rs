@@ -190,7 +190,7 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
-/// Controls would steer the terminal; directional marks would let a name pose as another.
+/// Control characters would control the terminal; directional formatting characters would make a name look like another.
 fn is_terminal_safe(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
@@ -285,7 +285,7 @@ pub struct Member {
     pub path: RelPath,
     /// What it is.
     pub kind: Kind,
-    /// Whose it is, with which rights, of when.
+    /// Owner, mode, time.
     pub metadata: Metadata,
 }
 

@@ -25,14 +25,14 @@ pub enum Stage {
     Archiving,
     /// Read to its end to see that it is whole.
     Checking,
-    /// Laid out beside (or over) the live tree.
+    /// Extracted beside the live tree, or into it.
     Restoring,
 }
 
 /// The closing figures of one archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// The archive's name without ending.
+    /// The archive's name, without suffix.
     pub archive: String,
     /// Members in it, the root's own included.
     pub members: u64,
@@ -51,7 +51,7 @@ pub enum Event<'a> {
     Note(&'a str),
     /// Work on an archive begins. `total_bytes` is what [`Event::Advanced`] counts up to, if known.
     Started {
-        /// The archive's name without ending.
+        /// The archive's name, without suffix.
         archive: &'a str,
         /// What is being done.
         stage: Stage,
@@ -60,14 +60,14 @@ pub enum Event<'a> {
     },
     /// More bytes of the archive are done.
     Advanced {
-        /// The archive's name without ending.
+        /// The archive's name, without suffix.
         archive: &'a str,
         /// How many more.
         bytes: u64,
     },
     /// A member was archived, read or restored.
     Member {
-        /// The archive's name without ending.
+        /// The archive's name, without suffix.
         archive: &'a str,
         /// The member's name as it stands in the archive.
         name: &'a [u8],
@@ -76,11 +76,11 @@ pub enum Event<'a> {
     },
     /// Something was not stored or restored completely.
     Issue(&'a Issue),
-    /// A container was stopped for the sake of the operation.
+    /// A container was stopped for the operation.
     ContainerStopped(&'a str),
     /// A container that had been stopped was started again.
     ContainerStarted(&'a str),
-    /// An archive is done: written and in place, read to its end, or restored. `at` is the archive file.
+    /// An archive is done: written under its name, read to its end, or restored. `at` is the archive file.
     Finished {
         /// What was done.
         stage: Stage,
@@ -117,7 +117,7 @@ pub trait Monitor: Sync {
     }
 }
 
-/// Keeps issues and notes and forgets the rest: for tests, and for callers who print nothing.
+/// Collects issues and notes and ignores the rest: for tests, and for callers who print nothing.
 #[derive(Debug, Default)]
 pub struct Collector {
     issues: Mutex<Vec<Issue>>,

@@ -1,6 +1,6 @@
 //! Members as `tar -tvf` prints them: one line each, character for character what GNU tar writes in a
 //! UTF-8 locale. Only text is made here: nothing is read from an archive and nothing is printed. Two
-//! things differ on purpose. Directional marks in names are escaped, since they let a name pose as
+//! things differ on purpose. Directional formatting characters in names are escaped, since they let a name pose as
 //! another; and owner names are escaped as member names are, where GNU tar hands them to the terminal raw.
 
 use jiff::Timestamp as Instant;
@@ -27,7 +27,7 @@ pub struct Line<'a> {
     pub name: &'a [u8],
     /// What it is. A hard link's target is taken from `link`.
     pub kind: &'a Kind,
-    /// Rights, owner, time.
+    /// Mode, owner, time.
     pub metadata: &'a Metadata,
     /// The link name as it stands in the archive; empty but for symbolic and hard links.
     pub link: &'a [u8],
@@ -140,7 +140,7 @@ fn below_root(link: &[u8]) -> &[u8] {
 
 fn mode_string(line: &Line<'_>) -> String {
     let letter = match line.kind {
-        // Archives older than POSIX mark a directory by its name alone.
+        // In archives older than POSIX only the name, with its slash, shows a directory.
         Kind::File { .. } if line.name.ends_with(b"/") => 'd',
         Kind::File { .. } => '-',
         Kind::Directory => 'd',

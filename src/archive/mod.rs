@@ -1,5 +1,5 @@
-//! Tar members as values: written as GNU tar writes them, read as people have them, and fitted to the
-//! tree they belong to. No paths of the host and no threads here; the `tar` crate supplies the header's layout.
+//! Tar members as values: written as GNU tar writes them, read in all common formats, and moved below the
+//! root of their tree. No paths of the host and no threads here; the `tar` crate supplies the header's layout.
 
 pub mod checksum;
 pub mod listing;

@@ -33,7 +33,27 @@ pub enum StoredKind {
     BlockDevice,
 }
 
-/// A member as it stands in the archive.
+/// A member as it is in the archive. [`strip`](super::strip::strip) checks its names.
+///
+/// ```
+/// use voltar::archive::reader::{Stored, StoredKind};
+/// use voltar::archive::strip::strip;
+/// use voltar::member::{Metadata, RelPath};
+///
+/// let stored = Stored {
+///     name: b"srv/www/../../etc/passwd".to_vec(),
+///     link: Vec::new(),
+///     kind: StoredKind::File,
+///     size: 0,
+///     metadata: Metadata::default(),
+///     uname: Vec::new(),
+///     gname: Vec::new(),
+///     device: (0, 0),
+///     offset: 0,
+/// };
+/// assert!(strip(&stored, &RelPath::parse(b"srv/www")?).is_err());
+/// # Ok::<(), voltar::member::BadPath>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Its name, unchecked.
@@ -44,7 +64,7 @@ pub struct Stored {
     pub kind: StoredKind,
     /// Content length in bytes.
     pub size: u64,
-    /// Owner, rights, time.
+    /// Owner, mode, time.
     pub metadata: Metadata,
     /// Owner's name; only for listings.
     pub uname: Vec<u8>,
@@ -57,7 +77,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// What it is, for a listing: a hard link's target is told by [`Stored::link`] alone.
+    /// Returns what it is, for a listing: a hard link's target is only in [`Stored::link`].
     #[must_use]
     pub fn listed_kind(&self) -> Kind {
         let (major, minor) = self.device;
@@ -73,7 +93,15 @@ impl Stored {
     }
 }
 
-/// A tar stream that is not what it should be.
+/// A tar stream that is not what it should be. It is inside the [`io::Error`] that [`TarReader`] returns.
+///
+/// ```
+/// use voltar::archive::reader::{TarDamage, TarReader};
+///
+/// let error = TarReader::new(&[b'x'; 512][..]).next_member().unwrap_err();
+/// let damage = error.get_ref().and_then(|cause| cause.downcast_ref::<TarDamage>());
+/// assert_eq!(damage.map(|damage| damage.offset), Some(0));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TarDamage {
     /// Where in the uncompressed stream, in bytes.
@@ -92,6 +120,31 @@ impl std::error::Error for TarDamage {}
 
 /// A tar stream being read. Call [`TarReader::next_member`], then read its content from the reader itself
 /// (content left unread is skipped).
+///
+/// ```
+/// use std::io::Read as _;
+///
+/// use voltar::archive::reader::{StoredKind, TarReader};
+/// # use voltar::archive::writer::TarWriter;
+/// # use voltar::member::{Kind, Member, Metadata, RelPath};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut writer = TarWriter::new(Vec::new(), RelPath::parse(b"srv/www")?);
+/// # let (kind, metadata) = (Kind::File { size: 5 }, Metadata { mode: 0o644, ..Metadata::default() });
+/// # writer.member(&Member { path: RelPath::parse(b"index.html")?, kind, metadata })?;
+/// # writer.content(b"hello")?;
+/// # let (stream, _) = writer.finish()?;
+/// let mut reader = TarReader::new(&stream[..]);
+/// while let Some(stored) = reader.next_member()? {
+///     assert_eq!((&stored.name[..], stored.kind), (&b"srv/www/index.html"[..], StoredKind::File));
+///     let mut content = String::new();
+///     reader.read_to_string(&mut content)?;
+///     assert_eq!(content, "hello");
+/// }
+/// assert_eq!(reader.trailing(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TarReader<R: Read> {
     inner: R,
@@ -138,14 +191,14 @@ impl<R: Read> TarReader<R> {
         &self.inner
     }
 
-    /// Bytes other than padding that came after the archive's end mark. Known once
+    /// Returns how many bytes other than padding followed the end-of-archive marker. Known once
     /// [`TarReader::next_member`] has returned `None`.
     pub fn trailing(&self) -> u64 {
         self.trailing
     }
 
-    /// The next member, or `None` after the archive's end mark; then the stream has been read to its end, so
-    /// that the layer below has checked all its sums.
+    /// Reads the next member; `None` after the end-of-archive marker. Then the stream has been read to its end,
+    /// so that the decompressor has checked all its checksums.
     pub fn next_member(&mut self) -> io::Result<Option<Stored>> {
         if self.ended {
             return Ok(None);
@@ -277,14 +330,17 @@ impl<R: Read> TarReader<R> {
         })
     }
 
-    /// The next header, or `None` at the end mark.
+    /// The next header, or `None` at the end-of-archive marker.
     fn header(&mut self) -> io::Result<Option<Header>> {
         let at = self.offset;
         let mut header = Header::new_old();
         let got = self.read_up_to(header.as_mut_bytes())?;
         if got == 0 {
-            let what =
-                if at == 0 { "the archive is empty" } else { "the archive ends without its end mark: it was cut off" };
+            let what = if at == 0 {
+                "the archive is empty"
+            } else {
+                "the archive ends without its end-of-archive marker: it was cut off"
+            };
             return Err(damage(at, what));
         }
         if got < BLOCK {
@@ -417,7 +473,7 @@ impl Extensions {
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
         let text = || std::str::from_utf8(value).unwrap_or_default();
         let bad = || format!("the extended header's {} is '{}'", printable(key), printable(value));
-        // An empty value takes back what a global header said.
+        // An empty value cancels what a global header set.
         let given = !value.is_empty();
         match key {
             b"path" => self.name = given.then(|| value.to_vec()),
@@ -462,7 +518,7 @@ enum Field {
     Minor,
 }
 
-/// These fields lie at the same place in every format since 1979 (devices: since ustar).
+/// These fields have the same offsets in every format since 1979 (devices: since ustar).
 fn gnu_field(header: &Header, field: Field) -> &[u8] {
     let range = match field {
         Field::Mode => 100..108,

@@ -61,8 +61,8 @@ fn one_file() -> Vec<u8> {
     archive(&[(member("file", Kind::File { size: 3 }), b"abc".to_vec())])
 }
 
-/// Sets a header's checksum right after it was tampered with.
-fn mend(header: &mut [u8]) {
+/// Corrects the checksum of a header that was changed.
+fn fix_checksum(header: &mut [u8]) {
     let sum: u32 =
         header.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { u32::from(b) }).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
@@ -71,7 +71,7 @@ fn mend(header: &mut [u8]) {
 fn tampered(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut stream = one_file();
     change(&mut stream[..BLOCK]);
-    mend(&mut stream[..BLOCK]);
+    fix_checksum(&mut stream[..BLOCK]);
     stream
 }
 
@@ -116,7 +116,7 @@ proptest! {
             let at = at.index(stream.len());
             stream[at] = byte;
             let start = at / BLOCK * BLOCK;
-            mend(&mut stream[start..start + BLOCK]);
+            fix_checksum(&mut stream[start..start + BLOCK]);
         }
         // Damage that changes no sum may pass; whatever comes, it comes as a value.
         read(&stream).map(|_| ()).unwrap_or_default();
@@ -125,10 +125,10 @@ proptest! {
     #[test]
     fn a_cut_archive_is_never_taken_for_a_whole_one(members in members(), cut: prop::sample::Index) {
         let stream = archive(&members);
-        let end_mark = stream.len() - stream.iter().rev().take_while(|&&b| b == 0).count();
-        let end_mark = end_mark.next_multiple_of(BLOCK);
-        let cut = cut.index(end_mark.max(1));
-        prop_assert!(read(&stream[..cut]).is_err(), "cut at {} of {}", cut, end_mark);
+        let marker = stream.len() - stream.iter().rev().take_while(|&&b| b == 0).count();
+        let marker = marker.next_multiple_of(BLOCK);
+        let cut = cut.index(marker.max(1));
+        prop_assert!(read(&stream[..cut]).is_err(), "cut at {} of {}", cut, marker);
     }
 }
 
@@ -137,7 +137,7 @@ fn damage_says_what_and_where() {
     assert_eq!(message(b""), "the archive is empty, at byte 0 of the uncompressed stream");
     assert!(message(&[1; 512]).starts_with("no tar header where one should be"));
     assert!(message(&one_file()[..600]).contains("in the middle of a member"));
-    assert!(message(&one_file()[..1024]).contains("without its end mark"));
+    assert!(message(&one_file()[..1024]).contains("without its end-of-archive marker"));
     assert!(message(&one_file()[..1100]).contains("in the middle of a header"));
 }
 
@@ -170,7 +170,7 @@ fn pax(records: &str, global: bool) -> Vec<u8> {
     stream[124..136].copy_from_slice(format!("{:011o}\0", records.len()).as_bytes());
     stream[156] = if global { b'g' } else { b'x' };
     stream[257..265].copy_from_slice(b"ustar\x0000");
-    mend(&mut stream);
+    fix_checksum(&mut stream);
     stream.extend_from_slice(records.as_bytes());
     stream.resize(stream.len().next_multiple_of(BLOCK), 0);
     stream.extend_from_slice(&one_file());

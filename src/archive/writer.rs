@@ -12,8 +12,25 @@ use crate::member::{Kind, Member, RelPath};
 /// GNU tar's name for the member that carries a name too long for a header.
 const LONG_LINK: &[u8] = b"././@LongLink";
 
-/// A tar stream in the making. Nothing is written on drop: a stream without [`TarWriter::finish`] has no
-/// end mark and so never passes for a whole one.
+/// Writes a tar stream. Nothing is written on drop: a stream without [`TarWriter::finish`] has no
+/// end-of-archive marker, and every reader calls it cut off.
+///
+/// ```
+/// use voltar::archive::writer::TarWriter;
+/// use voltar::member::{Kind, Member, Metadata, RelPath};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut writer = TarWriter::new(Vec::new(), RelPath::parse(b"srv/www")?);
+/// let metadata = Metadata { mode: 0o644, ..Metadata::default() };
+/// let kind = Kind::File { size: 5 };
+/// writer.member(&Member { path: RelPath::parse(b"index.html")?, kind, metadata })?;
+/// writer.content(b"hello")?;
+/// let (stream, length) = writer.finish()?;
+/// assert!(stream.starts_with(b"srv/www/index.html\0"));
+/// assert_eq!(length, 10_240);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TarWriter<W: Write> {
     inner: W,
@@ -109,7 +126,8 @@ impl<W: Write> TarWriter<W> {
         self.owed
     }
 
-    /// Writes the end mark, fills the last record, and gives back the inner writer and the stream's length.
+    /// Writes the end-of-archive marker (two zero blocks), fills the last record, and returns the inner writer and
+    /// the stream's length in bytes.
     pub fn finish(mut self) -> io::Result<(W, u64)> {
         if self.owed > 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the last member's content is incomplete"));
@@ -172,7 +190,7 @@ fn gnu(header: &mut Header) -> io::Result<&mut GnuHeader> {
     header.as_gnu_mut().ok_or_else(|| io::Error::other("not a GNU header"))
 }
 
-/// Names fill their field to the last byte, without a NUL there; longer ones are cut (the whole name stands
+/// Copies a name into its field. It may fill the field to the last byte, without a NUL there; longer ones are cut (the whole name stands
 /// in the long-name member before).
 fn copy_name(field: &mut [u8], name: &[u8]) {
     for (slot, &byte) in field.iter_mut().zip(name) {

@@ -1,5 +1,5 @@
-//! The JSON stream: one object a line for everything that happens. Nothing is printed here, and nothing
-//! is left to the reader's guess: this table is the promise.
+//! The JSON stream: one object a line for everything that happens. Nothing is printed here. Programs
+//! may rely on this table.
 //!
 //! | `event` | fields beside it | when |
 //! |---|---|---|
@@ -9,7 +9,7 @@
 //! | `member` | `archive`, `name`, `kind`, and `size` of files | with `-v`: a member was archived, read or restored |
 //! | `listed` | `name`, `kind`, `size`, `device`, `mode`, `uid`, `gid`, `user`, `group`, `mtime`, `target` | `list`: a member |
 //! | `warning` | `archive`, `message` | something was not stored or restored completely; `archive` is empty where it concerns the whole run |
-//! | `container_stopped`, `container_started` | `container` | for the sake of the operation, and afterwards |
+//! | `container_stopped`, `container_started` | `container` | stopped before the operation, started after it |
 //! | `finished` | `archive`, `stage`, `path`, `members`, `stream_bytes`, `file_bytes`, `seconds` | an archive is done; the bytes are those of the tar stream and of the archive file |
 //! | `error` | `message`, `hint` | why something was not done; `hint` is `null` where there is none |
 //! | `done` | `exit`, `issues` | always the last line: the exit status, and how many warnings there were |

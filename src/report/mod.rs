@@ -1,4 +1,4 @@
-//! Everything that voltar prints, for people or as JSON, and the only place that prints. Results go to
+//! Everything that voltar prints, for people or as JSON, and the only module that prints. Results go to
 //! standard output; progress, remarks, warnings and errors to standard error (as JSON, all of it goes to
 //! standard output). A [`Report`] decides nothing about the work itself: it counts warnings, passes on
 //! the wish to stop, and puts up with a reader who has gone.
@@ -57,7 +57,7 @@ pub enum Verbosity {
     Verbose,
 }
 
-/// How a run is told.
+/// How a run is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// What standard output is to hold.
@@ -80,8 +80,8 @@ struct Inner {
     stdout: Output,
     /// Whether standard output is a terminal: then lines are let out at once, or nearly so.
     terminal: bool,
-    /// Whether somebody was told that standard output is broken.
-    loss_told: bool,
+    /// Whether it was reported that standard output is broken.
+    loss_reported: bool,
     flushed_at: Instant,
     stderr: Box<dyn Write + Send>,
     progress: Progress,
@@ -91,7 +91,7 @@ struct Inner {
 }
 
 impl Report {
-    /// A report on standard output and standard error. Once `cancel` is set, operations are told to stop.
+    /// A report on standard output and standard error. Once `cancel` is set, operations stop.
     #[must_use]
     pub fn new(options: Options, cancel: Arc<AtomicBool>) -> Self {
         let bars = io::stderr().is_terminal().then(ProgressDrawTarget::stderr);
@@ -118,7 +118,7 @@ impl Report {
         let inner = Inner {
             stdout: Output::new(stdout),
             terminal,
-            loss_told: false,
+            loss_reported: false,
             flushed_at: Instant::now(),
             stderr,
             progress: Progress::new(pace, bars),
@@ -135,7 +135,7 @@ impl Report {
         self.issues.load(Ordering::Relaxed)
     }
 
-    /// Tells why something was not done: all reasons, where several were found.
+    /// Reports why something was not done: all reasons, where several were found.
     pub fn error(&self, error: &Error) {
         self.one_error(error);
         for other in error.others() {
@@ -151,13 +151,13 @@ impl Report {
             if inner.stdout.broken().is_none() {
                 return;
             }
-            // Nobody reads the stream: whoever reads standard error should still know.
+            // The stream has no reader any more; standard error may still have one.
         }
         inner.stderr_line(&text::error(error));
     }
 
     /// Prints a result as it stands, line ends included; the caller has made names in it printable.
-    /// `Break` says that nobody reads any more and there is no use in going on.
+    /// Returns `Break` when standard output has no reader any more.
     pub fn text(&self, text: &str) -> Result<ControlFlow<()>> {
         let mut inner = self.lock();
         for line in text.lines() {
@@ -166,7 +166,8 @@ impl Report {
         inner.reception()
     }
 
-    /// Prints a member as `tar -tvf` does, or as a `listed` object. `Break` says that nobody reads any more.
+    /// Prints a member as `tar -tvf` does, or as a `listed` object. Returns `Break` when standard output has no
+    /// reader any more.
     pub fn listed(&self, line: &listing::Line<'_>) -> Result<ControlFlow<()>> {
         let mut inner = self.lock();
         match self.options.format {
@@ -228,7 +229,7 @@ impl Report {
 
     fn human(&self, inner: &mut Inner, event: &Event<'_>) {
         let quiet = self.options.verbosity == Verbosity::Quiet;
-        let told = !quiet && self.options.progress;
+        let progress = !quiet && self.options.progress;
         match event {
             Event::Issue(issue) => inner.stderr_line(&text::warning(&issue.archive, &issue.message)),
             Event::Member { name, .. } => {
@@ -237,10 +238,10 @@ impl Report {
                     inner.stdout_line(&printable(name));
                 }
             }
-            Event::Started { archive, stage, total_bytes } if told && !inner.progress.has_bars() => {
+            Event::Started { archive, stage, total_bytes } if progress && !inner.progress.has_bars() => {
                 inner.stderr_line(&text::started(archive, *stage, *total_bytes));
             }
-            Event::Finished { stage, summary, at } if told => {
+            Event::Finished { stage, summary, at } if progress => {
                 inner.stderr_line(&text::finished(*stage, summary, at));
             }
             Event::Note(note) if !quiet => inner.stderr_line(&text::safe(note)),
@@ -352,20 +353,20 @@ impl Inner {
     fn stderr_line(&mut self, line: &str) {
         self.flush();
         let Self { stderr, progress, .. } = self;
-        // There is nobody left to tell that standard error is broken.
+        // An error of standard error cannot be reported anywhere.
         progress.suspend(|| stderr.write_all(format!("{line}\n").as_bytes()).unwrap_or_default());
     }
 
-    /// Whether what is printed arrives. What is lost is told once.
+    /// Whether standard output still takes data. A loss is reported once.
     fn reception(&mut self) -> Result<ControlFlow<()>> {
         match self.stdout.broken() {
             None => Ok(ControlFlow::Continue(())),
-            Some(Broken::Failed(error)) if !self.loss_told => {
+            Some(Broken::Failed(error)) if !self.loss_reported => {
                 let error = Error::failed("cannot write", "standard output", error);
-                self.loss_told = true;
+                self.loss_reported = true;
                 Err(error)
             }
-            Some(Broken::NobodyReads | Broken::Failed(_)) => Ok(ControlFlow::Break(())),
+            Some(Broken::ReaderGone | Broken::Failed(_)) => Ok(ControlFlow::Break(())),
         }
     }
 }

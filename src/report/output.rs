@@ -11,7 +11,7 @@ const HELD_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) enum Broken {
     /// The reader of a pipe has gone: it has what it wanted.
-    NobodyReads,
+    ReaderGone,
     /// What was printed is lost.
     Failed(io::Error),
 }
@@ -50,7 +50,7 @@ impl Output {
         self.held.clear();
         if let Err(error) = written {
             let gone = error.kind() == io::ErrorKind::BrokenPipe;
-            self.broken = Some(if gone { Broken::NobodyReads } else { Broken::Failed(error) });
+            self.broken = Some(if gone { Broken::ReaderGone } else { Broken::Failed(error) });
         }
     }
 

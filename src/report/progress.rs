@@ -1,5 +1,5 @@
 //! How far each archive is: bars on a terminal, now and then a line elsewhere. It counts and it draws
-//! bars; the lines are for the caller to print, when it is told that one is due.
+//! bars; the caller prints the lines, when one is due.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -26,13 +26,13 @@ pub(crate) enum Pace {
 
 impl Pace {
     /// Whether a line is due, `since` the one before. `doubled` is how many there were already.
-    fn is_due(self, since: Duration, doubled: u32, told: u64, done: u64, total: Option<u64>) -> bool {
+    fn is_due(self, since: Duration, doubled: u32, reported: u64, done: u64, total: Option<u64>) -> bool {
         const MINUTE: Duration = Duration::from_secs(60);
         match (self, total) {
             (Self::Never, _) => false,
             (Self::EverySecond, _) => since >= Duration::from_secs(1),
             (Self::Readable, Some(total)) => {
-                since >= MINUTE && text::percent(done, total) / 10 > text::percent(told, total) / 10
+                since >= MINUTE && text::percent(done, total) / 10 > text::percent(reported, total) / 10
             }
             // An hour at most.
             (Self::Readable, None) => since >= (MINUTE * 2_u32.pow(doubled.min(6))).min(MINUTE * 60),
@@ -54,8 +54,8 @@ struct Work {
     done: u64,
     total: Option<u64>,
     began: Instant,
-    told_at: Instant,
-    told_bytes: u64,
+    reported_at: Instant,
+    reported_bytes: u64,
     lines: u32,
     bar: Option<ProgressBar>,
 }
@@ -92,21 +92,21 @@ impl Progress {
             bar
         });
         let now = Instant::now();
-        let work = Work { stage, done: 0, total, began: now, told_at: now, told_bytes: 0, lines: 0, bar };
+        let work = Work { stage, done: 0, total, began: now, reported_at: now, reported_bytes: 0, lines: 0, bar };
         self.works.insert(archive.to_owned(), work);
     }
 
-    /// Counts bytes; where a line is due, says what it should tell.
+    /// Counts bytes; returns what to report where a line is due.
     pub(crate) fn advance(&mut self, archive: &str, bytes: u64) -> Option<State> {
         let work = self.works.get_mut(archive)?;
         work.done = work.done.saturating_add(bytes);
         if let Some(bar) = &work.bar {
             bar.inc(bytes);
         }
-        let due = self.pace.is_due(work.told_at.elapsed(), work.lines, work.told_bytes, work.done, work.total);
+        let due = self.pace.is_due(work.reported_at.elapsed(), work.lines, work.reported_bytes, work.done, work.total);
         due.then(|| {
-            work.told_at = Instant::now();
-            work.told_bytes = work.done;
+            work.reported_at = Instant::now();
+            work.reported_bytes = work.done;
             work.lines += 1;
             State { stage: work.stage, done: work.done, total: work.total, elapsed: work.began.elapsed() }
         })
@@ -174,8 +174,8 @@ fn put(to: &mut dyn std::fmt::Write, text: &str) {
 mod tests {
     use super::*;
 
-    fn due(since: u64, lines: u32, told: u64, done: u64, total: Option<u64>) -> bool {
-        Pace::Readable.is_due(Duration::from_secs(since), lines, told, done, total)
+    fn due(since: u64, lines: u32, reported: u64, done: u64, total: Option<u64>) -> bool {
+        Pace::Readable.is_due(Duration::from_secs(since), lines, reported, done, total)
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_told_every_second() {
+    fn programs_get_a_line_every_second() {
         let due = |since| Pace::EverySecond.is_due(Duration::from_millis(since), 9, 5, 5, Some(5));
         assert!(due(1000) && !due(999));
         assert!(!Pace::Never.is_due(Duration::MAX, 0, 0, 1, None));

@@ -214,14 +214,14 @@ fn a_reader_who_goes_is_no_error() {
     let mut lines = 0;
     while report.text("a line of a listing").unwrap().is_continue() {
         lines += 1;
-        assert!(lines < 100_000, "nobody said that the reader has gone");
+        assert!(lines < 100_000, "the reader has gone, and printing continues");
     }
     assert_eq!(report.finish(0), 0);
     assert_eq!(err.text(), "");
 }
 
 #[test]
-fn a_full_disk_under_standard_output_is_an_error_and_told_once() {
+fn a_full_disk_under_standard_output_is_an_error_and_reported_once() {
     let (out, err) = (Sink { breaks: Some(io::ErrorKind::StorageFull), ..Sink::default() }, Sink::default());
     let options = options(Format::Human, Verbosity::Normal);
     let report = Report::on(options, Arc::default(), Box::new(out), false, Box::new(err.clone()), None);
@@ -232,7 +232,7 @@ fn a_full_disk_under_standard_output_is_an_error_and_told_once() {
 }
 
 #[test]
-fn json_errors_reach_standard_error_where_nobody_reads_the_stream() {
+fn json_errors_reach_standard_error_where_the_stream_has_no_reader() {
     let (out, err) = (Sink { breaks: Some(io::ErrorKind::BrokenPipe), ..Sink::default() }, Sink::default());
     let options = options(Format::JsonEvents, Verbosity::Normal);
     let report = Report::on(options, Arc::default(), Box::new(out), false, Box::new(err.clone()), None);
