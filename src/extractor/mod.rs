@@ -1,6 +1,7 @@
 //! One archive into the mounts of one tree: each member goes to the mount that holds its path, and is staged beside the
 //! live tree or extracted over it. Swapping the trees is left to the caller.
 
+mod mode;
 mod route;
 mod write_behind;
 
@@ -16,16 +17,7 @@ use crate::store::Location;
 use crate::volume::swap::Staging;
 use route::Routes;
 
-/// How members are extracted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Into a staged tree, which is then swapped with the live one.
-    Replace,
-    /// Over the live tree; what the archive does not name stays.
-    Merge,
-    /// Over the live tree; what the archive does not name is removed.
-    InPlace,
-}
+pub use mode::Mode;
 
 /// An archive, and what it is taken for.
 #[derive(Debug, Clone, PartialEq, Eq)]

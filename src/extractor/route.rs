@@ -9,7 +9,7 @@ use std::path::Path;
 
 use nix::unistd::syncfs;
 
-use super::Mode;
+use super::mode::Mode;
 use super::write_behind::WriteBehind;
 use crate::durable::atomic_file::{AtomicFile, Ready};
 use crate::error::{Error, Result};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
-use super::Location;
+use super::location::Location;
 use super::name::is_archive;
 use crate::codec::Format;
 use crate::durable::atomic_file::{self, AtomicFile, Ready};
@@ -125,7 +125,7 @@ impl Location {
     /// # Errors
     /// The file cannot be created.
     pub fn create(&self) -> Result<NewArchive> {
-        AtomicFile::create(&self.path).map(NewArchive)
+        AtomicFile::create(self.path()).map(NewArchive)
     }
 }
 

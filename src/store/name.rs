@@ -3,12 +3,11 @@
 use std::path::Path;
 
 /// The suffixes of archive files, as tar users write them.
-pub const SUFFIXES: [&str; 8] = [".tar.bz2", ".tar.gz", ".tar.zst", ".tar", ".tbz2", ".tbz", ".tgz", ".tzst"];
+const SUFFIXES: [&str; 8] = [".tar.bz2", ".tar.gz", ".tar.zst", ".tar", ".tbz2", ".tbz", ".tgz", ".tzst"];
 
 /// Returns the name of the archive in the file at `path`: `cvat_db` for `backup/cvat_db.tar.bz2`. A file with another
 /// suffix keeps its name.
-#[must_use]
-pub fn archive_name(path: &Path) -> String {
+pub(super) fn archive_name(path: &Path) -> String {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)).map(str::to_owned).unwrap_or(name)
 }

@@ -1,0 +1,72 @@
+//! Where one archive is, and how it is opened.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::name::archive_name;
+use crate::durable::page_cache::ReadOnce;
+use crate::error::{Error, Result};
+use crate::member::printable;
+
+/// One archive in a store, whether it is there or is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    path: PathBuf,
+}
+
+/// An archive that is being read.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its bytes, in order.
+    pub reader: ReadOnce,
+    /// How many there are; `None` where the store does not know.
+    pub bytes: Option<u64>,
+}
+
+impl Location {
+    /// The archive in the file at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The archive's name without its suffix: `cvat_db` for `backup/cvat_db.tar.bz2`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        archive_name(&self.path)
+    }
+
+    /// The path by which events and documents name it.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the archive to be read from its start.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is not a regular file.
+    pub fn open(&self) -> Result<Opened> {
+        let failed = |e: io::Error| Error::failed_at("cannot open", &self.path, e);
+        let file = File::open(&self.path).map_err(failed)?;
+        let status = file.metadata().map_err(failed)?;
+        if !status.is_file() {
+            return Err(failed(io::Error::other("not a regular file")));
+        }
+        Ok(Opened { reader: ReadOnce::new(file), bytes: Some(status.len()) })
+    }
+
+    /// The archive's length in bytes, without opening it; `None` where the store does not know.
+    #[must_use]
+    pub fn bytes(&self) -> Option<u64> {
+        self.path.metadata().ok().map(|status| status.len())
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(self.path.as_os_str().as_bytes()))
+    }
+}
