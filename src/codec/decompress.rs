@@ -3,9 +3,9 @@
 
 use std::io::{self, Read};
 
-use super::bunzip::Bunzip;
+use super::bzip2;
+use super::chunked;
 use super::format::{Damage, Fault, Format, Level};
-use super::members::Members;
 use super::source::Source;
 use crate::ordered::Pool;
 
@@ -20,8 +20,8 @@ pub struct Decompressor<R> {
 }
 
 enum Body<R> {
-    Bzip2(Box<Bunzip<R>>),
-    Members(Members<R>),
+    Bzip2(Box<bzip2::Reader<R>>),
+    Chunked(chunked::Reader<R>),
     Plain(Source<R>),
 }
 
@@ -39,9 +39,9 @@ impl<R: Read> Decompressor<R> {
         let body = match format {
             Format::Bzip2 => {
                 let level = Level::from_digit(digit).unwrap_or_default();
-                Body::Bzip2(Box::new(Bunzip::new(source, level, pool)))
+                Body::Bzip2(Box::new(bzip2::Reader::new(source, level, pool)))
             }
-            Format::Gzip | Format::Zstd => Body::Members(Members::new(source, format)),
+            Format::Gzip | Format::Zstd => Body::Chunked(chunked::Reader::new(source, format)),
             Format::Plain => Body::Plain(source),
         };
         Ok(Self { body, format, failed: false })
@@ -57,8 +57,8 @@ impl<R: Read> Decompressor<R> {
     #[must_use]
     pub fn compressed_bytes(&self) -> u64 {
         match &self.body {
-            Body::Bzip2(bunzip) => bunzip.compressed_bytes(),
-            Body::Members(members) => members.compressed_bytes(),
+            Body::Bzip2(bzip2) => bzip2.compressed_bytes(),
+            Body::Chunked(chunked) => chunked.compressed_bytes(),
             Body::Plain(source) => source.offset(),
         }
     }
@@ -68,8 +68,8 @@ impl<R: Read> Decompressor<R> {
     #[must_use]
     pub fn trailing_garbage(&self) -> Option<u64> {
         match &self.body {
-            Body::Bzip2(bunzip) => bunzip.trailing_garbage(),
-            Body::Members(members) => members.trailing_garbage(),
+            Body::Bzip2(bzip2) => bzip2.trailing_garbage(),
+            Body::Chunked(chunked) => chunked.trailing_garbage(),
             Body::Plain(_) => None,
         }
     }
@@ -85,8 +85,8 @@ impl<R: Read> Read for Decompressor<R> {
             return Ok(0);
         }
         let read = match &mut self.body {
-            Body::Bzip2(bunzip) => bunzip.read(out),
-            Body::Members(members) => members.read(out),
+            Body::Bzip2(bzip2) => bzip2.read(out),
+            Body::Chunked(chunked) => chunked.read(out),
             Body::Plain(source) => source.read(out),
         };
         self.failed = read.is_err();

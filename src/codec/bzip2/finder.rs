@@ -5,8 +5,8 @@ use std::io::Read;
 
 use super::bits::{self, MARK_BITS, Mark};
 use super::block;
-use super::format::Level;
-use super::source::Source;
+use crate::codec::format::Level;
+use crate::codec::source::Source;
 
 /// From one mark to the next one, or to the end of the file. Offsets are in bits.
 pub(super) struct Guess {

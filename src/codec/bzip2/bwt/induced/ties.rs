@@ -9,8 +9,8 @@
 use std::ops::Range;
 
 use super::{KEY, PLACE, PLACE_BITS, piles, place};
-use crate::codec::bwt::{TooManyTies, word};
-use crate::codec::cpu;
+use crate::codec::bzip2::bwt::{TooManyTies, word};
+use crate::codec::bzip2::cpu;
 
 /// No two stars are neighbours: so slots for half as many as there are places are enough.
 fn slot(place: usize) -> usize {

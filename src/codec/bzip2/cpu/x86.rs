@@ -7,7 +7,7 @@ use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch, _pdep_u64};
 
 use super::registers::Registers;
 use super::{Cpu, Kernel};
-use crate::codec::mtf::OnTimeLine;
+use crate::codec::bzip2::mtf::OnTimeLine;
 
 /// A CPU of the level x86-64-v3 (Intel from 2013, AMD from 2017 on).
 #[derive(Clone, Copy)]

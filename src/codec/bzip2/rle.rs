@@ -8,7 +8,7 @@ use std::mem;
 use wide::u8x16;
 
 use super::crc::Crc;
-use super::format::Level;
+use crate::codec::format::Level;
 
 /// Longer runs are several.
 const MAX_RUN: u8 = 255;

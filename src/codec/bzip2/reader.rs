@@ -16,11 +16,11 @@ use super::bits::{self, Mark};
 use super::block::{self, Beginning, Decoded, NotABlock};
 use super::crc;
 use super::finder::{Finder, Guess};
-use super::format::{Damage, Fault, Level};
-use super::source::Source;
+use crate::codec::format::{Damage, Fault, Level};
+use crate::codec::source::Source;
 use crate::ordered::{Ordered, Pool};
 
-pub(super) struct Bunzip<R> {
+pub(in crate::codec) struct Reader<R> {
     finder: Finder<R>,
     /// What the finder found, in order; those with `true` are being decoded in `decoding`.
     guesses: VecDeque<(Guess, bool)>,
@@ -35,9 +35,9 @@ pub(super) struct Bunzip<R> {
     garbage: Option<u64>,
 }
 
-impl<R: Read> Bunzip<R> {
+impl<R: Read> Reader<R> {
     /// Reads `source`, which begins with a stream header of this level.
-    pub(super) fn new(source: Source<R>, level: Level, pool: &Pool) -> Self {
+    pub(in crate::codec) fn new(source: Source<R>, level: Level, pool: &Pool) -> Self {
         Self {
             finder: Finder::new(source, level),
             guesses: VecDeque::new(),
@@ -51,16 +51,16 @@ impl<R: Read> Bunzip<R> {
         }
     }
 
-    pub(super) fn compressed_bytes(&self) -> u64 {
+    pub(in crate::codec) fn compressed_bytes(&self) -> u64 {
         self.at.div_ceil(8)
     }
 
-    pub(super) fn trailing_garbage(&self) -> Option<u64> {
+    pub(in crate::codec) fn trailing_garbage(&self) -> Option<u64> {
         self.garbage
     }
 
     /// Reads on; 0 at the end of the last stream.
-    pub(super) fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+    pub(in crate::codec) fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while !self.done {
             if let Some(current) = &mut self.current {
                 let count = current.read(out);
@@ -222,8 +222,8 @@ impl<R: Read> Bunzip<R> {
 mod tests {
     use std::io::Write as _;
 
-    use super::super::{Compression, Compressor, Format};
     use super::*;
+    use crate::codec::{Compression, Compressor, Format};
 
     /// Block data may end in what looks like a stream header. Here it is the header itself that
     /// misleads the finder, while the truth is told by word of mouth.
@@ -233,11 +233,11 @@ mod tests {
         compressor.write_all(&input()).unwrap();
         let mut file = compressor.finish().unwrap();
         file[3] = header.digit();
-        let mut bunzip = Bunzip::new(Source::new(&file[..]), truth, &pool);
-        bunzip.finder.source.fill(1);
+        let mut reader = Reader::new(Source::new(&file[..]), truth, &pool);
+        reader.finder.source.fill(1);
         let (mut output, mut buffer) = (Vec::new(), vec![0; 70_000]);
         loop {
-            match bunzip.read(&mut buffer)? {
+            match reader.read(&mut buffer)? {
                 0 => return Ok(output),
                 count => output.extend_from_slice(&buffer[..count]),
             }

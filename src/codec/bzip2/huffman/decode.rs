@@ -14,7 +14,7 @@ const FAST_BITS: u32 = 10;
 const SLOW: u16 = 0;
 
 /// One table of codes, made for reading.
-pub(in crate::codec) struct Table {
+pub(in crate::codec::bzip2) struct Table {
     /// For the next bits: the symbol, above the length of its code in five bits.
     fast: [u16; 1 << FAST_BITS],
     /// For each length: the first number that is no code of it, and what a code must be reduced by, modulo 2^32, to
@@ -29,11 +29,11 @@ pub(in crate::codec) struct Table {
 
 /// No code begins like this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::codec) struct NoCode;
+pub(in crate::codec::bzip2) struct NoCode;
 
 impl Table {
     /// For symbols with codes of these lengths, each from 1 to [`MAX_LENGTH`].
-    pub(in crate::codec) fn new(lengths: &[u8]) -> Self {
+    pub(in crate::codec::bzip2) fn new(lengths: &[u8]) -> Self {
         let mut table = Self {
             fast: [SLOW; 1 << FAST_BITS],
             beyond: [0; MAX_LENGTH as usize + 1],
@@ -88,7 +88,7 @@ impl Table {
 
     /// The symbol whose code `bits` begin with, left-aligned, and the length of its code.
     #[inline(always)]
-    pub(in crate::codec) fn read(&self, bits: u64) -> Result<(u16, u32), NoCode> {
+    pub(in crate::codec::bzip2) fn read(&self, bits: u64) -> Result<(u16, u32), NoCode> {
         let entry = self.fast[(bits >> (64 - FAST_BITS)) as usize];
         if entry == SLOW {
             return self.read_slowly(bits);

@@ -3,11 +3,11 @@
 
 use std::cell::RefCell;
 
-use super::bits::{BitString, MARK_BITS, Reader};
+use super::bits::{BitReader, BitString, MARK_BITS};
 use super::crc::Crc;
-use super::format::Level;
 use super::rle::{Block, Expander, NoCount, max_block};
 use super::{decode, encode};
+use crate::codec::format::Level;
 
 /// `BZh` and the level's digit.
 pub(super) const HEADER_BYTES: usize = 4;
@@ -120,7 +120,7 @@ pub(super) enum Beginning {
 
 /// Decodes the block that bits `from..to` of `bytes` begin with.
 pub(super) fn decode_beginning(bytes: &[u8], from: usize, to: usize, level: Level) -> Result<Beginning, NotABlock> {
-    let mut reader = Reader::new(bytes, from, to);
+    let mut reader = BitReader::new(bytes, from, to);
     DECODING.with_borrow_mut(|buffers| match decode::decode(&mut reader, max_block(level), buffers) {
         Ok((crc, text)) => Ok(Beginning::Block(expand(text, crc)?, reader.at())),
         Err(decode::Fault::Cut) => Ok(Beginning::Cut),

@@ -80,10 +80,10 @@ impl BitString {
     }
 
     /// Appends many short pieces, of `max` bytes in all, faster than [`BitString::push`] would.
-    pub(super) fn writer(&mut self, max: usize) -> Writer<'_> {
+    pub(super) fn writer(&mut self, max: usize) -> BitWriter<'_> {
         let (at, word, held) = (self.bytes.len(), self.rest, self.rest_bits);
         self.bytes.resize(at + max + 8, 0);
-        Writer { string: self, at, word, held }
+        BitWriter { string: self, at, word, held }
     }
 
     /// Takes out the whole bytes; what is left over stays in front of what comes next.
@@ -100,8 +100,8 @@ impl BitString {
     }
 }
 
-/// Appends to a [`BitString`], which has it all only after [`Writer::finish`].
-pub(super) struct Writer<'a> {
+/// Appends to a [`BitString`], which has it all only after [`BitWriter::finish`].
+pub(super) struct BitWriter<'a> {
     string: &'a mut BitString,
     /// Where its bytes end; what is after that is room.
     at: usize,
@@ -110,11 +110,11 @@ pub(super) struct Writer<'a> {
     held: u32,
 }
 
-impl Writer<'_> {
+impl BitWriter<'_> {
     /// Up to seven are still there when a word has been written.
     pub(super) const ROOM: u32 = 64 - 7;
 
-    /// Appends the low `count` bits of `value`. Between two calls of [`Writer::spill`], at most [`Writer::ROOM`] bits in all.
+    /// Appends the low `count` bits of `value`. Between two calls of [`BitWriter::spill`], at most [`BitWriter::ROOM`] bits in all.
     #[inline(always)]
     pub(super) fn push(&mut self, value: u64, count: u32) {
         debug_assert!(self.held + count <= 64 && value >> count == 0);
@@ -142,9 +142,9 @@ impl Writer<'_> {
     }
 }
 
-/// Reads a string of bits from its first one on. Past its end there are zeros, and [`Reader::is_cut`] tells.
+/// Reads a string of bits from its first one on. Past its end there are zeros, and [`BitReader::is_cut`] tells.
 #[derive(Clone)]
-pub(super) struct Reader<'a> {
+pub(super) struct BitReader<'a> {
     bytes: &'a [u8],
     /// Where the string ends, in bits.
     end: usize,
@@ -155,7 +155,7 @@ pub(super) struct Reader<'a> {
     held: u32,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> BitReader<'a> {
     /// Reads bits `from..to` of `bytes`.
     pub(super) fn new(bytes: &'a [u8], from: usize, to: usize) -> Self {
         let mut reader = Self { bytes, end: to.min(bytes.len() * 8), next: from / 8, window: 0, held: 0 };
@@ -181,16 +181,16 @@ impl<'a> Reader<'a> {
         self.at() + count > self.end
     }
 
-    /// So many bits are in the window after [`Reader::refill`].
+    /// So many bits are in the window after [`BitReader::refill`].
     pub(super) const WINDOW: usize = 56;
 
-    /// The next bits, left-aligned; of [`Reader::WINDOW`], as many as were not consumed since the last refill.
+    /// The next bits, left-aligned; of [`BitReader::WINDOW`], as many as were not consumed since the last refill.
     #[inline(always)]
     pub(super) fn window(&self) -> u64 {
         self.window
     }
 
-    /// The next bits, left-aligned; [`Reader::WINDOW`] at least.
+    /// The next bits, left-aligned; [`BitReader::WINDOW`] at least.
     #[inline(always)]
     pub(super) fn peek(&mut self) -> u64 {
         self.refill();
@@ -384,7 +384,7 @@ mod tests {
             counts in prop::collection::vec(1..=56_u32, 0..20),
         ) {
             let mut at = from.index(bytes.len() * 8);
-            let mut reader = Reader::new(&bytes, at, bytes.len() * 8);
+            let mut reader = BitReader::new(&bytes, at, bytes.len() * 8);
             for count in counts {
                 prop_assert_eq!(reader.at(), at);
                 let expected = (at..at + count as usize)

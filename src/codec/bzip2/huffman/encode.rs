@@ -2,8 +2,8 @@
 
 use super::lengths::{LIMIT, lengths};
 use super::{GROUP, Lengths, MAX_LENGTH, MAX_SYMBOLS, MAX_TABLES};
-use crate::codec::bits::{BitString, Writer};
-use crate::codec::cpu::{self, Cpu, Kernel};
+use crate::codec::bzip2::bits::{BitString, BitWriter};
+use crate::codec::bzip2::cpu::{self, Cpu, Kernel};
 
 /// Rounds of choosing tables for groups, and making tables of the groups that chose them.
 const ROUNDS: usize = 3;
@@ -18,7 +18,7 @@ type Counts = [u32; SLOTS];
 
 /// Appends tables, selectors and coded symbols to `bits`. `frequencies` says for each symbol of the alphabet how often
 /// it is in `symbols`; the last one is the end symbol, which is there once, at the end.
-pub(in crate::codec) fn encode(symbols: &[u16], frequencies: &[u32], bits: &mut BitString) {
+pub(in crate::codec::bzip2) fn encode(symbols: &[u16], frequencies: &[u32], bits: &mut BitString) {
     cpu::run(Encode { symbols, frequencies, bits });
 }
 
@@ -177,7 +177,7 @@ fn codes(lengths: &Lengths, alphabet: usize) -> [u32; SLOTS] {
 
 /// Codes that are written together.
 const AT_ONCE: usize = 3;
-const _: () = assert!(AT_ONCE as u32 * LIMIT as u32 <= Writer::ROOM);
+const _: () = assert!(AT_ONCE as u32 * LIMIT as u32 <= BitWriter::ROOM);
 
 #[inline(always)]
 fn put_symbols(symbols: &[u16], selectors: &[u8], tables: &[Lengths], alphabet: usize, bits: &mut BitString) {

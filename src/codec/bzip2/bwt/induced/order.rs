@@ -3,8 +3,8 @@
 
 use super::ties::Sorter;
 use super::{KEY, KEY_BITS, piles};
-use crate::codec::bwt::deal::{Heads, tally};
-use crate::codec::bwt::word;
+use crate::codec::bzip2::bwt::deal::{Heads, tally};
+use crate::codec::bzip2::bwt::word;
 
 /// Bits that stars are dealt out by; the others of the first bytes are in their keys.
 const DIGIT: u32 = 12;

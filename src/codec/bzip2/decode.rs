@@ -1,13 +1,13 @@
 //! Bits into one block: symbols into bytes, sorted rotations into text. What comes out still has its runs
 //! counted; they are spelled out as late as can be.
 
-use super::bits::{MARK_BITS, Reader};
+use super::bits::{BitReader, MARK_BITS};
 use super::bwt::{self, Inverse};
 use super::cpu::{self, Cpu, Kernel, Ranks};
 use super::huffman::decode::{NoCode, Table};
 use super::huffman::{GROUP, MAX_LENGTH, MAX_SYMBOLS, MAX_TABLES};
 use super::mtf::{self, RUN_B, Used};
-use super::random;
+use super::randomise;
 
 /// Longer runs than that are no encoder's, and their length would not fit bzip2's integers.
 const MAX_RUN_WEIGHT: usize = 2 << 20;
@@ -31,7 +31,7 @@ pub(super) struct Buffers {
 /// Decodes the block whose mark `reader` stands at, and leaves it at the block's end: its checksum, and its text of
 /// `limit` bytes at most.
 pub(super) fn decode<'a>(
-    reader: &mut Reader<'_>,
+    reader: &mut BitReader<'_>,
     limit: usize,
     buffers: &'a mut Buffers,
 ) -> Result<(u32, &'a [u8]), Fault> {
@@ -65,7 +65,7 @@ pub(super) fn decode<'a>(
     let last = &buffers.last[..len];
     let text = buffers.inverse.text(last, &counts, origin);
     if randomised {
-        random::undo(text);
+        randomise::undo(text);
     }
     Ok((crc, text))
 }
@@ -74,7 +74,7 @@ pub(super) fn decode<'a>(
 const SLACK: usize = 32;
 
 /// Which bytes there are: sixteen flags for groups of sixteen, then flags for each byte of the groups there are.
-fn used(reader: &mut Reader<'_>) -> Used {
+fn used(reader: &mut BitReader<'_>) -> Used {
     let mut used = [false; 256];
     let groups = reader.take(16);
     for (group, bytes) in used.chunks_mut(16).enumerate() {
@@ -89,7 +89,7 @@ fn used(reader: &mut Reader<'_>) -> Used {
 }
 
 /// Which table each group of symbols has: ranks in a list of tables, moved to front.
-fn selectors(reader: &mut Reader<'_>, count: usize, tables: usize) -> Result<Vec<u8>, Fault> {
+fn selectors(reader: &mut BitReader<'_>, count: usize, tables: usize) -> Result<Vec<u8>, Fault> {
     let mut recent: [u8; MAX_TABLES] = std::array::from_fn(|table| table as u8);
     (0..count)
         .map(|_| {
@@ -104,7 +104,7 @@ fn selectors(reader: &mut Reader<'_>, count: usize, tables: usize) -> Result<Vec
 }
 
 /// The lengths of codes: the first, then for each symbol the steps up or down from the one before.
-fn lengths(reader: &mut Reader<'_>, symbols: usize) -> Result<[u8; MAX_SYMBOLS], Fault> {
+fn lengths(reader: &mut BitReader<'_>, symbols: usize) -> Result<[u8; MAX_SYMBOLS], Fault> {
     let mut lengths = [0; MAX_SYMBOLS];
     let mut length = reader.take(5) as u8;
     for slot in &mut lengths[..symbols] {
@@ -134,12 +134,12 @@ struct Wrong;
 
 /// Codes that are read without a look whether the reader's window still holds enough.
 const AT_ONCE: usize = 2;
-const _: () = assert!(AT_ONCE * MAX_LENGTH as usize <= Reader::WINDOW && GROUP.is_multiple_of(AT_ONCE));
+const _: () = assert!(AT_ONCE * MAX_LENGTH as usize <= BitReader::WINDOW && GROUP.is_multiple_of(AT_ONCE));
 
 /// Symbols into bytes: Huffman codes, runs and ranks in one loop, so that the CPU can look for the next code while
 /// it still looks for the last byte.
 struct Symbols<'a, 'r> {
-    reader: &'a mut Reader<'r>,
+    reader: &'a mut BitReader<'r>,
     selectors: &'a [u8],
     tables: &'a [Table],
     used: &'a Used,
@@ -164,7 +164,7 @@ impl Kernel for Symbols<'_, '_> {
 
 impl Symbols<'_, '_> {
     #[inline(always)]
-    fn decode<C: Cpu>(&mut self, reader: &mut Reader<'_>, cpu: C) -> Result<(usize, bwt::Counts), Wrong> {
+    fn decode<C: Cpu>(&mut self, reader: &mut BitReader<'_>, cpu: C) -> Result<(usize, bwt::Counts), Wrong> {
         let Self { selectors, tables, used, ref mut last, limit, .. } = *self;
         let end = mtf::alphabet(used) as u16 - 1;
         let mut ranks = C::Ranks::new(used, cpu);

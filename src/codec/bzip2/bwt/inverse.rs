@@ -10,8 +10,8 @@
 
 use super::Counts;
 use super::deal::Heads;
+use crate::codec::bzip2::rle::max_block;
 use crate::codec::format::Level;
-use crate::codec::rle::max_block;
 
 /// A power of two, so that a row's number needs no check in a table of so many.
 const ROWS: usize = 1 << 20;
@@ -38,7 +38,7 @@ const MAX_PIECES: usize = 256;
 
 /// What is needed again for each block.
 #[derive(Default)]
-pub(in crate::codec) struct Inverse {
+pub(in crate::codec::bzip2) struct Inverse {
     rows: Vec<u32>,
     rounds: Vec<[u8; ROUND]>,
     pieces: Vec<Piece>,
@@ -60,7 +60,7 @@ struct Piece {
 impl Inverse {
     /// The block whose sorted rotations end with these bytes, which occur so often; the rotation numbered `origin`
     /// is the block. Every order of bytes gives some block of this length.
-    pub(in crate::codec) fn text(&mut self, last: &[u8], counts: &Counts, origin: usize) -> &mut [u8] {
+    pub(in crate::codec::bzip2) fn text(&mut self, last: &[u8], counts: &Counts, origin: usize) -> &mut [u8] {
         let n = last.len();
         self.rows.resize(ROWS, 0);
         self.text.clear();

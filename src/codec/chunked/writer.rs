@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Write};
 use flate2::GzBuilder;
 use flate2::bufread::GzDecoder;
 
-use super::format::{Compression, Level, NotReadBack};
+use crate::codec::format::{Compression, Level, NotReadBack};
 use crate::ordered::{Ordered, Pool};
 
 /// Input bytes in one gzip member: the dictionary begins anew in each, which costs about half a
@@ -17,7 +17,7 @@ const GZIP_CHUNK: usize = 1 << 20;
 const ZSTD_CHUNK: usize = 4 << 20;
 
 /// Pieces of equal size, each a file of its own format; one after the other they are one again.
-pub(super) struct Chunks {
+pub(in crate::codec) struct Writer {
     format: &'static Chunked,
     compression: Compression,
     chunk: Vec<u8>,
@@ -25,12 +25,12 @@ pub(super) struct Chunks {
     any: bool,
 }
 
-impl Chunks {
-    pub(super) fn new(format: &'static Chunked, compression: Compression, pool: &Pool) -> Self {
+impl Writer {
+    pub(in crate::codec) fn new(format: &'static Chunked, compression: Compression, pool: &Pool) -> Self {
         Self { format, compression, chunk: Vec::new(), encoding: Ordered::new(pool), any: false }
     }
 
-    pub(super) fn write(&mut self, mut input: &[u8], to: &mut impl Write) -> io::Result<()> {
+    pub(in crate::codec) fn write(&mut self, mut input: &[u8], to: &mut impl Write) -> io::Result<()> {
         while !input.is_empty() {
             if self.chunk.len() == self.format.size {
                 self.end_chunk(to)?;
@@ -61,7 +61,7 @@ impl Chunks {
         Ok(true)
     }
 
-    pub(super) fn finish(&mut self, to: &mut impl Write) -> io::Result<()> {
+    pub(in crate::codec) fn finish(&mut self, to: &mut impl Write) -> io::Result<()> {
         // No input is one empty chunk: an empty file would be none of the format.
         if !self.chunk.is_empty() || !self.any {
             self.end_chunk(to)?;
@@ -72,15 +72,16 @@ impl Chunks {
 }
 
 /// How pieces of a format are made, and read.
-pub(super) struct Chunked {
+pub(in crate::codec) struct Chunked {
     /// Bytes in a piece.
     size: usize,
     encode: fn(&[u8], Level) -> io::Result<Vec<u8>>,
     decode: fn(&[u8], usize) -> io::Result<Vec<u8>>,
 }
 
-pub(super) const GZIP: Chunked = Chunked { size: GZIP_CHUNK, encode: gzip_member, decode: read_gzip_member };
-pub(super) const ZSTD: Chunked = Chunked { size: ZSTD_CHUNK, encode: zstd_frame, decode: zstd::bulk::decompress };
+pub(in crate::codec) const GZIP: Chunked = Chunked { size: GZIP_CHUNK, encode: gzip_member, decode: read_gzip_member };
+pub(in crate::codec) const ZSTD: Chunked =
+    Chunked { size: ZSTD_CHUNK, encode: zstd_frame, decode: zstd::bulk::decompress };
 
 impl Chunked {
     fn encode(&self, chunk: &[u8], compression: Compression) -> io::Result<Vec<u8>> {

@@ -11,7 +11,7 @@ use std::arch::x86_64::{
 
 use super::Ranks;
 use super::x86::Newest;
-use crate::codec::mtf::Used;
+use crate::codec::bzip2::mtf::Used;
 
 const REGISTERS: usize = 4;
 const PLACES: usize = 64;
@@ -34,7 +34,7 @@ const fn up_to() -> [[u64; REGISTERS]; 256] {
 }
 
 #[derive(Clone, Copy)]
-pub(in crate::codec) struct Registers {
+pub(in crate::codec::bzip2) struct Registers {
     /// Rank `REGISTERS * place + n` is at this place of the n-th.
     bytes: [__m512i; REGISTERS],
     /// For each place, the one before it.

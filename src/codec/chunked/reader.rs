@@ -5,14 +5,14 @@ use std::io::{self, Read};
 
 use flate2::bufread::GzDecoder;
 
-use super::format::{Damage, Fault, Format};
-use super::source::Source;
+use crate::codec::format::{Damage, Fault, Format};
+use crate::codec::source::Source;
 
 /// Frames that need a larger window than 128 MiB are refused, as the zstd command refuses them: the
 /// number stands in the file, and would otherwise be believed.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
-pub(super) struct Members<R> {
+pub(in crate::codec) struct Reader<R> {
     state: State<R>,
     garbage: Option<u64>,
 }
@@ -24,13 +24,13 @@ enum State<R> {
     Ended { compressed_bytes: u64 },
 }
 
-impl<R: Read> Members<R> {
+impl<R: Read> Reader<R> {
     /// Reads `source`, which begins with a member of this format: gzip or zstd.
-    pub(super) fn new(source: Source<R>, format: Format) -> Self {
+    pub(in crate::codec) fn new(source: Source<R>, format: Format) -> Self {
         Self { state: State::Between(source, format), garbage: None }
     }
 
-    pub(super) fn compressed_bytes(&self) -> u64 {
+    pub(in crate::codec) fn compressed_bytes(&self) -> u64 {
         match &self.state {
             State::Between(source, _) => source.offset(),
             State::Gzip(decoder) => decoder.get_ref().offset(),
@@ -39,12 +39,12 @@ impl<R: Read> Members<R> {
         }
     }
 
-    pub(super) fn trailing_garbage(&self) -> Option<u64> {
+    pub(in crate::codec) fn trailing_garbage(&self) -> Option<u64> {
         self.garbage
     }
 
     /// Reads on; 0 at the end of the last member.
-    pub(super) fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+    pub(in crate::codec) fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
             let (read, source) = match &mut self.state {
                 State::Ended { .. } => return Ok(0),

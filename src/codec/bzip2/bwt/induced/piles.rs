@@ -3,7 +3,7 @@
 //! the lowest first.
 
 use super::{KEY, KEY_BITS, PLACE_BITS};
-use crate::codec::bwt::deal::{Heads, deal_small, sum_up, tally};
+use crate::codec::bzip2::bwt::deal::{Heads, deal_small, sum_up, tally};
 
 /// Piles of up to so many are sorted by insertion,
 const FEW: usize = 16;
@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::bwt::induced::place;
+    use crate::codec::bzip2::bwt::induced::place;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]

@@ -8,9 +8,9 @@
 //! same byte are written one after the other, and read so: as queues, 256 of them.
 
 use super::place;
-use crate::codec::bwt::Counts;
-use crate::codec::bwt::deal::starts;
-use crate::codec::cpu;
+use crate::codec::bzip2::bwt::Counts;
+use crate::codec::bzip2::bwt::deal::starts;
+use crate::codec::bzip2::cpu;
 
 /// A rotation in a word: the bytes before it, the nearest lowest; above the last of these a one; and, from
 /// [`BYTES_BITS`] on, the place of that last one.
