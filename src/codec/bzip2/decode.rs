@@ -3,10 +3,10 @@
 
 use super::bits::{BitReader, MARK_BITS};
 use super::bwt::{self, Inverse};
-use super::cpu::{self, Cpu, Kernel, Ranks};
+use super::cpu::{self, Cpu, Kernel};
 use super::huffman::decode::{NoCode, Table};
 use super::huffman::{GROUP, MAX_LENGTH, MAX_SYMBOLS, MAX_TABLES};
-use super::mtf::{self, RUN_B, Used};
+use super::mtf::{self, RUN_B, Ranks, RegisterRanks, TimelineRanks, Used};
 use super::randomise;
 
 /// Longer runs than that are no encoder's, and their length would not fit bzip2's integers.
@@ -156,7 +156,10 @@ impl Kernel for Symbols<'_, '_> {
     fn run<C: Cpu>(mut self, cpu: C) -> Self::Output {
         // A copy can be in registers.
         let mut reader = self.reader.clone();
-        let decoded = self.decode(&mut reader, cpu);
+        let decoded = match cpu.byte_registers() {
+            Some(registers) => self.decode(&mut reader, RegisterRanks::new(self.used, registers)),
+            None => self.decode(&mut reader, TimelineRanks::new(self.used, cpu)),
+        };
         *self.reader = reader;
         decoded
     }
@@ -164,10 +167,9 @@ impl Kernel for Symbols<'_, '_> {
 
 impl Symbols<'_, '_> {
     #[inline(always)]
-    fn decode<C: Cpu>(&mut self, reader: &mut BitReader<'_>, cpu: C) -> Result<(usize, bwt::Counts), Wrong> {
+    fn decode(&mut self, reader: &mut BitReader<'_>, mut ranks: impl Ranks) -> Result<(usize, bwt::Counts), Wrong> {
         let Self { selectors, tables, used, ref mut last, limit, .. } = *self;
         let end = mtf::alphabet(used) as u16 - 1;
-        let mut ranks = C::Ranks::new(used, cpu);
         let mut len = 0;
         let mut counts = [0; 256];
         let (mut run, mut weight) = (0, 1);
@@ -202,7 +204,7 @@ impl Symbols<'_, '_> {
                 if len >= limit {
                     return Err(Wrong);
                 }
-                let byte = ranks.take((symbol - 1) as u8, cpu);
+                let byte = ranks.take((symbol - 1) as u8);
                 counts[usize::from(byte)] += 1;
                 last[len] = byte;
                 len += 1;

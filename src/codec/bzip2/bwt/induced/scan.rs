@@ -158,7 +158,7 @@ impl Scan<'_> {
                 && usize::from(self.before.block[place(star)]) == first
             {
                 if let Some(&ahead) = rest.get(FETCHED) {
-                    cpu::fetch(self.before.block, place(ahead).saturating_sub(1));
+                    cpu::prefetch(self.before.block, place(ahead).saturating_sub(1));
                 }
                 let word = self.before.word(place(star));
                 let row = queues.of(byte(word));

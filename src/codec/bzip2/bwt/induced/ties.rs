@@ -137,7 +137,7 @@ impl Sorter<'_> {
                 && (star ^ first) & KEY == 0
             {
                 if let Some(&ahead) = rest.get(len + FETCHED) {
-                    cpu::fetch(&self.names.words, slot(place(ahead)));
+                    cpu::prefetch(&self.names.words, slot(place(ahead)));
                 }
                 self.names.set(place(star), name);
                 lead = lead.max(place(star));
@@ -221,11 +221,11 @@ impl Sorter<'_> {
             })
         };
         for lead in leads(FETCH_TIES) {
-            cpu::fetch(self.stars, self.tie(lead).start);
+            cpu::prefetch(self.stars, self.tie(lead).start);
         }
         for lead in leads(FETCH_NAMES) {
             for &star in self.stars.get(self.tie(lead)).unwrap_or_default().iter().take(FETCHED) {
-                cpu::fetch(&self.names.words, slot(place(star)));
+                cpu::prefetch(&self.names.words, slot(place(star)));
             }
         }
     }
