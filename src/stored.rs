@@ -7,8 +7,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::archive::checksum;
 use crate::archive::reader::{Stored, TarReader};
-use crate::codec::{Decompressor, Format};
+use crate::codec::{Decompressor, Format, Likeness};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage, Summary};
@@ -38,7 +39,7 @@ impl ArchiveFile {
         if !status.is_file() {
             return Err(failed(io::Error::other("not a regular file")));
         }
-        let tar = Decompressor::new(Once::new(file), pool).map_err(|e| located(path, &e, None))?;
+        let tar = Decompressor::with_plain(Once::new(file), tar_likeness, pool).map_err(|e| located(path, &e, None))?;
         Ok(Self {
             name: archive_name(path),
             path: path.to_owned(),
@@ -141,6 +142,24 @@ impl ArchiveFile {
     }
 }
 
+/// States how much the first bytes of a file look like a tar archive without compression.
+///
+/// A tar archive begins with a file name, which can begin like a compressed file; and a compressed file can have tar's
+/// magic at its place by chance. So the checksum of the header decides.
+#[must_use]
+pub fn tar_likeness(first_bytes: &[u8]) -> Likeness {
+    let Some(block) = first_bytes.first_chunk() else { return Likeness::None };
+    let has_magic = block[257..262] == *b"ustar";
+    if has_magic && checksum::is_right(block) {
+        Likeness::Certain
+    } else if has_magic || block.iter().all(|&byte| byte == 0) {
+        // A damaged header, or an archive without members, which is only its end marker.
+        Likeness::Possible
+    } else {
+        Likeness::None
+    }
+}
+
 /// The content of a member.
 pub struct Content<'a> {
     archive: &'a mut ArchiveFile,
@@ -222,4 +241,27 @@ pub fn select(sources: &[PathBuf], only: &[String]) -> Result<Vec<PathBuf>> {
         return Err(Error::usage(format!("there is no archive in {list}")));
     }
     Ok(selected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tar_whose_first_name_looks_compressed_is_a_tar() {
+        let mut header = [0; 512];
+        assert_eq!(tar_likeness(&header), Likeness::Possible);
+        assert_eq!(tar_likeness(&header[..511]), Likeness::None);
+        assert_eq!(tar_likeness(b""), Likeness::None);
+        let detect = |header: &[u8]| Format::detect(header, tar_likeness);
+        header[..5].copy_from_slice(b"BZh9/");
+        header[257..262].copy_from_slice(b"ustar");
+        // A compressed file with the magic of tar at its place, as a fuzzer found.
+        assert_eq!(detect(&header), Some(Format::Bzip2));
+        header[148..156].copy_from_slice(b"002233\0 ");
+        assert_eq!(detect(&header), Some(Format::Plain));
+        // A damaged tar header, because it is nothing else.
+        header[..5].copy_from_slice(b"home/");
+        assert_eq!(detect(&header), Some(Format::Plain));
+    }
 }

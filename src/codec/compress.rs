@@ -8,8 +8,29 @@ use super::chunked;
 use super::format::{Compression, Format};
 use crate::ordered::Pool;
 
-/// Compresses what is written to it. Only [`Compressor::finish`] completes the file; a compressor
-/// that is dropped leaves it without its end, so that no reader takes it for whole.
+/// Compresses everything that is written to it.
+///
+/// Only [`Compressor::finish`] completes the file. A compressor that is dropped leaves it without its end, so that
+/// readers report it as cut short. The output depends on the input and the [`Compression`] alone, not on the number of
+/// threads.
+///
+/// ```
+/// use std::io::{Read as _, Write as _};
+/// use voltar::codec::{Compression, Compressor, Decompressor, Format, Level};
+/// use voltar::ordered::Pool;
+///
+/// let pool = Pool::new(2)?;
+/// let mut compressor = Compressor::new(Vec::new(), Compression::new(Format::Bzip2, Level::BEST), &pool);
+/// compressor.write_all(b"to be or not to be")?;
+/// let file: Vec<u8> = compressor.finish()?;
+///
+/// let mut decompressor = Decompressor::new(&file[..], &pool)?;
+/// assert_eq!(decompressor.format(), Format::Bzip2);
+/// let mut content = Vec::new();
+/// decompressor.read_to_end(&mut content)?;
+/// assert_eq!(content, b"to be or not to be");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Compressor<W> {
     inner: W,
     coder: Coder,

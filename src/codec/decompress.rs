@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use super::bzip2;
 use super::chunked;
-use super::format::{Damage, Fault, Format, Level};
+use super::format::{Damage, Fault, Format, Level, Likeness};
 use super::source::Source;
 use crate::ordered::Pool;
 
@@ -26,12 +26,26 @@ enum Body<R> {
 }
 
 impl<R: Read> Decompressor<R> {
-    /// Looks at the first bytes of `inner` to see what it is. The work is done on `pool`.
+    /// Opens a compressed file, whose format is detected by its first bytes. Blocks are decoded on `pool`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Damage`] if the file has none of the compressed formats, or an error of `inner`.
     pub fn new(inner: R, pool: &Pool) -> io::Result<Self> {
+        Self::with_plain(inner, |_| Likeness::None, pool)
+    }
+
+    /// Opens a file that can also be without compression, which `plain` finds out from its first
+    /// [`Format::DETECT_BYTES`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`Decompressor::new`].
+    pub fn with_plain(inner: R, plain: impl Fn(&[u8]) -> Likeness, pool: &Pool) -> io::Result<Self> {
         let mut source = Source::new(inner);
         let first_bytes = source.fill(Format::DETECT_BYTES);
         let digit = first_bytes.get(3).copied().unwrap_or_default();
-        let (detected, empty) = (Format::detect(first_bytes), first_bytes.is_empty());
+        let (detected, empty) = (Format::detect(first_bytes, plain), first_bytes.is_empty());
         let Some(format) = detected else {
             let what = if empty { Fault::Empty } else { Fault::Unknown };
             return Err(source.take_error().unwrap_or_else(|| Damage::error(0, what)));

@@ -85,7 +85,7 @@ impl<R: Read> Reader<R> {
         let ended = State::Ended { compressed_bytes: self.compressed_bytes() };
         let State::Between(mut source, format) = std::mem::replace(&mut self.state, ended) else { return Ok(()) };
         let rest = source.fill(4);
-        let found = Format::detect(rest.get(..4).unwrap_or(rest));
+        let found = Format::of_magic(rest);
         let partly = match format {
             Format::Gzip => *rest == [0x1f],
             Format::Zstd => (1..4).contains(&rest.len()) && [0x28, 0xb5, 0x2f].starts_with(rest),
