@@ -1,15 +1,15 @@
-//! The inverse transform. Of the sorted rotations, the last bytes are known, and so are the first ones: the same
-//! bytes, sorted. The rotation that begins one byte later than a given one is the one whose last byte is that
-//! one's first; and of equal bytes, the n-th in the first column is the n-th in the last. So from the block's own
-//! row, a chain of rows leads through all its bytes.
+//! The inverse transform. The last bytes of the sorted rotations are known, and so are the first ones: the same bytes,
+//! sorted. The n-th occurrence of a byte in the first column belongs to the n-th in the last one, which gives the row of
+//! the rotation that begins one byte later. From the row of the block itself, a chain of rows leads through all its bytes.
 //!
-//! Each step of that chain waits for memory. So the chain is followed from many rows at once: it is cut into pieces at
-//! rows all over the block, and then the pieces are put together as one leads to the other. With [`LANES`] pieces
-//! followed in turn, as many loads are under way together. Where the chain is cut, it leads to a row that leads to
-//! itself; so a piece may be followed beyond its end, and need not be watched at each step.
+//! Each step of the chain waits for memory. So the chain is cut at up to 256 rows all over the block, and [`LANES`] pieces
+//! are followed in turn, which keeps as many loads in flight on one core. Then the pieces are joined. The rows where the
+//! chain is cut lead to a sink, which leads to itself, so that a piece can be followed beyond its end, and the check for
+//! the end is needed only once in a while. In data that compresses well, most bytes are in long runs, whose rows are
+//! neighbours and are linked sixteen at a time.
 
 use super::Counts;
-use super::deal::Heads;
+use super::counting::Heads;
 use crate::codec::bzip2::rle::max_block;
 use crate::codec::format::Level;
 

@@ -1,11 +1,11 @@
-//! The Burrows-Wheeler transform of a block, and its inverse. All rotations of the block are sorted; what comes
-//! out is the last byte of each, and which one is the block itself.
+//! The Burrows-Wheeler transform of a block, and its inverse. All rotations of the block are sorted. The result is the
+//! last byte of each in that order, and the rank of the rotation that is the block itself.
 //!
-//! Three ways lead there. [`radix`] is for data in which hardly anything repeats, as in pictures and films;
-//! [`induced`] is for all other data, but for what repeats itself so much that it would take too long; and that is
-//! left to [`suffix`], whose time is linear in the block's length whatever is in it.
+//! There are three ways to sort. A sample of the block decides whether [`radix`] is tried, which is for data that hardly
+//! repeats, such as pictures and films. [`induced`] is for all other data, and [`suffix`] for blocks that repeat so much
+//! that [`induced`] would exceed its budget: its time is linear in the length of the block, whatever the content.
 
-mod deal;
+mod counting;
 mod induced;
 mod inverse;
 mod radix;
@@ -169,8 +169,8 @@ mod tests {
     }
 
     #[test]
-    fn piles_of_more_than_16_bits_count() {
-        // 65,535 of one byte and 65,536, one pile, and two of them.
+    fn buckets_of_more_than_16_bits_count() {
+        // 65,535 of one byte and 65,536, one bucket, and two of them.
         for zeros in [65_535, 65_536] {
             let mut block = noise(200_000, |byte| byte.max(1));
             block.iter_mut().step_by(3).take(zeros).for_each(|byte| *byte = 0);
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn long_blocks_of_much_that_repeats() {
-        // Words of a small vocabulary, as texts and tables have them; and slopes, where stars are far apart: so far
+        // Words of a small vocabulary, as texts and tables have them; and slopes, where LMS rotations are far apart: so far
         // that all of their distance is known, and farther.
         let words: Vec<Vec<u8>> = (1..40).map(|word| noise(1 + word % 9, |byte| (byte / 8) ^ word as u8)).collect();
         let text: Vec<u8> =

@@ -1,12 +1,19 @@
-//! Sorting where hardly anything repeats. Each rotation becomes one number: its first bytes, the byte before it,
-//! its place. The numbers are dealt out by the first byte, and each pile, which fits in a near cache, is sorted
-//! by the next bits in two passes; so hardly any comparison is made where data is random. What ties then is sorted
-//! by what comes after it, and compared byte by byte within a budget.
+//! Radix sort, for data that hardly repeats.
+//!
+//! Each rotation becomes one number: 36 bits of what follows its first byte, the byte before it, and its position. The
+//! numbers are scattered by the first byte to 256 buckets. Each bucket fits in a near cache and is sorted by the next 20
+//! bits in two passes of counting sort. After that, random data is sorted except for a few neighbours, which an insertion
+//! sort puts in order. The byte before the rotation is part of the number, so the block is not read again.
+//!
+//! What still ties is most often a passage that occurs several times, such as the header of each picture of a film. Ties
+//! are resolved from the end of the passage: two rotations with the same first byte are in the order of those that begin
+//! one byte later, whose ranks are known by then. Bytes are compared only at the end of a passage, within a budget. A
+//! block that exceeds the budget, or of which a third ties, is sorted in another way.
 
 use std::cmp::{Ordering, Reverse};
 use std::ops::Range;
 
-use super::deal::{Heads, deal_small, starts, sum_up, tally};
+use super::counting::{Heads, scatter_small, starts, sum_up, tally};
 use super::{Counts, TooManyTies, words};
 
 /// Of a rotation's number: the bytes after the first, the byte before the rotation, and where it begins.
@@ -15,23 +22,23 @@ const BEFORE_BITS: u32 = 8;
 const PLACE_BITS: u32 = 64 - KEY_BITS - BEFORE_BITS;
 const PLACE: u64 = (1 << PLACE_BITS) - 1;
 
-/// Whole bytes in which all of a tie are equal: the first, by which they were dealt, and those of the key.
+/// Whole bytes in which all of a tie are equal: the first, by which they were scattered, and those of the key.
 const TIED_BYTES: usize = 1 + KEY_BITS as usize / 8;
 
-/// Piles up to this size are sorted by insertion.
+/// Buckets up to this size are sorted by insertion.
 const SMALL: usize = 24;
 
 /// No more than one rotation in so many may tie.
 const MAX_TIED: usize = 3;
 
-/// Bits that a pile is dealt out by in one pass, at most.
+/// Bits that a bucket is scattered by in one pass, at most.
 const MAX_DIGIT: u32 = 10;
 const DIGITS: usize = 1 << MAX_DIGIT;
 
 #[derive(Default)]
 pub(super) struct Buffers {
     rotations: Vec<u64>,
-    pile: Vec<u64>,
+    bucket: Vec<u64>,
     ties: Vec<Tie>,
     ranks: Vec<u32>,
 }
@@ -70,8 +77,8 @@ pub(super) fn sort(
     last: &mut [u8],
     buffers: &mut Buffers,
 ) -> Result<usize, TooManyTies> {
-    let Buffers { rotations, pile: spare, ties, ranks } = buffers;
-    deal(block, counts, rotations);
+    let Buffers { rotations, bucket: spare, ties, ranks } = buffers;
+    scatter(block, counts, rotations);
     let largest = counts.iter().copied().max().unwrap_or_default() as usize;
     spare.resize(largest.max(spare.len()), 0);
     ties.clear();
@@ -79,15 +86,15 @@ pub(super) fn sort(
     let mut from = 0;
     for &count in counts {
         let to = from + count as usize;
-        let pile = &mut rotations[from..to];
-        sort_pile(pile, &mut spare[..count as usize], 64);
-        for (last, &rotation) in last[from..to].iter_mut().zip(&*pile) {
+        let bucket = &mut rotations[from..to];
+        sort_bucket(bucket, &mut spare[..count as usize], 64);
+        for (last, &rotation) in last[from..to].iter_mut().zip(&*bucket) {
             *last = before(rotation);
         }
         // All of them, for without a way out in the middle it is done several at a time.
-        if pile.windows(2).fold(false, |any, pair| any | (key(pair[0]) == key(pair[1]))) {
+        if bucket.windows(2).fold(false, |any, pair| any | (key(pair[0]) == key(pair[1]))) {
             let mut rank = from;
-            for tie in pile.chunk_by(|a, b| key(*a) == key(*b)) {
+            for tie in bucket.chunk_by(|a, b| key(*a) == key(*b)) {
                 if tie.len() > 1 {
                     let first = tie.iter().map(|&rotation| place(rotation)).min().unwrap_or_default();
                     ties.push(Tie { first, ranks: rank..rank + tie.len() });
@@ -128,7 +135,7 @@ fn place(rotation: u64) -> usize {
 }
 
 /// Makes the numbers of all rotations, those with the least first byte first.
-fn deal(block: &[u8], counts: &Counts, rotations: &mut Vec<u64>) {
+fn scatter(block: &[u8], counts: &Counts, rotations: &mut Vec<u64>) {
     let n = block.len();
     let mut heads = Heads::new(counts);
     rotations.resize(n, 0);
@@ -143,57 +150,57 @@ fn deal(block: &[u8], counts: &Counts, rotations: &mut Vec<u64>) {
     });
 }
 
-/// Sorts a pile, with another of its size to deal it to. All in it are equal above the lowest `bits`.
-fn sort_pile(pile: &mut [u64], spare: &mut [u64], bits: u32) {
-    if pile.len() > usize::from(u16::MAX) {
-        return split_pile(pile, spare, bits);
+/// Sorts a bucket, with another of its size to scatter it to. All in it are equal above the lowest `bits`.
+fn sort_bucket(bucket: &mut [u64], spare: &mut [u64], bits: u32) {
+    if bucket.len() > usize::from(u16::MAX) {
+        return split_bucket(bucket, spare, bits);
     }
-    if pile.len() > SMALL {
-        let digit = (pile.len().ilog2() - 1).min(MAX_DIGIT);
+    if bucket.len() > SMALL {
+        let digit = (bucket.len().ilog2() - 1).min(MAX_DIGIT);
         let [low, high] = [bits - 2 * digit, bits - digit];
         let mask = (1 << digit) - 1;
         let [mut low_heads, mut high_heads] = [[0; DIGITS]; 2];
-        for &rotation in pile.iter() {
+        for &rotation in bucket.iter() {
             low_heads[(rotation >> low) as usize & mask] += 1;
             high_heads[(rotation >> high) as usize & mask] += 1;
         }
-        deal_small(pile, spare, low, sum_up(&mut low_heads[..=mask]));
-        deal_small(spare, pile, high, sum_up(&mut high_heads[..=mask]));
+        scatter_small(bucket, spare, low, sum_up(&mut low_heads[..=mask]));
+        scatter_small(spare, bucket, high, sum_up(&mut high_heads[..=mask]));
     }
-    finish(pile);
+    finish(bucket);
 }
 
-/// Sorts a large pile: deals it out by the next byte, and sorts what that gives.
-fn split_pile(pile: &mut [u64], spare: &mut [u64], bits: u32) {
+/// Sorts a large bucket: scatters it out by the next byte, and sorts what that gives.
+fn split_bucket(bucket: &mut [u64], spare: &mut [u64], bits: u32) {
     if bits < 64 - KEY_BITS / 2 {
-        return pile.sort_unstable();
+        return bucket.sort_unstable();
     }
     let byte = |rotation: &u64| usize::from((rotation >> (bits - 8)) as u8);
-    let counts = tally::<256, _>(pile, byte);
-    Heads::new(&counts).deal(pile, spare, byte);
-    pile.copy_from_slice(spare);
-    let (mut pile, mut spare) = (pile, spare);
+    let counts = tally::<256, _>(bucket, byte);
+    Heads::new(&counts).scatter(bucket, spare, byte);
+    bucket.copy_from_slice(spare);
+    let (mut bucket, mut spare) = (bucket, spare);
     for count in counts {
         let (part, spare_part);
-        (part, pile) = pile.split_at_mut(count as usize);
+        (part, bucket) = bucket.split_at_mut(count as usize);
         (spare_part, spare) = spare.split_at_mut(count as usize);
-        sort_pile(part, spare_part, bits - 8);
+        sort_bucket(part, spare_part, bits - 8);
     }
 }
 
 /// Sorts what is nearly sorted by insertion; if it turns out not to be, otherwise.
-fn finish(pile: &mut [u64]) {
-    let mut budget = 4 * pile.len() + SMALL * SMALL;
-    for at in 1..pile.len() {
-        let rotation = pile[at];
-        if pile[at - 1] > rotation {
+fn finish(bucket: &mut [u64]) {
+    let mut budget = 4 * bucket.len() + SMALL * SMALL;
+    for at in 1..bucket.len() {
+        let rotation = bucket[at];
+        if bucket[at - 1] > rotation {
             let mut to = at;
-            while to > 0 && pile[to - 1] > rotation {
-                pile[to] = pile[to - 1];
+            while to > 0 && bucket[to - 1] > rotation {
+                bucket[to] = bucket[to - 1];
                 to -= 1;
             }
-            pile[to] = rotation;
-            let Some(left) = budget.checked_sub(at - to) else { return pile.sort_unstable() };
+            bucket[to] = rotation;
+            let Some(left) = budget.checked_sub(at - to) else { return bucket.sort_unstable() };
             budget = left;
         }
     }

@@ -1,6 +1,7 @@
-//! The least rotation of a block: sorted as suffixes, its suffixes come in the order of the rotations that
-//! begin with them. For then no suffix is a prefix of another rotation that is less, unless the block repeats
-//! itself, and equal rotations may come in any order.
+//! The least rotation of a block. Its suffixes are in the order of the rotations that begin with them.
+//!
+//! A suffix could only be misplaced against a rotation that it is a prefix of. The rest of that rotation would then have
+//! to be less than the least rotation, which it is not. If the block is periodic, equal rotations can be in any order.
 
 use super::{word, words};
 

@@ -1,10 +1,13 @@
-//! Sorting by suffix array: linear in the block's length, whatever repeats in it. The block is turned to its
-//! least rotation, whose suffixes sort as its rotations do, and the work is that of libsais.
+//! Sorting by the suffix array of libsais, whose time is linear in the length of the block, whatever repeats in it.
+//!
+//! A suffix array sorts suffixes, and bzip2 needs rotations. The block is therefore turned to its least rotation, whose
+//! suffixes are in the order of its rotations (see [`rotation`]). libsais reports the rank of every sixteenth rotation.
+//! The rank of the block itself follows from the nearest of them by a few steps of the inverse transform.
 
 use libsais::BwtConstruction;
 use libsais::bwt::AuxIndicesSamplingRate;
 
-use super::deal::starts;
+use super::counting::starts;
 use super::{Counts, rotation};
 
 /// libsais tells the ranks of rotations at multiples of this: one in so many.

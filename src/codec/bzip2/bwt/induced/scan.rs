@@ -1,7 +1,7 @@
-//! From sorted stars to all rotations. A rotation that falls is greater than the one that begins a byte later; so a
+//! From sorted LMS rotations to all rotations. A rotation that falls is greater than the one that begins a byte later; so a
 //! scan through the ranks upwards meets that one first, and then knows the next place among those that begin with
-//! the same byte: those that fall come before those that rise. This ranks all that fall, begun by the stars. A scan
-//! downwards then ranks all that rise, the stars among them, begun by the falling ones with a rising one before.
+//! the same byte: those that fall come before those that rise. This ranks all that fall, begun by the LMS rotations. A scan
+//! downwards then ranks all that rise, the LMS rotations among them, begun by the falling ones with a rising one before.
 //!
 //! What is written at a rank is not the rotation's place, for which its byte before would have to be looked up in
 //! the block, a cache miss each time; but the bytes before it, so many as there is room for. Ranks that begin with the
@@ -9,7 +9,7 @@
 
 use super::place;
 use crate::codec::bzip2::bwt::Counts;
-use crate::codec::bzip2::bwt::deal::starts;
+use crate::codec::bzip2::bwt::counting::starts;
 use crate::codec::bzip2::cpu;
 
 /// A rotation in a word: the bytes before it, the nearest lowest; above the last of these a one; and, from
@@ -20,17 +20,17 @@ const ROOM: usize = BYTES_BITS as usize / 8;
 const NONE_LEFT: u64 = 1;
 
 /// A power of two, so that a row's number needs no check; one row for each rotation, and one more for each that
-/// falls with a rising one before it: as many as there are stars, which are half of all at most.
+/// falls with a rising one before it: as many as there are LMS rotations, which are half of all at most.
 const ROWS: usize = 1 << 21;
 
 /// Rows that are read before others are written. That many loads need not wait to see where the stores go.
 const BATCH: usize = 64;
 
-/// How many stars ahead the bytes before a star are fetched.
+/// How many LMS rotations ahead the bytes before an LMS rotation are fetched.
 const FETCHED: usize = 24;
 
-/// Writes the last bytes of all rotations, and returns the rank of the block itself. All stars are given, sorted.
-pub(super) fn induce(block: &[u8], counts: &Counts, stars: &[u64], last: &mut [u8], rows: &mut Vec<u64>) -> usize {
+/// Writes the last bytes of all rotations, and returns the rank of the block itself. All LMS rotations are given, sorted.
+pub(super) fn induce(block: &[u8], counts: &Counts, lms: &[u64], last: &mut [u8], rows: &mut Vec<u64>) -> usize {
     if rows.is_empty() {
         // Zeros from the system: pages that are not written take no memory.
         *rows = vec![0; ROWS];
@@ -38,7 +38,7 @@ pub(super) fn induce(block: &[u8], counts: &Counts, stars: &[u64], last: &mut [u
     let Some(rows) = rows.first_chunk_mut::<ROWS>() else { return 0 };
     let before = Before { block, origin: 0 };
     let mut scan = Scan { before, starts: starts(counts), last, rows, turning: [0; 257] };
-    scan.up(stars);
+    scan.up(lms);
     scan.down(counts);
     scan.before.origin
 }
@@ -134,10 +134,10 @@ const TURNING: usize = 256;
 
 impl Scan<'_> {
     /// Ranks all that fall.
-    fn up(&mut self, stars: &[u64]) {
+    fn up(&mut self, lms: &[u64]) {
         let n = self.last.len() as u32;
         let mut queues = Queues::new(|byte| self.starts.get(byte).copied().unwrap_or(n));
-        let mut stars = stars;
+        let mut lms = lms;
         for first in 0..256 {
             self.turning[first] = queues.get(TURNING) as u32;
             let mut rank = self.starts[first] as usize;
@@ -154,17 +154,17 @@ impl Scan<'_> {
                     *row += 1;
                 }
             }
-            while let Some((&star, rest)) = stars.split_first()
-                && usize::from(self.before.block[place(star)]) == first
+            while let Some((&rotation, rest)) = lms.split_first()
+                && usize::from(self.before.block[place(rotation)]) == first
             {
                 if let Some(&ahead) = rest.get(FETCHED) {
                     cpu::prefetch(self.before.block, place(ahead).saturating_sub(1));
                 }
-                let word = self.before.word(place(star));
+                let word = self.before.word(place(rotation));
                 let row = queues.of(byte(word));
                 self.rows[*row as usize % ROWS] = earlier(word);
                 *row += 1;
-                stars = rest;
+                lms = rest;
             }
         }
         self.turning[256] = queues.get(TURNING) as u32;

@@ -1,18 +1,18 @@
-//! Sorting the stars that begin with the same bytes. Of two such, the order is that of the two stars that come next
+//! Sorting the LMS rotations that begin with the same bytes. Of two such, the order is that of the two LMS rotations that come next
 //! after them, if they come at the same distance and within those bytes; and whether those tie or not, their names
 //! tell their order as far as it is known. Where they do not come so soon, more bytes are compared.
 //!
-//! What ties is most often a passage that occurs several times; then all stars in it tie with each other, each
+//! What ties is most often a passage that occurs several times; then all LMS rotations in it tie with each other, each
 //! with those at the same distance from the passage's end. So ties are sorted from the block's end on, and names
 //! are told apart at once, so that ties before them find them so. Mostly one sweep does it.
 
 use std::ops::Range;
 
-use super::{KEY, PLACE, PLACE_BITS, piles, place};
+use super::{KEY, PLACE, PLACE_BITS, bucket, place};
 use crate::codec::bzip2::bwt::{TooManyTies, word};
 use crate::codec::bzip2::cpu;
 
-/// No two stars are neighbours: so slots for half as many as there are places are enough.
+/// No two LMS rotations are neighbours: so slots for half as many as there are places are enough.
 fn slot(place: usize) -> usize {
     place / 2
 }
@@ -21,8 +21,8 @@ fn slots(n: usize) -> usize {
     n.div_ceil(2)
 }
 
-/// What is known of each star: its name, which is the number of stars that are less, all stars of its tie not
-/// counted; and how far it is from there to the next star.
+/// What is known of each LMS rotation: its name, which is the number of LMS rotations that are less, all LMS rotations of its tie not
+/// counted; and how far it is from there to the next LMS rotation.
 #[derive(Default)]
 pub(super) struct Names {
     /// By slot: the name, above [`DISTANCE_BITS`] of distance.
@@ -35,7 +35,7 @@ const DISTANCE_BITS: u32 = 8;
 const FAR: usize = (1 << DISTANCE_BITS) - 1;
 
 impl Names {
-    /// Begins with the stars at `places`, the last one first, in a block of `n` bytes; none has a name yet.
+    /// Begins with the LMS rotations at `places`, the last one first, in a block of `n` bytes; none has a name yet.
     pub(super) fn begin(&mut self, n: usize, places: &[u32]) {
         self.words.resize(slots(n), 0);
         let Some(&first) = places.last() else { return };
@@ -64,13 +64,13 @@ impl Names {
     }
 }
 
-/// The ties. Each is known by its lead, the star in it that begins last in the block; its name says where the tie
-/// begins among the stars.
+/// The ties. Each is known by its lead, the LMS rotation in it that begins last in the block; its name says where the tie
+/// begins among the LMS rotations.
 #[derive(Default)]
 pub(super) struct Ties {
     /// A bit for each slot that has a lead.
     marks: Vec<u64>,
-    /// For each lead: where its tie ends among the stars, above [`DEPTH_BITS`] that say in how many first bytes all
+    /// For each lead: where its tie ends among the LMS rotations, above [`DEPTH_BITS`] that say in how many first bytes all
     /// in it are equal.
     ends: Vec<u32>,
 }
@@ -104,43 +104,43 @@ impl Ties {
     }
 }
 
-/// A block's stars, which are being sorted.
+/// A block's LMS rotations, which are being sorted.
 pub(super) struct Sorter<'a> {
     pub(super) block: &'a [u8],
     pub(super) names: &'a mut Names,
     pub(super) ties: &'a mut Ties,
-    pub(super) stars: &'a mut [u64],
-    /// As many words as there are stars, to sort with.
+    pub(super) lms: &'a mut [u64],
+    /// As many words as there are LMS rotations, to sort with.
     pub(super) spare: &'a mut [u64],
 }
 
 /// Bytes that a key has room for.
 const KEY_BYTES: usize = super::KEY_BITS as usize / 8;
 
-/// Names and stars are asked for all over the memory: they are fetched so far ahead of the sweep, in words of marks,
+/// Names and LMS rotations are asked for all over the memory: they are fetched so far ahead of the sweep, in words of marks,
 /// and of each tie so many.
 const FETCH_TIES: usize = 12;
 const FETCH_NAMES: usize = 6;
 const FETCHED: usize = 16;
 
 impl Sorter<'_> {
-    /// Names stars that are sorted by their keys; those with equal keys, which are equal in their first `depth`
+    /// Names LMS rotations that are sorted by their keys; those with equal keys, which are equal in their first `depth`
     /// bytes, are a tie.
     #[inline(always)]
-    pub(super) fn name(&mut self, stars: Range<usize>, depth: usize) {
-        let mut name = stars.start;
-        let mut rest = &self.stars[stars];
+    pub(super) fn name(&mut self, lms: Range<usize>, depth: usize) {
+        let mut name = lms.start;
+        let mut rest = &self.lms[lms];
         while let Some(&first) = rest.first() {
             let mut lead = 0;
             let mut len = 0;
-            while let Some(&star) = rest.get(len)
-                && (star ^ first) & KEY == 0
+            while let Some(&rotation) = rest.get(len)
+                && (rotation ^ first) & KEY == 0
             {
                 if let Some(&ahead) = rest.get(len + FETCHED) {
                     cpu::prefetch(&self.names.words, slot(place(ahead)));
                 }
-                self.names.set(place(star), name);
-                lead = lead.max(place(star));
+                self.names.set(place(rotation), name);
+                lead = lead.max(place(rotation));
                 len += 1;
             }
             rest = &rest[len..];
@@ -164,18 +164,18 @@ impl Sorter<'_> {
                 while let Some(bit) = self.ties.take(word, below) {
                     below = (1 << bit) - 1;
                     let lead = word * MARKS + bit as usize;
-                    let stars = self.tie(lead);
-                    budget = budget.checked_sub(stars.len()).ok_or(TooManyTies)?;
+                    let lms = self.tie(lead);
+                    budget = budget.checked_sub(lms.len()).ok_or(TooManyTies)?;
                     let depth = self.ties.ends[lead] as usize & MAX_DEPTH;
-                    let depth = self.sort_tie(stars.clone(), self.names.distance(2 * lead), depth)?;
-                    self.name(stars, depth);
+                    let depth = self.sort_tie(lms.clone(), self.names.distance(2 * lead), depth)?;
+                    self.name(lms, depth);
                 }
             }
         }
         Ok(())
     }
 
-    /// The stars of the tie whose lead has this slot.
+    /// The LMS rotations of the tie whose lead has this slot.
     #[inline(always)]
     fn tie(&self, lead: usize) -> Range<usize> {
         self.names.get(2 * lead)..(self.ties.ends[lead] >> DEPTH_BITS) as usize
@@ -183,28 +183,28 @@ impl Sorter<'_> {
 
     /// Sorts a tie by one key more; returns in how many first bytes those are equal whose keys are.
     #[inline(always)]
-    fn sort_tie(&mut self, stars: Range<usize>, distance: usize, depth: usize) -> Result<usize, TooManyTies> {
+    fn sort_tie(&mut self, lms: Range<usize>, distance: usize, depth: usize) -> Result<usize, TooManyTies> {
         let n = self.block.len();
         // The block goes on at its beginning.
         let around = |place: usize| if place < n { place } else { place % n };
-        let tie = &mut self.stars[stars.clone()];
+        let tie = &mut self.lms[lms.clone()];
         let mut known = depth;
         let mut alike = distance <= depth;
-        for star in tie.iter_mut() {
-            let place = place(*star);
+        for rotation in tie.iter_mut() {
+            let place = place(*rotation);
             alike &= self.names.distance(place) == distance;
-            *star = (self.names.get(around(place + distance)) as u64) << PLACE_BITS | place as u64;
+            *rotation = (self.names.get(around(place + distance)) as u64) << PLACE_BITS | place as u64;
         }
         if !alike {
             known += KEY_BYTES;
             if known > MAX_DEPTH {
                 return Err(TooManyTies);
             }
-            for star in tie.iter_mut() {
-                *star = word(self.block, around(place(*star) + depth)) & KEY | *star & PLACE;
+            for rotation in tie.iter_mut() {
+                *rotation = word(self.block, around(place(*rotation) + depth)) & KEY | *rotation & PLACE;
             }
         }
-        piles::sort(tie, &mut self.spare[stars]);
+        bucket::sort(tie, &mut self.spare[lms]);
         Ok(known)
     }
 
@@ -221,11 +221,11 @@ impl Sorter<'_> {
             })
         };
         for lead in leads(FETCH_TIES) {
-            cpu::prefetch(self.stars, self.tie(lead).start);
+            cpu::prefetch(self.lms, self.tie(lead).start);
         }
         for lead in leads(FETCH_NAMES) {
-            for &star in self.stars.get(self.tie(lead)).unwrap_or_default().iter().take(FETCHED) {
-                cpu::prefetch(&self.names.words, slot(place(star)));
+            for &rotation in self.lms.get(self.tie(lead)).unwrap_or_default().iter().take(FETCHED) {
+                cpu::prefetch(&self.names.words, slot(place(rotation)));
             }
         }
     }

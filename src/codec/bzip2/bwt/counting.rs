@@ -1,4 +1,4 @@
-//! Dealing out by a digit: how often each occurs, where the items of each begin, and each item to the next place of
+//! Counting sort: how often each occurs, where the items of each begin, and each item to the next place of
 //! its digit's. What is counted again and again is counted in 16 bits: AMD's Zen 3, and others may be like it, takes
 //! twice as long to count in words of 32 bits, when the same count comes up again after a few others.
 
@@ -44,9 +44,9 @@ impl<const DIGITS: usize> Heads<DIGITS> {
         Some(self.from[digit] as usize + usize::from(passed))
     }
 
-    /// Deals out words by their digits.
+    /// Scatters words by their digits.
     #[inline(always)]
-    pub(super) fn deal(&mut self, from: &[u64], to: &mut [u64], digit: impl Fn(&u64) -> usize) {
+    pub(super) fn scatter(&mut self, from: &[u64], to: &mut [u64], digit: impl Fn(&u64) -> usize) {
         for word in from {
             if let Some(slot) = to.get_mut(self.take(digit(word))) {
                 *slot = *word;
@@ -80,10 +80,10 @@ pub(super) fn sum_up(counts: &mut [u16]) -> &mut [u16] {
     counts
 }
 
-/// Deals out words, fewer than 16 bits count, by the digit above so many bits. There are a power of two of `heads`, one
+/// Scatters words, fewer than 16 bits count, by the digit above so many bits. There are a power of two of `heads`, one
 /// for each digit: where its next word goes.
 #[inline(always)]
-pub(super) fn deal_small(from: &[u64], to: &mut [u64], shift: u32, heads: &mut [u16]) {
+pub(super) fn scatter_small(from: &[u64], to: &mut [u64], shift: u32, heads: &mut [u16]) {
     let mask = heads.len() - 1;
     for &word in from {
         let Some(head) = heads.get_mut((word >> shift) as usize & mask) else { return };

@@ -1,4 +1,4 @@
-//! Finding the stars, 64 bytes at a time. A byte says whether its rotation rises: it does if the next byte is
+//! Finding the LMS rotations, 64 bytes at a time. A byte says whether its rotation rises: it does if the next byte is
 //! greater, and does not if that is less; if that is equal, it does as the next one does. So what rises spreads
 //! backwards over equal bytes, as a carry does through the ones of a number; and an addition finds all carries at once.
 
@@ -7,24 +7,24 @@ use wide::u8x16;
 /// Bytes that are looked at together.
 const BITS: usize = 64;
 
-/// The places of all stars, the last one first; none if all bytes are the same.
-pub(super) fn find(block: &[u8], stars: &mut Vec<u32>) {
-    stars.clear();
+/// The places of all LMS rotations, the last one first; none if all bytes are the same.
+pub(super) fn find(block: &[u8], lms: &mut Vec<u32>) {
+    lms.clear();
     let Some((&end, _)) = block.split_last() else { return };
     // After the end comes the beginning.
     let Some(differs) = block.iter().find(|byte| **byte != end) else { return };
     let end_rises = end < *differs;
-    stars.reserve(block.len() / 2 + 1);
+    lms.reserve(block.len() / 2 + 1);
     let mut rises = end_rises;
     let mut to = block.len() - 1;
     while to > 0 {
         let from = to.saturating_sub(BITS);
         let steps = Steps::of(&block[from..=to]);
-        rises = steps.stars(to - from, rises, |after| stars.push((from + after) as u32));
+        rises = steps.lms(to - from, rises, |after| lms.push((from + after) as u32));
         to = from;
     }
     if rises && !end_rises {
-        stars.push(0);
+        lms.push(0);
     }
 }
 
@@ -58,20 +58,20 @@ impl Steps {
         Self { up, level }
     }
 
-    /// Tells of each star in `1..=len`, the last one first, where `len` is the place after these steps, and `rises`
+    /// Calls `found` for each LMS rotation in `1..=len`, the last one first, where `len` is the place after these steps, and `rises`
     /// says whether what begins there does; returns whether what begins at 0 does.
     #[inline(always)]
-    fn stars(self, len: usize, rises: bool, mut tell: impl FnMut(usize)) -> bool {
+    fn lms(self, len: usize, rises: bool, mut found: impl FnMut(usize)) -> bool {
         // The last place is the lowest bit: carries go upwards.
         let lowest_last = |bits: u64| bits.reverse_bits() >> (BITS - len);
         let (up, level) = (lowest_last(self.up), lowest_last(self.level));
         let sum = (up | level).wrapping_add(up).wrapping_add(u64::from(rises));
         let after_rises = (up | level) ^ up ^ sum;
         let rise = up | (level & after_rises);
-        let mut stars = (after_rises & !rise) & (u64::MAX >> (BITS - len));
-        while stars != 0 {
-            tell(len - stars.trailing_zeros() as usize);
-            stars &= stars - 1;
+        let mut lms = (after_rises & !rise) & (u64::MAX >> (BITS - len));
+        while lms != 0 {
+            found(len - lms.trailing_zeros() as usize);
+            lms &= lms - 1;
         }
         rise >> (len - 1) & 1 == 1
     }
@@ -85,7 +85,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stars_rise_after_a_fall(block in prop_oneof![
+        fn lms_rotations_are_found(block in prop_oneof![
             prop::collection::vec(0..3_u8, 1..400),
             prop::collection::vec(any::<u8>(), 1..400),
             prop::collection::vec((any::<u8>(), 1..150_usize), 1..5)
@@ -99,9 +99,9 @@ mod tests {
                 (1..n).map(|next| block[(at + next) % n]).find(|byte| *byte != block[at % n]).is_some_and(|b| b < block[at % n])
             };
             let expected: Vec<u32> = (0..n).rev().filter(|&at| rises(at) && falls(at + n - 1)).map(|at| at as u32).collect();
-            let mut stars = vec![7];
-            find(&block, &mut stars);
-            prop_assert_eq!(stars, expected);
+            let mut lms = vec![7];
+            find(&block, &mut lms);
+            prop_assert_eq!(lms, expected);
         }
     }
 }
