@@ -1,5 +1,5 @@
-//! Guesses where the blocks of a bzip2 file are, by the marks they begin with. A mark may occur within
-//! a block by chance or by malice, so nothing here is certain: who takes the guesses confirms them.
+//! Proposes where the blocks of a bzip2 file are, by the marks they begin with. A mark may occur within
+//! a block by chance or by malice, so nothing here is certain: who takes the candidates confirms them.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ use crate::codec::format::Level;
 use crate::codec::source::Source;
 
 /// From one mark to the next one, or to the end of the file. Offsets are in bits.
-pub(super) struct Guess {
+pub(super) struct Candidate {
     pub(super) mark: Mark,
     pub(super) start: u64,
     pub(super) end: u64,
@@ -17,7 +17,7 @@ pub(super) struct Guess {
     pub(super) level: Level,
 }
 
-impl Guess {
+impl Candidate {
     /// Whether there can be a block from its start to its end.
     pub(super) fn may_be_block(&self) -> bool {
         let limits = block::MIN_BITS as u64..=block::MAX_BYTES as u64 * 8;
@@ -41,8 +41,8 @@ impl<R: Read> Finder<R> {
         Self { source, open: None, scanned: 0, level, done: false }
     }
 
-    /// The next guess; none at the end of the file, or where no block can be any more.
-    pub(super) fn next(&mut self) -> Option<Guess> {
+    /// The next candidate; none at the end of the file, or where no block can be any more.
+    pub(super) fn next(&mut self) -> Option<Candidate> {
         while !self.done {
             let base = self.source.offset() * 8;
             // Blocks were confirmed without us, up to here.
@@ -56,8 +56,8 @@ impl<R: Read> Finder<R> {
                 }
                 let at = base + at as u64;
                 self.scanned = at + 1;
-                if let Some(guess) = close(self.open.replace((mark, at, self.level)), at) {
-                    return Some(guess);
+                if let Some(candidate) = close(self.open.replace((mark, at, self.level)), at) {
+                    return Some(candidate);
                 }
                 continue;
             }
@@ -73,14 +73,14 @@ impl<R: Read> Finder<R> {
         None
     }
 
-    /// The true level, where it was guessed wrong.
+    /// The true level, where the finder assumed a wrong one.
     pub(super) fn set_level(&mut self, level: Level) {
         self.level = level;
     }
 }
 
-fn close(open: Option<(Mark, u64, Level)>, end: u64) -> Option<Guess> {
-    open.map(|(mark, start, level)| Guess { mark, start, end, level })
+fn close(open: Option<(Mark, u64, Level)>, end: u64) -> Option<Candidate> {
+    open.map(|(mark, start, level)| Candidate { mark, start, end, level })
 }
 
 /// The level in the stream header that ends right before bit `at`, if there is one.

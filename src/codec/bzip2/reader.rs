@@ -1,13 +1,12 @@
-//! bzip2 decoding in parallel, of any bzip2 file: the blocks of a single stream too.
+//! Reading any bzip2 file in parallel, also the blocks of a single stream.
 //!
-//! A block begins at any bit, and nothing says where it ends; but it begins with a mark of 48 bits,
-//! and so does the end of a stream. The [`Finder`] guesses that there is a block from each mark to the
-//! next one. Workers decode these guesses, each for itself. Then this module walks through the file in
-//! order and confirms: where the last block ended there must be a mark; if it is a block's, the
-//! guess made of it must have decoded to its very last bit with the right checksum. If it did not, a
-//! mark inside the block misled the finder (or the file is damaged): then the block is decoded here,
-//! from its first bit on, and where it ends is where the walk goes on. Guesses that begin in what was
-//! so passed over are thrown away. So a wrong guess costs time and never correctness.
+//! A block begins at any bit, and nothing states where it ends; but it begins with a magic of 48 bits, and so does the
+//! end of a stream. The [`Finder`] proposes a candidate from each magic to the next one, and workers decode the
+//! candidates speculatively. Then this module goes through the file in order and confirms them. Where the last block
+//! ended there must be a magic; if it is that of a block, its candidate must have decoded to its very last bit with the
+//! right checksum. If it did not, there was a magic inside the block (or the file is damaged): then the block is decoded
+//! here, from its first bit on, and reading continues where it ends. Candidates that begin in the skipped bits are
+//! dropped. So a false candidate costs time and never correctness.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -15,7 +14,7 @@ use std::io::{self, Read};
 use super::bits::{self, Mark};
 use super::block::{self, Beginning, Decoded, NotABlock};
 use super::crc;
-use super::finder::{Finder, Guess};
+use super::finder::{Candidate, Finder};
 use crate::codec::format::{Damage, Fault, Level};
 use crate::codec::source::Source;
 use crate::ordered::{Ordered, Pool};
@@ -23,7 +22,7 @@ use crate::ordered::{Ordered, Pool};
 pub(in crate::codec) struct Reader<R> {
     finder: Finder<R>,
     /// What the finder found, in order; those with `true` are being decoded in `decoding`.
-    guesses: VecDeque<(Guess, bool)>,
+    candidates: VecDeque<(Candidate, bool)>,
     decoding: Ordered<Result<Decoded, NotABlock>>,
     /// Up to here, in bits, everything is confirmed.
     at: u64,
@@ -40,7 +39,7 @@ impl<R: Read> Reader<R> {
     pub(in crate::codec) fn new(source: Source<R>, level: Level, pool: &Pool) -> Self {
         Self {
             finder: Finder::new(source, level),
-            guesses: VecDeque::new(),
+            candidates: VecDeque::new(),
             decoding: Ordered::new(pool),
             at: block::HEADER_BYTES as u64 * 8,
             level,
@@ -78,19 +77,19 @@ impl<R: Read> Reader<R> {
     fn next_block(&mut self) -> io::Result<Option<Decoded>> {
         loop {
             self.look_ahead();
-            let Some((guess, submitted)) = self.guesses.pop_front() else { return Err(self.no_mark()) };
+            let Some((candidate, submitted)) = self.candidates.pop_front() else { return Err(self.no_mark()) };
             let decoded = if submitted { self.decoding.take() } else { None };
-            if guess.start < self.at {
+            if candidate.start < self.at {
                 continue;
             }
-            if guess.start > self.at {
+            if candidate.start > self.at {
                 return Err(self.no_mark());
             }
-            match guess.mark {
+            match candidate.mark {
                 Mark::Block => {
                     let decoded = match decoded {
-                        Some(Ok(decoded)) if guess.level == self.level => {
-                            self.at = guess.end;
+                        Some(Ok(decoded)) if candidate.level == self.level => {
+                            self.at = candidate.end;
                             decoded
                         }
                         _ => self.decode_here()?,
@@ -111,17 +110,17 @@ impl<R: Read> Reader<R> {
 
     /// Keeps the workers busy.
     fn look_ahead(&mut self) {
-        while self.decoding.has_room() && self.guesses.len() < self.decoding.window() {
-            let Some(guess) = self.finder.next() else { return };
-            let submit = guess.may_be_block();
+        while self.decoding.has_room() && self.candidates.len() < self.decoding.window() {
+            let Some(candidate) = self.finder.next() else { return };
+            let submit = candidate.may_be_block();
             if submit {
-                let (bytes, from) = self.window_from(guess.start);
-                let to = from + (guess.end - guess.start) as usize;
+                let (bytes, from) = self.window_from(candidate.start);
+                let to = from + (candidate.end - candidate.start) as usize;
                 let bytes = bytes.get(..to.div_ceil(8)).unwrap_or_default().to_vec();
-                let level = guess.level;
+                let level = candidate.level;
                 self.decoding.submit(move || block::decode(&bytes, from, to, level));
             }
-            self.guesses.push_back((guess, submit));
+            self.candidates.push_back((candidate, submit));
         }
     }
 
@@ -145,7 +144,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Passes over the end mark at `self.at` and the header of the next stream; false if there is none.
+    /// Skips the end mark at `self.at` and the header of the next stream; false if there is none.
     fn end_stream(&mut self) -> io::Result<bool> {
         self.fill(block::END_BITS / 8 + 1 + block::HEADER_BYTES);
         let (window, from) = self.window_from(self.at);
@@ -226,7 +225,7 @@ mod tests {
     use crate::codec::{Compression, Compressor, Format};
 
     /// Block data may end in what looks like a stream header. Here it is the header itself that
-    /// misleads the finder, while the truth is told by word of mouth.
+    /// misleads the finder, while the true level is a parameter.
     fn decode(header: Level, truth: Level) -> io::Result<Vec<u8>> {
         let pool = Pool::new(2).unwrap();
         let mut compressor = Compressor::new(Vec::new(), Compression::new(Format::Bzip2, Level::BEST), &pool);
@@ -249,10 +248,10 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_guess_of_the_level_is_corrected() {
+    fn a_wrong_level_is_corrected() {
         let low = Level::new(1).unwrap();
         assert!(decode(low, Level::BEST).unwrap() == input());
-        // A block is no good if only the guessed level allows it.
+        // A block is no good if only the wrong level allows it.
         assert!(decode(Level::BEST, low).is_err());
     }
 }
