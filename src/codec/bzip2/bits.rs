@@ -1,19 +1,19 @@
 //! Bits in the order of bzip2, most significant first: splicing strings of them, and finding the
-//! marks at which blocks begin. It does not know what the bits mean.
+//! magics at which blocks begin. It does not know what the bits mean.
 
-/// The marks of a bzip2 stream; each lies at any bit offset.
+/// The magics of a bzip2 stream; each lies at any bit offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum Magic {
     /// A block begins: π in decimal digits, 0x314159265359.
     Block,
     /// The stream ends: √π, 0x177245385090.
     End,
 }
 
-/// The length of either mark.
-pub(super) const MARK_BITS: usize = 48;
+/// The length of either magic.
+pub(super) const MAGIC_BITS: usize = 48;
 
-impl Mark {
+impl Magic {
     /// Its bits, right-aligned.
     pub(super) const fn value(self) -> u64 {
         match self {
@@ -254,19 +254,19 @@ pub(super) fn read(bytes: &[u8], at: usize, count: u32) -> u64 {
     (u64::from_be_bytes(word) << (at % 8)) >> (64 - count)
 }
 
-/// The first mark that lies wholly in `bytes` and begins at bit `from` or later.
+/// The first magic that lies wholly in `bytes` and begins at bit `from` or later.
 ///
-/// It looks at two bytes in four. Wherever a mark begins, the five bytes after its first are wholly
+/// It looks at two bytes in four. Wherever a magic begins, the five bytes after its first are wholly
 /// its own; every four neighbouring bytes have one at a multiple of four; so some pair of bytes that
-/// is looked at is one of 64 (two marks, eight shifts, four places) out of 65,536.
-pub(super) fn find_mark(bytes: &[u8], from: usize) -> Option<(usize, Mark)> {
+/// is looked at is one of 64 (two magics, eight shifts, four places) out of 65,536.
+pub(super) fn find_magic(bytes: &[u8], from: usize) -> Option<(usize, Magic)> {
     let first = (from / 8 + 1).next_multiple_of(4);
     let mut at = first;
     for quad in bytes.get(first..)?.chunks(4) {
         if let [high, low, ..] = *quad {
             let pair = usize::from(u16::from_be_bytes([high, low]));
             if PAIRS[pair / 64] >> (pair % 64) & 1 == 1
-                && let Some(found) = mark_around(bytes, at, from)
+                && let Some(found) = magic_around(bytes, at, from)
             {
                 return Some(found);
             }
@@ -276,33 +276,33 @@ pub(super) fn find_mark(bytes: &[u8], from: usize) -> Option<(usize, Mark)> {
     None
 }
 
-/// The first mark from bit `from` on that begins one to four bytes before byte `at`.
+/// The first magic from bit `from` on that begins one to four bytes before byte `at`.
 #[cold]
-fn mark_around(bytes: &[u8], at: usize, from: usize) -> Option<(usize, Mark)> {
+fn magic_around(bytes: &[u8], at: usize, from: usize) -> Option<(usize, Magic)> {
     let first = (at.saturating_sub(4) * 8).max(from);
-    let last = (at * 8 - 1).min((bytes.len() * 8).checked_sub(MARK_BITS)?);
-    (first..=last).find_map(|bit| Some((bit, mark_at(bytes, bit)?)))
+    let last = (at * 8 - 1).min((bytes.len() * 8).checked_sub(MAGIC_BITS)?);
+    (first..=last).find_map(|bit| Some((bit, magic_at(bytes, bit)?)))
 }
 
-/// The mark that begins at bit `at`, if there is one.
-pub(super) fn mark_at(bytes: &[u8], at: usize) -> Option<Mark> {
-    if at + MARK_BITS > bytes.len() * 8 {
+/// The magic that begins at bit `at`, if there is one.
+pub(super) fn magic_at(bytes: &[u8], at: usize) -> Option<Magic> {
+    if at + MAGIC_BITS > bytes.len() * 8 {
         return None;
     }
-    let bits = read(bytes, at, MARK_BITS as u32);
-    [Mark::Block, Mark::End].into_iter().find(|mark| mark.value() == bits)
+    let bits = read(bytes, at, MAGIC_BITS as u32);
+    [Magic::Block, Magic::End].into_iter().find(|magic| magic.value() == bits)
 }
 
-/// One bit for each pair of bytes: whether a mark has it at its second to sixth byte, at any shift.
+/// One bit for each pair of bytes: whether a magic has it at its second to sixth byte, at any shift.
 static PAIRS: [u64; 1024] = pairs();
 
 const fn pairs() -> [u64; 1024] {
     let mut table = [0; 1024];
-    let marks = [Mark::Block.value(), Mark::End.value()];
+    let magics = [Magic::Block.value(), Magic::End.value()];
     let mut n = 0;
     while n < 2 * 8 * 4 {
-        // The mark in seven bytes, right-aligned in 64 bits, begun `n / 8 % 8` bits late.
-        let wide = marks[n / 32] << 8 >> (n / 4 % 8);
+        // The magic in seven bytes, right-aligned in 64 bits, begun `n / 8 % 8` bits late.
+        let wide = magics[n / 32] << 8 >> (n / 4 % 8);
         // Its second and third byte, or the pairs that follow them.
         let pair = (wide >> (32 - 8 * (n % 4))) as u16 as usize;
         table[pair / 64] |= 1 << (pair % 64);
@@ -323,23 +323,23 @@ mod tests {
 
     #[test]
     fn a_mark_is_found_at_every_bit_offset_and_nowhere_else() {
-        for mark in [Mark::Block, Mark::End] {
+        for magic in [Magic::Block, Magic::End] {
             for at in 0..200 {
                 let mut bits = BitString::default();
                 for _ in 0..at {
                     bits.push(0, 1);
                 }
-                bits.push(mark.value(), 48);
-                // Up to the last byte of the mark, and beyond it.
+                bits.push(magic.value(), 48);
+                // Up to the last byte of the magic, and beyond it.
                 for more in [0, 40] {
                     let mut bits = bits.clone();
                     bits.push(0, more);
                     let bytes = bits.into_bytes();
                     for from in 0..=at {
-                        assert_eq!(find_mark(&bytes, from), Some((at, mark)), "{at} from {from}");
+                        assert_eq!(find_magic(&bytes, from), Some((at, magic)), "{at} from {from}");
                     }
-                    assert_eq!(find_mark(&bytes, at + 1), None);
-                    assert_eq!(find_mark(&bytes[..bytes.len().min((at + 48) / 8) - 1], 0), None);
+                    assert_eq!(find_magic(&bytes, at + 1), None);
+                    assert_eq!(find_magic(&bytes[..bytes.len().min((at + 48) / 8) - 1], 0), None);
                 }
             }
         }
@@ -351,18 +351,18 @@ mod tests {
         let mut expected = Vec::new();
         let mut at = 0;
         for n in 0..50 {
-            let mark = if n % 3 == 0 { Mark::End } else { Mark::Block };
-            expected.push((at, mark));
-            bits.push(mark.value(), 48);
+            let magic = if n % 3 == 0 { Magic::End } else { Magic::Block };
+            expected.push((at, magic));
+            bits.push(magic.value(), 48);
             bits.push(0, n % 11);
             at += 48 + n as usize % 11;
         }
         let bytes = bits.into_bytes();
         let mut from = 0;
         let found = std::iter::from_fn(|| {
-            let (at, mark) = find_mark(&bytes, from)?;
+            let (at, magic) = find_magic(&bytes, from)?;
             from = at + 1;
-            Some((at, mark))
+            Some((at, magic))
         });
         assert!(found.eq(expected));
     }
@@ -370,10 +370,10 @@ mod tests {
     #[test]
     fn short_inputs_hold_no_mark() {
         for len in 0..6 {
-            assert_eq!(find_mark(&[0x31, 0x41, 0x59, 0x26, 0x53][..len.min(5)], 0), None);
+            assert_eq!(find_magic(&[0x31, 0x41, 0x59, 0x26, 0x53][..len.min(5)], 0), None);
         }
-        assert_eq!(find_mark(b"1AY&SY", 0), Some((0, Mark::Block)));
-        assert_eq!(find_mark(b"1AY&SY", 99), None);
+        assert_eq!(find_magic(b"1AY&SY", 0), Some((0, Magic::Block)));
+        assert_eq!(find_magic(b"1AY&SY", 99), None);
     }
 
     proptest! {

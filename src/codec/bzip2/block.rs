@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use super::bits::{BitReader, BitString, MARK_BITS};
+use super::bits::{BitReader, BitString, MAGIC_BITS};
 use super::crc::Crc;
 use super::rle::{Block, Expander, NoCount, max_block};
 use super::{decode, encode};
@@ -12,17 +12,17 @@ use crate::codec::format::Level;
 /// `BZh` and the level's digit.
 pub(super) const HEADER_BYTES: usize = 4;
 
-/// A block's mark and its checksum.
-const BLOCK_HEADER_BITS: usize = MARK_BITS + 32;
+/// A block's magic and its checksum.
+const BLOCK_HEADER_BITS: usize = MAGIC_BITS + 32;
 
-/// The mark that ends a stream, and the stream's checksum.
-pub(super) const END_BITS: usize = MARK_BITS + 32;
+/// The magic that ends a stream, and the stream's checksum.
+pub(super) const END_BITS: usize = MAGIC_BITS + 32;
 
 /// No block has more: 900,000 symbols of 20 bits, 32,767 selectors of 6, and six code tables make
 /// 2.3 MB. The format would let a code table's deltas go up and down for ever, but no encoder does.
 pub(super) const MAX_BYTES: usize = 3 << 20;
 
-/// No block has less: a mark, a checksum, an origin, a map with one byte in it, one selector and two
+/// No block has less: a magic, a checksum, an origin, a map with one byte in it, one selector and two
 /// code tables of three symbols.
 pub(super) const MIN_BITS: usize = BLOCK_HEADER_BITS + 1 + 24 + 32 + 3 + 15 + 1 + 2 * (5 + 3);
 
@@ -39,7 +39,7 @@ thread_local! {
     static DECODING: RefCell<decode::Buffers> = RefCell::default();
 }
 
-/// A block as it stands in a stream, from its mark on.
+/// A block as it stands in a stream, from its magic on.
 pub(super) struct Encoded {
     bits: BitString,
     /// The checksum of what the block holds.

@@ -1,7 +1,7 @@
 //! Bits into one block: symbols into bytes, sorted rotations into text. What comes out still has its runs
 //! counted; they are spelled out as late as can be.
 
-use super::bits::{BitReader, MARK_BITS};
+use super::bits::{BitReader, MAGIC_BITS};
 use super::bwt::{self, Inverse};
 use super::cpu::{self, Cpu, Kernel};
 use super::huffman::decode::{NoCode, Table};
@@ -28,14 +28,14 @@ pub(super) struct Buffers {
     inverse: Inverse,
 }
 
-/// Decodes the block whose mark `reader` stands at, and leaves it at the block's end: its checksum, and its text of
+/// Decodes the block whose magic `reader` stands at, and leaves it at the block's end: its checksum, and its text of
 /// `limit` bytes at most.
 pub(super) fn decode<'a>(
     reader: &mut BitReader<'_>,
     limit: usize,
     buffers: &'a mut Buffers,
 ) -> Result<(u32, &'a [u8]), Fault> {
-    reader.take(MARK_BITS as u32);
+    reader.take(MAGIC_BITS as u32);
     let crc = reader.take(32) as u32;
     let randomised = reader.take(1) == 1;
     let origin = reader.take(24) as usize;

@@ -1,6 +1,6 @@
 //! One block into bits. Its text has its runs counted already.
 
-use super::bits::{BitString, MARK_BITS, Mark};
+use super::bits::{BitString, MAGIC_BITS, Magic};
 use super::bwt;
 use super::huffman;
 use super::mtf::{self, Used};
@@ -23,7 +23,7 @@ pub(super) fn encode(text: &[u8], crc: u32, buffers: &mut Buffers) -> BitString 
     let frequencies = mtf::encode(last, &used, &mut buffers.symbols);
 
     let mut bits = BitString::with_capacity(text.len() + text.len() / 50 + 4096);
-    bits.push(Mark::Block.value(), MARK_BITS as u32);
+    bits.push(Magic::Block.value(), MAGIC_BITS as u32);
     bits.push(crc.into(), 32);
     // Not randomised.
     bits.push(0, 1);

@@ -1,16 +1,16 @@
-//! Proposes where the blocks of a bzip2 file are, by the marks they begin with. A mark may occur within
+//! Proposes where the blocks of a bzip2 file are, by the magics they begin with. A magic may occur within
 //! a block by chance or by malice, so nothing here is certain: who takes the candidates confirms them.
 
 use std::io::Read;
 
-use super::bits::{self, MARK_BITS, Mark};
+use super::bits::{self, MAGIC_BITS, Magic};
 use super::block;
 use crate::codec::format::Level;
 use crate::codec::source::Source;
 
-/// From one mark to the next one, or to the end of the file. Offsets are in bits.
+/// From one magic to the next one, or to the end of the file. Offsets are in bits.
 pub(super) struct Candidate {
-    pub(super) mark: Mark,
+    pub(super) magic: Magic,
     pub(super) start: u64,
     pub(super) end: u64,
     /// What the latest stream header says, if it is one.
@@ -21,14 +21,14 @@ impl Candidate {
     /// Whether there can be a block from its start to its end.
     pub(super) fn may_be_block(&self) -> bool {
         let limits = block::MIN_BITS as u64..=block::MAX_BYTES as u64 * 8;
-        self.mark == Mark::Block && limits.contains(&(self.end - self.start))
+        self.magic == Magic::Block && limits.contains(&(self.end - self.start))
     }
 }
 
 pub(super) struct Finder<R> {
     pub(super) source: Source<R>,
-    /// The last mark found, with the level there; where it ends is not known yet.
-    open: Option<(Mark, u64, Level)>,
+    /// The last magic found, with the level there; where it ends is not known yet.
+    open: Option<(Magic, u64, Level)>,
     /// Marks that begin before this bit have been found.
     scanned: u64,
     level: Level,
@@ -36,7 +36,7 @@ pub(super) struct Finder<R> {
 }
 
 impl<R: Read> Finder<R> {
-    /// Looks for marks from the window of `source` on.
+    /// Looks for magics from the window of `source` on.
     pub(super) fn new(source: Source<R>, level: Level) -> Self {
         Self { source, open: None, scanned: 0, level, done: false }
     }
@@ -50,20 +50,20 @@ impl<R: Read> Finder<R> {
             self.open.take_if(|(_, start, _)| *start < base);
 
             let window = self.source.window();
-            if let Some((at, mark)) = bits::find_mark(window, (self.scanned - base) as usize) {
+            if let Some((at, magic)) = bits::find_magic(window, (self.scanned - base) as usize) {
                 if let Some(level) = header_before(window, at) {
                     self.level = level;
                 }
                 let at = base + at as u64;
                 self.scanned = at + 1;
-                if let Some(candidate) = close(self.open.replace((mark, at, self.level)), at) {
+                if let Some(candidate) = close(self.open.replace((magic, at, self.level)), at) {
                     return Some(candidate);
                 }
                 continue;
             }
             let end = base + window.len() as u64 * 8;
-            self.scanned = self.scanned.max((end + 1).saturating_sub(MARK_BITS as u64));
-            // No block is this long: nothing that begins before a mark yet to come can reach up to it.
+            self.scanned = self.scanned.max((end + 1).saturating_sub(MAGIC_BITS as u64));
+            // No block is this long: nothing that begins before a magic yet to come can reach up to it.
             let since = self.open.map_or(base, |(_, start, _)| start);
             self.done = end - since > block::MAX_BYTES as u64 * 8 || !self.source.more();
             if self.done {
@@ -79,8 +79,8 @@ impl<R: Read> Finder<R> {
     }
 }
 
-fn close(open: Option<(Mark, u64, Level)>, end: u64) -> Option<Candidate> {
-    open.map(|(mark, start, level)| Candidate { mark, start, end, level })
+fn close(open: Option<(Magic, u64, Level)>, end: u64) -> Option<Candidate> {
+    open.map(|(magic, start, level)| Candidate { magic, start, end, level })
 }
 
 /// The level in the stream header that ends right before bit `at`, if there is one.

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
-use super::bits::{self, Mark};
+use super::bits::{self, Magic};
 use super::block::{self, Beginning, Decoded, NotABlock};
 use super::crc;
 use super::finder::{Candidate, Finder};
@@ -77,16 +77,16 @@ impl<R: Read> Reader<R> {
     fn next_block(&mut self) -> io::Result<Option<Decoded>> {
         loop {
             self.look_ahead();
-            let Some((candidate, submitted)) = self.candidates.pop_front() else { return Err(self.no_mark()) };
+            let Some((candidate, submitted)) = self.candidates.pop_front() else { return Err(self.no_magic()) };
             let decoded = if submitted { self.decoding.take() } else { None };
             if candidate.start < self.at {
                 continue;
             }
             if candidate.start > self.at {
-                return Err(self.no_mark());
+                return Err(self.no_magic());
             }
-            match candidate.mark {
-                Mark::Block => {
+            match candidate.magic {
+                Magic::Block => {
                     let decoded = match decoded {
                         Some(Ok(decoded)) if candidate.level == self.level => {
                             self.at = candidate.end;
@@ -98,7 +98,7 @@ impl<R: Read> Reader<R> {
                     self.release();
                     return Ok(Some(decoded));
                 }
-                Mark::End => {
+                Magic::End => {
                     if !self.end_stream()? {
                         return Ok(None);
                     }
@@ -136,22 +136,22 @@ impl<R: Read> Reader<R> {
                 self.at += (end - from) as u64;
                 Ok(decoded)
             }
-            // A block that wants more bits than the file has, and no mark in them: they are not there.
-            Ok(Beginning::Cut) if bytes.len() == window.len() && bits::find_mark(bytes, from + 1).is_none() => {
+            // A block that wants more bits than the file has, and no magic in them: they are not there.
+            Ok(Beginning::Cut) if bytes.len() == window.len() && bits::find_magic(bytes, from + 1).is_none() => {
                 Err(self.cut_short(Fault::EndsInBlock))
             }
             Ok(Beginning::Cut) | Err(NotABlock) => Err(self.damage(Fault::Block)),
         }
     }
 
-    /// Skips the end mark at `self.at` and the header of the next stream; false if there is none.
+    /// Skips the end magic at `self.at` and the header of the next stream; false if there is none.
     fn end_stream(&mut self) -> io::Result<bool> {
         self.fill(block::END_BITS / 8 + 1 + block::HEADER_BYTES);
         let (window, from) = self.window_from(self.at);
         if from + block::END_BITS > window.len() * 8 {
             return Err(self.cut_short(Fault::EndsBeforeMark));
         }
-        if bits::read(window, from + bits::MARK_BITS, 32) != u64::from(self.crc) {
+        if bits::read(window, from + bits::MAGIC_BITS, 32) != u64::from(self.crc) {
             return Err(self.damage(Fault::StreamChecksum));
         }
         let header = (from + block::END_BITS).div_ceil(8);
@@ -176,11 +176,11 @@ impl<R: Read> Reader<R> {
         Ok(true)
     }
 
-    /// There is no mark at `self.at`: why not?
-    fn no_mark(&mut self) -> io::Error {
-        self.fill(bits::MARK_BITS / 8 + 1);
+    /// There is no magic at `self.at`: why not?
+    fn no_magic(&mut self) -> io::Error {
+        self.fill(bits::MAGIC_BITS / 8 + 1);
         let (window, from) = self.window_from(self.at);
-        if from + bits::MARK_BITS > window.len() * 8 {
+        if from + bits::MAGIC_BITS > window.len() * 8 {
             self.cut_short(Fault::EndsBeforeMark)
         } else {
             self.damage(Fault::NoBlock)

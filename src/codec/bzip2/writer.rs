@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::bits::{BitString, MARK_BITS, Mark};
+use super::bits::{BitString, MAGIC_BITS, Magic};
 use super::block::{self, Encoded};
 use super::crc;
 use super::rle::Cutter;
@@ -66,7 +66,7 @@ impl Writer {
         self.end_block(to)?;
         while self.splice_oldest(to)? {}
         let mut stream = std::mem::take(&mut self.stream);
-        stream.push(Mark::End.value(), MARK_BITS as u32);
+        stream.push(Magic::End.value(), MAGIC_BITS as u32);
         stream.push(self.crc.into(), 32);
         to.write_all(&stream.into_bytes())
     }
