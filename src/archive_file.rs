@@ -4,8 +4,9 @@
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
+use crate::archive::checksum;
 use crate::archive::reader::{Stored, TarReader};
-use crate::codec::Decompressor;
+use crate::codec::{Decompressor, Likeness};
 use crate::durable::page_cache::ReadOnce;
 use crate::error::{Error, ErrorKind, Result, carried};
 use crate::member::printable;
@@ -34,7 +35,8 @@ impl ArchiveFile {
     /// It cannot be opened, or is in no format that can be read.
     pub fn open(location: &Location, pool: &Pool) -> Result<Self> {
         let opened = location.open()?;
-        let tar = Decompressor::new(opened.reader, pool).map_err(|e| located(location, &e, None))?;
+        let tar =
+            Decompressor::with_plain(opened.reader, tar_likeness, pool).map_err(|e| located(location, &e, None))?;
         Ok(Self {
             name: location.name(),
             location: location.clone(),
@@ -162,4 +164,46 @@ fn located(location: &Location, e: &io::Error, whole: Option<&[u8]>) -> Error {
         None => String::new(),
     };
     Error::new(ErrorKind::Damaged, format!("'{location}': {e}{whole}"))
+}
+
+/// States how much the first bytes of a file look like a tar archive without compression.
+///
+/// A tar archive begins with a file name, which can begin like a compressed file; and a compressed file can have tar's
+/// magic at its place by chance. So the checksum of the header decides.
+#[must_use]
+pub fn tar_likeness(first_bytes: &[u8]) -> Likeness {
+    let Some(block) = first_bytes.first_chunk() else { return Likeness::None };
+    let has_magic = block[257..262] == *b"ustar";
+    if has_magic && checksum::is_right(block) {
+        Likeness::Certain
+    } else if has_magic || block.iter().all(|&byte| byte == 0) {
+        // A damaged header, or an archive without members, which is only its end marker.
+        Likeness::Possible
+    } else {
+        Likeness::None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Format;
+
+    #[test]
+    fn a_tar_whose_first_name_looks_compressed_is_a_tar() {
+        let mut header = [0; 512];
+        assert_eq!(tar_likeness(&header), Likeness::Possible);
+        assert_eq!(tar_likeness(&header[..511]), Likeness::None);
+        assert_eq!(tar_likeness(b""), Likeness::None);
+        let detect = |header: &[u8]| Format::detect(header, tar_likeness);
+        header[..5].copy_from_slice(b"BZh9/");
+        header[257..262].copy_from_slice(b"ustar");
+        // A compressed file with the magic of tar at its place, as a fuzzer found.
+        assert_eq!(detect(&header), Some(Format::Bzip2));
+        header[148..156].copy_from_slice(b"002233\0 ");
+        assert_eq!(detect(&header), Some(Format::Plain));
+        // A damaged tar header, because it is nothing else.
+        header[..5].copy_from_slice(b"home/");
+        assert_eq!(detect(&header), Some(Format::Plain));
+    }
 }

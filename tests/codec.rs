@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 use libtest_mimic::{Arguments, Failed, Trial};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use voltar::archive_file::tar_likeness;
 use voltar::codec::{Compression, Compressor, Damage, Decompressor, Fault, Format, Level};
 use voltar::ordered::Pool;
 
@@ -104,7 +105,7 @@ fn decompress(file: impl Read) -> Outcome {
 
 fn decompress_with(file: impl Read, pool: &Pool) -> Outcome {
     let mut bytes = Vec::new();
-    match Decompressor::new(file, pool) {
+    match Decompressor::with_plain(file, tar_likeness, pool) {
         Err(error) => Outcome { bytes, error: Some(error), garbage: None },
         Ok(mut decompressor) => {
             let error = decompressor.read_to_end(&mut bytes).err();
@@ -864,7 +865,7 @@ fn tool_trials() -> Vec<Trial> {
         trials.push(with_tool(tool, format!("we_read_what_{name}_writes"), move || {
             for input in [vec![], b"x".to_vec(), [text(1_300_000), vec![0; 9_000_000], noise(1_000_000, 15)].concat()] {
                 let file = run(&command, &input)?;
-                assert_eq!(Format::detect(&file), Some(format));
+                assert_eq!(Format::detect(&file, tar_likeness), Some(format));
                 let outcome = decompress(&file[..]);
                 if let Some(error) = outcome.error {
                     return Err(format!("{} bytes: {error}", input.len()).into());

@@ -7,11 +7,12 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use voltar::codec::Decompressor;
 use voltar::ordered::Pool;
+use voltar::archive_file::tar_likeness;
 
 static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(2).unwrap());
 
 fuzz_target!(|file: &[u8]| {
-    let Ok(mut decompressor) = Decompressor::new(file, &POOL) else { return };
+    let Ok(mut decompressor) = Decompressor::with_plain(file, tar_likeness, &POOL) else { return };
     if io::copy(&mut (&mut decompressor).take(64 << 20), &mut io::sink()).is_err() {
         assert!(decompressor.read(&mut [0]).is_err());
     }

@@ -3,16 +3,34 @@
 
 use std::io::{self, Write};
 
-use super::bits::{BitString, MARK_BITS, Mark};
-use super::block::{self, Encoded};
-use super::chunks::{Chunks, GZIP, ZSTD};
-use super::crc;
-use super::format::{Compression, Format, NotReadBack};
-use super::rle::Cutter;
-use crate::ordered::{Ordered, Pool};
+use super::bzip2;
+use super::chunked;
+use super::format::{Compression, Format};
+use crate::ordered::Pool;
 
-/// Compresses what is written to it. Only [`Compressor::finish`] completes the file; a compressor
-/// that is dropped leaves it without its end, so that no reader takes it for whole.
+/// Compresses everything that is written to it.
+///
+/// Only [`Compressor::finish`] completes the file. A compressor that is dropped leaves it without its end, so that
+/// readers report it as cut short. The output depends on the input and the [`Compression`] alone, not on the number of
+/// threads.
+///
+/// ```
+/// use std::io::{Read as _, Write as _};
+/// use voltar::codec::{Compression, Compressor, Decompressor, Format, Level};
+/// use voltar::ordered::Pool;
+///
+/// let pool = Pool::new(2)?;
+/// let mut compressor = Compressor::new(Vec::new(), Compression::new(Format::Bzip2, Level::BEST), &pool);
+/// compressor.write_all(b"to be or not to be")?;
+/// let file: Vec<u8> = compressor.finish()?;
+///
+/// let mut decompressor = Decompressor::new(&file[..], &pool)?;
+/// assert_eq!(decompressor.format(), Format::Bzip2);
+/// let mut content = Vec::new();
+/// decompressor.read_to_end(&mut content)?;
+/// assert_eq!(content, b"to be or not to be");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Compressor<W> {
     inner: W,
     coder: Coder,
@@ -20,8 +38,8 @@ pub struct Compressor<W> {
 }
 
 enum Coder {
-    Bzip2(Box<Bzip2>),
-    Chunks(Chunks),
+    Bzip2(Box<bzip2::Writer>),
+    Chunked(chunked::Writer),
     Plain,
 }
 
@@ -29,9 +47,9 @@ impl<W: Write> Compressor<W> {
     /// Writes to `inner`. The work is done on `pool`.
     pub fn new(inner: W, compression: Compression, pool: &Pool) -> Self {
         let coder = match compression.format {
-            Format::Bzip2 => Coder::Bzip2(Box::new(Bzip2::new(compression, pool))),
-            Format::Gzip => Coder::Chunks(Chunks::new(&GZIP, compression, pool)),
-            Format::Zstd => Coder::Chunks(Chunks::new(&ZSTD, compression, pool)),
+            Format::Bzip2 => Coder::Bzip2(Box::new(bzip2::Writer::new(compression, pool))),
+            Format::Gzip => Coder::Chunked(chunked::Writer::new(&chunked::GZIP, compression, pool)),
+            Format::Zstd => Coder::Chunked(chunked::Writer::new(&chunked::ZSTD, compression, pool)),
             Format::Plain => Coder::Plain,
         };
         Self { inner, coder, failed: false }
@@ -42,7 +60,7 @@ impl<W: Write> Compressor<W> {
         self.check()?;
         match &mut self.coder {
             Coder::Bzip2(bzip2) => bzip2.finish(&mut self.inner)?,
-            Coder::Chunks(chunks) => chunks.finish(&mut self.inner)?,
+            Coder::Chunked(chunked) => chunked.finish(&mut self.inner)?,
             Coder::Plain => {}
         }
         self.inner.flush()?;
@@ -60,7 +78,7 @@ impl<W: Write> Write for Compressor<W> {
         self.check()?;
         let written = match &mut self.coder {
             Coder::Bzip2(bzip2) => bzip2.write(input, &mut self.inner).map(|()| input.len()),
-            Coder::Chunks(chunks) => chunks.write(input, &mut self.inner).map(|()| input.len()),
+            Coder::Chunked(chunked) => chunked.write(input, &mut self.inner).map(|()| input.len()),
             Coder::Plain => return self.inner.write(input),
         };
         self.failed = written.is_err();
@@ -71,67 +89,5 @@ impl<W: Write> Write for Compressor<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.check()?;
         self.inner.flush()
-    }
-}
-
-/// One stream, spliced from blocks that are encoded apart.
-struct Bzip2 {
-    cutter: Cutter,
-    compression: Compression,
-    encoding: Ordered<Result<Encoded, NotReadBack>>,
-    stream: BitString,
-    crc: u32,
-}
-
-impl Bzip2 {
-    fn new(compression: Compression, pool: &Pool) -> Self {
-        let level = compression.level;
-        let mut stream = BitString::default();
-        stream.bytes_mut().extend_from_slice(&[b'B', b'Z', b'h', level.digit()]);
-        Self { cutter: Cutter::new(level), compression, encoding: Ordered::new(pool), stream, crc: 0 }
-    }
-
-    fn write(&mut self, mut input: &[u8], to: &mut impl Write) -> io::Result<()> {
-        loop {
-            let taken = self.cutter.push(input);
-            input = input.get(taken..).unwrap_or_default();
-            if input.is_empty() {
-                return Ok(());
-            }
-            self.end_block(to)?;
-        }
-    }
-
-    fn end_block(&mut self, to: &mut impl Write) -> io::Result<()> {
-        let Some(block) = self.cutter.take() else { return Ok(()) };
-        if !self.encoding.has_room() {
-            self.splice_oldest(to)?;
-        }
-        let Compression { level, checked, .. } = self.compression;
-        self.encoding.submit(move || {
-            let encoded = block::encode(&block);
-            if checked && !encoded.can_be_read_back(level) { Err(NotReadBack) } else { Ok(encoded) }
-        });
-        Ok(())
-    }
-
-    /// Writes the oldest block; false if there is none.
-    fn splice_oldest(&mut self, to: &mut impl Write) -> io::Result<bool> {
-        let Some(block) = self.encoding.take() else { return Ok(false) };
-        let block = block.map_err(io::Error::other)?;
-        self.crc = crc::combine(self.crc, block.crc);
-        block.append_to(&mut self.stream);
-        to.write_all(self.stream.bytes_mut())?;
-        self.stream.bytes_mut().clear();
-        Ok(true)
-    }
-
-    fn finish(&mut self, to: &mut impl Write) -> io::Result<()> {
-        self.end_block(to)?;
-        while self.splice_oldest(to)? {}
-        let mut stream = std::mem::take(&mut self.stream);
-        stream.push(Mark::End.value(), MARK_BITS as u32);
-        stream.push(self.crc.into(), 32);
-        to.write_all(&stream.into_bytes())
     }
 }

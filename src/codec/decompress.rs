@@ -3,9 +3,9 @@
 
 use std::io::{self, Read};
 
-use super::bunzip::Bunzip;
-use super::format::{Damage, Fault, Format, Level};
-use super::members::Members;
+use super::bzip2;
+use super::chunked;
+use super::format::{Damage, Fault, Format, Level, Likeness};
 use super::source::Source;
 use crate::ordered::Pool;
 
@@ -20,18 +20,32 @@ pub struct Decompressor<R> {
 }
 
 enum Body<R> {
-    Bzip2(Box<Bunzip<R>>),
-    Members(Members<R>),
+    Bzip2(Box<bzip2::Reader<R>>),
+    Chunked(chunked::Reader<R>),
     Plain(Source<R>),
 }
 
 impl<R: Read> Decompressor<R> {
-    /// Looks at the first bytes of `inner` to see what it is. The work is done on `pool`.
+    /// Opens a compressed file, whose format is detected by its first bytes. Blocks are decoded on `pool`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Damage`] if the file has none of the compressed formats, or an error of `inner`.
     pub fn new(inner: R, pool: &Pool) -> io::Result<Self> {
+        Self::with_plain(inner, |_| Likeness::None, pool)
+    }
+
+    /// Opens a file that can also be without compression, which `plain` finds out from its first
+    /// [`Format::DETECT_BYTES`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`Decompressor::new`].
+    pub fn with_plain(inner: R, plain: impl Fn(&[u8]) -> Likeness, pool: &Pool) -> io::Result<Self> {
         let mut source = Source::new(inner);
         let first_bytes = source.fill(Format::DETECT_BYTES);
         let digit = first_bytes.get(3).copied().unwrap_or_default();
-        let (detected, empty) = (Format::detect(first_bytes), first_bytes.is_empty());
+        let (detected, empty) = (Format::detect(first_bytes, plain), first_bytes.is_empty());
         let Some(format) = detected else {
             let what = if empty { Fault::Empty } else { Fault::Unknown };
             return Err(source.take_error().unwrap_or_else(|| Damage::error(0, what)));
@@ -39,9 +53,9 @@ impl<R: Read> Decompressor<R> {
         let body = match format {
             Format::Bzip2 => {
                 let level = Level::from_digit(digit).unwrap_or_default();
-                Body::Bzip2(Box::new(Bunzip::new(source, level, pool)))
+                Body::Bzip2(Box::new(bzip2::Reader::new(source, level, pool)))
             }
-            Format::Gzip | Format::Zstd => Body::Members(Members::new(source, format)),
+            Format::Gzip | Format::Zstd => Body::Chunked(chunked::Reader::new(source, format)),
             Format::Plain => Body::Plain(source),
         };
         Ok(Self { body, format, failed: false })
@@ -57,8 +71,8 @@ impl<R: Read> Decompressor<R> {
     #[must_use]
     pub fn compressed_bytes(&self) -> u64 {
         match &self.body {
-            Body::Bzip2(bunzip) => bunzip.compressed_bytes(),
-            Body::Members(members) => members.compressed_bytes(),
+            Body::Bzip2(bzip2) => bzip2.compressed_bytes(),
+            Body::Chunked(chunked) => chunked.compressed_bytes(),
             Body::Plain(source) => source.offset(),
         }
     }
@@ -68,8 +82,8 @@ impl<R: Read> Decompressor<R> {
     #[must_use]
     pub fn trailing_garbage(&self) -> Option<u64> {
         match &self.body {
-            Body::Bzip2(bunzip) => bunzip.trailing_garbage(),
-            Body::Members(members) => members.trailing_garbage(),
+            Body::Bzip2(bzip2) => bzip2.trailing_garbage(),
+            Body::Chunked(chunked) => chunked.trailing_garbage(),
             Body::Plain(_) => None,
         }
     }
@@ -85,8 +99,8 @@ impl<R: Read> Read for Decompressor<R> {
             return Ok(0);
         }
         let read = match &mut self.body {
-            Body::Bzip2(bunzip) => bunzip.read(out),
-            Body::Members(members) => members.read(out),
+            Body::Bzip2(bzip2) => bzip2.read(out),
+            Body::Chunked(chunked) => chunked.read(out),
             Body::Plain(source) => source.read(out),
         };
         self.failed = read.is_err();

@@ -5,9 +5,6 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-use crate::archive::checksum;
-use crate::error::Error;
-
 /// How an archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Format {
@@ -23,10 +20,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// How many of a file's first bytes [`Format::detect`] looks at: one block of a tar archive.
+    /// The number of first bytes of a file that [`Format::detect`] is given, if the file has so many.
     pub const DETECT_BYTES: usize = 512;
 
-    /// The ending of an archive's file name, without its first dot.
+    /// Returns the suffix of an archive's file name, without its first dot.
     #[must_use]
     pub const fn extension(self) -> &'static str {
         match self {
@@ -37,27 +34,40 @@ impl Format {
         }
     }
 
-    /// The format of a file that begins with `first_bytes`; whatever its name says.
+    /// Detects the format of a file by its first [`Format::DETECT_BYTES`] bytes, without regard to its name. `plain`
+    /// states whether the bytes look like content that is not compressed.
     #[must_use]
-    pub fn detect(first_bytes: &[u8]) -> Option<Self> {
-        let header = first_bytes.first_chunk::<{ Self::DETECT_BYTES }>().filter(|header| header[257..262] == *b"ustar");
-        // First, because a tar archive begins with a file name, which may be any bytes; by its checksum, because a
-        // compressed file may have the mark there, too.
-        if header.is_some_and(checksum::is_right) {
-            return Some(Self::Plain);
+    pub fn detect(first_bytes: &[u8], plain: impl Fn(&[u8]) -> Likeness) -> Option<Self> {
+        match plain(first_bytes) {
+            Likeness::Certain => Some(Self::Plain),
+            Likeness::Possible => Some(Self::of_magic(first_bytes).unwrap_or(Self::Plain)),
+            Likeness::None => Self::of_magic(first_bytes),
         }
+    }
+
+    /// Returns the compressed format whose magic these bytes begin with.
+    pub(super) fn of_magic(first_bytes: &[u8]) -> Option<Self> {
         match first_bytes {
             [b'B', b'Z', b'h', b'1'..=b'9', ..] => Some(Self::Bzip2),
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
-            // A frame, or a frame to be skipped.
+            // A frame, or a skippable frame.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
-            // Of a tar, but damaged.
-            _ if header.is_some() => Some(Self::Plain),
-            // An archive without members is its end mark alone.
-            _ if first_bytes.get(..512).is_some_and(|block| block.iter().all(|&byte| byte == 0)) => Some(Self::Plain),
             _ => None,
         }
     }
+}
+
+/// How much the first bytes of a file look like content that is not compressed.
+///
+/// The caller of [`Format::detect`] knows what it stores without compression, for example tar archives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Likeness {
+    /// A strong proof, such as a checksum. It counts more than the magic of a compressed format.
+    Certain,
+    /// A weak indication, which counts if the file has no magic of a compressed format.
+    Possible,
+    /// None.
+    None,
 }
 
 impl fmt::Display for Format {
@@ -71,17 +81,31 @@ impl fmt::Display for Format {
     }
 }
 
-impl FromStr for Format {
-    type Err = Error;
+/// A text is not the name of a format, or not a level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseError {
+    text: String,
+    expected: &'static str,
+}
 
-    fn from_str(word: &str) -> Result<Self, Error> {
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' is none of {}", self.text.escape_debug(), self.expected)
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+impl FromStr for Format {
+    type Err = ParseError;
+
+    fn from_str(word: &str) -> Result<Self, ParseError> {
         match word {
             "bz2" => Ok(Self::Bzip2),
             "gz" => Ok(Self::Gzip),
             "zst" => Ok(Self::Zstd),
             "tar" => Ok(Self::Plain),
-            _ => Err(Error::usage(format!("no such format: '{}'", crate::member::printable(word.as_bytes())))
-                .hint("the formats are bz2, gz, zst and tar")),
+            _ => Err(ParseError { text: word.to_owned(), expected: "the formats bz2, gz, zst and tar" }),
         }
     }
 }
@@ -136,13 +160,11 @@ impl fmt::Display for Level {
 }
 
 impl FromStr for Level {
-    type Err = Error;
+    type Err = ParseError;
 
-    fn from_str(word: &str) -> Result<Self, Error> {
-        word.parse().ok().and_then(Self::new).ok_or_else(|| {
-            Error::usage(format!("no such level: '{}'", crate::member::printable(word.as_bytes())))
-                .hint("the levels are 1 to 9")
-        })
+    fn from_str(word: &str) -> Result<Self, ParseError> {
+        let level = word.parse().ok().and_then(Self::new);
+        level.ok_or_else(|| ParseError { text: word.to_owned(), expected: "the levels 1 to 9" })
     }
 }
 
@@ -255,34 +277,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_format_is_told_by_the_first_bytes() {
-        assert_eq!(Format::detect(b"BZh91AY&SY"), Some(Format::Bzip2));
-        assert_eq!(Format::detect(b"BZh0"), None);
-        assert_eq!(Format::detect(b"\x1f\x8b\x08"), Some(Format::Gzip));
-        assert_eq!(Format::detect(b"\x28\xb5\x2f\xfd"), Some(Format::Zstd));
-        assert_eq!(Format::detect(b"\x5e\x2a\x4d\x18"), Some(Format::Zstd));
-        assert_eq!(Format::detect(&[0; 512]), Some(Format::Plain));
-        assert_eq!(Format::detect(&[0; 511]), None);
-        assert_eq!(Format::detect(b""), None);
-        assert_eq!(Format::detect(b"#!/bin/sh\n"), None);
+    fn a_format_is_detected_by_its_magic() {
+        assert_eq!(Format::of_magic(b"BZh91AY&SY"), Some(Format::Bzip2));
+        assert_eq!(Format::of_magic(b"BZh0"), None);
+        assert_eq!(Format::of_magic(b"\x1f\x8b\x08"), Some(Format::Gzip));
+        assert_eq!(Format::of_magic(b"\x28\xb5\x2f\xfd"), Some(Format::Zstd));
+        assert_eq!(Format::of_magic(b"\x5e\x2a\x4d\x18"), Some(Format::Zstd));
+        assert_eq!(Format::of_magic(b""), None);
+        assert_eq!(Format::of_magic(b"#!/bin/sh\n"), None);
     }
 
     #[test]
-    fn a_tar_whose_first_name_looks_compressed_is_a_tar() {
-        let mut header = [0; 512];
-        header[..5].copy_from_slice(b"BZh9/");
-        header[257..262].copy_from_slice(b"ustar");
-        // A compressed file with the mark of a tar where that has it, as a fuzzer found.
-        assert_eq!(Format::detect(&header), Some(Format::Bzip2));
-        header[148..156].copy_from_slice(b"002233\0 ");
-        assert_eq!(Format::detect(&header), Some(Format::Plain));
-        // Damaged: but what else could it be?
-        header[..5].copy_from_slice(b"home/");
-        assert_eq!(Format::detect(&header), Some(Format::Plain));
+    fn a_magic_counts_less_than_proof_and_more_than_an_indication() {
+        let detect = |bytes: &[u8], plain| Format::detect(bytes, |_| plain);
+        assert_eq!(detect(b"BZh9/", Likeness::Certain), Some(Format::Plain));
+        assert_eq!(detect(b"BZh9/", Likeness::Possible), Some(Format::Bzip2));
+        assert_eq!(detect(b"home/", Likeness::Possible), Some(Format::Plain));
+        assert_eq!(detect(b"home/", Likeness::None), None);
     }
 
     #[test]
-    fn words_and_formats_are_the_same() {
+    fn names_and_formats_correspond() {
         for format in [Format::Bzip2, Format::Gzip, Format::Zstd, Format::Plain] {
             assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
             assert!(format.extension().ends_with(&format.to_string()));
@@ -299,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told_in_one_line() {
+    fn damage_is_displayed_in_one_line() {
         let text = |what| Damage { offset: 7, what }.to_string();
         assert_eq!(text(Fault::Block), "damaged at byte 7: a block cannot be decoded, or its checksum is wrong");
         assert_eq!(text(Fault::EndsInBlock), "cut short after 7 bytes: the file ends in the middle of a block");

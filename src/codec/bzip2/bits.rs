@@ -1,0 +1,424 @@
+//! Bits in the order of bzip2, most significant first: splicing strings of them, and finding the
+//! magics at which blocks begin. It does not know what the bits mean.
+
+/// The magics of a bzip2 stream; each lies at any bit offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Magic {
+    /// A block begins: π in decimal digits, 0x314159265359.
+    Block,
+    /// The stream ends: √π, 0x177245385090.
+    End,
+}
+
+/// The length of either magic.
+pub(super) const MAGIC_BITS: usize = 48;
+
+impl Magic {
+    /// Its bits, right-aligned.
+    pub(super) const fn value(self) -> u64 {
+        match self {
+            Self::Block => 0x3141_5926_5359,
+            Self::End => 0x1772_4538_5090,
+        }
+    }
+}
+
+/// A growing string of bits.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct BitString {
+    bytes: Vec<u8>,
+    /// The bits that make up no whole byte yet, right-aligned; fewer than 8.
+    rest: u64,
+    rest_bits: u32,
+}
+
+impl BitString {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), rest: 0, rest_bits: 0 }
+    }
+
+    /// How many bits it has.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() * 8 + self.rest_bits as usize
+    }
+
+    /// Appends the low `count` bits of `value`; at most 48.
+    pub(super) fn push(&mut self, value: u64, count: u32) {
+        debug_assert!(count <= 48 && value >> count == 0);
+        self.rest = (self.rest << count) | value;
+        self.rest_bits += count;
+        while self.rest_bits >= 8 {
+            self.rest_bits -= 8;
+            self.bytes.push((self.rest >> self.rest_bits) as u8);
+        }
+        self.rest &= (1 << self.rest_bits) - 1;
+    }
+
+    /// Appends another string.
+    pub(super) fn append_string(&mut self, other: &Self) {
+        self.append_bytes(&other.bytes);
+        self.push(other.rest, other.rest_bits);
+    }
+
+    fn append_bytes(&mut self, whole: &[u8]) {
+        let shift = self.rest_bits;
+        if shift == 0 {
+            self.bytes.extend_from_slice(whole);
+            return;
+        }
+        self.bytes.reserve(whole.len() + 1);
+        let (words, tail) = whole.as_chunks::<8>();
+        for &word in words {
+            let word = u64::from_be_bytes(word);
+            // `rest` has 1 to 7 bits, so neither shift is by 64.
+            self.bytes.extend_from_slice(&((self.rest << (64 - shift)) | (word >> shift)).to_be_bytes());
+            self.rest = word & ((1 << shift) - 1);
+        }
+        for &byte in tail {
+            self.push(byte.into(), 8);
+        }
+    }
+
+    /// Appends many short pieces, of `max` bytes in all, faster than [`BitString::push`] would.
+    pub(super) fn writer(&mut self, max: usize) -> BitWriter<'_> {
+        let (at, word, held) = (self.bytes.len(), self.rest, self.rest_bits);
+        self.bytes.resize(at + max + 8, 0);
+        BitWriter { string: self, at, word, held }
+    }
+
+    /// Takes out the whole bytes; what is left over stays in front of what comes next.
+    pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// The bytes, the last one filled up with zero bits.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        if self.rest_bits > 0 {
+            self.push(0, 8 - self.rest_bits);
+        }
+        self.bytes
+    }
+}
+
+/// Appends to a [`BitString`], which has it all only after [`BitWriter::finish`].
+pub(super) struct BitWriter<'a> {
+    string: &'a mut BitString,
+    /// Where its bytes end; what is after that is room.
+    at: usize,
+    /// What is not in the string yet, right-aligned.
+    word: u64,
+    held: u32,
+}
+
+impl BitWriter<'_> {
+    /// Up to seven are still there when a word has been written.
+    pub(super) const ROOM: u32 = 64 - 7;
+
+    /// Appends the low `count` bits of `value`. Between two calls of [`BitWriter::spill`], at most [`BitWriter::ROOM`] bits in all.
+    #[inline(always)]
+    pub(super) fn push(&mut self, value: u64, count: u32) {
+        debug_assert!(self.held + count <= 64 && value >> count == 0);
+        self.word = self.word << count | value;
+        self.held += count;
+    }
+
+    /// Makes room for as many bits again. All eight bytes are written, whole or not: the next ones overwrite what does
+    /// not count, and there is no branch that nobody could foretell.
+    #[inline(always)]
+    pub(super) fn spill(&mut self) {
+        if let Some(room) = self.string.bytes.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut) {
+            *room = (self.word << ((64 - self.held) % 64)).to_be_bytes();
+        }
+        self.at += self.held as usize / 8;
+        self.held %= 8;
+    }
+
+    pub(super) fn finish(mut self) {
+        self.spill();
+        let Self { string, at, word, held } = self;
+        string.bytes.truncate(at);
+        (string.rest, string.rest_bits) = (0, 0);
+        string.push(word & ((1 << held) - 1), held);
+    }
+}
+
+/// Reads a string of bits from its first one on. Past its end there are zeros, and [`BitReader::is_cut`] tells.
+#[derive(Clone)]
+pub(super) struct BitReader<'a> {
+    bytes: &'a [u8],
+    /// Where the string ends, in bits.
+    end: usize,
+    /// The byte from which on nothing is in the window yet, or not wholly.
+    next: usize,
+    /// The bits to come, left-aligned, and how many of them count. Further ones may be there, and are right.
+    window: u64,
+    held: u32,
+}
+
+impl<'a> BitReader<'a> {
+    /// Reads bits `from..to` of `bytes`.
+    pub(super) fn new(bytes: &'a [u8], from: usize, to: usize) -> Self {
+        let mut reader = Self { bytes, end: to.min(bytes.len() * 8), next: from / 8, window: 0, held: 0 };
+        reader.refill();
+        reader.consume((from % 8) as u32);
+        reader
+    }
+
+    /// The bit that comes next.
+    #[inline(always)]
+    pub(super) fn at(&self) -> usize {
+        self.next * 8 - self.held as usize
+    }
+
+    /// Whether more was read than there is.
+    #[inline(always)]
+    pub(super) fn is_cut(&self) -> bool {
+        self.at() > self.end
+    }
+
+    /// Whether fewer than `count` bits are left.
+    pub(super) fn runs_out(&self, count: usize) -> bool {
+        self.at() + count > self.end
+    }
+
+    /// So many bits are in the window after [`BitReader::refill`].
+    pub(super) const WINDOW: usize = 56;
+
+    /// The next bits, left-aligned; of [`BitReader::WINDOW`], as many as were not consumed since the last refill.
+    #[inline(always)]
+    pub(super) fn window(&self) -> u64 {
+        self.window
+    }
+
+    /// The next bits, left-aligned; [`BitReader::WINDOW`] at least.
+    #[inline(always)]
+    pub(super) fn peek(&mut self) -> u64 {
+        self.refill();
+        self.window
+    }
+
+    /// Passes over bits that were peeked at.
+    #[inline(always)]
+    pub(super) fn consume(&mut self, count: u32) {
+        self.window <<= count;
+        self.held -= count;
+    }
+
+    /// The next `count` bits, right-aligned; from 1 to 56.
+    pub(super) fn take(&mut self, count: u32) -> u64 {
+        let bits = self.peek() >> (64 - count);
+        self.consume(count);
+        bits
+    }
+
+    /// How many ones come before the next zero, if fewer than `max`.
+    pub(super) fn take_ones(&mut self, max: usize) -> Option<usize> {
+        let ones = self.peek().leading_ones();
+        (ones < max as u32).then(|| {
+            self.consume(ones + 1);
+            ones as usize
+        })
+    }
+
+    /// Fills up the window.
+    #[inline(always)]
+    pub(super) fn refill(&mut self) {
+        let word = match self.bytes.get(self.next..).and_then(<[u8]>::first_chunk) {
+            Some(eight) => u64::from_be_bytes(*eight),
+            None => last_word(self.bytes, self.next),
+        };
+        self.window |= word >> self.held;
+        let whole = (63 - self.held) / 8;
+        self.next += whole as usize;
+        self.held += whole * 8;
+    }
+}
+
+/// Inlined, rare as it is: around a call, all vector registers would have to be saved.
+#[inline(always)]
+fn last_word(bytes: &[u8], from: usize) -> u64 {
+    bytes.iter().skip(from).take(8).zip(1..).fold(0, |word, (&byte, at)| word | u64::from(byte) << (64 - 8 * at))
+}
+
+/// `count` bits of `bytes` from bit `at` on, right-aligned; at most 48. Past the end there are zeros.
+pub(super) fn read(bytes: &[u8], at: usize, count: u32) -> u64 {
+    debug_assert!(count <= 48);
+    if count == 0 {
+        return 0;
+    }
+    let mut word = [0; 8];
+    let available = bytes.get(at / 8..).unwrap_or_default();
+    for (to, &from) in word.iter_mut().zip(available) {
+        *to = from;
+    }
+    (u64::from_be_bytes(word) << (at % 8)) >> (64 - count)
+}
+
+/// The first magic that lies wholly in `bytes` and begins at bit `from` or later.
+///
+/// It looks at two bytes in four. Wherever a magic begins, the five bytes after its first are wholly
+/// its own; every four neighbouring bytes have one at a multiple of four; so some pair of bytes that
+/// is looked at is one of 64 (two magics, eight shifts, four places) out of 65,536.
+pub(super) fn find_magic(bytes: &[u8], from: usize) -> Option<(usize, Magic)> {
+    let first = (from / 8 + 1).next_multiple_of(4);
+    let mut at = first;
+    for quad in bytes.get(first..)?.chunks(4) {
+        if let [high, low, ..] = *quad {
+            let pair = usize::from(u16::from_be_bytes([high, low]));
+            if PAIRS[pair / 64] >> (pair % 64) & 1 == 1
+                && let Some(found) = magic_around(bytes, at, from)
+            {
+                return Some(found);
+            }
+        }
+        at += 4;
+    }
+    None
+}
+
+/// The first magic from bit `from` on that begins one to four bytes before byte `at`.
+#[cold]
+fn magic_around(bytes: &[u8], at: usize, from: usize) -> Option<(usize, Magic)> {
+    let first = (at.saturating_sub(4) * 8).max(from);
+    let last = (at * 8 - 1).min((bytes.len() * 8).checked_sub(MAGIC_BITS)?);
+    (first..=last).find_map(|bit| Some((bit, magic_at(bytes, bit)?)))
+}
+
+/// The magic that begins at bit `at`, if there is one.
+pub(super) fn magic_at(bytes: &[u8], at: usize) -> Option<Magic> {
+    if at + MAGIC_BITS > bytes.len() * 8 {
+        return None;
+    }
+    let bits = read(bytes, at, MAGIC_BITS as u32);
+    [Magic::Block, Magic::End].into_iter().find(|magic| magic.value() == bits)
+}
+
+/// One bit for each pair of bytes: whether a magic has it at its second to sixth byte, at any shift.
+static PAIRS: [u64; 1024] = pairs();
+
+const fn pairs() -> [u64; 1024] {
+    let mut table = [0; 1024];
+    let magics = [Magic::Block.value(), Magic::End.value()];
+    let mut n = 0;
+    while n < 2 * 8 * 4 {
+        // The magic in seven bytes, right-aligned in 64 bits, begun `n / 8 % 8` bits late.
+        let wide = magics[n / 32] << 8 >> (n / 4 % 8);
+        // Its second and third byte, or the pairs that follow them.
+        let pair = (wide >> (32 - 8 * (n % 4))) as u16 as usize;
+        table[pair / 64] |= 1 << (pair % 64);
+        n += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bit_by_bit(bytes: &[u8], from: usize, to: usize) -> Vec<bool> {
+        (from..to).map(|at| bytes[at / 8] >> (7 - at % 8) & 1 == 1).collect()
+    }
+
+    #[test]
+    fn a_mark_is_found_at_every_bit_offset_and_nowhere_else() {
+        for magic in [Magic::Block, Magic::End] {
+            for at in 0..200 {
+                let mut bits = BitString::default();
+                for _ in 0..at {
+                    bits.push(0, 1);
+                }
+                bits.push(magic.value(), 48);
+                // Up to the last byte of the magic, and beyond it.
+                for more in [0, 40] {
+                    let mut bits = bits.clone();
+                    bits.push(0, more);
+                    let bytes = bits.into_bytes();
+                    for from in 0..=at {
+                        assert_eq!(find_magic(&bytes, from), Some((at, magic)), "{at} from {from}");
+                    }
+                    assert_eq!(find_magic(&bytes, at + 1), None);
+                    assert_eq!(find_magic(&bytes[..bytes.len().min((at + 48) / 8) - 1], 0), None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn marks_side_by_side_are_all_found() {
+        let mut bits = BitString::default();
+        let mut expected = Vec::new();
+        let mut at = 0;
+        for n in 0..50 {
+            let magic = if n % 3 == 0 { Magic::End } else { Magic::Block };
+            expected.push((at, magic));
+            bits.push(magic.value(), 48);
+            bits.push(0, n % 11);
+            at += 48 + n as usize % 11;
+        }
+        let bytes = bits.into_bytes();
+        let mut from = 0;
+        let found = std::iter::from_fn(|| {
+            let (at, magic) = find_magic(&bytes, from)?;
+            from = at + 1;
+            Some((at, magic))
+        });
+        assert!(found.eq(expected));
+    }
+
+    #[test]
+    fn short_inputs_hold_no_mark() {
+        for len in 0..6 {
+            assert_eq!(find_magic(&[0x31, 0x41, 0x59, 0x26, 0x53][..len.min(5)], 0), None);
+        }
+        assert_eq!(find_magic(b"1AY&SY", 0), Some((0, Magic::Block)));
+        assert_eq!(find_magic(b"1AY&SY", 99), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_are_the_bits(
+            bytes in prop::collection::vec(any::<u8>(), 1..60),
+            from in any::<prop::sample::Index>(),
+            counts in prop::collection::vec(1..=56_u32, 0..20),
+        ) {
+            let mut at = from.index(bytes.len() * 8);
+            let mut reader = BitReader::new(&bytes, at, bytes.len() * 8);
+            for count in counts {
+                prop_assert_eq!(reader.at(), at);
+                let expected = (at..at + count as usize)
+                    .fold(0, |value, at| value << 1 | u64::from(bytes.get(at / 8).is_some_and(|b| b >> (7 - at % 8) & 1 == 1)));
+                prop_assert_eq!(reader.take(count), expected);
+                at += count as usize;
+                prop_assert_eq!(reader.is_cut(), at > bytes.len() * 8);
+            }
+        }
+
+        #[test]
+        fn appended_bits_are_the_bits(
+            pieces in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40), 0..8_u32), 0..12),
+        ) {
+            let mut all = BitString::default();
+            let mut expected = Vec::new();
+            for (bytes, more) in &pieces {
+                let mut piece = BitString::default();
+                let mut writer = piece.writer(bytes.len() + 1);
+                for &byte in bytes {
+                    writer.push(byte.into(), 8);
+                    writer.spill();
+                }
+                writer.push(0, *more);
+                writer.finish();
+                prop_assert_eq!(piece.len(), bytes.len() * 8 + *more as usize);
+                all.append_string(&piece);
+                expected.extend(bit_by_bit(bytes, 0, bytes.len() * 8));
+                expected.resize(expected.len() + *more as usize, false);
+            }
+            let bytes = all.into_bytes();
+            prop_assert_eq!(bytes.len(), expected.len().div_ceil(8));
+            expected.resize(bytes.len() * 8, false);
+            prop_assert_eq!(bit_by_bit(&bytes, 0, bytes.len() * 8), expected);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! One bzip2 block: bytes in, bits out, and back. Pure functions; no threads, no files, no streams of
+//! blocks. Checksums are made and compared here; the stages between are those of `encode` and `decode`.
+
+use std::cell::RefCell;
+
+use super::bits::{BitReader, BitString, MAGIC_BITS};
+use super::crc::Crc;
+use super::rle::{Block, Expander, NoCount, max_block};
+use super::{decode, encode};
+use crate::codec::format::Level;
+
+/// `BZh` and the level's digit.
+pub(super) const HEADER_BYTES: usize = 4;
+
+/// A block's magic and its checksum.
+const BLOCK_HEADER_BITS: usize = MAGIC_BITS + 32;
+
+/// The magic that ends a stream, and the stream's checksum.
+pub(super) const END_BITS: usize = MAGIC_BITS + 32;
+
+/// No block has more: 900,000 symbols of 20 bits, 32,767 selectors of 6, and six code tables make
+/// 2.3 MB. The format would let a code table's deltas go up and down for ever, but no encoder does.
+pub(super) const MAX_BYTES: usize = 3 << 20;
+
+/// No block has less: a magic, a checksum, an origin, a map with one byte in it, one selector and two
+/// code tables of three symbols.
+pub(super) const MIN_BITS: usize = BLOCK_HEADER_BITS + 1 + 24 + 32 + 3 + 15 + 1 + 2 * (5 + 3);
+
+/// A worker keeps at most this much output of a block; an ordinary one has 900,000 bytes, and the
+/// worst of 26 bytes has 47 million.
+const MAX_KEPT: usize = 4 << 20;
+
+/// Runs are spelled out in pieces of this many bytes.
+const PIECE: usize = 64 << 10;
+
+thread_local! {
+    // Megabytes for each; to have them anew for each block would cost as much as sorting it.
+    static ENCODING: RefCell<encode::Buffers> = RefCell::default();
+    static DECODING: RefCell<decode::Buffers> = RefCell::default();
+}
+
+/// A block as it stands in a stream, from its magic on.
+pub(super) struct Encoded {
+    bits: BitString,
+    /// The checksum of what the block holds.
+    pub(super) crc: u32,
+}
+
+impl Encoded {
+    /// Whether it decodes to something of the right checksum, which was made of the input.
+    pub(super) fn can_be_read_back(&self, level: Level) -> bool {
+        let bits = self.bits.len();
+        let bytes = self.bits.clone().into_bytes();
+        decode(&bytes, 0, bits, level).is_ok_and(|decoded| decoded.crc == self.crc)
+    }
+
+    /// Appends the block to a stream.
+    pub(super) fn append_to(&self, bits: &mut BitString) {
+        bits.append_string(&self.bits);
+    }
+}
+
+/// Encodes a block.
+pub(super) fn encode(block: &Block) -> Encoded {
+    let bits = ENCODING.with_borrow_mut(|buffers| encode::encode(&block.text, block.crc, buffers));
+    Encoded { bits, crc: block.crc }
+}
+
+/// The bits are not those of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NotABlock;
+
+/// A block that was decoded and whose checksum is right.
+pub(super) struct Decoded {
+    /// The checksum of what it holds.
+    pub(super) crc: u32,
+    content: Content,
+}
+
+enum Content {
+    Whole { bytes: Vec<u8>, at: usize },
+    // Too much to keep: what it is expanded from, and how far it is.
+    Runs { text: Vec<u8>, expander: Expander },
+}
+
+impl Decoded {
+    /// Reads on in what the block holds; 0 at its end.
+    pub(super) fn read(&mut self, out: &mut [u8]) -> usize {
+        match &mut self.content {
+            Content::Whole { bytes, at } => {
+                let rest = bytes.get(*at..).unwrap_or_default();
+                let count = rest.len().min(out.len());
+                if let (Some(to), Some(from)) = (out.get_mut(..count), rest.get(..count)) {
+                    to.copy_from_slice(from);
+                }
+                *at += count;
+                count
+            }
+            // It was gone through to the end when the checksum was compared.
+            Content::Runs { text, expander } => expander.read(text, out).unwrap_or_default(),
+        }
+    }
+}
+
+/// Decodes the block that bits `from..to` of `bytes` are, all of them.
+pub(super) fn decode(bytes: &[u8], from: usize, to: usize, level: Level) -> Result<Decoded, NotABlock> {
+    match decode_beginning(bytes, from, to, level)? {
+        Beginning::Block(decoded, end) if end == to => Ok(decoded),
+        Beginning::Block(..) | Beginning::Cut => Err(NotABlock),
+    }
+}
+
+/// What a string of bits begins with.
+pub(super) enum Beginning {
+    /// A whole block, whose end is at this bit.
+    Block(Decoded, usize),
+    /// What may be the beginning of a block; more bits are needed to tell.
+    Cut,
+}
+
+/// Decodes the block that bits `from..to` of `bytes` begin with.
+pub(super) fn decode_beginning(bytes: &[u8], from: usize, to: usize, level: Level) -> Result<Beginning, NotABlock> {
+    let mut reader = BitReader::new(bytes, from, to);
+    DECODING.with_borrow_mut(|buffers| match decode::decode(&mut reader, max_block(level), buffers) {
+        Ok((crc, text)) => Ok(Beginning::Block(expand(text, crc)?, reader.at())),
+        Err(decode::Fault::Cut) => Ok(Beginning::Cut),
+        Err(decode::Fault::Wrong) => Err(NotABlock),
+    })
+}
+
+/// Spells out the runs of a block, or where that is too much to keep, sees that it could be.
+fn expand(text: &[u8], stored: u32) -> Result<Decoded, NotABlock> {
+    let mut crc = Crc::new();
+    let mut expander = Expander::default();
+    let mut bytes = Vec::with_capacity(text.len() + 2 * PIECE);
+    let content = loop {
+        let from = bytes.len();
+        if from >= MAX_KEPT {
+            drop(bytes);
+            let mut piece = vec![0; PIECE];
+            while let count @ 1.. = expander.read(text, &mut piece)? {
+                crc.update(&piece[..count]);
+            }
+            break Content::Runs { text: text.to_vec(), expander: Expander::default() };
+        }
+        if bytes.capacity() < from + PIECE {
+            bytes.reserve_exact(from.clamp(PIECE, MAX_KEPT + PIECE - from));
+        }
+        bytes.resize(from + PIECE, 0);
+        let count = expander.read(text, &mut bytes[from..])?;
+        bytes.truncate(from + count);
+        crc.update(&bytes[from..]);
+        if count == 0 {
+            break Content::Whole { bytes, at: 0 };
+        }
+    };
+    if crc.value() == stored { Ok(Decoded { crc: stored, content }) } else { Err(NotABlock) }
+}
+
+impl From<NoCount> for NotABlock {
+    fn from(_: NoCount) -> Self {
+        Self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::rle;
+    use super::*;
+
+    fn cut(input: &[u8], level: Level) -> Block {
+        let mut cutter = rle::Cutter::new(level);
+        assert_eq!(cutter.push(input), input.len());
+        cutter.take().unwrap()
+    }
+
+    fn bits_of(encoded: &Encoded) -> (Vec<u8>, usize) {
+        let mut bits = BitString::default();
+        encoded.append_to(&mut bits);
+        (bits.into_bytes(), encoded.bits.len())
+    }
+
+    fn read_all(mut decoded: Decoded) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut buffer = vec![0; 100_000];
+        loop {
+            match decoded.read(&mut buffer) {
+                0 => return all,
+                count => all.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+
+    #[test]
+    fn the_smallest_block_is_not_below_the_minimum() {
+        let (_, len) = bits_of(&encode(&cut(b"a", Level::BEST)));
+        assert!(len >= MIN_BITS, "{len}");
+    }
+
+    #[test]
+    fn a_block_that_was_damaged_in_the_encoder_cannot_be_read_back() {
+        let block = cut(b"What goes wrong in a computer's memory, nobody sees.", Level::BEST);
+        assert!(encode(&block).can_be_read_back(Level::BEST));
+        for at in 0..block.text.len() {
+            let mut damaged = Block { text: block.text.clone(), ..block };
+            damaged.text[at] ^= 1;
+            assert!(!encode(&damaged).can_be_read_back(Level::BEST));
+        }
+    }
+
+    #[test]
+    fn blocks_of_all_sizes_at_the_edges() {
+        for level in [Level::new(1).unwrap(), Level::BEST] {
+            let limit = rle::block_limit(level);
+            for len in [1, 2, 3, 49, 50, 51, limit - 1, limit] {
+                // No run of four, so a byte is one in the block. Random, of two values, and all the same but one.
+                let noise: Vec<u8> =
+                    (0..len as u64).map(|n| (n.wrapping_mul(n).wrapping_mul(0x9E37_79B9) >> 13) as u8).collect();
+                let pairs: Vec<u8> = (0..len).map(|n| (n / 2 % 2) as u8).collect();
+                let period: Vec<u8> = (0..len).map(|n| u8::from(n % 3 == 0) + u8::from(n == len / 2)).collect();
+                for input in [noise, pairs, period] {
+                    let (bytes, bits) = bits_of(&encode(&cut(&input, level)));
+                    assert!(read_all(decode(&bytes, 0, bits, level).unwrap()) == input, "{len} bytes");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_of_zeros_is_decoded_again_instead_of_kept() {
+        let zeros = vec![0; 40_000_000];
+        let (bytes, len) = bits_of(&encode(&cut(&zeros, Level::BEST)));
+        let decoded = decode(&bytes, 0, len, Level::BEST).unwrap();
+        assert!(matches!(decoded.content, Content::Runs { .. }));
+        assert!(read_all(decoded) == zeros);
+        let Beginning::Block(decoded, _) = decode_beginning(&bytes, 0, bytes.len() * 8, Level::BEST).unwrap() else {
+            panic!("cut")
+        };
+        assert!(read_all(decoded) == zeros);
+    }
+
+    #[test]
+    fn what_a_worker_keeps_is_limited_on_both_sides_of_the_limit() {
+        for (len, kept) in [(MAX_KEPT - 1, true), (MAX_KEPT, false), (MAX_KEPT + 1, false)] {
+            let zeros = vec![0; len];
+            let (bytes, bits) = bits_of(&encode(&cut(&zeros, Level::BEST)));
+            let decoded = decode(&bytes, 0, bits, Level::BEST).unwrap();
+            assert_eq!(matches!(decoded.content, Content::Whole { .. }), kept);
+            assert!(read_all(decoded) == zeros);
+        }
+    }
+
+    #[test]
+    fn a_block_too_large_for_its_level_is_none() {
+        let input: Vec<u8> = (0..150_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+        let (bytes, len) = bits_of(&encode(&cut(&input, Level::BEST)));
+        assert!(decode(&bytes, 0, len, Level::new(2).unwrap()).is_ok());
+        assert!(decode(&bytes, 0, len, Level::new(1).unwrap()).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_block_decodes_with_its_end_known_and_unknown(
+            input in prop::collection::vec(0_u8..9, 1..5000),
+            shift in 0..8_u32,
+            after in prop::collection::vec(any::<u8>(), 0..30),
+        ) {
+            let encoded = encode(&cut(&input, Level::BEST));
+            let len = encoded.bits.len();
+            let mut bits = BitString::default();
+            bits.push(0, shift);
+            let from = shift as usize;
+            encoded.append_to(&mut bits);
+            for byte in &after {
+                bits.push((*byte).into(), 8);
+            }
+            let bytes = bits.into_bytes();
+
+            let decoded = decode(&bytes, from, from + len, Level::BEST).unwrap();
+            prop_assert_eq!(decoded.crc, encoded.crc);
+            prop_assert_eq!(read_all(decoded), &input[..]);
+
+            let Beginning::Block(decoded, end) = decode_beginning(&bytes, from, bytes.len() * 8, Level::BEST).unwrap() else {
+                panic!("cut")
+            };
+            prop_assert_eq!(end, from + len);
+            prop_assert_eq!(decoded.crc, encoded.crc);
+            prop_assert_eq!(read_all(decoded), &input[..]);
+
+            // One bit short or long is no block; cut by whole bytes, it may still become one.
+            prop_assert!(decode(&bytes, from, from + len - 1, Level::BEST).is_err());
+            if !after.is_empty() {
+                prop_assert!(decode(&bytes, from, from + len + 1, Level::BEST).is_err());
+            }
+            let short = &bytes[..(from + len) / 8 - 1];
+            prop_assert!(matches!(decode_beginning(short, from, short.len() * 8, Level::BEST), Ok(Beginning::Cut)));
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! LMS rotations in the order of their first [`DEPTH`] bytes: they are scattered by the first bits of these, and each bucket
+//! is sorted by the others.
+
+use super::ties::Sorter;
+use super::{KEY, KEY_BITS, bucket};
+use crate::codec::bzip2::bwt::counting::{Heads, tally};
+use crate::codec::bzip2::bwt::word;
+
+/// Bits that LMS rotations are scattered by; the others of the first bytes are in their keys.
+const DIGIT: u32 = 12;
+const DIGITS: usize = 1 << DIGIT;
+const DEPTH: usize = 7;
+const _: () = assert!(DIGIT + KEY_BITS == 8 * DEPTH as u32);
+
+/// Sorts the LMS rotations that begin at `places`, names them and finds their ties.
+pub(super) fn sort(places: &[u32], sorter: &mut Sorter<'_>) {
+    let block = sorter.block;
+    let digit = |word: u64| (word >> (64 - DIGIT)) as usize;
+    let counts = tally::<DIGITS, _>(places, |&place| digit(word(block, place as usize)));
+    let mut heads = Heads::new(&counts);
+    for &place in places {
+        let word = word(block, place as usize);
+        if let Some(rotation) = sorter.lms.get_mut(heads.take(digit(word))) {
+            *rotation = (word << DIGIT) & KEY | u64::from(place);
+        }
+    }
+    let mut from = 0;
+    for count in counts {
+        let bucket = from..from + count as usize;
+        from = bucket.end;
+        bucket::sort(&mut sorter.lms[bucket.clone()], &mut sorter.spare[bucket.clone()]);
+        sorter.name(bucket, DEPTH);
+    }
+}

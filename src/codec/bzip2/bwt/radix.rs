@@ -1,0 +1,304 @@
+//! Radix sort, for data that hardly repeats.
+//!
+//! Each rotation becomes one number: 36 bits of what follows its first byte, the byte before it, and its position. The
+//! numbers are scattered by the first byte to 256 buckets. Each bucket fits in a near cache and is sorted by the next 20
+//! bits in two passes of counting sort. After that, random data is sorted except for a few neighbours, which an insertion
+//! sort puts in order. The byte before the rotation is part of the number, so the block is not read again.
+//!
+//! What still ties is most often a passage that occurs several times, such as the header of each picture of a film. Ties
+//! are resolved from the end of the passage: two rotations with the same first byte are in the order of those that begin
+//! one byte later, whose ranks are known by then. Bytes are compared only at the end of a passage, within a budget. A
+//! block that exceeds the budget, or of which a third ties, is sorted in another way.
+
+use std::cmp::{Ordering, Reverse};
+use std::ops::Range;
+
+use super::counting::{Heads, scatter_small, starts, sum_up, tally};
+use super::{Counts, TooManyTies, words};
+
+/// Of a rotation's number: the bytes after the first, the byte before the rotation, and where it begins.
+const KEY_BITS: u32 = 36;
+const BEFORE_BITS: u32 = 8;
+const PLACE_BITS: u32 = 64 - KEY_BITS - BEFORE_BITS;
+const PLACE: u64 = (1 << PLACE_BITS) - 1;
+
+/// Whole bytes in which all of a tie are equal: the first, by which they were scattered, and those of the key.
+const TIED_BYTES: usize = 1 + KEY_BITS as usize / 8;
+
+/// Buckets up to this size are sorted by insertion.
+const SMALL: usize = 24;
+
+/// No more than one rotation in so many may tie.
+const MAX_TIED: usize = 3;
+
+/// Bits that a bucket is scattered by in one pass, at most.
+const MAX_DIGIT: u32 = 10;
+const DIGITS: usize = 1 << MAX_DIGIT;
+
+#[derive(Default)]
+pub(super) struct Buffers {
+    rotations: Vec<u64>,
+    bucket: Vec<u64>,
+    ties: Vec<Tie>,
+    ranks: Vec<u32>,
+}
+
+/// Rotations with the same first byte and the same key.
+struct Tie {
+    /// The least place that one of them begins at.
+    first: usize,
+    ranks: Range<usize>,
+}
+
+/// Whether it looks as if [`sort`] would be fast: hardly any rotations, of some thousand all over the block, begin
+/// with the same bytes.
+pub(super) fn suits(block: &[u8]) -> bool {
+    const SAMPLES: usize = 2048;
+    if block.len() < SAMPLES * 4 {
+        return false;
+    }
+    // Steps that are no multiple of anything that data comes in.
+    let step = (block.len() / SAMPLES) | 1;
+    let mut sample: Vec<u32> = block
+        .windows(4)
+        .step_by(step)
+        .filter_map(|four| four.first_chunk())
+        .map(|four| u32::from_be_bytes(*four))
+        .collect();
+    sample.sort_unstable();
+    let repeated = sample.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    repeated * 32 < sample.len()
+}
+
+/// As [`super::transform`].
+pub(super) fn sort(
+    block: &[u8],
+    counts: &Counts,
+    last: &mut [u8],
+    buffers: &mut Buffers,
+) -> Result<usize, TooManyTies> {
+    let Buffers { rotations, bucket: spare, ties, ranks } = buffers;
+    scatter(block, counts, rotations);
+    let largest = counts.iter().copied().max().unwrap_or_default() as usize;
+    spare.resize(largest.max(spare.len()), 0);
+    ties.clear();
+    let mut tied = 0;
+    let mut from = 0;
+    for &count in counts {
+        let to = from + count as usize;
+        let bucket = &mut rotations[from..to];
+        sort_bucket(bucket, &mut spare[..count as usize], 64);
+        for (last, &rotation) in last[from..to].iter_mut().zip(&*bucket) {
+            *last = before(rotation);
+        }
+        // All of them, for without a way out in the middle it is done several at a time.
+        if bucket.windows(2).fold(false, |any, pair| any | (key(pair[0]) == key(pair[1]))) {
+            let mut rank = from;
+            for tie in bucket.chunk_by(|a, b| key(*a) == key(*b)) {
+                if tie.len() > 1 {
+                    let first = tie.iter().map(|&rotation| place(rotation)).min().unwrap_or_default();
+                    ties.push(Tie { first, ranks: rank..rank + tie.len() });
+                    tied += tie.len();
+                }
+                rank += tie.len();
+            }
+            if tied > block.len() / MAX_TIED {
+                return Err(TooManyTies);
+            }
+        }
+        from = to;
+    }
+    if !ties.is_empty() {
+        resolve(block, ties, rotations, ranks)?;
+        for tie in ties.iter() {
+            for rank in tie.ranks.clone() {
+                last[rank] = before(rotations[rank]);
+            }
+        }
+    }
+    // It begins with the block's first byte.
+    let from = starts(counts)[usize::from(block[0])] as usize;
+    Ok(from + rotations[from..].iter().position(|&rotation| place(rotation) == 0).unwrap_or_default())
+}
+
+fn key(rotation: u64) -> u64 {
+    rotation >> (64 - KEY_BITS)
+}
+
+/// The byte before it.
+fn before(rotation: u64) -> u8 {
+    (rotation >> PLACE_BITS) as u8
+}
+
+fn place(rotation: u64) -> usize {
+    (rotation & PLACE) as usize
+}
+
+/// Makes the numbers of all rotations, those with the least first byte first.
+fn scatter(block: &[u8], counts: &Counts, rotations: &mut Vec<u64>) {
+    let n = block.len();
+    let mut heads = Heads::new(counts);
+    rotations.resize(n, 0);
+    let rotations = &mut rotations[..n];
+    let mut before = block[n - 1];
+    words(block).for_each(|(place, word)| {
+        let first = (word >> 56) as u8;
+        if let Some(slot) = rotations.get_mut(heads.take(usize::from(first))) {
+            *slot = (word << 8) & !(u64::MAX >> KEY_BITS) | u64::from(before) << PLACE_BITS | place as u64;
+        }
+        before = first;
+    });
+}
+
+/// Sorts a bucket, with another of its size to scatter it to. All in it are equal above the lowest `bits`.
+fn sort_bucket(bucket: &mut [u64], spare: &mut [u64], bits: u32) {
+    if bucket.len() > usize::from(u16::MAX) {
+        return split_bucket(bucket, spare, bits);
+    }
+    if bucket.len() > SMALL {
+        let digit = (bucket.len().ilog2() - 1).min(MAX_DIGIT);
+        let [low, high] = [bits - 2 * digit, bits - digit];
+        let mask = (1 << digit) - 1;
+        let [mut low_heads, mut high_heads] = [[0; DIGITS]; 2];
+        for &rotation in bucket.iter() {
+            low_heads[(rotation >> low) as usize & mask] += 1;
+            high_heads[(rotation >> high) as usize & mask] += 1;
+        }
+        scatter_small(bucket, spare, low, sum_up(&mut low_heads[..=mask]));
+        scatter_small(spare, bucket, high, sum_up(&mut high_heads[..=mask]));
+    }
+    finish(bucket);
+}
+
+/// Sorts a large bucket: scatters it out by the next byte, and sorts what that gives.
+fn split_bucket(bucket: &mut [u64], spare: &mut [u64], bits: u32) {
+    if bits < 64 - KEY_BITS / 2 {
+        return bucket.sort_unstable();
+    }
+    let byte = |rotation: &u64| usize::from((rotation >> (bits - 8)) as u8);
+    let counts = tally::<256, _>(bucket, byte);
+    Heads::new(&counts).scatter(bucket, spare, byte);
+    bucket.copy_from_slice(spare);
+    let (mut bucket, mut spare) = (bucket, spare);
+    for count in counts {
+        let (part, spare_part);
+        (part, bucket) = bucket.split_at_mut(count as usize);
+        (spare_part, spare) = spare.split_at_mut(count as usize);
+        sort_bucket(part, spare_part, bits - 8);
+    }
+}
+
+/// Sorts what is nearly sorted by insertion; if it turns out not to be, otherwise.
+fn finish(bucket: &mut [u64]) {
+    let mut budget = 4 * bucket.len() + SMALL * SMALL;
+    for at in 1..bucket.len() {
+        let rotation = bucket[at];
+        if bucket[at - 1] > rotation {
+            let mut to = at;
+            while to > 0 && bucket[to - 1] > rotation {
+                bucket[to] = bucket[to - 1];
+                to -= 1;
+            }
+            bucket[to] = rotation;
+            let Some(left) = budget.checked_sub(at - to) else { return bucket.sort_unstable() };
+            budget = left;
+        }
+    }
+}
+
+/// Sorts the rotations of all ties.
+///
+/// What ties is most often a passage that occurs several times, and then all places in it tie with each other, each
+/// with those at the same distance from the passage's end. So they are sorted from the end on: of two rotations
+/// that begin with the same byte, the order is that of those that begin one byte later, which is known by then.
+fn resolve(block: &[u8], ties: &mut [Tie], rotations: &mut [u64], ranks: &mut Vec<u32>) -> Result<(), TooManyTies> {
+    ranks.clear();
+    ranks.resize(block.len(), UNKNOWN);
+    ties.sort_unstable_by_key(|tie| Reverse(tie.first));
+    let mut comparer = Comparer { block, ranks, budget: 8 * block.len() };
+    for tie in ties.iter() {
+        let rotations = &mut rotations[tie.ranks.clone()];
+        comparer.sort(rotations)?;
+        for (&rotation, rank) in rotations.iter().zip(tie.ranks.start as u32..) {
+            comparer.ranks[place(rotation)] = rank;
+        }
+    }
+    Ok(())
+}
+
+/// A rotation that does not tie with any, or whose tie is not sorted yet.
+const UNKNOWN: u32 = u32::MAX;
+
+struct Comparer<'a> {
+    block: &'a [u8],
+    /// By the place where they begin, the ranks of rotations whose ties are sorted.
+    ranks: &'a mut [u32],
+    /// Bytes that may still be compared.
+    budget: usize,
+}
+
+impl Comparer<'_> {
+    /// Sorts by insertion, and many by merging. The library's sorts would do, but they cannot be left in the middle; and
+    /// told anything once the budget is used up, they may find the answers at odds with each other, and panic.
+    fn sort(&mut self, tied: &mut [u64]) -> Result<(), TooManyTies> {
+        if tied.len() > SMALL {
+            let (left, right) = tied.split_at_mut(tied.len() / 2);
+            self.sort(left)?;
+            self.sort(right)?;
+            let merged = self.merge(left, right)?;
+            tied.copy_from_slice(&merged);
+            return Ok(());
+        }
+        for at in 1..tied.len() {
+            let mut to = at;
+            while to > 0 && self.is_less(tied[to], tied[to - 1])? {
+                tied.swap(to, to - 1);
+                to -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, mut left: &[u64], mut right: &[u64]) -> Result<Vec<u64>, TooManyTies> {
+        let mut merged = Vec::with_capacity(left.len() + right.len());
+        while let ([a, left_rest @ ..], [b, right_rest @ ..]) = (left, right) {
+            if self.is_less(*b, *a)? {
+                merged.push(*b);
+                right = right_rest;
+            } else {
+                merged.push(*a);
+                left = left_rest;
+            }
+        }
+        merged.extend_from_slice(left);
+        merged.extend_from_slice(right);
+        Ok(merged)
+    }
+
+    fn is_less(&mut self, a: u64, b: u64) -> Result<bool, TooManyTies> {
+        const STEP: usize = 32;
+        let n = self.block.len();
+        let (a, b) = (place(a), place(b));
+        // First one byte on, where the rank is known most often; then past the bytes that tie.
+        let mut done = 1;
+        while done < n {
+            let (a, b) = ((a + done) % n, (b + done) % n);
+            let ranks = (self.ranks[a], self.ranks[b]);
+            if ranks.0 != UNKNOWN && ranks.1 != UNKNOWN {
+                return Ok(ranks.0 < ranks.1);
+            }
+            if done < TIED_BYTES {
+                done = TIED_BYTES;
+                continue;
+            }
+            let len = STEP.min(n - done).min(n - a).min(n - b);
+            self.budget = self.budget.checked_sub(len).ok_or(TooManyTies)?;
+            match self.block[a..a + len].cmp(&self.block[b..b + len]) {
+                Ordering::Equal => done += len,
+                order => return Ok(order == Ordering::Less),
+            }
+        }
+        // They are the same all around.
+        Err(TooManyTies)
+    }
+}

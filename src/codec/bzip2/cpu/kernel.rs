@@ -1,0 +1,83 @@
+//! What a kernel is, and what it can ask of the CPU that it runs on.
+
+/// A computation that is compiled once for each CPU variant.
+pub(in crate::codec::bzip2) trait Kernel {
+    /// Its result.
+    type Output;
+
+    /// Whether it gains from 512-bit registers. A kernel that does not can lose, because some CPUs lower their clock.
+    const WIDE: bool = false;
+
+    /// Runs the kernel. The method and everything it calls must be `#[inline(always)]`: only what is inlined into
+    /// the function with the CPU features is compiled with them.
+    fn run<C: Cpu>(self, cpu: C) -> Self::Output;
+}
+
+/// The operations of a CPU that the compiler does not generate from plain Rust.
+pub(in crate::codec::bzip2) trait Cpu: Copy {
+    /// The 64-byte registers of the CPU; [`NoByteRegisters`] if it has none.
+    type ByteRegisters: ByteRegisters;
+
+    /// Returns the index of the set bit of `word` that has `below` set bits below it. If there is no such bit, the
+    /// result is any number below 64.
+    fn select(self, word: u64, below: u32) -> u32;
+
+    /// Returns the 64-byte registers, if the CPU has any.
+    fn byte_registers(self) -> Option<Self::ByteRegisters>;
+}
+
+/// Permutations of bytes in 64-byte registers.
+pub(in crate::codec::bzip2) trait ByteRegisters: Copy {
+    /// A register.
+    type Register: Copy;
+
+    /// Loads 64 bytes.
+    fn load(self, bytes: [u8; 64]) -> Self::Register;
+
+    /// Copies `byte` to all 64 positions.
+    fn splat(self, byte: u8) -> Self::Register;
+
+    /// Returns for each byte of `indices` the byte of `from` at that position, modulo 64.
+    fn permute(self, indices: Self::Register, from: Self::Register) -> Self::Register;
+
+    /// Returns for each byte of `indices` the byte of `low` (0 to 63) or `high` (64 to 127) at that position, modulo 128.
+    fn permute_two(self, indices: Self::Register, low: Self::Register, high: Self::Register) -> Self::Register;
+
+    /// Returns `base` with the bytes of `other` at the positions whose bits are set in `mask`.
+    fn blend(self, base: Self::Register, mask: u64, other: Self::Register) -> Self::Register;
+
+    /// Returns the byte at position 0.
+    fn first(self, register: Self::Register) -> u8;
+}
+
+/// The 64-byte registers of a CPU without them: there is no value of this type.
+#[derive(Clone, Copy)]
+pub(in crate::codec::bzip2) enum NoByteRegisters {}
+
+impl ByteRegisters for NoByteRegisters {
+    type Register = ();
+
+    fn load(self, _: [u8; 64]) {
+        match self {}
+    }
+
+    fn splat(self, _: u8) {
+        match self {}
+    }
+
+    fn permute(self, (): (), (): ()) {
+        match self {}
+    }
+
+    fn permute_two(self, (): (), (): (), (): ()) {
+        match self {}
+    }
+
+    fn blend(self, (): (), _: u64, (): ()) {
+        match self {}
+    }
+
+    fn first(self, (): ()) -> u8 {
+        match self {}
+    }
+}

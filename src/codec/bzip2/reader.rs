@@ -1,0 +1,257 @@
+//! Reading any bzip2 file in parallel, also the blocks of a single stream.
+//!
+//! A block begins at any bit, and nothing states where it ends; but it begins with a magic of 48 bits, and so does the
+//! end of a stream. The [`Finder`] proposes a candidate from each magic to the next one, and workers decode the
+//! candidates speculatively. Then this module goes through the file in order and confirms them. Where the last block
+//! ended there must be a magic; if it is that of a block, its candidate must have decoded to its very last bit with the
+//! right checksum. If it did not, there was a magic inside the block (or the file is damaged): then the block is decoded
+//! here, from its first bit on, and reading continues where it ends. Candidates that begin in the skipped bits are
+//! dropped. So a false candidate costs time and never correctness.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+
+use super::bits::{self, Magic};
+use super::block::{self, Beginning, Decoded, NotABlock};
+use super::crc;
+use super::finder::{Candidate, Finder};
+use crate::codec::format::{Damage, Fault, Level};
+use crate::codec::source::Source;
+use crate::ordered::{Ordered, Pool};
+
+pub(in crate::codec) struct Reader<R> {
+    finder: Finder<R>,
+    /// What the finder found, in order; those with `true` are being decoded in `decoding`.
+    candidates: VecDeque<(Candidate, bool)>,
+    decoding: Ordered<Result<Decoded, NotABlock>>,
+    /// Up to here, in bits, everything is confirmed.
+    at: u64,
+    level: Level,
+    /// The checksum of the stream up to here.
+    crc: u32,
+    current: Option<Decoded>,
+    done: bool,
+    garbage: Option<u64>,
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads `source`, which begins with a stream header of this level.
+    pub(in crate::codec) fn new(source: Source<R>, level: Level, pool: &Pool) -> Self {
+        Self {
+            finder: Finder::new(source, level),
+            candidates: VecDeque::new(),
+            decoding: Ordered::new(pool),
+            at: block::HEADER_BYTES as u64 * 8,
+            level,
+            crc: 0,
+            current: None,
+            done: false,
+            garbage: None,
+        }
+    }
+
+    pub(in crate::codec) fn compressed_bytes(&self) -> u64 {
+        self.at.div_ceil(8)
+    }
+
+    pub(in crate::codec) fn trailing_garbage(&self) -> Option<u64> {
+        self.garbage
+    }
+
+    /// Reads on; 0 at the end of the last stream.
+    pub(in crate::codec) fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while !self.done {
+            if let Some(current) = &mut self.current {
+                let count = current.read(out);
+                if count > 0 {
+                    return Ok(count);
+                }
+            }
+            self.current = self.next_block()?;
+            self.done = self.current.is_none();
+        }
+        Ok(0)
+    }
+
+    /// Walks on to the next block; `None` at the end of the last stream.
+    fn next_block(&mut self) -> io::Result<Option<Decoded>> {
+        loop {
+            self.look_ahead();
+            let Some((candidate, submitted)) = self.candidates.pop_front() else { return Err(self.no_magic()) };
+            let decoded = if submitted { self.decoding.take() } else { None };
+            if candidate.start < self.at {
+                continue;
+            }
+            if candidate.start > self.at {
+                return Err(self.no_magic());
+            }
+            match candidate.magic {
+                Magic::Block => {
+                    let decoded = match decoded {
+                        Some(Ok(decoded)) if candidate.level == self.level => {
+                            self.at = candidate.end;
+                            decoded
+                        }
+                        _ => self.decode_here()?,
+                    };
+                    self.crc = crc::combine(self.crc, decoded.crc);
+                    self.release();
+                    return Ok(Some(decoded));
+                }
+                Magic::End => {
+                    if !self.end_stream()? {
+                        return Ok(None);
+                    }
+                    self.release();
+                }
+            }
+        }
+    }
+
+    /// Keeps the workers busy.
+    fn look_ahead(&mut self) {
+        while self.decoding.has_room() && self.candidates.len() < self.decoding.window() {
+            let Some(candidate) = self.finder.next() else { return };
+            let submit = candidate.may_be_block();
+            if submit {
+                let (bytes, from) = self.window_from(candidate.start);
+                let to = from + (candidate.end - candidate.start) as usize;
+                let bytes = bytes.get(..to.div_ceil(8)).unwrap_or_default().to_vec();
+                let level = candidate.level;
+                self.decoding.submit(move || block::decode(&bytes, from, to, level));
+            }
+            self.candidates.push_back((candidate, submit));
+        }
+    }
+
+    /// Decodes the block at `self.at`, and finds out where it ends.
+    fn decode_here(&mut self) -> io::Result<Decoded> {
+        self.finder.set_level(self.level);
+        // One byte more, because a block need not begin with one.
+        self.fill(block::MAX_BYTES + 1);
+        let (window, from) = self.window_from(self.at);
+        let bytes = window.get(..block::MAX_BYTES + 1).unwrap_or(window);
+        match block::decode_beginning(bytes, from, bytes.len() * 8, self.level) {
+            Ok(Beginning::Block(decoded, end)) => {
+                self.at += (end - from) as u64;
+                Ok(decoded)
+            }
+            // A block that wants more bits than the file has, and no magic in them: they are not there.
+            Ok(Beginning::Cut) if bytes.len() == window.len() && bits::find_magic(bytes, from + 1).is_none() => {
+                Err(self.cut_short(Fault::EndsInBlock))
+            }
+            Ok(Beginning::Cut) | Err(NotABlock) => Err(self.damage(Fault::Block)),
+        }
+    }
+
+    /// Skips the end magic at `self.at` and the header of the next stream; false if there is none.
+    fn end_stream(&mut self) -> io::Result<bool> {
+        self.fill(block::END_BITS / 8 + 1 + block::HEADER_BYTES);
+        let (window, from) = self.window_from(self.at);
+        if from + block::END_BITS > window.len() * 8 {
+            return Err(self.cut_short(Fault::EndsBeforeMark));
+        }
+        if bits::read(window, from + bits::MAGIC_BITS, 32) != u64::from(self.crc) {
+            return Err(self.damage(Fault::StreamChecksum));
+        }
+        let header = (from + block::END_BITS).div_ceil(8);
+        let level = match window.get(header..).unwrap_or_default() {
+            [b'B', b'Z', b'h', digit, ..] => Level::from_digit(*digit),
+            // As bzip2 has it, and as a file looks that was cut here.
+            [b'B'] | [b'B', b'Z'] | [b'B', b'Z', b'h'] => return Err(self.cut_short(Fault::EndsInHeader)),
+            _ => None,
+        };
+        self.at += (header * 8 - from) as u64;
+        let Some(level) = level else {
+            if let Some(error) = self.finder.source.take_error() {
+                return Err(error);
+            }
+            let end = self.at / 8;
+            self.garbage = (self.finder.source.end() > end).then_some(end);
+            return Ok(false);
+        };
+        self.at += block::HEADER_BYTES as u64 * 8;
+        self.level = level;
+        self.crc = 0;
+        Ok(true)
+    }
+
+    /// There is no magic at `self.at`: why not?
+    fn no_magic(&mut self) -> io::Error {
+        self.fill(bits::MAGIC_BITS / 8 + 1);
+        let (window, from) = self.window_from(self.at);
+        if from + bits::MAGIC_BITS > window.len() * 8 {
+            self.cut_short(Fault::EndsBeforeMark)
+        } else {
+            self.damage(Fault::NoBlock)
+        }
+    }
+
+    fn damage(&self, what: Fault) -> io::Error {
+        Damage::error(self.at / 8, what)
+    }
+
+    /// The error that ended the reading; or else the file really ends there.
+    fn cut_short(&mut self, what: Fault) -> io::Error {
+        let end = self.finder.source.end();
+        self.finder.source.take_error().unwrap_or_else(|| Damage::error(end, what))
+    }
+
+    /// Sees to it that there are `count` bytes from `self.at` on, if the file has them.
+    fn fill(&mut self, count: usize) {
+        let before = (self.at / 8 - self.finder.source.offset()) as usize;
+        self.finder.source.fill(before + count);
+    }
+
+    /// The window from the byte on that holds bit `at`, and which of its bits that is.
+    fn window_from(&self, at: u64) -> (&[u8], usize) {
+        let source = &self.finder.source;
+        let before = (at / 8).saturating_sub(source.offset()) as usize;
+        (source.window().get(before..).unwrap_or_default(), (at % 8) as usize)
+    }
+
+    /// Gives up the bytes that are not needed any more.
+    fn release(&mut self) {
+        let source = &mut self.finder.source;
+        source.skip((self.at / 8).saturating_sub(source.offset()) as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::codec::{Compression, Compressor, Format};
+
+    /// Block data may end in what looks like a stream header. Here it is the header itself that
+    /// misleads the finder, while the true level is a parameter.
+    fn decode(header: Level, truth: Level) -> io::Result<Vec<u8>> {
+        let pool = Pool::new(2).unwrap();
+        let mut compressor = Compressor::new(Vec::new(), Compression::new(Format::Bzip2, Level::BEST), &pool);
+        compressor.write_all(&input()).unwrap();
+        let mut file = compressor.finish().unwrap();
+        file[3] = header.digit();
+        let mut reader = Reader::new(Source::new(&file[..]), truth, &pool);
+        reader.finder.source.fill(1);
+        let (mut output, mut buffer) = (Vec::new(), vec![0; 70_000]);
+        loop {
+            match reader.read(&mut buffer)? {
+                0 => return Ok(output),
+                count => output.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+
+    fn input() -> Vec<u8> {
+        (0..2_000_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect()
+    }
+
+    #[test]
+    fn a_wrong_level_is_corrected() {
+        let low = Level::new(1).unwrap();
+        assert!(decode(low, Level::BEST).unwrap() == input());
+        // A block is no good if only the wrong level allows it.
+        assert!(decode(Level::BEST, low).is_err());
+    }
+}

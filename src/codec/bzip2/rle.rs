@@ -1,0 +1,327 @@
+//! bzip2's first run-length stage, run ahead of the cut into blocks: a run of 4 to 255 equal bytes
+//! becomes four of them and a count. Blocks are limited by what comes *out* of this stage, which may
+//! be longer than the input (4 bytes become 5) or 51 times shorter; so only here is it known where a
+//! block ends. The cut falls where bzip2's own falls, to the byte.
+
+use std::mem;
+
+use wide::u8x16;
+
+use super::crc::Crc;
+use crate::codec::format::Level;
+
+/// Longer runs are several.
+const MAX_RUN: u8 = 255;
+
+/// A block is full once it holds this many bytes: bzip2's own limit. The run that fills it may go
+/// over by four bytes, for which bzip2 keeps room.
+pub(super) const fn block_limit(level: Level) -> usize {
+    max_block(level) - 19
+}
+
+/// No block of this level is longer, whoever encoded it.
+pub(super) const fn max_block(level: Level) -> usize {
+    100_000 * level.get() as usize
+}
+
+/// Fills blocks.
+pub(super) struct Cutter {
+    limit: usize,
+    block: Vec<u8>,
+    /// The run at the end of the input so far, which the next byte may lengthen.
+    run_byte: u8,
+    run: u8,
+    crc: Crc,
+}
+
+/// What a block is encoded from.
+pub(super) struct Block {
+    /// Its bytes, with runs counted; one at least.
+    pub(super) text: Vec<u8>,
+    /// The checksum of the input that is in it.
+    pub(super) crc: u32,
+}
+
+impl Cutter {
+    pub(super) fn new(level: Level) -> Self {
+        Self { limit: block_limit(level), block: Vec::new(), run_byte: 0, run: 0, crc: Crc::new() }
+    }
+
+    /// Takes in `input` as far as the block has room for it, and says how far that is. If that is not
+    /// to the end, the block is full.
+    pub(super) fn push(&mut self, input: &[u8]) -> usize {
+        if self.block.capacity() == 0 {
+            self.block.reserve_exact(self.limit + 4);
+        }
+        let mut rest = input;
+        while let [byte, after @ ..] = rest {
+            if self.run > 0 && *byte == self.run_byte && self.run < MAX_RUN {
+                let room = rest.len().min((MAX_RUN - self.run).into());
+                let longer = equal(&rest[..room], *byte);
+                self.run += longer as u8;
+                rest = rest.get(longer..).unwrap_or_default();
+                continue;
+            }
+            self.end_run();
+            if self.block.len() >= self.limit {
+                break;
+            }
+            // A run that begins while there is room goes in wholly, so nothing is looked at that might be beyond.
+            let room = rest.len().min(self.limit - self.block.len());
+            let (plain, left) = rest.split_at(plain(&rest[..room]));
+            if plain.is_empty() {
+                self.run_byte = *byte;
+                self.run = 1;
+                rest = after;
+            } else {
+                self.block.extend_from_slice(plain);
+                rest = left;
+            }
+        }
+        let taken = input.len() - rest.len();
+        self.crc.update(input.get(..taken).unwrap_or_default());
+        taken
+    }
+
+    /// Ends the block and begins the next one; `None` if nothing came in.
+    pub(super) fn take(&mut self) -> Option<Block> {
+        self.end_run();
+        let crc = mem::replace(&mut self.crc, Crc::new()).value();
+        (!self.block.is_empty()).then(|| Block { text: mem::take(&mut self.block), crc })
+    }
+
+    fn end_run(&mut self) {
+        let bytes = [self.run_byte; 4];
+        match self.run {
+            0 => {}
+            1..=3 => self.block.extend(bytes.iter().take(self.run.into())),
+            4.. => {
+                self.block.extend_from_slice(&bytes);
+                self.block.push(self.run - 4);
+            }
+        }
+        self.run = 0;
+    }
+}
+
+/// How many bytes come before the first run of four; or, if there is none, before the last run, which may go on.
+fn plain(bytes: &[u8]) -> usize {
+    find_run(bytes).unwrap_or_else(|| {
+        let unfinished = bytes.iter().rev().take_while(|byte| Some(*byte) == bytes.last()).count();
+        bytes.len() - unfinished
+    })
+}
+
+/// How many of the first bytes are `byte`.
+#[inline(always)]
+pub(super) fn equal(bytes: &[u8], byte: u8) -> usize {
+    let (sixteens, rest) = bytes.as_chunks::<16>();
+    for (sixteen, from) in sixteens.iter().zip((0..).step_by(16)) {
+        let same = u8x16::new(*sixteen).simd_eq(u8x16::splat(byte)).to_bitmask().trailing_ones();
+        if same < 16 {
+            return from + same as usize;
+        }
+    }
+    sixteens.len() * 16 + rest.iter().take_while(|next| **next == byte).count()
+}
+
+/// Undoes the stage, piece by piece.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Expander {
+    at: usize,
+    /// So many bytes of the block come next as they are.
+    plain: usize,
+    /// They end with four equal ones, after which a count stands in the block.
+    counted: bool,
+    /// Then so many of this one.
+    repeat: usize,
+    byte: u8,
+}
+
+/// After four equal bytes a count is missing: a block that no encoder makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoCount;
+
+impl Expander {
+    /// Reads on in what `block` expands to; 0 at its end. It must be the same block each time.
+    #[inline(always)]
+    pub(super) fn read(&mut self, block: &[u8], out: &mut [u8]) -> Result<usize, NoCount> {
+        let mut done = 0;
+        while done < out.len() {
+            let room = out.len() - done;
+            if self.plain > 0 {
+                let len = self.plain.min(room);
+                copy(&block[self.at..], &mut out[done..], len);
+                self.at += len;
+                self.plain -= len;
+                done += len;
+            } else if self.counted {
+                self.counted = false;
+                self.byte = block[self.at - 1];
+                self.repeat = usize::from(*block.get(self.at).ok_or(NoCount)?);
+                self.at += 1;
+            } else if self.repeat > 0 {
+                let len = self.repeat.min(room);
+                out[done..done + len].fill(self.byte);
+                self.repeat -= len;
+                done += len;
+            } else {
+                let rest = &block[self.at..];
+                if rest.is_empty() {
+                    break;
+                }
+                match find_run(rest) {
+                    Some(run) => (self.plain, self.counted) = (run + 4, true),
+                    None => self.plain = rest.len(),
+                }
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Copies `len` bytes; most are few, and then it copies sixteen, if there are.
+#[inline(always)]
+fn copy(from: &[u8], to: &mut [u8], len: usize) {
+    if len <= 16
+        && let (Some(from), Some(to)) = (from.first_chunk::<16>(), to.first_chunk_mut::<16>())
+    {
+        *to = *from;
+    } else {
+        to[..len].copy_from_slice(&from[..len]);
+    }
+}
+
+/// Where four equal bytes begin.
+fn find_run(bytes: &[u8]) -> Option<usize> {
+    let equal = |a: &[u8; 16], b: &[u8; 16]| u8x16::new(*a).simd_eq(u8x16::new(*b));
+    let mut from = 0;
+    while let Some(piece) = bytes.get(from..).and_then(<[u8]>::first_chunk::<19>)
+        && let ([a @ .., _, _, _], [_, b @ .., _, _], [_, _, c @ .., _], [_, _, _, d @ ..]) =
+            (piece, piece, piece, piece)
+    {
+        let begins = (equal(a, b) & equal(b, c) & equal(c, d)).to_bitmask();
+        if begins != 0 {
+            return Some(from + begins.trailing_zeros() as usize);
+        }
+        from += 16;
+    }
+    let rest = bytes.get(from..)?;
+    rest.windows(4).position(|four| four.iter().all(|byte| *byte == four[0])).map(|at| from + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The blocks of `input`, given in pieces of `piece` bytes.
+    fn cut(input: &[u8], limit: usize, piece: usize) -> Vec<Vec<u8>> {
+        let mut cutter = Cutter { limit, ..Cutter::new(Level::BEST) };
+        let mut blocks = Vec::new();
+        for mut piece in input.chunks(piece) {
+            loop {
+                piece = &piece[cutter.push(piece)..];
+                if piece.is_empty() {
+                    break;
+                }
+                blocks.extend(cutter.take());
+            }
+        }
+        blocks.extend(cutter.take());
+        for block in &blocks {
+            let mut crc = Crc::new();
+            crc.update(&expanded(&block.text));
+            assert_eq!(block.crc, crc.value());
+        }
+        blocks.into_iter().map(|block| block.text).collect()
+    }
+
+    fn read(block: &[u8], piece: usize) -> Result<Vec<u8>, NoCount> {
+        let mut expander = Expander::default();
+        let mut bytes = Vec::new();
+        let mut buffer = vec![0; piece];
+        loop {
+            match expander.read(block, &mut buffer)? {
+                0 => return Ok(bytes),
+                count => bytes.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+
+    fn expanded(block: &[u8]) -> Vec<u8> {
+        read(block, 1 << 16).unwrap()
+    }
+
+    #[test]
+    fn runs_become_four_and_a_count() {
+        let one = |input: &[u8]| cut(input, 1000, 7).concat();
+        assert_eq!(one(b"aaa"), b"aaa");
+        assert_eq!(one(b"aaaa"), b"aaaa\0");
+        assert_eq!(one(b"aaaab"), b"aaaa\0b");
+        assert_eq!(one(&[7; 255]), [7, 7, 7, 7, 251]);
+        assert_eq!(one(&[7; 256]), [7, 7, 7, 7, 251, 7]);
+        assert_eq!(one(&[7; 259]), [7, 7, 7, 7, 251, 7, 7, 7, 7, 0]);
+        assert_eq!(one(b""), b"");
+    }
+
+    #[test]
+    fn a_block_is_full_at_its_limit_and_not_before() {
+        // What comes out is as long as what goes in: ten fill a block of ten, the eleventh opens another.
+        assert_eq!(cut(b"abcdefghij", 10, 3).len(), 1);
+        assert_eq!(cut(b"abcdefghijk", 10, 3), [&b"abcdefghij"[..], b"k"]);
+        // With nine in it, a whole run still goes in; it may take the block four over its limit.
+        assert_eq!(cut(b"abcdefghiXXXXXz", 10, 99), [&b"abcdefghiXXXX\x01"[..], b"z"]);
+        // With ten in it, none.
+        assert_eq!(cut(b"abcdefghijXXXXX", 10, 99), [&b"abcdefghij"[..], b"XXXX\x01"]);
+        // A run of 256 is cut at 255.
+        let mut long = b"abcdefghi".to_vec();
+        long.extend([b'X'; 256]);
+        assert_eq!(cut(&long, 10, 99), [&b"abcdefghiXXXX\xfb"[..], b"X"]);
+    }
+
+    #[test]
+    fn the_limit_is_that_of_bzip2() {
+        assert_eq!(block_limit(Level::BEST), 899_981);
+        assert_eq!(block_limit(Level::new(1).unwrap()), 99_981);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_cut_expands_to_the_input(
+            runs in prop::collection::vec((0_u8..4, prop_oneof![1..6_usize, 250..260_usize, Just(600)]), 0..80),
+            limit in 5..400_usize,
+            piece in 1..700_usize,
+        ) {
+            let input: Vec<u8> = runs.iter().flat_map(|&(byte, run)| std::iter::repeat_n(byte, run)).collect();
+            let blocks = cut(&input, limit, piece);
+            prop_assert!(blocks.iter().all(|block| block.len() <= limit + 4));
+            prop_assert!(blocks.iter().rev().skip(1).all(|block| block.len() >= limit));
+            prop_assert_eq!(blocks.iter().flat_map(|block| expanded(block)).collect::<Vec<_>>(), input.clone());
+            prop_assert_eq!(blocks, cut(&input, limit, usize::MAX));
+        }
+
+        #[test]
+        fn what_is_expanded_is_the_same_in_pieces(block in prop::collection::vec(0_u8..2, 0..300), piece in 1..70_usize) {
+            let mut expected = Ok(Vec::new());
+            let mut rest = &block[..];
+            while let [byte, after @ ..] = rest {
+                if let Ok(expected) = &mut expected {
+                    expected.push(*byte);
+                }
+                if after.len() >= 3 && after[..3] == [*byte; 3] {
+                    if let [_, _, _, count, ..] = after && let Ok(expected) = &mut expected {
+                        expected.extend(vec![*byte; 3 + usize::from(*count)]);
+                        rest = &after[4..];
+                        continue;
+                    }
+                    expected = Err(NoCount);
+                    break;
+                }
+                rest = after;
+            }
+            prop_assert_eq!(read(&block, piece), expected);
+        }
+    }
+}

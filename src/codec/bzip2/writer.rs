@@ -1,0 +1,73 @@
+//! Writing a bzip2 stream: the input is cut into blocks, which are encoded in parallel, and their bits are
+//! spliced in order.
+
+use std::io::{self, Write};
+
+use super::bits::{BitString, MAGIC_BITS, Magic};
+use super::block::{self, Encoded};
+use super::crc;
+use super::rle::Cutter;
+use crate::codec::format::{Compression, NotReadBack};
+use crate::ordered::{Ordered, Pool};
+
+/// One stream, spliced from blocks that are encoded apart.
+pub(in crate::codec) struct Writer {
+    cutter: Cutter,
+    compression: Compression,
+    encoding: Ordered<Result<Encoded, NotReadBack>>,
+    stream: BitString,
+    crc: u32,
+}
+
+impl Writer {
+    pub(in crate::codec) fn new(compression: Compression, pool: &Pool) -> Self {
+        let level = compression.level;
+        let mut stream = BitString::default();
+        stream.bytes_mut().extend_from_slice(&[b'B', b'Z', b'h', level.digit()]);
+        Self { cutter: Cutter::new(level), compression, encoding: Ordered::new(pool), stream, crc: 0 }
+    }
+
+    pub(in crate::codec) fn write(&mut self, mut input: &[u8], to: &mut impl Write) -> io::Result<()> {
+        loop {
+            let taken = self.cutter.push(input);
+            input = input.get(taken..).unwrap_or_default();
+            if input.is_empty() {
+                return Ok(());
+            }
+            self.end_block(to)?;
+        }
+    }
+
+    fn end_block(&mut self, to: &mut impl Write) -> io::Result<()> {
+        let Some(block) = self.cutter.take() else { return Ok(()) };
+        if !self.encoding.has_room() {
+            self.splice_oldest(to)?;
+        }
+        let Compression { level, checked, .. } = self.compression;
+        self.encoding.submit(move || {
+            let encoded = block::encode(&block);
+            if checked && !encoded.can_be_read_back(level) { Err(NotReadBack) } else { Ok(encoded) }
+        });
+        Ok(())
+    }
+
+    /// Writes the oldest block; false if there is none.
+    fn splice_oldest(&mut self, to: &mut impl Write) -> io::Result<bool> {
+        let Some(block) = self.encoding.take() else { return Ok(false) };
+        let block = block.map_err(io::Error::other)?;
+        self.crc = crc::combine(self.crc, block.crc);
+        block.append_to(&mut self.stream);
+        to.write_all(self.stream.bytes_mut())?;
+        self.stream.bytes_mut().clear();
+        Ok(true)
+    }
+
+    pub(in crate::codec) fn finish(&mut self, to: &mut impl Write) -> io::Result<()> {
+        self.end_block(to)?;
+        while self.splice_oldest(to)? {}
+        let mut stream = std::mem::take(&mut self.stream);
+        stream.push(Magic::End.value(), MAGIC_BITS as u32);
+        stream.push(self.crc.into(), 32);
+        to.write_all(&stream.into_bytes())
+    }
+}

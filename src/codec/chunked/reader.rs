@@ -1,0 +1,114 @@
+//! Reading gzip members and zstd frames, one after the other. The decoders are those of `flate2` and
+//! `zstd`; what is done here is to go on to the next member, and to say where a file is damaged.
+
+use std::io::{self, Read};
+
+use flate2::bufread::GzDecoder;
+
+use crate::codec::format::{Damage, Fault, Format};
+use crate::codec::source::Source;
+
+/// Frames that need a larger window than 128 MiB are refused, as the zstd command refuses them: the
+/// number stands in the file, and would otherwise be believed.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+
+pub(in crate::codec) struct Reader<R> {
+    state: State<R>,
+    garbage: Option<u64>,
+}
+
+enum State<R> {
+    Between(Source<R>, Format),
+    Gzip(Box<GzDecoder<Source<R>>>),
+    Zstd(Box<zstd::stream::read::Decoder<'static, Source<R>>>),
+    Ended { compressed_bytes: u64 },
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads `source`, which begins with a member of this format: gzip or zstd.
+    pub(in crate::codec) fn new(source: Source<R>, format: Format) -> Self {
+        Self { state: State::Between(source, format), garbage: None }
+    }
+
+    pub(in crate::codec) fn compressed_bytes(&self) -> u64 {
+        match &self.state {
+            State::Between(source, _) => source.offset(),
+            State::Gzip(decoder) => decoder.get_ref().offset(),
+            State::Zstd(decoder) => decoder.get_ref().offset(),
+            State::Ended { compressed_bytes } => *compressed_bytes,
+        }
+    }
+
+    pub(in crate::codec) fn trailing_garbage(&self) -> Option<u64> {
+        self.garbage
+    }
+
+    /// Reads on; 0 at the end of the last member.
+    pub(in crate::codec) fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let (read, source) = match &mut self.state {
+                State::Ended { .. } => return Ok(0),
+                State::Between(..) => {
+                    self.begin()?;
+                    continue;
+                }
+                State::Gzip(decoder) => (decoder.read(out), decoder.get_ref()),
+                State::Zstd(decoder) => (decoder.read(out), decoder.get_ref()),
+            };
+            match read {
+                Ok(0) => self.end_member(),
+                Ok(count) => return Ok(count),
+                Err(error) if source.failed() => return Err(error),
+                Err(error) => {
+                    let what = if error.kind() == io::ErrorKind::UnexpectedEof {
+                        Fault::EndsInBlock
+                    } else {
+                        Fault::Other(error.to_string())
+                    };
+                    return Err(Damage::error(source.offset(), what));
+                }
+            }
+        }
+    }
+
+    fn end_member(&mut self) {
+        let ended = State::Ended { compressed_bytes: self.compressed_bytes() };
+        self.state = match std::mem::replace(&mut self.state, ended) {
+            State::Gzip(decoder) => State::Between(decoder.into_inner(), Format::Gzip),
+            State::Zstd(decoder) => State::Between(decoder.into_inner(), Format::Zstd),
+            other @ (State::Between(..) | State::Ended { .. }) => other,
+        };
+    }
+
+    /// Begins the next member, if there is one.
+    fn begin(&mut self) -> io::Result<()> {
+        let ended = State::Ended { compressed_bytes: self.compressed_bytes() };
+        let State::Between(mut source, format) = std::mem::replace(&mut self.state, ended) else { return Ok(()) };
+        let rest = source.fill(4);
+        let found = Format::of_magic(rest);
+        let partly = match format {
+            Format::Gzip => *rest == [0x1f],
+            Format::Zstd => (1..4).contains(&rest.len()) && [0x28, 0xb5, 0x2f].starts_with(rest),
+            Format::Bzip2 | Format::Plain => false,
+        };
+        if found == Some(format) {
+            self.state = if format == Format::Gzip {
+                State::Gzip(Box::new(GzDecoder::new(source)))
+            } else {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?.single_frame();
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                State::Zstd(Box::new(decoder))
+            };
+            return Ok(());
+        }
+        let any = !rest.is_empty();
+        if let Some(error) = source.take_error() {
+            return Err(error);
+        }
+        if partly {
+            return Err(Damage::error(source.end(), Fault::EndsInHeader));
+        }
+        self.garbage = any.then(|| source.offset());
+        Ok(())
+    }
+}
