@@ -254,7 +254,7 @@ fn an_untrusted_inventory_is_refused() {
 
 #[test]
 fn a_missing_container_is_refused() {
-    let message = "media: there is no container 'media', and no volume that compose calls 'media'";
+    let message = "media: there is no container 'media', and no volume with the compose name 'media'";
     assert_eq!(backup_refusals(|_, inventory, _| drop(inventory.containers.pop())), [message]);
     assert_eq!(restore_refusals(|_, inventory, _| drop(inventory.containers.pop())), [message]);
 }

@@ -8,7 +8,7 @@
 //! the end is needed only once in a while. In data that compresses well, most bytes are in long runs, whose rows are
 //! neighbours and are linked sixteen at a time.
 
-use super::Counts;
+use super::bytes::Counts;
 use super::counting::Heads;
 use crate::codec::bzip2::rle::max_block;
 use crate::codec::format::Level;

@@ -5,6 +5,7 @@
 //! repeats, such as pictures and films. [`induced`] is for all other data, and [`suffix`] for blocks that repeat so much
 //! that [`induced`] would exceed its budget: its time is linear in the length of the block, whatever the content.
 
+mod bytes;
 mod counting;
 mod induced;
 mod inverse;
@@ -12,10 +13,10 @@ mod radix;
 mod rotation;
 mod suffix;
 
-pub(super) use inverse::Inverse;
+use bytes::TooManyTies;
 
-/// How often each byte occurs in a block.
-pub(super) type Counts = [u32; 256];
+pub(super) use bytes::{Counts, counts};
+pub(super) use inverse::Inverse;
 
 /// Buffers that are needed again for each block: to have them anew each time would cost as much as sorting.
 #[derive(Default)]
@@ -35,38 +36,6 @@ pub(super) fn transform(block: &[u8], counts: &Counts, last: &mut [u8], buffers:
     }
     induced::sort(block, counts, last, &mut buffers.induced)
         .unwrap_or_else(|TooManyTies| suffix::sort(block, counts, last, &mut buffers.suffix))
-}
-
-/// The block repeats itself too much for the way that was tried.
-#[derive(Debug)]
-struct TooManyTies;
-
-/// How often each byte occurs.
-pub(super) fn counts(bytes: &[u8]) -> Counts {
-    // Equal bytes often come in a row; to add to the same count twice in a row takes several times as long.
-    let mut counts = [[0_u32; 256]; 4];
-    for four in bytes.chunks(4) {
-        for (counts, &byte) in counts.iter_mut().zip(four) {
-            counts[usize::from(byte)] += 1;
-        }
-    }
-    std::array::from_fn(|byte| counts.iter().map(|counts| counts[byte]).sum())
-}
-
-/// The first eight bytes of the rotation that begins at `at`, as a number that sorts as they do.
-fn word(block: &[u8], at: usize) -> u64 {
-    let n = block.len();
-    match block.get(at..).and_then(<[u8]>::first_chunk) {
-        Some(eight) => u64::from_be_bytes(*eight),
-        None => (0..8).fold(0, |word, next| word << 8 | u64::from(block[(at + next) % n])),
-    }
-}
-
-/// That of each rotation.
-fn words(block: &[u8]) -> impl Iterator<Item = (usize, u64)> {
-    let n = block.len();
-    let inner = block.windows(8).filter_map(<[u8]>::first_chunk).map(|eight| u64::from_be_bytes(*eight)).enumerate();
-    inner.chain((n.saturating_sub(7)..n).map(move |at| (at, word(block, at))))
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::ops::Range;
 
+use super::bytes::{Counts, TooManyTies, words};
 use super::counting::{Heads, scatter_small, starts, sum_up, tally};
-use super::{Counts, TooManyTies, words};
 
 /// Of a rotation's number: the bytes after the first, the byte before the rotation, and where it begins.
 const KEY_BITS: u32 = 36;

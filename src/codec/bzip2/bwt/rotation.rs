@@ -3,7 +3,7 @@
 //! A suffix could only be misplaced against a rotation that it is a prefix of. The rest of that rotation would then have
 //! to be less than the least rotation, which it is not. If the block is periodic, equal rotations can be in any order.
 
-use super::{word, words};
+use super::bytes::{word, words};
 
 /// Where the least rotation of `block` begins; of equal ones, any.
 pub(super) fn least(block: &[u8]) -> usize {

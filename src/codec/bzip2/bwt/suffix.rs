@@ -7,8 +7,9 @@
 use libsais::BwtConstruction;
 use libsais::bwt::AuxIndicesSamplingRate;
 
+use super::bytes::Counts;
 use super::counting::starts;
-use super::{Counts, rotation};
+use super::rotation;
 
 /// libsais tells the ranks of rotations at multiples of this: one in so many.
 const SAMPLED: u16 = 16;

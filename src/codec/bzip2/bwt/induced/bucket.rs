@@ -2,7 +2,7 @@
 //! ones sorted by insertion; those between, whose counters are in the nearest cache, are scattered by all digits,
 //! the lowest first.
 
-use super::{KEY, KEY_BITS, PLACE_BITS};
+use super::key::{KEY, KEY_BITS, PLACE_BITS};
 use crate::codec::bzip2::bwt::counting::{Heads, scatter_small, sum_up, tally};
 
 /// Buckets of up to so many are sorted by insertion,
@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::bzip2::bwt::induced::place;
+    use crate::codec::bzip2::bwt::induced::key::place;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]

@@ -21,18 +21,13 @@
 //! rotations are sorted instead of suffixes, so that the end of the block is no special case.
 
 mod bucket;
+mod key;
 mod lms;
 mod order;
 mod scan;
 mod ties;
 
-use super::{Counts, TooManyTies};
-
-/// A LMS rotation in a word: a key that it is sorted by above the place where it begins.
-const PLACE_BITS: u32 = 20;
-const KEY_BITS: u32 = 64 - PLACE_BITS;
-const PLACE: u64 = (1 << PLACE_BITS) - 1;
-const KEY: u64 = !PLACE;
+use super::bytes::{Counts, TooManyTies};
 
 #[derive(Default)]
 pub(super) struct Buffers {
@@ -65,8 +60,4 @@ pub(super) fn sort(
     order::sort(places, &mut sorter);
     sorter.resolve()?;
     Ok(scan::induce(block, counts, lms, last, rows))
-}
-
-fn place(rotation: u64) -> usize {
-    (rotation & PLACE) as usize
 }

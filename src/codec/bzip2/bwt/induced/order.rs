@@ -1,10 +1,11 @@
 //! LMS rotations in the order of their first [`DEPTH`] bytes: they are scattered by the first bits of these, and each bucket
 //! is sorted by the others.
 
+use super::bucket;
+use super::key::{KEY, KEY_BITS};
 use super::ties::Sorter;
-use super::{KEY, KEY_BITS, bucket};
+use crate::codec::bzip2::bwt::bytes::word;
 use crate::codec::bzip2::bwt::counting::{Heads, tally};
-use crate::codec::bzip2::bwt::word;
 
 /// Bits that LMS rotations are scattered by; the others of the first bytes are in their keys.
 const DIGIT: u32 = 12;

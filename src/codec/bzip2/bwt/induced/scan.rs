@@ -7,8 +7,8 @@
 //! the block, a cache miss each time; but the bytes before it, so many as there is room for. Ranks that begin with the
 //! same byte are written one after the other, and read so: as queues, 256 of them.
 
-use super::place;
-use crate::codec::bzip2::bwt::Counts;
+use super::key::place;
+use crate::codec::bzip2::bwt::bytes::Counts;
 use crate::codec::bzip2::bwt::counting::starts;
 use crate::codec::bzip2::cpu;
 

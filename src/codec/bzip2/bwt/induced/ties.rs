@@ -8,8 +8,9 @@
 
 use std::ops::Range;
 
-use super::{KEY, PLACE, PLACE_BITS, bucket, place};
-use crate::codec::bzip2::bwt::{TooManyTies, word};
+use super::bucket;
+use super::key::{KEY, KEY_BITS, PLACE, PLACE_BITS, place};
+use crate::codec::bzip2::bwt::bytes::{TooManyTies, word};
 use crate::codec::bzip2::cpu;
 
 /// No two LMS rotations are neighbours: so slots for half as many as there are places are enough.
@@ -115,7 +116,7 @@ pub(super) struct Sorter<'a> {
 }
 
 /// Bytes that a key has room for.
-const KEY_BYTES: usize = super::KEY_BITS as usize / 8;
+const KEY_BYTES: usize = KEY_BITS as usize / 8;
 
 /// Names and LMS rotations are asked for all over the memory: they are fetched so far ahead of the sweep, in words of marks,
 /// and of each tie so many.
