@@ -43,7 +43,12 @@ pub fn backup(
     if stopped.count() > 0 {
         check_still_there(&plan, &host.inventory()?, &facts)?;
     }
-    archive(&plan, request, host, pool, monitor)?;
+    let created = plan.store.create()?;
+    archive(&plan, request, host, pool, monitor).inspect_err(|_| {
+        if created {
+            plan.store.remove_if_empty();
+        }
+    })?;
     stopped.start_again()
 }
 
@@ -64,21 +69,6 @@ fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {
 
 /// Writes all archives and gives them their names, or none.
 fn archive(
-    plan: &BackupPlan,
-    request: &BackupRequest,
-    host: &dyn Host,
-    pool: &Pool,
-    monitor: &dyn Monitor,
-) -> Result<()> {
-    let created = plan.store.create()?;
-    let result = write_and_commit(plan, request, host, pool, monitor);
-    if result.is_err() && created {
-        plan.store.remove_if_empty();
-    }
-    result
-}
-
-fn write_and_commit(
     plan: &BackupPlan,
     request: &BackupRequest,
     host: &dyn Host,

@@ -106,6 +106,12 @@ pub trait Monitor: Sync {
         if self.cancelled() { Err(Error::interrupted()) } else { Ok(()) }
     }
 
+    /// `error`, or [`Error::interrupted`] once somebody asked to stop: then that is the cause, whatever the layers below
+    /// made of it.
+    fn cause(&self, error: Error) -> Error {
+        if self.cancelled() { Error::interrupted() } else { error }
+    }
+
     /// Counts an issue.
     fn issue(&self, archive: &str, message: String) {
         self.event(&Event::Issue(&Issue { archive: archive.to_owned(), message }));

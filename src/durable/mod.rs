@@ -30,17 +30,16 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Replaces the content of the small file at `path` by `content` in one step, and syncs it: after a crash it holds the
-/// old content or the new one. `temporary` is a name in the same directory that is not used otherwise.
+/// Replaces the content of the small file at `path` by `content` in one step: after a crash it holds the old content or
+/// the new one. Which one is decided once the caller has synced the directory. `temporary` is a name in the same directory that is not used otherwise.
 ///
 /// # Errors
-/// Those of the system calls; the old content is then still there, unless the last sync failed.
+/// Those of the system calls; the old content is then still there.
 pub fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(temporary, path)?;
-    sync_directory(parent(path))
+    fs::rename(temporary, path)
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ pub fn extract(job: &Job, mode: Mode, pool: &Pool, monitor: &dyn Monitor) -> Res
     while let Some(stored) = archive.next_member(monitor)? {
         let Some(member) = strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))? else { continue };
         let extracted = routes.extract(&member, &mut archive.content(monitor));
-        extracted.map_err(|error| interruption(error, monitor).within(&input.archive))?;
+        extracted.map_err(|error| monitor.cause(error).within(&input.archive))?;
         members += u64::from(!member.path.is_root());
         monitor.event(&Event::Member { archive: &input.archive, name: &stored.name, member: &member });
     }
@@ -129,9 +129,4 @@ fn wrong(input: &Input, why: &Misfit) -> Error {
         format!("'{}' is not the archive of '/{}' ({}): {why}", input.location, input.prefix, input.archive),
     )
     .hint("`voltar list` shows what it holds; --only NAME says which of the layout's archives a file is")
-}
-
-/// Once a stop was requested, that is the cause, whatever the layers below report.
-fn interruption(error: Error, monitor: &dyn Monitor) -> Error {
-    if monitor.cancelled() { Error::interrupted() } else { error }
 }

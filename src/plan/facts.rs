@@ -79,11 +79,6 @@ impl<'a> ThisHost<'a> {
     pub fn new(pool: &'a Pool, monitor: &'a dyn Monitor) -> Self {
         Self { pool, monitor }
     }
-
-    /// Once a stop was requested, that is the cause, whatever the layers below report.
-    fn interruptible<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| if self.monitor.cancelled() { Error::interrupted() } else { error })
-    }
 }
 
 impl Facts for ThisHost<'_> {
@@ -96,7 +91,7 @@ impl Facts for ThisHost<'_> {
     }
 
     fn measure(&self, mounts: &[MountSource], compression: Compression) -> Result<Measured> {
-        self.interruptible(measure(mounts, compression, self.pool, self.monitor))
+        measure(mounts, compression, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
     }
 
     fn condition(&self, store: &Directory) -> Condition {
@@ -124,7 +119,7 @@ impl Facts for ThisHost<'_> {
     }
 
     fn check_prefix(&self, input: &Input) -> Result<()> {
-        self.interruptible(extractor::check_prefix(input, self.pool, self.monitor))
+        extractor::check_prefix(input, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
     }
 
     fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>> {

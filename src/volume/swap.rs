@@ -304,7 +304,8 @@ impl Staging {
         let written = serde_json::to_vec(journal)
             .map_err(std::io::Error::from)
             .and_then(|text| durable::replace(&path, &self.directory.join("journal.new"), &text));
-        written.map_err(|e| Error::failed_at("cannot write", &path, e))
+        written.map_err(|e| Error::failed_at("cannot write", &path, e))?;
+        sync_directory(&self.directory)
     }
 
     /// Removes the hidden directory; the journal goes last, so that an interruption is understood.
@@ -520,7 +521,7 @@ fn restore_root(path: &Path, root: RootMetadata) -> Result<()> {
 }
 
 fn sync_directory(path: &Path) -> Result<()> {
-    durable::sync_directory(path).map_err(|e| Error::failed_at("cannot sync", path, e))
+    open_directory(path)?.sync_all().map_err(|e| Error::failed_at("cannot sync", path, e))
 }
 
 fn sync_parent(path: &Path) -> Result<()> {
