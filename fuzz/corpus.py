@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the fuzz targets whose format Python can write: corpus/tar and corpus/layout.
+"""Writes the seeds of the fuzz targets whose format Python can write: those in TARGETS below.
 
     fuzz/corpus.py [TARGET...]
 
@@ -8,6 +8,7 @@ and are not made here. A new target adds a function and an entry in TARGETS.
 """
 
 import io
+import json
 import pathlib
 import shutil
 import sys
@@ -147,7 +148,96 @@ def layout_seeds():
     yield "other_types", "[[archive]]\nname = 1979-05-27T07:32:00Z\ncontainer = 0x1f\npath = [1.5e3, inf, -nan]\n"
 
 
-TARGETS = {"tar": tar_seeds, "layout": layout_seeds}
+def changed(value):
+    """Each text that `value` has as JSON when one thing in it, at any depth, is of another type or gone."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield {other: value[other] for other in value if other != key}
+            for change in changed(inner):
+                yield value | {key: change}
+    elif isinstance(value, list):
+        yield []
+        for at, inner in enumerate(value):
+            for change in changed(inner):
+                yield value[:at] + [change] + value[at + 1:]
+    yield from (other for other in (None, "", -1, "../\x1b[2J", {}) if other != value)
+
+
+def texts_of(documents):
+    for name, document in documents.items():
+        yield name, json.dumps(document)
+        for number, change in enumerate(changed(document)):
+            yield f"{name}_{number:03}", json.dumps(change)
+    for name, text in [("nothing", ""), ("null", "null"), ("open", '{"Id":"'), ("deep", "[" * 200), ("twice", '{"Id":"a","Id":"b"}')]:
+        yield name, text
+
+
+LABELS = {
+    "com.docker.compose.project": "cvat",
+    "com.docker.compose.service": "cvat_db",
+    "com.docker.compose.oneoff": "False",
+    "com.docker.compose.depends_on": "redis:service_started:false",
+}
+
+
+def engine_seeds():
+    yield from texts_of({
+        "container": {
+            "Id": "0123abcd", "Name": "/cvat_db", "Created": "2026-01-01T00:00:00.5Z",
+            "State": {"Running": False, "Paused": False, "Restarting": True},
+            "HostConfig": {
+                "Links": ["/redis:/cvat/redis"], "VolumesFrom": ["web:ro"], "NetworkMode": "container:ffff",
+                "AutoRemove": True, "Tmpfs": {"/run": "size=1m"},
+                "Mounts": [{"Type": "volume", "Target": "/sub/", "VolumeOptions": {"Subpath": "a/b"}}],
+            },
+            "Config": {"Image": "postgres:15", "Env": ["PGDATA=/x"], "Labels": LABELS},
+            "Mounts": [
+                {"Type": "volume", "Name": "cvat_db", "Source": "/v/cvat_db/_data", "Destination": "/sub", "Driver": "local", "RW": True},
+                {"Type": "bind", "Source": "/srv", "Destination": "/share", "RW": False},
+            ],
+        },
+        "volume": {
+            "Name": "cvat_cvat_db", "Driver": "local", "Mountpoint": "/var/lib/docker/volumes/cvat_cvat_db/_data",
+            "Labels": {"com.docker.compose.project": "cvat", "com.docker.compose.volume": "cvat_db"},
+            "Scope": "local", "Options": {"type": "nfs", "o": "addr=nas,rw", "device": ":/export"},
+        },
+    })
+
+
+def data_root_seeds():
+    config = {
+        "ID": "0123abcd", "Name": "/cvat_db", "Created": "2026-01-01T00:00:00.5Z",
+        "HostnamePath": "/var/lib/docker/containers/0123abcd/hostname",
+        "State": {"Running": True, "Paused": False, "Restarting": False, "Pid": 1},
+        "Config": {"Image": "postgres:15", "Env": ["PGDATA=/x"], "Labels": LABELS},
+        "MountPoints": {
+            "/sub": {"Type": "volume", "Name": "cvat_db", "Source": "", "Destination": "/sub", "Driver": "local", "RW": True,
+                     "Spec": {"Type": "volume", "VolumeOptions": {"Subpath": "a/b"}}},
+            "/share": {"Type": "bind", "Source": "/srv", "Destination": "/share", "RW": False, "Spec": {}},
+        },
+    }
+    host = {"Links": ["/redis:/cvat/redis"], "VolumesFrom": ["web:ro"], "NetworkMode": "container:ffff", "PidMode": "",
+            "IpcMode": "private", "AutoRemove": False, "Tmpfs": {"/run": "size=1m"}}
+    for name, text in texts_of({"config": config}):
+        yield name, text
+    for name, text in texts_of({"host_config": host}):
+        yield f"with_{name}", json.dumps(config) + "\0" + text
+    yield from texts_of({"options": {"MountType": "nfs", "MountOpts": "addr=nas,rw", "MountDevice": ":/export"}})
+
+
+def records_seeds():
+    root = {"uid": 999, "gid": 999, "mode": 0o700, "mtime_seconds": 1_600_000_000, "mtime_nanoseconds": 5}
+    yield from texts_of({
+        "journal": {"version": 1, "phase": "exchange", "new_root": {"device": 64769, "inode": 131},
+                    "keep": "/var/lib/docker/volumes/a/.voltar-previous-1", "root_before": root, "root_after": root},
+        "stop_record": {"version": 1, "engine": "unix:///var/run/docker.sock", "stopped_at": "2026-01-01T00:00:00Z",
+                        "pid": 7, "containers": [{"id": "0123abcd", "name": "cvat_db"}]},
+    })
+
+
+TARGETS = {
+    "tar": tar_seeds, "layout": layout_seeds, "engine": engine_seeds, "data_root": data_root_seeds, "records": records_seeds,
+}
 
 
 def main():

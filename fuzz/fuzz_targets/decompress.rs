@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use voltar::codec::Decompressor;
+use voltar::internals::tar_likeness;
 use voltar::ordered::Pool;
-use voltar::archive_file::tar_likeness;
 
 static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(2).unwrap());
 

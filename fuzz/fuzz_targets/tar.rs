@@ -24,7 +24,10 @@ fuzz_target!(|stream: &[u8]| {
     let ragged = read(Ragged(&stream, 0));
     assert_eq!((&contents, complete), (&ragged.0, ragged.1));
     let skipped = members(&stream);
-    assert!(skipped.iter().eq(contents.iter().map(|(stored, _)| stored)), "content that is skipped is counted the same");
+    assert!(
+        skipped.iter().eq(contents.iter().map(|(stored, _)| stored)),
+        "content that is skipped is counted the same"
+    );
 
     let prefix = RelPath::parse(b"srv/x").unwrap();
     let mut lister = Lister::default();
