@@ -11,6 +11,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
 use common::data_root::DataRoot;
+use common::hostile::{archive, header};
 use common::tool::{Outcome, Tool};
 use tar::EntryType::{Directory, Link, Regular, Symlink};
 use tempfile::TempDir;
@@ -68,30 +69,6 @@ impl World {
     fn outside(&self) -> &str {
         self.outside.to_str().unwrap()
     }
-}
-
-fn header(name: &str, kind: tar::EntryType, link: &str, size: u64) -> tar::Header {
-    let mut header = tar::Header::new_gnu();
-    header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
-    header.as_gnu_mut().unwrap().linkname[..link.len()].copy_from_slice(link.as_bytes());
-    header.set_entry_type(kind);
-    header.set_mode(0o777);
-    header.set_mtime(0);
-    header.set_uid(nix::unistd::geteuid().as_raw().into());
-    header.set_gid(nix::unistd::getegid().as_raw().into());
-    header.set_size(size);
-    header.set_cksum();
-    header
-}
-
-/// An archive of these members; files hold `evil`.
-fn archive(members: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for &(name, kind, link) in members {
-        let content: &[u8] = if kind == Regular { b"evil" } else { b"" };
-        builder.append(&header(name, kind, link, content.len() as u64), content).unwrap();
-    }
-    builder.into_inner().unwrap()
 }
 
 /// CVE-2025-45582: the first archive brings a symbolic link, the second writes through it.

@@ -10,6 +10,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
 use common::data_root::DataRoot;
+use common::hostile::archive;
 use common::snapshot::TreeSnapshot;
 use common::tool::Tool;
 use common::tree::{build, dir, file, hard_link, link};
@@ -159,27 +160,6 @@ fn a_damaged_archive_changes_nothing() {
     }
 }
 
-/// An archive as somebody with bad intentions writes it.
-fn hostile(members: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for &(name, kind, link) in members {
-        let mut header = tar::Header::new_gnu();
-        header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
-        header.as_gnu_mut().unwrap().linkname[..link.len()].copy_from_slice(link.as_bytes());
-        header.set_entry_type(kind);
-        header.set_mode(0o777);
-        header.set_mtime(0);
-        // Whoever runs the tests must be able to set them.
-        header.set_uid(nix::unistd::geteuid().as_raw().into());
-        header.set_gid(nix::unistd::getegid().as_raw().into());
-        let content: &[u8] = if kind == tar::EntryType::Regular { b"evil" } else { b"" };
-        header.set_size(content.len() as u64);
-        header.set_cksum();
-        builder.append(&header, content).unwrap();
-    }
-    builder.into_inner().unwrap()
-}
-
 #[test]
 fn hostile_archives_change_nothing_inside_or_outside() {
     use tar::EntryType as T;
@@ -201,7 +181,7 @@ fn hostile_archives_change_nothing_inside_or_outside() {
             &[("srv/x", T::Symlink, "/etc")],
         ];
         for case in cases {
-            fs::write(world.at("backup/x.tar"), hostile(case)).unwrap();
+            fs::write(world.at("backup/x.tar"), archive(case)).unwrap();
             fs::remove_file(world.at("backup/x.tar.bz2")).unwrap_or_default();
             world.voltar("restore", &["backup"]).run().expect_code(2);
             before.assert_same(&world.now(), &format!("{case:?}"));
@@ -209,11 +189,11 @@ fn hostile_archives_change_nothing_inside_or_outside() {
             world.assert_nothing_hidden();
         }
         // A link that leads outside is data like any other, as long as nothing is written through it.
-        fs::write(world.at("backup/x.tar"), hostile(&through_link[..1])).unwrap();
+        fs::write(world.at("backup/x.tar"), archive(&through_link[..1])).unwrap();
         world.voltar("restore", &["backup"]).ok();
         assert_eq!(fs::read_link(world.live.join("l")).unwrap(), world.at("outside"));
         // Not even in a merge, where the link is there already.
-        fs::write(world.at("backup/x.tar"), hostile(&through_link[1..])).unwrap();
+        fs::write(world.at("backup/x.tar"), archive(&through_link[1..])).unwrap();
         world.voltar("restore", &["backup", "--merge"]).run().expect_code(2).expect_text("symbolic link");
         assert_eq!(fs::read_to_string(world.at("outside/sentinel")).unwrap(), "safe");
     }
@@ -225,7 +205,7 @@ fn the_last_of_equal_names_counts() {
     let world = World::new(false);
     let members = [("srv/x/a", T::Symlink, "/etc/passwd"), ("srv/x/a", T::Regular, ""), ("srv/x/a", T::Regular, "")];
     fs::remove_file(world.at("backup/x.tar.bz2")).unwrap();
-    fs::write(world.at("backup/x.tar"), hostile(&members)).unwrap();
+    fs::write(world.at("backup/x.tar"), archive(&members)).unwrap();
     world.voltar("restore", &["backup"]).ok();
     assert_eq!(fs::read_to_string(world.live.join("a")).unwrap(), "evil");
     assert!(fs::symlink_metadata(world.live.join("a")).unwrap().is_file());
@@ -266,7 +246,7 @@ fn every_command_cleans_up_after_a_killed_restore() {
 fn an_empty_archive_does_not_empty_a_volume() {
     let world = World::new(false);
     fs::remove_file(world.at("backup/x.tar.bz2")).unwrap();
-    fs::write(world.at("backup/x.tar"), hostile(&[("srv/x/", tar::EntryType::Directory, "")])).unwrap();
+    fs::write(world.at("backup/x.tar"), archive(&[("srv/x/", tar::EntryType::Directory, "")])).unwrap();
     world.voltar("restore", &["backup"]).run().expect_code(2).expect_text("--allow-empty");
     world.first.assert_same(&world.now(), "refused");
     world.voltar("restore", &["backup", "--allow-empty"]).ok();

@@ -10,6 +10,7 @@ pub mod archive;
 pub mod bz2;
 pub mod data_root;
 pub mod engine;
+pub mod hostile;
 pub mod skip;
 pub mod snapshot;
 pub mod tool;

@@ -14,6 +14,7 @@ use crate::stack::{Container, Stack, Test, VOLUMES, Volume, compose, copy, empty
 pub const TESTS: &[Test] = &[
     ("documented_commands_restore_what_they_wrote", documented_commands_restore_what_they_wrote),
     ("plan_names_everything_and_writes_nothing", plan_names_everything_and_writes_nothing),
+    ("a_dry_restore_prints_its_plan_and_changes_nothing", a_dry_restore_prints_its_plan_and_changes_nothing),
     ("archives_hold_gnu_tars_stream", archives_hold_gnu_tars_stream),
     ("documented_commands_restore_our_archives", documented_commands_restore_our_archives),
     ("we_back_up_a_running_stack", we_back_up_a_running_stack),
@@ -52,6 +53,26 @@ fn plan_names_everything_and_writes_nothing(stack: &Stack) {
     assert!(parsed.is_ok(), "one JSON document expected of {json}");
     assert_eq!(stack.running(), ["cvat", "cvat_db"]);
     assert_eq!(crate::stack::names(&stack.work()), Vec::<String>::new());
+}
+
+fn a_dry_restore_prints_its_plan_and_changes_nothing(stack: &Stack) {
+    stack.documented_backup();
+    soil(stack);
+    let before = stack.snapshots();
+    let plan = stack.voltar(&["restore", "--dry-run"]).ok();
+    for text in ["backup/cvat_db.tar.bz2", "backup/cvat_data.tar.bz2", "exchanged in one step", "removed once all"] {
+        assert!(plan.text().contains(text), "expected {text:?} in {plan}");
+    }
+    stack.assert_unchanged(&before);
+    stack.start();
+    let media = stack.snapshot("cvat_data");
+    stack.voltar(&["restore", "-n"]).run().expect_code(1).expect_text("are running: cvat, cvat_db");
+    let plan = stack.voltar(&["restore", "-n", "--stop", "--json"]).ok();
+    let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert_eq!(plan["stopped"], serde_json::json!(["cvat", "cvat_db"]));
+    assert_eq!((plan["archives"].as_array().unwrap().len(), &plan["refusals"]), (2, &serde_json::json!([])));
+    assert_eq!(stack.running(), ["cvat", "cvat_db"]);
+    media.assert_same(&stack.snapshot("cvat_data"), "cvat_data");
 }
 
 /// Runs a backup of the stopped stack. The media hold a socket, which no archive can: that is a warning.
