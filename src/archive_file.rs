@@ -15,7 +15,7 @@ use crate::ordered::Pool;
 use crate::store::Location;
 
 /// An archive file and its members.
-pub struct ArchiveFile {
+pub(crate) struct ArchiveFile {
     name: String,
     location: Location,
     bytes: Option<u64>,
@@ -33,7 +33,7 @@ impl ArchiveFile {
     ///
     /// # Errors
     /// It cannot be opened, or is in no format that can be read.
-    pub fn open(location: &Location, pool: &Pool) -> Result<Self> {
+    pub(crate) fn open(location: &Location, pool: &Pool) -> Result<Self> {
         let opened = location.open()?;
         let tar =
             Decompressor::with_plain(opened.reader, tar_likeness, pool).map_err(|e| located(location, &e, None))?;
@@ -51,23 +51,23 @@ impl ArchiveFile {
     }
 
     /// The archive's name without its suffix.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Where it is.
-    pub fn location(&self) -> &Location {
+    pub(crate) fn location(&self) -> &Location {
         &self.location
     }
 
     /// Reports that `stage` begins.
-    pub fn started(&mut self, stage: Stage, monitor: &dyn Monitor) {
+    pub(crate) fn started(&mut self, stage: Stage, monitor: &dyn Monitor) {
         self.begun = Instant::now();
         monitor.event(&Event::Started { archive: &self.name, stage, total_bytes: self.bytes });
     }
 
     /// The next member; `None` after the end, when all checksums have been found right.
-    pub fn next_member(&mut self, monitor: &dyn Monitor) -> Result<Option<Stored>> {
+    pub(crate) fn next_member(&mut self, monitor: &dyn Monitor) -> Result<Option<Stored>> {
         monitor.check_cancelled()?;
         let next = self.tar.next_member();
         self.advance(monitor);
@@ -86,18 +86,18 @@ impl ArchiveFile {
     }
 
     /// The current member's content; progress is reported as it is read.
-    pub fn content<'a>(&'a mut self, monitor: &'a dyn Monitor) -> Content<'a> {
+    pub(crate) fn content<'a>(&'a mut self, monitor: &'a dyn Monitor) -> Content<'a> {
         Content { archive: self, monitor }
     }
 
     /// An error of the stream, with the archive, the offset and the last complete member.
-    pub fn located(&self, e: &io::Error) -> Error {
+    pub(crate) fn located(&self, e: &io::Error) -> Error {
         let whole = if self.tar.content_left() > 0 { &self.before } else { &self.current };
         located(&self.location, e, whole.as_deref())
     }
 
     /// The closing figures.
-    pub fn summary(&self) -> Summary {
+    pub(crate) fn summary(&self) -> Summary {
         Summary {
             archive: self.name.clone(),
             members: self.members,
@@ -135,7 +135,7 @@ impl ArchiveFile {
 }
 
 /// The content of a member.
-pub struct Content<'a> {
+pub(crate) struct Content<'a> {
     archive: &'a mut ArchiveFile,
     monitor: &'a dyn Monitor,
 }

@@ -4,20 +4,20 @@
 use crate::member::Kind;
 
 /// Files up to this many bytes are small.
-pub const SMALL: u64 = 128 << 10;
+pub(crate) const SMALL: u64 = 128 << 10;
 
 /// A batch takes no more once it has this many bytes of content.
-pub const BYTES: u64 = 256 << 10;
+pub(crate) const BYTES: u64 = 256 << 10;
 
 /// A batch takes no more than so many members.
-pub const MEMBERS: usize = 64;
+pub(crate) const MEMBERS: usize = 64;
 
 /// A batch takes no more once its members lie in so many directories, whose handles it holds.
-pub const DIRECTORIES: usize = 4;
+pub(crate) const DIRECTORIES: usize = 4;
 
 /// The size of a small file; `None` for all else.
 #[must_use]
-pub fn small(kind: &Kind) -> Option<u64> {
+pub(crate) fn small(kind: &Kind) -> Option<u64> {
     match *kind {
         Kind::File { size } => (size <= SMALL).then_some(size),
         Kind::Directory
@@ -31,7 +31,7 @@ pub fn small(kind: &Kind) -> Option<u64> {
 
 /// How much is in a batch.
 #[derive(Debug, Default)]
-pub struct Filled {
+pub(crate) struct Filled {
     bytes: u64,
     members: usize,
     directories: usize,
@@ -39,7 +39,7 @@ pub struct Filled {
 
 impl Filled {
     /// One more member, with so many bytes of content to hold; `beside` the last one, or in another directory.
-    pub fn add(&mut self, bytes: u64, beside: bool) {
+    pub(crate) fn add(&mut self, bytes: u64, beside: bool) {
         self.bytes += bytes;
         self.members += 1;
         self.directories += usize::from(!beside);
@@ -47,7 +47,7 @@ impl Filled {
 
     /// Whether it takes no more.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.bytes >= BYTES || self.members >= MEMBERS || self.directories >= DIRECTORIES
     }
 }

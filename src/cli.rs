@@ -26,14 +26,14 @@ EXIT STATUS
 const ENVIRONMENT: &str = "\
 ENVIRONMENT
   DOCKER_HOST       the engine to ask where --docker is not given
-  VOLTAR_STATE_DIR  where voltar notes which containers it stopped
+  VOLTAR_STATE_DIR  where voltar records which containers it stopped
                     (default /var/lib/voltar)";
 
 const MAIN_EXAMPLES: &str = "\
 EXAMPLES
   voltar plan                    what would be archived, from where, how big
   voltar backup --stop           into ./backup, containers stopped meanwhile
-  voltar verify                  are the archives in ./backup whole?
+  voltar verify                  are the archives in ./backup complete?
   voltar restore --stop          from ./backup into the volumes";
 
 const PLAN_EXAMPLES: &str = "\
@@ -96,7 +96,7 @@ macro_rules! after {
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(name = "voltar", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(disable_help_subcommand = true, after_help = after!(MAIN_EXAMPLES))]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -107,7 +107,7 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Show what would be archived, from where, and how big it is.
     ///
     /// Shows for every archive the container, the path, the mounts that make up the tree, who uses
@@ -119,12 +119,12 @@ pub enum Command {
     /// Archive the volumes, one archive per entry of the layout.
     ///
     /// Writes the archives into DIR, named as the guide names them. An archive appears under its name only when
-    /// it is complete and on disk. Running containers that use the volumes make it refuse, unless
-    /// --stop or --allow-running is given.
+    /// it is complete and on disk. It is refused while containers that use the volumes are
+    /// running, unless --stop or --allow-running is given.
     #[command(after_help = after!(BACKUP_EXAMPLES))]
     Backup(Backup),
 
-    /// Read archives to their end to see that they are whole.
+    /// Read archives to their end and check that they are complete.
     ///
     /// Checks every checksum and the structure of the tar stream, and prints members, bytes and time for
     /// each archive. Damage is located: archive, offset, last good member. No engine is needed.
@@ -133,21 +133,21 @@ pub enum Command {
 
     /// List an archive's members as `tar -tvf` does.
     ///
-    /// Prints one line a member, equal to what GNU tar prints, in local time. Which compression it is
-    /// shows in the file's first bytes, not in its name. No engine is needed.
+    /// Prints one line a member, equal to what GNU tar prints, in local time. The compression is
+    /// detected by the file's first bytes, not by its name. No engine is needed.
     #[command(after_help = after!(LIST_EXAMPLES))]
     List(List),
 
     /// Restore archives into the volumes.
     ///
     /// Each volume becomes exactly what its archive holds: the tree is extracted and checked beside the
-    /// live one and then swapped with it, so that whatever stops the restore, the volume is either as it
-    /// was or wholly restored. Archives that do not belong at the path are refused before anything is
-    /// touched. Containers that use the volumes must be stopped, or --stop given.
+    /// live one and then swapped with it, so that after an error or a crash the volume is either as it
+    /// was or completely restored. An archive of another path is refused before anything is changed.
+    /// Containers that use the volumes must be stopped, or --stop given.
     #[command(after_help = after!(RESTORE_EXAMPLES))]
     Restore(Restore),
 
-    /// Start the containers again that an earlier run had to leave stopped.
+    /// Start the containers again that an interrupted run left stopped.
     ///
     /// `--stop` starts containers again however the run ends, except after a `kill -9` or a power cut. What
     /// it stopped is recorded on disk; this starts exactly those.
@@ -157,22 +157,22 @@ pub enum Command {
 
 /// Options of every command; they may stand before its name and after it.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Common {
+pub(crate) struct Common {
     /// Only these archives of the layout, separated by commas; may be given more than once.
     #[arg(long, global = true, value_name = "NAME", value_delimiter = ',', help_heading = "Which archives")]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub only: Vec<String>,
 
-    /// Also the archives that the guide leaves out, where they exist: cvat_keys, cvat_logs, the caches.
+    /// Also the archives that the guide leaves out, if they exist: cvat_keys, cvat_logs, the caches.
     #[arg(long, global = true, help_heading = "Which archives")]
     pub all: bool,
 
-    /// Which container paths make up which archive: a built-in layout's name, or a TOML file.
+    /// Which container paths make up which archive: the name of a built-in layout, or a TOML file.
     #[arg(long, global = true, value_name = "NAME|FILE", default_value = "cvat", help_heading = "Which archives")]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub layout: String,
 
-    /// The compose project, where more than one has these volumes.
+    /// The compose project, if more than one has these volumes.
     #[arg(long, global = true, value_name = "NAME", help_heading = "Which archives")]
     pub project: Option<String>,
 
@@ -180,7 +180,7 @@ pub struct Common {
     #[arg(long, global = true, value_name = "ADDR", help_heading = "Where the volumes are")]
     pub docker: Option<String>,
 
-    /// Ask no engine: read containers and volumes from Docker's own files below DIR (/var/lib/docker).
+    /// Use no engine: read containers and volumes from Docker's own files below DIR (/var/lib/docker).
     #[arg(long, global = true, value_name = "DIR", conflicts_with = "docker")]
     #[arg(help_heading = "Where the volumes are")]
     pub data_root: Option<PathBuf>,
@@ -197,11 +197,11 @@ pub struct Common {
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
 
-    /// Print one JSON object a line for everything that happens; plan prints one document.
+    /// Print each event as a JSON object on one line; plan and --dry-run print one document.
     #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
 
-    /// Show progress: as bars on a terminal and as few plain lines elsewhere, or not at all.
+    /// Show progress: bars on a terminal, a few plain lines elsewhere; or none.
     #[arg(long, global = true, value_name = "auto|never", default_value = "auto", help_heading = "Output")]
     #[arg(hide_possible_values = true, value_parser = clap::value_parser!(Progress))]
     pub progress: Progress,
@@ -209,7 +209,7 @@ pub struct Common {
 
 /// When progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// Bars on a terminal, plain lines elsewhere.
     Auto,
     /// Not at all.
@@ -218,8 +218,8 @@ pub enum Progress {
 
 /// Arguments of `backup` and `plan`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Backup {
-    /// The directory for the archives; made if it is not there.
+pub(crate) struct Backup {
+    /// The directory for the archives; created if it does not exist.
     #[arg(value_name = "DIR", default_value = "backup")]
     pub dir: PathBuf,
 
@@ -227,15 +227,15 @@ pub struct Backup {
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 
-    /// Stop every running container that uses the volumes, and start those again afterwards.
+    /// Stop every running container that uses the volumes, and start them again afterwards.
     #[arg(long)]
     pub stop: bool,
 
-    /// Archive although containers run: the archive may hold files in the middle of a change.
+    /// Archive although containers are running: the archive may hold files in the middle of a change.
     #[arg(long, conflicts_with = "stop")]
     pub allow_running: bool,
 
-    /// Replace archives that are already there.
+    /// Replace archives that exist.
     #[arg(long)]
     pub overwrite: bool,
 
@@ -251,14 +251,14 @@ pub struct Backup {
     #[arg(long, default_value = "bz2", value_name = "bz2|gz|zst|tar", hide_possible_values = true)]
     pub format: Format,
 
-    /// Archive trees that look as if the data were not there: empty, or a database without PG_VERSION.
+    /// Archive trees that are empty, or a database without PG_VERSION.
     #[arg(long)]
     pub allow_empty: bool,
 }
 
 /// How archives are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// bzip2.
     Bz2,
     /// gzip.
@@ -271,7 +271,7 @@ pub enum Format {
 
 /// Arguments of `verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Verify {
+pub(crate) struct Verify {
     /// A directory that holds archives of the layout, or archive files.
     #[arg(value_name = "DIR|FILE", default_value = "backup")]
     pub from: Vec<PathBuf>,
@@ -279,7 +279,7 @@ pub struct Verify {
 
 /// Arguments of `list`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct List {
+pub(crate) struct List {
     /// The archive file.
     #[arg(value_name = "ARCHIVE")]
     pub archive: PathBuf,
@@ -287,7 +287,7 @@ pub struct List {
 
 /// Arguments of `restore`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct Restore {
+pub(crate) struct Restore {
     /// A directory that holds archives of the layout, or archive files.
     #[arg(value_name = "DIR|FILE", default_value = "backup")]
     pub from: Vec<PathBuf>,
@@ -296,11 +296,11 @@ pub struct Restore {
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 
-    /// Stop every running container that uses the volumes, and start those again afterwards.
+    /// Stop every running container that uses the volumes, and start them again afterwards.
     #[arg(long)]
     pub stop: bool,
 
-    /// Lay the archive over what is there, as `tar -x` does, and keep files that it does not name.
+    /// Extract over the live files, as `tar -x` does, and keep files that the archive does not name.
     #[arg(long, conflicts_with_all = ["in_place", "keep_previous"])]
     pub merge: bool,
 
@@ -308,11 +308,11 @@ pub struct Restore {
     #[arg(long, conflicts_with = "keep_previous")]
     pub in_place: bool,
 
-    /// Keep the tree that was replaced, and say where it is.
+    /// Keep the tree that was replaced, and print where it is.
     #[arg(long)]
     pub keep_previous: bool,
 
-    /// Restore archives that hold nothing, or a database without PG_VERSION.
+    /// Restore archives that hold no data, or a database without PG_VERSION.
     #[arg(long)]
     pub allow_empty: bool,
 }
@@ -322,7 +322,7 @@ impl Cli {
     ///
     /// # Errors
     /// Whatever makes no sense as a request.
-    pub fn read<I, T>(arguments: I) -> Result<Self, clap::Error>
+    pub(crate) fn read<I, T>(arguments: I) -> Result<Self, clap::Error>
     where
         I: IntoIterator<Item = T>,
         T: Into<OsString> + Clone,
@@ -344,11 +344,4 @@ impl Cli {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

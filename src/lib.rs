@@ -12,7 +12,14 @@
 //! `layout` says which paths of which containers make up which archive, `host` what containers and volumes
 //! there are, and `resolve` brings the two together. `plan` holds every reason to refuse and runs before
 //! anything is written. `backup`, `restore`, `verify` and `list` are one operation each and tell their own
-//! story. Whatever they have to say goes to a [`monitor::Monitor`]; only [`report`] prints.
+//! story. They report to a [`monitor::Monitor`]; [`report`] is the one that prints.
+//!
+//! # What is stable
+//!
+//! The command line, its exit statuses and its JSON are the interface that voltar keeps; README.md describes them.
+//! The library follows semantic versioning, which before 1.0 means that a minor version may change it. The operations
+//! ([`backup`], [`restore`], [`verify`], [`list`], [`resume`]), the plans and the [`codec`] are meant to be called;
+//! [`archive`] and [`host`] are public because their values occur there.
 //!
 //! # What is trusted
 //!
@@ -23,31 +30,41 @@
 //! becomes live in one step, after all of it was read, checked and synced.
 
 pub mod archive;
-pub mod archive_file;
-pub mod archiver;
 pub mod backup;
-pub mod batch;
-pub mod cli;
 pub mod codec;
-pub mod durable;
 pub mod error;
-pub mod extractor;
 pub mod host;
 pub mod layout;
 pub mod list;
-pub mod live_mounts;
 pub mod member;
 pub mod monitor;
-pub mod mountinfo;
 pub mod ordered;
 pub mod plan;
-pub mod recovery;
 pub mod report;
 pub mod resolve;
 pub mod restore;
 pub mod resume;
 pub mod store;
-pub mod together;
 pub mod units;
 pub mod verify;
-pub mod volume;
+
+mod archive_file;
+mod archiver;
+mod batch;
+mod durable;
+mod extractor;
+mod live_mounts;
+mod mountinfo;
+mod recovery;
+mod together;
+mod volume;
+
+/// Entry points for the tests and fuzz targets of this repository. Not part of the interface: they change without
+/// notice.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::archive_file::tar_likeness;
+    pub use crate::host::containers::parse_stop_record;
+    pub use crate::host::fuzz as host;
+    pub use crate::volume::swap::{Live, STAGING, Staging, parse_journal};
+}

@@ -42,7 +42,7 @@ impl LiveMount {
 ///
 /// # Errors
 /// A mount source is not there.
-pub fn live_mounts(tree: &MountTree) -> Result<Vec<LiveMount>> {
+pub(crate) fn live_mounts(tree: &MountTree) -> Result<Vec<LiveMount>> {
     let mounted = mountinfo::mounted()?;
     let with_content = tree.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs);
     with_content.map(|mount| live_mount(mount, &mounted)).collect()

@@ -1,5 +1,6 @@
 //! Parse, plan, run, report, exit status: the program's table of contents.
 
+mod cli;
 mod request;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,10 +11,11 @@ use std::sync::atomic::AtomicBool;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
+use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::cli::{Cli, Command, Common};
 use voltar::archive::listing::Line;
-use voltar::cli::{self, Cli, Command, Common};
 use voltar::error::{Error, ErrorKind, Result};
 use voltar::host::Host;
 use voltar::host::containers::{leftovers, state_dir};
@@ -55,6 +57,12 @@ fn bug() -> Error {
 enum Outcome {
     Done,
     WouldBeRefused,
+}
+
+impl Outcome {
+    fn of_plan(refusals: &[Error]) -> Self {
+        if refusals.is_empty() { Self::Done } else { Self::WouldBeRefused }
+    }
 }
 
 fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
@@ -107,24 +115,21 @@ fn plan_backup(common: &Common, arguments: &cli::Backup, pool: &Pool, report: &R
     let request = request::backup(common, arguments)?;
     let host = host(common)?;
     let plan = plan::backup::plan(&request, host.describe(), &host.inventory()?, &ThisHost::new(pool, report))?;
-    if common.json {
-        report.document(&BackupDocument::new(&plan))?;
-    } else if report.text(&backup_text(&plan))?.is_break() {
-        return Ok(Outcome::Done);
-    }
-    Ok(if plan.refusals.is_empty() { Outcome::Done } else { Outcome::WouldBeRefused })
+    show(common, report, &BackupDocument::new(&plan), &backup_text(&plan))?;
+    Ok(Outcome::of_plan(&plan.refusals))
 }
 
 fn plan_restore(common: &Common, arguments: &cli::Restore, pool: &Pool, report: &Report) -> Result<Outcome> {
     let request = request::restore(common, arguments)?;
     let host = host(common)?;
     let plan = plan::restore::plan(&request, host.describe(), &host.inventory()?, &ThisHost::new(pool, report))?;
-    if common.json {
-        report.document(&RestoreDocument::new(&plan))?;
-    } else if report.text(&restore_text(&plan))?.is_break() {
-        return Ok(Outcome::Done);
-    }
-    Ok(if plan.refusals.is_empty() { Outcome::Done } else { Outcome::WouldBeRefused })
+    show(common, report, &RestoreDocument::new(&plan), &restore_text(&plan))?;
+    Ok(Outcome::of_plan(&plan.refusals))
+}
+
+/// Prints a plan in the form that was asked for.
+fn show(common: &Common, report: &Report, document: &impl Serialize, text: &str) -> Result<()> {
+    if common.json { report.document(document) } else { report.text(text).map(|_| ()) }
 }
 
 fn host(common: &Common) -> Result<Box<dyn Host>> {

@@ -18,7 +18,7 @@ use crate::volume::swap::{Recovered, Way, is_unfinished, recover};
 ///
 /// # Errors
 /// A restore into one of them is in progress, or what it left cannot be completed or undone.
-pub fn recover_mounts(archive: &str, mounts: &[LiveMount], ways: &[Way], monitor: &dyn Monitor) -> Result<()> {
+pub(crate) fn recover_mounts(archive: &str, mounts: &[LiveMount], ways: &[Way], monitor: &dyn Monitor) -> Result<()> {
     for live in mounts.iter().filter_map(LiveMount::directory).filter(|live| ways.contains(&live.way)) {
         let state = match recover(live).map_err(|error| error.within(archive))? {
             None => continue,
@@ -37,7 +37,7 @@ pub fn recover_mounts(archive: &str, mounts: &[LiveMount], ways: &[Way], monitor
 ///
 /// # Errors
 /// As [`recover_mounts`].
-pub fn recover_idle(targets: &[Target], monitor: &dyn Monitor) -> Result<()> {
+pub(crate) fn recover_idle(targets: &[Target], monitor: &dyn Monitor) -> Result<()> {
     let idle = targets.iter().filter(|target| target.users.iter().all(|user| user.state == State::Stopped));
     recover_targets(idle, &[Way::Exchange, Way::Entries], monitor)
 }
@@ -47,7 +47,7 @@ pub fn recover_idle(targets: &[Target], monitor: &dyn Monitor) -> Result<()> {
 ///
 /// # Errors
 /// As [`recover_mounts`].
-pub fn recover_targets<'a>(
+pub(crate) fn recover_targets<'a>(
     targets: impl IntoIterator<Item = &'a Target>,
     ways: &[Way],
     monitor: &dyn Monitor,
@@ -62,7 +62,7 @@ pub fn recover_targets<'a>(
 
 /// Returns a refusal for each mount of `tree` whose content is half old and half new, because a restore was killed
 /// while its entries moved, or is moving them now.
-pub fn unfinished(tree: &MountTree) -> Vec<Error> {
+pub(crate) fn unfinished(tree: &MountTree) -> Vec<Error> {
     let Ok(mounts) = live_mounts(tree) else { return Vec::new() };
     let moved = mounts.iter().filter_map(LiveMount::directory).filter(|live| live.way == Way::Entries);
     moved.filter(|live| is_unfinished(live)).map(|live| half_moved(&live.path)).collect()

@@ -1,13 +1,12 @@
 //! Arguments into requests: what the operations are asked to do. Reads the layout file; touches nothing else.
 
-use voltar::cli::{self, Cli, Command, Common, Progress};
+use crate::cli::{self, Cli, Command, Common, Progress};
 use voltar::codec::{Compression, Format, Level};
 use voltar::error::Result;
-use voltar::extractor::Mode;
 use voltar::layout::Layout;
 use voltar::plan::Running;
 use voltar::plan::backup::BackupRequest;
-use voltar::plan::restore::RestoreRequest;
+use voltar::plan::restore::{Mode, RestoreRequest};
 use voltar::report::{self, Verbosity};
 use voltar::resolve::Selection;
 use voltar::store::Directory;

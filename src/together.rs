@@ -26,7 +26,7 @@ impl Monitor for Together<'_> {
 ///
 /// # Errors
 /// The first failure that is not merely the consequence of another one.
-pub fn all<J: Sync, T: Send>(
+pub(crate) fn all<J: Sync, T: Send>(
     jobs: &[J],
     monitor: &dyn Monitor,
     work: impl Fn(&J, &dyn Monitor) -> Result<T> + Sync,

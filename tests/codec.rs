@@ -12,8 +12,8 @@ use std::process::{Command, ExitCode, Stdio};
 use libtest_mimic::{Arguments, Failed, Trial};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use voltar::archive_file::tar_likeness;
 use voltar::codec::{Compression, Compressor, Damage, Decompressor, Fault, Format, Level};
+use voltar::internals::tar_likeness;
 use voltar::ordered::Pool;
 
 use common::skip::with_tool;

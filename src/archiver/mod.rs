@@ -63,7 +63,12 @@ impl Expected {
 }
 
 /// Writes one archive under its temporary name.
-pub fn write(job: &Job, compression: Compression, pool: &Pool, monitor: &dyn Monitor) -> Result<(Complete, Summary)> {
+pub(crate) fn write(
+    job: &Job,
+    compression: Compression,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<(Complete, Summary)> {
     let begun = Instant::now();
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
     let file = job.location.create()?;
@@ -236,7 +241,7 @@ impl<W: Write> Archiver<'_, W> {
 }
 
 /// `PG_VERSION` of a cluster at the root or, as newer images have it, one directory below.
-pub fn is_cluster_version(path: &RelPath) -> bool {
+pub(crate) fn is_cluster_version(path: &RelPath) -> bool {
     path.split_last().is_some_and(|(directory, name)| name == "PG_VERSION" && directory.components().count() <= 1)
 }
 

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::io;
-use std::str::FromStr;
 
 /// How an archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -81,35 +80,6 @@ impl fmt::Display for Format {
     }
 }
 
-/// A text is not the name of a format, or not a level.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParseError {
-    text: String,
-    expected: &'static str,
-}
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}' is none of {}", self.text.escape_debug(), self.expected)
-    }
-}
-
-impl std::error::Error for ParseError {}
-
-impl FromStr for Format {
-    type Err = ParseError;
-
-    fn from_str(word: &str) -> Result<Self, ParseError> {
-        match word {
-            "bz2" => Ok(Self::Bzip2),
-            "gz" => Ok(Self::Gzip),
-            "zst" => Ok(Self::Zstd),
-            "tar" => Ok(Self::Plain),
-            _ => Err(ParseError { text: word.to_owned(), expected: "the formats bz2, gz, zst and tar" }),
-        }
-    }
-}
-
 /// How hard to compress: 1 to 9. For bzip2 it is the block size in units of 100,000 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Level(u8);
@@ -156,15 +126,6 @@ impl Default for Level {
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-impl FromStr for Level {
-    type Err = ParseError;
-
-    fn from_str(word: &str) -> Result<Self, ParseError> {
-        let level = word.parse().ok().and_then(Self::new);
-        level.ok_or_else(|| ParseError { text: word.to_owned(), expected: "the levels 1 to 9" })
     }
 }
 
@@ -297,20 +258,15 @@ mod tests {
     }
 
     #[test]
-    fn names_and_formats_correspond() {
+    fn the_name_of_a_format_ends_its_suffix() {
         for format in [Format::Bzip2, Format::Gzip, Format::Zstd, Format::Plain] {
-            assert_eq!(format.to_string().parse::<Format>().unwrap(), format);
             assert!(format.extension().ends_with(&format.to_string()));
         }
-        assert!("bzip2".parse::<Format>().is_err());
     }
 
     #[test]
     fn levels_are_1_to_9() {
-        assert!(["1", "9"].iter().all(|word| word.parse::<Level>().is_ok()));
-        assert!(["0", "10", "", "-1", "nine"].iter().all(|word| word.parse::<Level>().is_err()));
-        assert_eq!(Level::new(0), None);
-        assert_eq!(Level::new(10), None);
+        assert_eq!([0, 1, 9, 10].map(|number| Level::new(number).map(Level::get)), [None, Some(1), Some(9), None]);
     }
 
     #[test]

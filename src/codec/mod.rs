@@ -13,4 +13,4 @@ mod source;
 
 pub use compress::Compressor;
 pub use decompress::Decompressor;
-pub use format::{Compression, Damage, Fault, Format, Level, Likeness, NotReadBack, ParseError};
+pub use format::{Compression, Damage, Fault, Format, Level, Likeness, NotReadBack};

@@ -20,7 +20,7 @@ const SUFFIX: &str = ".voltar-tmp";
 
 /// A file that is being written.
 #[derive(Debug)]
-pub struct AtomicFile {
+pub(crate) struct AtomicFile {
     file: Flock<File>,
     temporary: PathBuf,
     target: PathBuf,
@@ -31,11 +31,11 @@ pub struct AtomicFile {
 
 /// A file that is complete and on disk, but still under its temporary name.
 #[derive(Debug)]
-pub struct Ready(AtomicFile);
+pub(crate) struct Ready(AtomicFile);
 
 impl AtomicFile {
     /// Begins the file that will be `target`, readable by its owner alone.
-    pub fn create(target: &Path) -> Result<Self> {
+    pub(crate) fn create(target: &Path) -> Result<Self> {
         let failed = |cause: Cause| Error::failed_at("cannot create", target, cause);
         let name = target.file_name().ok_or_else(|| failed("not a file name".into()))?;
         let mut temporary = OsString::from(".");
@@ -60,12 +60,12 @@ impl AtomicFile {
     }
 
     /// The file itself, for whoever seeks in it.
-    pub fn file(&mut self) -> &mut File {
+    pub(crate) fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
     /// Syncs the file. It gets its name from [`commit`].
-    pub fn finish(self) -> Result<Ready> {
+    pub(crate) fn finish(self) -> Result<Ready> {
         self.file.sync_all().map_err(|e| Error::failed_at("cannot write", &self.target, e))?;
         drop_written(&*self.file);
         Ok(Ready(self))
@@ -97,7 +97,7 @@ impl Drop for AtomicFile {
 impl Ready {
     /// Its length in bytes.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.0.written
     }
 }
@@ -107,7 +107,7 @@ impl Ready {
 ///
 /// # Errors
 /// A name is taken or cannot be given, or its directory cannot be synced.
-pub fn commit(files: Vec<Ready>, overwrite: bool) -> Result<()> {
+pub(crate) fn commit(files: Vec<Ready>, overwrite: bool) -> Result<()> {
     let mut renamed: Vec<Renamed> = Vec::with_capacity(files.len());
     for Ready(file) in files {
         match rename(file, overwrite) {
@@ -174,7 +174,7 @@ impl Renamed {
 ///
 /// # Errors
 /// The directory exists and cannot be listed.
-pub fn remove_leftovers(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn remove_leftovers(directory: &Path) -> Result<Vec<PathBuf>> {
     let failed = |e: io::Error| Error::failed_at("cannot list", directory, e);
     let entries = match fs::read_dir(directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,8 +1,8 @@
 //! Files that survive a crash: a directory's entries synced, small files replaced in one step, large ones that
 //! appear under their names only when they are complete. It knows nothing of archives and volumes.
 
-pub mod atomic_file;
-pub mod page_cache;
+pub(crate) mod atomic_file;
+pub(crate) mod page_cache;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -16,13 +16,13 @@ use nix::libc::O_DIRECTORY;
 ///
 /// # Errors
 /// Those of open(2) and fsync(2), also where `path` is not a directory.
-pub fn sync_directory(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     OpenOptions::new().read(true).custom_flags(O_DIRECTORY).open(path)?.sync_all()
 }
 
 /// Returns the directory that holds `path`: "." for a bare name, `/` for `/`.
 #[must_use]
-pub fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -35,7 +35,7 @@ pub fn parent(path: &Path) -> &Path {
 ///
 /// # Errors
 /// Those of the system calls; the old content is then still there.
-pub fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(temporary)?;
     file.write_all(content)?;
     file.sync_all()?;

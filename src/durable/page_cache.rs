@@ -17,7 +17,7 @@ const RECENT: (u64, usize) = (32 << 20, 64);
 
 /// Drops the clean pages of `file` and starts writeback of the dirty ones (`mm/fadvise.c` of Linux), so that a second
 /// call drops those too.
-pub fn drop_written(file: impl AsFd) {
+pub(crate) fn drop_written(file: impl AsFd) {
     posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap_or_default();
 }
 
@@ -73,11 +73,11 @@ impl Drop for ReadOnce {
 
 /// Counts what is written to a file, and starts writeback after each step.
 #[derive(Debug, Default)]
-pub struct Writeback(u64);
+pub(crate) struct Writeback(u64);
 
 impl Writeback {
     /// Counts so many more bytes.
-    pub fn wrote(&mut self, file: impl AsFd, bytes: u64) {
+    pub(crate) fn wrote(&mut self, file: impl AsFd, bytes: u64) {
         self.0 += bytes;
         if self.0 >= STEP {
             drop_written(file);
@@ -88,14 +88,14 @@ impl Writeback {
 
 /// Complete files in the order they were written: by the time one leaves, its pages are probably clean.
 #[derive(Debug, Default)]
-pub struct RecentFiles {
+pub(crate) struct RecentFiles {
     files: VecDeque<(File, u64)>,
     bytes: u64,
 }
 
 impl RecentFiles {
     /// Takes a complete file that is so many bytes long.
-    pub fn add(&mut self, file: File, bytes: u64) {
+    pub(crate) fn add(&mut self, file: File, bytes: u64) {
         drop_written(&file);
         self.files.push_back((file, bytes));
         self.bytes += bytes;

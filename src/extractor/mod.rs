@@ -43,7 +43,7 @@ pub struct Job {
 
 /// An archive that has been read to its end and extracted.
 #[derive(Debug)]
-pub struct Staged {
+pub(crate) struct Staged {
     /// Trees to be swapped; none where they were extracted over the live ones.
     pub trees: Vec<Staging>,
     /// Single files to be renamed.
@@ -58,7 +58,7 @@ pub struct Staged {
 ///
 /// # Errors
 /// The archive is damaged, is not that of the expected path, or holds nothing.
-pub fn check(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+pub(crate) fn check(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
     let mut archive = ArchiveFile::open(&input.location, pool)?;
     archive.started(Stage::Checking, monitor);
     let mut members = 0_u64;
@@ -76,7 +76,7 @@ pub fn check(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
 ///
 /// # Errors
 /// As [`check`], as far as the archive is read.
-pub fn check_prefix(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+pub(crate) fn check_prefix(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
     let mut archive = ArchiveFile::open(&input.location, pool)?;
     while let Some(stored) = archive.next_member(monitor)? {
         if strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))?.is_some() {
@@ -90,7 +90,7 @@ pub fn check_prefix(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result
 ///
 /// # Errors
 /// As [`check`], and those of the system calls. With [`Mode::Replace`] the live trees are as they were.
-pub fn extract(job: &Job, mode: Mode, pool: &Pool, monitor: &dyn Monitor) -> Result<Staged> {
+pub(crate) fn extract(job: &Job, mode: Mode, pool: &Pool, monitor: &dyn Monitor) -> Result<Staged> {
     let Job { input, mounts } = job;
     let mut archive = ArchiveFile::open(&input.location, pool)?;
     archive.started(Stage::Restoring, monitor);

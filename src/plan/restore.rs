@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use super::facts::Facts;
 use super::{Running, in_use, obstacles, to_stop, unreal, users};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extractor::{Input, Job, Mode};
+use crate::extractor::Job;
 use crate::host::{Container, Inventory, MountKind};
 use crate::layout::Layout;
-use crate::live_mounts::LiveMount;
 use crate::resolve::{Selection, Target, survey};
 use crate::store::{Location, Source};
 use crate::units;
+
+pub use crate::extractor::{Input, Mode};
+pub use crate::live_mounts::{LiveMount, LiveSource};
+pub use crate::volume::swap::{Live, Way};
 
 /// What a restore is asked to do.
 #[derive(Debug, Clone)]

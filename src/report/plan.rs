@@ -5,17 +5,14 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::extractor::Mode;
 use crate::host::mounts::TreeMount;
 use crate::host::{Container, MountKind, State};
-use crate::live_mounts::{LiveMount, LiveSource};
 use crate::member::printable;
 use crate::plan::backup::{BackupPlan, PlannedArchive};
-use crate::plan::restore::{PlannedRestore, RestorePlan};
+use crate::plan::restore::{LiveMount, LiveSource, Mode, PlannedRestore, RestorePlan, Way};
 use crate::report::text::safe;
 use crate::resolve::Target;
 use crate::units;
-use crate::volume::swap::Way;
 
 /// Returns the plan of a backup as text, a line end after each line.
 #[must_use]

@@ -3,7 +3,7 @@
 //! missing directories where asked to.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ const STEP: usize = 4000;
 
 /// Opens directories below one root.
 #[derive(Debug)]
-pub struct Beneath {
+pub(crate) struct Beneath {
     root: OwnedFd,
     /// `openat2` is missing or denied (a seccomp filter): asked once.
     by_component: AtomicBool,
@@ -33,31 +33,26 @@ pub struct Beneath {
 impl Beneath {
     /// Everything is opened below `root`.
     #[must_use]
-    pub fn new(root: OwnedFd) -> Self {
+    pub(crate) fn new(root: OwnedFd) -> Self {
         Self { root, by_component: AtomicBool::new(false) }
     }
 
-    /// The same without `openat2`, whatever the kernel has: for tests, and for a second opinion.
-    #[must_use]
-    pub fn by_component(root: OwnedFd) -> Self {
+    /// The same without `openat2`, whatever the kernel has.
+    #[cfg(test)]
+    pub(super) fn by_component(root: OwnedFd) -> Self {
         Self { root, by_component: AtomicBool::new(true) }
-    }
-
-    /// The root's handle.
-    pub fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
     }
 
     /// Opens the directory at `path`.
     ///
     /// # Errors
     /// `ELOOP` or `ENOTDIR` where a component is a symbolic link or no directory.
-    pub fn open(&self, path: &RelPath) -> Result<OwnedFd, Errno> {
+    pub(crate) fn open(&self, path: &RelPath) -> Result<OwnedFd, Errno> {
         self.walk(path, None)
     }
 
     /// Opens the directory at `path`, making what is missing on the way with `mode`.
-    pub fn open_or_create(&self, path: &RelPath, mode: Mode) -> Result<OwnedFd, Errno> {
+    pub(crate) fn open_or_create(&self, path: &RelPath, mode: Mode) -> Result<OwnedFd, Errno> {
         match self.walk(path, None) {
             Err(Errno::ENOENT) => self.walk(path, Some(mode)),
             other => other,

@@ -9,14 +9,14 @@ use nix::sys::stat::{FileStat, fstat};
 use crate::durable::page_cache::{ReadOnce, Writeback, drop_written};
 
 /// How much is read or written at once, in bytes.
-pub const PIECE: usize = 256 << 10;
+pub(crate) const PIECE: usize = 256 << 10;
 
 /// Zeros become holes in units of this many bytes: the block size of the common filesystems.
 const HOLE: usize = 4096;
 
 /// A file that was just opened, and its state then.
 #[derive(Debug)]
-pub struct Opened {
+pub(crate) struct Opened {
     file: File,
     state: State,
 }
@@ -35,25 +35,25 @@ impl Opened {
 
     /// The file.
     #[must_use]
-    pub fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
     /// How many bytes it had.
     #[must_use]
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.state.2.max(0).cast_unsigned()
     }
 
     /// Its content, to be read as it is asked for.
     #[must_use]
-    pub fn in_pieces(self) -> Content {
+    pub(crate) fn in_pieces(self) -> Content {
         Content(Inner::Pieces { file: ReadOnce::new(self.file), state: self.state })
     }
 
     /// Its content, as many bytes as it had, read and closed again: for small files.
     #[must_use]
-    pub fn at_once(self) -> Content {
+    pub(crate) fn at_once(self) -> Content {
         let mut bytes = Vec::with_capacity(self.size() as usize);
         let failed = (&self.file).take(self.size()).read_to_end(&mut bytes).err();
         let changed = has_changed(&self.file, self.state);
@@ -70,7 +70,7 @@ fn has_changed(file: &File, before: State) -> bool {
 
 /// The content of a file that is being stored.
 #[derive(Debug)]
-pub struct Content(Inner);
+pub(crate) struct Content(Inner);
 
 #[derive(Debug)]
 enum Inner {
@@ -80,7 +80,7 @@ enum Inner {
 
 impl Content {
     /// The next bytes, `most` of them at most; none where the file ends. `buffer` may be used to read into.
-    pub fn next<'a>(&'a mut self, most: u64, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    pub(crate) fn next<'a>(&'a mut self, most: u64, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         match &mut self.0 {
             Inner::Pieces { file, .. } => {
@@ -98,7 +98,7 @@ impl Content {
 
     /// Whether the file changed while it was read.
     #[must_use]
-    pub fn changed(&self) -> bool {
+    pub(crate) fn changed(&self) -> bool {
         match &self.0 {
             Inner::Pieces { file, state } => has_changed(file.file(), *state),
             Inner::Whole { changed, .. } => *changed,
@@ -107,7 +107,7 @@ impl Content {
 }
 
 /// Copies exactly `size` bytes from `source` into the new, empty `file`; runs of zeros become holes.
-pub fn write_with_holes(
+pub(crate) fn write_with_holes(
     file: &mut File,
     source: &mut impl Read,
     size: u64,
@@ -125,7 +125,7 @@ pub fn write_with_holes(
 }
 
 /// Writes all of `content` into the new, empty `file`; runs of zeros become holes.
-pub fn write_at_once(file: &mut File, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_at_once(file: &mut File, content: &[u8]) -> io::Result<()> {
     let mut written = Written::new(file);
     written.write(content)?;
     written.finish()
@@ -168,7 +168,7 @@ impl<'a> Written<'a> {
 
 /// Which side of a copy failed.
 #[derive(Debug)]
-pub enum CopyError {
+pub(crate) enum CopyError {
     /// The source: the archive.
     Read(io::Error),
     /// The file: the disk.

@@ -26,7 +26,7 @@ use crate::member::{Kind, Member, Metadata, RelPath};
 
 /// What is done about names that exist already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
+pub(crate) enum Existing {
     /// There are none but those of the archive itself: its later members replace earlier ones.
     Staged,
     /// As `tar -x`: files are replaced, directories kept with their content.
@@ -41,7 +41,7 @@ const UNFINISHED: Mode = Mode::S_IRWXU;
 
 /// Extracts members below one root.
 #[derive(Debug)]
-pub struct Creator {
+pub(crate) struct Creator {
     beneath: Beneath,
     existing: Existing,
     /// The directory that the last member lay in: members come directory by directory.
@@ -61,7 +61,7 @@ struct Named {
 
 /// A file that is to be made, in a directory that is open: by whatever thread.
 #[derive(Debug)]
-pub struct NewFile {
+pub(crate) struct NewFile {
     directory: Arc<OwnedFd>,
     name: OsString,
     path: RelPath,
@@ -71,7 +71,7 @@ pub struct NewFile {
 impl Creator {
     /// Extracts below the directory `root`.
     #[must_use]
-    pub fn new(root: OwnedFd, existing: Existing) -> Self {
+    pub(crate) fn new(root: OwnedFd, existing: Existing) -> Self {
         Self {
             beneath: Beneath::new(root),
             existing,
@@ -85,7 +85,7 @@ impl Creator {
 
     /// The same, and remembers all names for [`Creator::remove_others`].
     #[must_use]
-    pub fn remembering(root: OwnedFd, existing: Existing) -> Self {
+    pub(crate) fn remembering(root: OwnedFd, existing: Existing) -> Self {
         Self { named: Some(Named::default()), ..Self::new(root, existing) }
     }
 
@@ -94,7 +94,7 @@ impl Creator {
     /// # Errors
     /// Where the object cannot be made, or made wholly: an error of kind `Unsafe` for a name that leads
     /// through a link, `Damaged` for an archive that does not fit itself, `Failed` for what the system refused.
-    pub fn member(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
+    pub(crate) fn member(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
         self.remember(&member.path);
         let Some((parent, name)) = member.path.split_last() else {
             // The root is there; only its metadata counts.
@@ -147,7 +147,7 @@ impl Creator {
     ///
     /// # Errors
     /// As [`Creator::member`].
-    pub fn file(&mut self, member: &Member) -> Result<Option<NewFile>> {
+    pub(crate) fn file(&mut self, member: &Member) -> Result<Option<NewFile>> {
         let Some((parent, name)) = member.path.split_last() else { return Ok(None) };
         self.remember(&member.path);
         self.go_to(&parent)?;
@@ -155,7 +155,7 @@ impl Creator {
     }
 
     /// Gives all directories their metadata, deepest first.
-    pub fn finish_directories(&mut self) -> Result<()> {
+    pub(crate) fn finish_directories(&mut self) -> Result<()> {
         self.last = None;
         // The last description of a directory counts; a stable sort keeps it last among equals.
         let mut directories = std::mem::take(&mut self.directories);
@@ -177,7 +177,7 @@ impl Creator {
     }
 
     /// Removes everything below the root that no member named. Call it before [`Creator::finish_directories`].
-    pub fn remove_others(&mut self, spared: &dyn Fn(&RelPath) -> bool) -> Result<()> {
+    pub(crate) fn remove_others(&mut self, spared: &dyn Fn(&RelPath) -> bool) -> Result<()> {
         let Some(named) = self.named.take() else { return Ok(()) };
         let mut waiting = vec![RelPath::root()];
         while let Some(path) = waiting.pop() {
@@ -252,13 +252,13 @@ impl NewFile {
 
     /// Where it is to be.
     #[must_use]
-    pub fn path(&self) -> &RelPath {
+    pub(crate) fn path(&self) -> &RelPath {
         &self.path
     }
 
     /// Whether the two share the handle of their directory.
     #[must_use]
-    pub fn lies_beside(&self, other: &Self) -> bool {
+    pub(crate) fn lies_beside(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.directory, &other.directory)
     }
 
@@ -266,7 +266,7 @@ impl NewFile {
     ///
     /// # Errors
     /// As [`Creator::member`].
-    pub fn make(&self, content: &[u8]) -> Result<()> {
+    pub(crate) fn make(&self, content: &[u8]) -> Result<()> {
         self.fill(|file| write_at_once(file, content).map_err(CopyError::Write)).map(drop)
     }
 
@@ -350,7 +350,7 @@ fn list(directory: &OwnedFd) -> Result<Vec<(OsString, bool)>, Errno> {
 
 /// Errors of the archive keep their own message: which byte, what is wrong.
 #[must_use]
-pub fn unreadable(e: &std::io::Error) -> Error {
+pub(crate) fn unreadable(e: &std::io::Error) -> Error {
     let kind = match e.kind() {
         std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => ErrorKind::Damaged,
         _ => ErrorKind::Failed,

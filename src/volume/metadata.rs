@@ -15,7 +15,7 @@ use nix::unistd::{Gid, Uid, fchown, fchownat};
 use crate::member::{Metadata, Timestamp};
 
 /// The step that failed, for a message: "cannot set the owner of".
-pub type Failed = (&'static str, Errno);
+pub(crate) type Failed = (&'static str, Errno);
 
 const OWNER: &str = "cannot set the owner of";
 const MODE: &str = "cannot set the mode of";
@@ -23,7 +23,7 @@ const TIME: &str = "cannot set the time of";
 
 /// What `status` says of owner, mode and times.
 #[must_use]
-pub fn of(status: &FileStat) -> Metadata {
+pub(crate) fn of(status: &FileStat) -> Metadata {
     Metadata {
         mode: status.st_mode & 0o7777,
         uid: status.st_uid,
@@ -36,7 +36,7 @@ pub fn of(status: &FileStat) -> Metadata {
 }
 
 /// The metadata of an open object.
-pub fn of_open(handle: impl AsFd) -> Result<Metadata, Errno> {
+pub(crate) fn of_open(handle: impl AsFd) -> Result<Metadata, Errno> {
     fstat(handle).map(|status| of(&status))
 }
 
@@ -50,7 +50,7 @@ pub(super) fn is_directory(status: &FileStat) -> bool {
 }
 
 /// Applies `metadata` to an open file or directory.
-pub fn apply(handle: impl AsFd, metadata: &Metadata) -> Result<(), Failed> {
+pub(crate) fn apply(handle: impl AsFd, metadata: &Metadata) -> Result<(), Failed> {
     let handle = handle.as_fd();
     fchown(handle, Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid))).map_err(|e| (OWNER, e))?;
     fchmod(handle, mode(metadata)).map_err(|e| (MODE, e))?;
@@ -60,7 +60,7 @@ pub fn apply(handle: impl AsFd, metadata: &Metadata) -> Result<(), Failed> {
 /// Applies `metadata` to `name` in `directory`, which is not opened: a FIFO or a device.
 ///
 /// The name must have been made by us a moment ago: `chmod` has no form that refuses links on older kernels.
-pub fn apply_to_special(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
+pub(crate) fn apply_to_special(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
     let directory = directory.as_fd();
     own(directory, name, metadata)?;
     fchmodat(directory, name, mode(metadata), FchmodatFlags::FollowSymlink).map_err(|e| (MODE, e))?;
@@ -68,7 +68,7 @@ pub fn apply_to_special(directory: impl AsFd, name: &OsStr, metadata: &Metadata)
 }
 
 /// Applies owner and time to a symbolic link; its mode has no meaning.
-pub fn apply_to_symlink(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
+pub(crate) fn apply_to_symlink(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
     let directory = directory.as_fd();
     own(directory, name, metadata)?;
     stamp(directory, name, metadata)

@@ -2,13 +2,13 @@
 //! them, and nothing outside of them is ever followed, created or changed. It knows nothing of Docker and
 //! of archives.
 
-pub mod beneath;
-pub mod content;
-pub mod create;
-pub mod metadata;
-pub mod remove;
-pub mod swap;
-pub mod walk;
+pub(crate) mod beneath;
+pub(crate) mod content;
+pub(crate) mod create;
+pub(crate) mod metadata;
+pub(crate) mod remove;
+pub(crate) mod swap;
+pub(crate) mod walk;
 
 use std::path::PathBuf;
 

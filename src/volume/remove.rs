@@ -17,7 +17,7 @@ use super::metadata;
 const DOOMED: &str = ".voltar-doomed-";
 
 /// Removes `name` in `directory` and all below it. That there is no such name is fine.
-pub fn remove_all(directory: impl AsFd, name: &OsStr) -> Result<(), Errno> {
+pub(crate) fn remove_all(directory: impl AsFd, name: &OsStr) -> Result<(), Errno> {
     let directory = directory.as_fd();
     let status = match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Err(Errno::ENOENT) => return Ok(()),

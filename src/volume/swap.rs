@@ -34,7 +34,7 @@ use crate::member::{Metadata, Timestamp};
 pub const STAGING: &str = ".voltar-restore";
 
 /// Prefix of what `--keep-previous` keeps.
-pub const PREVIOUS: &str = ".voltar-previous-";
+pub(crate) const PREVIOUS: &str = ".voltar-previous-";
 
 const TREE: &str = "tree";
 const OLD: &str = "old";
@@ -184,7 +184,7 @@ pub struct Swapped {
 
 /// Which tree an interrupted restore left live, after recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recovered {
+pub(crate) enum Recovered {
     /// The live tree is the one from before that restore.
     Old,
     /// The live tree is the restored one.
@@ -406,7 +406,7 @@ impl Swapped {
 
 /// Whether a restore into `live` has begun and not ended: it was interrupted, or is still in progress.
 #[must_use]
-pub fn is_unfinished(live: &Live) -> bool {
+pub(crate) fn is_unfinished(live: &Live) -> bool {
     live.staging().is_ok_and(|directory| directory.symlink_metadata().is_ok())
 }
 
@@ -414,7 +414,7 @@ pub fn is_unfinished(live: &Live) -> bool {
 ///
 /// # Errors
 /// Also where that restore is still in progress.
-pub fn recover(live: &Live) -> Result<Option<Recovered>> {
+pub(crate) fn recover(live: &Live) -> Result<Option<Recovered>> {
     let directory = live.staging()?;
     match directory.symlink_metadata() {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),

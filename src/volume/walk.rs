@@ -26,7 +26,7 @@ const HELD: usize = 128;
 
 /// One thing found in the tree.
 #[derive(Debug)]
-pub enum Found {
+pub(crate) enum Found {
     /// A directory, file, link, FIFO or device.
     Entry(Entry),
     /// A socket: no archive can hold one.
@@ -44,7 +44,7 @@ pub enum Found {
 
 /// A file-system object and the handle to open it by.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Below the tree's root.
     pub path: RelPath,
     /// What it is; hard links are found by [`Links`].
@@ -58,7 +58,7 @@ pub struct Entry {
 
 /// Which object of the host something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Inode {
+pub(crate) struct Inode {
     /// Device and inode number.
     pub id: (u64, u64),
     /// Its link count.
@@ -79,7 +79,7 @@ impl Entry {
     ///
     /// # Errors
     /// The system's, or `ESTALE` where no regular file is there any more.
-    pub fn open(&mut self) -> std::result::Result<Opened, Errno> {
+    pub(crate) fn open(&mut self) -> std::result::Result<Opened, Errno> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let opened = match &self.place {
             Place::Beneath(directory, name) => {
@@ -103,7 +103,7 @@ impl Entry {
 
     /// Whether both are opened through the same directory's handle.
     #[must_use]
-    pub fn lies_beside(&self, other: &Self) -> bool {
+    pub(crate) fn lies_beside(&self, other: &Self) -> bool {
         match (&self.place, &other.place) {
             (Place::Beneath(one, _), Place::Beneath(two, _)) => Arc::ptr_eq(one, two),
             (Place::Beneath(..) | Place::Mounted(_), _) => false,
@@ -114,13 +114,13 @@ impl Entry {
 /// Finds the names of one file: the first is the file, the others are hard links to it. GNU tar does so for
 /// regular files and symbolic links.
 #[derive(Debug, Default)]
-pub struct Links {
+pub(crate) struct Links {
     seen: HashMap<(u64, u64), (RelPath, u64)>,
 }
 
 impl Links {
     /// The earlier name of this object, if there was one.
-    pub fn target(&mut self, entry: &Entry) -> Option<RelPath> {
+    pub(crate) fn target(&mut self, entry: &Entry) -> Option<RelPath> {
         if entry.inode.nlink < 2 || matches!(entry.kind, Kind::Directory) {
             return None;
         }
@@ -134,7 +134,7 @@ impl Links {
     }
 
     /// Notes that `entry` was stored in full under its path.
-    pub fn stored(&mut self, entry: &Entry) {
+    pub(crate) fn stored(&mut self, entry: &Entry) {
         if entry.inode.nlink > 1 && matches!(entry.kind, Kind::File { .. } | Kind::Symlink { .. }) {
             self.seen.insert(entry.inode.id, (entry.path.clone(), entry.inode.nlink - 1));
         }
@@ -143,7 +143,7 @@ impl Links {
 
 /// The walk itself. Dropping it early is fine.
 #[derive(Debug)]
-pub struct Walk {
+pub(crate) struct Walk {
     levels: Vec<Level>,
     root: Option<Entry>,
     mounts: BTreeMap<RelPath, Handle>,
@@ -171,7 +171,7 @@ impl Walk {
     ///
     /// # Errors
     /// A mount source cannot be opened, the root is no directory, or a mountpoint does not exist.
-    pub fn new(mounts: &[MountSource]) -> Result<Self> {
+    pub(crate) fn new(mounts: &[MountSource]) -> Result<Self> {
         let mut handles = BTreeMap::new();
         for mount in mounts {
             let handle = match &mount.content {

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use voltar::volume::swap::{Live, STAGING, Staging, Way};
+use voltar::internals::{Live, STAGING, Staging};
+use voltar::plan::restore::Way;
 
 use crate::common::snapshot::TreeSnapshot;
 use crate::common::tool::Running;

@@ -12,4 +12,6 @@ mod fake_host;
 
 pub use resume::{Leftover, leftovers, resume};
 pub use state_dir::state_dir;
+#[doc(hidden)]
+pub use stop_record::parse_stop_record;
 pub use stopped::Stopped;

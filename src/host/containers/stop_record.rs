@@ -40,6 +40,32 @@ pub(super) struct Content {
     pub(super) containers: Vec<Entry>,
 }
 
+impl Content {
+    /// Reads a record's text; an error comes with its hint.
+    fn parse(text: &str) -> std::result::Result<Self, (Cause, &'static str)> {
+        // The version first: another one may have other fields.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let malformed = |cause: serde_json::Error| {
+            (cause.into(), "it is not a record of voltar; look which containers it names, and remove it")
+        };
+        let Versioned { version } = serde_json::from_str(text).map_err(malformed)?;
+        if version != VERSION {
+            return Err(("written by another version of voltar".into(), "run `voltar resume` of that version"));
+        }
+        serde_json::from_str(text).map_err(malformed)
+    }
+}
+
+/// Parses a record of untrusted bytes: for fuzzing.
+#[doc(hidden)]
+pub fn parse_stop_record(text: &[u8]) -> std::result::Result<(), String> {
+    let text = std::str::from_utf8(text).map_err(|cause| cause.to_string())?;
+    Content::parse(text).map(|_| ()).map_err(|(cause, _)| cause.to_string())
+}
+
 /// A record that this process has locked.
 pub(super) struct Record {
     path: PathBuf,
@@ -114,14 +140,7 @@ impl Record {
         }
         let mut text = String::new();
         (&mut *lock).take(MAX_BYTES).read_to_string(&mut text).map_err(|cause| failed(cause.into()))?;
-        let content: Content = serde_json::from_str(&text).map_err(|cause| {
-            failed(cause.into()).hint("it is not a record of voltar; look which containers it names, and remove it")
-        })?;
-        if content.version != VERSION {
-            return Err(
-                failed("written by a later version of voltar".into()).hint("run `voltar resume` of that version")
-            );
-        }
+        let content = Content::parse(&text).map_err(|(cause, hint)| failed(cause).hint(hint))?;
         Ok(Some((Self { path: path.to_owned(), _lock: lock }, content)))
     }
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
-use voltar::cli::{Cli, Command, Format, Progress, Verify};
+
+use super::{Cli, Command, Format, Progress, Verify};
 
 fn read(line: &str) -> Cli {
     Cli::read(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"))
@@ -18,6 +19,11 @@ fn refusal(line: &str) -> ErrorKind {
             error.kind()
         }
     }
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
 }
 
 #[test]
