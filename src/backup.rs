@@ -1,4 +1,4 @@
-//! Backup, from start to end: recover, plan, check, stop, archive, check again, commit, start.
+//! The story of a backup: recover, plan, check, stop, archive, check again, commit, start.
 
 use std::path::Path;
 
@@ -17,10 +17,10 @@ use crate::resolve::survey;
 use crate::store::commit;
 use crate::together;
 
-/// Plans the backup that `request` asks for and carries it out.
+/// Plans a backup and carries it out.
 ///
 /// # Errors
-/// On every error no archive has its name, and the containers that were stopped run again.
+/// After any error no archive has its name, and the containers that were stopped have been started again.
 pub fn backup(
     request: &BackupRequest,
     host: &dyn Host,
@@ -52,7 +52,7 @@ pub fn backup(
     stopped.start_again()
 }
 
-/// Removes what a killed backup left in the store, and completes or undoes what a killed restore left in the volumes.
+/// Removes stale files from the store, and recovers volumes from interrupted restores.
 fn recover(request: &BackupRequest, host: &dyn Host, monitor: &dyn Monitor) -> Result<()> {
     for removed in request.store.remove_leftovers()? {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
@@ -67,7 +67,7 @@ fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {
     }
 }
 
-/// Writes all archives and gives them their names, or none.
+/// Writes all archives and commits all of them, or none.
 fn archive(
     plan: &BackupPlan,
     request: &BackupRequest,

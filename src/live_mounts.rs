@@ -1,4 +1,4 @@
-//! Where the mounts of a tree are replaced on this host, and by which way. It changes nothing.
+//! The mounts of a tree on this host, and the way in which each is replaced. It changes nothing.
 
 use std::path::PathBuf;
 
@@ -48,8 +48,8 @@ pub(crate) fn live_mounts(tree: &MountTree) -> Result<Vec<LiveMount>> {
     with_content.map(|mount| live_mount(mount, &mounted)).collect()
 }
 
-/// The directory beside a bind mount's source belongs to somebody else, and a mountpoint cannot be renamed: there the
-/// entries are moved.
+/// Entries are moved in a bind mount's source, whose parent directory is not Docker's, and in a mountpoint, which cannot
+/// be renamed.
 fn live_mount(mount: &TreeMount, mounted: &[PathBuf]) -> Result<LiveMount> {
     let path = mount.root();
     let path = path.canonicalize().map_err(|e| Error::failed_at("cannot find", &path, e))?;

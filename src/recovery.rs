@@ -1,8 +1,8 @@
-//! Completes or undoes what a restore that was killed left in the volumes.
+//! Recovers volumes after a restore that was killed: it is completed or undone.
 //!
 //! An exchange is recovered at any time, since it touches nothing inside the live tree. Moved entries are recovered only
-//! while no container uses the volume: until then its content is half old and half new, and must not change under
-//! anybody's hands.
+//! while no container uses the volume: until then its content is half old and half new, and must not change while
+//! processes have it open.
 
 use std::path::Path;
 
@@ -42,8 +42,8 @@ pub(crate) fn recover_idle(targets: &[Target], monitor: &dyn Monitor) -> Result<
     recover_targets(idle, &[Way::Exchange, Way::Entries], monitor)
 }
 
-/// Recovers the mounts of every target, by one of `ways`. Mounts that are not found are left to the plan, which refuses
-/// them.
+/// Recovers the mounts of every target that are replaced by one of `ways`. Mounts that are not found are skipped: the plan
+/// refuses them.
 ///
 /// # Errors
 /// As [`recover_mounts`].

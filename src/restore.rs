@@ -1,4 +1,4 @@
-//! Restore, from start to end: recover, plan, check, stop, extract, check again, swap, start.
+//! The story of a restore: recover, plan, check, stop, extract, check again, swap, start.
 
 use std::path::Path;
 
@@ -16,11 +16,11 @@ use crate::resolve::survey;
 use crate::together;
 use crate::volume::swap::{Staging, Swapped, Way};
 
-/// Plans the restore that `request` asks for and carries it out.
+/// Plans a restore and carries it out.
 ///
 /// # Errors
-/// On every error the volumes are what they were, and the containers that were stopped run again. Only
-/// [`Mode::Merge`] and [`Mode::InPlace`] can fail halfway; the error says so.
+/// After any error the volumes are as they were, and the containers that were stopped have been started again. Only
+/// [`Mode::Merge`] and [`Mode::InPlace`] can fail halfway; the error reports that.
 pub fn restore(
     request: &RestoreRequest,
     host: &dyn Host,
@@ -29,7 +29,7 @@ pub fn restore(
     monitor: &dyn Monitor,
 ) -> Result<()> {
     let inventory = host.inventory()?;
-    // Moved entries wait until nothing uses the volume.
+    // Moved entries are recovered later, when no container uses the volume.
     let targets = survey(&request.layout, &inventory, &request.selection)?.targets;
     recover_targets(&targets, &[Way::Exchange], monitor)?;
     let plan = plan(request, host.describe(), &inventory, &ThisHost::new(pool, monitor))?;
@@ -37,7 +37,7 @@ pub fn restore(
     plan.check()?;
     let jobs = plan.jobs();
     if plan.mode != Mode::Replace {
-        // Nothing can be rolled back later: the archives must be complete.
+        // These modes cannot be rolled back, so the archives are read to their end first.
         together::all(&jobs, monitor, |job, monitor| check(&job.input, pool, monitor))?;
     }
     let stopped = Stopped::stop(host, state_dir, &plan.users.iter().collect::<Vec<_>>(), monitor)?;
@@ -69,7 +69,7 @@ fn check_idle(plan: &RestorePlan, now: &Inventory) -> Result<()> {
         .hint("stop them, and what starts them, then restore again"))
 }
 
-/// Makes all staged trees live, or none.
+/// Swaps all staged trees, or none.
 fn swap(staged: Vec<Staged>, keep_previous: bool, monitor: &dyn Monitor) -> Result<()> {
     let mut waiting: Vec<(String, Staging)> = Vec::new();
     let mut files: Vec<Ready> = Vec::new();
@@ -93,7 +93,7 @@ fn swap(staged: Vec<Staged>, keep_previous: bool, monitor: &dyn Monitor) -> Resu
         match tree.finish() {
             Ok(None) => {}
             Ok(Some(kept)) => monitor.note(&format!("{archive}: the previous content is kept in '{}'", kept.display())),
-            // The new tree is live and complete; only the old one is still there.
+            // The new tree is live and complete; the old one has not been removed.
             Err(error) => {
                 monitor.issue(&archive, format!("restored, but the previous content is still there: {error}"));
             }

@@ -19,20 +19,20 @@ use route::Routes;
 
 pub use mode::Mode;
 
-/// An archive, and what it is taken for.
+/// An archive to extract, and what it must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
-    /// The layout's name for it.
+    /// Its name in the layout.
     pub archive: String,
     /// Where it is.
     pub location: Location,
-    /// The path inside the container: what all names must begin with.
+    /// The path in the container: the prefix of the names of all members.
     pub prefix: RelPath,
-    /// Whether an archive with nothing but its root is taken for a real one.
+    /// Whether an archive that holds only its root is accepted.
     pub allow_empty: bool,
 }
 
-/// One archive to be extracted.
+/// An archive to extract, and the mounts that receive it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// The archive.
@@ -46,15 +46,15 @@ pub struct Job {
 pub(crate) struct Staged {
     /// Trees to be swapped; none where they were extracted over the live ones.
     pub trees: Vec<Staging>,
-    /// Single files to be renamed.
+    /// Single files that take effect when they are renamed.
     pub files: Vec<Ready>,
-    /// The closing figures.
+    /// Its totals.
     pub summary: Summary,
     /// The archive.
     pub location: Location,
 }
 
-/// Reads the whole archive without extracting anything: every checksum is compared, and every member's name.
+/// Reads an archive to its end without extracting it, and checks all checksums and the names of all members.
 ///
 /// # Errors
 /// The archive is damaged, is not that of the expected path, or holds nothing.
@@ -72,7 +72,7 @@ pub(crate) fn check(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result
     Ok(())
 }
 
-/// Reads the first members only: is this the archive of this path at all?
+/// Reads the first members of an archive, and checks that they are below its prefix.
 ///
 /// # Errors
 /// As [`check`], as far as the archive is read.
@@ -86,7 +86,7 @@ pub(crate) fn check_prefix(input: &Input, pool: &Pool, monitor: &dyn Monitor) ->
     check_not_empty(input, 0)
 }
 
-/// Extracts one archive, up to but not including the swap.
+/// Extracts one archive. Swapping the trees is left to the caller.
 ///
 /// # Errors
 /// As [`check`], and those of the system calls. With [`Mode::Replace`] the live trees are as they were.

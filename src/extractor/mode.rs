@@ -5,8 +5,8 @@
 pub enum Mode {
     /// Into a staged tree, which is then swapped with the live one.
     Replace,
-    /// Over the live tree; what the archive does not name stays.
+    /// Over the live tree; files that the archive does not name stay.
     Merge,
-    /// Over the live tree; what the archive does not name is removed.
+    /// Over the live tree; files that the archive does not name are removed.
     InPlace,
 }

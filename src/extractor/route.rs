@@ -1,5 +1,5 @@
-//! Which mount each member belongs to. A mount's staged tree is begun with the first member that belongs to it: a mount
-//! of which the archive holds nothing stays as it is.
+//! Routes each member to its mount. A mount's staged tree is begun with its first member: a mount without members stays
+//! as it is.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -116,7 +116,7 @@ impl<'a> Routes<'a> {
         }
     }
 
-    /// The mounts of which the archive held nothing.
+    /// Returns the mounts that received no member.
     pub(super) fn untouched(&self) -> impl Iterator<Item = &'a RelPath> {
         self.mounts.iter().filter_map(|route| match &route.destination {
             Destination::Tree { tree: None, .. } | Destination::File { ready: None, .. } => Some(route.at),
@@ -124,7 +124,7 @@ impl<'a> Routes<'a> {
         })
     }
 
-    /// Completes all trees and files, up to but not including the swap.
+    /// Completes all trees and files. Swapping them is left to the caller.
     pub(super) fn finish(self) -> Result<(Vec<Staging>, Vec<Ready>)> {
         let (mut trees, mut files) = (Vec::new(), Vec::new());
         for Route { at, destination } in self.mounts {
@@ -138,7 +138,7 @@ impl<'a> Routes<'a> {
     }
 }
 
-/// The deepest of the mounts `at` that holds `path`, and `path` relative to it.
+/// Returns the deepest of the mounts `at` that holds `path`, and `path` relative to it.
 fn holder<'m>(at: impl Iterator<Item = &'m RelPath>, path: &RelPath) -> Result<(&'m RelPath, RelPath)> {
     let holders = at.filter_map(|at| path.strip_prefix(at).map(|below| (at, below)));
     holders.min_by_key(|(_, below)| below.as_bytes().len()).ok_or_else(|| no_holder(path))
@@ -148,7 +148,7 @@ fn no_holder(path: &RelPath) -> Error {
     Error::refused(format!("no mount holds '{path}'"))
 }
 
-/// The mountpoints of other mounts that lie directly in the mount at `at`, relative to it.
+/// Returns the mountpoints of other mounts whose parent mount is the one at `at`, relative to it.
 fn mountpoints(mounts: &[LiveMount], at: &RelPath) -> Vec<(RelPath, Kind)> {
     let nested = mounts.iter().filter_map(|mount| {
         let (parent, _) = mount.at.split_last()?;
@@ -211,14 +211,14 @@ impl Tree {
     }
 }
 
-/// The member that a mount needs in the staged tree, with the metadata it has in the live one.
+/// Returns the mountpoint that a nested mount needs in the staged tree, with the metadata that it has in the live one.
 fn mountpoint(live: &Beneath, path: &RelPath, kind: &Kind) -> Member {
     let there = live.open(path).ok().and_then(|directory| metadata::of_open(&directory).ok());
     let usual = Metadata { mode: 0o755, ..Metadata::default() };
     Member { path: path.clone(), kind: kind.clone(), metadata: there.unwrap_or(usual) }
 }
 
-/// Writes the member that takes the place of a single mounted file, under a temporary name.
+/// Writes the member that replaces a single mounted file, under a temporary name.
 fn single_file(file: &Path, name: &RelPath, member: &Member, content: &mut impl Read) -> Result<Ready> {
     let Kind::File { size } = member.kind else {
         return Err(Error::refused(format!(

@@ -1,10 +1,9 @@
-//! Makes small files behind the reader of an archive: while it reads on, several threads create, fill and
-//! describe them, in batches, so that neither a disk nor a server is waited for file after file. All other
-//! members are made by the reader itself.
+//! Write-behind: several threads create small files, in batches, while the archive is read on, so that the latencies of
+//! a disk or a server overlap. All other members are created by the thread that reads.
 //!
-//! The result is the same as when members are created one after the other: before a member that has to do with a
-//! file still to be made (it has the same name, links to it, or lies below it), that file is made. What is
-//! behind is bounded by [`Ordered`]'s window of batches.
+//! The result is the same as when members are created in order: a member that depends on pending files (it has the same
+//! name, links to one, or is below one) waits for them. The number of pending files is bounded by [`Ordered`]'s window of
+//! batches.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -29,7 +28,7 @@ impl WriteBehind {
         Self { creator, batch: Batch::default(), making: Ordered::new(files), unmade: Unmade::default() }
     }
 
-    /// Makes one member, or has it made; a file's content is read from `content`.
+    /// Creates one member, or adds it to a batch; a file's content is read from `content`.
     ///
     /// # Errors
     /// As [`Creator::member`]; those of earlier members come first.
@@ -52,8 +51,8 @@ impl WriteBehind {
         self.batch.add(file, size, content)
     }
 
-    /// Makes what is still to be made; removes what the archive did not name, where the creator is to know that, but
-    /// for what is `spared`; gives all directories their metadata.
+    /// Creates all pending files; removes what the archive did not name and is not `spared`, if the creator remembers
+    /// names; applies the metadata of all directories.
     ///
     /// # Errors
     /// The first one.
@@ -93,12 +92,12 @@ impl WriteBehind {
 
 impl Drop for WriteBehind {
     fn drop(&mut self) {
-        // Whoever gives up removes the tree next: nothing may be made in it any more.
+        // The staged tree is removed next: no file may be created in it after that.
         self.making.abandon();
     }
 }
 
-/// Files to be made by one thread, one after the other.
+/// Files that one thread creates in order.
 #[derive(Default)]
 struct Batch {
     /// Each with the length of its content.
@@ -129,7 +128,7 @@ impl Batch {
     }
 }
 
-/// The files that are still to be made, and how many in which directories.
+/// The pending files, and their number per directory.
 #[derive(Default)]
 struct Unmade {
     files: HashSet<RelPath>,
@@ -137,7 +136,7 @@ struct Unmade {
 }
 
 impl Unmade {
-    /// Whether it is not the same if `member` is made before these files or after them.
+    /// Whether the result depends on whether `member` is created before these files or after them.
     fn concerns(&self, member: &Member) -> bool {
         let leads_through = |path: &RelPath| path.steps().any(|step| self.files.contains(step));
         let replaces_directory = match &member.kind {

@@ -1,4 +1,4 @@
-//! What a backup would do: which archives, of which mounts, how large, and every refusal.
+//! The plan of a backup: which archives, of which mounts, how large, and every refusal.
 
 use super::facts::{Facts, Occupied};
 use super::measure::Measured;
@@ -15,67 +15,66 @@ use crate::store::{Directory, Location};
 use crate::units;
 use crate::volume::{MountSource, SourceContent};
 
-/// What a backup is asked to do.
+/// The arguments of a backup.
 #[derive(Debug, Clone)]
 pub struct BackupRequest {
-    /// Which archives there can be.
+    /// The archives that can be made.
     pub layout: Layout,
-    /// Which of them.
+    /// Which of them are made.
     pub selection: Selection,
-    /// Where the archives go.
+    /// The store that receives the archives.
     pub store: Directory,
     /// How they are compressed.
     pub compression: Compression,
     /// What is done about running containers.
     pub running: Running,
-    /// Replace archives that exist.
+    /// Whether archives that exist are replaced.
     pub overwrite: bool,
-    /// Take empty trees for real ones.
+    /// Whether empty trees are accepted.
     pub allow_empty: bool,
 }
 
-/// What a backup would do.
+/// The plan of a backup.
 #[derive(Debug, Clone)]
 pub struct BackupPlan {
     /// Where the inventory comes from.
     pub source: String,
-    /// Remarks on that.
+    /// Notes on the inventory.
     pub notes: Vec<String>,
     /// The archives, in the layout's order.
     pub archives: Vec<PlannedArchive>,
-    /// Archives that this host has but that were not asked for.
+    /// Archives of the layout that this host has and the request leaves out.
     pub left_out: Vec<String>,
-    /// Where they go.
+    /// The store that receives them.
     pub store: Directory,
-    /// Bytes free there, if it is known.
+    /// Bytes that can be written there; `None` if unknown.
     pub free_bytes: Option<u64>,
-    /// All containers that use what is to be archived, each once.
+    /// All containers that use the volumes, each once.
     pub users: Vec<Container>,
-    /// Those that would be stopped, and started again.
+    /// The users that are stopped and started again.
     pub to_stop: Vec<Container>,
-    /// Why it would not be done. Empty: it would.
+    /// The reasons to refuse; empty if the backup can be made.
     pub refusals: Vec<Error>,
 }
 
 /// One archive of a [`BackupPlan`].
 #[derive(Debug, Clone)]
 pub struct PlannedArchive {
-    /// Which container and mounts.
+    /// The container and the mounts.
     pub target: Target,
-    /// Where the archive goes.
+    /// Where the archive is written.
     pub location: Location,
-    /// The tree in figures; `None` where it cannot be walked.
+    /// The sizes of the tree; `None` where it cannot be walked.
     pub measured: Option<Measured>,
 }
 
-/// Archives that are estimated at up to this many percent over the free space are tried: an estimate is not exact, and
-/// a disk that does fill up costs nothing but the time.
+/// By how many percent the estimate may exceed the free space: it is not exact, and a full disk costs only time.
 const MARGIN_PERCENT: u64 = 2;
 
 /// Plans a backup; `source` describes where the inventory comes from.
 ///
 /// # Errors
-/// Only where nothing can be planned at all: the layout has no archive of that name, a stop was requested.
+/// The layout has no archive of a requested name, or the run was interrupted.
 pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<BackupPlan> {
     let resolution = survey(&request.layout, inventory, &request.selection)?;
     let mut refusals: Vec<Error> = obstacles(inventory).chain(resolution.problems).collect();
@@ -117,15 +116,15 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
 }
 
 impl BackupPlan {
-    /// Fails with all refusals as one error.
+    /// Returns all refusals as one error.
     ///
     /// # Errors
-    /// The refusals, if there are any.
+    /// There is a refusal.
     pub fn check(&self) -> Result<()> {
         Error::none_of(self.refusals.clone())
     }
 
-    /// What has to be written.
+    /// Returns the archives to write.
     pub fn jobs(&self, allow_empty: bool) -> Vec<Job> {
         let job = |planned: &PlannedArchive| Job {
             archive: planned.target.archive.clone(),
@@ -138,14 +137,14 @@ impl BackupPlan {
         self.archives.iter().map(job).collect()
     }
 
-    /// Estimated length of all archives in bytes.
+    /// Returns the estimated length of all archives in bytes.
     #[must_use]
     pub fn archive_bytes(&self) -> u64 {
         archive_bytes(&self.archives)
     }
 }
 
-/// The mounts of a tree as sources to walk.
+/// Converts the mounts of a tree into sources to walk.
 fn mount_sources(tree: &MountTree) -> Vec<MountSource> {
     let source = |mount: &TreeMount| MountSource {
         at: mount.at.clone(),
@@ -157,7 +156,7 @@ fn mount_sources(tree: &MountTree) -> Vec<MountSource> {
     tree.mounts.iter().map(source).collect()
 }
 
-/// What a tree must hold: a cluster, where PostgreSQL's image keeps its data.
+/// Returns what a tree must hold: a cluster, at the paths of PostgreSQL's image.
 fn expected(tree: &MountTree, allow_empty: bool) -> Expected {
     match (allow_empty, tree.path.as_bytes() == b"var/lib/postgresql/data") {
         (true, _) => Expected::Anything,
@@ -188,7 +187,7 @@ fn archive_bytes(archives: &[PlannedArchive]) -> u64 {
     archives.iter().filter_map(|planned| planned.measured).map(|measured| measured.archive_bytes).sum()
 }
 
-/// Refuses what the store's directory does not allow.
+/// Returns the refusals that follow from the store's directory.
 fn store_refusals(
     archives: &[PlannedArchive],
     store: &Directory,

@@ -1,4 +1,4 @@
-//! What a plan needs to know of this machine and of the archives on it. Nothing here decides, and nothing writes.
+//! Facts about this machine and its archives, from which plans are computed. Nothing here decides, and nothing writes.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::store::directory::{self, Condition, Directory};
 use crate::store::{Location, Source};
 use crate::volume::MountSource;
 
-/// What is at an archive's location before it is written.
+/// The kind of file at an archive's location before it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occupied {
     /// Nothing.
@@ -29,53 +29,56 @@ pub enum Occupied {
     Other,
 }
 
-/// Answers of this machine; the tests have others.
+/// Facts about a machine; tests have scripted ones.
 pub trait Facts {
-    /// Why the mounts of `tree` are not really there.
+    /// Returns why the mounts of `tree` do not hold its data now.
     fn unreal(&self, tree: &MountTree, volumes: &[Volume]) -> Result<Vec<Error>>;
 
-    /// The mounts of `tree` whose content is half old and half new: a refusal for each.
+    /// Returns a refusal for each mount of `tree` whose content is half old and half new.
     fn unfinished(&self, tree: &MountTree) -> Vec<Error>;
 
-    /// The tree of these mounts in figures.
+    /// Measures the tree of these mounts.
     fn measure(&self, mounts: &[MountSource], compression: Compression) -> Result<Measured>;
 
-    /// The directory that archives go to.
+    /// Returns the state of the store's directory.
     fn condition(&self, store: &Directory) -> Condition;
 
-    /// Whether there is something at `location`.
+    /// Returns what exists at `location`.
     fn occupied(&self, location: &Location) -> Occupied;
 
-    /// The directory at `path`, absolute and without symbolic links; `None` where there is none.
+    /// Returns the absolute path, without symbolic links, of the directory at `path`; `None` where there is none.
     fn directory(&self, path: &Path) -> Option<PathBuf>;
 
-    /// The archives that `path` names.
+    /// Returns the archives at `path`, which is a directory or an archive.
     fn source(&self, path: &Path) -> Result<Source>;
 
-    /// The length of an archive in bytes, if it is known.
+    /// Returns the length of an archive in bytes; `None` if unknown.
     fn archive_bytes(&self, location: &Location) -> Option<u64>;
 
-    /// Reads the first members of the archive: an error where they do not lie below its prefix.
+    /// Reads the first members of an archive.
+    ///
+    /// # Errors
+    /// They are not below the prefix of `input`.
     fn check_prefix(&self, input: &Input) -> Result<()>;
 
-    /// The mounts of `tree` as they are replaced.
+    /// Returns the mounts of `tree` as they are on this host.
     fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>>;
 
-    /// The filesystems of this host that are mounted below `path`.
+    /// Returns the mountpoints of this host below `path`.
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>>;
 
-    /// Bytes that can still be written at `path`, if it is known.
+    /// Returns how many bytes can be written at `path`; `None` if unknown.
     fn free_bytes(&self, path: &Path) -> Option<u64>;
 }
 
-/// The machine that voltar runs on.
+/// The facts of the machine that voltar runs on.
 pub struct ThisHost<'a> {
     pool: &'a Pool,
     monitor: &'a dyn Monitor,
 }
 
 impl<'a> ThisHost<'a> {
-    /// Answers with the help of `pool`, until `monitor` asks to stop.
+    /// Measures with the threads of `pool`, until `monitor` is cancelled.
     pub fn new(pool: &'a Pool, monitor: &'a dyn Monitor) -> Self {
         Self { pool, monitor }
     }

@@ -1,5 +1,5 @@
-//! How big a tree is, and how small its archive will be: one walk without opening anything, then a few
-//! pieces from all over the tree compressed to see what they come to.
+//! The size of a tree and the estimated length of its archive: one walk that opens no file, then samples from all over
+//! the tree, which are compressed.
 
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
@@ -14,7 +14,7 @@ use crate::ordered::Pool;
 use crate::volume::MountSource;
 use crate::volume::walk::{Entry, Found, Links, Walk};
 
-/// A tree in figures.
+/// The sizes of a tree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Measured {
     /// Members that an archive of it would have, the root's own included.
@@ -25,15 +25,15 @@ pub struct Measured {
     pub stream_bytes: u64,
     /// Estimated length of the archive in bytes.
     pub archive_bytes: u64,
-    /// It holds the `PG_VERSION` of a PostgreSQL cluster.
+    /// Whether it holds the `PG_VERSION` of a PostgreSQL cluster.
     pub database: bool,
 }
 
-/// How many pieces are tried, and how long each is in bytes.
+/// The number of samples, and the length of each in bytes.
 const SAMPLES: usize = 64;
 const SAMPLE: usize = 32 << 10;
 
-/// What a header takes in an archive, in bytes: they are alike and compress well.
+/// The estimated length of a compressed header in bytes.
 const COMPRESSED_HEADER: u64 = 64;
 
 /// Measures the tree that `mounts` make up.
@@ -71,8 +71,8 @@ pub fn measure(
     Ok(measured)
 }
 
-/// Pieces of the tree at equal distances, whatever its size turns out to be: each time there are too many,
-/// every other one goes and the distance doubles.
+/// Samples at equal distances in a stream of unknown length: when there are too many, every other one is dropped and the
+/// distance doubles.
 #[derive(Default)]
 struct Samples {
     kept: Vec<(Entry, u64)>,
@@ -88,7 +88,7 @@ impl Samples {
         if self.next < end {
             self.kept.push((entry, self.next - start));
             self.distance = self.distance.max(SAMPLE as u64);
-            // One piece of each file is enough: what matters is the variety.
+            // One sample of a file is enough: variety counts.
             while self.next < end {
                 self.next += self.distance;
             }
@@ -109,7 +109,7 @@ impl Samples {
             let mut piece = vec![0; SAMPLE];
             let read =
                 entry.open().map_err(std::io::Error::from).and_then(|opened| opened.file().read_at(&mut piece, offset));
-            // What cannot be read now is reported when it is archived.
+            // A file that cannot be read is reported when it is archived.
             pieces.extend_from_slice(&piece[..read.unwrap_or(0)]);
         }
         let mut compressed = Counting(0);
@@ -122,7 +122,7 @@ impl Samples {
     }
 }
 
-/// Counts what it is given.
+/// Counts the bytes that are written to it.
 struct Counting(u64);
 
 impl std::io::Write for Counting {

@@ -1,8 +1,8 @@
-//! What would be done, decided before anything is done. A plan is a value: `--dry-run` prints it, and `backup` or
-//! `restore` carries it out. It holds every refusal, each an [`Error`].
+//! Plans: what a command will do, and every reason why it refuses. A plan is a value: `--dry-run` prints it, and
+//! `backup` or `restore` carries it out. Each refusal is an [`Error`].
 //!
-//! A plan is made of the inventory, which the engine gives, and of [`facts`], which this machine gives; both are values
-//! to whoever tests a decision. Nothing here writes.
+//! A plan is computed from a request, the inventory of the engine, and [`facts`] about this machine, which tests replace.
+//! Nothing here writes.
 
 pub mod backup;
 pub mod facts;

@@ -1,4 +1,4 @@
-//! What a restore would do: which archive goes to which mounts, by which way, and every refusal.
+//! The plan of a restore: which archive is extracted to which mounts, in which way, and every refusal.
 
 use std::path::PathBuf;
 
@@ -16,65 +16,65 @@ pub use crate::extractor::{Input, Mode};
 pub use crate::live_mounts::{LiveMount, LiveSource};
 pub use crate::volume::swap::{Live, Way};
 
-/// What a restore is asked to do.
+/// The arguments of a restore.
 #[derive(Debug, Clone)]
 pub struct RestoreRequest {
-    /// Which archives there can be.
+    /// The archives that can be restored.
     pub layout: Layout,
-    /// Which of them.
+    /// Which of them are restored.
     pub selection: Selection,
     /// Directories with archives, or single archives.
     pub sources: Vec<PathBuf>,
     /// How members are extracted.
     pub mode: Mode,
-    /// Keep the trees that are replaced.
+    /// Whether the replaced trees are kept.
     pub keep_previous: bool,
-    /// What is done about running containers; [`Running::Allow`] is taken for [`Running::Refuse`].
+    /// What is done about running containers; [`Running::Allow`] is treated as [`Running::Refuse`].
     pub running: Running,
-    /// Take empty archives for real ones.
+    /// Whether empty archives are accepted.
     pub allow_empty: bool,
 }
 
-/// What a restore would do.
+/// The plan of a restore.
 #[derive(Debug, Clone)]
 pub struct RestorePlan {
     /// Where the inventory comes from.
     pub source: String,
-    /// Remarks on that.
+    /// Notes on the inventory.
     pub notes: Vec<String>,
     /// The archives, in the layout's order.
     pub archives: Vec<PlannedRestore>,
     /// How members are extracted.
     pub mode: Mode,
-    /// Whether the trees that are replaced are kept.
+    /// Whether the replaced trees are kept.
     pub keep_previous: bool,
-    /// All containers that use what is to be restored, each once.
+    /// All containers that use the volumes, each once.
     pub users: Vec<Container>,
-    /// Those that would be stopped, and started again.
+    /// The users that are stopped and started again.
     pub to_stop: Vec<Container>,
-    /// Why it would not be done. Empty: it would.
+    /// The reasons to refuse; empty if the restore can be done.
     pub refusals: Vec<Error>,
 }
 
 /// One archive of a [`RestorePlan`].
 #[derive(Debug, Clone)]
 pub struct PlannedRestore {
-    /// Which container and mounts.
+    /// The container and the mounts.
     pub target: Target,
     /// The archive.
     pub input: Input,
-    /// Its length in bytes, if it is known.
+    /// Its length in bytes; `None` if unknown.
     pub archive_bytes: Option<u64>,
-    /// The mounts as they are replaced; empty where they cannot be found.
+    /// The mounts as they are on this host; empty where they are not found.
     pub mounts: Vec<LiveMount>,
-    /// Bytes free beside the root's tree, if it is known.
+    /// Bytes that can be written beside the root's tree; `None` if unknown.
     pub free_bytes: Option<u64>,
 }
 
 /// Plans a restore; `source` describes where the inventory comes from.
 ///
 /// # Errors
-/// Only where nothing can be planned at all: the sources hold no archive of the layout, a stop was requested.
+/// The sources hold no archive of the layout, or the run was interrupted.
 pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<RestorePlan> {
     let found = find(request, facts)?;
     let only = found.iter().map(|(name, _)| name.clone()).collect();
@@ -126,27 +126,27 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
 }
 
 impl RestorePlan {
-    /// Fails with all refusals as one error.
+    /// Returns all refusals as one error.
     ///
     /// # Errors
-    /// The refusals, if there are any.
+    /// There is a refusal.
     pub fn check(&self) -> Result<()> {
         Error::none_of(self.refusals.clone())
     }
 
-    /// What has to be extracted.
+    /// Returns the archives to extract.
     pub fn jobs(&self) -> Vec<Job> {
         let job = |planned: &PlannedRestore| Job { input: planned.input.clone(), mounts: planned.mounts.clone() };
         self.archives.iter().map(job).collect()
     }
 
-    /// The trees that are restored.
+    /// Returns the trees to restore.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         self.archives.iter().map(|planned| &planned.target)
     }
 }
 
-/// Finds the mounts of an archive whose mounts are there, the prefix that fits it, and the space; returns refusals.
+/// Adds to `planned` its mounts, the prefix of its archive and the free space; returns refusals.
 fn examine(planned: &mut PlannedRestore, mode: Mode, facts: &dyn Facts) -> Result<Vec<Error>> {
     let mut refusals = Vec::new();
     match facts.live_mounts(&planned.target.tree) {
@@ -167,7 +167,7 @@ fn examine(planned: &mut PlannedRestore, mode: Mode, facts: &dyn Facts) -> Resul
     Ok(refusals)
 }
 
-/// The archives to be restored, by the layout's names.
+/// Returns the archives to restore, by the layout's names.
 fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<Vec<(String, Location)>> {
     let RestoreRequest { layout, selection, sources, .. } = request;
     let mut found: Vec<(String, Location)> = Vec::new();
@@ -179,7 +179,7 @@ fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<Vec<(String, Loca
                 let named = archives.into_iter().map(|location| (location.name(), location));
                 found.extend(named.filter(|(name, _)| known(name) && wanted(name)));
             }
-            // A single file may have any name; then --only says which archive it is.
+            // A single file may have any name; --only then selects the archive.
             Source::Archive(location) => {
                 let name = match (&selection.only[..], location.name()) {
                     ([only], _) if sources.len() == 1 => only.clone(),
@@ -217,7 +217,7 @@ fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<Vec<(String, Loca
     Ok(found)
 }
 
-/// Refuses what cannot be written into a target's mounts.
+/// Returns the refusals of mounts that cannot be written.
 fn unwritable(target: &Target, mode: Mode, facts: &dyn Facts) -> Vec<Error> {
     let mut refusals: Vec<Error> = target
         .tree
@@ -248,8 +248,8 @@ fn unwritable(target: &Target, mode: Mode, facts: &dyn Facts) -> Vec<Error> {
     refusals
 }
 
-/// The input with the prefix that its archive was made with: the layout's path or, where the container is gone, one of
-/// its other paths.
+/// Returns the input with the prefix that its archive was made with: the layout's path or, if the container is gone, one
+/// of its other paths.
 fn fitting(input: &Input, target: &Target, facts: &dyn Facts) -> Result<Input> {
     let Err(error) = facts.check_prefix(input) else { return Ok(input.clone()) };
     if error.kind() == ErrorKind::Refused {
@@ -263,7 +263,7 @@ fn fitting(input: &Input, target: &Target, facts: &dyn Facts) -> Result<Input> {
     Err(error)
 }
 
-/// Content rarely takes less room than its archive; where even that is not free, nothing is begun.
+/// The content rarely takes less space than its archive.
 fn too_little_space(planned: &PlannedRestore, live: &crate::volume::swap::Live) -> Option<Error> {
     let (wanted, free) = (planned.archive_bytes?, planned.free_bytes?);
     (wanted > free).then(|| {

@@ -1,5 +1,5 @@
-//! Moves file content in large pieces, that of small files at once: out of files without flooding the host's
-//! page cache, and into files with holes where there are only zeros.
+//! Copies file content: out of files, dropping it from the page cache, and into files, with holes where there are only
+//! zeros.
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
@@ -21,7 +21,7 @@ pub(crate) struct Opened {
     state: State,
 }
 
-/// What a change of content or mode changes: GNU tar judges by this whether a file changed.
+/// What GNU tar compares to find out whether a file changed while it was read.
 type State = (i64, i64, i64);
 
 fn state(status: &FileStat) -> State {
@@ -45,13 +45,13 @@ impl Opened {
         self.state.2.max(0).cast_unsigned()
     }
 
-    /// Its content, to be read as it is asked for.
+    /// Returns its content, which is read on demand.
     #[must_use]
     pub(crate) fn in_pieces(self) -> Content {
         Content(Inner::Pieces { file: ReadOnce::new(self.file), state: self.state })
     }
 
-    /// Its content, as many bytes as it had, read and closed again: for small files.
+    /// Returns its content, read at once: for small files.
     #[must_use]
     pub(crate) fn at_once(self) -> Content {
         let mut bytes = Vec::with_capacity(self.size() as usize);
@@ -136,7 +136,7 @@ struct Written<'a> {
     file: &'a mut File,
     /// Bytes that the file has so far, the last holes too.
     given: u64,
-    /// Where the file's handle stands.
+    /// The offset of the file's handle.
     position: u64,
     writeback: Writeback,
 }

@@ -24,7 +24,7 @@ use crate::durable::page_cache::RecentFiles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::{Kind, Member, Metadata, RelPath};
 
-/// What is done about names that exist already.
+/// How existing names are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Existing {
     /// There are none but those of the archive itself: its later members replace earlier ones.
@@ -59,7 +59,7 @@ struct Named {
     hashes: HashSet<u64>,
 }
 
-/// A file that is to be made, in a directory that is open: by whatever thread.
+/// A file to create in an open directory, by any thread.
 #[derive(Debug)]
 pub(crate) struct NewFile {
     directory: Arc<OwnedFd>,
@@ -89,11 +89,11 @@ impl Creator {
         Self { named: Some(Named::default()), ..Self::new(root, existing) }
     }
 
-    /// Makes one member; a file's content is read from `content`.
+    /// Creates one member; a file's content is read from `content`.
     ///
     /// # Errors
-    /// Where the object cannot be made, or made wholly: an error of kind `Unsafe` for a name that leads
-    /// through a link, `Damaged` for an archive that does not fit itself, `Failed` for what the system refused.
+    /// `Unsafe` for a name that leads through a symbolic link, `Damaged` for an inconsistent archive, `Failed` for errors
+    /// of the system.
     pub(crate) fn member(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
         self.remember(&member.path);
         let Some((parent, name)) = member.path.split_last() else {
@@ -142,8 +142,7 @@ impl Creator {
         made.map_err(|(operation, e)| cannot(operation, &member.path, e))
     }
 
-    /// Prepares a file, so that all that is left is to make it: makes and opens the directory it lies in. `None` for
-    /// the root, which is no file.
+    /// Creates and opens the directory of a file, which any thread can then create. `None` for the root.
     ///
     /// # Errors
     /// As [`Creator::member`].
@@ -154,7 +153,7 @@ impl Creator {
         Ok(self.last.as_ref().map(|(_, directory)| NewFile::new(Arc::clone(directory), name, member)))
     }
 
-    /// Gives all directories their metadata, deepest first.
+    /// Applies the metadata of all directories, deepest first.
     pub(crate) fn finish_directories(&mut self) -> Result<()> {
         self.last = None;
         // The last description of a directory counts; a stable sort keeps it last among equals.
@@ -306,7 +305,7 @@ fn special(
     metadata::apply_to_special(directory, name, metadata)
 }
 
-/// Creates something under `name`; what is there already goes first, unless it is a directory with content.
+/// Creates an object under `name`; what exists there is removed first, unless it is a directory with content.
 fn make_way<T>(directory: &OwnedFd, name: &OsStr, create: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
     match create() {
         Err(Errno::EEXIST) => {
@@ -329,7 +328,7 @@ fn make_directory(directory: &OwnedFd, name: &OsStr, existing: Existing) -> Resu
                 return mkdirat(directory, name, UNFINISHED);
             }
             if existing == Existing::Merge && there.st_mode & 0o700 != 0o700 {
-                // Not root's trouble, but whoever else restores must get in.
+                // Without CAP_DAC_OVERRIDE, its mode could forbid creating files in it.
                 let handle = openat(directory, name, DIRECTORY, Mode::empty())?;
                 fchmod(&handle, Mode::from_bits_truncate(there.st_mode & 0o7777) | UNFINISHED)?;
             }

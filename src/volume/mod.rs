@@ -28,6 +28,6 @@ pub struct MountSource {
 pub enum SourceContent {
     /// A directory or a single file of the host.
     Host(PathBuf),
-    /// A directory with nothing in it, whatever lies below (memory that goes with the container).
+    /// An empty directory in place of a tmpfs, whose content is gone with the container.
     Empty,
 }

@@ -16,7 +16,7 @@ use super::metadata;
 /// Prefix of the names that directories get until they are removed.
 const DOOMED: &str = ".voltar-doomed-";
 
-/// Removes `name` in `directory` and all below it. That there is no such name is fine.
+/// Removes `name` in `directory` and all below it. It is no error if there is no such name.
 pub(crate) fn remove_all(directory: impl AsFd, name: &OsStr) -> Result<(), Errno> {
     let directory = directory.as_fd();
     let status = match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
@@ -53,7 +53,7 @@ pub(crate) fn remove_all(directory: impl AsFd, name: &OsStr) -> Result<(), Errno
                     }
                 };
                 match renameat(&handle, entry.as_os_str(), directory, moved.as_os_str()) {
-                    // Its `..` changes, for which whoever is not root needs the directory's own consent.
+                    // Its `..` changes, which requires write permission on the directory itself.
                     Err(Errno::EACCES) => {
                         fchmodat(&handle, entry.as_os_str(), Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
                         renameat(&handle, entry.as_os_str(), directory, moved.as_os_str())?;

@@ -20,8 +20,8 @@ use super::{MountSource, SourceContent, metadata};
 use crate::error::{Cause, Error, Result};
 use crate::member::{Kind, Metadata, RelPath};
 
-/// Directories deeper than this give their handle back while the walk is below them, so that no tree is too
-/// deep for the limit on open files.
+/// Handles of directories this many levels above the current one are closed, so that no tree is too deep for the limit on
+/// open files.
 const HELD: usize = 128;
 
 /// One thing found in the tree.
@@ -111,7 +111,7 @@ impl Entry {
     }
 }
 
-/// Finds the names of one file: the first is the file, the others are hard links to it. GNU tar does so for
+/// Finds hard links: the first path of a file is archived as the file, the others as links to it. GNU tar does so for
 /// regular files and symbolic links.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
@@ -161,7 +161,7 @@ struct Level {
     path: RelPath,
     directory: Option<Arc<OwnedFd>>,
     id: (u64, u64),
-    /// Its handle cannot be got back through `..` of what is below it.
+    /// Its handle stays open, because `..` of a nested mount's root is not this directory.
     pinned: bool,
     names: std::vec::IntoIter<OsString>,
 }
@@ -235,7 +235,7 @@ impl Walk {
         Ok(())
     }
 
-    /// The handle of the directory on top, got back through the one below it where it had been given away.
+    /// Returns to the directory above; a handle that was closed is opened again through `..`.
     fn leave(&mut self) -> std::result::Result<(), Error> {
         let Some(left) = self.levels.pop() else { return Ok(()) };
         let Some(top) = self.levels.last_mut() else { return Ok(()) };
