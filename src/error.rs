@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use crate::member::{BadPath, printable};
+use crate::member::{BadPath, printable, printable_text};
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -75,9 +75,10 @@ impl From<&io::Error> for Cause {
     }
 }
 
+/// The message may quote a key or a value of the input.
 impl From<serde_json::Error> for Cause {
     fn from(error: serde_json::Error) -> Self {
-        Self { text: error.to_string(), source: Some(Arc::new(error)) }
+        Self { text: printable_text(&error.to_string()), source: Some(Arc::new(error)) }
     }
 }
 

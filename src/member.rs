@@ -190,6 +190,20 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
+/// A message of another library made safe likewise: it may quote hostile input. A backslash stays, as it may be an escape
+/// already.
+pub(crate) fn printable_text(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_terminal_safe(c) {
+            safe.push(c);
+        } else {
+            push_octal(&mut safe, c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+    safe
+}
+
 /// Control characters would control the terminal; directional formatting characters would make a name look like another.
 fn is_terminal_safe(c: char) -> bool {
     !c.is_control()

@@ -62,6 +62,11 @@ mod tests {
         assert!(engine_container(br#"{"Id":"ab","Name":"/web\u0007"}"#).is_err());
         let error = engine_container(b"[").unwrap_err().to_string();
         assert!(error.starts_with("cannot parse 'inspect': EOF"), "{error}");
+        let quoted = engine_volume(
+            br#"{"Name":"v","Driver":"local","Mountpoint":"/v","Labels":{},"Options":{},"Scope":"\u001b[2J"}"#,
+        );
+        let error = quoted.unwrap_err().to_string();
+        assert!(error.contains("\\033[2J") && !error.contains('\u{1b}'), "{error}");
         let volume =
             br#"{"Name":"v","Driver":"local","Mountpoint":"/v/_data","Labels":{},"Scope":"local","Options":{}}"#;
         assert_eq!(engine_volume(volume).unwrap().mountpoint, PathBuf::from("/v/_data"));

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::member::printable;
+use crate::member::{printable, printable_text};
 use crate::monitor::{Stage, Summary};
 use crate::units;
 
@@ -22,15 +22,7 @@ pub(crate) fn verbs(stage: Stage) -> (&'static str, &'static str) {
 /// Escapes what [`printable`] would, but leaves backslashes alone: the text may have been through it.
 /// Lines stay lines, those after the first indented.
 pub(crate) fn safe(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.trim_end().chars() {
-        match c {
-            '\n' => safe.push_str("\n  "),
-            '\\' => safe.push('\\'),
-            c => safe.push_str(&printable(c.encode_utf8(&mut [0; 4]).as_bytes())),
-        }
-    }
-    safe
+    text.trim_end().split('\n').map(printable_text).collect::<Vec<_>>().join("\n  ")
 }
 
 /// `voltar: …`, and the hint on a line of its own.

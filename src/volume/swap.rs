@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{metadata, remove};
 use crate::durable;
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::member::{Metadata, Timestamp};
 
 /// The hidden directory. There is one at a time for a tree, so that the leftovers of a killed run are found by its name.
@@ -143,24 +143,24 @@ impl Journal {
     ///
     /// # Errors
     /// It is no journal, or one of another version.
-    fn parse(text: &[u8]) -> std::result::Result<Self, String> {
+    fn parse(text: &[u8]) -> std::result::Result<Self, Cause> {
         // The version first: another one may have other fields.
         #[derive(Deserialize)]
         struct Versioned {
             version: u32,
         }
-        let Versioned { version } = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+        let Versioned { version } = serde_json::from_slice(text)?;
         if version != JOURNAL_VERSION {
-            return Err(format!("it has version {version}, and this voltar knows version {JOURNAL_VERSION}"));
+            return Err(format!("it has version {version}, and this voltar knows version {JOURNAL_VERSION}").into());
         }
-        serde_json::from_slice(text).map_err(|e| e.to_string())
+        Ok(serde_json::from_slice(text)?)
     }
 }
 
 /// Parses a journal of untrusted bytes: for fuzzing.
 #[doc(hidden)]
 pub fn parse_journal(text: &[u8]) -> std::result::Result<(), String> {
-    Journal::parse(text).map(|_| ())
+    Journal::parse(text).map(|_| ()).map_err(|cause| cause.to_string())
 }
 
 /// A staged tree. Dropping it removes it; the live tree has not been touched.
