@@ -191,8 +191,8 @@ impl Compression {
 /// [`io::ErrorKind::InvalidData`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// Where in the compressed file: the first byte of the block or mark that is at fault; where
-    /// the file is cut short, its length. Everything before a damaged block has been delivered.
+    /// The offset in the compressed file of the first byte of the faulty block or magic; if the file is cut short, its
+    /// length. Everything before a damaged block has been read.
     pub offset: u64,
     /// What is wrong there.
     pub what: Fault,
@@ -210,11 +210,12 @@ pub enum Fault {
     EndsInHeader,
     /// The file ends within a compressed block.
     EndsInBlock,
-    /// The file ends after a whole block, and the mark that closes the stream is missing or cut.
-    EndsBeforeMark,
+    /// The file ends after a complete block, and the end-of-stream magic or the checksum after it is missing or
+    /// incomplete.
+    EndsBeforeMagic,
     /// A block's bits make no sense, or its content has another checksum.
     Block,
-    /// Where a block or an end-of-stream mark has to be, there is neither.
+    /// There is neither a block magic nor an end-of-stream magic where one must be.
     NoBlock,
     /// Each block is as it was written, but the stream lacks some, or they are in another order.
     StreamChecksum,
@@ -232,7 +233,7 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
             what @ (Fault::Empty | Fault::Unknown) => write!(f, "{what}"),
-            what @ (Fault::EndsInHeader | Fault::EndsInBlock | Fault::EndsBeforeMark) => {
+            what @ (Fault::EndsInHeader | Fault::EndsInBlock | Fault::EndsBeforeMagic) => {
                 write!(f, "cut short after {} bytes: {what}", self.offset)
             }
             what @ (Fault::Block | Fault::NoBlock | Fault::StreamChecksum | Fault::Other(_)) => {
@@ -249,9 +250,9 @@ impl fmt::Display for Fault {
             Self::Unknown => "the file is neither bzip2, gzip, zstd nor tar",
             Self::EndsInHeader => "the file ends in the middle of a header",
             Self::EndsInBlock => "the file ends in the middle of a block",
-            Self::EndsBeforeMark => "the file ends before its end-of-stream mark is complete",
+            Self::EndsBeforeMagic => "the file ends before its end-of-stream magic is complete",
             Self::Block => "a block cannot be decoded, or its checksum is wrong",
-            Self::NoBlock => "neither a block nor an end-of-stream mark where one must be",
+            Self::NoBlock => "neither a block magic nor an end-of-stream magic where one must be",
             Self::StreamChecksum => "the checksum of the whole stream is wrong: blocks are missing or out of order",
             Self::Other(what) => what,
         })

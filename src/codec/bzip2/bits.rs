@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_found_at_every_bit_offset_and_nowhere_else() {
+    fn a_magic_is_found_at_every_bit_offset_and_nowhere_else() {
         for magic in [Magic::Block, Magic::End] {
             for at in 0..200 {
                 let mut bits = BitString::default();
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_side_by_side_are_all_found() {
+    fn adjacent_magics_are_all_found() {
         let mut bits = BitString::default();
         let mut expected = Vec::new();
         let mut at = 0;
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn short_inputs_hold_no_mark() {
+    fn short_inputs_hold_no_magic() {
         for len in 0..6 {
             assert_eq!(find_magic(&[0x31, 0x41, 0x59, 0x26, 0x53][..len.min(5)], 0), None);
         }

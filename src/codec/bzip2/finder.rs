@@ -29,7 +29,7 @@ pub(super) struct Finder<R> {
     pub(super) source: Source<R>,
     /// The last magic found, with the level there; where it ends is not known yet.
     open: Option<(Magic, u64, Level)>,
-    /// Marks that begin before this bit have been found.
+    /// All magics that begin before this bit have been found.
     scanned: u64,
     level: Level,
     done: bool,

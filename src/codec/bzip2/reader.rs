@@ -149,7 +149,7 @@ impl<R: Read> Reader<R> {
         self.fill(block::END_BITS / 8 + 1 + block::HEADER_BYTES);
         let (window, from) = self.window_from(self.at);
         if from + block::END_BITS > window.len() * 8 {
-            return Err(self.cut_short(Fault::EndsBeforeMark));
+            return Err(self.cut_short(Fault::EndsBeforeMagic));
         }
         if bits::read(window, from + bits::MAGIC_BITS, 32) != u64::from(self.crc) {
             return Err(self.damage(Fault::StreamChecksum));
@@ -181,7 +181,7 @@ impl<R: Read> Reader<R> {
         self.fill(bits::MAGIC_BITS / 8 + 1);
         let (window, from) = self.window_from(self.at);
         if from + bits::MAGIC_BITS > window.len() * 8 {
-            self.cut_short(Fault::EndsBeforeMark)
+            self.cut_short(Fault::EndsBeforeMagic)
         } else {
             self.damage(Fault::NoBlock)
         }
