@@ -1,11 +1,11 @@
-//! The compressed formats as values: their names, how to tell them apart by a file's first bytes, and
-//! what can be wrong with a file. Nothing is coded here.
+//! The compressed formats as values: their names, their detection by the first bytes of a file, and the faults of a
+//! damaged file. This module neither compresses nor decompresses.
 
 use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-/// How an archive is compressed.
+/// The format of an archive file: how the tar archive in it is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Format {
     /// bzip2, as `tar -j` writes it.
@@ -15,12 +15,12 @@ pub enum Format {
     Gzip,
     /// Zstandard, as `tar --zstd` writes it.
     Zstd,
-    /// A tar archive as it is.
+    /// An uncompressed tar archive.
     Plain,
 }
 
 impl Format {
-    /// The number of first bytes of a file that [`Format::detect`] is given, if the file has so many.
+    /// The number of bytes at the start of a file that [`Format::detect`] is given, or all if the file is shorter.
     pub const DETECT_BYTES: usize = 512;
 
     /// Returns the suffix of an archive's file name, without its first dot.
@@ -81,7 +81,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// A text is not the name of a format, or not a level.
+/// The error if a text is not the name of a format, or not a level.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError {
     text: String,
@@ -99,26 +99,26 @@ impl std::error::Error for ParseError {}
 impl FromStr for Format {
     type Err = ParseError;
 
-    fn from_str(word: &str) -> Result<Self, ParseError> {
-        match word {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text {
             "bz2" => Ok(Self::Bzip2),
             "gz" => Ok(Self::Gzip),
             "zst" => Ok(Self::Zstd),
             "tar" => Ok(Self::Plain),
-            _ => Err(ParseError { text: word.to_owned(), expected: "the formats bz2, gz, zst and tar" }),
+            _ => Err(ParseError { text: text.to_owned(), expected: "the formats bz2, gz, zst and tar" }),
         }
     }
 }
 
-/// How hard to compress: 1 to 9. For bzip2 it is the block size in units of 100,000 bytes.
+/// A compression level from 1 to 9. For bzip2 it is the block size in units of 100,000 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Level(u8);
 
 impl Level {
-    /// The best.
+    /// The level that compresses best, 9.
     pub const BEST: Self = Self(9);
 
-    /// The level `number`, if it is one.
+    /// Returns the level of this number, if it is from 1 to 9.
     #[must_use]
     pub const fn new(number: u8) -> Option<Self> {
         match number {
@@ -127,13 +127,13 @@ impl Level {
         }
     }
 
-    /// 1 to 9.
+    /// Returns the number of the level, 1 to 9.
     #[must_use]
     pub const fn get(self) -> u8 {
         self.0
     }
 
-    /// The level a digit stands for, as in a bzip2 header.
+    /// Returns the level of an ASCII digit, as in a bzip2 header.
     pub(super) const fn from_digit(digit: u8) -> Option<Self> {
         match digit {
             b'1'..=b'9' => Some(Self(digit - b'0')),
@@ -141,7 +141,7 @@ impl Level {
         }
     }
 
-    /// The digit of a bzip2 header.
+    /// Returns the level as an ASCII digit, as in a bzip2 header.
     pub(super) const fn digit(self) -> u8 {
         b'0' + self.0
     }
@@ -162,64 +162,64 @@ impl fmt::Display for Level {
 impl FromStr for Level {
     type Err = ParseError;
 
-    fn from_str(word: &str) -> Result<Self, ParseError> {
-        let level = word.parse().ok().and_then(Self::new);
-        level.ok_or_else(|| ParseError { text: word.to_owned(), expected: "the levels 1 to 9" })
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let level = text.parse().ok().and_then(Self::new);
+        level.ok_or_else(|| ParseError { text: text.to_owned(), expected: "the levels 1 to 9" })
     }
 }
 
-/// How a file is compressed.
+/// The parameters of a [`Compressor`](super::Compressor).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compression {
-    /// In which format.
+    /// The format of the file.
     pub format: Format,
-    /// How hard.
+    /// The compression level.
     pub level: Level,
-    /// Whether each block is decompressed and compared before it is written.
+    /// Whether each block is decompressed and compared with its input before it is written.
     pub checked: bool,
 }
 
 impl Compression {
-    /// Without checking.
+    /// Returns a compression that is not checked.
     #[must_use]
     pub fn new(format: Format, level: Level) -> Self {
         Self { format, level, checked: false }
     }
 }
 
-/// A compressed file is not what it should be. The inner error of an [`io::Error`] of kind
+/// The error if a compressed file is damaged or cut short. It is the inner error of an [`io::Error`] of kind
 /// [`io::ErrorKind::InvalidData`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     /// The offset in the compressed file of the first byte of the faulty block or magic; if the file is cut short, its
     /// length. Everything before a damaged block has been read.
     pub offset: u64,
-    /// What is wrong there.
+    /// The fault at this offset.
     pub what: Fault,
 }
 
-/// What can be wrong with a compressed file.
+/// A fault of a compressed file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// No bytes at all.
+    /// The file is empty.
     Empty,
-    /// The first bytes are those of no format we know.
+    /// The first bytes are those of no supported format.
     Unknown,
-    /// The file ends where a stream's header is not yet complete.
+    /// The file ends within the header of a stream.
     EndsInHeader,
     /// The file ends within a compressed block.
     EndsInBlock,
     /// The file ends after a complete block, and the end-of-stream magic or the checksum after it is missing or
     /// incomplete.
     EndsBeforeMagic,
-    /// A block's bits make no sense, or its content has another checksum.
+    /// A block cannot be decoded, or its checksum is wrong.
     Block,
     /// There is neither a block magic nor an end-of-stream magic where one must be.
     NoBlock,
-    /// Each block is as it was written, but the stream lacks some, or they are in another order.
+    /// The checksums of all blocks are right, but that of the stream is wrong: blocks are missing or out of order.
     StreamChecksum,
-    /// What the decoder of another format found.
+    /// The message of the gzip or zstd decoder.
     Other(String),
 }
 
@@ -253,7 +253,7 @@ impl fmt::Display for Fault {
             Self::EndsBeforeMagic => "the file ends before its end-of-stream magic is complete",
             Self::Block => "a block cannot be decoded, or its checksum is wrong",
             Self::NoBlock => "neither a block magic nor an end-of-stream magic where one must be",
-            Self::StreamChecksum => "the checksum of the whole stream is wrong: blocks are missing or out of order",
+            Self::StreamChecksum => "the checksum of the stream is wrong: blocks are missing or out of order",
             Self::Other(what) => what,
         })
     }
@@ -261,13 +261,13 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Damage {}
 
-/// What was just compressed does not decompress to what it was made of.
+/// The error if a block that was just compressed does not decompress to its input.
 #[derive(Debug)]
 pub struct NotReadBack;
 
 impl fmt::Display for NotReadBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("what was just compressed does not decompress to what it was made of")
+        f.write_str("a block that was just compressed does not decompress to its input")
     }
 }
 
@@ -308,8 +308,8 @@ mod tests {
 
     #[test]
     fn levels_are_1_to_9() {
-        assert!(["1", "9"].iter().all(|word| word.parse::<Level>().is_ok()));
-        assert!(["0", "10", "", "-1", "nine"].iter().all(|word| word.parse::<Level>().is_err()));
+        assert!(["1", "9"].iter().all(|text| text.parse::<Level>().is_ok()));
+        assert!(["0", "10", "", "-1", "nine"].iter().all(|text| text.parse::<Level>().is_err()));
         assert_eq!(Level::new(0), None);
         assert_eq!(Level::new(10), None);
     }
