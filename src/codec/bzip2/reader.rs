@@ -4,9 +4,9 @@
 //! end of a stream. The [`Finder`] proposes a candidate from each magic to the next one, and workers decode the
 //! candidates speculatively. Then this module goes through the file in order and confirms them. Where the last block
 //! ended there must be a magic; if it is that of a block, its candidate must have decoded to its very last bit with the
-//! right checksum. If it did not, there was a magic inside the block (or the file is damaged): then the block is decoded
-//! here, from its first bit on, and reading continues where it ends. Candidates that begin in the skipped bits are
-//! dropped. So a false candidate costs time and never correctness.
+//! right checksum. If it did not, there was a magic inside the block (or the file is damaged): then the block is
+//! decoded here, from its first bit on, and reading continues where it ends. Candidates that begin in the skipped bits
+//! are dropped. So a false candidate costs time and never correctness.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
