@@ -1,13 +1,14 @@
-//! bzip2, coded in parallel, block by block.
+//! bzip2, encoded and decoded in parallel, block by block.
 //!
-//! This is for readers who know bzip2 and want to know how its stages are made fast. The results are measured in
-//! `benches/`.
+//! This overview is for readers who know bzip2; it describes how the stages are made fast. `benches/` measures the
+//! results.
 //!
 //! # Streams
 //!
-//! A bzip2 stream is a header, blocks at any bit offset, and a checksum of the checksums of the blocks.
+//! A bzip2 stream is a header, blocks at any bit offset, an end-of-stream magic, and a checksum of the checksums of the
+//! blocks.
 //!
-//! *Writing* (`writer`): the first run-length stage (`rle`) runs on the thread that writes, before the input is cut
+//! *Writing* (`writer`): the first run-length stage (`rle`) runs on the writing thread, before the input is cut
 //! into blocks, so that each block is as full as bzip2 fills it. The blocks are encoded in parallel (`block`,
 //! `encode`), and their bits are spliced into one stream (`bits`).
 //!
