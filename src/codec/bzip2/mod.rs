@@ -25,7 +25,7 @@
 //! 3. `huffman`: groups of fifty symbols choose among two to six code tables. Six sums of ten bits fit in a 64-bit
 //!    word, so the cost of a group with all tables is one addition for each symbol. In long blocks, all rounds but the
 //!    last use an eighth of the groups. Codewords have 16 bits at most, so that three of them fit in a word with the
-//!    bits that wait to be written.
+//!    bits that are not yet written.
 //!
 //! A checked compressor decodes each block before it is written, and compares the checksum with that of the input. This
 //! detects memory errors, and bugs of this module.
@@ -33,9 +33,9 @@
 //! # Decoding a block
 //!
 //! Codewords, ranks and runs are decoded in one loop (`decode`). A codeword is one table lookup, and the CPU executes
-//! the next lookup while it still computes the rank before. The loop contains no call, so that its state stays in
-//! registers. An over-full or under-full set of code lengths means what it means to bzip2 (`huffman::decode`). The
-//! inverse transform follows (`bwt::inverse`). Last, runs are expanded and the checksum is compared. A block can expand
+//! the next lookup while it still computes the last rank. The loop contains no call, so that its state stays in
+//! registers. An over-full or under-full set of code lengths is decoded as bzip2 does (`huffman::decode`). The inverse
+//! transform follows (`bwt::inverse`). Last, runs are expanded and the checksum is compared. A block can expand
 //! from 26 bytes to 47 million: beyond four megabytes only the block is kept, and it is expanded again as it is read.
 //!
 //! # Limits
