@@ -4,7 +4,7 @@
 use super::bits::{BitReader, MAGIC_BITS};
 use super::bwt::{self, Inverse};
 use super::cpu::{self, Cpu, Kernel};
-use super::huffman::decode::{NoCode, Table};
+use super::huffman::decode::{NoCodeword, Table};
 use super::huffman::{GROUP, MAX_LENGTH, MAX_SYMBOLS, MAX_TABLES};
 use super::mtf::{self, RUN_B, Ranks, RegisterRanks, TimelineRanks, Used};
 use super::randomise;
@@ -182,7 +182,7 @@ impl Symbols<'_, '_> {
                 if at % AT_ONCE == 0 {
                     reader.refill();
                 }
-                let (symbol, length) = table.read(reader.window()).map_err(|NoCode| Invalid)?;
+                let (symbol, length) = table.read(reader.window()).map_err(|NoCodeword| Invalid)?;
                 reader.consume(length);
                 if symbol <= RUN_B {
                     if weight >= MAX_RUN_WEIGHT {
