@@ -80,8 +80,8 @@ impl Inverse {
 
         pieces.clear();
         pieces.extend((0..count).map(|piece| Piece::at(piece * n / count)));
-        if let Err(place) = pieces.binary_search_by_key(&origin, |piece| piece.start) {
-            pieces.insert(place, Piece::at(origin));
+        if let Err(index) = pieces.binary_search_by_key(&origin, |piece| piece.start) {
+            pieces.insert(index, Piece::at(origin));
         }
         rows[SINK as usize] = SINK << NEXT;
         for piece in pieces.iter_mut() {

@@ -19,8 +19,8 @@ use super::counting::{Heads, scatter_small, starts, sum_up, tally};
 /// Of a rotation's number: the bytes after the first, the byte before the rotation, and where it begins.
 const KEY_BITS: u32 = 36;
 const BEFORE_BITS: u32 = 8;
-const PLACE_BITS: u32 = 64 - KEY_BITS - BEFORE_BITS;
-const PLACE: u64 = (1 << PLACE_BITS) - 1;
+const POSITION_BITS: u32 = 64 - KEY_BITS - BEFORE_BITS;
+const POSITION: u64 = (1 << POSITION_BITS) - 1;
 
 /// Whole bytes in which all of a tie are equal: the first, by which they were scattered, and those of the key.
 const TIED_BYTES: usize = 1 + KEY_BITS as usize / 8;
@@ -45,7 +45,7 @@ pub(super) struct Buffers {
 
 /// Rotations with the same first byte and the same key.
 struct Tie {
-    /// The least place that one of them begins at.
+    /// The least position that one of them begins at.
     first: usize,
     ranks: Range<usize>,
 }
@@ -96,7 +96,7 @@ pub(super) fn sort(
             let mut rank = from;
             for tie in bucket.chunk_by(|a, b| key(*a) == key(*b)) {
                 if tie.len() > 1 {
-                    let first = tie.iter().map(|&rotation| place(rotation)).min().unwrap_or_default();
+                    let first = tie.iter().map(|&rotation| position(rotation)).min().unwrap_or_default();
                     ties.push(Tie { first, ranks: rank..rank + tie.len() });
                     tied += tie.len();
                 }
@@ -118,7 +118,7 @@ pub(super) fn sort(
     }
     // It begins with the block's first byte.
     let from = starts(counts)[usize::from(block[0])] as usize;
-    Ok(from + rotations[from..].iter().position(|&rotation| place(rotation) == 0).unwrap_or_default())
+    Ok(from + rotations[from..].iter().position(|&rotation| position(rotation) == 0).unwrap_or_default())
 }
 
 fn key(rotation: u64) -> u64 {
@@ -127,11 +127,11 @@ fn key(rotation: u64) -> u64 {
 
 /// The byte before it.
 fn before(rotation: u64) -> u8 {
-    (rotation >> PLACE_BITS) as u8
+    (rotation >> POSITION_BITS) as u8
 }
 
-fn place(rotation: u64) -> usize {
-    (rotation & PLACE) as usize
+fn position(rotation: u64) -> usize {
+    (rotation & POSITION) as usize
 }
 
 /// Makes the numbers of all rotations, those with the least first byte first.
@@ -141,10 +141,10 @@ fn scatter(block: &[u8], counts: &Counts, rotations: &mut Vec<u64>) {
     rotations.resize(n, 0);
     let rotations = &mut rotations[..n];
     let mut before = block[n - 1];
-    words(block).for_each(|(place, word)| {
+    words(block).for_each(|(position, word)| {
         let first = (word >> 56) as u8;
         if let Some(slot) = rotations.get_mut(heads.take(usize::from(first))) {
-            *slot = (word << 8) & !(u64::MAX >> KEY_BITS) | u64::from(before) << PLACE_BITS | place as u64;
+            *slot = (word << 8) & !(u64::MAX >> KEY_BITS) | u64::from(before) << POSITION_BITS | position as u64;
         }
         before = first;
     });
@@ -208,7 +208,7 @@ fn finish(bucket: &mut [u64]) {
 
 /// Sorts the rotations of all ties.
 ///
-/// What ties is most often a passage that occurs several times, and then all places in it tie with each other, each
+/// What ties is most often a passage that occurs several times, and then all positions in it tie with each other, each
 /// with those at the same distance from the passage's end. So they are sorted from the end on: of two rotations
 /// that begin with the same byte, the order is that of those that begin one byte later, which is known by then.
 fn resolve(block: &[u8], ties: &mut [Tie], rotations: &mut [u64], ranks: &mut Vec<u32>) -> Result<(), TooManyTies> {
@@ -220,7 +220,7 @@ fn resolve(block: &[u8], ties: &mut [Tie], rotations: &mut [u64], ranks: &mut Ve
         let rotations = &mut rotations[tie.ranks.clone()];
         comparer.sort(rotations)?;
         for (&rotation, rank) in rotations.iter().zip(tie.ranks.start as u32..) {
-            comparer.ranks[place(rotation)] = rank;
+            comparer.ranks[position(rotation)] = rank;
         }
     }
     Ok(())
@@ -231,7 +231,7 @@ const UNKNOWN: u32 = u32::MAX;
 
 struct Comparer<'a> {
     block: &'a [u8],
-    /// By the place where they begin, the ranks of rotations whose ties are sorted.
+    /// By the position where they begin, the ranks of rotations whose ties are sorted.
     ranks: &'a mut [u32],
     /// Bytes that may still be compared.
     budget: usize,
@@ -278,7 +278,7 @@ impl Comparer<'_> {
     fn is_less(&mut self, a: u64, b: u64) -> Result<bool, TooManyTies> {
         const STEP: usize = 32;
         let n = self.block.len();
-        let (a, b) = (place(a), place(b));
+        let (a, b) = (position(a), position(b));
         // First one byte on, where the rank is known most often; then past the bytes that tie.
         let mut done = 1;
         while done < n {

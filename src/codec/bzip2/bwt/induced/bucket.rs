@@ -2,7 +2,7 @@
 //! ones sorted by insertion; those between, whose counters are in the nearest cache, are scattered by all digits,
 //! the lowest first.
 
-use super::key::{KEY, KEY_BITS, PLACE_BITS};
+use super::key::{KEY, KEY_BITS, POSITION_BITS};
 use crate::codec::bzip2::bwt::counting::{Heads, scatter_small, sum_up, tally};
 
 /// Buckets of up to so many are sorted by insertion,
@@ -52,7 +52,7 @@ fn insert(bucket: &mut [u64]) {
 
 /// The lowest bit of a digit whose highest bit is this one, if it does not reach below the key.
 fn shift(highest: u32, digit: u32) -> u32 {
-    (highest + 1).saturating_sub(digit).max(PLACE_BITS)
+    (highest + 1).saturating_sub(digit).max(POSITION_BITS)
 }
 
 fn scatter_some(bucket: &mut [u64], spare: &mut [u64], highest: u32) {
@@ -68,7 +68,7 @@ fn scatter_some(bucket: &mut [u64], spare: &mut [u64], highest: u32) {
 
 fn scatter_all(bucket: &mut [u64], spare: &mut [u64], differ: u64) {
     const DIGITS: usize = 1 << DIGIT;
-    let shift = |pass: usize| PLACE_BITS + DIGIT * pass as u32;
+    let shift = |pass: usize| POSITION_BITS + DIGIT * pass as u32;
     let digit = |rotation: u64, pass: usize| (rotation >> shift(pass)) as usize % DIGITS;
     let mut counts = [[0_u16; DIGITS]; PASSES];
     for &rotation in bucket.iter() {
@@ -107,7 +107,7 @@ fn scatter_many(bucket: &mut [u64], spare: &mut [u64], highest: u32) {
 /// Takes back what was scattered, and sorts the parts, which end there, by what is left of the keys.
 fn sort_parts(bucket: &mut [u64], spare: &mut [u64], shift: u32, ends: impl Iterator<Item = usize>) {
     bucket.copy_from_slice(spare);
-    if shift == PLACE_BITS {
+    if shift == POSITION_BITS {
         return;
     }
     let mut from = 0;
@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::bzip2::bwt::induced::key::place;
+    use crate::codec::bzip2::bwt::induced::key::position;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
@@ -134,17 +134,17 @@ mod tests {
             state in 1..u64::MAX,
         ) {
             let mut state = state;
-            let mut bucket: Vec<u64> = (0..len as u64).map(|place| {
+            let mut bucket: Vec<u64> = (0..len as u64).map(|position| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state ^ state >> 31) & mask & KEY | place
+                (state ^ state >> 31) & mask & KEY | position
             }).collect();
             let mut expected: Vec<u64> = bucket.clone();
             expected.sort_by_key(|rotation| rotation & KEY);
             let expected: Vec<u64> = expected.into_iter().map(|rotation| rotation & KEY).collect();
             sort(&mut bucket, &mut vec![0; len]);
             prop_assert!(bucket.iter().map(|rotation| rotation & KEY).eq(expected));
-            bucket.sort_unstable_by_key(|rotation| place(*rotation));
-            prop_assert!(bucket.iter().map(|rotation| place(*rotation)).eq(0..len));
+            bucket.sort_unstable_by_key(|rotation| position(*rotation));
+            prop_assert!(bucket.iter().map(|rotation| position(*rotation)).eq(0..len));
         }
     }
 }

@@ -7,7 +7,7 @@ use wide::u8x16;
 /// Bytes that are looked at together.
 const BITS: usize = 64;
 
-/// The places of all LMS rotations, the last one first; none if all bytes are the same.
+/// The positions of all LMS rotations, the last one first; none if all bytes are the same.
 pub(super) fn find(block: &[u8], lms: &mut Vec<u32>) {
     lms.clear();
     let Some((&end, _)) = block.split_last() else { return };
@@ -58,11 +58,11 @@ impl Steps {
         Self { up, level }
     }
 
-    /// Calls `found` for each LMS rotation in `1..=len`, the last one first, where `len` is the place after these steps, and `rises`
+    /// Calls `found` for each LMS rotation in `1..=len`, the last one first, where `len` is the position after these steps, and `rises`
     /// says whether what begins there does; returns whether what begins at 0 does.
     #[inline(always)]
     fn lms(self, len: usize, rises: bool, mut found: impl FnMut(usize)) -> bool {
-        // The last place is the lowest bit: carries go upwards.
+        // The last position is the lowest bit: carries go upwards.
         let lowest_last = |bits: u64| bits.reverse_bits() >> (BITS - len);
         let (up, level) = (lowest_last(self.up), lowest_last(self.level));
         let sum = (up | level).wrapping_add(up).wrapping_add(u64::from(rises));

@@ -31,7 +31,7 @@ use super::bytes::{Counts, TooManyTies};
 
 #[derive(Default)]
 pub(super) struct Buffers {
-    places: Vec<u32>,
+    positions: Vec<u32>,
     lms: Vec<u64>,
     spare: Vec<u64>,
     names: ties::Names,
@@ -46,18 +46,18 @@ pub(super) fn sort(
     last: &mut [u8],
     buffers: &mut Buffers,
 ) -> Result<usize, TooManyTies> {
-    let Buffers { places, lms, spare, names, ties, rows } = buffers;
-    lms::find(block, places);
-    if places.is_empty() {
+    let Buffers { positions, lms, spare, names, ties, rows } = buffers;
+    lms::find(block, positions);
+    if positions.is_empty() {
         // All bytes are the same.
         return Err(TooManyTies);
     }
-    names.begin(block.len(), places);
+    names.begin(block.len(), positions);
     ties.begin(block.len());
-    lms.resize(places.len(), 0);
-    spare.resize(places.len(), 0);
+    lms.resize(positions.len(), 0);
+    spare.resize(positions.len(), 0);
     let mut sorter = ties::Sorter { block, names, ties, lms, spare };
-    order::sort(places, &mut sorter);
+    order::sort(positions, &mut sorter);
     sorter.resolve()?;
     Ok(scan::induce(block, counts, lms, last, rows))
 }

@@ -13,16 +13,16 @@ const DIGITS: usize = 1 << DIGIT;
 const DEPTH: usize = 7;
 const _: () = assert!(DIGIT + KEY_BITS == 8 * DEPTH as u32);
 
-/// Sorts the LMS rotations that begin at `places`, names them and finds their ties.
-pub(super) fn sort(places: &[u32], sorter: &mut Sorter<'_>) {
+/// Sorts the LMS rotations that begin at `positions`, names them and finds their ties.
+pub(super) fn sort(positions: &[u32], sorter: &mut Sorter<'_>) {
     let block = sorter.block;
     let digit = |word: u64| (word >> (64 - DIGIT)) as usize;
-    let counts = tally::<DIGITS, _>(places, |&place| digit(word(block, place as usize)));
+    let counts = tally::<DIGITS, _>(positions, |&position| digit(word(block, position as usize)));
     let mut heads = Heads::new(&counts);
-    for &place in places {
-        let word = word(block, place as usize);
+    for &position in positions {
+        let word = word(block, position as usize);
         if let Some(rotation) = sorter.lms.get_mut(heads.take(digit(word))) {
-            *rotation = (word << DIGIT) & KEY | u64::from(place);
+            *rotation = (word << DIGIT) & KEY | u64::from(position);
         }
     }
     let mut from = 0;

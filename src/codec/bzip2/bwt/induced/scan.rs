@@ -1,19 +1,19 @@
 //! From sorted LMS rotations to all rotations. A rotation that falls is greater than the one that begins a byte later; so a
-//! scan through the ranks upwards meets that one first, and then knows the next place among those that begin with
+//! scan through the ranks upwards meets that one first, and then knows the next position among those that begin with
 //! the same byte: those that fall come before those that rise. This ranks all that fall, begun by the LMS rotations. A scan
 //! downwards then ranks all that rise, the LMS rotations among them, begun by the falling ones with a rising one before.
 //!
-//! What is written at a rank is not the rotation's place, for which its byte before would have to be looked up in
+//! What is written at a rank is not the rotation's position, for which its byte before would have to be looked up in
 //! the block, a cache miss each time; but the bytes before it, so many as there is room for. Ranks that begin with the
 //! same byte are written one after the other, and read so: as queues, 256 of them.
 
-use super::key::place;
+use super::key::position;
 use crate::codec::bzip2::bwt::bytes::Counts;
 use crate::codec::bzip2::bwt::counting::starts;
 use crate::codec::bzip2::cpu;
 
 /// A rotation in a word: the bytes before it, the nearest lowest; above the last of these a one; and, from
-/// [`BYTES_BITS`] on, the place of that last one.
+/// [`BYTES_BITS`] on, the position of that last one.
 const BYTES_BITS: u32 = 44;
 const BYTES: u64 = (1 << BYTES_BITS) - 1;
 const ROOM: usize = BYTES_BITS as usize / 8;
@@ -51,17 +51,17 @@ struct Before<'a> {
 }
 
 impl Before<'_> {
-    /// The word of the rotation that begins at `place`. The block's beginning is passed in no word: so it is
+    /// The word of the rotation that begins at `position`. The block's beginning is passed in no word: so it is
     /// always asked here for what is before it.
     #[inline(always)]
-    fn word(&self, place: usize) -> u64 {
-        let place = if place == 0 { self.block.len() } else { place };
-        if let Some(bytes) = place.checked_sub(8).and_then(|from| self.block[from..].first_chunk()) {
+    fn word(&self, position: usize) -> u64 {
+        let position = if position == 0 { self.block.len() } else { position };
+        if let Some(bytes) = position.checked_sub(8).and_then(|from| self.block[from..].first_chunk()) {
             const ONE: u64 = 1 << (8 * ROOM);
-            return ((place - ROOM) as u64) << BYTES_BITS | ONE | u64::from_be_bytes(*bytes) & (ONE - 1);
+            return ((position - ROOM) as u64) << BYTES_BITS | ONE | u64::from_be_bytes(*bytes) & (ONE - 1);
         }
-        let from = place.saturating_sub(ROOM);
-        let bytes = self.block[from..place].iter().fold(NONE_LEFT, |bytes, byte| bytes << 8 | u64::from(*byte));
+        let from = position.saturating_sub(ROOM);
+        let bytes = self.block[from..position].iter().fold(NONE_LEFT, |bytes, byte| bytes << 8 | u64::from(*byte));
         (from as u64) << BYTES_BITS | bytes
     }
 
@@ -69,11 +69,11 @@ impl Before<'_> {
     #[cold]
     #[inline(never)]
     fn refill(&mut self, word: u64, rank: usize) -> u64 {
-        let place = (word >> BYTES_BITS) as usize;
-        if place == 0 {
+        let position = (word >> BYTES_BITS) as usize;
+        if position == 0 {
             self.origin = rank;
         }
-        self.word(place)
+        self.word(position)
     }
 }
 
@@ -155,12 +155,12 @@ impl Scan<'_> {
                 }
             }
             while let Some((&rotation, rest)) = lms.split_first()
-                && usize::from(self.before.block[place(rotation)]) == first
+                && usize::from(self.before.block[position(rotation)]) == first
             {
                 if let Some(&ahead) = rest.get(FETCHED) {
-                    cpu::prefetch(self.before.block, place(ahead).saturating_sub(1));
+                    cpu::prefetch(self.before.block, position(ahead).saturating_sub(1));
                 }
-                let word = self.before.word(place(rotation));
+                let word = self.before.word(position(rotation));
                 let row = queues.of(byte(word));
                 self.rows[*row as usize % ROWS] = earlier(word);
                 *row += 1;

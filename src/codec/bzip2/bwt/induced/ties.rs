@@ -9,13 +9,13 @@
 use std::ops::Range;
 
 use super::bucket;
-use super::key::{KEY, KEY_BITS, PLACE, PLACE_BITS, place};
+use super::key::{KEY, KEY_BITS, POSITION, POSITION_BITS, position};
 use crate::codec::bzip2::bwt::bytes::{TooManyTies, word};
 use crate::codec::bzip2::cpu;
 
-/// No two LMS rotations are neighbours: so slots for half as many as there are places are enough.
-fn slot(place: usize) -> usize {
-    place / 2
+/// No two LMS rotations are neighbours: so slots for half as many as there are positions are enough.
+fn slot(position: usize) -> usize {
+    position / 2
 }
 
 fn slots(n: usize) -> usize {
@@ -36,32 +36,32 @@ const DISTANCE_BITS: u32 = 8;
 const FAR: usize = (1 << DISTANCE_BITS) - 1;
 
 impl Names {
-    /// Begins with the LMS rotations at `places`, the last one first, in a block of `n` bytes; none has a name yet.
-    pub(super) fn begin(&mut self, n: usize, places: &[u32]) {
+    /// Begins with the LMS rotations at `positions`, the last one first, in a block of `n` bytes; none has a name yet.
+    pub(super) fn begin(&mut self, n: usize, positions: &[u32]) {
         self.words.resize(slots(n), 0);
-        let Some(&first) = places.last() else { return };
+        let Some(&first) = positions.last() else { return };
         let mut next = n + first as usize;
-        for &place in places {
-            let place = place as usize;
-            self.words[slot(place)] = (next - place).min(FAR) as u32;
-            next = place;
+        for &position in positions {
+            let position = position as usize;
+            self.words[slot(position)] = (next - position).min(FAR) as u32;
+            next = position;
         }
     }
 
     #[inline(always)]
-    fn set(&mut self, place: usize, name: usize) {
-        let word = &mut self.words[slot(place)];
+    fn set(&mut self, position: usize, name: usize) {
+        let word = &mut self.words[slot(position)];
         *word = (name as u32) << DISTANCE_BITS | *word & FAR as u32;
     }
 
     #[inline(always)]
-    fn get(&self, place: usize) -> usize {
-        (self.words[slot(place)] >> DISTANCE_BITS) as usize
+    fn get(&self, position: usize) -> usize {
+        (self.words[slot(position)] >> DISTANCE_BITS) as usize
     }
 
     #[inline(always)]
-    fn distance(&self, place: usize) -> usize {
-        self.words[slot(place)] as usize & FAR
+    fn distance(&self, position: usize) -> usize {
+        self.words[slot(position)] as usize & FAR
     }
 }
 
@@ -138,10 +138,10 @@ impl Sorter<'_> {
                 && (rotation ^ first) & KEY == 0
             {
                 if let Some(&ahead) = rest.get(len + FETCHED) {
-                    cpu::prefetch(&self.names.words, slot(place(ahead)));
+                    cpu::prefetch(&self.names.words, slot(position(ahead)));
                 }
-                self.names.set(place(rotation), name);
-                lead = lead.max(place(rotation));
+                self.names.set(position(rotation), name);
+                lead = lead.max(position(rotation));
                 len += 1;
             }
             rest = &rest[len..];
@@ -187,14 +187,14 @@ impl Sorter<'_> {
     fn sort_tie(&mut self, lms: Range<usize>, distance: usize, depth: usize) -> Result<usize, TooManyTies> {
         let n = self.block.len();
         // The block goes on at its beginning.
-        let around = |place: usize| if place < n { place } else { place % n };
+        let around = |position: usize| if position < n { position } else { position % n };
         let tie = &mut self.lms[lms.clone()];
         let mut known = depth;
         let mut alike = distance <= depth;
         for rotation in tie.iter_mut() {
-            let place = place(*rotation);
-            alike &= self.names.distance(place) == distance;
-            *rotation = (self.names.get(around(place + distance)) as u64) << PLACE_BITS | place as u64;
+            let position = position(*rotation);
+            alike &= self.names.distance(position) == distance;
+            *rotation = (self.names.get(around(position + distance)) as u64) << POSITION_BITS | position as u64;
         }
         if !alike {
             known += KEY_BYTES;
@@ -202,7 +202,7 @@ impl Sorter<'_> {
                 return Err(TooManyTies);
             }
             for rotation in tie.iter_mut() {
-                *rotation = word(self.block, around(place(*rotation) + depth)) & KEY | *rotation & PLACE;
+                *rotation = word(self.block, around(position(*rotation) + depth)) & KEY | *rotation & POSITION;
             }
         }
         bucket::sort(tie, &mut self.spare[lms]);
@@ -226,7 +226,7 @@ impl Sorter<'_> {
         }
         for lead in leads(FETCH_NAMES) {
             for &rotation in self.lms.get(self.tie(lead)).unwrap_or_default().iter().take(FETCHED) {
-                cpu::prefetch(&self.names.words, slot(place(rotation)));
+                cpu::prefetch(&self.names.words, slot(position(rotation)));
             }
         }
     }
