@@ -1,5 +1,5 @@
-//! LMS rotations in the order of their first [`DEPTH`] bytes: they are scattered by the first bits of these, and each bucket
-//! is sorted by the others.
+//! Sorts the LMS rotations by their first [`DEPTH`] bytes: they are scattered by the first bits of these, and each
+//! bucket is sorted by the other bits.
 
 use super::bucket;
 use super::key::{KEY, KEY_BITS};
@@ -7,7 +7,7 @@ use super::ties::Sorter;
 use crate::codec::bzip2::bwt::bytes::word;
 use crate::codec::bzip2::bwt::counting::{Heads, tally};
 
-/// Bits that LMS rotations are scattered by; the others of the first bytes are in their keys.
+/// The number of bits by which LMS rotations are scattered. The other bits of the first bytes are their keys.
 const DIGIT: u32 = 12;
 const DIGITS: usize = 1 << DIGIT;
 const DEPTH: usize = 7;
