@@ -66,7 +66,7 @@ pub enum Likeness {
     Certain,
     /// A weak indication, which counts if the file has no magic of a compressed format.
     Possible,
-    /// None.
+    /// No indication.
     None,
 }
 

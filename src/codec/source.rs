@@ -79,7 +79,7 @@ impl<R> Source<R> {
         error
     }
 
-    /// Returns whether a read error was taken. An error of a decoder is then this read error, and no damage.
+    /// Returns whether a read error was taken. An error of a decoder is then this read error, not damage to the file.
     pub(super) fn failed(&self) -> bool {
         self.failed
     }

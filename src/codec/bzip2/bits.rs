@@ -385,7 +385,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_are_the_bits(
+        fn bits_are_read_in_order(
             bytes in prop::collection::vec(any::<u8>(), 1..60),
             from in any::<prop::sample::Index>(),
             counts in prop::collection::vec(1..=56_u32, 0..20),
@@ -394,8 +394,8 @@ mod tests {
             let mut reader = BitReader::new(&bytes, at, bytes.len() * 8);
             for count in counts {
                 prop_assert_eq!(reader.at(), at);
-                let expected = (at..at + count as usize)
-                    .fold(0, |value, at| value << 1 | u64::from(bytes.get(at / 8).is_some_and(|b| b >> (7 - at % 8) & 1 == 1)));
+                let bit = |at: usize| bytes.get(at / 8).is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1);
+                let expected = (at..at + count as usize).fold(0, |value, at| value << 1 | u64::from(bit(at)));
                 prop_assert_eq!(reader.take(count), expected);
                 at += count as usize;
                 prop_assert_eq!(reader.is_cut(), at > bytes.len() * 8);
@@ -403,22 +403,22 @@ mod tests {
         }
 
         #[test]
-        fn appended_bits_are_the_bits(
-            pieces in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40), 0..8_u32), 0..12),
+        fn bits_are_appended_in_order(
+            parts in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40), 0..8_u32), 0..12),
         ) {
             let mut all = BitString::default();
             let mut expected = Vec::new();
-            for (bytes, more) in &pieces {
-                let mut piece = BitString::default();
-                let mut writer = piece.writer(bytes.len() + 1);
+            for (bytes, more) in &parts {
+                let mut part = BitString::default();
+                let mut writer = part.writer(bytes.len() + 1);
                 for &byte in bytes {
                     writer.push(byte.into(), 8);
                     writer.spill();
                 }
                 writer.push(0, *more);
                 writer.finish();
-                prop_assert_eq!(piece.len(), bytes.len() * 8 + *more as usize);
-                all.append_string(&piece);
+                prop_assert_eq!(part.len(), bytes.len() * 8 + *more as usize);
+                all.append_string(&part);
                 expected.extend(bit_by_bit(bytes, 0, bytes.len() * 8));
                 expected.resize(expected.len() + *more as usize, false);
             }

@@ -288,9 +288,8 @@ mod tests {
             prop_assert_eq!(decoded.crc, encoded.crc);
             prop_assert_eq!(read_all(decoded), &input[..]);
 
-            let Beginning::Block(decoded, end) = decode_beginning(&bytes, from, bytes.len() * 8, Level::BEST).unwrap() else {
-                panic!("cut")
-            };
+            let beginning = decode_beginning(&bytes, from, bytes.len() * 8, Level::BEST).unwrap();
+            let Beginning::Block(decoded, end) = beginning else { panic!("cut") };
             prop_assert_eq!(end, from + len);
             prop_assert_eq!(decoded.crc, encoded.crc);
             prop_assert_eq!(read_all(decoded), &input[..]);

@@ -1,12 +1,12 @@
 //! Parallel reading of any bzip2 file, including files of a single stream.
 //!
-//! A block begins at any bit, and nothing states where it ends; but it begins with a magic of 48 bits, and so does the
-//! end of a stream. The [`Finder`] proposes a candidate from each magic to the next one, and workers decode the
-//! candidates speculatively. Then this module goes through the file in order and confirms them. Where the last block
-//! ended there must be a magic; if it is that of a block, its candidate must have decoded to its very last bit with the
-//! right checksum. If it did not, there was a magic inside the block (or the file is damaged): then the block is
-//! decoded here, from its first bit on, and reading continues where it ends. Candidates that begin in the skipped bits
-//! are dropped. So a false candidate costs time and never correctness.
+//! A block can begin at any bit, and the format does not record where it ends. But it begins with a block magic of 48
+//! bits, and the last block of a stream is followed by an end-of-stream magic. The [`Finder`] proposes a candidate from
+//! each magic to the next one, and workers decode the candidates speculatively. Then this module processes the
+//! candidates in order and confirms them. After each block there must be a magic. If it is a block magic, its candidate
+//! must be a block up to its last bit, with the right checksum. Otherwise there is a magic inside the block, or the
+//! file is damaged. The block is then decoded here, from its first bit on, and reading continues after its end.
+//! Candidates that begin inside the block are dropped. So a false candidate costs time and never correctness.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};

@@ -2,7 +2,7 @@
 //! last byte of each in that order, and the rank of the rotation that is the block itself.
 //!
 //! There are three sorting algorithms. A sample of the block decides whether [`radix`] is tried, which is for data that
-//! hardly repeats, such as pictures and films. [`induced`] is for all other data, and [`suffix`] for blocks that repeat
+//! hardly repeats, such as images and videos. [`induced`] is for all other data, and [`suffix`] for blocks that repeat
 //! so much that [`induced`] would exceed its budget: its time is linear in the length of the block, whatever the
 //! content.
 

@@ -2,13 +2,13 @@
 //!
 //! Each rotation becomes one number: 36 bits of what follows its first byte, the byte before it, and its position. The
 //! numbers are scattered by the first byte to 256 buckets. Each bucket fits in a near cache and is sorted by the next
-//! 20 bits in two passes of counting sort. After that, random data is sorted except for a few neighbours, which an
-//! insertion sort puts in order. The byte before the rotation is part of the number, so the block is not read again.
+//! 20 bits in two passes of counting sort. After that, random data is sorted except for a few adjacent numbers, which
+//! an insertion sort puts in order. The byte before the rotation is part of the number, so the block is not read again.
 //!
-//! What still ties is most often a passage that occurs several times, such as the header of each picture of a film.
-//! Ties are resolved from the end of the passage: two rotations with the same first byte are in the order of those that
-//! begin one byte later, whose ranks are known by then. Bytes are compared only at the end of a passage, within a
-//! budget. A block that exceeds the budget, or of which a third ties, is sorted in another way.
+//! The remaining ties are most often in a passage that occurs several times, such as the header of each frame of a
+//! video. They are resolved from the end of the passage: two rotations with the same first byte are in the order of
+//! those that begin one byte later, whose ranks are known by then. Bytes are compared only at the end of a passage,
+//! within a budget. A block that exceeds the budget, or of which a third ties, is sorted by another algorithm.
 
 use std::cmp::{Ordering, Reverse};
 use std::ops::Range;

@@ -73,7 +73,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_rotation_is_less(block in prop::collection::vec(prop_oneof![0..2_u8, Just(0)], 1..200), times in 1..4_usize) {
+        fn no_rotation_is_less(
+            block in prop::collection::vec(prop_oneof![0..2_u8, Just(0)], 1..200),
+            times in 1..4_usize,
+        ) {
             let block = block.repeat(times);
             let rotation = |at: usize| [&block[at..], &block[..at]].concat();
             let expected = (0..block.len()).map(rotation).min().unwrap();

@@ -155,7 +155,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_prefix_code_is_shorter(frequencies in prop::collection::vec(prop_oneof![Just(0_u32), 0..50_u32, 0..20_000_u32, 0..800_000_u32], 3..=258)) {
+        fn no_prefix_code_is_shorter(
+            frequencies in prop::collection::vec(
+                prop_oneof![Just(0_u32), 0..50_u32, 0..20_000_u32, 0..800_000_u32],
+                3..=258,
+            ),
+        ) {
             let lengths = lengths(&frequencies);
             let used = &lengths[..frequencies.len()];
             prop_assert!(used.iter().all(|&l| (1..=LIMIT).contains(&l)));

@@ -15,7 +15,7 @@
 //! On the timeline, decoding uses the same register the other way round. One comparison of sixteen bytes finds the word
 //! that holds the slot of a given rank, and one `pdep` finds the bit in that word.
 //!
-//! CPUs that permute bytes in 512-bit registers (AVX-512 VBMI) keep the list after all, in four registers
+//! On CPUs that permute bytes in 512-bit registers (AVX-512 VBMI), decoding uses a list, in four registers
 //! ([`RegisterRanks`]). Consecutive ranks are in different registers at the same position, so to shift all lower ranks
 //! by one is a masked copy from each register to the next.
 

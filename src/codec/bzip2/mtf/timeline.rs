@@ -38,7 +38,7 @@ impl Timeline {
         let mut next = 0;
         for (word, mut bits) in words.into_iter().enumerate() {
             while bits != 0 {
-                // Slots only move towards the start, to where they were read before.
+                // Bytes only move towards the start, so no slot is overwritten before it is read.
                 self.put(next, self.bytes[(word * 64 + bits.trailing_zeros() as usize) % SLOTS]);
                 next += 1;
                 bits &= bits - 1;

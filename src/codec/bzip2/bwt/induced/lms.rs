@@ -97,13 +97,11 @@ mod tests {
                 .prop_map(|runs| runs.into_iter().flat_map(|(byte, len)| std::iter::repeat_n(byte, len)).collect()),
         ]) {
             let n = block.len();
-            let is_s = |at: usize| {
-                (1..n).map(|next| block[(at + next) % n]).find(|byte| *byte != block[at % n]).is_some_and(|b| b > block[at % n])
-            };
-            let is_l = |at: usize| {
-                (1..n).map(|next| block[(at + next) % n]).find(|byte| *byte != block[at % n]).is_some_and(|b| b < block[at % n])
-            };
-            let expected: Vec<u32> = (0..n).rev().filter(|&at| is_s(at) && is_l(at + n - 1)).map(|at| at as u32).collect();
+            let differs = |at: usize| (1..n).map(|next| block[(at + next) % n]).find(|byte| *byte != block[at % n]);
+            let is_s = |at: usize| differs(at).is_some_and(|byte| byte > block[at % n]);
+            let is_l = |at: usize| differs(at).is_some_and(|byte| byte < block[at % n]);
+            let is_lms = |at: &usize| is_s(*at) && is_l(at + n - 1);
+            let expected: Vec<u32> = (0..n).rev().filter(is_lms).map(|at| at as u32).collect();
             let mut lms = vec![7];
             find(&block, &mut lms);
             prop_assert_eq!(lms, expected);
