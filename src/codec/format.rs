@@ -62,7 +62,7 @@ impl Format {
 /// The caller of [`Format::detect`] knows what it stores without compression, for example tar archives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Likeness {
-    /// A strong proof, such as a checksum. It counts more than the magic of a compressed format.
+    /// A proof, such as a valid checksum. It counts more than the magic of a compressed format.
     Certain,
     /// A weak indication, which counts if the file has no magic of a compressed format.
     Possible,
@@ -192,7 +192,7 @@ impl Compression {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     /// The offset in the compressed file of the first byte of the faulty block or magic; if the file is cut short, its
-    /// length. Everything before a damaged block has been read.
+    /// length. Everything before a damaged block has been returned.
     pub offset: u64,
     /// The fault at this offset.
     pub what: Fault,

@@ -263,7 +263,7 @@ pub(super) fn read(bytes: &[u8], at: usize, count: u32) -> u64 {
 /// Returns the first magic that is completely in `bytes` and begins at bit `from` or later, and the bit it begins at.
 ///
 /// Of every four bytes, the search reads the first two. At any bit offset, a magic fills the five bytes after its first
-/// byte completely. These are four pairs of adjacent bytes, and one of the pairs begins at a multiple of four. So if
+/// byte completely. They contain four pairs of adjacent bytes, one of which begins at a multiple of four. So if
 /// there is a magic, the search reads one of 64 pairs (two magics, eight shifts, four positions) out of 65,536, and it
 /// compares all bits only if it reads such a pair.
 pub(super) fn find_magic(bytes: &[u8], from: usize) -> Option<(usize, Magic)> {

@@ -9,8 +9,8 @@ use super::huffman::{GROUP, MAX_LENGTH, MAX_SYMBOLS, MAX_TABLES};
 use super::mtf::{self, RUN_B, Ranks, RegisterRanks, TimelineRanks, Used};
 use super::randomise;
 
-/// A digit of a run length that has this weight is an error, as in bzip2, whose integers it could overflow. No block
-/// has runs this long.
+/// A digit of a run length with this weight or a greater one is an error, as in bzip2, whose integers it could
+/// overflow. No block has runs this long.
 const MAX_RUN_WEIGHT: usize = 2 << 20;
 
 /// The reason why bits are not a block.

@@ -41,7 +41,7 @@
 //! # Limits
 //!
 //! * Sorting: `bwt::radix` stops after it has compared eight bytes for each byte of the block; `bwt::induced`, after it
-//!   has sorted as many tied suffixes as the block has bytes, or after 128 sweeps. `bwt::suffix` is linear.
+//!   has sorted as many tied rotations as the block has bytes, or after 128 sweeps. `bwt::suffix` is linear.
 //! * Memory: a worker has up to 40 MB of buffers, which are reused for the next block. [`crate::ordered`] limits the
 //!   number of blocks in flight.
 //! * Malformed input: all lengths are checked before they are used. Each index is checked by the compiler, or is below

@@ -19,6 +19,7 @@ use crate::codec::format::{Damage, Fault, Level};
 use crate::codec::source::Source;
 use crate::ordered::{Ordered, Pool};
 
+/// Reads the content of a bzip2 file.
 pub(in crate::codec) struct Reader<R> {
     finder: Finder<R>,
     /// The candidates in order, and whether each was submitted to `decoding`.

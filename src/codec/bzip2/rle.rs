@@ -182,7 +182,8 @@ impl Expander {
     }
 }
 
-/// Copies `len` bytes. Most copies are short: these copy sixteen bytes in one register, if both slices have as many.
+/// Copies `len` bytes. Most copies are short: then sixteen bytes are copied in one register, if both slices have as
+/// many.
 #[inline(always)]
 fn copy(from: &[u8], to: &mut [u8], len: usize) {
     if len <= 16

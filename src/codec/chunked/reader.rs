@@ -12,6 +12,7 @@ use crate::codec::source::Source;
 /// allocates the window, and its size comes from the file.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
+/// Reads the content of a gzip or zstd file.
 pub(in crate::codec) struct Reader<R> {
     state: State<R>,
     garbage: Option<u64>,

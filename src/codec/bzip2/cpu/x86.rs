@@ -29,7 +29,7 @@ impl X86_64V3 {
         fn run<K: Kernel>(kernel: K, cpu: X86_64V3) -> K::Output {
             kernel.run(cpu)
         }
-        // SAFETY: `detect` found all these features, because there is a `self`.
+        // SAFETY: only `detect` creates a `self`, after it found all these features.
         unsafe { run(kernel, self) }
     }
 }
@@ -69,7 +69,7 @@ impl Avx512Vbmi {
         fn run<K: Kernel>(kernel: K, cpu: Avx512Vbmi) -> K::Output {
             kernel.run(cpu)
         }
-        // SAFETY: `detect` found all these features, because there is a `self`.
+        // SAFETY: only `detect` creates a `self`, after it found all these features.
         unsafe { run(kernel, self) }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A file can contain code lengths that no Huffman encoder produces. In an under-full set, some bits begin no codeword;
 //! in an over-full set, some bits begin two. bzip2 decodes such a set as follows, and this module must agree: from the
-//! least length on, it takes the first length at which the bits are not above all codewords of that length. The lookup
+//! least length on, it takes the first length at which the bits are not above the codewords of that length. The lookup
 //! table is filled by the same rule.
 
 use super::{MAX_LENGTH, MAX_SYMBOLS};
