@@ -1,13 +1,13 @@
-//! Pools of threads, and queues whose results leave in the order in which the work came. A pure
-//! scheduler: it knows nothing of what the jobs do, and it never lets a job wait for another one.
+//! Thread pools, and queues that return results in the order of submission. This module only schedules: it does not
+//! depend on what the jobs do, and no job waits for another one.
 //!
-//! One pool of workers computes for the whole program. Whatever waits for files has a pool of its
-//! own, so that a slow disk keeps no core from work.
+//! One pool of workers does all computation of the program. Jobs that wait for files run on a separate pool, so that a
+//! slow disk does not occupy a core.
 //!
-//! The queue is the simplest ordered pipeline there is: one-shot receivers in order of submission.
-//! Producer and consumer are the same thread, which submits while there is room and otherwise takes
-//! the oldest result first. So what is in flight is bounded without any further locks, and one slow
-//! job holds up the output but not the workers. That thread must not be one of the pool's own.
+//! A queue is a list of one-shot receivers in order of submission. Producer and consumer are the same thread, which
+//! submits jobs while the queue has room, and otherwise takes the oldest result first. This bounds the number of jobs
+//! in flight without further locks. A slow job delays the output but not the workers. The thread must not be one of the
+//! pool's, because it blocks until a worker has a result.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -18,21 +18,29 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// So many small files are opened and read at once for one archive. A disk with a queue is
-/// busy with that, and so is a server that is a round trip away; cores have little to do with it.
+/// Small files that are opened and read at the same time for one archive. It is enough to fill the queue of a disk, and
+/// to hide the round trips to a file server. It does not depend on the number of cores.
 const FILES_AT_ONCE: usize = 8;
 
-/// Threads, shared by all who hold a clone.
+/// A pool of threads. Clones share the threads.
 #[derive(Clone)]
 pub struct Pool(Arc<rayon::ThreadPool>);
 
 impl Pool {
-    /// A pool of `jobs` threads that compute; at least one.
+    /// Starts a pool of `jobs` threads for computation, but of one at least.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Failed`] if the threads cannot be started.
     pub fn new(jobs: usize) -> Result<Self> {
         Self::of(jobs.max(1), "worker")
     }
 
-    /// A pool for what waits for files.
+    /// Starts a pool for jobs that wait for files.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Failed`] if the threads cannot be started.
     pub fn for_files() -> Result<Self> {
         Self::of(FILES_AT_ONCE, "files")
     }
@@ -46,17 +54,18 @@ impl Pool {
             .map_err(|cause| Error::new(ErrorKind::Failed, format!("cannot start {count} threads: {cause}")))
     }
 
-    /// How many threads it has.
+    /// Returns the number of threads.
     #[must_use]
     pub fn jobs(&self) -> usize {
         self.0.current_num_threads()
     }
 }
 
-/// What a job came to: its result, or what it panicked with.
+/// The result of a job, or the payload of its panic.
 type Outcome<T> = std::result::Result<T, Box<dyn Any + Send>>;
 
-/// Jobs in flight, oldest first. Dropping it abandons those that have not begun.
+/// A queue of jobs in flight, which returns their results in the order of submission. Dropping it cancels the jobs that
+/// have not begun.
 pub struct Ordered<T> {
     pool: Pool,
     pending: VecDeque<Receiver<Outcome<T>>>,
@@ -65,11 +74,11 @@ pub struct Ordered<T> {
 }
 
 impl<T: Send + 'static> Ordered<T> {
-    /// An empty queue on `pool`.
+    /// Returns an empty queue whose jobs run on `pool`.
     #[must_use]
     pub fn new(pool: &Pool) -> Self {
-        // Each worker has one job and another waiting for it; two more keep it so while the consumer
-        // is busy with a result.
+        // One running and one waiting job for each worker, and two more for the time that the consumer processes a
+        // result.
         let window = 2 * pool.jobs() + 2;
         Self {
             pool: pool.clone(),
@@ -79,19 +88,20 @@ impl<T: Send + 'static> Ordered<T> {
         }
     }
 
-    /// How many jobs fit in it.
+    /// Returns the number of jobs that the queue has room for.
     #[must_use]
     pub fn window(&self) -> usize {
         self.window
     }
 
-    /// Whether one more job fits. Who submits nevertheless is not stopped, but holds more in memory.
+    /// Returns whether the queue has room for one more job. [`Ordered::submit`] does not enforce this limit; it only
+    /// bounds the memory in use.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.pending.len() < self.window
     }
 
-    /// Hands `job` to the workers.
+    /// Submits `job` to the pool.
     pub fn submit(&mut self, job: impl FnOnce() -> T + Send + 'static) {
         let (sender, receiver) = sync_channel(1);
         let cancelled = Arc::clone(&self.cancelled);
@@ -99,36 +109,37 @@ impl<T: Send + 'static> Ordered<T> {
             if cancelled.load(Ordering::Relaxed) {
                 return;
             }
-            // A panic that reaches rayon aborts the process: containers would stay stopped and
-            // half-written files would stay behind. It goes on in the thread that takes the result.
+            // A panic that reaches rayon aborts the process, which would leave containers stopped and files incomplete.
+            // It is resumed in the thread that takes the result.
             let outcome = catch_unwind(AssertUnwindSafe(job));
-            // The receiver is gone once the queue is dropped; then the result is not needed.
+            // Fails if the queue was dropped; the result is not needed then.
             sender.send(outcome).ok();
         });
         self.pending.push_back(receiver);
     }
 
-    /// Waits for the oldest job and returns its result; `None` when nothing is in flight.
+    /// Waits for the oldest job and returns its result. Returns `None` if no job is in flight.
     ///
     /// # Panics
     ///
-    /// With the job's own panic, if it panicked.
+    /// Resumes the panic of the job if it panicked.
     pub fn take(&mut self) -> Option<T> {
         let receiver = self.pending.pop_front()?;
         match receiver.recv() {
             Ok(Ok(result)) => Some(result),
             Ok(Err(panic)) => resume_unwind(panic),
-            // Only a cancelled job leaves without sending, and only our own drop cancels.
-            Err(gone) => unreachable!("a worker lost its job: {gone}"),
+            // Only a cancelled job ends without sending, and jobs in `pending` are cancelled only in `abandon` and
+            // `drop`.
+            Err(gone) => unreachable!("a job ended without a result: {gone}"),
         }
     }
 
-    /// Abandons the jobs that have not begun, and waits for those that have: none of them is at work
-    /// any more when this returns.
+    /// Cancels the jobs that have not begun, and waits for those that have. None of the jobs is running when this
+    /// returns. The queue is empty and can be used again.
     pub fn abandon(&mut self) {
         self.cancelled.store(true, Ordering::Relaxed);
         for receiver in self.pending.drain(..) {
-            // Whoever abandons jobs does not ask what they came to.
+            // The results, and the panics, of abandoned jobs are discarded.
             receiver.recv().ok();
         }
         self.cancelled = Arc::new(AtomicBool::new(false));
@@ -150,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_leave_in_the_order_the_work_came() {
+    fn results_are_returned_in_order_of_submission() {
         let pool = Pool::new(4).unwrap();
         let mut queue = Ordered::new(&pool);
         let mut results = Vec::new();
@@ -202,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_a_queue_abandons_jobs_that_have_not_begun() {
+    fn dropping_a_queue_cancels_jobs_that_have_not_begun() {
         let pool = Pool::new(1).unwrap();
         let ran = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Barrier::new(2));
@@ -212,7 +223,7 @@ mod tests {
             first.wait();
             first.wait();
         });
-        // It has begun, and so is past the look at the flag.
+        // The job has begun, so it has checked the flag before.
         gate.wait();
         for _ in 0..3 {
             let ran = Arc::clone(&ran);
@@ -222,7 +233,7 @@ mod tests {
         }
         drop(queue);
         gate.wait();
-        // The one worker takes its jobs in order: once this one is done, those before it are too.
+        // The only worker runs its jobs in order: when this one has ended, so have those before it.
         let mut after = Ordered::new(&pool);
         after.submit(|| ());
         after.take();
@@ -248,7 +259,7 @@ mod tests {
         begun.wait();
         queue.abandon();
         assert_eq!(ran.load(Ordering::Relaxed), 1);
-        // The queue is as good as new.
+        // The queue can be used again.
         assert_eq!(queue.take(), None);
         let ran = Arc::clone(&ran);
         queue.submit(move || ran.fetch_add(1, Ordering::Relaxed));
@@ -256,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn no_threads_asked_for_is_one() {
+    fn a_pool_of_zero_threads_has_one() {
         assert_eq!(Pool::new(0).unwrap().jobs(), 1);
     }
 }

@@ -1,5 +1,5 @@
-//! Writing a compressed file, on all cores. The input is cut into pieces that do not depend on how
-//! many there are; so the same input gives the same file with one thread and with many.
+//! The compressor of all formats, which runs on all threads of a pool. How the input is cut into blocks or chunks does
+//! not depend on the number of threads, so the same input always gives the same file.
 
 use std::io::{self, Write};
 
@@ -8,11 +8,11 @@ use super::chunked;
 use super::format::{Compression, Format};
 use crate::ordered::Pool;
 
-/// Compresses everything that is written to it.
+/// Compresses what is written to it, and writes the compressed file to a `W`.
 ///
-/// Only [`Compressor::finish`] completes the file. A compressor that is dropped leaves it without its end, so that
-/// readers report it as cut short. The output depends on the input and the [`Compression`] alone, not on the number of
-/// threads.
+/// Only [`Compressor::finish`] completes the file. If a compressor is dropped instead, the file lacks its end; readers
+/// report a bzip2 file like that as cut short. The output depends only on the input and the [`Compression`], not on the
+/// number of threads.
 ///
 /// ```
 /// use std::io::{Read as _, Write as _};
@@ -44,7 +44,7 @@ enum Coder {
 }
 
 impl<W: Write> Compressor<W> {
-    /// Writes to `inner`. The work is done on `pool`.
+    /// Returns a compressor that writes to `inner` and compresses on the threads of `pool`.
     pub fn new(inner: W, compression: Compression, pool: &Pool) -> Self {
         let coder = match compression.format {
             Format::Bzip2 => Coder::Bzip2(Box::new(bzip2::Writer::new(compression, pool))),
@@ -55,7 +55,12 @@ impl<W: Write> Compressor<W> {
         Self { inner, coder, failed: false }
     }
 
-    /// Compresses what is left, ends the file and gives back where it was written to.
+    /// Compresses the rest of the input, completes the file, flushes it and returns the inner writer.
+    ///
+    /// # Errors
+    ///
+    /// An error of the inner writer, or that an earlier write failed. If [`Compression::checked`] is set, also an error
+    /// whose inner error is [`NotReadBack`](super::NotReadBack).
     pub fn finish(mut self) -> io::Result<W> {
         self.check()?;
         match &mut self.coder {
@@ -67,9 +72,10 @@ impl<W: Write> Compressor<W> {
         Ok(self.inner)
     }
 
-    /// After an error there may be a gap in the file: nothing may follow it that looks like its end.
+    /// Returns an error if an earlier write failed: the file may have a gap, and an end after it would make it look
+    /// complete.
     fn check(&self) -> io::Result<()> {
-        if self.failed { Err(io::Error::other("the file could not be written further")) } else { Ok(()) }
+        if self.failed { Err(io::Error::other("an earlier write to the compressed file failed")) } else { Ok(()) }
     }
 }
 
@@ -85,7 +91,8 @@ impl<W: Write> Write for Compressor<W> {
         written
     }
 
-    /// Flushes what is compressed. What is not makes no full block yet, and waits.
+    /// Flushes the inner writer. Input that does not fill a block yet, and blocks that are still being compressed, stay
+    /// in memory.
     fn flush(&mut self) -> io::Result<()> {
         self.check()?;
         self.inner.flush()

@@ -1,5 +1,5 @@
-//! Reading a compressed file of whatever format it is in. It reads what the format's own module reads,
-//! and keeps to the error once there was one.
+//! The decompressor of all formats. It detects the format and dispatches to the module of that format. After an error,
+//! every further read fails.
 
 use std::io::{self, Read};
 
@@ -9,10 +9,10 @@ use super::format::{Damage, Fault, Format, Level, Likeness};
 use super::source::Source;
 use crate::ordered::Pool;
 
-/// The content of a compressed file.
+/// Reads the content of a compressed file.
 ///
-/// Where the file is damaged, everything before the damage is delivered, and then an error whose
-/// inner error is a [`Damage`]. Errors of `R` are handed on as they are.
+/// If the file is damaged, everything before the damage is returned first, and then an error whose inner error is a
+/// [`Damage`]. Errors of `R` are passed on unchanged.
 pub struct Decompressor<R> {
     body: Body<R>,
     format: Format,
@@ -26,17 +26,16 @@ enum Body<R> {
 }
 
 impl<R: Read> Decompressor<R> {
-    /// Opens a compressed file, whose format is detected by its first bytes. Blocks are decoded on `pool`.
+    /// Opens a compressed file and detects its format by its first bytes. Blocks are decoded on the threads of `pool`.
     ///
     /// # Errors
     ///
-    /// A [`Damage`] if the file has none of the compressed formats, or an error of `inner`.
+    /// A [`Damage`] if the file is empty or in none of the compressed formats, or an error of `inner`.
     pub fn new(inner: R, pool: &Pool) -> io::Result<Self> {
         Self::with_plain(inner, |_| Likeness::None, pool)
     }
 
-    /// Opens a file that can also be without compression, which `plain` finds out from its first
-    /// [`Format::DETECT_BYTES`] bytes.
+    /// Opens a file that may be uncompressed, which `plain` detects by its first [`Format::DETECT_BYTES`] bytes.
     ///
     /// # Errors
     ///
@@ -61,13 +60,13 @@ impl<R: Read> Decompressor<R> {
         Ok(Self { body, format, failed: false })
     }
 
-    /// The file's format.
+    /// Returns the format of the file.
     #[must_use]
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// How many bytes of the file what was read so far is made of.
+    /// Returns how many bytes of the file were consumed for the content read so far.
     #[must_use]
     pub fn compressed_bytes(&self) -> u64 {
         match &self.body {
@@ -77,8 +76,8 @@ impl<R: Read> Decompressor<R> {
         }
     }
 
-    /// Once everything is read: where in the file bytes begin that belong to no stream, if there are
-    /// any. They are ignored, as bzip2 and gzip ignore them.
+    /// Returns the offset in the file of trailing garbage: bytes after the last stream that belong to no stream. They
+    /// are ignored, as bzip2 and gzip ignore them. `None` if there are none, or before the content is read to its end.
     #[must_use]
     pub fn trailing_garbage(&self) -> Option<u64> {
         match &self.body {
@@ -92,9 +91,9 @@ impl<R: Read> Decompressor<R> {
 impl<R: Read> Read for Decompressor<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.failed {
-            return Err(io::Error::other("the file could not be read further"));
+            return Err(io::Error::other("an earlier read of the compressed file failed"));
         }
-        // An empty buffer says nothing about the end.
+        // The format's reader would take a count of 0 for the end of a block or member.
         if out.is_empty() {
             return Ok(0);
         }

@@ -1,10 +1,10 @@
-//! The compressed formats as values: their names, how to tell them apart by a file's first bytes, and
-//! what can be wrong with a file. Nothing is coded here.
+//! The compressed formats as values: their names, their detection by the first bytes of a file, and the faults of a
+//! damaged file. This module neither compresses nor decompresses.
 
 use std::fmt;
 use std::io;
 
-/// How an archive is compressed.
+/// The format of an archive file: how the tar archive in it is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Format {
     /// bzip2, as `tar -j` writes it.
@@ -14,12 +14,12 @@ pub enum Format {
     Gzip,
     /// Zstandard, as `tar --zstd` writes it.
     Zstd,
-    /// A tar archive as it is.
+    /// An uncompressed tar archive.
     Plain,
 }
 
 impl Format {
-    /// The number of first bytes of a file that [`Format::detect`] is given, if the file has so many.
+    /// The number of bytes at the start of a file that [`Format::detect`] is given, or all if the file is shorter.
     pub const DETECT_BYTES: usize = 512;
 
     /// Returns the suffix of an archive's file name, without its first dot.
@@ -61,11 +61,11 @@ impl Format {
 /// The caller of [`Format::detect`] knows what it stores without compression, for example tar archives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Likeness {
-    /// A strong proof, such as a checksum. It counts more than the magic of a compressed format.
+    /// A proof, such as a valid checksum. It counts more than the magic of a compressed format.
     Certain,
     /// A weak indication, which counts if the file has no magic of a compressed format.
     Possible,
-    /// None.
+    /// No indication.
     None,
 }
 
@@ -80,15 +80,15 @@ impl fmt::Display for Format {
     }
 }
 
-/// How hard to compress: 1 to 9. For bzip2 it is the block size in units of 100,000 bytes.
+/// A compression level from 1 to 9. For bzip2 it is the block size in units of 100,000 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Level(u8);
 
 impl Level {
-    /// The best.
+    /// The level that compresses best, 9.
     pub const BEST: Self = Self(9);
 
-    /// The level `number`, if it is one.
+    /// Returns the level of this number, if it is from 1 to 9.
     #[must_use]
     pub const fn new(number: u8) -> Option<Self> {
         match number {
@@ -97,13 +97,13 @@ impl Level {
         }
     }
 
-    /// 1 to 9.
+    /// Returns the number of the level, 1 to 9.
     #[must_use]
     pub const fn get(self) -> u8 {
         self.0
     }
 
-    /// The level a digit stands for, as in a bzip2 header.
+    /// Returns the level of an ASCII digit, as in a bzip2 header.
     pub(super) const fn from_digit(digit: u8) -> Option<Self> {
         match digit {
             b'1'..=b'9' => Some(Self(digit - b'0')),
@@ -111,7 +111,7 @@ impl Level {
         }
     }
 
-    /// The digit of a bzip2 header.
+    /// Returns the level as an ASCII digit, as in a bzip2 header.
     pub(super) const fn digit(self) -> u8 {
         b'0' + self.0
     }
@@ -129,57 +129,58 @@ impl fmt::Display for Level {
     }
 }
 
-/// How a file is compressed.
+/// The parameters of a [`Compressor`](super::Compressor).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compression {
-    /// In which format.
+    /// The format of the file.
     pub format: Format,
-    /// How hard.
+    /// The compression level.
     pub level: Level,
-    /// Whether each block is decompressed and compared before it is written.
+    /// Whether each block is decompressed and compared with its input before it is written.
     pub checked: bool,
 }
 
 impl Compression {
-    /// Without checking.
+    /// Returns a compression that is not checked.
     #[must_use]
     pub fn new(format: Format, level: Level) -> Self {
         Self { format, level, checked: false }
     }
 }
 
-/// A compressed file is not what it should be. The inner error of an [`io::Error`] of kind
+/// The error if a compressed file is damaged or cut short. It is the inner error of an [`io::Error`] of kind
 /// [`io::ErrorKind::InvalidData`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// Where in the compressed file: the first byte of the block or mark that is at fault; where
-    /// the file is cut short, its length. Everything before a damaged block has been delivered.
+    /// The offset in the compressed file of the first byte of the faulty block or magic; if the file is cut short, its
+    /// length. Everything before a damaged block has been returned.
     pub offset: u64,
-    /// What is wrong there.
+    /// The fault at this offset.
     pub what: Fault,
 }
 
-/// What can be wrong with a compressed file.
+/// A fault of a compressed file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// No bytes at all.
+    /// The file is empty.
     Empty,
-    /// The first bytes are those of no format we know.
+    /// The first bytes are those of no supported format.
     Unknown,
-    /// The file ends where a stream's header is not yet complete.
+    /// The file ends within the header of a stream.
     EndsInHeader,
     /// The file ends within a compressed block.
     EndsInBlock,
-    /// The file ends after a whole block, and the mark that closes the stream is missing or cut.
-    EndsBeforeMark,
-    /// A block's bits make no sense, or its content has another checksum.
+    /// The file ends after a complete block, and the end-of-stream magic or the checksum after it is missing or
+    /// incomplete.
+    EndsBeforeMagic,
+    /// A block cannot be decoded, or its checksum is wrong.
     Block,
-    /// Where a block or an end-of-stream mark has to be, there is neither.
+    /// There is neither a block magic nor an end-of-stream magic where one must be.
     NoBlock,
-    /// Each block is as it was written, but the stream lacks some, or they are in another order.
+    /// The checksums of all blocks are right, but that of the stream is wrong: blocks are missing or out of order.
     StreamChecksum,
-    /// What the decoder of another format found.
+    /// The message of the gzip or zstd decoder.
     Other(String),
 }
 
@@ -193,7 +194,7 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
             what @ (Fault::Empty | Fault::Unknown) => write!(f, "{what}"),
-            what @ (Fault::EndsInHeader | Fault::EndsInBlock | Fault::EndsBeforeMark) => {
+            what @ (Fault::EndsInHeader | Fault::EndsInBlock | Fault::EndsBeforeMagic) => {
                 write!(f, "cut short after {} bytes: {what}", self.offset)
             }
             what @ (Fault::Block | Fault::NoBlock | Fault::StreamChecksum | Fault::Other(_)) => {
@@ -210,10 +211,10 @@ impl fmt::Display for Fault {
             Self::Unknown => "the file is neither bzip2, gzip, zstd nor tar",
             Self::EndsInHeader => "the file ends in the middle of a header",
             Self::EndsInBlock => "the file ends in the middle of a block",
-            Self::EndsBeforeMark => "the file ends before its end-of-stream mark is complete",
+            Self::EndsBeforeMagic => "the file ends before its end-of-stream magic is complete",
             Self::Block => "a block cannot be decoded, or its checksum is wrong",
-            Self::NoBlock => "neither a block nor an end-of-stream mark where one must be",
-            Self::StreamChecksum => "the checksum of the whole stream is wrong: blocks are missing or out of order",
+            Self::NoBlock => "neither a block magic nor an end-of-stream magic where one must be",
+            Self::StreamChecksum => "the checksum of the stream is wrong: blocks are missing or out of order",
             Self::Other(what) => what,
         })
     }
@@ -221,13 +222,13 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Damage {}
 
-/// What was just compressed does not decompress to what it was made of.
+/// The error if a block that was just compressed does not decompress to its input.
 #[derive(Debug)]
 pub struct NotReadBack;
 
 impl fmt::Display for NotReadBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("what was just compressed does not decompress to what it was made of")
+        f.write_str("a block that was just compressed does not decompress to its input")
     }
 }
 

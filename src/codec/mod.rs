@@ -1,8 +1,8 @@
-//! Compressed formats, coded in parallel: a [`Compressor`] is a `Write`, a [`Decompressor`] a `Read`.
-//! What the bytes are is nothing to this module; it opens no files, and it prints nothing.
+//! Compressed formats, encoded and decoded in parallel. A [`Compressor`] implements `Write`, a [`Decompressor`] `Read`.
+//! This module does not interpret the content, opens no files and prints nothing.
 //!
-//! `bzip2` holds that format, `chunked` gzip and zstd; `compress` and `decompress` choose between them. The order of
-//! the blocks is kept by [`crate::ordered`].
+//! `bzip2` implements the format of that name, `chunked` implements gzip and zstd. `compress` and `decompress` dispatch
+//! to them. [`crate::ordered`] keeps the blocks in order.
 
 mod bzip2;
 mod chunked;

@@ -1,22 +1,24 @@
-//! A compressed file's bytes in a window that slides over it, with the offset of the window's
-//! beginning. A read error waits behind the bytes that came before it.
+//! A window that slides over the bytes of a compressed file. A read error is kept until the bytes before it are
+//! consumed.
 
 use std::io::{self, BufRead, Read};
 
-/// How much is read at a time.
+/// Bytes that are read at a time.
 const CHUNK: u64 = 256 << 10;
 
+/// A window over the bytes of a file.
 pub(super) struct Source<R> {
     inner: R,
     buffer: Vec<u8>,
-    /// Where in `buffer` the window begins.
+    /// The start of the window in `buffer`.
     start: usize,
-    /// Where in the file the window begins.
+    /// The offset of the window in the file.
     offset: u64,
-    /// No more bytes will come: the file's end, or an error.
+    /// Whether the end of the file or a read error was reached.
     ended: bool,
+    /// The read error, until [`Source::take_error`] returns it.
     error: Option<io::Error>,
-    /// `inner` failed, and its error has been handed on.
+    /// Whether [`Source::take_error`] returned a read error.
     failed: bool,
 }
 
@@ -25,18 +27,18 @@ impl<R: Read> Source<R> {
         Self { inner, buffer: Vec::new(), start: 0, offset: 0, ended: false, error: None, failed: false }
     }
 
-    /// The bytes in the window, with at least `count` of them if the file has that many.
+    /// Reads until the window has at least `count` bytes, or all that the file has, and returns the window.
     pub(super) fn fill(&mut self, count: usize) -> &[u8] {
         while self.window().len() < count && self.more() {}
         self.window()
     }
 
-    /// Reads some more into the window; false when there is no more.
+    /// Reads one more chunk into the window. Returns false if there are no more bytes.
     pub(super) fn more(&mut self) -> bool {
         if self.ended {
             return false;
         }
-        // Bytes are moved at most once for each byte that leaves.
+        // Fewer bytes are moved than were skipped before, so that moving takes linear time in total.
         if self.start > self.buffer.len() / 2 {
             self.buffer.drain(..self.start);
             self.start = 0;
@@ -49,40 +51,40 @@ impl<R: Read> Source<R> {
                 self.error = Some(error);
             }
         }
-        // An error may come with bytes before it.
+        // `read_to_end` keeps the bytes that it read before an error.
         self.buffer.len() > before
     }
 }
 
 impl<R> Source<R> {
-    /// What was read and not given up yet.
+    /// Returns the window: the bytes that were read and not yet skipped.
     pub(super) fn window(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 
-    /// Where in the file the window begins.
+    /// Returns the offset in the file at which the window begins.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Where in the file the window ends.
+    /// Returns the offset in the file at which the window ends.
     pub(super) fn end(&self) -> u64 {
         self.offset + self.window().len() as u64
     }
 
-    /// The error that ended the reading, once.
+    /// Returns the error that ended reading, at the first call only.
     pub(super) fn take_error(&mut self) -> Option<io::Error> {
         let error = self.error.take();
         self.failed |= error.is_some();
         error
     }
 
-    /// Whether the last error came from the file, not from what reads it.
+    /// Returns whether a read error was taken. An error of a decoder is then this read error, not damage to the file.
     pub(super) fn failed(&self) -> bool {
         self.failed
     }
 
-    /// Gives up the window's first bytes.
+    /// Skips the first `count` bytes of the window.
     pub(super) fn skip(&mut self, count: usize) {
         let count = count.min(self.window().len());
         self.start += count;

@@ -1,20 +1,20 @@
-//! Bits in the order of bzip2, most significant first: splicing strings of them, and finding the
-//! magics at which blocks begin. It does not know what the bits mean.
+//! Bit strings in the order of bzip2, most significant bit first: writing, splicing and reading them, and searching for
+//! magics at any bit offset.
 
-/// The magics of a bzip2 stream; each lies at any bit offset.
+/// The magics of a bzip2 stream, which can be at any bit offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Magic {
-    /// A block begins: π in decimal digits, 0x314159265359.
+    /// The block magic, 0x314159265359: the decimal digits of π.
     Block,
-    /// The stream ends: √π, 0x177245385090.
+    /// The end-of-stream magic, 0x177245385090: the decimal digits of √π.
     End,
 }
 
-/// The length of either magic.
+/// The length of a magic in bits.
 pub(super) const MAGIC_BITS: usize = 48;
 
 impl Magic {
-    /// Its bits, right-aligned.
+    /// Returns the bits of the magic, right-aligned.
     pub(super) const fn value(self) -> u64 {
         match self {
             Self::Block => 0x3141_5926_5359,
@@ -23,11 +23,11 @@ impl Magic {
     }
 }
 
-/// A growing string of bits.
+/// A string of bits that is built by appending.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct BitString {
     bytes: Vec<u8>,
-    /// The bits that make up no whole byte yet, right-aligned; fewer than 8.
+    /// The bits after the last complete byte, right-aligned; fewer than 8.
     rest: u64,
     rest_bits: u32,
 }
@@ -37,12 +37,12 @@ impl BitString {
         Self { bytes: Vec::with_capacity(bytes), rest: 0, rest_bits: 0 }
     }
 
-    /// How many bits it has.
+    /// Returns the length in bits.
     pub(super) fn len(&self) -> usize {
         self.bytes.len() * 8 + self.rest_bits as usize
     }
 
-    /// Appends the low `count` bits of `value`; at most 48.
+    /// Appends the low `count` bits of `value`, 48 at most. All higher bits of `value` are 0.
     pub(super) fn push(&mut self, value: u64, count: u32) {
         debug_assert!(count <= 48 && value >> count == 0);
         self.rest = (self.rest << count) | value;
@@ -60,14 +60,14 @@ impl BitString {
         self.push(other.rest, other.rest_bits);
     }
 
-    fn append_bytes(&mut self, whole: &[u8]) {
+    fn append_bytes(&mut self, bytes: &[u8]) {
         let shift = self.rest_bits;
         if shift == 0 {
-            self.bytes.extend_from_slice(whole);
+            self.bytes.extend_from_slice(bytes);
             return;
         }
-        self.bytes.reserve(whole.len() + 1);
-        let (words, tail) = whole.as_chunks::<8>();
+        self.bytes.reserve(bytes.len() + 1);
+        let (words, tail) = bytes.as_chunks::<8>();
         for &word in words {
             let word = u64::from_be_bytes(word);
             // `rest` has 1 to 7 bits, so neither shift is by 64.
@@ -79,19 +79,20 @@ impl BitString {
         }
     }
 
-    /// Appends many short pieces, of `max` bytes in all, faster than [`BitString::push`] would.
+    /// Returns a writer that appends up to `max` bytes. For many short values it is faster than [`BitString::push`].
     pub(super) fn writer(&mut self, max: usize) -> BitWriter<'_> {
         let (at, word, held) = (self.bytes.len(), self.rest, self.rest_bits);
         self.bytes.resize(at + max + 8, 0);
         BitWriter { string: self, at, word, held }
     }
 
-    /// Takes out the whole bytes; what is left over stays in front of what comes next.
+    /// Returns the complete bytes, which the caller may remove. The bits after them are kept, and precede what is
+    /// appended next.
     pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// The bytes, the last one filled up with zero bits.
+    /// Returns the bytes, the last one padded with zero bits.
     pub(super) fn into_bytes(mut self) -> Vec<u8> {
         if self.rest_bits > 0 {
             self.push(0, 8 - self.rest_bits);
@@ -100,21 +101,22 @@ impl BitString {
     }
 }
 
-/// Appends to a [`BitString`], which has it all only after [`BitWriter::finish`].
+/// Appends to a [`BitString`], which is complete only after [`BitWriter::finish`].
 pub(super) struct BitWriter<'a> {
     string: &'a mut BitString,
-    /// Where its bytes end; what is after that is room.
+    /// The end of the written bytes. The bytes of the string after it are overwritten or removed.
     at: usize,
-    /// What is not in the string yet, right-aligned.
+    /// The low `held` bits are not yet written. The bits above them are not significant.
     word: u64,
     held: u32,
 }
 
 impl BitWriter<'_> {
-    /// Up to seven are still there when a word has been written.
+    /// Bits that can be pushed after [`BitWriter::spill`], which leaves up to seven bits in the word.
     pub(super) const ROOM: u32 = 64 - 7;
 
-    /// Appends the low `count` bits of `value`. Between two calls of [`BitWriter::spill`], at most [`BitWriter::ROOM`] bits in all.
+    /// Appends the low `count` bits of `value`. Between two calls of [`BitWriter::spill`], at most [`BitWriter::ROOM`]
+    /// bits can be appended in total.
     #[inline(always)]
     pub(super) fn push(&mut self, value: u64, count: u32) {
         debug_assert!(self.held + count <= 64 && value >> count == 0);
@@ -122,8 +124,8 @@ impl BitWriter<'_> {
         self.held += count;
     }
 
-    /// Makes room for as many bits again. All eight bytes are written, whole or not: the next ones overwrite what does
-    /// not count, and there is no branch that nobody could foretell.
+    /// Writes the complete bytes of the word. This is branchless, because a branch on their number would be
+    /// unpredictable: it always stores eight bytes, and the next call overwrites those that are not complete.
     #[inline(always)]
     pub(super) fn spill(&mut self) {
         if let Some(room) = self.string.bytes.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut) {
@@ -133,6 +135,7 @@ impl BitWriter<'_> {
         self.held %= 8;
     }
 
+    /// Completes the string.
     pub(super) fn finish(mut self) {
         self.spill();
         let Self { string, at, word, held } = self;
@@ -142,21 +145,22 @@ impl BitWriter<'_> {
     }
 }
 
-/// Reads a string of bits from its first one on. Past its end there are zeros, and [`BitReader::is_cut`] tells.
+/// Reads a string of bits in order. Reading beyond its end does not fail: [`BitReader::is_cut`] reports it afterwards.
+/// After the last byte, all bits are 0.
 #[derive(Clone)]
 pub(super) struct BitReader<'a> {
     bytes: &'a [u8],
-    /// Where the string ends, in bits.
+    /// The end of the string, in bits.
     end: usize,
-    /// The byte from which on nothing is in the window yet, or not wholly.
+    /// The first byte whose bits are not counted in `held`.
     next: usize,
-    /// The bits to come, left-aligned, and how many of them count. Further ones may be there, and are right.
+    /// The next bits, left-aligned. The bits after the first `held` ones are 0 or already those of the string.
     window: u64,
     held: u32,
 }
 
 impl<'a> BitReader<'a> {
-    /// Reads bits `from..to` of `bytes`.
+    /// Returns a reader of the bits `from..to` of `bytes`.
     pub(super) fn new(bytes: &'a [u8], from: usize, to: usize) -> Self {
         let mut reader = Self { bytes, end: to.min(bytes.len() * 8), next: from / 8, window: 0, held: 0 };
         reader.refill();
@@ -164,54 +168,55 @@ impl<'a> BitReader<'a> {
         reader
     }
 
-    /// The bit that comes next.
+    /// Returns the offset of the next bit in `bytes`.
     #[inline(always)]
     pub(super) fn at(&self) -> usize {
         self.next * 8 - self.held as usize
     }
 
-    /// Whether more was read than there is.
+    /// Returns whether more bits were read than the string has.
     #[inline(always)]
     pub(super) fn is_cut(&self) -> bool {
         self.at() > self.end
     }
 
-    /// Whether fewer than `count` bits are left.
+    /// Returns whether fewer than `count` bits are left.
     pub(super) fn runs_out(&self, count: usize) -> bool {
         self.at() + count > self.end
     }
 
-    /// So many bits are in the window after [`BitReader::refill`].
+    /// The number of bits that are at least in the window after [`BitReader::refill`].
     pub(super) const WINDOW: usize = 56;
 
-    /// The next bits, left-aligned; of [`BitReader::WINDOW`], as many as were not consumed since the last refill.
+    /// Returns the next bits, left-aligned: [`BitReader::WINDOW`] at least, less those consumed since the last refill.
     #[inline(always)]
     pub(super) fn window(&self) -> u64 {
         self.window
     }
 
-    /// The next bits, left-aligned; [`BitReader::WINDOW`] at least.
+    /// Refills the window and returns the next bits, left-aligned: [`BitReader::WINDOW`] at least.
     #[inline(always)]
     pub(super) fn peek(&mut self) -> u64 {
         self.refill();
         self.window
     }
 
-    /// Passes over bits that were peeked at.
+    /// Skips `count` bits of the window.
     #[inline(always)]
     pub(super) fn consume(&mut self, count: u32) {
         self.window <<= count;
         self.held -= count;
     }
 
-    /// The next `count` bits, right-aligned; from 1 to 56.
+    /// Reads the next `count` bits, 1 to 56, and returns them right-aligned.
     pub(super) fn take(&mut self, count: u32) -> u64 {
         let bits = self.peek() >> (64 - count);
         self.consume(count);
         bits
     }
 
-    /// How many ones come before the next zero, if fewer than `max`.
+    /// Reads a unary number: the ones before the next zero, and the zero. Returns `None`, and reads nothing, if there
+    /// are `max` ones or more.
     pub(super) fn take_ones(&mut self, max: usize) -> Option<usize> {
         let ones = self.peek().leading_ones();
         (ones < max as u32).then(|| {
@@ -220,7 +225,7 @@ impl<'a> BitReader<'a> {
         })
     }
 
-    /// Fills up the window.
+    /// Fills the window up with complete bytes.
     #[inline(always)]
     pub(super) fn refill(&mut self) {
         let word = match self.bytes.get(self.next..).and_then(<[u8]>::first_chunk) {
@@ -234,13 +239,14 @@ impl<'a> BitReader<'a> {
     }
 }
 
-/// Inlined, rare as it is: around a call, all vector registers would have to be saved.
+/// Returns the eight bytes at `from` as a number, with zeros for bytes beyond the end. It is rarely used, but inlined,
+/// because a call would save all vector registers to memory.
 #[inline(always)]
 fn last_word(bytes: &[u8], from: usize) -> u64 {
     bytes.iter().skip(from).take(8).zip(1..).fold(0, |word, (&byte, at)| word | u64::from(byte) << (64 - 8 * at))
 }
 
-/// `count` bits of `bytes` from bit `at` on, right-aligned; at most 48. Past the end there are zeros.
+/// Returns `count` bits of `bytes` from bit `at` on, 48 at most, right-aligned. Bits beyond the end are 0.
 pub(super) fn read(bytes: &[u8], at: usize, count: u32) -> u64 {
     debug_assert!(count <= 48);
     if count == 0 {
@@ -254,11 +260,12 @@ pub(super) fn read(bytes: &[u8], at: usize, count: u32) -> u64 {
     (u64::from_be_bytes(word) << (at % 8)) >> (64 - count)
 }
 
-/// The first magic that lies wholly in `bytes` and begins at bit `from` or later.
+/// Returns the first magic that is completely in `bytes` and begins at bit `from` or later, and the bit it begins at.
 ///
-/// It looks at two bytes in four. Wherever a magic begins, the five bytes after its first are wholly
-/// its own; every four neighbouring bytes have one at a multiple of four; so some pair of bytes that
-/// is looked at is one of 64 (two magics, eight shifts, four places) out of 65,536.
+/// Of every four bytes, the search reads the first two. At any bit offset, a magic fills the five bytes after its first
+/// byte completely. They contain four pairs of adjacent bytes, one of which begins at a multiple of four. So if
+/// there is a magic, the search reads one of 64 pairs (two magics, eight shifts, four positions) out of 65,536, and it
+/// compares all bits only if it reads such a pair.
 pub(super) fn find_magic(bytes: &[u8], from: usize) -> Option<(usize, Magic)> {
     let first = (from / 8 + 1).next_multiple_of(4);
     let mut at = first;
@@ -276,7 +283,7 @@ pub(super) fn find_magic(bytes: &[u8], from: usize) -> Option<(usize, Magic)> {
     None
 }
 
-/// The first magic from bit `from` on that begins one to four bytes before byte `at`.
+/// Returns the first magic that begins one to four bytes before byte `at`, and at bit `from` or later.
 #[cold]
 fn magic_around(bytes: &[u8], at: usize, from: usize) -> Option<(usize, Magic)> {
     let first = (at.saturating_sub(4) * 8).max(from);
@@ -284,7 +291,7 @@ fn magic_around(bytes: &[u8], at: usize, from: usize) -> Option<(usize, Magic)> 
     (first..=last).find_map(|bit| Some((bit, magic_at(bytes, bit)?)))
 }
 
-/// The magic that begins at bit `at`, if there is one.
+/// Returns the magic that begins at bit `at`, if there is one.
 pub(super) fn magic_at(bytes: &[u8], at: usize) -> Option<Magic> {
     if at + MAGIC_BITS > bytes.len() * 8 {
         return None;
@@ -293,7 +300,7 @@ pub(super) fn magic_at(bytes: &[u8], at: usize) -> Option<Magic> {
     [Magic::Block, Magic::End].into_iter().find(|magic| magic.value() == bits)
 }
 
-/// One bit for each pair of bytes: whether a magic has it at its second to sixth byte, at any shift.
+/// A bitmap of all pairs of bytes, in which those are set that occur in bytes 2 to 6 of a magic at any shift.
 static PAIRS: [u64; 1024] = pairs();
 
 const fn pairs() -> [u64; 1024] {
@@ -301,9 +308,9 @@ const fn pairs() -> [u64; 1024] {
     let magics = [Magic::Block.value(), Magic::End.value()];
     let mut n = 0;
     while n < 2 * 8 * 4 {
-        // The magic in seven bytes, right-aligned in 64 bits, begun `n / 8 % 8` bits late.
+        // Seven bytes, in which the magic begins at bit `n / 4 % 8` of the first one.
         let wide = magics[n / 32] << 8 >> (n / 4 % 8);
-        // Its second and third byte, or the pairs that follow them.
+        // The pair of bytes that begins at byte `1 + n % 4`, counted from 0.
         let pair = (wide >> (32 - 8 * (n % 4))) as u16 as usize;
         table[pair / 64] |= 1 << (pair % 64);
         n += 1;
@@ -322,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_found_at_every_bit_offset_and_nowhere_else() {
+    fn a_magic_is_found_at_every_bit_offset_and_nowhere_else() {
         for magic in [Magic::Block, Magic::End] {
             for at in 0..200 {
                 let mut bits = BitString::default();
@@ -330,7 +337,7 @@ mod tests {
                     bits.push(0, 1);
                 }
                 bits.push(magic.value(), 48);
-                // Up to the last byte of the magic, and beyond it.
+                // The bytes end with the magic, or after it.
                 for more in [0, 40] {
                     let mut bits = bits.clone();
                     bits.push(0, more);
@@ -346,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_side_by_side_are_all_found() {
+    fn adjacent_magics_are_all_found() {
         let mut bits = BitString::default();
         let mut expected = Vec::new();
         let mut at = 0;
@@ -368,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn short_inputs_hold_no_mark() {
+    fn short_inputs_hold_no_magic() {
         for len in 0..6 {
             assert_eq!(find_magic(&[0x31, 0x41, 0x59, 0x26, 0x53][..len.min(5)], 0), None);
         }
@@ -378,7 +385,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_are_the_bits(
+        fn bits_are_read_in_order(
             bytes in prop::collection::vec(any::<u8>(), 1..60),
             from in any::<prop::sample::Index>(),
             counts in prop::collection::vec(1..=56_u32, 0..20),
@@ -387,8 +394,8 @@ mod tests {
             let mut reader = BitReader::new(&bytes, at, bytes.len() * 8);
             for count in counts {
                 prop_assert_eq!(reader.at(), at);
-                let expected = (at..at + count as usize)
-                    .fold(0, |value, at| value << 1 | u64::from(bytes.get(at / 8).is_some_and(|b| b >> (7 - at % 8) & 1 == 1)));
+                let bit = |at: usize| bytes.get(at / 8).is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1);
+                let expected = (at..at + count as usize).fold(0, |value, at| value << 1 | u64::from(bit(at)));
                 prop_assert_eq!(reader.take(count), expected);
                 at += count as usize;
                 prop_assert_eq!(reader.is_cut(), at > bytes.len() * 8);
@@ -396,22 +403,22 @@ mod tests {
         }
 
         #[test]
-        fn appended_bits_are_the_bits(
-            pieces in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40), 0..8_u32), 0..12),
+        fn bits_are_appended_in_order(
+            parts in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40), 0..8_u32), 0..12),
         ) {
             let mut all = BitString::default();
             let mut expected = Vec::new();
-            for (bytes, more) in &pieces {
-                let mut piece = BitString::default();
-                let mut writer = piece.writer(bytes.len() + 1);
+            for (bytes, more) in &parts {
+                let mut part = BitString::default();
+                let mut writer = part.writer(bytes.len() + 1);
                 for &byte in bytes {
                     writer.push(byte.into(), 8);
                     writer.spill();
                 }
                 writer.push(0, *more);
                 writer.finish();
-                prop_assert_eq!(piece.len(), bytes.len() * 8 + *more as usize);
-                all.append_string(&piece);
+                prop_assert_eq!(part.len(), bytes.len() * 8 + *more as usize);
+                all.append_string(&part);
                 expected.extend(bit_by_bit(bytes, 0, bytes.len() * 8));
                 expected.resize(expected.len() + *more as usize, false);
             }

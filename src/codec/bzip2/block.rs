@@ -1,5 +1,5 @@
-//! One bzip2 block: bytes in, bits out, and back. Pure functions; no threads, no files, no streams of
-//! blocks. Checksums are made and compared here; the stages between are those of `encode` and `decode`.
+//! Encoding and decoding of one bzip2 block, without regard to streams. This module compares checksums and expands
+//! runs; the stages between are in `encode` and `decode`.
 
 use std::cell::RefCell;
 
@@ -9,52 +9,54 @@ use super::rle::{Block, Expander, NoCount, max_block};
 use super::{decode, encode};
 use crate::codec::format::Level;
 
-/// `BZh` and the level's digit.
+/// The length in bytes of a stream header: `BZh` and the digit of the level.
 pub(super) const HEADER_BYTES: usize = 4;
 
-/// A block's magic and its checksum.
+/// The length in bits of a block magic and the checksum of the block.
 const BLOCK_HEADER_BITS: usize = MAGIC_BITS + 32;
 
-/// The magic that ends a stream, and the stream's checksum.
+/// The length in bits of an end-of-stream magic and the checksum of the stream.
 pub(super) const END_BITS: usize = MAGIC_BITS + 32;
 
-/// No block has more: 900,000 symbols of 20 bits, 32,767 selectors of 6, and six code tables make
-/// 2.3 MB. The format would let a code table's deltas go up and down for ever, but no encoder does.
+/// The maximum length of a block in bytes: 900,000 symbols of 20 bits, 32,767 selectors of 6 bits, and six code tables
+/// are 2.3 MB. The format has no limit for the changes from one code length to the next, but no encoder changes a
+/// length up and down again.
 pub(super) const MAX_BYTES: usize = 3 << 20;
 
-/// No block has less: a magic, a checksum, an origin, a map with one byte in it, one selector and two
-/// code tables of three symbols.
+/// The minimum length of a block in bits: a magic, a checksum, the flag of a randomised block, an origin pointer, a
+/// byte map with one byte, the numbers of tables and selectors, one selector, and two code tables of three symbols.
 pub(super) const MIN_BITS: usize = BLOCK_HEADER_BITS + 1 + 24 + 32 + 3 + 15 + 1 + 2 * (5 + 3);
 
-/// A worker keeps at most this much output of a block; an ordinary one has 900,000 bytes, and the
-/// worst of 26 bytes has 47 million.
+/// Blocks of at least this many bytes of content are not kept expanded. An ordinary block has 900,000 bytes; in the
+/// worst case, a block of 26 bytes expands to 47 million.
 const MAX_KEPT: usize = 4 << 20;
 
-/// Runs are spelled out in pieces of this many bytes.
-const PIECE: usize = 64 << 10;
+/// Runs are expanded in chunks of this many bytes.
+const CHUNK: usize = 64 << 10;
 
 thread_local! {
-    // Megabytes for each; to have them anew for each block would cost as much as sorting it.
+    // Megabytes for each thread: to allocate them for each block would take as long as sorting it.
     static ENCODING: RefCell<encode::Buffers> = RefCell::default();
     static DECODING: RefCell<decode::Buffers> = RefCell::default();
 }
 
-/// A block as it stands in a stream, from its magic on.
+/// An encoded block.
 pub(super) struct Encoded {
+    /// The bits of the block from its magic on.
     bits: BitString,
-    /// The checksum of what the block holds.
+    /// The checksum of the content.
     pub(super) crc: u32,
 }
 
 impl Encoded {
-    /// Whether it decodes to something of the right checksum, which was made of the input.
+    /// Returns whether the block can be decoded to content with the checksum of the input.
     pub(super) fn can_be_read_back(&self, level: Level) -> bool {
         let bits = self.bits.len();
         let bytes = self.bits.clone().into_bytes();
         decode(&bytes, 0, bits, level).is_ok_and(|decoded| decoded.crc == self.crc)
     }
 
-    /// Appends the block to a stream.
+    /// Appends the block to the bits of a stream.
     pub(super) fn append_to(&self, bits: &mut BitString) {
         bits.append_string(&self.bits);
     }
@@ -66,28 +68,29 @@ pub(super) fn encode(block: &Block) -> Encoded {
     Encoded { bits, crc: block.crc }
 }
 
-/// The bits are not those of a block.
+/// The error if bits are not those of a block, or the checksum is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NotABlock;
 
-/// A block that was decoded and whose checksum is right.
+/// A decoded block whose checksum is right.
 pub(super) struct Decoded {
-    /// The checksum of what it holds.
+    /// The checksum of the content.
     pub(super) crc: u32,
     content: Content,
 }
 
 enum Content {
-    Whole { bytes: Vec<u8>, at: usize },
-    // Too much to keep: what it is expanded from, and how far it is.
+    /// The content, and the position up to which it was read.
+    Expanded { bytes: Vec<u8>, at: usize },
+    /// For content that is too large to keep: the text whose runs are expanded again as it is read.
     Runs { text: Vec<u8>, expander: Expander },
 }
 
 impl Decoded {
-    /// Reads on in what the block holds; 0 at its end.
+    /// Reads the next bytes of the content into `out`. Returns 0 at the end.
     pub(super) fn read(&mut self, out: &mut [u8]) -> usize {
         match &mut self.content {
-            Content::Whole { bytes, at } => {
+            Content::Expanded { bytes, at } => {
                 let rest = bytes.get(*at..).unwrap_or_default();
                 let count = rest.len().min(out.len());
                 if let (Some(to), Some(from)) = (out.get_mut(..count), rest.get(..count)) {
@@ -96,13 +99,13 @@ impl Decoded {
                 *at += count;
                 count
             }
-            // It was gone through to the end when the checksum was compared.
+            // There is no error, because `expand` has expanded the same text to its end.
             Content::Runs { text, expander } => expander.read(text, out).unwrap_or_default(),
         }
     }
 }
 
-/// Decodes the block that bits `from..to` of `bytes` are, all of them.
+/// Decodes the block that consists of exactly the bits `from..to` of `bytes`.
 pub(super) fn decode(bytes: &[u8], from: usize, to: usize, level: Level) -> Result<Decoded, NotABlock> {
     match decode_beginning(bytes, from, to, level)? {
         Beginning::Block(decoded, end) if end == to => Ok(decoded),
@@ -112,46 +115,47 @@ pub(super) fn decode(bytes: &[u8], from: usize, to: usize, level: Level) -> Resu
 
 /// What a string of bits begins with.
 pub(super) enum Beginning {
-    /// A whole block, whose end is at this bit.
+    /// A complete block, and the bit at which it ends.
     Block(Decoded, usize),
-    /// What may be the beginning of a block; more bits are needed to tell.
+    /// The bits end before a block is complete.
     Cut,
 }
 
-/// Decodes the block that bits `from..to` of `bytes` begin with.
+/// Decodes the block with which the bits `from..to` of `bytes` begin.
 pub(super) fn decode_beginning(bytes: &[u8], from: usize, to: usize, level: Level) -> Result<Beginning, NotABlock> {
     let mut reader = BitReader::new(bytes, from, to);
     DECODING.with_borrow_mut(|buffers| match decode::decode(&mut reader, max_block(level), buffers) {
         Ok((crc, text)) => Ok(Beginning::Block(expand(text, crc)?, reader.at())),
         Err(decode::Fault::Cut) => Ok(Beginning::Cut),
-        Err(decode::Fault::Wrong) => Err(NotABlock),
+        Err(decode::Fault::Invalid) => Err(NotABlock),
     })
 }
 
-/// Spells out the runs of a block, or where that is too much to keep, sees that it could be.
+/// Expands the runs of a block and compares the checksum with the stored one. If the content is too large to keep, the
+/// result has the text instead.
 fn expand(text: &[u8], stored: u32) -> Result<Decoded, NotABlock> {
     let mut crc = Crc::new();
     let mut expander = Expander::default();
-    let mut bytes = Vec::with_capacity(text.len() + 2 * PIECE);
+    let mut bytes = Vec::with_capacity(text.len() + 2 * CHUNK);
     let content = loop {
         let from = bytes.len();
         if from >= MAX_KEPT {
             drop(bytes);
-            let mut piece = vec![0; PIECE];
-            while let count @ 1.. = expander.read(text, &mut piece)? {
-                crc.update(&piece[..count]);
+            let mut chunk = vec![0; CHUNK];
+            while let count @ 1.. = expander.read(text, &mut chunk)? {
+                crc.update(&chunk[..count]);
             }
             break Content::Runs { text: text.to_vec(), expander: Expander::default() };
         }
-        if bytes.capacity() < from + PIECE {
-            bytes.reserve_exact(from.clamp(PIECE, MAX_KEPT + PIECE - from));
+        if bytes.capacity() < from + CHUNK {
+            bytes.reserve_exact(from.clamp(CHUNK, MAX_KEPT + CHUNK - from));
         }
-        bytes.resize(from + PIECE, 0);
+        bytes.resize(from + CHUNK, 0);
         let count = expander.read(text, &mut bytes[from..])?;
         bytes.truncate(from + count);
         crc.update(&bytes[from..]);
         if count == 0 {
-            break Content::Whole { bytes, at: 0 };
+            break Content::Expanded { bytes, at: 0 };
         }
     };
     if crc.value() == stored { Ok(Decoded { crc: stored, content }) } else { Err(NotABlock) }
@@ -194,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_block_is_not_below_the_minimum() {
+    fn the_shortest_block_is_not_below_the_minimum() {
         let (_, len) = bits_of(&encode(&cut(b"a", Level::BEST)));
         assert!(len >= MIN_BITS, "{len}");
     }
 
     #[test]
     fn a_block_that_was_damaged_in_the_encoder_cannot_be_read_back() {
-        let block = cut(b"What goes wrong in a computer's memory, nobody sees.", Level::BEST);
+        let block = cut(b"An error in memory that nothing else would detect.", Level::BEST);
         assert!(encode(&block).can_be_read_back(Level::BEST));
         for at in 0..block.text.len() {
             let mut damaged = Block { text: block.text.clone(), ..block };
@@ -211,11 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn blocks_of_all_sizes_at_the_edges() {
+    fn blocks_of_lengths_near_all_limits() {
         for level in [Level::new(1).unwrap(), Level::BEST] {
             let limit = rle::block_limit(level);
             for len in [1, 2, 3, 49, 50, 51, limit - 1, limit] {
-                // No run of four, so a byte is one in the block. Random, of two values, and all the same but one.
+                // Without runs of four, so that the block is as long as the input: random, in pairs, and periodic with
+                // one exception.
                 let noise: Vec<u8> =
                     (0..len as u64).map(|n| (n.wrapping_mul(n).wrapping_mul(0x9E37_79B9) >> 13) as u8).collect();
                 let pairs: Vec<u8> = (0..len).map(|n| (n / 2 % 2) as u8).collect();
@@ -229,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_of_zeros_is_decoded_again_instead_of_kept() {
+    fn a_block_of_zeros_is_expanded_again_instead_of_kept() {
         let zeros = vec![0; 40_000_000];
         let (bytes, len) = bits_of(&encode(&cut(&zeros, Level::BEST)));
         let decoded = decode(&bytes, 0, len, Level::BEST).unwrap();
@@ -242,18 +247,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_worker_keeps_is_limited_on_both_sides_of_the_limit() {
+    fn blocks_below_the_limit_are_kept_expanded() {
         for (len, kept) in [(MAX_KEPT - 1, true), (MAX_KEPT, false), (MAX_KEPT + 1, false)] {
             let zeros = vec![0; len];
             let (bytes, bits) = bits_of(&encode(&cut(&zeros, Level::BEST)));
             let decoded = decode(&bytes, 0, bits, Level::BEST).unwrap();
-            assert_eq!(matches!(decoded.content, Content::Whole { .. }), kept);
+            assert_eq!(matches!(decoded.content, Content::Expanded { .. }), kept);
             assert!(read_all(decoded) == zeros);
         }
     }
 
     #[test]
-    fn a_block_too_large_for_its_level_is_none() {
+    fn a_block_too_large_for_its_level_is_refused() {
         let input: Vec<u8> = (0..150_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
         let (bytes, len) = bits_of(&encode(&cut(&input, Level::BEST)));
         assert!(decode(&bytes, 0, len, Level::new(2).unwrap()).is_ok());
@@ -283,14 +288,13 @@ mod tests {
             prop_assert_eq!(decoded.crc, encoded.crc);
             prop_assert_eq!(read_all(decoded), &input[..]);
 
-            let Beginning::Block(decoded, end) = decode_beginning(&bytes, from, bytes.len() * 8, Level::BEST).unwrap() else {
-                panic!("cut")
-            };
+            let beginning = decode_beginning(&bytes, from, bytes.len() * 8, Level::BEST).unwrap();
+            let Beginning::Block(decoded, end) = beginning else { panic!("cut") };
             prop_assert_eq!(end, from + len);
             prop_assert_eq!(decoded.crc, encoded.crc);
             prop_assert_eq!(read_all(decoded), &input[..]);
 
-            // One bit short or long is no block; cut by whole bytes, it may still become one.
+            // With one bit less or more, the bits are not a block. Without the last bytes, the block is cut.
             prop_assert!(decode(&bytes, from, from + len - 1, Level::BEST).is_err());
             if !after.is_empty() {
                 prop_assert!(decode(&bytes, from, from + len + 1, Level::BEST).is_err());

@@ -1,10 +1,10 @@
-//! bzip2's checksum: CRC-32 with the polynomial 0x04C11DB7, most significant bit first. Those of gzip and zip
-//! are the same with all bits in reverse order; and for that one there is a crate which knows every CPU's
-//! instructions. So the bits of each byte are turned around here, and in the end those of the checksum.
+//! The checksum of bzip2: CRC-32 with the polynomial 0x04C11DB7, most significant bit first. The CRC-32 of gzip and zip
+//! is the same with all bits in reverse order, and the crate `crc32fast` computes that one with special instructions of
+//! many CPUs. So this module reverses the bits of each input byte, and those of the resulting checksum.
 
 use super::cpu::{self, Cpu, Kernel};
 
-/// A checksum in the making.
+/// A running checksum.
 #[derive(Debug, Clone)]
 pub(super) struct Crc(crc32fast::Hasher);
 
@@ -27,7 +27,7 @@ impl Crc {
     }
 }
 
-/// The bits of each byte in reverse order.
+/// Reverses the bits of each byte.
 struct Reverse<'a> {
     bytes: &'a [u8],
     reversed: &'a mut [u8],
@@ -44,7 +44,7 @@ impl Kernel for Reverse<'_> {
     }
 }
 
-/// The checksum of a stream whose blocks so far have `stream`, and whose next one has `block`.
+/// Returns the checksum of a stream after a block with the checksum `block`. `stream` is that of the stream before it.
 pub(super) fn combine(stream: u32, block: u32) -> u32 {
     stream.rotate_left(1) ^ block
 }
@@ -62,15 +62,15 @@ mod tests {
     }
 
     #[test]
-    fn it_is_that_of_the_catalogue() {
-        // CRC-32/BZIP2 in the catalogue of parametrised CRC algorithms.
+    fn the_check_value_is_that_of_the_catalogue() {
+        // CRC-32/BZIP2 in the Catalogue of Parametrised CRC Algorithms.
         assert_eq!(of(b"123456789"), 0xFC89_1918);
         assert_eq!(of(b""), 0);
     }
 
     proptest! {
         #[test]
-        fn pieces_make_the_same_as_bit_by_bit(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0..200_usize) {
+        fn all_splits_agree_with_bit_by_bit(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0..200_usize) {
             let mut plain = u32::MAX;
             for byte in &bytes {
                 plain ^= u32::from(*byte) << 24;

@@ -1,35 +1,36 @@
-//! Bits into one block: symbols into bytes, sorted rotations into text. What comes out still has its runs
-//! counted; they are spelled out as late as can be.
+//! Decodes the bits of one block to its text, the output of the first run-length stage: Huffman codewords,
+//! move-to-front ranks, and the inverse Burrows-Wheeler transform. `block` expands the runs of the text.
 
 use super::bits::{BitReader, MAGIC_BITS};
 use super::bwt::{self, Inverse};
 use super::cpu::{self, Cpu, Kernel};
-use super::huffman::decode::{NoCode, Table};
+use super::huffman::decode::{NoCodeword, Table};
 use super::huffman::{GROUP, MAX_LENGTH, MAX_SYMBOLS, MAX_TABLES};
 use super::mtf::{self, RUN_B, Ranks, RegisterRanks, TimelineRanks, Used};
 use super::randomise;
 
-/// Longer runs than that are no encoder's, and their length would not fit bzip2's integers.
+/// A digit of a run length with this weight or a greater one is an error, as in bzip2, whose integers it could
+/// overflow. No block has runs this long.
 const MAX_RUN_WEIGHT: usize = 2 << 20;
 
-/// Why bits are not a block.
+/// The reason why bits are not a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// They break off.
+    /// The bits end before the block is complete.
     Cut,
-    /// No block is like that.
-    Wrong,
+    /// The bits are not valid in a block.
+    Invalid,
 }
 
-/// What is needed again for each block.
+/// Buffers that are reused for each block.
 #[derive(Default)]
 pub(super) struct Buffers {
     last: Vec<u8>,
     inverse: Inverse,
 }
 
-/// Decodes the block whose magic `reader` stands at, and leaves it at the block's end: its checksum, and its text of
-/// `limit` bytes at most.
+/// Decodes the block whose magic is at the position of `reader`, and leaves `reader` at the end of the block. Returns
+/// the stored checksum, and the text, which has `limit` bytes at most.
 pub(super) fn decode<'a>(
     reader: &mut BitReader<'_>,
     limit: usize,
@@ -47,7 +48,7 @@ pub(super) fn decode<'a>(
     }
     let different = used.iter().filter(|used| **used).count();
     if different == 0 || !(2..=MAX_TABLES).contains(&tables) || count == 0 {
-        return Err(Fault::Wrong);
+        return Err(Fault::Invalid);
     }
     let selectors = selectors(reader, count, tables)?;
     let tables = (0..tables).map(|_| lengths(reader, different + 2)).collect::<Result<Vec<_>, _>>()?;
@@ -56,11 +57,11 @@ pub(super) fn decode<'a>(
     buffers.last.resize(limit + SLACK, 0);
     let last = &mut buffers.last[..];
     let symbols = Symbols { reader, selectors: &selectors, tables: &tables, used: &used, last, limit };
-    // What is wrong with the last code may be so because it breaks off.
+    // At the end of the bits, a codeword may be invalid only because it is cut.
     let (len, counts) = cpu::run(symbols)
-        .map_err(|Wrong| if reader.runs_out(MAX_LENGTH.into()) { Fault::Cut } else { Fault::Wrong })?;
+        .map_err(|Invalid| if reader.runs_out(MAX_LENGTH.into()) { Fault::Cut } else { Fault::Invalid })?;
     if origin >= len {
-        return Err(Fault::Wrong);
+        return Err(Fault::Invalid);
     }
     let last = &buffers.last[..len];
     let text = buffers.inverse.text(last, &counts, origin);
@@ -70,10 +71,11 @@ pub(super) fn decode<'a>(
     Ok((crc, text))
 }
 
-/// Runs are written in pieces of this many bytes, the last of which may go beyond the run.
+/// Runs are written in chunks of this many bytes, the last of which can extend beyond the run.
 const SLACK: usize = 32;
 
-/// Which bytes there are: sixteen flags for groups of sixteen, then flags for each byte of the groups there are.
+/// Reads the map of the bytes in use: a flag for each group of sixteen byte values, and then sixteen flags for each
+/// group in use.
 fn used(reader: &mut BitReader<'_>) -> Used {
     let mut used = [false; 256];
     let groups = reader.take(16);
@@ -88,12 +90,13 @@ fn used(reader: &mut BitReader<'_>) -> Used {
     used
 }
 
-/// Which table each group of symbols has: ranks in a list of tables, moved to front.
+/// Reads the selectors, and returns the table of each group of symbols. A selector is the move-to-front rank of a
+/// table, in unary.
 fn selectors(reader: &mut BitReader<'_>, count: usize, tables: usize) -> Result<Vec<u8>, Fault> {
     let mut recent: [u8; MAX_TABLES] = std::array::from_fn(|table| table as u8);
     (0..count)
         .map(|_| {
-            let rank = reader.take_ones(tables).ok_or(Fault::Wrong)?;
+            let rank = reader.take_ones(tables).ok_or(Fault::Invalid)?;
             if reader.is_cut() {
                 return Err(Fault::Cut);
             }
@@ -103,7 +106,7 @@ fn selectors(reader: &mut BitReader<'_>, count: usize, tables: usize) -> Result<
         .collect()
 }
 
-/// The lengths of codes: the first, then for each symbol the steps up or down from the one before.
+/// Reads the code lengths of a table: the first length, and for each symbol the steps up or down from the previous one.
 fn lengths(reader: &mut BitReader<'_>, symbols: usize) -> Result<[u8; MAX_SYMBOLS], Fault> {
     let mut lengths = [0; MAX_SYMBOLS];
     let mut length = reader.take(5) as u8;
@@ -113,7 +116,7 @@ fn lengths(reader: &mut BitReader<'_>, symbols: usize) -> Result<[u8; MAX_SYMBOL
                 return Err(Fault::Cut);
             }
             if !(1..=MAX_LENGTH).contains(&length) {
-                return Err(Fault::Wrong);
+                return Err(Fault::Invalid);
             }
             match reader.take_ones(2) {
                 Some(0) => break,
@@ -129,15 +132,15 @@ fn lengths(reader: &mut BitReader<'_>, symbols: usize) -> Result<[u8; MAX_SYMBOL
     Ok(lengths)
 }
 
-/// Symbols that no block has.
-struct Wrong;
+/// The error if the symbols are not valid in a block.
+struct Invalid;
 
-/// Codes that are read without a look whether the reader's window still holds enough.
+/// Codewords that are decoded for each refill of the reader's window.
 const AT_ONCE: usize = 2;
 const _: () = assert!(AT_ONCE * MAX_LENGTH as usize <= BitReader::WINDOW && GROUP.is_multiple_of(AT_ONCE));
 
-/// Symbols into bytes: Huffman codes, runs and ranks in one loop, so that the CPU can look for the next code while
-/// it still looks for the last byte.
+/// Decodes symbols to bytes: codewords, runs and ranks in one loop, so that the CPU can look up the next codeword while
+/// it still computes the last rank.
 struct Symbols<'a, 'r> {
     reader: &'a mut BitReader<'r>,
     selectors: &'a [u8],
@@ -148,13 +151,13 @@ struct Symbols<'a, 'r> {
 }
 
 impl Kernel for Symbols<'_, '_> {
-    type Output = Result<(usize, bwt::Counts), Wrong>;
+    type Output = Result<(usize, bwt::Counts), Invalid>;
 
     const WIDE: bool = true;
 
     #[inline(always)]
     fn run<C: Cpu>(mut self, cpu: C) -> Self::Output {
-        // A copy can be in registers.
+        // A local copy, which the compiler keeps in registers.
         let mut reader = self.reader.clone();
         let decoded = match cpu.byte_registers() {
             Some(registers) => self.decode(&mut reader, RegisterRanks::new(self.used, registers)),
@@ -167,23 +170,23 @@ impl Kernel for Symbols<'_, '_> {
 
 impl Symbols<'_, '_> {
     #[inline(always)]
-    fn decode(&mut self, reader: &mut BitReader<'_>, mut ranks: impl Ranks) -> Result<(usize, bwt::Counts), Wrong> {
+    fn decode(&mut self, reader: &mut BitReader<'_>, mut ranks: impl Ranks) -> Result<(usize, bwt::Counts), Invalid> {
         let Self { selectors, tables, used, ref mut last, limit, .. } = *self;
         let end = mtf::alphabet(used) as u16 - 1;
         let mut len = 0;
         let mut counts = [0; 256];
         let (mut run, mut weight) = (0, 1);
         for &selector in selectors {
-            let Some(table) = tables.get(usize::from(selector)) else { return Err(Wrong) };
+            let Some(table) = tables.get(usize::from(selector)) else { return Err(Invalid) };
             for at in 0..GROUP {
                 if at % AT_ONCE == 0 {
                     reader.refill();
                 }
-                let (symbol, length) = table.read(reader.window()).map_err(|NoCode| Wrong)?;
+                let (symbol, length) = table.read(reader.window()).map_err(|NoCodeword| Invalid)?;
                 reader.consume(length);
                 if symbol <= RUN_B {
                     if weight >= MAX_RUN_WEIGHT {
-                        return Err(Wrong);
+                        return Err(Invalid);
                     }
                     run += weight << symbol;
                     weight *= 2;
@@ -191,7 +194,7 @@ impl Symbols<'_, '_> {
                 }
                 if run > 0 {
                     if run > limit - len {
-                        return Err(Wrong);
+                        return Err(Invalid);
                     }
                     fill(last, len, run, ranks.front());
                     counts[usize::from(ranks.front())] += run as u32;
@@ -199,10 +202,10 @@ impl Symbols<'_, '_> {
                     (run, weight) = (0, 1);
                 }
                 if symbol == end {
-                    return if reader.is_cut() { Err(Wrong) } else { Ok((len, counts)) };
+                    return if reader.is_cut() { Err(Invalid) } else { Ok((len, counts)) };
                 }
                 if len >= limit {
-                    return Err(Wrong);
+                    return Err(Invalid);
                 }
                 let byte = ranks.take((symbol - 1) as u8);
                 counts[usize::from(byte)] += 1;
@@ -210,20 +213,20 @@ impl Symbols<'_, '_> {
                 len += 1;
             }
             if reader.is_cut() {
-                return Err(Wrong);
+                return Err(Invalid);
             }
         }
-        Err(Wrong)
+        Err(Invalid)
     }
 }
 
-/// Runs are written in pieces of fixed size: most are short, and it takes no call, around which all vector registers
-/// would have to be saved.
+/// Writes a run of `len` bytes in chunks of fixed size. Most runs are short, and this needs no call, which would save
+/// all vector registers to memory.
 #[inline(always)]
 fn fill(last: &mut [u8], from: usize, len: usize, byte: u8) {
     for from in (from..from + len).step_by(SLACK) {
-        if let Some(piece) = last.get_mut(from..).and_then(<[u8]>::first_chunk_mut::<SLACK>) {
-            *piece = [byte; SLACK];
+        if let Some(chunk) = last.get_mut(from..).and_then(<[u8]>::first_chunk_mut::<SLACK>) {
+            *chunk = [byte; SLACK];
         }
     }
 }

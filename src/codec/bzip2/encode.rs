@@ -1,11 +1,11 @@
-//! One block into bits. Its text has its runs counted already.
+//! Encodes the text of one block, which is the output of the first run-length stage, to bits.
 
 use super::bits::{BitString, MAGIC_BITS, Magic};
 use super::bwt;
 use super::huffman;
 use super::mtf::{self, Used};
 
-/// What is needed again for each block.
+/// Buffers that are reused for each block.
 #[derive(Default)]
 pub(super) struct Buffers {
     sorting: bwt::Buffers,
@@ -13,7 +13,7 @@ pub(super) struct Buffers {
     symbols: Vec<u16>,
 }
 
-/// Encodes a block of this text, which is not empty; `crc` is the checksum of what it expands to.
+/// Encodes a block of this text, which is not empty. `crc` is the checksum of the content that the text expands to.
 pub(super) fn encode(text: &[u8], crc: u32, buffers: &mut Buffers) -> BitString {
     let counts = bwt::counts(text);
     let used = counts.map(|count| count > 0);
@@ -25,7 +25,7 @@ pub(super) fn encode(text: &[u8], crc: u32, buffers: &mut Buffers) -> BitString 
     let mut bits = BitString::with_capacity(text.len() + text.len() / 50 + 4096);
     bits.push(Magic::Block.value(), MAGIC_BITS as u32);
     bits.push(crc.into(), 32);
-    // Not randomised.
+    // The flag of randomised blocks.
     bits.push(0, 1);
     bits.push(origin as u64, 24);
     put_used(&used, &mut bits);
@@ -33,7 +33,8 @@ pub(super) fn encode(text: &[u8], crc: u32, buffers: &mut Buffers) -> BitString 
     bits
 }
 
-/// Which of sixteen groups of sixteen bytes there are, then which bytes of these groups.
+/// Writes the map of the bytes in use: a flag for each group of sixteen byte values, and then sixteen flags for each
+/// group in use.
 fn put_used(used: &Used, bits: &mut BitString) {
     let groups = used.chunks(16).map(|group| group.contains(&true));
     let flags = |flags: &mut dyn Iterator<Item = bool>| flags.fold(0, |all, flag| all << 1 | u64::from(flag));

@@ -1,8 +1,8 @@
-//! Randomised blocks. Before version 0.9.5, bzip2 inverted single bits of blocks that it was too slow to sort, at
-//! places that every decoder knows. No encoder does so any more; but such archives are as good as any.
+//! Randomised blocks. Before version 0.9.5, bzip2 inverted single bits of blocks that took too long to sort, at fixed
+//! positions. Encoders do not do this any more, but such files are still valid.
 
-/// From each inverted bit to the next one, in bytes; after the last one, from the first again. The numbers are
-/// part of the format.
+/// The distances in bytes from each inverted bit to the next one, repeated cyclically. The numbers are part of the
+/// format (`BZ2_rNums` in bzip2).
 static STEPS: [u16; 512] = [
     619, 720, 127, 481, 931, 816, 813, 233, 566, 247, 985, 724, 205, 454, 863, 491, 741, 242, 949, 214, 733, 859, 335,
     708, 621, 574, 73, 654, 730, 472, 419, 436, 278, 496, 867, 210, 399, 680, 480, 51, 878, 465, 811, 169, 869, 675,
@@ -29,9 +29,10 @@ static STEPS: [u16; 512] = [
     850, 858, 364, 936, 638,
 ];
 
-/// Inverts the bits back. To do so twice is to do nothing.
+/// Inverts the inverted bits of a text again.
 pub(super) fn undo(text: &mut [u8]) {
-    // The bit is that of the last but one byte of the first step, and is from then on a step away.
+    // The first inverted bit is in the second last byte of the first distance. From there on, each is one distance
+    // after the one before.
     let mut steps = STEPS.iter().cycle().map(|&step| usize::from(step));
     let mut at = steps.next().unwrap_or_default() - 2;
     while let Some(byte) = text.get_mut(at) {
@@ -45,8 +46,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bits_are_inverted_where_a_countdown_says() {
-        // As bzip2 counts.
+    fn the_inverted_bits_are_those_of_bzip2() {
+        // The countdown of bzip2 (`BZ_RAND_UPD_MASK`).
         let mut expected = vec![0; 400_000];
         let (mut left, mut next) = (0, 0);
         for byte in &mut expected {

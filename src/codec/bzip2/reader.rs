@@ -1,12 +1,12 @@
-//! Reading any bzip2 file in parallel, also the blocks of a single stream.
+//! Parallel reading of any bzip2 file, including files of a single stream.
 //!
-//! A block begins at any bit, and nothing states where it ends; but it begins with a magic of 48 bits, and so does the
-//! end of a stream. The [`Finder`] proposes a candidate from each magic to the next one, and workers decode the
-//! candidates speculatively. Then this module goes through the file in order and confirms them. Where the last block
-//! ended there must be a magic; if it is that of a block, its candidate must have decoded to its very last bit with the
-//! right checksum. If it did not, there was a magic inside the block (or the file is damaged): then the block is decoded
-//! here, from its first bit on, and reading continues where it ends. Candidates that begin in the skipped bits are
-//! dropped. So a false candidate costs time and never correctness.
+//! A block can begin at any bit, and the format does not record where it ends. But it begins with a block magic of 48
+//! bits, and the last block of a stream is followed by an end-of-stream magic. The [`Finder`] proposes a candidate from
+//! each magic to the next one, and workers decode the candidates speculatively. Then this module processes the
+//! candidates in order and confirms them. After each block there must be a magic. If it is a block magic, its candidate
+//! must be a block up to its last bit, with the right checksum. Otherwise there is a magic inside the block, or the
+//! file is damaged. The block is then decoded here, from its first bit on, and reading continues after its end.
+//! Candidates that begin inside the block are dropped. So a false candidate costs time and never correctness.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -19,23 +19,26 @@ use crate::codec::format::{Damage, Fault, Level};
 use crate::codec::source::Source;
 use crate::ordered::{Ordered, Pool};
 
+/// Reads the content of a bzip2 file.
 pub(in crate::codec) struct Reader<R> {
     finder: Finder<R>,
-    /// What the finder found, in order; those with `true` are being decoded in `decoding`.
+    /// The candidates in order, and whether each was submitted to `decoding`.
     candidates: VecDeque<(Candidate, bool)>,
     decoding: Ordered<Result<Decoded, NotABlock>>,
-    /// Up to here, in bits, everything is confirmed.
+    /// The bit up to which everything is confirmed.
     at: u64,
     level: Level,
-    /// The checksum of the stream up to here.
+    /// The checksum of the stream up to `at`.
     crc: u32,
+    /// The block that is being read.
     current: Option<Decoded>,
+    /// Whether the end of the last stream was reached.
     done: bool,
     garbage: Option<u64>,
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads `source`, which begins with a stream header of this level.
+    /// Returns a reader of `source`, which begins with a stream header of this level.
     pub(in crate::codec) fn new(source: Source<R>, level: Level, pool: &Pool) -> Self {
         Self {
             finder: Finder::new(source, level),
@@ -58,7 +61,7 @@ impl<R: Read> Reader<R> {
         self.garbage
     }
 
-    /// Reads on; 0 at the end of the last stream.
+    /// Reads the next bytes of the content into `out`, which is not empty. Returns 0 at the end of the last stream.
     pub(in crate::codec) fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while !self.done {
             if let Some(current) = &mut self.current {
@@ -73,10 +76,10 @@ impl<R: Read> Reader<R> {
         Ok(0)
     }
 
-    /// Walks on to the next block; `None` at the end of the last stream.
+    /// Advances to the next block and returns it. Returns `None` at the end of the last stream.
     fn next_block(&mut self) -> io::Result<Option<Decoded>> {
         loop {
-            self.look_ahead();
+            self.read_ahead();
             let Some((candidate, submitted)) = self.candidates.pop_front() else { return Err(self.no_magic()) };
             let decoded = if submitted { self.decoding.take() } else { None };
             if candidate.start < self.at {
@@ -108,8 +111,8 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Keeps the workers busy.
-    fn look_ahead(&mut self) {
+    /// Submits candidates until the queue is full.
+    fn read_ahead(&mut self) {
         while self.decoding.has_room() && self.candidates.len() < self.decoding.window() {
             let Some(candidate) = self.finder.next() else { return };
             let submit = candidate.may_be_block();
@@ -124,10 +127,10 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Decodes the block at `self.at`, and finds out where it ends.
+    /// Decodes the block at `self.at` on this thread, and finds its end.
     fn decode_here(&mut self) -> io::Result<Decoded> {
         self.finder.set_level(self.level);
-        // One byte more, because a block need not begin with one.
+        // One byte more, because a block can begin within a byte.
         self.fill(block::MAX_BYTES + 1);
         let (window, from) = self.window_from(self.at);
         let bytes = window.get(..block::MAX_BYTES + 1).unwrap_or(window);
@@ -136,7 +139,8 @@ impl<R: Read> Reader<R> {
                 self.at += (end - from) as u64;
                 Ok(decoded)
             }
-            // A block that wants more bits than the file has, and no magic in them: they are not there.
+            // The block has more bits than the file, and no other magic begins in the rest of the file: it is cut
+            // short.
             Ok(Beginning::Cut) if bytes.len() == window.len() && bits::find_magic(bytes, from + 1).is_none() => {
                 Err(self.cut_short(Fault::EndsInBlock))
             }
@@ -144,12 +148,13 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Skips the end magic at `self.at` and the header of the next stream; false if there is none.
+    /// Compares the checksum of the stream, and skips the end-of-stream magic at `self.at` and the header of the next
+    /// stream. Returns false if there is no next stream.
     fn end_stream(&mut self) -> io::Result<bool> {
         self.fill(block::END_BITS / 8 + 1 + block::HEADER_BYTES);
         let (window, from) = self.window_from(self.at);
         if from + block::END_BITS > window.len() * 8 {
-            return Err(self.cut_short(Fault::EndsBeforeMark));
+            return Err(self.cut_short(Fault::EndsBeforeMagic));
         }
         if bits::read(window, from + bits::MAGIC_BITS, 32) != u64::from(self.crc) {
             return Err(self.damage(Fault::StreamChecksum));
@@ -157,7 +162,7 @@ impl<R: Read> Reader<R> {
         let header = (from + block::END_BITS).div_ceil(8);
         let level = match window.get(header..).unwrap_or_default() {
             [b'B', b'Z', b'h', digit, ..] => Level::from_digit(*digit),
-            // As bzip2 has it, and as a file looks that was cut here.
+            // A part of a header is no trailing garbage: the file is cut short, also according to bzip2.
             [b'B'] | [b'B', b'Z'] | [b'B', b'Z', b'h'] => return Err(self.cut_short(Fault::EndsInHeader)),
             _ => None,
         };
@@ -176,12 +181,12 @@ impl<R: Read> Reader<R> {
         Ok(true)
     }
 
-    /// There is no magic at `self.at`: why not?
+    /// Returns the error if there is no magic at `self.at`.
     fn no_magic(&mut self) -> io::Error {
         self.fill(bits::MAGIC_BITS / 8 + 1);
         let (window, from) = self.window_from(self.at);
         if from + bits::MAGIC_BITS > window.len() * 8 {
-            self.cut_short(Fault::EndsBeforeMark)
+            self.cut_short(Fault::EndsBeforeMagic)
         } else {
             self.damage(Fault::NoBlock)
         }
@@ -191,26 +196,26 @@ impl<R: Read> Reader<R> {
         Damage::error(self.at / 8, what)
     }
 
-    /// The error that ended the reading; or else the file really ends there.
+    /// Returns the read error if there was one; otherwise, that the file is cut short.
     fn cut_short(&mut self, what: Fault) -> io::Error {
         let end = self.finder.source.end();
         self.finder.source.take_error().unwrap_or_else(|| Damage::error(end, what))
     }
 
-    /// Sees to it that there are `count` bytes from `self.at` on, if the file has them.
+    /// Reads until the window has `count` bytes from `self.at` on, if the file has them.
     fn fill(&mut self, count: usize) {
         let before = (self.at / 8 - self.finder.source.offset()) as usize;
         self.finder.source.fill(before + count);
     }
 
-    /// The window from the byte on that holds bit `at`, and which of its bits that is.
+    /// Returns the window from the byte with bit `at` on, and the index of the bit in that byte.
     fn window_from(&self, at: u64) -> (&[u8], usize) {
         let source = &self.finder.source;
         let before = (at / 8).saturating_sub(source.offset()) as usize;
         (source.window().get(before..).unwrap_or_default(), (at % 8) as usize)
     }
 
-    /// Gives up the bytes that are not needed any more.
+    /// Skips the bytes of the window that are confirmed.
     fn release(&mut self) {
         let source = &mut self.finder.source;
         source.skip((self.at / 8).saturating_sub(source.offset()) as usize);
@@ -224,8 +229,8 @@ mod tests {
     use super::*;
     use crate::codec::{Compression, Compressor, Format};
 
-    /// Block data may end in what looks like a stream header. Here it is the header itself that
-    /// misleads the finder, while the true level is a parameter.
+    /// Decodes a file with a level in its header that is not the true one. The finder assumes the level of the header,
+    /// as it does if block data happens to end in the bytes of a stream header.
     fn decode(header: Level, truth: Level) -> io::Result<Vec<u8>> {
         let pool = Pool::new(2).unwrap();
         let mut compressor = Compressor::new(Vec::new(), Compression::new(Format::Bzip2, Level::BEST), &pool);
@@ -251,7 +256,7 @@ mod tests {
     fn a_wrong_level_is_corrected() {
         let low = Level::new(1).unwrap();
         assert!(decode(low, Level::BEST).unwrap() == input());
-        // A block is no good if only the wrong level allows it.
+        // A block that is too long for the true level is damage, even if the assumed level allows it.
         assert!(decode(Level::BEST, low).is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! bzip2's first run-length stage, run ahead of the cut into blocks: a run of 4 to 255 equal bytes
-//! becomes four of them and a count. Blocks are limited by what comes *out* of this stage, which may
-//! be longer than the input (4 bytes become 5) or 51 times shorter; so only here is it known where a
-//! block ends. The cut falls where bzip2's own falls, to the byte.
+//! The first run-length stage of bzip2: a run of 4 to 255 equal bytes is encoded as four of them and a count of the
+//! others. It runs before the input is cut into blocks, because the limit of a block applies to the *output* of this
+//! stage, which can be longer than the input (4 bytes become 5) or 51 times shorter. Blocks end at exactly the same
+//! byte as those of bzip2.
 
 use std::mem;
 
@@ -10,35 +10,35 @@ use wide::u8x16;
 use super::crc::Crc;
 use crate::codec::format::Level;
 
-/// Longer runs are several.
+/// Longer runs are split.
 const MAX_RUN: u8 = 255;
 
-/// A block is full once it holds this many bytes: bzip2's own limit. The run that fills it may go
-/// over by four bytes, for which bzip2 keeps room.
+/// Returns the number of bytes with which a block of this level is full, as in bzip2. The run that fills the block can
+/// exceed it by four bytes, for which bzip2 has room.
 pub(super) const fn block_limit(level: Level) -> usize {
     max_block(level) - 19
 }
 
-/// No block of this level is longer, whoever encoded it.
+/// Returns the maximum length in bytes of the text of a block of this level, written by any encoder.
 pub(super) const fn max_block(level: Level) -> usize {
     100_000 * level.get() as usize
 }
 
-/// Fills blocks.
+/// Encodes the runs of the input and cuts it into blocks.
 pub(super) struct Cutter {
     limit: usize,
     block: Vec<u8>,
-    /// The run at the end of the input so far, which the next byte may lengthen.
+    /// The byte and the length of the run at the end of the input so far, which the next byte can extend.
     run_byte: u8,
     run: u8,
     crc: Crc,
 }
 
-/// What a block is encoded from.
+/// A block after the first run-length stage.
 pub(super) struct Block {
-    /// Its bytes, with runs counted; one at least.
+    /// The output of the stage, which is not empty.
     pub(super) text: Vec<u8>,
-    /// The checksum of the input that is in it.
+    /// The checksum of the input of the stage.
     pub(super) crc: u32,
 }
 
@@ -47,8 +47,8 @@ impl Cutter {
         Self { limit: block_limit(level), block: Vec::new(), run_byte: 0, run: 0, crc: Crc::new() }
     }
 
-    /// Takes in `input` as far as the block has room for it, and says how far that is. If that is not
-    /// to the end, the block is full.
+    /// Adds input to the block until it is full, and returns the number of bytes added. If it is less than the length
+    /// of `input`, the block is full.
     pub(super) fn push(&mut self, input: &[u8]) -> usize {
         if self.block.capacity() == 0 {
             self.block.reserve_exact(self.limit + 4);
@@ -66,7 +66,7 @@ impl Cutter {
             if self.block.len() >= self.limit {
                 break;
             }
-            // A run that begins while there is room goes in wholly, so nothing is looked at that might be beyond.
+            // A run that begins before the limit is added completely, so only bytes before the limit are examined here.
             let room = rest.len().min(self.limit - self.block.len());
             let (plain, left) = rest.split_at(plain(&rest[..room]));
             if plain.is_empty() {
@@ -83,7 +83,7 @@ impl Cutter {
         taken
     }
 
-    /// Ends the block and begins the next one; `None` if nothing came in.
+    /// Ends the block and returns it. Returns `None` if it is empty.
     pub(super) fn take(&mut self) -> Option<Block> {
         self.end_run();
         let crc = mem::replace(&mut self.crc, Crc::new()).value();
@@ -104,7 +104,8 @@ impl Cutter {
     }
 }
 
-/// How many bytes come before the first run of four; or, if there is none, before the last run, which may go on.
+/// Returns the number of bytes before the first run of four; if there is none, before the last run, which more input
+/// can extend.
 fn plain(bytes: &[u8]) -> usize {
     find_run(bytes).unwrap_or_else(|| {
         let unfinished = bytes.iter().rev().take_while(|byte| Some(*byte) == bytes.last()).count();
@@ -112,7 +113,7 @@ fn plain(bytes: &[u8]) -> usize {
     })
 }
 
-/// How many of the first bytes are `byte`.
+/// Returns the number of leading bytes that are equal to `byte`.
 #[inline(always)]
 pub(super) fn equal(bytes: &[u8], byte: u8) -> usize {
     let (sixteens, rest) = bytes.as_chunks::<16>();
@@ -125,25 +126,26 @@ pub(super) fn equal(bytes: &[u8], byte: u8) -> usize {
     sixteens.len() * 16 + rest.iter().take_while(|next| **next == byte).count()
 }
 
-/// Undoes the stage, piece by piece.
+/// Undoes the stage incrementally.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Expander {
+    /// The position in the block.
     at: usize,
-    /// So many bytes of the block come next as they are.
+    /// The number of bytes that are copied next.
     plain: usize,
-    /// They end with four equal ones, after which a count stands in the block.
+    /// Whether they end with four equal bytes, after which there is a count in the block.
     counted: bool,
-    /// Then so many of this one.
+    /// How often `byte` is repeated then.
     repeat: usize,
     byte: u8,
 }
 
-/// After four equal bytes a count is missing: a block that no encoder makes.
+/// The error if the count after four equal bytes is missing at the end of a block. No encoder writes such a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NoCount;
 
 impl Expander {
-    /// Reads on in what `block` expands to; 0 at its end. It must be the same block each time.
+    /// Expands the next bytes of `block` to `out`. Returns 0 at its end. `block` must be the same in all calls.
     #[inline(always)]
     pub(super) fn read(&mut self, block: &[u8], out: &mut [u8]) -> Result<usize, NoCount> {
         let mut done = 0;
@@ -180,7 +182,8 @@ impl Expander {
     }
 }
 
-/// Copies `len` bytes; most are few, and then it copies sixteen, if there are.
+/// Copies `len` bytes. Most copies are short: then sixteen bytes are copied in one register, if both slices have as
+/// many.
 #[inline(always)]
 fn copy(from: &[u8], to: &mut [u8], len: usize) {
     if len <= 16
@@ -192,13 +195,13 @@ fn copy(from: &[u8], to: &mut [u8], len: usize) {
     }
 }
 
-/// Where four equal bytes begin.
+/// Returns the position of the first run of four equal bytes.
 fn find_run(bytes: &[u8]) -> Option<usize> {
     let equal = |a: &[u8; 16], b: &[u8; 16]| u8x16::new(*a).simd_eq(u8x16::new(*b));
     let mut from = 0;
-    while let Some(piece) = bytes.get(from..).and_then(<[u8]>::first_chunk::<19>)
+    while let Some(chunk) = bytes.get(from..).and_then(<[u8]>::first_chunk::<19>)
         && let ([a @ .., _, _, _], [_, b @ .., _, _], [_, _, c @ .., _], [_, _, _, d @ ..]) =
-            (piece, piece, piece, piece)
+            (chunk, chunk, chunk, chunk)
     {
         let begins = (equal(a, b) & equal(b, c) & equal(c, d)).to_bitmask();
         if begins != 0 {
@@ -216,14 +219,14 @@ mod tests {
 
     use super::*;
 
-    /// The blocks of `input`, given in pieces of `piece` bytes.
-    fn cut(input: &[u8], limit: usize, piece: usize) -> Vec<Vec<u8>> {
+    /// Returns the texts of the blocks of `input`, which is added in chunks of `chunk` bytes.
+    fn cut(input: &[u8], limit: usize, chunk: usize) -> Vec<Vec<u8>> {
         let mut cutter = Cutter { limit, ..Cutter::new(Level::BEST) };
         let mut blocks = Vec::new();
-        for mut piece in input.chunks(piece) {
+        for mut chunk in input.chunks(chunk) {
             loop {
-                piece = &piece[cutter.push(piece)..];
-                if piece.is_empty() {
+                chunk = &chunk[cutter.push(chunk)..];
+                if chunk.is_empty() {
                     break;
                 }
                 blocks.extend(cutter.take());
@@ -238,10 +241,10 @@ mod tests {
         blocks.into_iter().map(|block| block.text).collect()
     }
 
-    fn read(block: &[u8], piece: usize) -> Result<Vec<u8>, NoCount> {
+    fn read(block: &[u8], chunk: usize) -> Result<Vec<u8>, NoCount> {
         let mut expander = Expander::default();
         let mut bytes = Vec::new();
-        let mut buffer = vec![0; piece];
+        let mut buffer = vec![0; chunk];
         loop {
             match expander.read(block, &mut buffer)? {
                 0 => return Ok(bytes),
@@ -268,14 +271,14 @@ mod tests {
 
     #[test]
     fn a_block_is_full_at_its_limit_and_not_before() {
-        // What comes out is as long as what goes in: ten fill a block of ten, the eleventh opens another.
+        // Without runs, the output is as long as the input: ten bytes fill a block of ten, the eleventh begins another.
         assert_eq!(cut(b"abcdefghij", 10, 3).len(), 1);
         assert_eq!(cut(b"abcdefghijk", 10, 3), [&b"abcdefghij"[..], b"k"]);
-        // With nine in it, a whole run still goes in; it may take the block four over its limit.
+        // After nine bytes, a complete run is still added, which can exceed the limit by four.
         assert_eq!(cut(b"abcdefghiXXXXXz", 10, 99), [&b"abcdefghiXXXX\x01"[..], b"z"]);
-        // With ten in it, none.
+        // After ten bytes, none is added.
         assert_eq!(cut(b"abcdefghijXXXXX", 10, 99), [&b"abcdefghij"[..], b"XXXX\x01"]);
-        // A run of 256 is cut at 255.
+        // A run of 256 is split after 255.
         let mut long = b"abcdefghi".to_vec();
         long.extend([b'X'; 256]);
         assert_eq!(cut(&long, 10, 99), [&b"abcdefghiXXXX\xfb"[..], b"X"]);
@@ -289,13 +292,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_cut_expands_to_the_input(
+        fn blocks_expand_to_the_input(
             runs in prop::collection::vec((0_u8..4, prop_oneof![1..6_usize, 250..260_usize, Just(600)]), 0..80),
             limit in 5..400_usize,
-            piece in 1..700_usize,
+            chunk in 1..700_usize,
         ) {
             let input: Vec<u8> = runs.iter().flat_map(|&(byte, run)| std::iter::repeat_n(byte, run)).collect();
-            let blocks = cut(&input, limit, piece);
+            let blocks = cut(&input, limit, chunk);
             prop_assert!(blocks.iter().all(|block| block.len() <= limit + 4));
             prop_assert!(blocks.iter().rev().skip(1).all(|block| block.len() >= limit));
             prop_assert_eq!(blocks.iter().flat_map(|block| expanded(block)).collect::<Vec<_>>(), input.clone());
@@ -303,7 +306,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_expanded_is_the_same_in_pieces(block in prop::collection::vec(0_u8..2, 0..300), piece in 1..70_usize) {
+        fn expansion_is_the_same_in_chunks(block in prop::collection::vec(0_u8..2, 0..300), chunk in 1..70_usize) {
             let mut expected = Ok(Vec::new());
             let mut rest = &block[..];
             while let [byte, after @ ..] = rest {
@@ -321,7 +324,7 @@ mod tests {
                 }
                 rest = after;
             }
-            prop_assert_eq!(read(&block, piece), expected);
+            prop_assert_eq!(read(&block, chunk), expected);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Writing a bzip2 stream: the input is cut into blocks, which are encoded in parallel, and their bits are
-//! spliced in order.
+//! Writing of a bzip2 stream. The input is cut into blocks, which are encoded in parallel, and their bits are spliced
+//! in order.
 
 use std::io::{self, Write};
 
@@ -10,12 +10,14 @@ use super::rle::Cutter;
 use crate::codec::format::{Compression, NotReadBack};
 use crate::ordered::{Ordered, Pool};
 
-/// One stream, spliced from blocks that are encoded apart.
+/// Writes one stream.
 pub(in crate::codec) struct Writer {
     cutter: Cutter,
     compression: Compression,
     encoding: Ordered<Result<Encoded, NotReadBack>>,
+    /// The bits of the stream that are not yet written.
     stream: BitString,
+    /// The checksum of the stream up to the last spliced block.
     crc: u32,
 }
 
@@ -51,7 +53,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the oldest block; false if there is none.
+    /// Splices and writes the oldest block in flight. Returns false if there is none.
     fn splice_oldest(&mut self, to: &mut impl Write) -> io::Result<bool> {
         let Some(block) = self.encoding.take() else { return Ok(false) };
         let block = block.map_err(io::Error::other)?;

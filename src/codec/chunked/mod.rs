@@ -1,5 +1,5 @@
-//! gzip and zstd. They are written as members and frames of equal size, which are encoded in parallel, and read one
-//! after the other.
+//! gzip and zstd. Input is cut into chunks of equal size, which are encoded in parallel as gzip members or zstd frames.
+//! Reading is sequential.
 
 mod reader;
 mod writer;

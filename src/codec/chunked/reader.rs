@@ -1,5 +1,5 @@
-//! Reading gzip members and zstd frames, one after the other. The decoders are those of `flate2` and
-//! `zstd`; what is done here is to go on to the next member, and to say where a file is damaged.
+//! Sequential reading of gzip members and zstd frames. The decoders are those of `flate2` and `zstd`. This module
+//! continues with the next member or frame, and reports the offset of damage.
 
 use std::io::{self, Read};
 
@@ -8,15 +8,17 @@ use flate2::bufread::GzDecoder;
 use crate::codec::format::{Damage, Fault, Format};
 use crate::codec::source::Source;
 
-/// Frames that need a larger window than 128 MiB are refused, as the zstd command refuses them: the
-/// number stands in the file, and would otherwise be believed.
+/// Frames that need a larger window than 128 MiB are refused, as the zstd command does by default: the decoder
+/// allocates the window, and its size comes from the file.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
+/// Reads the content of a gzip or zstd file.
 pub(in crate::codec) struct Reader<R> {
     state: State<R>,
     garbage: Option<u64>,
 }
 
+/// Where the reader is: before a member of this format, in a member, or at the end.
 enum State<R> {
     Between(Source<R>, Format),
     Gzip(Box<GzDecoder<Source<R>>>),
@@ -25,7 +27,7 @@ enum State<R> {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads `source`, which begins with a member of this format: gzip or zstd.
+    /// Returns a reader of `source`, which begins with a gzip member or a zstd frame.
     pub(in crate::codec) fn new(source: Source<R>, format: Format) -> Self {
         Self { state: State::Between(source, format), garbage: None }
     }
@@ -43,7 +45,7 @@ impl<R: Read> Reader<R> {
         self.garbage
     }
 
-    /// Reads on; 0 at the end of the last member.
+    /// Reads the next bytes of the content into `out`, which is not empty. Returns 0 at the end of the last member.
     pub(in crate::codec) fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
             let (read, source) = match &mut self.state {
@@ -80,7 +82,7 @@ impl<R: Read> Reader<R> {
         };
     }
 
-    /// Begins the next member, if there is one.
+    /// Begins the next member. If there is none, the reader is at the end.
     fn begin(&mut self) -> io::Result<()> {
         let ended = State::Ended { compressed_bytes: self.compressed_bytes() };
         let State::Between(mut source, format) = std::mem::replace(&mut self.state, ended) else { return Ok(()) };

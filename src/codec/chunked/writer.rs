@@ -1,5 +1,6 @@
-//! Writing gzip and zstd: the input is cut into chunks of equal size, which are encoded apart, each to a member or a
-//! frame that is a file of its own; one after the other they are one again.
+//! Writing of gzip and zstd. The input is cut into chunks of equal size, each of which is encoded independently as a
+//! gzip member (RFC 1952) or a zstd frame (RFC 8878). In both formats, a concatenation of complete files is a file
+//! again.
 
 use std::io::{self, Read as _, Write};
 
@@ -9,19 +10,19 @@ use flate2::bufread::GzDecoder;
 use crate::codec::format::{Compression, Level, NotReadBack};
 use crate::ordered::{Ordered, Pool};
 
-/// Input bytes in one gzip member: the dictionary begins anew in each, which costs about half a
-/// percent at this size.
+/// Input bytes of one gzip member. Each begins with an empty dictionary, which costs about half a percent at this size.
 const GZIP_CHUNK: usize = 1 << 20;
 
-/// Input bytes in one zstd frame: the window of the highest level we use.
+/// Input bytes of one zstd frame: the window size of zstd's level 9, the highest of [`Level`].
 const ZSTD_CHUNK: usize = 4 << 20;
 
-/// Pieces of equal size, each a file of its own format; one after the other they are one again.
+/// Cuts input into chunks, has them encoded on a pool and writes them in order.
 pub(in crate::codec) struct Writer {
     format: &'static Chunked,
     compression: Compression,
     chunk: Vec<u8>,
     encoding: Ordered<io::Result<Vec<u8>>>,
+    /// Whether a chunk was submitted.
     any: bool,
 }
 
@@ -54,7 +55,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the oldest chunk; false if there is none.
+    /// Writes the oldest chunk in flight. Returns false if there is none.
     fn write_oldest(&mut self, to: &mut impl Write) -> io::Result<bool> {
         let Some(chunk) = self.encoding.take() else { return Ok(false) };
         to.write_all(&chunk?)?;
@@ -62,7 +63,7 @@ impl Writer {
     }
 
     pub(in crate::codec) fn finish(&mut self, to: &mut impl Write) -> io::Result<()> {
-        // No input is one empty chunk: an empty file would be none of the format.
+        // Empty input is one empty chunk: an empty file is not valid in either format.
         if !self.chunk.is_empty() || !self.any {
             self.end_chunk(to)?;
         }
@@ -71,9 +72,9 @@ impl Writer {
     }
 }
 
-/// How pieces of a format are made, and read.
+/// How a format encodes and decodes its chunks.
 pub(in crate::codec) struct Chunked {
-    /// Bytes in a piece.
+    /// Input bytes of a chunk.
     size: usize,
     encode: fn(&[u8], Level) -> io::Result<Vec<u8>>,
     decode: fn(&[u8], usize) -> io::Result<Vec<u8>>,
@@ -94,7 +95,7 @@ impl Chunked {
 }
 
 fn gzip_member(chunk: &[u8], level: Level) -> io::Result<Vec<u8>> {
-    // Neither a time nor a system: the same input gives the same file.
+    // No modification time and an unknown operating system (255), so that the same input gives the same file.
     let output = Vec::with_capacity(chunk.len() / 2);
     let mut coder =
         GzBuilder::new().mtime(0).operating_system(255).write(output, flate2::Compression::new(level.get().into()));

@@ -1,16 +1,16 @@
-//! What all ways to sort a block need: how often each byte occurs, eight bytes of a rotation as a number, and the
-//! result of a way that gives up.
+//! What all sorting algorithms share: the counts of all bytes, the first eight bytes of a rotation as a number, and the
+//! error of an algorithm that gives up.
 
-/// How often each byte occurs in a block.
+/// The number of occurrences of each byte value in a block.
 pub(in crate::codec::bzip2) type Counts = [u32; 256];
 
-/// The block repeats itself too much for the way that was tried.
+/// The error of a sorting algorithm if a block repeats so much that the budget of the algorithm is used up.
 #[derive(Debug)]
 pub(super) struct TooManyTies;
 
-/// How often each byte occurs.
+/// Counts the occurrences of each byte value.
 pub(in crate::codec::bzip2) fn counts(bytes: &[u8]) -> Counts {
-    // Equal bytes often come in a row; to add to the same count twice in a row takes several times as long.
+    // Equal bytes are often adjacent, and adding to the same counter twice in a row takes several times as long.
     let mut counts = [[0_u32; 256]; 4];
     for four in bytes.chunks(4) {
         for (counts, &byte) in counts.iter_mut().zip(four) {
@@ -20,7 +20,7 @@ pub(in crate::codec::bzip2) fn counts(bytes: &[u8]) -> Counts {
     std::array::from_fn(|byte| counts.iter().map(|counts| counts[byte]).sum())
 }
 
-/// The first eight bytes of the rotation that begins at `at`, as a number that sorts as they do.
+/// Returns the first eight bytes of the rotation that begins at `at`, as a number that is ordered as they are.
 pub(super) fn word(block: &[u8], at: usize) -> u64 {
     let n = block.len();
     match block.get(at..).and_then(<[u8]>::first_chunk) {
@@ -29,7 +29,7 @@ pub(super) fn word(block: &[u8], at: usize) -> u64 {
     }
 }
 
-/// That of each rotation.
+/// Returns the position of each rotation, and its first eight bytes as a number, as [`word`] does.
 pub(super) fn words(block: &[u8]) -> impl Iterator<Item = (usize, u64)> {
     let n = block.len();
     let inner = block.windows(8).filter_map(<[u8]>::first_chunk).map(|eight| u64::from_be_bytes(*eight)).enumerate();

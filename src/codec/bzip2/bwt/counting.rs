@@ -1,8 +1,9 @@
-//! Counting sort: how often each occurs, where the items of each begin, and each item to the next place of
-//! its digit's. What is counted again and again is counted in 16 bits: AMD's Zen 3, and others may be like it, takes
-//! twice as long to count in words of 32 bits, when the same count comes up again after a few others.
+//! Counting sort: counts the items with each digit, computes where the items of each digit begin in sorted order, and
+//! scatters each item to the next position of its digit. Counters that are incremented often have 16 bits: if the same
+//! counter is incremented again after a few others, AMD Zen 3 takes twice as long with 32 bits, and other CPUs may,
+//! too.
 
-/// How many are below each byte or other digit: where its rotations begin among the sorted ones.
+/// Returns for each byte or other digit where its items begin in sorted order: the number of items with a lesser digit.
 pub(super) fn starts<const DIGITS: usize>(counts: &[u32; DIGITS]) -> [u32; DIGITS] {
     let mut sum = 0;
     counts.map(|count| {
@@ -12,36 +13,38 @@ pub(super) fn starts<const DIGITS: usize>(counts: &[u32; DIGITS]) -> [u32; DIGIT
     })
 }
 
-/// For each byte or other digit, where the next of those goes that begin with it.
+/// The next free position of each byte or other digit in a scatter.
 ///
-/// The numbers are kept in two parts, because the lower one has 16 bits then.
+/// A position is the sum of two parts, so that the part which is incremented has 16 bits.
 pub(super) struct Heads<const DIGITS: usize = 256> {
-    passed: [u16; DIGITS],
+    taken: [u16; DIGITS],
     from: [u32; DIGITS],
 }
 
 impl<const DIGITS: usize> Heads<DIGITS> {
     pub(super) fn new(counts: &[u32; DIGITS]) -> Self {
-        Self { passed: [0; DIGITS], from: starts(counts) }
+        Self { taken: [0; DIGITS], from: starts(counts) }
     }
 
+    /// Takes the next position of a digit.
     #[inline(always)]
     pub(super) fn take(&mut self, digit: usize) -> usize {
-        let passed = self.passed[digit];
-        let head = self.from[digit] as usize + usize::from(passed);
-        self.passed[digit] = passed.wrapping_add(1);
-        if passed == u16::MAX {
+        let taken = self.taken[digit];
+        let head = self.from[digit] as usize + usize::from(taken);
+        self.taken[digit] = taken.wrapping_add(1);
+        if taken == u16::MAX {
             self.from[digit] += 1 << 16;
         }
         head
     }
 
-    /// Takes so many in one; `None` if they must be taken one by one.
+    /// Takes the next `len` positions of a digit, and returns the first one. Returns `None`, and takes none, if they
+    /// must be taken one by one.
     #[inline(always)]
     pub(super) fn take_run(&mut self, digit: usize, len: u16) -> Option<usize> {
-        let passed = self.passed[digit];
-        self.passed[digit] = passed.checked_add(len)?;
-        Some(self.from[digit] as usize + usize::from(passed))
+        let taken = self.taken[digit];
+        self.taken[digit] = taken.checked_add(len)?;
+        Some(self.from[digit] as usize + usize::from(taken))
     }
 
     /// Scatters words by their digits.
@@ -55,7 +58,7 @@ impl<const DIGITS: usize> Heads<DIGITS> {
     }
 }
 
-/// How often each digit occurs.
+/// Counts the items with each digit.
 #[inline(always)]
 pub(super) fn tally<const DIGITS: usize, T>(items: &[T], digit: impl Fn(&T) -> usize) -> [u32; DIGITS] {
     let mut counts = [0; DIGITS];
@@ -71,7 +74,7 @@ pub(super) fn tally<const DIGITS: usize, T>(items: &[T], digit: impl Fn(&T) -> u
     counts
 }
 
-/// Counts to where each digit's begin.
+/// Replaces the count of each digit by the position where its items begin.
 pub(super) fn sum_up(counts: &mut [u16]) -> &mut [u16] {
     let mut sum = 0;
     for count in counts.iter_mut() {
@@ -80,8 +83,8 @@ pub(super) fn sum_up(counts: &mut [u16]) -> &mut [u16] {
     counts
 }
 
-/// Scatters words, fewer than 16 bits count, by the digit above so many bits. There are a power of two of `heads`, one
-/// for each digit: where its next word goes.
+/// Scatters words by the digit above their low `shift` bits. `heads` is the next position of each digit; the number of
+/// digits is a power of two. There are fewer than 2^16 words.
 #[inline(always)]
 pub(super) fn scatter_small(from: &[u64], to: &mut [u64], shift: u32, heads: &mut [u16]) {
     let mask = heads.len() - 1;

@@ -1,73 +1,77 @@
 //! The inverse transform. The last bytes of the sorted rotations are known, and so are the first ones: the same bytes,
-//! sorted. The n-th occurrence of a byte in the first column belongs to the n-th in the last one, which gives the row of
-//! the rotation that begins one byte later. From the row of the block itself, a chain of rows leads through all its bytes.
+//! sorted. The n-th occurrence of a byte in the first column belongs to the n-th in the last one, which gives the row
+//! of the rotation that begins one byte later. From the row of the block itself, a chain of rows leads through all its
+//! bytes.
 //!
-//! Each step of the chain waits for memory. So the chain is cut at up to 256 rows all over the block, and [`LANES`] pieces
-//! are followed in turn, which keeps as many loads in flight on one core. Then the pieces are joined. The rows where the
-//! chain is cut lead to a sink, which leads to itself, so that a piece can be followed beyond its end, and the check for
-//! the end is needed only once in a while. In data that compresses well, most bytes are in long runs, whose rows are
-//! neighbours and are linked sixteen at a time.
+//! Each step of the chain waits for memory. So the chain is cut at up to 256 rows all over the block, and [`LANES`]
+//! segments are followed in turn, which keeps as many loads in flight on one core. Then the segments are joined. The
+//! rows where the chain is cut lead to a sink, which leads to itself. So a segment can be followed beyond its end,
+//! which is checked only once for [`ROUND`] bytes. In data that compresses well, most bytes are in long runs, whose
+//! rows are adjacent and are linked sixteen at a time.
 
 use super::bytes::Counts;
 use super::counting::Heads;
 use crate::codec::bzip2::rle::max_block;
 use crate::codec::format::Level;
 
-/// A power of two, so that a row's number needs no check in a table of so many.
+/// A power of two, so that a row number modulo this needs no bounds check.
 const ROWS: usize = 1 << 20;
 const _: () = assert!(max_block(Level::BEST) < ROWS);
 
-/// A row in a word: the next row's number above its own first byte.
+/// A row is a word, with the number of the next row above this many bits, and the first byte of the row in the low
+/// ones.
 const NEXT: u32 = 12;
 
-/// The row after those at which pieces begin, and after itself; no block has it.
+/// The row to which the rows at the cuts, and the sink itself, lead. It is beyond the rows of any block.
 const SINK: u32 = ROWS as u32 - 1;
 
-/// Pieces that are followed in turn.
+/// The number of segments that are followed in turn.
 const LANES: usize = 16;
 
-/// Bytes of a piece that are followed until the next look whether it has come to its end.
+/// Bytes of a segment that are followed before its end is checked.
 const ROUND: usize = 64;
 
-/// Bytes that are linked together if they are all the same.
+/// The number of adjacent bytes that are linked together if they are equal.
 const RUN: usize = 16;
 
-/// Bytes of a piece, on average, and how many pieces there are at most.
-const PIECE: usize = 2048;
-const MAX_PIECES: usize = 256;
+/// The average length of a segment in bytes, and the maximum number of segments.
+const SEGMENT: usize = 2048;
+const MAX_SEGMENTS: usize = 256;
 
-/// What is needed again for each block.
+/// Buffers that are reused for each block.
 #[derive(Default)]
 pub(in crate::codec::bzip2) struct Inverse {
     rows: Vec<u32>,
     rounds: Vec<[u8; ROUND]>,
-    pieces: Vec<Piece>,
+    segments: Vec<Segment>,
     text: Vec<u8>,
 }
 
 /// The text from one row at which the chain is cut to the next one.
-struct Piece {
+struct Segment {
+    /// The row at which the segment begins.
     start: usize,
-    /// The word that row had before.
+    /// The word of this row before the cut.
     word: u32,
-    /// Where in `rounds` its bytes are; of the last round, only some are.
+    /// The indices in `Inverse::rounds` of its bytes, which fill all rounds but the last one.
     rounds: Vec<u32>,
+    /// Its length in bytes.
     len: usize,
-    /// The row that begins the piece after it.
+    /// The row at which the segment after it begins.
     next: usize,
 }
 
 impl Inverse {
-    /// The block whose sorted rotations end with these bytes, which occur so often; the rotation numbered `origin`
-    /// is the block. Every order of bytes gives some block of this length.
+    /// Returns the block whose sorted rotations end with the bytes `last`, and whose own rank is `origin`. `counts` are
+    /// those of `last`. Any bytes give some block of the same length.
     pub(in crate::codec::bzip2) fn text(&mut self, last: &[u8], counts: &Counts, origin: usize) -> &mut [u8] {
         let n = last.len();
         self.rows.resize(ROWS, 0);
         self.text.clear();
-        let Self { rows, rounds, pieces, text } = self;
+        let Self { rows, rounds, segments, text } = self;
         let Some(rows) = rows.first_chunk_mut::<ROWS>() else { return text };
         link(last, counts, rows);
-        let count = (n / PIECE).min(MAX_PIECES);
+        let count = (n / SEGMENT).min(MAX_SEGMENTS);
         if count < LANES {
             let mut word = rows[origin % ROWS];
             text.extend(last.iter().map(|_| {
@@ -78,28 +82,29 @@ impl Inverse {
             return text;
         }
 
-        pieces.clear();
-        pieces.extend((0..count).map(|piece| Piece::at(piece * n / count)));
-        if let Err(place) = pieces.binary_search_by_key(&origin, |piece| piece.start) {
-            pieces.insert(place, Piece::at(origin));
+        segments.clear();
+        segments.extend((0..count).map(|segment| Segment::at(segment * n / count)));
+        if let Err(index) = segments.binary_search_by_key(&origin, |segment| segment.start) {
+            segments.insert(index, Segment::at(origin));
         }
         rows[SINK as usize] = SINK << NEXT;
-        for piece in pieces.iter_mut() {
-            let row = &mut rows[piece.start % ROWS];
-            piece.word = std::mem::replace(row, SINK << NEXT);
+        for segment in segments.iter_mut() {
+            let row = &mut rows[segment.start % ROWS];
+            segment.word = std::mem::replace(row, SINK << NEXT);
         }
-        follow(rows, pieces, rounds);
-        join(pieces, rounds, origin, n, text);
+        follow(rows, segments, rounds);
+        join(segments, rounds, origin, n, text);
         text
     }
 }
 
-impl Piece {
+impl Segment {
     fn at(start: usize) -> Self {
         Self { start, word: 0, rounds: Vec::new(), len: 0, next: start }
     }
 }
 
+/// Computes all rows.
 fn link(last: &[u8], counts: &Counts, rows: &mut [u32; ROWS]) {
     let mut heads = Heads::new(counts);
     let word = |row: u32, byte: u8| row << NEXT | u32::from(byte);
@@ -108,7 +113,7 @@ fn link(last: &[u8], counts: &Counts, rows: &mut [u32; ROWS]) {
     };
     let (some, rest) = last.as_chunks::<RUN>();
     for (bytes, row) in some.iter().zip((0..).step_by(RUN)) {
-        // Where much repeats, most bytes are in long runs: their rows are neighbours.
+        // In repetitive data, most bytes are in long runs, whose rows are adjacent.
         let byte = bytes[0];
         if byte == bytes[RUN - 1]
             && *bytes == [byte; RUN]
@@ -129,21 +134,22 @@ fn link(last: &[u8], counts: &Counts, rows: &mut [u32; ROWS]) {
     }
 }
 
-/// The row after one that has this word.
+/// Returns the word of the row after the one that has this word.
 #[inline(always)]
 fn after(rows: &[u32; ROWS], word: u32) -> u32 {
     rows[(word >> NEXT) as usize]
 }
 
-fn is_sunk(word: u32) -> bool {
+/// Returns whether the row with this word leads to the sink: it is at a cut, or is the sink.
+fn leads_to_sink(word: u32) -> bool {
     word >> NEXT == SINK
 }
 
-/// Reads all pieces.
-fn follow(rows: &[u32; ROWS], pieces: &mut [Piece], rounds: &mut Vec<[u8; ROUND]>) {
+/// Reads the bytes of all segments.
+fn follow(rows: &[u32; ROWS], segments: &mut [Segment], rounds: &mut Vec<[u8; ROUND]>) {
     let mut lanes: [usize; LANES] = std::array::from_fn(|lane| lane);
-    let mut words: [u32; LANES] = std::array::from_fn(|lane| pieces[lane].word);
-    let mut waiting = LANES;
+    let mut words: [u32; LANES] = std::array::from_fn(|lane| segments[lane].word);
+    let mut pending = LANES;
     let mut running = LANES;
     let mut used = 0;
     while running > 0 {
@@ -160,52 +166,52 @@ fn follow(rows: &[u32; ROWS], pieces: &mut [Piece], rounds: &mut Vec<[u8; ROUND]
             }
         }
         for lane in 0..LANES {
-            let Some(piece) = pieces.get_mut(lanes[lane]) else { continue };
-            piece.rounds.push((used + lane) as u32);
-            if !is_sunk(words[lane]) {
-                piece.len += ROUND;
+            let Some(segment) = segments.get_mut(lanes[lane]) else { continue };
+            segment.rounds.push((used + lane) as u32);
+            if !leads_to_sink(words[lane]) {
+                segment.len += ROUND;
                 continue;
             }
-            // Somewhere in this round the piece came to its end.
+            // The segment ends within this round.
             let mut word = begun[lane];
             loop {
-                piece.len += 1;
+                segment.len += 1;
                 let next = after(rows, word);
-                if is_sunk(next) {
+                if leads_to_sink(next) {
                     break;
                 }
                 word = next;
             }
-            piece.next = (word >> NEXT) as usize;
-            lanes[lane] = waiting;
-            match pieces.get(waiting) {
+            segment.next = (word >> NEXT) as usize;
+            lanes[lane] = pending;
+            match segments.get(pending) {
                 Some(next) => words[lane] = next.word,
                 None => running -= 1,
             }
-            waiting += 1;
+            pending += 1;
         }
         used += LANES;
     }
 }
 
-/// Puts the pieces together, from the row `origin` on.
-fn join(pieces: &[Piece], rounds: &[[u8; ROUND]], origin: usize, n: usize, text: &mut Vec<u8>) {
+/// Joins the segments, beginning at the row `origin`.
+fn join(segments: &[Segment], rounds: &[[u8; ROUND]], origin: usize, n: usize, text: &mut Vec<u8>) {
     let mut start = origin;
-    // In a block that repeats itself, the chain is a circle that is shorter than the block.
+    // In a periodic block, the chain is a cycle that is shorter than the block, and is followed several times.
     while text.len() < n {
-        let Ok(found) = pieces.binary_search_by_key(&start, |piece| piece.start) else { return };
-        let piece = &pieces[found];
-        let mut left = piece.len.min(n - text.len());
-        for &round in &piece.rounds {
+        let Ok(found) = segments.binary_search_by_key(&start, |segment| segment.start) else { return };
+        let segment = &segments[found];
+        let mut left = segment.len.min(n - text.len());
+        for &round in &segment.rounds {
             let bytes = &rounds[round as usize];
             if left >= ROUND {
-                // No call, since the length is known.
+                // The length is constant, so this is compiled without a call.
                 text.extend_from_slice(bytes);
             } else {
                 text.extend_from_slice(&bytes[..left]);
             }
             left = left.saturating_sub(ROUND);
         }
-        start = piece.next;
+        start = segment.next;
     }
 }

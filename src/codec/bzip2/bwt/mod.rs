@@ -1,9 +1,10 @@
 //! The Burrows-Wheeler transform of a block, and its inverse. All rotations of the block are sorted. The result is the
 //! last byte of each in that order, and the rank of the rotation that is the block itself.
 //!
-//! There are three ways to sort. A sample of the block decides whether [`radix`] is tried, which is for data that hardly
-//! repeats, such as pictures and films. [`induced`] is for all other data, and [`suffix`] for blocks that repeat so much
-//! that [`induced`] would exceed its budget: its time is linear in the length of the block, whatever the content.
+//! There are three sorting algorithms. A sample of the block decides whether [`radix`] is tried, which is for data that
+//! hardly repeats, such as images and videos. [`induced`] is for all other data, and [`suffix`] for blocks that repeat
+//! so much that [`induced`] would exceed its budget: its time is linear in the length of the block, whatever the
+//! content.
 
 mod bytes;
 mod counting;
@@ -18,7 +19,7 @@ use bytes::TooManyTies;
 pub(super) use bytes::{Counts, counts};
 pub(super) use inverse::Inverse;
 
-/// Buffers that are needed again for each block: to have them anew each time would cost as much as sorting.
+/// Buffers that are reused for each block: to allocate them each time would take as long as sorting.
 #[derive(Default)]
 pub(super) struct Buffers {
     radix: radix::Buffers,
@@ -26,8 +27,9 @@ pub(super) struct Buffers {
     suffix: suffix::Buffers,
 }
 
-/// Writes the last bytes of the sorted rotations to `last`, which is as long as `block`, and returns which
-/// rotation is the block. `block` is not empty and is no longer than [`super::rle::max_block`] of the highest level.
+/// Writes the last bytes of the sorted rotations to `last`, which is as long as `block`, and returns the origin
+/// pointer: the rank of the block itself. `block` is not empty and is no longer than [`super::rle::max_block`] of the
+/// highest level.
 pub(super) fn transform(block: &[u8], counts: &Counts, last: &mut [u8], buffers: &mut Buffers) -> usize {
     if radix::suits(block)
         && let Ok(origin) = radix::sort(block, counts, last, &mut buffers.radix)
@@ -44,7 +46,7 @@ mod tests {
 
     use super::*;
 
-    /// The definition.
+    /// The transform by its definition.
     fn plain(block: &[u8]) -> Vec<u8> {
         let n = block.len();
         let twice = block.repeat(2);
@@ -57,7 +59,7 @@ mod tests {
         Inverse::default().text(last, &counts(last), origin).to_vec()
     }
 
-    /// All ways that can do it give what the definition says.
+    /// Checks that all algorithms that can sort the block agree with the definition.
     fn check(block: &[u8]) {
         let counts = counts(block);
         let expected = plain(block);
@@ -105,7 +107,7 @@ mod tests {
         }
     }
 
-    /// Long ones, for which the definition takes too long: one way against the other, and back.
+    /// Checks the algorithms against each other, and the inverse, on a block for which the definition takes too long.
     fn check_long(block: &[u8], radix_can: bool, induced_can: bool) {
         let counts = counts(block);
         let mut last = vec![0; block.len()];
@@ -120,7 +122,7 @@ mod tests {
         assert!(!radix_can || other == last);
     }
 
-    /// Bytes by a linear congruence, some of which `choose` makes others.
+    /// Returns bytes of a linear congruential generator, mapped by `choose`.
     fn noise(len: usize, choose: impl Fn(u8) -> u8) -> Vec<u8> {
         let mut state = 1_u64;
         let next = || {
@@ -138,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn buckets_of_more_than_16_bits_count() {
-        // 65,535 of one byte and 65,536, one bucket, and two of them.
+    fn buckets_around_and_above_16_bits() {
+        // A bucket of 65,535 rotations, one of 65,536, and two larger ones.
         for zeros in [65_535, 65_536] {
             let mut block = noise(200_000, |byte| byte.max(1));
             block.iter_mut().step_by(3).take(zeros).for_each(|byte| *byte = 0);
@@ -149,8 +151,8 @@ mod tests {
     }
 
     #[test]
-    fn long_blocks_that_repeat_themselves() {
-        // Chains in circles, shorter than a piece and longer; and what looks random but comes twice.
+    fn long_periodic_blocks() {
+        // Chains that are cycles, shorter and longer than a segment; and random data that occurs twice.
         for period in [1, 2, 255, 2048, 4096, 65_537] {
             check_long(&noise(period, |byte| byte).repeat(300_000 / period), false, false);
         }
@@ -159,9 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn long_blocks_of_much_that_repeats() {
-        // Words of a small vocabulary, as texts and tables have them; and slopes, where LMS rotations are far apart: so far
-        // that all of their distance is known, and farther.
+    fn long_repetitive_blocks() {
+        // Words of a small vocabulary, as in texts and tables; and slopes, where the distance of LMS rotations is below
+        // or above the greatest one that `induced::ties` stores.
         let words: Vec<Vec<u8>> = (1..40).map(|word| noise(1 + word % 9, |byte| (byte / 8) ^ word as u8)).collect();
         let text: Vec<u8> =
             noise(150_000, |byte| byte % 39).iter().flat_map(|&word| words[usize::from(word)].clone()).collect();
@@ -185,17 +187,17 @@ mod tests {
         }
 
         #[test]
-        fn passages_that_come_often(
+        fn passages_that_occur_often(
             passage in prop::collection::vec(any::<u8>(), 20..200),
             between in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 30..80),
         ) {
-            // More than are sorted by insertion, and few enough of all for the radix way.
+            // More ties than are sorted by insertion, but few enough for the radix sort.
             let block: Vec<u8> = between.iter().flat_map(|bytes| [&passage, &bytes[..]].concat()).collect();
             check(&block);
         }
 
         #[test]
-        fn blocks_that_repeat_themselves(
+        fn blocks_of_repeated_parts(
             part in prop::collection::vec(any::<u8>(), 1..300),
             cuts in prop::collection::vec(any::<(prop::sample::Index, prop::sample::Index)>(), 1..12),
         ) {

@@ -1,14 +1,14 @@
 //! Radix sort, for data that hardly repeats.
 //!
 //! Each rotation becomes one number: 36 bits of what follows its first byte, the byte before it, and its position. The
-//! numbers are scattered by the first byte to 256 buckets. Each bucket fits in a near cache and is sorted by the next 20
-//! bits in two passes of counting sort. After that, random data is sorted except for a few neighbours, which an insertion
-//! sort puts in order. The byte before the rotation is part of the number, so the block is not read again.
+//! numbers are scattered by the first byte to 256 buckets. Each bucket fits in a near cache and is sorted by the next
+//! 20 bits in two passes of counting sort. After that, random data is sorted except for a few adjacent numbers, which
+//! an insertion sort puts in order. The byte before the rotation is part of the number, so the block is not read again.
 //!
-//! What still ties is most often a passage that occurs several times, such as the header of each picture of a film. Ties
-//! are resolved from the end of the passage: two rotations with the same first byte are in the order of those that begin
-//! one byte later, whose ranks are known by then. Bytes are compared only at the end of a passage, within a budget. A
-//! block that exceeds the budget, or of which a third ties, is sorted in another way.
+//! The remaining ties are most often in a passage that occurs several times, such as the header of each frame of a
+//! video. They are resolved from the end of the passage: two rotations with the same first byte are in the order of
+//! those that begin one byte later, whose ranks are known by then. Bytes are compared only at the end of a passage,
+//! within a budget. A block that exceeds the budget, or of which a third ties, is sorted by another algorithm.
 
 use std::cmp::{Ordering, Reverse};
 use std::ops::Range;
@@ -16,22 +16,24 @@ use std::ops::Range;
 use super::bytes::{Counts, TooManyTies, words};
 use super::counting::{Heads, scatter_small, starts, sum_up, tally};
 
-/// Of a rotation's number: the bytes after the first, the byte before the rotation, and where it begins.
+/// The fields of the number of a rotation, from the highest bit on: the key, which is the bits after its first byte;
+/// the byte before the rotation; and its position.
 const KEY_BITS: u32 = 36;
 const BEFORE_BITS: u32 = 8;
-const PLACE_BITS: u32 = 64 - KEY_BITS - BEFORE_BITS;
-const PLACE: u64 = (1 << PLACE_BITS) - 1;
+const POSITION_BITS: u32 = 64 - KEY_BITS - BEFORE_BITS;
+const POSITION: u64 = (1 << POSITION_BITS) - 1;
 
-/// Whole bytes in which all of a tie are equal: the first, by which they were scattered, and those of the key.
+/// The complete bytes in which the rotations of a tie are equal: the first one, by which they are scattered, and those
+/// of the key.
 const TIED_BYTES: usize = 1 + KEY_BITS as usize / 8;
 
 /// Buckets up to this size are sorted by insertion.
 const SMALL: usize = 24;
 
-/// No more than one rotation in so many may tie.
+/// At most one in this many rotations may tie.
 const MAX_TIED: usize = 3;
 
-/// Bits that a bucket is scattered by in one pass, at most.
+/// The maximum number of bits by which a bucket is scattered in one pass.
 const MAX_DIGIT: u32 = 10;
 const DIGITS: usize = 1 << MAX_DIGIT;
 
@@ -45,19 +47,20 @@ pub(super) struct Buffers {
 
 /// Rotations with the same first byte and the same key.
 struct Tie {
-    /// The least place that one of them begins at.
+    /// The least position of these rotations.
     first: usize,
+    /// The ranks of these rotations.
     ranks: Range<usize>,
 }
 
-/// Whether it looks as if [`sort`] would be fast: hardly any rotations, of some thousand all over the block, begin
-/// with the same bytes.
+/// Returns whether [`sort`] is probably fast for the block: in a sample of rotations all over the block, hardly any
+/// begin with the same bytes.
 pub(super) fn suits(block: &[u8]) -> bool {
     const SAMPLES: usize = 2048;
     if block.len() < SAMPLES * 4 {
         return false;
     }
-    // Steps that are no multiple of anything that data comes in.
+    // An odd step, so that it is no multiple of the size of samples, pixels or most records in the data.
     let step = (block.len() / SAMPLES) | 1;
     let mut sample: Vec<u32> = block
         .windows(4)
@@ -70,7 +73,11 @@ pub(super) fn suits(block: &[u8]) -> bool {
     repeated * 32 < sample.len()
 }
 
-/// As [`super::transform`].
+/// Sorts a block as [`super::transform`] does.
+///
+/// # Errors
+///
+/// [`TooManyTies`] if too many rotations tie, or too many bytes would have to be compared.
 pub(super) fn sort(
     block: &[u8],
     counts: &Counts,
@@ -91,12 +98,12 @@ pub(super) fn sort(
         for (last, &rotation) in last[from..to].iter_mut().zip(&*bucket) {
             *last = before(rotation);
         }
-        // All of them, for without a way out in the middle it is done several at a time.
+        // Without an early exit, the compiler vectorises this.
         if bucket.windows(2).fold(false, |any, pair| any | (key(pair[0]) == key(pair[1]))) {
             let mut rank = from;
             for tie in bucket.chunk_by(|a, b| key(*a) == key(*b)) {
                 if tie.len() > 1 {
-                    let first = tie.iter().map(|&rotation| place(rotation)).min().unwrap_or_default();
+                    let first = tie.iter().map(|&rotation| position(rotation)).min().unwrap_or_default();
                     ties.push(Tie { first, ranks: rank..rank + tie.len() });
                     tied += tie.len();
                 }
@@ -116,41 +123,43 @@ pub(super) fn sort(
             }
         }
     }
-    // It begins with the block's first byte.
+    // The block itself is among the rotations that begin with its first byte.
     let from = starts(counts)[usize::from(block[0])] as usize;
-    Ok(from + rotations[from..].iter().position(|&rotation| place(rotation) == 0).unwrap_or_default())
+    Ok(from + rotations[from..].iter().position(|&rotation| position(rotation) == 0).unwrap_or_default())
 }
 
+/// Returns the key.
 fn key(rotation: u64) -> u64 {
     rotation >> (64 - KEY_BITS)
 }
 
-/// The byte before it.
+/// Returns the byte before the rotation.
 fn before(rotation: u64) -> u8 {
-    (rotation >> PLACE_BITS) as u8
+    (rotation >> POSITION_BITS) as u8
 }
 
-fn place(rotation: u64) -> usize {
-    (rotation & PLACE) as usize
+/// Returns the position at which the rotation begins.
+fn position(rotation: u64) -> usize {
+    (rotation & POSITION) as usize
 }
 
-/// Makes the numbers of all rotations, those with the least first byte first.
+/// Computes the numbers of all rotations, and scatters them by their first bytes.
 fn scatter(block: &[u8], counts: &Counts, rotations: &mut Vec<u64>) {
     let n = block.len();
     let mut heads = Heads::new(counts);
     rotations.resize(n, 0);
     let rotations = &mut rotations[..n];
     let mut before = block[n - 1];
-    words(block).for_each(|(place, word)| {
+    words(block).for_each(|(position, word)| {
         let first = (word >> 56) as u8;
         if let Some(slot) = rotations.get_mut(heads.take(usize::from(first))) {
-            *slot = (word << 8) & !(u64::MAX >> KEY_BITS) | u64::from(before) << PLACE_BITS | place as u64;
+            *slot = (word << 8) & !(u64::MAX >> KEY_BITS) | u64::from(before) << POSITION_BITS | position as u64;
         }
         before = first;
     });
 }
 
-/// Sorts a bucket, with another of its size to scatter it to. All in it are equal above the lowest `bits`.
+/// Sorts a bucket, whose numbers are equal above their lowest `bits`. `spare` has the same size, and is scattered to.
 fn sort_bucket(bucket: &mut [u64], spare: &mut [u64], bits: u32) {
     if bucket.len() > usize::from(u16::MAX) {
         return split_bucket(bucket, spare, bits);
@@ -170,7 +179,7 @@ fn sort_bucket(bucket: &mut [u64], spare: &mut [u64], bits: u32) {
     finish(bucket);
 }
 
-/// Sorts a large bucket: scatters it out by the next byte, and sorts what that gives.
+/// Sorts a large bucket: scatters it by the next byte, and sorts the parts.
 fn split_bucket(bucket: &mut [u64], spare: &mut [u64], bits: u32) {
     if bits < 64 - KEY_BITS / 2 {
         return bucket.sort_unstable();
@@ -188,7 +197,7 @@ fn split_bucket(bucket: &mut [u64], spare: &mut [u64], bits: u32) {
     }
 }
 
-/// Sorts what is nearly sorted by insertion; if it turns out not to be, otherwise.
+/// Sorts an almost sorted bucket by insertion, or by another sort if it needs too many moves.
 fn finish(bucket: &mut [u64]) {
     let mut budget = 4 * bucket.len() + SMALL * SMALL;
     for at in 1..bucket.len() {
@@ -208,9 +217,9 @@ fn finish(bucket: &mut [u64]) {
 
 /// Sorts the rotations of all ties.
 ///
-/// What ties is most often a passage that occurs several times, and then all places in it tie with each other, each
-/// with those at the same distance from the passage's end. So they are sorted from the end on: of two rotations
-/// that begin with the same byte, the order is that of those that begin one byte later, which is known by then.
+/// Most often, a passage occurs several times, and all positions in it tie, each with those at the same distance from
+/// the end of the passage. So ties are sorted from the end of the block on: two rotations with the same first byte are
+/// in the order of those that begin one byte later, which is known by then.
 fn resolve(block: &[u8], ties: &mut [Tie], rotations: &mut [u64], ranks: &mut Vec<u32>) -> Result<(), TooManyTies> {
     ranks.clear();
     ranks.resize(block.len(), UNKNOWN);
@@ -220,26 +229,28 @@ fn resolve(block: &[u8], ties: &mut [Tie], rotations: &mut [u64], ranks: &mut Ve
         let rotations = &mut rotations[tie.ranks.clone()];
         comparer.sort(rotations)?;
         for (&rotation, rank) in rotations.iter().zip(tie.ranks.start as u32..) {
-            comparer.ranks[place(rotation)] = rank;
+            comparer.ranks[position(rotation)] = rank;
         }
     }
     Ok(())
 }
 
-/// A rotation that does not tie with any, or whose tie is not sorted yet.
+/// The rank of a rotation that does not tie, or whose tie is not sorted yet.
 const UNKNOWN: u32 = u32::MAX;
 
+/// Compares tied rotations, within a budget.
 struct Comparer<'a> {
     block: &'a [u8],
-    /// By the place where they begin, the ranks of rotations whose ties are sorted.
+    /// By position, the ranks of the rotations whose ties are sorted.
     ranks: &'a mut [u32],
     /// Bytes that may still be compared.
     budget: usize,
 }
 
 impl Comparer<'_> {
-    /// Sorts by insertion, and many by merging. The library's sorts would do, but they cannot be left in the middle; and
-    /// told anything once the budget is used up, they may find the answers at odds with each other, and panic.
+    /// Sorts a tie by insertion, and a large one by merging. The sorts of the standard library cannot be aborted with
+    /// an error. If the comparison returned any result after the budget is used up, the results could be inconsistent,
+    /// and these sorts panic then.
     fn sort(&mut self, tied: &mut [u64]) -> Result<(), TooManyTies> {
         if tied.len() > SMALL {
             let (left, right) = tied.split_at_mut(tied.len() / 2);
@@ -259,6 +270,7 @@ impl Comparer<'_> {
         Ok(())
     }
 
+    /// Merges two sorted parts of a tie.
     fn merge(&mut self, mut left: &[u64], mut right: &[u64]) -> Result<Vec<u64>, TooManyTies> {
         let mut merged = Vec::with_capacity(left.len() + right.len());
         while let ([a, left_rest @ ..], [b, right_rest @ ..]) = (left, right) {
@@ -275,11 +287,13 @@ impl Comparer<'_> {
         Ok(merged)
     }
 
+    /// Returns whether the rotation `a` is less than `b`.
     fn is_less(&mut self, a: u64, b: u64) -> Result<bool, TooManyTies> {
         const STEP: usize = 32;
         let n = self.block.len();
-        let (a, b) = (place(a), place(b));
-        // First one byte on, where the rank is known most often; then past the bytes that tie.
+        let (a, b) = (position(a), position(b));
+        // One byte later first, where the ranks are most often known; then after the bytes in which all of a tie are
+        // equal.
         let mut done = 1;
         while done < n {
             let (a, b) = ((a + done) % n, (b + done) % n);
@@ -298,7 +312,7 @@ impl Comparer<'_> {
                 order => return Ok(order == Ordering::Less),
             }
         }
-        // They are the same all around.
+        // The rotations are equal: the block is periodic.
         Err(TooManyTies)
     }
 }

@@ -1,17 +1,18 @@
 //! The least rotation of a block. Its suffixes are in the order of the rotations that begin with them.
 //!
-//! A suffix could only be misplaced against a rotation that it is a prefix of. The rest of that rotation would then have
-//! to be less than the least rotation, which it is not. If the block is periodic, equal rotations can be in any order.
+//! The two orders could differ only for a suffix that is a prefix of a longer one, and therefore less. The rotation
+//! that begins with the shorter suffix continues with the least rotation, so it is not greater than the other one. If
+//! the block is periodic, equal rotations can be in any order.
 
 use super::bytes::{word, words};
 
-/// Where the least rotation of `block` begins; of equal ones, any.
+/// Returns the position of the least rotation of `block`; of equal ones, any.
 pub(super) fn least(block: &[u8]) -> usize {
-    among_candidates(block).unwrap_or_else(|| by_duel(block))
+    among_candidates(block).unwrap_or_else(|| by_pairs(block))
 }
 
-/// By the first eight bytes hardly any candidates are left in ordinary data, and by the next eight still fewer.
-/// `None` if there are too many for too long.
+/// Returns the least rotation by comparing all candidates, eight bytes at a time. In ordinary data, hardly any are left
+/// after the first eight bytes. Returns `None` if too many are left for too long.
 fn among_candidates(block: &[u8]) -> Option<usize> {
     let n = block.len();
     let mut least = u64::MAX;
@@ -39,9 +40,9 @@ fn among_candidates(block: &[u8]) -> Option<usize> {
     candidates.first().copied()
 }
 
-/// Two candidates are compared; with each byte that the loser differs later, all rotations that begin in what was
-/// compared are out too. So it takes two steps for each byte at most.
-fn by_duel(block: &[u8]) -> usize {
+/// Returns the least rotation by comparing two candidates at a time. If the greater one differs at its n-th byte, then
+/// none of the n rotations that begin in these bytes is the least. So each byte of the block takes two steps at most.
+fn by_pairs(block: &[u8]) -> usize {
     let n = block.len();
     let at = |index: usize| block[if index < n { index } else { index - n }];
     let (mut a, mut b, mut same) = (0, 1, 0);
@@ -72,12 +73,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_rotation_is_less(block in prop::collection::vec(prop_oneof![0..2_u8, Just(0)], 1..200), times in 1..4_usize) {
+        fn no_rotation_is_less(
+            block in prop::collection::vec(prop_oneof![0..2_u8, Just(0)], 1..200),
+            times in 1..4_usize,
+        ) {
             let block = block.repeat(times);
             let rotation = |at: usize| [&block[at..], &block[..at]].concat();
             let expected = (0..block.len()).map(rotation).min().unwrap();
             prop_assert_eq!(rotation(least(&block)), &expected[..]);
-            prop_assert_eq!(rotation(by_duel(&block)), &expected[..]);
+            prop_assert_eq!(rotation(by_pairs(&block)), &expected[..]);
         }
     }
 }

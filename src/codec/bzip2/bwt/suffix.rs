@@ -1,6 +1,6 @@
-//! Sorting by the suffix array of libsais, whose time is linear in the length of the block, whatever repeats in it.
+//! Sorting by the suffix array of libsais, whose time is linear in the length of the block, whatever the content.
 //!
-//! A suffix array sorts suffixes, and bzip2 needs rotations. The block is therefore turned to its least rotation, whose
+//! A suffix array sorts suffixes, and bzip2 needs rotations. So the block is rotated to its least rotation, whose
 //! suffixes are in the order of its rotations (see [`rotation`]). libsais reports the rank of every sixteenth rotation.
 //! The rank of the block itself follows from the nearest of them by a few steps of the inverse transform.
 
@@ -11,10 +11,10 @@ use super::bytes::Counts;
 use super::counting::starts;
 use super::rotation;
 
-/// libsais tells the ranks of rotations at multiples of this: one in so many.
+/// libsais reports the ranks of the rotations whose positions are multiples of this.
 const SAMPLED: u16 = 16;
 
-/// Room beyond the block that libsais works faster with.
+/// Entries of the suffix array beyond the block, with which libsais is faster.
 const SPARE: usize = 4096;
 
 #[derive(Default)]
@@ -23,17 +23,17 @@ pub(super) struct Buffers {
     ranks: Vec<i32>,
 }
 
-/// As [`super::transform`].
+/// Sorts a block as [`super::transform`] does.
 pub(super) fn sort(block: &[u8], counts: &Counts, last: &mut [u8], buffers: &mut Buffers) -> usize {
     let n = block.len();
     if n < 2 {
         last.copy_from_slice(block);
         return 0;
     }
-    let turn = rotation::least(block);
-    let (end, beginning) = last.split_at_mut(n - turn);
-    end.copy_from_slice(&block[turn..]);
-    beginning.copy_from_slice(&block[..turn]);
+    let least = rotation::least(block);
+    let (end, beginning) = last.split_at_mut(n - least);
+    end.copy_from_slice(&block[least..]);
+    beginning.copy_from_slice(&block[..least]);
     buffers.suffixes.resize(n + SPARE, 0);
     buffers.ranks.resize((n - 1) / usize::from(SAMPLED) + 1, 0);
     let sorted = BwtConstruction::replace_text(last)
@@ -41,26 +41,26 @@ pub(super) fn sort(block: &[u8], counts: &Counts, last: &mut [u8], buffers: &mut
         .single_threaded()
         .with_aux_indices_in_buffer(AuxIndicesSamplingRate::from(i32::from(SAMPLED)), &mut buffers.ranks)
         .run();
-    // It fails for lack of memory, as all allocations here could.
+    // It fails only for lack of memory, which is fatal for all other allocations, too.
     if let Err(error) = sorted {
         panic!("libsais cannot sort {n} bytes: {error}");
     }
-    // Where the turned block ends, the block begins.
-    rank(n - turn, &buffers.ranks, last, &starts(counts))
+    // The position of the original first byte in the rotated block.
+    rank(n - least, &buffers.ranks, last, &starts(counts))
 }
 
-/// The rank of the rotation that begins at `at`. It is found from that of the nearest one after it whose rank is
-/// known, by steps of one byte back: the rank of the rotation that begins one byte earlier is the number of those
-/// that begin with a lesser byte, and of those with the same one that are ranked before it.
+/// Returns the rank of the rotation that begins at `at`. Starts at the next rotation whose rank is known, and steps
+/// back one byte at a time: the rank of the rotation that begins one byte earlier is the number of rotations that begin
+/// with a lesser byte than it, and of those that begin with the same byte and have a lower rank.
 fn rank(at: usize, ranks: &[i32], last: &[u8], starts: &Counts) -> usize {
     let sampled = usize::from(SAMPLED);
     let sample = at.div_ceil(sampled);
-    // After the last sample comes the end, which is the beginning.
+    // The rotation after the last sample is that at the end of the block, which is that at position 0.
     let (known, end) = match ranks.get(sample) {
         Some(&rank) => (rank, sample * sampled),
         None => (ranks.first().copied().unwrap_or_default(), last.len()),
     };
-    // libsais counts one more, the empty suffix.
+    // The ranks of libsais are greater by one, because of the empty suffix.
     let known = usize::try_from(known).map_or(0, |known| known - 1);
     (at..end).fold(known, |rank, _| {
         let byte = last[rank];
@@ -68,9 +68,9 @@ fn rank(at: usize, ranks: &[i32], last: &[u8], starts: &Counts) -> usize {
     })
 }
 
-/// How often a byte occurs.
+/// Counts the occurrences of a byte value.
 fn count(bytes: &[u8], byte: u8) -> usize {
-    // So few at a time that their number fits in a byte: then sixteen are counted in one register.
+    // So few bytes at a time that their count fits in a byte: then a vector register holds sixteen counters.
     const FEW: usize = 192;
     bytes.chunks(FEW).map(|few| usize::from(few.iter().map(|b| u8::from(*b == byte)).sum::<u8>())).sum()
 }

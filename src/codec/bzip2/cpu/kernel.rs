@@ -1,11 +1,12 @@
-//! What a kernel is, and what it can ask of the CPU that it runs on.
+//! The interface of a kernel, and the operations that a CPU variant offers to it.
 
 /// A computation that is compiled once for each CPU variant.
 pub(in crate::codec::bzip2) trait Kernel {
-    /// Its result.
+    /// The result of the kernel.
     type Output;
 
-    /// Whether it gains from 512-bit registers. A kernel that does not can lose, because some CPUs lower their clock.
+    /// Whether the kernel is faster with 512-bit registers. Other kernels can be slower with them, because some CPUs
+    /// lower their clock rate.
     const WIDE: bool = false;
 
     /// Runs the kernel. The method and everything it calls must be `#[inline(always)]`: only what is inlined into
@@ -40,7 +41,8 @@ pub(in crate::codec::bzip2) trait ByteRegisters: Copy {
     /// Returns for each byte of `indices` the byte of `from` at that position, modulo 64.
     fn permute(self, indices: Self::Register, from: Self::Register) -> Self::Register;
 
-    /// Returns for each byte of `indices` the byte of `low` (0 to 63) or `high` (64 to 127) at that position, modulo 128.
+    /// Returns for each byte of `indices` the byte at that position, modulo 128: in `low` from 0 to 63, in `high` from
+    /// 64 to 127.
     fn permute_two(self, indices: Self::Register, low: Self::Register, high: Self::Register) -> Self::Register;
 
     /// Returns `base` with the bytes of `other` at the positions whose bits are set in `mask`.
@@ -50,7 +52,7 @@ pub(in crate::codec::bzip2) trait ByteRegisters: Copy {
     fn first(self, register: Self::Register) -> u8;
 }
 
-/// The 64-byte registers of a CPU without them: there is no value of this type.
+/// The type for CPUs without 64-byte registers, which has no value.
 #[derive(Clone, Copy)]
 pub(in crate::codec::bzip2) enum NoByteRegisters {}
 

@@ -6,7 +6,7 @@
 //! plain Rust (`pdep`, byte permutations, prefetches) is a method of the variant. The `unsafe` code of the crate is in
 //! `x86`, and nowhere else.
 //!
-//! This module knows nothing about its kernels: they come in as type parameters.
+//! This module does not depend on any kernel: kernels are type parameters.
 
 mod kernel;
 mod portable;

@@ -1,4 +1,4 @@
-//! Any CPU: plain Rust.
+//! The variant for any CPU, in plain Rust.
 
 use super::kernel::{Cpu, NoByteRegisters};
 
@@ -11,7 +11,7 @@ impl Cpu for Portable {
 
     #[inline(always)]
     fn select(self, word: u64, below: u32) -> u32 {
-        // Set bits are counted in each byte, then in all bytes up to each, which gives the byte that has the bit.
+        // Counts the set bits of each byte, and sums them up to each byte. The sums give the byte that has the bit.
         const LOW: u64 = u64::MAX / 255;
         let pairs = word - ((word >> 1) & (LOW * 0x55));
         let nibbles = (pairs & (LOW * 0x33)) + ((pairs >> 2) & (LOW * 0x33));

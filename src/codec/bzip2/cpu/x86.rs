@@ -1,5 +1,5 @@
-//! x86-64 CPUs. All `unsafe` code in this file relies on one invariant: only `detect` makes a value of [`X86_64V3`] or
-//! [`Avx512Vbmi`], so wherever there is such a value, the CPU has the instructions.
+//! x86-64 CPUs. All `unsafe` code in this file relies on one invariant: only `detect` creates a value of [`X86_64V3`]
+//! or [`Avx512Vbmi`], so wherever there is such a value, the CPU has the instructions.
 
 #![allow(unsafe_code, reason = "instructions whose CPU features are detected at run time")]
 
@@ -29,7 +29,7 @@ impl X86_64V3 {
         fn run<K: Kernel>(kernel: K, cpu: X86_64V3) -> K::Output {
             kernel.run(cpu)
         }
-        // SAFETY: `detect` found all these features, or there would be no `self`.
+        // SAFETY: only `detect` creates a `self`, after it found all these features.
         unsafe { run(kernel, self) }
     }
 }
@@ -69,7 +69,7 @@ impl Avx512Vbmi {
         fn run<K: Kernel>(kernel: K, cpu: Avx512Vbmi) -> K::Output {
             kernel.run(cpu)
         }
-        // SAFETY: `detect` found all these features, or there would be no `self`.
+        // SAFETY: only `detect` creates a `self`, after it found all these features.
         unsafe { run(kernel, self) }
     }
 }

@@ -1,38 +1,39 @@
-//! Reads codes: most by one look into a table, the long and rare ones length by length.
+//! Decodes codewords: most by one table lookup, long and rare ones by trying each length.
 //!
-//! A file may describe codes that no Huffman procedure makes: too few of them, so that some bits mean nothing, or
-//! too many, so that some bits mean two things. What bits mean then is settled by how bzip2 reads them: from the
-//! least length on, the first length at which they are not above all codes of that length is theirs. The table is
-//! filled by the same rule, so that both ways agree with each other and with bzip2.
+//! A file can contain code lengths that no Huffman encoder produces. In an under-full set, some bits begin no codeword;
+//! in an over-full set, some bits begin two. bzip2 decodes such a set as follows, and this module must agree: from the
+//! least length on, it takes the first length at which the bits are not above the codewords of that length. The lookup
+//! table is filled by the same rule.
 
 use super::{MAX_LENGTH, MAX_SYMBOLS};
 
-/// Codes up to this length are in the table.
+/// Codewords up to this length are in the lookup table.
 const FAST_BITS: u32 = 10;
 
-/// Where a long code begins, or none at all.
+/// The entry for bits that begin a longer codeword, or none.
 const SLOW: u16 = 0;
 
-/// One table of codes, made for reading.
+/// A code table for decoding.
 pub(in crate::codec::bzip2) struct Table {
-    /// For the next bits: the symbol, above the length of its code in five bits.
+    /// The lookup table. An entry is a symbol, and the length of its codeword in the low five bits.
     fast: [u16; 1 << FAST_BITS],
-    /// For each length: the first number that is no code of it, and what a code must be reduced by, modulo 2^32, to
-    /// be an index in `symbols`.
+    /// For each length, the number after the last codeword of this length.
     beyond: [u32; MAX_LENGTH as usize + 1],
+    /// For each length, the difference of a codeword and the index of its symbol in `symbols`, modulo 2^32.
     base: [u32; MAX_LENGTH as usize + 1],
+    /// The least length.
     least: u32,
-    /// In ascending order of code.
+    /// The symbols in ascending order of their codewords.
     symbols: [u16; MAX_SYMBOLS],
     count: usize,
 }
 
-/// No code begins like this.
+/// The error if bits begin no codeword.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::codec::bzip2) struct NoCode;
+pub(in crate::codec::bzip2) struct NoCodeword;
 
 impl Table {
-    /// For symbols with codes of these lengths, each from 1 to [`MAX_LENGTH`].
+    /// Returns the table for symbols with these code lengths, each from 1 to [`MAX_LENGTH`].
     pub(in crate::codec::bzip2) fn new(lengths: &[u8]) -> Self {
         let mut table = Self {
             fast: [SLOW; 1 << FAST_BITS],
@@ -46,13 +47,13 @@ impl Table {
         for &length in lengths {
             counts[usize::from(length)] += 1;
         }
-        let (mut code, mut index) = (0_u32, 0);
+        let (mut codeword, mut index) = (0_u32, 0);
         for (length, &count) in counts.iter().enumerate().skip(1) {
-            code <<= 1;
-            table.base[length] = code.wrapping_sub(index);
-            code += count;
+            codeword <<= 1;
+            table.base[length] = codeword.wrapping_sub(index);
+            codeword += count;
             index += count;
-            table.beyond[length] = code;
+            table.beyond[length] = codeword;
         }
         let mut index = 0;
         for length in 1..=MAX_LENGTH {
@@ -67,6 +68,7 @@ impl Table {
         table
     }
 
+    /// Fills the lookup table.
     fn fill(&mut self) {
         let mut from = 0;
         for length in self.least..=FAST_BITS {
@@ -81,14 +83,14 @@ impl Table {
         }
     }
 
-    fn symbol(&self, code: u32, length: u32) -> Option<u16> {
-        let index = code.wrapping_sub(self.base[length as usize]);
+    fn symbol(&self, codeword: u32, length: u32) -> Option<u16> {
+        let index = codeword.wrapping_sub(self.base[length as usize]);
         self.symbols[..self.count].get(index as usize).copied()
     }
 
-    /// The symbol whose code `bits` begin with, left-aligned, and the length of its code.
+    /// Decodes the codeword with which `bits`, left-aligned, begin. Returns its symbol and its length.
     #[inline(always)]
-    pub(in crate::codec::bzip2) fn read(&self, bits: u64) -> Result<(u16, u32), NoCode> {
+    pub(in crate::codec::bzip2) fn read(&self, bits: u64) -> Result<(u16, u32), NoCodeword> {
         let entry = self.fast[(bits >> (64 - FAST_BITS)) as usize];
         if entry == SLOW {
             return self.read_slowly(bits);
@@ -96,16 +98,17 @@ impl Table {
         Ok((entry >> 5, u32::from(entry & 31)))
     }
 
-    /// Inlined, rare as it is: around a call, all vector registers would have to be saved.
+    /// Decodes a codeword by trying each length. It is rarely used, but inlined, because a call would save all vector
+    /// registers to memory.
     #[inline(always)]
-    fn read_slowly(&self, bits: u64) -> Result<(u16, u32), NoCode> {
+    fn read_slowly(&self, bits: u64) -> Result<(u16, u32), NoCodeword> {
         for length in self.least..=u32::from(MAX_LENGTH) {
-            let code = (bits >> (64 - length)) as u32;
-            if code < self.beyond[length as usize] {
-                return Ok((self.symbol(code, length).ok_or(NoCode)?, length));
+            let codeword = (bits >> (64 - length)) as u32;
+            if codeword < self.beyond[length as usize] {
+                return Ok((self.symbol(codeword, length).ok_or(NoCodeword)?, length));
             }
         }
-        Err(NoCode)
+        Err(NoCodeword)
     }
 }
 
@@ -115,22 +118,23 @@ mod tests {
 
     use super::*;
 
-    /// As bzip2 reads: bit by bit, with its two tables (`BZ2_hbCreateDecodeTables`), which count from the least length.
+    /// Decodes as bzip2 does: bit by bit, with its two tables (`BZ2_hbCreateDecodeTables`), which count from the least
+    /// length.
     fn plain(lengths: &[u8], bits: u64) -> Option<(u16, u32)> {
         let least = *lengths.iter().min().unwrap();
         let mut symbols = Vec::new();
         for length in 0..=20 {
             symbols.extend((0..).zip(lengths).filter(|(_, l)| **l == length).map(|(symbol, _)| symbol));
         }
-        let (mut code, mut first) = (0_i64, 0_i64);
+        let (mut codeword, mut first) = (0_i64, 0_i64);
         for length in least..=20 {
             let count = (0_i64..).zip(lengths.iter().filter(|l| **l == length)).last().map_or(0, |(n, _)| n + 1);
             let here = i64::try_from(bits >> (64 - u32::from(length))).unwrap();
-            if here < code + count {
-                let index = usize::try_from(here - code + first).ok()?;
+            if here < codeword + count {
+                let index = usize::try_from(here - codeword + first).ok()?;
                 return Some((*symbols.get(index)?, length.into()));
             }
-            code = (code + count) << 1;
+            codeword = (codeword + count) << 1;
             first += count;
         }
         None
@@ -138,7 +142,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn codes_are_read_as_bzip2_reads_them(
+        fn codewords_are_decoded_as_in_bzip2(
             lengths in prop_oneof![
                 prop::collection::vec(1_u8..=20, 3..=258),
                 prop::collection::vec(7_u8..=9, 200..=258),

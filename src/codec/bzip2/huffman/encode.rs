@@ -1,23 +1,23 @@
-//! Chooses tables for a block's symbols, and writes both.
+//! Chooses the code tables for the symbols of a block, and writes tables, selectors and codewords.
 
 use super::lengths::{LIMIT, lengths};
 use super::{GROUP, Lengths, MAX_LENGTH, MAX_SYMBOLS, MAX_TABLES};
 use crate::codec::bzip2::bits::{BitString, BitWriter};
 use crate::codec::bzip2::cpu::{self, Cpu, Kernel};
 
-/// Rounds of choosing tables for groups, and making tables of the groups that chose them.
+/// Rounds in which each group selects the cheapest table, and each table is computed from the groups that selected it.
 const ROUNDS: usize = 3;
 
-/// In blocks of more groups than that, all rounds but the last look at one group in so many.
+/// In blocks of more groups than `LONG`, all rounds but the last use one of `PART` groups.
 const LONG: usize = 4000;
 const PART: usize = 8;
 
-/// A power of two above the number of symbols: then a symbol needs no check to be an index.
+/// A power of two above the number of symbols: the index `symbol % SLOTS` needs no bounds check.
 const SLOTS: usize = 512;
 type Counts = [u32; SLOTS];
 
-/// Appends tables, selectors and coded symbols to `bits`. `frequencies` says for each symbol of the alphabet how often
-/// it is in `symbols`; the last one is the end symbol, which is there once, at the end.
+/// Appends code tables, selectors and codewords to `bits`. `frequencies` has the number of occurrences in `symbols` of
+/// each symbol of the alphabet. The last one is the end symbol, which occurs once, at the end.
 pub(in crate::codec::bzip2) fn encode(symbols: &[u16], frequencies: &[u32], bits: &mut BitString) {
     cpu::run(Encode { symbols, frequencies, bits });
 }
@@ -40,7 +40,8 @@ impl Kernel for Encode<'_> {
         let tables = &mut tables[..count];
         let mut selectors = vec![0_u8; symbols.len().div_ceil(GROUP)];
         for round in (0..ROUNDS).rev() {
-            // Tables can be found on a part of a long block; only what is written last is chosen on all of it.
+            // A part of a long block is enough to find good tables. Only the last round, whose result is written, uses
+            // all groups.
             let part = if round > 0 && selectors.len() > LONG { PART } else { 1 };
             let counts = select(symbols, tables, part, &mut selectors);
             for (table, counts) in tables.iter_mut().zip(&counts) {
@@ -58,7 +59,7 @@ impl Kernel for Encode<'_> {
     }
 }
 
-/// As many tables as pay for themselves, by bzip2's experience.
+/// Returns the number of code tables for so many symbols, the same as in bzip2.
 fn tables_for(symbols: usize) -> usize {
     match symbols {
         0..200 => 2,
@@ -69,7 +70,7 @@ fn tables_for(symbols: usize) -> usize {
     }
 }
 
-/// To begin with, each table is for a part of the alphabet, all of which occur about equally often together.
+/// Returns the initial tables. Each is for a range of the alphabet, and all ranges have about the same total frequency.
 fn first_tables(frequencies: &[u32], count: usize) -> [Lengths; MAX_TABLES] {
     let mut tables = [[0; MAX_SYMBOLS]; MAX_TABLES];
     let mut left: u32 = frequencies.iter().sum();
@@ -82,7 +83,7 @@ fn first_tables(frequencies: &[u32], count: usize) -> [Lengths; MAX_TABLES] {
             taken += frequencies[to];
             to += 1;
         }
-        // Alternate ones give back the symbol with which they went over their share.
+        // Every second range leaves the symbol that exceeded its share to the next range, as in bzip2.
         if to > from + 1 && index != 0 && index != count - 1 && index % 2 == 1 {
             to -= 1;
             taken -= frequencies[to];
@@ -96,11 +97,11 @@ fn first_tables(frequencies: &[u32], count: usize) -> [Lengths; MAX_TABLES] {
     tables
 }
 
-/// Chooses the table that codes each group in the fewest bits, and counts what each table has to code; looks only at
-/// one group in so many.
+/// Selects for each group the table that codes it in the fewest bits, and counts the symbols that each table codes.
+/// Uses one of `part` groups.
 #[inline(always)]
 fn select(symbols: &[u16], tables: &[Lengths], part: usize, selectors: &mut [u8]) -> [Counts; MAX_TABLES] {
-    // The lengths that a symbol has in all tables, ten bits each: a group's sum is at most 50 · 20.
+    // The code lengths of a symbol in all tables, ten bits each: the sum of a group is at most 50 · 20.
     const BITS: usize = 10;
     let mut costs = [0_u64; SLOTS];
     for (index, table) in tables.iter().enumerate() {
@@ -117,7 +118,7 @@ fn select(symbols: &[u16], tables: &[Lengths], part: usize, selectors: &mut [u8]
             }
         }
         let sums = sums[0] + sums[1];
-        // The cost above the table: so the least is that of the first of the cheapest tables.
+        // The table is in the low bits, so that the minimum is the first of the cheapest tables.
         let cost = |table: usize| (sums >> (BITS * table) & ((1 << BITS) - 1)) << 3 | table as u64;
         let best = (1..tables.len()).fold(cost(0), |best, table| best.min(cost(table))) as usize & 7;
         *selector = best as u8;
@@ -136,7 +137,7 @@ fn select(symbols: &[u16], tables: &[Lengths], part: usize, selectors: &mut [u8]
     counts
 }
 
-/// Selectors are moved to front, and the ranks written in ones.
+/// Writes the selectors as move-to-front ranks in unary.
 fn put_selectors(selectors: &[u8], bits: &mut BitString) {
     let mut recent: [u8; MAX_TABLES] = std::array::from_fn(|table| table as u8);
     for &selector in selectors {
@@ -146,7 +147,7 @@ fn put_selectors(selectors: &[u8], bits: &mut BitString) {
     }
 }
 
-/// The first length in five bits, then from each to the next in steps of one.
+/// Writes the code lengths of a table: the first one in five bits, and each change to the next in steps of one.
 fn put_lengths(lengths: &[u8], bits: &mut BitString) {
     let Some(&first) = lengths.first() else { return };
     bits.push(first.into(), 5);
@@ -161,37 +162,39 @@ fn put_lengths(lengths: &[u8], bits: &mut BitString) {
     }
 }
 
-/// Codes in ascending order of length, and then of symbol.
-fn codes(lengths: &Lengths, alphabet: usize) -> [u32; SLOTS] {
-    let mut codes = [0; SLOTS];
+/// Returns the canonical codeword of each symbol, with its length in the low five bits. Codewords ascend by length, and
+/// then by symbol.
+fn codewords(lengths: &Lengths, alphabet: usize) -> [u32; SLOTS] {
+    let mut codewords = [0; SLOTS];
     let mut next = 0;
     for length in 1..=MAX_LENGTH {
-        for (code, _) in codes.iter_mut().zip(&lengths[..alphabet]).filter(|(_, l)| **l == length) {
-            *code = next << 5 | u32::from(length);
+        for (codeword, _) in codewords.iter_mut().zip(&lengths[..alphabet]).filter(|(_, l)| **l == length) {
+            *codeword = next << 5 | u32::from(length);
             next += 1;
         }
         next <<= 1;
     }
-    codes
+    codewords
 }
 
-/// Codes that are written together.
+/// Codewords that are pushed before the writer spills.
 const AT_ONCE: usize = 3;
 const _: () = assert!(AT_ONCE as u32 * LIMIT as u32 <= BitWriter::ROOM);
 
+/// Writes the codewords of all symbols.
 #[inline(always)]
 fn put_symbols(symbols: &[u16], selectors: &[u8], tables: &[Lengths], alphabet: usize, bits: &mut BitString) {
     let mut all = [[0; SLOTS]; MAX_TABLES];
-    for (codes_of, table) in all.iter_mut().zip(tables) {
-        *codes_of = codes(table, alphabet);
+    for (slot, table) in all.iter_mut().zip(tables) {
+        *slot = codewords(table, alphabet);
     }
     let mut writer = bits.writer(symbols.len() * 2);
     for (group, &selector) in symbols.chunks(GROUP).zip(selectors) {
-        let codes = &all[usize::from(selector) % MAX_TABLES];
+        let codewords = &all[usize::from(selector) % MAX_TABLES];
         for some in group.chunks(AT_ONCE) {
             for &symbol in some {
-                let code = codes[usize::from(symbol) % SLOTS];
-                writer.push(u64::from(code >> 5), code & 31);
+                let codeword = codewords[usize::from(symbol) % SLOTS];
+                writer.push(u64::from(codeword >> 5), codeword & 31);
             }
             writer.spill();
         }

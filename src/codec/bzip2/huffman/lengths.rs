@@ -1,21 +1,22 @@
-//! Code lengths for given frequencies: the fewest bits in all that prefix codes of limited length allow, or
-//! very nearly so.
+//! Code lengths for given frequencies: those of an optimal prefix code, or very nearly optimal ones where the length is
+//! limited.
 
 use super::{Lengths, MAX_SYMBOLS};
 
-/// Less than the format's 20, so that three codes and seven bits that wait to be written fit in a word of 64. It costs
-/// nothing: only symbols that occur once in tens of thousands would have longer codes.
+/// The maximum code length. It is less than the 20 of the format, so that three codewords and seven bits that are not
+/// yet written fit in a word of 64 bits. This costs nothing: only symbols that occur once in tens of thousands would
+/// have longer codewords.
 pub(super) const LIMIT: u8 = 16;
 
-/// The lengths of codes for symbols that occur this often; each gets one, even one that never occurs, as the
-/// format wants it.
+/// Returns the code lengths for symbols of these frequencies. Each symbol has a codeword, even if it never occurs, as
+/// the format requires.
 ///
-/// Moffat and Katajainen, "In-Place Calculation of Minimum-Redundancy Codes" (1995): one array, which holds
-/// weights, then parents, then depths. Codes over the limit are shortened to it, and then others lengthened,
-/// those of rare symbols first, until all fit.
+/// The algorithm is that of Moffat and Katajainen, "In-Place Calculation of Minimum-Redundancy Codes" (1995): one array
+/// holds weights, then parents, then depths. Lengths above the limit are reduced to it, and others are increased, those
+/// of rare symbols first, until there is a prefix code with these lengths.
 pub(super) fn lengths(frequencies: &[u32]) -> Lengths {
     let mut lengths = [0; MAX_SYMBOLS];
-    // Frequency above symbol: one sort of plain numbers.
+    // The symbol is in the low bits, so that plain numbers are sorted.
     let mut order = [0_u64; MAX_SYMBOLS];
     let order = &mut order[..frequencies.len()];
     for ((slot, &frequency), symbol) in order.iter_mut().zip(frequencies).zip(0..) {
@@ -35,14 +36,15 @@ pub(super) fn lengths(frequencies: &[u32]) -> Lengths {
     lengths
 }
 
-/// Weights in ascending order become depths in descending order.
+/// Replaces weights in ascending order by depths in descending order.
 fn depths(tree: &mut [u32]) {
     let n = tree.len();
     if n < 2 {
         tree.fill(1);
         return;
     }
-    // Inner nodes take the place of the weights they have used up, and these become their parents' places.
+    // The weight of an inner node replaces that of a node which already has a parent. When the inner node gets a
+    // parent, the index of the parent replaces its weight.
     let (mut leaf, mut inner) = (0, 0);
     for next in 0..n - 1 {
         let mut take = || {
@@ -84,11 +86,10 @@ fn depths(tree: &mut [u32]) {
     }
 }
 
-/// Brings depths, in descending order, below the limit, so that there are codes of these lengths, and no room for
-/// others.
+/// Limits depths, which are in descending order, so that there is a complete prefix code with these lengths.
 fn limit(depths: &mut [u32]) {
     let limit = u32::from(LIMIT);
-    // In units of the longest code: how much of all bit strings the codes take up.
+    // The Kraft sum in units of the longest codeword, and its maximum.
     let room = 1_u32 << limit;
     let mut taken = 0;
     for depth in depths.iter_mut() {
@@ -96,13 +97,13 @@ fn limit(depths: &mut [u32]) {
         taken += 1 << (limit - *depth);
     }
     while taken > room {
-        // The longest code that can still grow: it belongs to a rare symbol, and gives back the least.
+        // The longest codeword below the limit: it belongs to a rare symbol, and reduces the sum by the least amount.
         let Some(depth) = depths.iter_mut().find(|depth| **depth < limit) else { return };
         *depth += 1;
         taken -= 1 << (limit - *depth);
     }
-    // Some decoders refuse codes that leave bit strings without a meaning. Frequent symbols take what is left over;
-    // in the end the longest codes can, in steps of one.
+    // Some decoders refuse incomplete codes. So the rest of the sum shortens codewords, those of frequent symbols
+    // first. The longest codewords use it up, because they take it in steps of one.
     for depth in depths.iter_mut().rev() {
         while *depth > 1 && taken + (1 << (limit - *depth)) <= room {
             taken += 1 << (limit - *depth);
@@ -124,7 +125,7 @@ mod tests {
         frequencies.iter().zip(lengths).map(|(&f, &l)| u64::from(f.max(1)) * u64::from(l)).sum()
     }
 
-    /// Huffman's own procedure: the sum of all inner nodes' weights is the cost.
+    /// Returns the cost of an optimal code by Huffman's algorithm: the sum of the weights of all inner nodes.
     fn optimum(frequencies: &[u32]) -> u64 {
         let mut heap: BinaryHeap<_> = frequencies.iter().map(|&f| Reverse(u64::from(f.max(1)))).collect();
         let mut cost = 0;
@@ -154,7 +155,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_prefix_code_is_shorter(frequencies in prop::collection::vec(prop_oneof![Just(0_u32), 0..50_u32, 0..20_000_u32, 0..800_000_u32], 3..=258)) {
+        fn no_prefix_code_is_shorter(
+            frequencies in prop::collection::vec(
+                prop_oneof![Just(0_u32), 0..50_u32, 0..20_000_u32, 0..800_000_u32],
+                3..=258,
+            ),
+        ) {
             let lengths = lengths(&frequencies);
             let used = &lengths[..frequencies.len()];
             prop_assert!(used.iter().all(|&l| (1..=LIMIT).contains(&l)));
@@ -162,7 +168,7 @@ mod tests {
             let optimum = optimum(&frequencies);
             let cost = cost(&frequencies, &lengths);
             prop_assert!(cost >= optimum);
-            // Where the limit is not in the way, it is the optimum; it is only for thin tails.
+            // The limit affects only rare symbols, so the cost is close to the optimum.
             prop_assert!(cost * 1000 <= optimum * 1010, "{cost} {optimum}");
         }
     }

@@ -1,21 +1,21 @@
-//! The entropy stage: symbols into bits and back, through two to six tables of prefix codes, one of which is
-//! chosen anew for each group of fifty symbols.
+//! The entropy stage: Huffman coding with two to six code tables, one of which is selected for each group of fifty
+//! symbols.
 
 pub(super) mod decode;
 pub(super) mod encode;
 mod lengths;
 
-/// Symbols that share a table.
+/// The number of symbols in a group, which are coded with the same table.
 pub(super) const GROUP: usize = 50;
 
-/// Two symbols for runs, 255 ranks, one that ends the block.
+/// The maximum number of symbols: two for runs, 255 for ranks, and the end symbol.
 pub(super) const MAX_SYMBOLS: usize = 258;
 
-/// A block has at most so many tables.
+/// The maximum number of code tables of a block.
 pub(super) const MAX_TABLES: usize = 6;
 
-/// The format's longest code, in bits.
+/// The maximum code length that the format allows, in bits.
 pub(super) const MAX_LENGTH: u8 = 20;
 
-/// What a table of codes has for each symbol: how many bits.
+/// A code table: the code length of each symbol, in bits.
 pub(super) type Lengths = [u8; MAX_SYMBOLS];

@@ -1,9 +1,9 @@
-//! Bytes to symbols.
+//! Encodes bytes to symbols.
 
 use wide::u8x16;
 
 use super::alphabet::{RUN_A, RUN_B, Used, alphabet};
-use super::timeline::{BEFORE, SLOTS, Timeline, WORDS, last_slot, later, too_many};
+use super::timeline::{BEFORE, SLOTS, Timeline, WORDS, excess, last_slot, later};
 use crate::codec::bzip2::cpu::{self, Cpu, Kernel};
 use crate::codec::bzip2::huffman::MAX_SYMBOLS;
 use crate::codec::bzip2::rle::equal;
@@ -58,7 +58,7 @@ impl Kernel for Encode<'_> {
                     let bits = line.words[word];
                     let here = (bits >> (slot % 64) >> 1).count_ones() as usize;
                     let in_later = usize::from(later.to_array()[word]);
-                    let rank = (here + in_later + 1).wrapping_sub(too_many(word, front_word, next));
+                    let rank = (here + in_later + 1).wrapping_sub(excess(word, front_word, next));
                     line.words[word] = bits & !(1 << (slot % 64));
                     // One more bit is set after each of the words between.
                     later -= before_front & !u8x16::new(BEFORE[word]);

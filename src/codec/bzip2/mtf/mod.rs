@@ -1,5 +1,5 @@
-//! Move to front: each byte becomes its rank by how recently it occurred, and back. Runs of rank 0 are coded in two
-//! symbols of their own, as the digits of their length.
+//! Move to front: each byte is encoded as its rank by how recently it occurred, and decoded from it. Runs of rank 0 are
+//! coded in two symbols of their own, as the digits of their length.
 //!
 //! # Encoding on a timeline
 //!
@@ -15,7 +15,7 @@
 //! On the timeline, decoding uses the same register the other way round. One comparison of sixteen bytes finds the word
 //! that holds the slot of a given rank, and one `pdep` finds the bit in that word.
 //!
-//! CPUs that permute bytes in 512-bit registers (AVX-512 VBMI) keep the list after all, in four registers
+//! On CPUs that permute bytes in 512-bit registers (AVX-512 VBMI), decoding uses a list, in four registers
 //! ([`RegisterRanks`]). Consecutive ranks are in different registers at the same position, so to shift all lower ranks
 //! by one is a masked copy from each register to the next.
 
@@ -48,7 +48,7 @@ mod tests {
         used
     }
 
-    /// With a list.
+    /// The textbook method, with a list.
     fn plain(bytes: &[u8]) -> Vec<u16> {
         let used = used(bytes);
         let mut list: Vec<u8> = (0..=255).filter(|byte| used[usize::from(*byte)]).collect();
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn all_bytes_in_any_order() {
-        // Each in turn has the highest rank, again and again, past the end of the time line.
+        // Each byte in turn has the highest rank, for several lengths of the timeline.
         for of in [1, 2, 63, 64, 65, 128, 129, 192, 255, 256_usize] {
             let up: Vec<u8> = (0..3000).map(|n| (n % of) as u8).collect();
             check(&up);
@@ -136,12 +136,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ranks_are_those_of_a_list(bytes in prop::collection::vec(any::<u8>(), 1..6000)) {
+        fn ranks_of_any_bytes(bytes in prop::collection::vec(any::<u8>(), 1..6000)) {
             check(&bytes);
         }
 
         #[test]
-        fn skewed_bytes_too(
+        fn ranks_of_skewed_bytes(
             bytes in prop::collection::vec((any::<u8>(), any::<u8>(), 1..7_usize), 1..3000),
             mask in any::<u8>(),
         ) {

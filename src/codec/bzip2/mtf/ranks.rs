@@ -1,4 +1,4 @@
-//! What decoding needs of a list of bytes in order of rank.
+//! The operations of a move-to-front list that decoding uses.
 
 /// The bytes in use, ranked by how recently they occurred.
 pub(in crate::codec::bzip2) trait Ranks {

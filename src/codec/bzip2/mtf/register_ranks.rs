@@ -1,8 +1,8 @@
 //! Decoding with a list of 256 bytes in four registers of 64.
 //!
-//! Ranks are distributed round-robin: rank 4·p + r is at position p of register r. So the byte before another one in the
-//! list is in the previous register at the same position, and only the first register takes its bytes from the last one,
-//! one position lower. To shift all bytes up to a rank by one is four masked copies.
+//! Ranks are distributed round-robin: rank 4·p + r is at position p of register r. So the byte before another one in
+//! the list is in the previous register at the same position, and only the first register takes its bytes from the last
+//! one, one position lower. To shift all bytes up to a rank by one is four masked copies.
 
 use super::alphabet::Used;
 use super::ranks::Ranks;
@@ -28,7 +28,7 @@ const fn up_to() -> [[u64; REGISTERS]; 256] {
     masks
 }
 
-/// The bytes in use in registers. The list of CPUs with 64-byte registers.
+/// A move-to-front list in registers, for CPUs with 64-byte registers.
 #[derive(Clone, Copy)]
 pub(in crate::codec::bzip2) struct RegisterRanks<C: ByteRegisters> {
     cpu: C,

@@ -1,4 +1,4 @@
-//! The timeline: which byte occurred when.
+//! The timeline: the order in which the bytes last occurred.
 
 use wide::u8x16;
 
@@ -7,7 +7,7 @@ use super::alphabet::Used;
 pub(super) const WORDS: usize = 16;
 pub(super) const SLOTS: usize = WORDS * 64;
 
-/// When each byte occurred last. The next free slot is kept by the user of the timeline, in a register.
+/// The slots of the last occurrences of all bytes. The caller keeps the next free slot, in a register.
 pub(super) struct Timeline {
     /// A bit for each slot, set if it is in use.
     pub(super) words: [u64; WORDS],
@@ -38,7 +38,7 @@ impl Timeline {
         let mut next = 0;
         for (word, mut bits) in words.into_iter().enumerate() {
             while bits != 0 {
-                // Slots only move towards the start, to where they were read before.
+                // Bytes only move towards the start, so no slot is overwritten before it is read.
                 self.put(next, self.bytes[(word * 64 + bits.trailing_zeros() as usize) % SLOTS]);
                 next += 1;
                 bits &= bits - 1;
@@ -58,7 +58,8 @@ impl Timeline {
         word
     }
 
-    /// Closes the word: clears the bits of the free slots. The front byte is in the word, or at the first slot of the next.
+    /// Closes the word: clears the bits of the free slots. The front byte is in the word, or at the first slot of the
+    /// next.
     #[inline(always)]
     pub(super) fn close(&mut self, word: usize, next: usize) {
         let end = word * 64 + 64;
@@ -105,11 +106,11 @@ const fn before() -> [[u8; WORDS]; WORDS] {
     masks
 }
 
-/// Returns by how much the sum of the two counts exceeds the rank, less one. In the word of the front byte, the bits of
-/// free slots are set too; in the words before it, the front byte was not counted. Branchless, because the branch would
-/// be unpredictable.
+/// Returns by how much the two counts of set bits after a slot, in its word and in later words, exceed the rank less
+/// one. In the word of the front byte, the bits of free slots are set too; for the words before it, the front byte was
+/// not counted. This is branchless, because a branch would be unpredictable.
 #[inline(always)]
-pub(super) fn too_many(word: usize, front_word: usize, next: usize) -> usize {
-    let to_come = (front_word * 64 + 64).wrapping_sub(next);
-    to_come.wrapping_add(1) & usize::from(word == front_word).wrapping_neg()
+pub(super) fn excess(word: usize, front_word: usize, next: usize) -> usize {
+    let free = (front_word * 64 + 64).wrapping_sub(next);
+    free.wrapping_add(1) & usize::from(word == front_word).wrapping_neg()
 }

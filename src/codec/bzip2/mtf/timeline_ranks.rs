@@ -4,10 +4,10 @@ use wide::u8x16;
 
 use super::alphabet::Used;
 use super::ranks::Ranks;
-use super::timeline::{BEFORE, SLOTS, Timeline, WORDS, last_slot, later, too_many};
+use super::timeline::{BEFORE, SLOTS, Timeline, WORDS, excess, last_slot, later};
 use crate::codec::bzip2::cpu::Cpu;
 
-/// The bytes in use on a timeline. The list of any CPU.
+/// A move-to-front list on a timeline, for any CPU.
 pub(in crate::codec::bzip2) struct TimelineRanks<C> {
     cpu: C,
     /// On the heap, so that everything else can be in registers.
@@ -33,7 +33,7 @@ impl<C: Cpu> TimelineRanks<C> {
 
     /// Continues in the next word, or at the start of the timeline.
     #[inline(always)]
-    fn turn(&mut self) {
+    fn advance(&mut self) {
         self.line.close(self.front_word, self.next);
         if self.next >= SLOTS {
             self.next = self.line.compact();
@@ -58,15 +58,15 @@ impl<C: Cpu> Ranks for TimelineRanks<C> {
     #[inline(always)]
     fn take(&mut self, rank: u8) -> u8 {
         if self.next > last_slot(self.front_word) {
-            self.turn();
+            self.advance();
         }
         // All words with `rank` or more bits after them are before the word of the byte.
         let earlier = self.later.simd_ge(u8x16::splat(rank)) & self.before_front;
         let word = earlier.to_bitmask().count_ones() as usize % WORDS;
         let bits = self.line.words[word];
-        // How many set bits of this word are at the slot of the byte or after it.
+        // The number of set bits of this word at the slot of the byte and after it.
         let in_later = usize::from(self.later.to_array()[word]);
-        let from_it_on = usize::from(rank).wrapping_sub(in_later) + too_many(word, self.front_word, self.next);
+        let from_it_on = usize::from(rank).wrapping_sub(in_later) + excess(word, self.front_word, self.next);
         let slot = self.cpu.select(bits, bits.count_ones().wrapping_sub(from_it_on as u32) % 64);
         let byte = self.line.bytes[(word * 64 + slot as usize) % SLOTS];
         self.line.words[word] = bits & !(1 << slot);

@@ -1,17 +1,18 @@
-//! Sorting a bucket of LMS rotations by their keys, in which many are equal. Large buckets are scattered by one digit and small
-//! ones sorted by insertion; those between, whose counters are in the nearest cache, are scattered by all digits,
-//! the lowest first.
+//! Sorts a bucket of LMS rotations by their keys, of which many are equal. Small buckets are sorted by insertion, and
+//! large ones are scattered by one digit. Those between are scattered by all digits, the lowest one first; the counters
+//! of all digits fit in the L1 cache.
 
-use super::key::{KEY, KEY_BITS, PLACE_BITS};
+use super::key::{KEY, KEY_BITS, POSITION_BITS};
 use crate::codec::bzip2::bwt::counting::{Heads, scatter_small, sum_up, tally};
 
-/// Buckets of up to so many are sorted by insertion,
+/// Buckets up to this size are sorted by insertion.
 const FEW: usize = 16;
 
-/// up to so many are scattered by some bits and what that gives is sorted,
+/// Larger buckets up to this size are scattered by one small digit, and the parts are sorted.
 const SOME: usize = 255;
 
-/// and up to so many by all digits.
+/// Larger buckets up to this size are scattered by all digits. Still larger ones are scattered by one digit, and the
+/// parts are sorted.
 const MANY: usize = 20_000;
 const _: () = assert!(MANY <= u16::MAX as usize);
 
@@ -21,7 +22,7 @@ const PASSES: usize = (KEY_BITS / DIGIT) as usize;
 const _: () = assert!(PASSES as u32 * DIGIT == KEY_BITS);
 const LARGE_DIGIT: u32 = 10;
 
-/// Sorts a bucket, with another of its size to scatter it to. The order of equal keys is any.
+/// Sorts a bucket. `spare` has the same size, and is scattered to. Rotations with equal keys are in any order.
 pub(super) fn sort(bucket: &mut [u64], spare: &mut [u64]) {
     if bucket.len() <= FEW {
         return insert(bucket);
@@ -50,9 +51,9 @@ fn insert(bucket: &mut [u64]) {
     }
 }
 
-/// The lowest bit of a digit whose highest bit is this one, if it does not reach below the key.
+/// Returns the lowest bit of a digit with this highest bit, but no bit below the key.
 fn shift(highest: u32, digit: u32) -> u32 {
-    (highest + 1).saturating_sub(digit).max(PLACE_BITS)
+    (highest + 1).saturating_sub(digit).max(POSITION_BITS)
 }
 
 fn scatter_some(bucket: &mut [u64], spare: &mut [u64], highest: u32) {
@@ -68,7 +69,7 @@ fn scatter_some(bucket: &mut [u64], spare: &mut [u64], highest: u32) {
 
 fn scatter_all(bucket: &mut [u64], spare: &mut [u64], differ: u64) {
     const DIGITS: usize = 1 << DIGIT;
-    let shift = |pass: usize| PLACE_BITS + DIGIT * pass as u32;
+    let shift = |pass: usize| POSITION_BITS + DIGIT * pass as u32;
     let digit = |rotation: u64, pass: usize| (rotation >> shift(pass)) as usize % DIGITS;
     let mut counts = [[0_u16; DIGITS]; PASSES];
     for &rotation in bucket.iter() {
@@ -77,16 +78,16 @@ fn scatter_all(bucket: &mut [u64], spare: &mut [u64], differ: u64) {
         }
     }
     let (mut from, mut to) = (bucket, spare);
-    let mut turns = 0;
+    let mut passes = 0;
     for (pass, counts) in counts.iter_mut().enumerate() {
         if digit(differ, pass) == 0 {
             continue;
         }
         scatter_small(from, to, shift(pass), sum_up(counts));
         (from, to) = (to, from);
-        turns += 1;
+        passes += 1;
     }
-    if turns % 2 == 1 {
+    if passes % 2 == 1 {
         to.copy_from_slice(from);
     }
 }
@@ -104,10 +105,11 @@ fn scatter_many(bucket: &mut [u64], spare: &mut [u64], highest: u32) {
     sort_parts(bucket, spare, shift, ends);
 }
 
-/// Takes back what was scattered, and sorts the parts, which end there, by what is left of the keys.
+/// Copies the scattered rotations back from `spare`, and sorts the parts, which end at `ends`, by the key bits below
+/// `shift`.
 fn sort_parts(bucket: &mut [u64], spare: &mut [u64], shift: u32, ends: impl Iterator<Item = usize>) {
     bucket.copy_from_slice(spare);
-    if shift == PLACE_BITS {
+    if shift == POSITION_BITS {
         return;
     }
     let mut from = 0;
@@ -122,7 +124,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::bzip2::bwt::induced::key::place;
+    use crate::codec::bzip2::bwt::induced::key::position;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
@@ -134,17 +136,17 @@ mod tests {
             state in 1..u64::MAX,
         ) {
             let mut state = state;
-            let mut bucket: Vec<u64> = (0..len as u64).map(|place| {
+            let mut bucket: Vec<u64> = (0..len as u64).map(|position| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state ^ state >> 31) & mask & KEY | place
+                (state ^ state >> 31) & mask & KEY | position
             }).collect();
             let mut expected: Vec<u64> = bucket.clone();
             expected.sort_by_key(|rotation| rotation & KEY);
             let expected: Vec<u64> = expected.into_iter().map(|rotation| rotation & KEY).collect();
             sort(&mut bucket, &mut vec![0; len]);
             prop_assert!(bucket.iter().map(|rotation| rotation & KEY).eq(expected));
-            bucket.sort_unstable_by_key(|rotation| place(*rotation));
-            prop_assert!(bucket.iter().map(|rotation| place(*rotation)).eq(0..len));
+            bucket.sort_unstable_by_key(|rotation| position(*rotation));
+            prop_assert!(bucket.iter().map(|rotation| position(*rotation)).eq(0..len));
         }
     }
 }

@@ -1,41 +1,45 @@
-//! Finding the LMS rotations, 64 bytes at a time. A byte says whether its rotation rises: it does if the next byte is
-//! greater, and does not if that is less; if that is equal, it does as the next one does. So what rises spreads
-//! backwards over equal bytes, as a carry does through the ones of a number; and an addition finds all carries at once.
+//! Finds the LMS rotations, 64 bytes at a time. A rotation is of type S if its second byte is greater than its first
+//! one, and of type L if it is less. If they are equal, it has the type of the rotation that begins one byte later. So
+//! type S propagates backwards over equal bytes, as a carry propagates through one bits, and one addition computes the
+//! types of all.
 
 use wide::u8x16;
 
-/// Bytes that are looked at together.
+/// The number of bytes that are examined at a time.
 const BITS: usize = 64;
 
-/// The places of all LMS rotations, the last one first; none if all bytes are the same.
+/// Finds the positions of all LMS rotations, in descending order. There are none if all bytes are equal.
 pub(super) fn find(block: &[u8], lms: &mut Vec<u32>) {
     lms.clear();
     let Some((&end, _)) = block.split_last() else { return };
-    // After the end comes the beginning.
+    // The last rotation continues at the beginning of the block.
     let Some(differs) = block.iter().find(|byte| **byte != end) else { return };
-    let end_rises = end < *differs;
+    let end_is_s = end < *differs;
     lms.reserve(block.len() / 2 + 1);
-    let mut rises = end_rises;
+    let mut is_s = end_is_s;
     let mut to = block.len() - 1;
     while to > 0 {
         let from = to.saturating_sub(BITS);
         let steps = Steps::of(&block[from..=to]);
-        rises = steps.lms(to - from, rises, |after| lms.push((from + after) as u32));
+        is_s = steps.lms(to - from, is_s, |after| lms.push((from + after) as u32));
         to = from;
     }
-    if rises && !end_rises {
+    if is_s && !end_is_s {
         lms.push(0);
     }
 }
 
-/// Of some bytes, a bit for each: whether the next one is greater, and whether it is equal.
+/// Comparisons of adjacent bytes, one bit each.
 struct Steps {
+    /// Whether the next byte is greater.
     up: u64,
+    /// Whether the next byte is equal.
     level: u64,
 }
 
 impl Steps {
-    /// Of all of these bytes but the last, which are [`BITS`] at most.
+    /// Compares each of these bytes, [`BITS`] at most, with the next one. The last byte has no next one and is
+    /// additional.
     #[inline(always)]
     fn of(bytes: &[u8]) -> Self {
         let (mut up, mut level) = (0, 0);
@@ -58,22 +62,23 @@ impl Steps {
         Self { up, level }
     }
 
-    /// Calls `found` for each LMS rotation in `1..=len`, the last one first, where `len` is the place after these steps, and `rises`
-    /// says whether what begins there does; returns whether what begins at 0 does.
+    /// Calls `found` for the position of each LMS rotation in `1..=len`, in descending order. `len` is the number of
+    /// steps, and `is_s` is whether the rotation after them is of type S. Returns whether the rotation at position 0 is
+    /// of type S.
     #[inline(always)]
-    fn lms(self, len: usize, rises: bool, mut found: impl FnMut(usize)) -> bool {
-        // The last place is the lowest bit: carries go upwards.
+    fn lms(self, len: usize, is_s: bool, mut found: impl FnMut(usize)) -> bool {
+        // The last position becomes the lowest bit, because carries go upwards.
         let lowest_last = |bits: u64| bits.reverse_bits() >> (BITS - len);
         let (up, level) = (lowest_last(self.up), lowest_last(self.level));
-        let sum = (up | level).wrapping_add(up).wrapping_add(u64::from(rises));
-        let after_rises = (up | level) ^ up ^ sum;
-        let rise = up | (level & after_rises);
-        let mut lms = (after_rises & !rise) & (u64::MAX >> (BITS - len));
+        let sum = (up | level).wrapping_add(up).wrapping_add(u64::from(is_s));
+        let next_is_s = (up | level) ^ up ^ sum;
+        let s_type = up | (level & next_is_s);
+        let mut lms = (next_is_s & !s_type) & (u64::MAX >> (BITS - len));
         while lms != 0 {
             found(len - lms.trailing_zeros() as usize);
             lms &= lms - 1;
         }
-        rise >> (len - 1) & 1 == 1
+        s_type >> (len - 1) & 1 == 1
     }
 }
 
@@ -92,13 +97,11 @@ mod tests {
                 .prop_map(|runs| runs.into_iter().flat_map(|(byte, len)| std::iter::repeat_n(byte, len)).collect()),
         ]) {
             let n = block.len();
-            let rises = |at: usize| {
-                (1..n).map(|next| block[(at + next) % n]).find(|byte| *byte != block[at % n]).is_some_and(|b| b > block[at % n])
-            };
-            let falls = |at: usize| {
-                (1..n).map(|next| block[(at + next) % n]).find(|byte| *byte != block[at % n]).is_some_and(|b| b < block[at % n])
-            };
-            let expected: Vec<u32> = (0..n).rev().filter(|&at| rises(at) && falls(at + n - 1)).map(|at| at as u32).collect();
+            let differs = |at: usize| (1..n).map(|next| block[(at + next) % n]).find(|byte| *byte != block[at % n]);
+            let is_s = |at: usize| differs(at).is_some_and(|byte| byte > block[at % n]);
+            let is_l = |at: usize| differs(at).is_some_and(|byte| byte < block[at % n]);
+            let is_lms = |at: &usize| is_s(*at) && is_l(at + n - 1);
+            let expected: Vec<u32> = (0..n).rev().filter(is_lms).map(|at| at as u32).collect();
             let mut lms = vec![7];
             find(&block, &mut lms);
             prop_assert_eq!(lms, expected);
