@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         ("a_missing_block_shows_in_the_stream_checksum", missing_block),
         ("a_block_that_has_lost_its_end_is_damaged_not_cut", endless_block),
         ("an_overlong_block_is_given_up", overlong_block),
-        ("marks_inside_blocks_mislead_nobody", planted_marks),
+        ("magics_inside_blocks_are_not_taken_for_boundaries", planted_magics),
         ("randomised_blocks_of_old_bzip2_are_read", randomised_block),
         ("read_errors_pass_through_behind_the_data_before_them", read_errors),
         ("empty_and_unknown_files_are_refused_clearly", refused),
@@ -204,8 +204,8 @@ impl Bits {
         self.0[from..from + count].iter().fold(0, |value, &bit| value << 1 | u64::from(bit))
     }
 
-    fn find(&self, mark: u64) -> Vec<usize> {
-        (0..self.0.len().saturating_sub(47)).filter(|&at| self.value(at, 48) == mark).collect()
+    fn find(&self, magic: u64) -> Vec<usize> {
+        (0..self.0.len().saturating_sub(47)).filter(|&at| self.value(at, 48) == magic).collect()
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -216,8 +216,8 @@ impl Bits {
     }
 }
 
-const BLOCK: u64 = 0x3141_5926_5359;
-const END: u64 = 0x1772_4538_5090;
+const BLOCK_MAGIC: u64 = 0x3141_5926_5359;
+const END_MAGIC: u64 = 0x1772_4538_5090;
 
 /// bzip2's checksum.
 fn crc(bytes: &[u8]) -> u32 {
@@ -230,10 +230,10 @@ fn crc(bytes: &[u8]) -> u32 {
 fn stream_around(block: &Bits, at: u8) -> (Vec<u8>, Vec<u8>) {
     let stream = |crc: u32| {
         let mut bits = Bits::of(&[b'B', b'Z', b'h', b'0' + at]);
-        bits.push(BLOCK, 48);
+        bits.push(BLOCK_MAGIC, 48);
         bits.push(crc.into(), 32);
         bits.0.extend(&block.0[80..]);
-        bits.push(END, 48);
+        bits.push(END_MAGIC, 48);
         bits.push(crc.into(), 32);
         bits.bytes()
     };
@@ -249,7 +249,7 @@ fn stream_around(block: &Bits, at: u8) -> (Vec<u8>, Vec<u8>) {
 /// symbols, each coded by its own number.
 fn block_of_symbols(symbols: &[u8]) -> Bits {
     let mut block = Bits::default();
-    block.push(BLOCK, 48);
+    block.push(BLOCK_MAGIC, 48);
     block.push(0, 32 + 1 + 24);
     block.push(0b1111_0000_0000_0000, 16);
     for map in [0xffff, 0xffff, 0xffff, 0xfffc] {
@@ -292,7 +292,7 @@ fn blocks(file: &[u8]) -> Vec<Vec<bool>> {
         let groups = bits.value(at + 48 + 32 + 25, 16).count_ones() as usize;
         at + 48 + 32 + 25 + 16 + 16 * groups
     };
-    bits.find(BLOCK).into_iter().map(|at| bits.0[at..end(at)].to_vec()).collect()
+    bits.find(BLOCK_MAGIC).into_iter().map(|at| bits.0[at..end(at)].to_vec()).collect()
 }
 
 /// Ours may be larger than bzip2's by half a percent, and some bytes for each block.
@@ -330,8 +330,8 @@ fn cut_at_the_limit() -> Check {
         }
     }
     // Two blocks, not three: as full as can be.
-    assert_eq!(Bits::of(&bzip2(&noise(2 * LIMIT, 5), 1)).find(BLOCK).len(), 2);
-    assert_eq!(Bits::of(&bzip2(&noise(2 * LIMIT + 1, 5), 1)).find(BLOCK).len(), 3);
+    assert_eq!(Bits::of(&bzip2(&noise(2 * LIMIT, 5), 1)).find(BLOCK_MAGIC).len(), 2);
+    assert_eq!(Bits::of(&bzip2(&noise(2 * LIMIT + 1, 5), 1)).find(BLOCK_MAGIC).len(), 3);
     // All runs of four: 4/5 of the limit in input bytes fill a block.
     let fours: Vec<u8> = (0..LIMIT).map(|n| (n / 4) as u8).collect();
     check_against_bzip2s(&bzip2(&fours, 1), &encode_with_oracle(&fours, 1), "runs of four");
@@ -410,7 +410,7 @@ fn dropped_is_not_finished() -> Check {
         compressor.write_all(&input)?;
         drop(compressor);
         assert!(decompress(&file[..]).error.is_some());
-        assert!(Bits::of(&file).find(END).is_empty());
+        assert!(Bits::of(&file).find(END_MAGIC).is_empty());
     }
     Ok(())
 }
@@ -497,7 +497,7 @@ fn trailing_garbage() -> Check {
     let input = text(250_000);
     for format in [Format::Bzip2, Format::Gzip, Format::Zstd] {
         let file = compress_with(&input, format, 1, 2);
-        // Short and long, with more of it than any block has, and with marks in it.
+        // Short and long, with more of it than any block has, and with magics in it.
         for garbage in [
             b"\0".to_vec(),
             b"garbage".to_vec(),
@@ -523,25 +523,25 @@ fn trailing_garbage() -> Check {
 fn damage_is_located() -> Check {
     let input = noise(1_000_000, 8);
     let file = bzip2(&input, 1);
-    let marks = Bits::of(&file).find(BLOCK);
-    assert_eq!(marks.len(), 11);
-    for (n, mark) in marks.iter().enumerate() {
+    let magics = Bits::of(&file).find(BLOCK_MAGIC);
+    assert_eq!(magics.len(), 11);
+    for (n, magic) in magics.iter().enumerate() {
         // The checksum, and somewhere in the middle.
-        let next = marks.get(n + 1).copied().unwrap_or(file.len() * 8 - 100);
-        for at in [mark / 8 + 8, (mark + next) / 16] {
+        let next = magics.get(n + 1).copied().unwrap_or(file.len() * 8 - 100);
+        for at in [magic / 8 + 8, (magic + next) / 16] {
             let mut file = file.clone();
             file[at] ^= 0x10;
             let outcome = decompress(&file[..]);
             let damage = outcome.damage().unwrap();
-            assert_eq!(*damage, Damage { offset: (mark / 8) as u64, what: Fault::Block }, "block {n}");
+            assert_eq!(*damage, Damage { offset: (magic / 8) as u64, what: Fault::Block }, "block {n}");
             assert!(outcome.bytes == input[..n * 99_981], "block {n}");
         }
-        // A mark itself: the block before it is good.
+        // A magic itself: the block before it is good.
         let mut file = file.clone();
-        file[mark / 8 + 3] ^= 0x10;
+        file[magic / 8 + 3] ^= 0x10;
         let outcome = decompress(&file[..]);
         assert_eq!(outcome.fault(), Some(&Fault::NoBlock), "block {n}");
-        assert!(outcome.damage().unwrap().offset.abs_diff((mark / 8) as u64) <= 1, "block {n}");
+        assert!(outcome.damage().unwrap().offset.abs_diff((magic / 8) as u64) <= 1, "block {n}");
         assert!(outcome.bytes == input[..n * 99_981], "block {n}");
     }
     Ok(())
@@ -550,7 +550,7 @@ fn damage_is_located() -> Check {
 fn cut_files() -> Check {
     let input = noise(250_000, 9);
     let file = bzip2(&input, 1);
-    let (end, last) = (Bits::of(&file).find(END)[0], Bits::of(&file).find(BLOCK)[2]);
+    let (end, last) = (Bits::of(&file).find(END_MAGIC)[0], Bits::of(&file).find(BLOCK_MAGIC)[2]);
     let expect = |len: usize, delivered: usize, what: Fault| {
         let outcome = decompress(&file[..len]);
         assert_eq!(outcome.damage(), Some(&Damage { offset: len as u64, what }), "cut to {len}");
@@ -558,27 +558,27 @@ fn cut_files() -> Check {
         assert!(input.starts_with(&outcome.bytes));
     };
     for len in end.div_ceil(8)..file.len() {
-        expect(len, 250_000, Fault::EndsBeforeMark);
+        expect(len, 250_000, Fault::EndsBeforeMagic);
     }
     for len in [end / 8 - 1, end / 8 - 1000, last / 8 + 20] {
         expect(len, 2 * 99_981, Fault::EndsInBlock);
     }
     for len in last.div_ceil(8)..last / 8 + 6 {
-        expect(len, 2 * 99_981, Fault::EndsBeforeMark);
+        expect(len, 2 * 99_981, Fault::EndsBeforeMagic);
     }
-    expect(4, 0, Fault::EndsBeforeMark);
+    expect(4, 0, Fault::EndsBeforeMagic);
     Ok(())
 }
 
 fn endless_block() -> Check {
-    // Without the symbol that ends it, the block swallows the end mark and wants more than there is. But
-    // the file is not cut: the mark is there.
+    // Without the symbol that ends it, the block swallows the end magic and wants more than there is. But
+    // the file is not cut: the magic is there.
     let mut block = block_of_symbols(&[5; 10]);
     let end_symbol = block.0.len() - 6;
     block.0[end_symbol] = false;
     let mut file = Bits::of(b"BZh9");
     file.0.extend(block.0);
-    file.push(END, 48);
+    file.push(END_MAGIC, 48);
     file.push(0, 32);
     assert_eq!(decompress(&file.bytes()[..]).damage(), Some(&Damage { offset: 4, what: Fault::Block }));
     Ok(())
@@ -586,9 +586,9 @@ fn endless_block() -> Check {
 
 fn missing_block() -> Check {
     let file = Bits::of(&bzip2(&noise(250_000, 10), 1));
-    let marks = file.find(BLOCK);
-    let mut without = Bits(file.0[..marks[1]].to_vec());
-    without.0.extend(&file.0[marks[2]..]);
+    let magics = file.find(BLOCK_MAGIC);
+    let mut without = Bits(file.0[..magics[1]].to_vec());
+    without.0.extend(&file.0[magics[2]..]);
     assert_eq!(decompress(&without.bytes()[..]).fault(), Some(&Fault::StreamChecksum));
     Ok(())
 }
@@ -605,25 +605,26 @@ fn overlong_block() -> Check {
     let file = file.bytes();
     let outcome = decompress(&file[..]);
     assert_eq!(outcome.damage(), Some(&Damage { offset: 4, what: Fault::Block }));
-    // No mark at all.
+    // No magic at all.
     let outcome = decompress((&b"BZh9"[..]).chain(io::repeat(0x55).take(1 << 40)));
     assert_eq!(outcome.damage(), Some(&Damage { offset: 4, what: Fault::NoBlock }));
     Ok(())
 }
 
-fn planted_marks() -> Check {
+fn planted_magics() -> Check {
     let filler = |len: usize| (0..len).map(|n| (n * 7 % 60 + 2) as u8);
-    // A block's mark in it; an end's; so many that nothing else is in it; some with room for a block.
-    let one: Vec<u8> = filler(333).chain(symbols_of(BLOCK)).chain(filler(500)).collect();
-    let end: Vec<u8> = filler(334).chain(symbols_of(END)).chain(filler(500)).collect();
-    let dense: Vec<u8> = (0..50_000).flat_map(|_| symbols_of(BLOCK)).collect();
-    let spaced: Vec<u8> =
-        (0..400).flat_map(|n| symbols_of(if n % 3 == 0 { END } else { BLOCK }).chain(filler(700 + n))).collect();
-    // And right before the end of the block, so that two marks lie side by side.
-    let last: Vec<u8> = filler(77).chain(symbols_of(BLOCK)).collect();
+    // A block's magic in it; an end's; so many that nothing else is in it; some with room for a block.
+    let one: Vec<u8> = filler(333).chain(symbols_of(BLOCK_MAGIC)).chain(filler(500)).collect();
+    let end: Vec<u8> = filler(334).chain(symbols_of(END_MAGIC)).chain(filler(500)).collect();
+    let dense: Vec<u8> = (0..50_000).flat_map(|_| symbols_of(BLOCK_MAGIC)).collect();
+    let spaced: Vec<u8> = (0..400)
+        .flat_map(|n| symbols_of(if n % 3 == 0 { END_MAGIC } else { BLOCK_MAGIC }).chain(filler(700 + n)))
+        .collect();
+    // And right before the end of the block, so that two magics lie side by side.
+    let last: Vec<u8> = filler(77).chain(symbols_of(BLOCK_MAGIC)).collect();
     for (name, symbols) in [("one", one), ("end", end), ("dense", dense), ("spaced", spaced), ("last", last)] {
         let block = block_of_symbols(&symbols);
-        let planted = block.find(BLOCK).len() + block.find(END).len() - 1;
+        let planted = block.find(BLOCK_MAGIC).len() + block.find(END_MAGIC).len() - 1;
         assert!(planted > 0, "{name}");
         let (stream, content) = stream_around(&block, 9);
         let around = bzip2(&text(250_000), 1);
@@ -642,7 +643,7 @@ fn randomised_block() -> Check {
     // No two neighbours that differ in their lowest bit only: no runs, whatever is flipped.
     let input: Vec<u8> = (0..60_000_u32).map(|n| (n * 6 + (n >> 6) * 2) as u8).collect();
     let file = Bits::of(&bzip2(&input, 1));
-    let mut block = Bits(file.0[32..file.find(END)[0]].to_vec());
+    let mut block = Bits(file.0[32..file.find(END_MAGIC)[0]].to_vec());
     assert!(!block.0[80]);
     block.0[80] = true;
     let (stream, content) = stream_around(&block, 1);
@@ -687,7 +688,7 @@ fn read_errors() -> Check {
             assert!(error.get_ref().unwrap().is::<Unplugged>());
             assert!(input.starts_with(&outcome.bytes));
             if format == Format::Bzip2 {
-                let blocks = Bits::of(&file[..len]).find(BLOCK).len() + usize::from(len >= file.len() - 10);
+                let blocks = Bits::of(&file[..len]).find(BLOCK_MAGIC).len() + usize::from(len >= file.len() - 10);
                 assert_eq!(outcome.bytes.len(), (99_981 * blocks.saturating_sub(1)).min(input.len()), "{len}");
             }
         }
@@ -699,7 +700,10 @@ fn refused() -> Check {
     let text = |file: &[u8]| decompress(file).damage().unwrap().to_string();
     assert_eq!(text(b""), "the file is empty");
     assert_eq!(text(b"no archive"), "the file is neither bzip2, gzip, zstd nor tar");
-    assert_eq!(text(b"BZh91AY&S_"), "damaged at byte 4: neither a block nor an end-of-stream mark where one must be");
+    assert_eq!(
+        text(b"BZh91AY&S_"),
+        "damaged at byte 4: neither a block magic nor an end-of-stream magic where one must be"
+    );
     Ok(())
 }
 

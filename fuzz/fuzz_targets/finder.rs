@@ -1,4 +1,4 @@
-//! Marks where none are meant, in all the places where the format has room for them: three decoders say the same.
+//! Magics where none are meant, in all the places where the format has room for them: three decoders say the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

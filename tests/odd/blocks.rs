@@ -133,7 +133,7 @@ fn one_value() -> Odd {
     }))
 }
 
-/// Without the symbol that ends it, the block goes on in the mark of the next one, until that makes no sense.
+/// Without the symbol that ends it, the block goes on in the magic of the next one, until that makes no sense.
 fn no_end() -> Odd {
     let content = inputs::noise(3 * 50 - 20, 200, 3);
     let mut block = Block::of(&content);
@@ -144,7 +144,7 @@ fn no_end() -> Odd {
     Odd::all([Odd::bad(9, &block), Odd::bad(9, &longer)])
 }
 
-/// The end comes first, and symbols after it: the block is good, but behind it there is no mark. The same
+/// The end comes first, and symbols after it: the block is good, but behind it there is no magic. The same
 /// with bits that are no symbols, one to seven of them, or many.
 fn end_in_the_middle() -> Odd {
     let content = b"an early end";
@@ -297,13 +297,14 @@ fn wrong_checksum() -> Odd {
     let block = |bit: u32| Block { checksum: right.checksum ^ 1 << bit, ..right.clone() };
     let stream = |bit: u32| {
         let stream = Stream { checksum: Some(right.checksum ^ 1 << bit), ..Stream::of(9, [&right]) };
-        Odd::ends(stream.bytes(), content, End::damaged(stream.mark(1) / 8, Fault::StreamChecksum))
+        Odd::ends(stream.bytes(), content, End::damaged(stream.magic_offset(1) / 8, Fault::StreamChecksum))
     };
     // The stream's checksum turns with each block: the same two in another order are another stream.
     let (one, two) = (Block::of(b"one"), Block::of(b"two"));
     let swapped =
         Stream { checksum: Some(checksum::of_stream([two.checksum, one.checksum])), ..Stream::of(9, [&one, &two]) };
-    let swapped = Odd::ends(swapped.bytes(), b"onetwo", End::damaged(swapped.mark(2) / 8, Fault::StreamChecksum));
+    let swapped =
+        Odd::ends(swapped.bytes(), b"onetwo", End::damaged(swapped.magic_offset(2) / 8, Fault::StreamChecksum));
     Odd::all((0..32).flat_map(|bit| [Odd::bad(9, &block(bit)), stream(bit)]).chain([swapped]))
 }
 

@@ -28,7 +28,7 @@ pub fn any_file() -> Result<(), Failed> {
     by_chance(400, 600, agree::on_choices)
 }
 
-/// Files with marks and whole blocks where none are meant.
+/// Files with magics and whole blocks where none are meant.
 pub fn planted_file() -> Result<(), Failed> {
     by_chance(200, 300, agree::on_planted)
 }

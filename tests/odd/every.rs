@@ -7,7 +7,7 @@ use crate::common::bz2::block::{Block, seal};
 use crate::common::bz2::code::CodeTable;
 use crate::common::bz2::ours::{self, End, Outcome, POOLS};
 use crate::common::bz2::stream::Stream;
-use crate::common::bz2::{MARK_BITS, agree, reader};
+use crate::common::bz2::{MAGIC_BITS, agree, reader};
 
 /// Two streams, three blocks: runs, two codes that differ, a selector that nothing needs.
 fn streams() -> [Stream; 2] {
@@ -50,16 +50,16 @@ fn when_cut(streams: &[Stream; 2], length: usize) -> Outcome {
             return Outcome { bytes, end };
         }
         for n in 0..stream.blocks.len() {
-            if there < stream.mark(n) + MARK_BITS {
-                return Outcome { bytes, end: cut(Fault::EndsBeforeMark) };
+            if there < stream.magic_offset(n) + MAGIC_BITS {
+                return Outcome { bytes, end: cut(Fault::EndsBeforeMagic) };
             }
-            if there < stream.mark(n + 1) {
+            if there < stream.magic_offset(n + 1) {
                 return Outcome { bytes, end: cut(Fault::EndsInBlock) };
             }
             bytes.extend_from_slice(contents.next().unwrap());
         }
-        if there < stream.mark(stream.blocks.len()) + MARK_BITS + 32 {
-            return Outcome { bytes, end: cut(Fault::EndsBeforeMark) };
+        if there < stream.magic_offset(stream.blocks.len()) + MAGIC_BITS + 32 {
+            return Outcome { bytes, end: cut(Fault::EndsBeforeMagic) };
         }
         begin += stream.bytes().len();
     }
@@ -82,7 +82,7 @@ pub fn flipped_and_sealed() {
     let [stream, _] = streams();
     let mut good = 0;
     for n in 0..stream.blocks.len() {
-        for at in MARK_BITS + 32..stream.blocks[n].len() {
+        for at in MAGIC_BITS + 32..stream.blocks[n].len() {
             let mut stream = stream.clone();
             stream.blocks[n].flip(at);
             good += usize::from(reader::block(&stream.blocks[n], 1).is_ok());

@@ -57,7 +57,7 @@ impl Odd {
         let offsets = if block.len() > LARGE { 1 } else { 8 };
         Self::between_others(level, block, offsets, |stream, before, _| Outcome {
             bytes: before.to_vec(),
-            end: End::damaged(stream.mark(1) / 8, Fault::Block),
+            end: End::damaged(stream.magic_offset(1) / 8, Fault::Block),
         })
     }
 
@@ -87,7 +87,7 @@ impl Odd {
             let missing = (16 + offset - (32 + first.bits().len()) % 8) % 8;
             first.selectors.extend(vec![0; missing]);
             let stream = Stream::of_bits(level, vec![first.bits(), block.clone(), Block::of(after).bits()]);
-            assert_eq!(stream.mark(1) % 8, offset);
+            assert_eq!(stream.magic_offset(1) % 8, offset);
             let outcome = outcome(&stream, before, after);
             (stream.bytes(), outcome)
         };

@@ -18,7 +18,7 @@ mod common;
 mod compressing;
 mod every;
 mod file;
-mod marks;
+mod magics;
 mod streams;
 mod tools;
 
@@ -29,7 +29,7 @@ use libtest_mimic::{Arguments, Trial};
 
 /// All odd files, by name.
 fn files() -> impl Iterator<Item = (&'static str, fn() -> file::Odd)> {
-    [codes::FILES, blocks::FILES, streams::FILES, marks::FILES].into_iter().flatten().copied()
+    [codes::FILES, blocks::FILES, streams::FILES, magics::FILES].into_iter().flatten().copied()
 }
 
 fn main() -> ExitCode {

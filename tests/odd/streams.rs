@@ -7,7 +7,7 @@ use crate::common::bz2::block::Block;
 use crate::common::bz2::inputs::noise;
 use crate::common::bz2::ours::End;
 use crate::common::bz2::stream::{Stream, ordinary};
-use crate::common::bz2::{BLOCK_MARK, END_MARK, MARK_BITS};
+use crate::common::bz2::{BLOCK_MAGIC, END_MAGIC, MAGIC_BITS};
 use crate::file::{Files, Odd};
 
 pub const FILES: Files = &[
@@ -21,7 +21,7 @@ pub const FILES: Files = &[
     ("a_header_and_no_stream", header_without_stream),
     ("first_bytes_of_no_bzip2_file", unknown),
     ("a_stream_without_its_end", missing_end),
-    ("a_damaged_mark", damaged_mark),
+    ("a_damaged_magic", damaged_magic),
     ("a_damaged_stream_before_a_good_one", damage_before_a_good_stream),
 ];
 
@@ -83,7 +83,7 @@ fn padding_of_ones() -> Odd {
 /// warns of it, too; for the crate it is an error. Streams behind garbage are garbage as well.
 fn garbage() -> Odd {
     let stream = ordinary(b"before");
-    let (block_mark, end_mark) = (&Stream::of(9, [&Block::of(b"x")]).bytes()[4..], &Stream::of(9, []).bytes()[4..]);
+    let (block_magic, end_magic) = (&Stream::of(9, [&Block::of(b"x")]).bytes()[4..], &Stream::of(9, []).bytes()[4..]);
     let zeros = vec![0; 5000];
     let garbage: [&[u8]; 15] = [
         b"\0",
@@ -98,8 +98,8 @@ fn garbage() -> Odd {
         b" BZh9",
         &zeros,
         b"\x1f\x8b\x08",
-        block_mark,
-        end_mark,
+        block_magic,
+        end_magic,
         &[b"..", &stream[..]].concat(),
     ];
     Odd::all(garbage.map(|garbage| Odd::ends([&stream[..], garbage].concat(), b"before", End::Garbage(stream.len()))))
@@ -115,13 +115,13 @@ fn cut_header() -> Odd {
     }))
 }
 
-/// A whole header, after which there has to be a mark: the file ends, or something else is there. Behind a
+/// A whole header, after which there has to be a magic: the file ends, or something else is there. Behind a
 /// good stream this is damage, too, and no garbage.
 fn header_without_stream() -> Odd {
     let stream = ordinary(b"before");
     let of = |before: &[u8], content: &[u8]| {
         let begin = [before, b"BZh5"].concat();
-        let cut = Odd::ends(begin.clone(), content, End::damaged(begin.len(), Fault::EndsBeforeMark));
+        let cut = Odd::ends(begin.clone(), content, End::damaged(begin.len(), Fault::EndsBeforeMagic));
         let other = [&begin[..], b"nothing"].concat();
         let none = Odd::ends(other, content, End::damaged(begin.len(), Fault::NoBlock));
         let again = Odd::ends([&begin[..], &stream].concat(), content, End::damaged(begin.len(), Fault::NoBlock));
@@ -170,32 +170,32 @@ fn missing_end() -> Odd {
     let other = with(&Bits::of(&ordinary(b"other")));
     let mut late = Bits::default();
     late.push(0, 3);
-    late.push(END_MARK, MARK_BITS);
+    late.push(END_MAGIC, MAGIC_BITS);
     let mut early = Bits::default();
-    early.push(END_MARK, MARK_BITS - 1);
+    early.push(END_MAGIC, MAGIC_BITS - 1);
     early.push(0, 100);
     Odd::all([
-        Odd::ends(cut, b"whole", End::damaged(length, Fault::EndsBeforeMark)),
+        Odd::ends(cut, b"whole", End::damaged(length, Fault::EndsBeforeMagic)),
         Odd::ends(other, b"whole", End::damaged(end / 8, Fault::NoBlock)),
         Odd::ends(with(&late), b"whole", End::damaged(end / 8, Fault::NoBlock)),
         Odd::ends(with(&early), b"whole", End::damaged(end / 8, Fault::NoBlock)),
     ])
 }
 
-/// One bit of a mark is wrong, any of them: what is before it is delivered. That it is looked for at any bit
+/// One bit of a magic is wrong, any of them: what is before it is delivered. That it is looked for at any bit
 /// must not help.
-fn damaged_mark() -> Odd {
+fn damaged_magic() -> Odd {
     let blocks = [Block::of(b"one"), Block::of(b"two"), Block::of(b"three")];
     let stream = Stream::of(9, &blocks);
     let contents = [&b""[..], b"one", b"onetwo", b"onetwothree"];
     let damaged = |n: usize, bit: usize| {
         let mut bits = stream.bits();
-        let mark = stream.mark(n);
-        assert_eq!(bits.value(mark, MARK_BITS), if n < 3 { BLOCK_MARK } else { END_MARK });
-        bits.flip(mark + bit);
-        Odd::ends(bits.bytes(), contents[n], End::damaged(mark / 8, Fault::NoBlock))
+        let magic = stream.magic_offset(n);
+        assert_eq!(bits.value(magic, MAGIC_BITS), if n < 3 { BLOCK_MAGIC } else { END_MAGIC });
+        bits.flip(magic + bit);
+        Odd::ends(bits.bytes(), contents[n], End::damaged(magic / 8, Fault::NoBlock))
     };
-    Odd::all((0..4).flat_map(|n| (0..MARK_BITS).step_by(5).map(move |bit| (n, bit))).map(|(n, bit)| damaged(n, bit)))
+    Odd::all((0..4).flat_map(|n| (0..MAGIC_BITS).step_by(5).map(move |bit| (n, bit))).map(|(n, bit)| damaged(n, bit)))
 }
 
 /// What is good behind the damage is not delivered: nobody could tell where it belongs.
@@ -204,9 +204,9 @@ fn damage_before_a_good_stream() -> Odd {
     let mut block = Block::of(b"damaged");
     block.checksum ^= 1;
     let damaged = Stream::of(9, [&Block::of(b"so far "), &block]);
-    let end = End::damaged(damaged.mark(1) / 8, Fault::Block);
+    let end = End::damaged(damaged.magic_offset(1) / 8, Fault::Block);
     let wrong = Stream { checksum: Some(0), ..Stream::of(9, [&Block::of(b"so far ")]) };
-    let wrong_end = End::damaged(wrong.mark(1) / 8, Fault::StreamChecksum);
+    let wrong_end = End::damaged(wrong.magic_offset(1) / 8, Fault::StreamChecksum);
     Odd::all([
         Odd::ends([damaged.bytes(), good.clone()].concat(), b"so far ", end),
         Odd::ends([wrong.bytes(), good].concat(), b"so far ", wrong_end),

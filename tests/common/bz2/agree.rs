@@ -8,7 +8,7 @@ use super::bits::Bits;
 use super::choices::Choices;
 use super::ours::{self, POOLS};
 use super::reader::{self, Refusal};
-use super::{BLOCK_MARK, END_MARK, GROUP, MAX_LENGTH, any, block_limit, inputs, oracle, planted};
+use super::{BLOCK_MAGIC, END_MAGIC, GROUP, MAX_LENGTH, any, block_limit, inputs, oracle, planted};
 
 /// Files that hold more only take time.
 const MAX_CONTENT: usize = 8 << 20;
@@ -53,22 +53,22 @@ fn same_end(file: &[u8], truth: &reader::End, ours: &ours::End) -> bool {
     let cut = |what| ours::End::damaged(file.len(), what);
     match refusal {
         Refusal::NoHeader => *ours == damaged(if file.is_empty() { Fault::Empty } else { Fault::Unknown }),
-        Refusal::Cut => *ours == cut(Fault::EndsInHeader) || *ours == cut(Fault::EndsBeforeMark),
-        Refusal::NoMark => *ours == damaged(Fault::NoBlock),
+        Refusal::Cut => *ours == cut(Fault::EndsInHeader) || *ours == cut(Fault::EndsBeforeMagic),
+        Refusal::NoMagic => *ours == damaged(Fault::NoBlock),
         Refusal::StreamChecksum => *ours == damaged(Fault::StreamChecksum),
         // A block that makes no sense and is not whole either may be called the one or the other; but where a
-        // mark follows, the file was not cut in this block.
+        // magic follows, the file was not cut in this block.
         Refusal::CutBlock | Refusal::Block(_) => {
-            *ours == damaged(Fault::Block) || (*ours == cut(Fault::EndsInBlock) && !mark_after(file, at))
+            *ours == damaged(Fault::Block) || (*ours == cut(Fault::EndsInBlock) && !magic_after(file, at))
         }
     }
 }
 
-/// Whether a mark begins after this bit.
-fn mark_after(file: &[u8], at: usize) -> bool {
+/// Whether a magic begins after this bit.
+fn magic_after(file: &[u8], at: usize) -> bool {
     let bits = Bits::of(&file[at / 8..]);
-    let marks = [bits.find(BLOCK_MARK), bits.find(END_MARK)].concat();
-    marks.into_iter().any(|mark| mark > at % 8)
+    let magics = [bits.find(BLOCK_MAGIC), bits.find(END_MAGIC)].concat();
+    magics.into_iter().any(|magic| magic > at % 8)
 }
 
 /// A bzip2 file as it is; any other bytes are choices, by which a file is made.
@@ -79,7 +79,7 @@ pub fn on_choices(bytes: &[u8]) {
     }
 }
 
-/// The bytes choose a file with marks where none are meant.
+/// The bytes choose a file with magics where none are meant.
 pub fn on_planted(bytes: &[u8]) {
     on(&planted::any_file(&mut Choices::new(bytes)));
 }

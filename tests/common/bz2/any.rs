@@ -7,7 +7,7 @@ use super::choices::Choices;
 use super::code::CodeTable;
 use super::map::SymbolMap;
 use super::stream::Stream;
-use super::{GROUP, MARK_BITS, MAX_LENGTH, symbols};
+use super::{GROUP, MAGIC_BITS, MAX_LENGTH, symbols};
 
 /// A file, as the choices have it.
 pub fn file(choices: &mut Choices<'_>) -> Vec<u8> {
@@ -44,13 +44,13 @@ fn stream(choices: &mut Choices<'_>) -> Stream {
 /// A block with the right checksum, if it can have one; or sometimes with a wrong one.
 fn bits(choices: &mut Choices<'_>, level: u8) -> Bits {
     let mut bits = block(choices).bits();
-    // The mark stays: nothing is found where there is none.
+    // The magic stays: nothing is found where there is none.
     for _ in 0..choices.of(&[0, 0, 0, 1, 3]) {
-        bits.flip(MARK_BITS + choices.below(bits.len() - MARK_BITS));
+        bits.flip(MAGIC_BITS + choices.below(bits.len() - MAGIC_BITS));
     }
     let mut bits = seal(bits, level);
     if choices.one_in(16) {
-        bits.flip(MARK_BITS + choices.below(bits.len() - MARK_BITS));
+        bits.flip(MAGIC_BITS + choices.below(bits.len() - MAGIC_BITS));
     }
     bits
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::MARK_BITS;
+use super::MAGIC_BITS;
 
 /// A string of bits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,9 +65,9 @@ impl Bits {
         self.0.iter().copied()
     }
 
-    /// Wherever the 48 bits of a mark are.
-    pub fn find(&self, mark: u64) -> Vec<usize> {
-        (0..(self.len() + 1).saturating_sub(MARK_BITS)).filter(|&at| self.value(at, MARK_BITS) == mark).collect()
+    /// Wherever the 48 bits of a magic are.
+    pub fn find(&self, magic: u64) -> Vec<usize> {
+        (0..(self.len() + 1).saturating_sub(MAGIC_BITS)).filter(|&at| self.value(at, MAGIC_BITS) == magic).collect()
     }
 
     /// The bytes they make, the last one filled up with zeros.

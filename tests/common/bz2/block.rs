@@ -3,7 +3,7 @@
 use super::bits::Bits;
 use super::code::{CodeTable, words};
 use super::map::SymbolMap;
-use super::{BLOCK_MARK, GROUP, MARK_BITS, checksum, randomise, reader, runs, sort, symbols};
+use super::{BLOCK_MAGIC, GROUP, MAGIC_BITS, checksum, randomise, reader, runs, sort, symbols};
 
 /// A block, field by field as it is stored. Counts are those of what is there.
 #[derive(Debug, Clone)]
@@ -91,11 +91,11 @@ impl Block {
         reader::block(&self.bits(), 9).expect("a block that can be read").content
     }
 
-    /// All of it, from its mark on. Where a symbol's code has no word for it, or there is no such code,
+    /// All of it, from its magic on. Where a symbol's code has no word for it, or there is no such code,
     /// nothing is written.
     pub fn bits(&self) -> Bits {
         let mut bits = Bits::default();
-        bits.push(BLOCK_MARK, MARK_BITS);
+        bits.push(BLOCK_MAGIC, MAGIC_BITS);
         bits.push(self.checksum.into(), 32);
         bits.push(self.randomised.into(), 1);
         bits.push(self.origin.into(), 24);
@@ -135,7 +135,7 @@ impl Block {
 #[must_use]
 pub fn seal(mut bits: Bits, level: u8) -> Bits {
     if let Ok(read) = reader::block(&bits, level) {
-        bits.set(MARK_BITS..MARK_BITS + 32, checksum::of(&read.content).into());
+        bits.set(MAGIC_BITS..MAGIC_BITS + 32, checksum::of(&read.content).into());
     }
     bits
 }

@@ -27,13 +27,13 @@ pub mod stream;
 pub mod symbols;
 
 /// A block begins: π in decimal digits.
-pub const BLOCK_MARK: u64 = 0x3141_5926_5359;
+pub const BLOCK_MAGIC: u64 = 0x3141_5926_5359;
 
 /// The stream ends: √π.
-pub const END_MARK: u64 = 0x1772_4538_5090;
+pub const END_MAGIC: u64 = 0x1772_4538_5090;
 
-/// Both marks have as many bits.
-pub const MARK_BITS: usize = 48;
+/// Both magics have as many bits.
+pub const MAGIC_BITS: usize = 48;
 
 /// How many symbols one selector is for.
 pub const GROUP: usize = 50;

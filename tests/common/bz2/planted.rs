@@ -1,4 +1,4 @@
-//! Blocks in whose data stands whatever one likes: marks, headers, whole streams. The code they use has a
+//! Blocks in whose data stands whatever one likes: magics, headers, whole streams. The code they use has a
 //! word for nearly every string of bits, so any of them can be spelled.
 
 use super::bits::Bits;
@@ -7,7 +7,7 @@ use super::choices::Choices;
 use super::code::{self, CodeTable};
 use super::map::SymbolMap;
 use super::stream::Stream;
-use super::{BLOCK_MARK, END_MARK, MARK_BITS};
+use super::{BLOCK_MAGIC, END_MAGIC, MAGIC_BITS};
 
 /// How many byte values the blocks have.
 const VALUES: u8 = 76;
@@ -52,10 +52,10 @@ pub fn block(mut symbols: Vec<u16>) -> Block {
     Block { origin: 1, ..block }
 }
 
-/// The bits of a mark.
-pub fn mark(value: u64) -> Bits {
+/// The bits of a magic.
+pub fn magic(value: u64) -> Bits {
     let mut bits = Bits::default();
-    bits.push(value, MARK_BITS);
+    bits.push(value, MAGIC_BITS);
     bits
 }
 
@@ -80,14 +80,14 @@ fn any_decoy(choices: &mut Choices<'_>) -> Bits {
     let level = 1 + choices.below(9) as u8;
     let content = [b"decoy", choices.bytes(8)].concat();
     match choices.below(8) {
-        0 => mark(BLOCK_MARK),
-        1 => mark(END_MARK),
-        // The end of a stream, and the header of another one with its first mark.
+        0 => magic(BLOCK_MAGIC),
+        1 => magic(END_MAGIC),
+        // The end of a stream, and the header of another one with its first magic.
         2 => Stream::of(level, [&Block::of(&content)]).bits(),
         3 => Stream::of_bits(level, Vec::new()).bits(),
         4 => {
             let mut header = Bits::of(&[b'B', b'Z', b'h', b'0' + level]);
-            header.append(&mark(BLOCK_MARK));
+            header.append(&magic(BLOCK_MAGIC));
             header
         }
         // A good block, or one that is a little too short.
@@ -96,11 +96,11 @@ fn any_decoy(choices: &mut Choices<'_>) -> Bits {
             let bits = Block::of(&content).bits();
             bits.slice(0..bits.len() - 1 - choices.below(16))
         }
-        // Marks that overlap: the last three bits of a block's mark are the first of another.
+        // Magics that overlap: the last three bits of a block's magic are the first of another.
         _ => {
-            let mut marks = mark(BLOCK_MARK).slice(0..MARK_BITS - 3);
-            marks.append(&mark(BLOCK_MARK));
-            marks
+            let mut magics = magic(BLOCK_MAGIC).slice(0..MAGIC_BITS - 3);
+            magics.append(&magic(BLOCK_MAGIC));
+            magics
         }
     }
 }

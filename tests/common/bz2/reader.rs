@@ -9,7 +9,7 @@ use super::bits::Bits;
 use super::code::{Word, words};
 use super::map::SymbolMap;
 use super::{
-    BLOCK_MARK, END_MARK, GROUP, MARK_BITS, MAX_LENGTH, block_limit, checksum, randomise, runs, sort, symbols,
+    BLOCK_MAGIC, END_MAGIC, GROUP, MAGIC_BITS, MAX_LENGTH, block_limit, checksum, randomise, runs, sort, symbols,
 };
 
 /// What a file holds.
@@ -38,12 +38,12 @@ pub enum End {
 pub enum Refusal {
     /// It does not begin as a bzip2 file.
     NoHeader,
-    /// It ends within a header that begins there, or within a mark or what belongs to it.
+    /// It ends within a header that begins there, or within a magic or what belongs to it.
     Cut,
     /// It ends within the block that begins there.
     CutBlock,
-    /// There is no mark.
-    NoMark,
+    /// There is no magic.
+    NoMagic,
     /// The block that begins there makes no sense.
     Block(Sense),
     /// The checksum of the stream that ends there is wrong.
@@ -111,7 +111,7 @@ pub fn read(file: &[u8]) -> Reading {
 /// Reads the one block that begins a string of bits, whatever its checksum.
 pub fn block(bits: &Bits, level: u8) -> Result<Anatomy, Refusal> {
     let bytes = bits.bytes();
-    let anatomy = Cursor { bytes: &bytes, at: MARK_BITS }.block(level)?;
+    let anatomy = Cursor { bytes: &bytes, at: MAGIC_BITS }.block(level)?;
     // The bits that fill up the last byte are not there.
     if anatomy.length > bits.len() { Err(Refusal::CutBlock) } else { Ok(anatomy) }
 }
@@ -140,8 +140,8 @@ fn stream(bits: &mut Cursor<'_>, level: u8, reading: &mut Reading) -> Result<(),
     let mut checksums = Vec::new();
     loop {
         let start = bits.at;
-        match bits.take(MARK_BITS).ok_or((start, Refusal::Cut))? {
-            BLOCK_MARK => {
+        match bits.take(MAGIC_BITS).ok_or((start, Refusal::Cut))? {
+            BLOCK_MAGIC => {
                 let anatomy = bits.block(level).map_err(|refusal| (start, refusal))?;
                 if checksum::of(&anatomy.content) != anatomy.checksum {
                     return Err((start, Refusal::Block(Sense::Checksum)));
@@ -150,12 +150,12 @@ fn stream(bits: &mut Cursor<'_>, level: u8, reading: &mut Reading) -> Result<(),
                 reading.bytes.extend_from_slice(&anatomy.content);
                 reading.blocks.push((level, anatomy));
             }
-            END_MARK => {
+            END_MAGIC => {
                 let stored = bits.take(32).ok_or((start, Refusal::Cut))?;
                 let right = stored == u64::from(checksum::of_stream(checksums));
                 return if right { Ok(()) } else { Err((start, Refusal::StreamChecksum)) };
             }
-            _ => return Err((start, Refusal::NoMark)),
+            _ => return Err((start, Refusal::NoMagic)),
         }
     }
 }
@@ -182,9 +182,9 @@ impl Cursor<'_> {
         self.take(count).ok_or(Refusal::CutBlock)
     }
 
-    /// What follows the mark of a block.
+    /// What follows the magic of a block.
     fn block(&mut self, level: u8) -> Result<Anatomy, Refusal> {
-        let start = self.at - MARK_BITS;
+        let start = self.at - MAGIC_BITS;
         let limit = block_limit(level);
         let checksum = self.field(32)? as u32;
         let randomised = self.field(1)? == 1;

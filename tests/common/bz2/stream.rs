@@ -2,14 +2,14 @@
 
 use super::bits::Bits;
 use super::block::Block;
-use super::{END_MARK, MARK_BITS, checksum};
+use super::{END_MAGIC, MAGIC_BITS, checksum};
 
 /// A stream to be written.
 #[derive(Debug, Clone)]
 pub struct Stream {
     /// The last character of the header, which is the level.
     pub digit: u8,
-    /// The blocks, each from its mark on.
+    /// The blocks, each from its magic on.
     pub blocks: Vec<Bits>,
     /// Another checksum than the right one.
     pub checksum: Option<u32>,
@@ -28,14 +28,14 @@ impl Stream {
         Self { digit: b'0' + level, blocks, checksum: None, padding: false }
     }
 
-    /// Where its mark begins: that of block `n`, or behind the last one the mark of the end. In bits.
-    pub fn mark(&self, n: usize) -> usize {
+    /// Where its magic begins: that of block `n`, or behind the last one the magic of the end. In bits.
+    pub fn magic_offset(&self, n: usize) -> usize {
         32 + self.blocks[..n].iter().map(Bits::len).sum::<usize>()
     }
 
     /// The same, as damage is told: the byte in which it begins.
-    pub fn byte_of_mark(&self, n: usize) -> u64 {
-        (self.mark(n) / 8) as u64
+    pub fn byte_of_magic(&self, n: usize) -> u64 {
+        (self.magic_offset(n) / 8) as u64
     }
 
     /// All of it, filled up to a whole byte.
@@ -44,8 +44,8 @@ impl Stream {
         for block in &self.blocks {
             bits.append(block);
         }
-        let checksums = self.blocks.iter().map(|block| block.value(MARK_BITS, 32) as u32);
-        bits.push(END_MARK, MARK_BITS);
+        let checksums = self.blocks.iter().map(|block| block.value(MAGIC_BITS, 32) as u32);
+        bits.push(END_MAGIC, MAGIC_BITS);
         bits.push(self.checksum.unwrap_or_else(|| checksum::of_stream(checksums)).into(), 32);
         bits.pad(self.padding);
         bits
