@@ -7,16 +7,16 @@ use crate::common::bz2::inputs::noise;
 use crate::file::{Files, Odd};
 
 pub const FILES: Files = &[
-    ("a_code_with_words_that_mean_nothing", words_that_mean_nothing),
-    ("a_word_that_means_nothing", a_word_that_means_nothing),
-    ("a_code_with_more_lengths_than_words", more_lengths_than_words),
-    ("a_code_in_which_the_end_has_no_word", no_word_for_the_end),
-    ("words_of_every_length_from_1_to_20", every_length),
-    ("all_258_symbols_at_one_length", all_symbols_at_one_length),
-    ("lengths_by_detours", detours),
-    ("lengths_by_detours_of_nearly_3_megabytes", long_detours),
-    ("lengths_by_detours_of_more_than_3_megabytes", too_long_detours),
-    ("lengths_out_of_bounds", lengths_out_of_bounds),
+    ("a_code_with_unassigned_codewords", unassigned_codewords),
+    ("an_unassigned_codeword_in_the_data", unassigned_codeword_in_the_data),
+    ("a_code_with_more_code_lengths_than_codewords", more_code_lengths_than_codewords),
+    ("a_code_in_which_the_end_has_no_codeword", no_codeword_for_the_end),
+    ("codewords_of_every_length_from_1_to_20", every_length),
+    ("all_258_symbols_at_one_code_length", all_symbols_at_one_length),
+    ("code_lengths_by_detours", detours),
+    ("code_lengths_by_detours_of_nearly_3_megabytes", long_detours),
+    ("code_lengths_by_detours_of_more_than_3_megabytes", too_long_detours),
+    ("code_lengths_out_of_bounds", lengths_out_of_bounds),
     ("a_senseless_code_that_nothing_uses", senseless_unused_code),
     ("six_codes_in_turn", six_codes),
     ("no_codes_one_or_seven", too_few_or_many_codes),
@@ -33,34 +33,34 @@ fn block(table: CodeTable) -> Block {
     Block::of(CONTENT).coded_by(vec![table.clone(), table])
 }
 
-/// Seven symbols with words of three bits, of four, of twenty: the other words of these lengths mean nothing.
+/// Seven symbols with codewords of three bits, of four, of twenty: the other codewords of these lengths mean nothing.
 /// bzip2 never makes such codes, some old programs do, and stricter readers refuse them. As none of those
-/// words occurs, the block is good.
-fn words_that_mean_nothing() -> Odd {
+/// codewords occurs, the block is good.
+fn unassigned_codewords() -> Odd {
     let lengths: [&[u8]; 4] = [&[3; 7], &[4; 7], &[20; 7], &[2, 3, 7, 7, 7, 20, 19]];
     Odd::all(lengths.map(|lengths| Odd::good(9, &block(CodeTable::new(lengths)), CONTENT)))
 }
 
-/// The same, but one of those words occurs: what is stored gives seven words of four bits, 0000 to 0110, and
-/// one that begins with 111 stands in the data. The longest word has twenty bits, so after twenty there is
+/// The same, but one of those codewords occurs: what is stored gives seven codewords of four bits, 0000 to 0110, and
+/// one that begins with 111 stands in the data. The longest codeword has twenty bits, so after twenty there is
 /// nothing left to hope for.
-fn a_word_that_means_nothing() -> Odd {
+fn unassigned_codeword_in_the_data() -> Odd {
     let as_stored = CodeTable::new(&[4; 7]);
     let as_written = CodeTable { lengths: vec![3, 3, 3, 3, 3, 4, 3], ..as_stored };
     Odd::bad(9, &block(as_written))
 }
 
-/// Lengths that add up to more words than there are of them. Words are dealt out in order, shorter ones first
+/// Lengths that add up to more codewords than there are of them. Codewords are dealt out in order, shorter ones first
 /// and then by symbol, and whoever comes too late has none. bzip2 does not look, so a block that does with
-/// the words that were dealt out is good.
-fn more_lengths_than_words() -> Odd {
-    // One value: the run digits 1 and 2, and the end. Three words of one bit; or two, and one of two bits.
+/// the codewords that were dealt out is good.
+fn more_code_lengths_than_codewords() -> Odd {
+    // One value: the run digits 1 and 2, and the end. Three codewords of one bit; or two, and one of two bits.
     let ones = Block::of(b"a").coded_by(vec![CodeTable::new(&[1, 2, 1]); 2]);
     let late = Block::of(&[b'a'; 2]).coded_by(vec![CodeTable::new(&[20, 1, 1]); 2]);
-    // Where one symbol has a word of seven bits, there are 254 of eight left, and 257 want one.
+    // Where one symbol has a codeword of seven bits, there are 254 of eight left, and 257 want one.
     let all: Vec<u8> = (0..=252).collect();
     let mut first_256 = Block::of(&all).coded_by(vec![CodeTable::new(&[8; 256]); 2]);
-    // As the map has 256 values, the end is number 257; with one bit less than the others, it has a word.
+    // As the map has 256 values, the end is number 257; with one bit less than the others, it has a codeword.
     first_256.map = crate::common::bz2::map::SymbolMap::of(&(0..=255).collect::<Vec<_>>());
     *first_256.symbols.last_mut().unwrap() = 257;
     let mut lengths = vec![8; 258];
@@ -69,16 +69,16 @@ fn more_lengths_than_words() -> Odd {
     Odd::all([Odd::good(9, &ones, b"a"), Odd::good(9, &late, b"aa"), Odd::good(9, &crowded, &all)])
 }
 
-/// The same, where it is the end that has no word: nothing ends such a block but the lack of selectors. Nine
-/// symbols of three bits; all eight words mean something, so every string of bits is symbols.
-fn no_word_for_the_end() -> Odd {
+/// The same, where it is the end that has no codeword: nothing ends such a block but the lack of selectors. Nine
+/// symbols of three bits; all eight codewords mean something, so every string of bits is symbols.
+fn no_codeword_for_the_end() -> Odd {
     let block = Block::of(b"abcdefgfedcba").coded_by(vec![CodeTable::new(&[3; 9]); 2]);
     let ones = Block::of(b"a").coded_by(vec![CodeTable::new(&[1; 3]); 2]);
     Odd::all([Odd::bad(9, &block), Odd::bad(9, &ones)])
 }
 
-/// Words of 1, 2, 3 … 19, 20 and 20 bits, each of which occurs. The end has the shortest of them, or the
-/// longest. bzip2 writes words of up to 17 bits, and before 1.0.3 of up to 20.
+/// Codewords of 1, 2, 3 … 19, 20 and 20 bits, each of which occurs. The end has the shortest of them, or the
+/// longest. bzip2 writes codewords of up to 17 bits, and before 1.0.3 of up to 20.
 fn every_length() -> Odd {
     // 19 values, so 21 symbols: every rank has its turn, and both digits of runs.
     let column: Vec<u8> = (0..19).chain((0..19).rev()).chain([7, 7, 7]).collect();
@@ -92,7 +92,7 @@ fn every_length() -> Odd {
     Odd::all([good(&rising), good(&falling)])
 }
 
-/// All 256 values, and all 258 symbols with words of nine bits, or of twenty.
+/// All 256 values, and all 258 symbols with codewords of nine bits, or of twenty.
 fn all_symbols_at_one_length() -> Odd {
     let content: Vec<u8> = (0..=255).chain((0..=255).rev()).collect();
     let block = |length| Block::of(&content).coded_by(vec![CodeTable::new(&[length; 258]); 2]);
@@ -141,7 +141,7 @@ fn lengths_out_of_bounds() -> Odd {
     }))
 }
 
-/// A code is looked at when it is used. These have no words for most symbols, or a single one for all; but
+/// A code is looked at when it is used. These have no codewords for most symbols, or a single one for all; but
 /// no selector is for them.
 fn senseless_unused_code() -> Odd {
     let senseless: [&[u8]; 3] = [&[1; 7], &[20; 7], &[1, 20, 1, 20, 1, 20, 1]];

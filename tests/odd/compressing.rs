@@ -19,7 +19,7 @@ pub const CONTENTS: Contents = &[
     ("runs_that_end_with_the_block", || [vec![0; 99_980 / 5 * 255], b"x".to_vec(), vec![0; 400]].concat()),
     ("the_fibonacci_word", || inputs::fibonacci_word(250_000)),
     ("the_thue_morse_word", || inputs::thue_morse(250_000)),
-    ("frequencies_that_want_long_words", || inputs::fibonacci_frequencies(800_000)),
+    ("frequencies_that_need_long_codewords", || inputs::fibonacci_frequencies(800_000)),
     ("sorted_bytes", || (0..200_000_u32).map(|n| (n / 782) as u8).collect()),
     ("falling_bytes", || (0..200_000_u32).rev().map(|n| (n / 782) as u8).collect()),
     ("noise", || inputs::noise(300_000, 256, 3)),

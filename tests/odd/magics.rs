@@ -20,7 +20,7 @@ pub const FILES: Files = &[
     ("a_magic_among_the_symbols", among_symbols),
     ("a_magic_in_the_map", in_map),
     ("a_magic_among_the_selectors", among_selectors),
-    ("a_magic_among_the_lengths_of_a_code", among_lengths),
+    ("a_magic_among_the_code_lengths", among_code_lengths),
     ("nothing_but_magics", nothing_but_magics),
     ("a_magic_that_overlaps_the_next_one", overlapping),
     ("a_header_of_another_level_among_the_symbols", header_of_another_level),
@@ -75,7 +75,7 @@ fn among_selectors() -> Odd {
 
 /// Steps up are 10, steps down 11, and 0 ends a symbol's. From 10 on, neither magic leads out of bounds. No
 /// selector is for that code.
-fn among_lengths() -> Odd {
+fn among_code_lengths() -> Odd {
     Odd::all([BLOCK_MAGIC, END_MAGIC].map(|planted| {
         let content = noise(100, 60, 4);
         let mut block = Block::of(&content);
@@ -120,7 +120,7 @@ fn overlapping() -> Odd {
     // The block's end is 1101011, as those 45 bits end, and which they are nowhere else.
     let lengths = [&[7; 107][..], &[8; 40], &[7]].concat();
     let end = symbols::end(146);
-    // Where the words before begin has to be found out: only there the last one is the end.
+    // Where the codewords before begin has to be found out: only there the last one is the end.
     let beginnings = (0..8_usize).flat_map(|count| (0..1_u64 << count).map(move |before| (before, count)));
     let spelled = beginnings.into_iter().find_map(|(before, count)| {
         let mut bits = Bits::default();

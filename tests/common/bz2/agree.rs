@@ -113,7 +113,7 @@ pub fn on_content(content: &[u8], level: u8) {
 }
 
 /// A file that needs nothing of its reader but what bzip2 itself has always written: some readers take codes
-/// whose words all mean something, selectors that are all needed, and maps of values that all occur.
+/// whose codewords are all assigned, selectors that are all needed, and maps of values that all occur.
 fn plain(file: &reader::Reading) {
     for (level, block) in &file.blocks {
         assert!(!block.randomised);
@@ -125,8 +125,8 @@ fn plain(file: &reader::Reading) {
         // With the symbol that ends the block.
         assert_eq!(block.selectors.len(), (block.symbols.len() + 1).div_ceil(GROUP));
         for lengths in &block.tables {
-            let words: u64 = lengths.iter().map(|&length| 1 << (MAX_LENGTH - length)).sum();
-            assert_eq!(words, 1 << MAX_LENGTH, "a code with more or fewer words than there are: {lengths:?}");
+            let codewords: u64 = lengths.iter().map(|&length| 1 << (MAX_LENGTH - length)).sum();
+            assert_eq!(codewords, 1 << MAX_LENGTH, "a code with more or fewer codewords than there are: {lengths:?}");
         }
     }
 }

@@ -115,12 +115,12 @@ fn table(choices: &mut Choices<'_>, block: &Block) -> CodeTable {
     let count = block.map.values().len() + 2;
     match choices.below(5) {
         0 => CodeTable::flat(count),
-        // Each word one longer than the one before, as far as that goes.
+        // Each codeword one bit longer than the one before, as far as that goes.
         1 => CodeTable::new(&(1..=MAX_LENGTH).chain(std::iter::repeat(MAX_LENGTH)).take(count).collect::<Vec<_>>()),
-        // Too many words, or too few.
+        // Too many codewords, or too few.
         2 => CodeTable::new(&vec![1 + choices.below(20) as u8; count]),
         3 => CodeTable::new(&(0..count).map(|_| 1 + choices.below(20) as u8).collect::<Vec<_>>()),
-        // The right lengths, by all sorts of ways; now and then out of bounds.
+        // The right code lengths, by all sorts of ways; now and then out of bounds.
         _ => {
             let most = if choices.one_in(8) { 24 } else { 20 };
             let flat = CodeTable::flat(count).lengths[0];

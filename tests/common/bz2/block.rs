@@ -1,7 +1,7 @@
 //! A block with every field to choose. It begins as bzip2 might have written it, and is then changed.
 
 use super::bits::Bits;
-use super::code::{CodeTable, words};
+use super::code::{CodeTable, codewords};
 use super::map::SymbolMap;
 use super::{BLOCK_MAGIC, GROUP, MAGIC_BITS, checksum, randomise, reader, runs, sort, symbols};
 
@@ -91,7 +91,7 @@ impl Block {
         reader::block(&self.bits(), 9).expect("a block that can be read").content
     }
 
-    /// All of it, from its magic on. Where a symbol's code has no word for it, or there is no such code,
+    /// All of it, from its magic on. Where a symbol's code has no codeword for it, or there is no such code,
     /// nothing is written.
     pub fn bits(&self) -> Bits {
         let mut bits = Bits::default();
@@ -109,11 +109,13 @@ impl Block {
         for table in &self.tables {
             bits.append(&table.stored);
         }
-        let words: Vec<_> = self.tables.iter().map(|table| words(&table.lengths)).collect();
+        let codewords: Vec<_> = self.tables.iter().map(|table| codewords(&table.lengths)).collect();
         for (symbols, table) in self.symbols.chunks(GROUP).zip(self.tables_for_groups()) {
             for &symbol in symbols {
-                if let Some((word, length)) = words.get(table).and_then(|words| words[usize::from(symbol)]) {
-                    bits.push(word, length.into());
+                if let Some((codeword, length)) =
+                    codewords.get(table).and_then(|codewords| codewords[usize::from(symbol)])
+                {
+                    bits.push(codeword, length.into());
                 }
             }
         }

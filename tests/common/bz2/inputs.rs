@@ -88,7 +88,7 @@ pub fn thue_morse(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n.count_ones() % 2) as u8).collect()
 }
 
-/// Each byte value a little over half as often as the one before: the best code for them has words far
+/// Each byte value a little over half as often as the one before: the best code for them has codewords far
 /// longer than the format allows.
 pub fn fibonacci_frequencies(length: usize) -> Vec<u8> {
     let mut counts = vec![1_usize, 1];

@@ -38,7 +38,7 @@ pub const MAGIC_BITS: usize = 48;
 /// How many symbols one selector is for.
 pub const GROUP: usize = 50;
 
-/// The longest word a code may have.
+/// The longest codeword that a code may have.
 pub const MAX_LENGTH: u8 = 20;
 
 /// How many bytes a block may hold behind the first run-length stage.

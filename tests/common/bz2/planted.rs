@@ -1,5 +1,5 @@
 //! Blocks in whose data stands whatever one likes: magics, headers, whole streams. The code they use has a
-//! word for nearly every string of bits, so any of them can be spelled.
+//! codeword for nearly every string of bits, so any of them can be spelled.
 
 use super::bits::Bits;
 use super::block::{Block, seal};
@@ -12,13 +12,13 @@ use super::{BLOCK_MAGIC, END_MAGIC, MAGIC_BITS};
 /// How many byte values the blocks have.
 const VALUES: u8 = 76;
 
-/// The symbol whose word has seven bits; those before it, down to 2, have six.
+/// The symbol whose codeword has seven bits; those before it, down to 2, have six.
 const SEVEN_BITS: u16 = 65;
 
-/// The symbol that ends a block. Its word is twenty ones.
+/// The symbol that ends a block. Its codeword is twenty ones.
 const END: u16 = VALUES as u16 + 1;
 
-/// The code: 63 words of six bits, one each of seven to nineteen, two of twenty. The symbols that make runs
+/// The code: 63 codewords of six bits, one each of seven to nineteen, two of twenty. The symbols that make runs
 /// have the longest, so that what is spelled does not become long.
 pub fn code() -> CodeTable {
     let mut lengths = vec![19, 20];

@@ -1,12 +1,12 @@
 //! Reads bzip2 files one bit after the other, as the format is described. What it calls damaged is what
-//! bzip2 1.0.8 calls damaged, of which the description leaves some to the reader: a code may have words
-//! that mean nothing, as long as none of them occurs; it may have more lengths than there are words;
+//! bzip2 1.0.8 calls damaged, of which the description leaves some to the reader: a code may have codewords
+//! that mean nothing, as long as none of them occurs; it may have more lengths than there are codewords;
 //! selectors that nothing needs are passed over; bytes behind the last stream are no part of the file.
 
 use std::collections::BTreeMap;
 
 use super::bits::Bits;
-use super::code::{Word, words};
+use super::code::{Codeword, codewords};
 use super::map::SymbolMap;
 use super::{
     BLOCK_MAGIC, END_MAGIC, GROUP, MAGIC_BITS, MAX_LENGTH, block_limit, checksum, randomise, runs, sort, symbols,
@@ -61,10 +61,10 @@ pub enum Sense {
     Tables,
     /// There are none, or too few, or one is for a table that is not there.
     Selectors,
-    /// A length is not one of 1 to 20.
-    Lengths,
-    /// Bits that are no word of the code.
-    Word,
+    /// A code length is not one of 1 to 20.
+    CodeLengths,
+    /// Bits that are no codeword of the code.
+    Codeword,
     /// More bytes than the level allows.
     Long,
     /// No count behind the last four equal bytes.
@@ -84,7 +84,7 @@ pub struct Anatomy {
     pub origin: usize,
     /// The byte values of the map.
     pub values: Vec<u8>,
-    /// The lengths of the codes' words.
+    /// The code lengths of each table.
     pub tables: Vec<Vec<u8>>,
     /// Which table is for each group.
     pub selectors: Vec<usize>,
@@ -193,7 +193,7 @@ impl Cursor<'_> {
         let table_count = self.field(3)? as usize;
         sense(Sense::Tables, (2..=6).contains(&table_count))?;
         let selectors = self.selectors(table_count)?;
-        let tables = (0..table_count).map(|_| self.lengths(values.len() + 2)).collect::<Result<Vec<_>, _>>()?;
+        let tables = (0..table_count).map(|_| self.code_lengths(values.len() + 2)).collect::<Result<Vec<_>, _>>()?;
         let symbols = self.symbols(&tables, &selectors, symbols::end(values.len()))?;
         let column = symbols::decode(&symbols, &values, limit).ok_or(Refusal::Block(Sense::Long))?;
         sense(Sense::Origin, origin < column.len())?;
@@ -231,11 +231,11 @@ impl Cursor<'_> {
         Ok(selectors)
     }
 
-    fn lengths(&mut self, symbol_count: usize) -> Result<Vec<u8>, Refusal> {
+    fn code_lengths(&mut self, symbol_count: usize) -> Result<Vec<u8>, Refusal> {
         let mut lengths = Vec::new();
         let mut length = self.field(5)?;
         while lengths.len() < symbol_count {
-            sense(Sense::Lengths, (1..=u64::from(MAX_LENGTH)).contains(&length))?;
+            sense(Sense::CodeLengths, (1..=u64::from(MAX_LENGTH)).contains(&length))?;
             match self.field(1)? {
                 0 => lengths.push(length as u8),
                 _ if self.field(1)? == 0 => length += 1,
@@ -247,10 +247,14 @@ impl Cursor<'_> {
 
     /// All symbols up to `end`, which is not among them.
     fn symbols(&mut self, tables: &[Vec<u8>], selectors: &[usize], end: u16) -> Result<Vec<u16>, Refusal> {
-        let codes: Vec<BTreeMap<Word, u16>> = tables
+        let codes: Vec<BTreeMap<Codeword, u16>> = tables
             .iter()
             .map(|lengths| {
-                words(lengths).into_iter().zip(0..).filter_map(|(word, symbol)| Some((word?, symbol))).collect()
+                codewords(lengths)
+                    .into_iter()
+                    .zip(0..)
+                    .filter_map(|(codeword, symbol)| Some((codeword?, symbol)))
+                    .collect()
             })
             .collect();
         let mut symbols = Vec::new();
@@ -265,7 +269,7 @@ impl Cursor<'_> {
         Err(Refusal::Block(Sense::Selectors))
     }
 
-    fn symbol(&mut self, code: &BTreeMap<Word, u16>) -> Result<u16, Refusal> {
+    fn symbol(&mut self, code: &BTreeMap<Codeword, u16>) -> Result<u16, Refusal> {
         let mut value = 0;
         for length in 1..=MAX_LENGTH {
             value = value << 1 | self.field(1)?;
@@ -273,7 +277,7 @@ impl Cursor<'_> {
                 return Ok(symbol);
             }
         }
-        Err(Refusal::Block(Sense::Word))
+        Err(Refusal::Block(Sense::Codeword))
     }
 }
 
