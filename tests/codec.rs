@@ -445,13 +445,13 @@ fn failed_write_poisons() -> Check {
 /// takes trailing garbage for damage.
 fn check_against_oracle(file: &[u8], pool: &Pool) -> Result<(), TestCaseError> {
     let ours = decompress_with(file, pool);
-    let (bytes, whole) = oracle(file);
+    let (bytes, complete) = oracle(file);
     prop_assert!(bytes.starts_with(&ours.bytes));
     if ours.garbage.is_some() {
-        prop_assert!(!whole && ours.bytes == bytes);
+        prop_assert!(!complete && ours.bytes == bytes);
     } else {
-        prop_assert_eq!(ours.error.is_none(), whole, "{:?}", ours.error);
-        prop_assert!(!whole || ours.bytes == bytes);
+        prop_assert_eq!(ours.error.is_none(), complete, "{:?}", ours.error);
+        prop_assert!(!complete || ours.bytes == bytes);
     }
     if ours.error.is_some() {
         prop_assert!(ours.damage().is_some());

@@ -38,7 +38,7 @@ fn documented_commands_restore_what_they_wrote(stack: &Stack) {
         let found = stack.snapshot(volume).without_root();
         before.carried_by_tar().without_root().assert_same(&found, volume);
     }
-    stack.assert_database_is_whole();
+    stack.assert_database_is_intact();
 }
 
 fn plan_names_everything_and_writes_nothing(stack: &Stack) {
@@ -90,7 +90,7 @@ fn documented_commands_restore_our_archives(stack: &Stack) {
         let found = stack.snapshot(volume).without_root();
         before.carried_by_tar().without_root().assert_same(&found, volume);
     }
-    stack.assert_database_is_whole();
+    stack.assert_database_is_intact();
 }
 
 fn we_back_up_a_running_stack(stack: &Stack) {
@@ -103,7 +103,7 @@ fn we_back_up_a_running_stack(stack: &Stack) {
     stack.documented_restore();
     let found = stack.snapshot("cvat_data").without_root();
     media.carried_by_tar().without_root().assert_same(&found, "cvat_data");
-    stack.assert_database_is_whole();
+    stack.assert_database_is_intact();
 }
 
 /// Leaves traces in both volumes that a restore must not keep.
@@ -131,7 +131,7 @@ fn we_restore_documented_archives(stack: &Stack) {
         assert_eq!(beside, ["_data"], "nothing is left beside the restored tree");
     }
     assert_eq!(stack.running(), Vec::<String>::new());
-    stack.assert_database_is_whole();
+    stack.assert_database_is_intact();
 }
 
 fn we_restore_into_a_running_stack(stack: &Stack) {
@@ -143,7 +143,7 @@ fn we_restore_into_a_running_stack(stack: &Stack) {
     stack.voltar(&["restore", "--stop"]).ok();
     assert_eq!(stack.running(), ["cvat", "cvat_db"], "started again");
     media.carried_by_tar().assert_same(&stack.snapshot("cvat_data"), "cvat_data");
-    stack.assert_database_is_whole();
+    stack.assert_database_is_intact();
 }
 
 fn single_files_are_restored(stack: &Stack) {

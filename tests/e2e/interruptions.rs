@@ -131,7 +131,7 @@ fn killed_backup_is_told_and_resumed(stack: &Stack) {
     // The next backup is not in the way of what the killed one left, and leaves only archives.
     stack.voltar(&["backup", "--stop", "--overwrite"]).run().expect_code(1);
     assert_eq!(stack.archives(), ["cvat_data.tar.bz2", "cvat_db.tar.bz2"]);
-    stack.assert_database_is_whole();
+    stack.assert_database_is_intact();
 }
 
 /// Starts a restore of the media and freezes it while it stages them. It must not have touched the tree.
@@ -189,14 +189,14 @@ fn killed_restore_leaves_one_tree_or_the_other(stack: &Stack) {
     soil(stack);
     let begin = Instant::now();
     stack.voltar(&["restore", "--only", "cvat_data"]).ok();
-    let whole_run = begin.elapsed();
+    let full_run = begin.elapsed();
 
     let (mut olds, mut news) = (0, 0);
     for point in 0..=POINTS {
         empty(&stack.volume("cvat_data"));
         let old = soil(stack);
         let run = stack.voltar(&["restore", "--only", "cvat_data"]).spawn(&stack.at("log"));
-        std::thread::sleep(whole_run * point / POINTS);
+        std::thread::sleep(full_run * point / POINTS);
         run.signal(Signal::SIGKILL);
         run.wait();
         // In the instant between two renames there may be a journal that the next run completes; no run

@@ -112,12 +112,12 @@ fn refuses_the_wrong_prefix(stack: &Stack) {
 
 fn refuses_a_damaged_archive(stack: &Stack) {
     stack.documented_backup();
-    let whole = fs::read(stack.at("backup/cvat_data.tar.bz2")).unwrap();
+    let intact = fs::read(stack.at("backup/cvat_data.tar.bz2")).unwrap();
     fs::remove_file(stack.at("backup/cvat_db.tar.bz2")).unwrap();
     let before = stack.snapshots();
-    let mut flipped = whole.clone();
-    flipped[whole.len() * 2 / 3] ^= 0x10;
-    for (what, damaged) in [("cut", &whole[..whole.len() / 2]), ("flipped", &flipped[..]), ("empty", &[])] {
+    let mut flipped = intact.clone();
+    flipped[intact.len() * 2 / 3] ^= 0x10;
+    for (what, damaged) in [("cut", &intact[..intact.len() / 2]), ("flipped", &flipped[..]), ("empty", &[])] {
         fs::write(stack.at("backup/cvat_data.tar.bz2"), damaged).unwrap();
         refused(stack.voltar(&["verify"]), &["cvat_data"]);
         for options in [&[][..], &["--in-place"]] {

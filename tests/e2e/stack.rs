@@ -173,7 +173,7 @@ impl Stack {
 
     /// Starts the stack and fails unless the database has the rows it was filled with.
     #[track_caller]
-    pub fn assert_database_is_whole(&self) {
+    pub fn assert_database_is_intact(&self) {
         self.start();
         assert_eq!(rows(), self.rows, "the database's rows");
     }

@@ -219,7 +219,7 @@ fn run_across_blocks() -> Odd {
     let halves = [(&b"xaaa"[..], &b"aaay"[..]), (b"xaaaa", b"aaaay"), (b"aaa", b"\x05\x05\x05"), (b"aaaa", b"aaaa")];
     Odd::all(halves.map(|(one, other)| {
         let file = Stream::of(9, [&Block::of(one), &Block::of(other)]).bytes();
-        Odd::whole(file, &[one, other].concat())
+        Odd::complete(file, &[one, other].concat())
     }))
 }
 
@@ -271,7 +271,7 @@ fn too_long_block() -> Odd {
 fn most_content() -> Odd {
     let (block, content) = block_of_length(255, 900_000);
     assert_eq!(content.len(), 46_620_000);
-    Odd::whole(Stream::of(9, [&block]).bytes(), &content)
+    Odd::complete(Stream::of(9, [&block]).bytes(), &content)
 }
 
 /// Runs whose lengths have so many digits that counting them overflows, first the block, then 21 digits,

@@ -49,9 +49,9 @@ fn among_others(alone: &Outcome, before: usize) -> Option<Outcome> {
     let (mut bytes, mut after) = (b"the stream before it".to_vec(), Vec::new());
     bytes.extend_from_slice(&alone.bytes);
     let end = match &alone.end {
-        End::Whole => {
+        End::Complete => {
             after.extend_from_slice(b"the stream after it");
-            End::Whole
+            End::Complete
         }
         End::Garbage(at) => End::Garbage(at + before),
         End::Damaged(damage) if is_cut(damage) => return None,
@@ -78,13 +78,15 @@ fn same(outcome: &Outcome, expected: &Outcome, pool: &Pool, context: &str) {
 fn others_read_it(file: &[u8], expected: &Outcome, refused_by_us_alone: bool, context: &str) {
     let (reading, opinion) = (reader::read(file), oracle::ask(file, usize::MAX).unwrap());
     if refused_by_us_alone {
-        assert_eq!((reading.end, opinion.end), (reader::End::Whole, oracle::End::Whole), "{context}");
+        assert_eq!((reading.end, opinion.end), (reader::End::Complete, oracle::End::Complete), "{context}");
         assert!(opinion.bytes == reading.bytes && reading.bytes.starts_with(&expected.bytes), "{context}");
         return;
     }
     assert!(reading.bytes == expected.bytes, "{context}: {:?}", reading.end);
     match &expected.end {
-        End::Whole => assert_eq!((reading.end, opinion.end), (reader::End::Whole, oracle::End::Whole), "{context}"),
+        End::Complete => {
+            assert_eq!((reading.end, opinion.end), (reader::End::Complete, oracle::End::Complete), "{context}");
+        }
         End::Garbage(at) => {
             assert_eq!((reading.end, opinion.end), (reader::End::Garbage(*at), oracle::End::Garbage(*at)), "{context}");
         }

@@ -181,9 +181,9 @@ fn end_at_a_group_border() -> Odd {
         let column = content(symbols - 1);
         let mut block = Block { origin: 1, ..Block::of_column(&column, 0) }.sealed();
         assert_eq!(block.symbols.len(), symbols);
-        let whole = block.content();
+        let decoded = block.content();
         block.selectors = vec![0; selectors];
-        if selectors * GROUP < symbols { Odd::bad(9, &block) } else { Odd::good(9, &block, &whole) }
+        if selectors * GROUP < symbols { Odd::bad(9, &block) } else { Odd::good(9, &block, &decoded) }
     };
     Odd::all(
         [(50, 1), (51, 2), (51, 1), (100, 2), (101, 3), (101, 2)].map(|(symbols, selectors)| of(symbols, selectors)),

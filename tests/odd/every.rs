@@ -42,7 +42,7 @@ fn when_cut(streams: &[Stream; 2], length: usize) -> Outcome {
     for stream in streams {
         let there = (length - begin) * 8;
         if there == 0 && begin > 0 {
-            return Outcome { bytes, end: End::Whole };
+            return Outcome { bytes, end: End::Complete };
         }
         if there < 32 {
             let first = if length == 0 { Fault::Empty } else { Fault::Unknown };
@@ -63,7 +63,7 @@ fn when_cut(streams: &[Stream; 2], length: usize) -> Outcome {
         }
         begin += stream.bytes().len();
     }
-    Outcome { bytes, end: End::Whole }
+    Outcome { bytes, end: End::Complete }
 }
 
 /// Every bit turned over: whatever that makes of the file, all three decoders say the same.

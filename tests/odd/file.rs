@@ -20,8 +20,8 @@ pub struct Odd {
 
 impl Odd {
     /// Files that end well.
-    pub fn whole(file: Vec<u8>, content: &[u8]) -> Self {
-        Self::ends(file, content, End::Whole)
+    pub fn complete(file: Vec<u8>, content: &[u8]) -> Self {
+        Self::ends(file, content, End::Complete)
     }
 
     /// A file that holds `content` and ends in some way.
@@ -43,7 +43,7 @@ impl Odd {
         let offsets = if block.len().max(content.len()) > LARGE { 1 } else { 8 };
         Self::between_others(level, block, offsets, |_, before, after| Outcome {
             bytes: [before, content, after].concat(),
-            end: End::Whole,
+            end: End::Complete,
         })
     }
 

@@ -24,9 +24,9 @@ pub const FILES: Files = &[
     ("nothing_but_magics", nothing_but_magics),
     ("a_magic_that_overlaps_the_next_one", overlapping),
     ("a_header_of_another_level_among_the_symbols", header_of_another_level),
-    ("a_whole_stream_among_the_symbols", whole_stream),
-    ("a_whole_block_among_the_symbols", whole_block),
-    ("a_whole_block_in_a_damaged_one", whole_block_in_a_damaged_one),
+    ("a_complete_stream_among_the_symbols", complete_stream),
+    ("a_complete_block_among_the_symbols", complete_block),
+    ("a_complete_block_in_a_damaged_one", complete_block_in_a_damaged_one),
     ("a_file_cut_after_a_magic_among_the_symbols", cut_after_a_magic),
 ];
 
@@ -151,13 +151,13 @@ fn header_of_another_level() -> Odd {
         let around = planted::block([filler(200, 1), shift(offset), spell(&header).unwrap(), filler(9, 2)].concat());
         let around = around.sealed();
         let file = Stream::of(9, [&around, &Block::of(&long), &around]).bytes();
-        Odd::whole(file, &[around.content(), long.clone(), around.content()].concat())
+        Odd::complete(file, &[around.content(), long.clone(), around.content()].concat())
     }))
 }
 
 /// The end of the stream, a whole one with header and checksums, and the beginning of a third: the reader
 /// that believes the first two magics delivers something else, and all checksums are right.
-fn whole_stream() -> Odd {
+fn complete_stream() -> Odd {
     let mut planted = Stream::of(9, []).bits().slice(32..32 + 80);
     planted.append(&Stream::of(9, [&Block::of(b"a decoy")]).bits());
     planted.append(&Bits::of(b"BZh9"));
@@ -167,7 +167,7 @@ fn whole_stream() -> Odd {
 
 /// A good block with a magic before it and behind it, so that the guess of it is good to the last bit. It has
 /// to be thrown away all the same. Also twenty of them, more than are decoded ahead at a time.
-fn whole_block() -> Odd {
+fn complete_block() -> Odd {
     Odd::all([1, 20].map(|count| {
         let mut planted = Bits::default();
         (0..count).for_each(|_| planted.append(&Block::of(b"a decoy").bits()));
@@ -177,7 +177,7 @@ fn whole_block() -> Odd {
 }
 
 /// The same where the block around it is damaged: the one within is good, but it is not part of the file.
-fn whole_block_in_a_damaged_one() -> Odd {
+fn complete_block_in_a_damaged_one() -> Odd {
     let mut planted = Block::of(b"a decoy").bits();
     planted.append(&magic(BLOCK_MAGIC));
     let around = block_around(&planted);

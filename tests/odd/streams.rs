@@ -33,10 +33,10 @@ fn empty_streams() -> Odd {
     let full = ordinary(b"full");
     let wrong = Stream { checksum: Some(1), ..Stream::of(9, []) };
     Odd::all([
-        Odd::whole(empty.clone(), b""),
-        Odd::whole(empty.repeat(3), b""),
-        Odd::whole([&full[..], &empty, &empty, &full, &empty].concat(), b"fullfull"),
-        Odd::whole([&empty[..], &full].concat(), b"full"),
+        Odd::complete(empty.clone(), b""),
+        Odd::complete(empty.repeat(3), b""),
+        Odd::complete([&full[..], &empty, &empty, &full, &empty].concat(), b"fullfull"),
+        Odd::complete([&empty[..], &full].concat(), b"full"),
         Odd::ends(wrong.bytes(), b"", End::damaged(4, Fault::StreamChecksum)),
     ])
 }
@@ -51,20 +51,20 @@ fn all_levels() -> Odd {
         file.extend(Stream::of(level, [&Block::of(&held), &Block::of(b"and another")]).bytes());
         content.extend([&held[..], b"and another"].concat());
     }
-    Odd::whole(file, &content)
+    Odd::complete(file, &content)
 }
 
 /// Blocks of one byte each, hundreds of them: many more than there are workers, at every bit of a byte.
 fn many_blocks() -> Odd {
     let blocks: Vec<Block> = (0..500_u16).map(|n| Block::of(&[n as u8])).collect();
     let content: Vec<u8> = (0..500_u16).map(|n| n as u8).collect();
-    Odd::whole(Stream::of(1, &blocks).bytes(), &content)
+    Odd::complete(Stream::of(1, &blocks).bytes(), &content)
 }
 
 /// The same, each in a stream of its own.
 fn many_streams() -> Odd {
     let file = (0..500_u16).flat_map(|n| ordinary(&[n as u8])).collect();
-    Odd::whole(file, &(0..500_u16).map(|n| n as u8).collect::<Vec<_>>())
+    Odd::complete(file, &(0..500_u16).map(|n| n as u8).collect::<Vec<_>>())
 }
 
 /// The bits behind a stream's checksum fill up its last byte. bzip2 writes zeros there and reads anything.
@@ -76,7 +76,7 @@ fn padding_of_ones() -> Odd {
         .collect();
     assert!(streams.iter().any(|stream| stream.bytes().last().unwrap() & 0x7f == 0x7f));
     let file = streams.iter().flat_map(Stream::bytes).collect();
-    Odd::whole(file, contents.concat().as_bytes())
+    Odd::complete(file, contents.concat().as_bytes())
 }
 
 /// Whatever is behind the last stream and begins no other one is ignored, and we say where it begins. bzip2

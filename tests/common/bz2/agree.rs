@@ -24,7 +24,9 @@ pub fn on_with<'a>(file: &[u8], pools: impl IntoIterator<Item = &'a Pool>) {
     let Some(theirs) = oracle::ask(file, MAX_CONTENT) else { return };
     let truth = reader::read(file);
     match (&truth.end, theirs.end) {
-        (reader::End::Whole, oracle::End::Whole) => assert!(theirs.bytes == truth.bytes, "the crate reads other bytes"),
+        (reader::End::Complete, oracle::End::Complete) => {
+            assert!(theirs.bytes == truth.bytes, "the crate reads other bytes");
+        }
         (reader::End::Garbage(here), oracle::End::Garbage(there)) => {
             assert_eq!(*here, there, "the crate sees other garbage");
             assert!(theirs.bytes == truth.bytes, "the crate reads other bytes");
@@ -45,7 +47,7 @@ pub fn on_with<'a>(file: &[u8], pools: impl IntoIterator<Item = &'a Pool>) {
 /// Whether we say of a file's end what the reader says.
 fn same_end(file: &[u8], truth: &reader::End, ours: &ours::End) -> bool {
     let (at, refusal) = match *truth {
-        reader::End::Whole => return *ours == ours::End::Whole,
+        reader::End::Complete => return *ours == ours::End::Complete,
         reader::End::Garbage(at) => return *ours == ours::End::Garbage(at),
         reader::End::Refused(at, refusal) => (at, refusal),
     };
@@ -101,14 +103,17 @@ pub fn on_content(content: &[u8], level: u8) {
     let file = ours::compress(content, level, one, &[content.len()]);
     assert!(ours::compress(content, level, three, &[1, 70_000, 13]) == file, "the file depends on how it is written");
     let reading = reader::read(&file);
-    assert_eq!(reading.end, reader::End::Whole);
+    assert_eq!(reading.end, reader::End::Complete);
     assert!(reading.bytes == content, "the reader reads other bytes");
     plain(&reading);
     let theirs = oracle::ask(&file, usize::MAX).unwrap();
-    assert!(theirs == oracle::Opinion { bytes: reading.bytes, end: oracle::End::Whole }, "the crate reads other bytes");
+    assert!(
+        theirs == oracle::Opinion { bytes: reading.bytes, end: oracle::End::Complete },
+        "the crate reads other bytes"
+    );
     for pool in [one, three] {
         let ours = ours::decompress(&file, pool, &[1 << 16]);
-        assert!(ours == ours::Outcome { bytes: theirs.bytes.clone(), end: ours::End::Whole }, "we read other bytes");
+        assert!(ours == ours::Outcome { bytes: theirs.bytes.clone(), end: ours::End::Complete }, "we read other bytes");
     }
 }
 

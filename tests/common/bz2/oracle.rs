@@ -16,7 +16,7 @@ pub struct Opinion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// With a stream.
-    Whole,
+    Complete,
     /// With bytes from this one on that begin no stream. To the crate that is an error, the bzip2 command
     /// warns of it.
     Garbage(usize),
@@ -51,6 +51,6 @@ pub fn ask(file: &[u8], limit: usize) -> Option<Opinion> {
         }
     }
     // An empty file is none.
-    let end = if file.is_empty() { End::Refused } else { End::Whole };
+    let end = if file.is_empty() { End::Refused } else { End::Complete };
     Some(Opinion { bytes, end })
 }

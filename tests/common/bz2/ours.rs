@@ -22,7 +22,7 @@ pub struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// With a stream.
-    Whole,
+    Complete,
     /// With bytes from this one on that belong to no stream.
     Garbage(usize),
     /// With an error.
@@ -67,7 +67,7 @@ pub fn from_reader(file: impl Read, length: usize, pool: &Pool, sizes: &[usize])
     assert_eq!(decompressor.read(&mut [0]).unwrap(), 0, "something after the end");
     let garbage = decompressor.trailing_garbage().map(|at| at as usize);
     assert_eq!(before, garbage.unwrap_or(length));
-    Outcome { bytes, end: garbage.map_or(End::Whole, End::Garbage) }
+    Outcome { bytes, end: garbage.map_or(End::Complete, End::Garbage) }
 }
 
 /// The damage an error is about: in memory there are no others.

@@ -26,7 +26,7 @@ pub struct Reading {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// With a stream.
-    Whole,
+    Complete,
     /// With bytes from this one on that belong to no stream.
     Garbage(usize),
     /// Nowhere: at this bit it cannot be read on.
@@ -100,7 +100,7 @@ pub struct Anatomy {
 
 /// Reads a whole file.
 pub fn read(file: &[u8]) -> Reading {
-    let mut reading = Reading { bytes: Vec::new(), blocks: Vec::new(), end: End::Whole };
+    let mut reading = Reading { bytes: Vec::new(), blocks: Vec::new(), end: End::Complete };
     let mut bits = Cursor { bytes: file, at: 0 };
     if let Err((at, refusal)) = streams(&mut bits, &mut reading) {
         reading.end = End::Refused(at, refusal);
