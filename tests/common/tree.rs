@@ -174,19 +174,19 @@ impl std::fmt::Debug for Node {
 /// Makes the entries below `root` (made too, where it is missing) in the order given, and gives directories
 /// their attributes when all is in them.
 pub fn build(root: &Path, nodes: &[Node]) {
-    let told = |node: &Node, error: std::io::Error| panic!("cannot make {node:?}: {error}");
+    let fail = |node: &Node, error: std::io::Error| panic!("cannot make {node:?}: {error}");
     fs::create_dir_all(root).expect("the tree's root");
     for node in nodes {
         let at = below(root, &node.path);
-        node.make(&at, root).unwrap_or_else(|error| told(node, error));
+        node.make(&at, root).unwrap_or_else(|error| fail(node, error));
         if !matches!(node.what, What::Directory | What::HardLink(_)) {
-            node.dress(&at).unwrap_or_else(|error| told(node, error));
+            node.dress(&at).unwrap_or_else(|error| fail(node, error));
         }
     }
     let mut directories: Vec<&Node> = nodes.iter().filter(|node| matches!(node.what, What::Directory)).collect();
     directories.sort_by_key(|node| std::cmp::Reverse(node.path.len()));
     for node in directories {
-        node.dress(&below(root, &node.path)).unwrap_or_else(|error| told(node, error));
+        node.dress(&below(root, &node.path)).unwrap_or_else(|error| fail(node, error));
     }
 }
 

@@ -24,7 +24,7 @@ pub const TESTS: &[Test] = &[
     ("sigint_keeps_the_old_archives", sigint_keeps_the_old_archives),
     ("too_little_space_is_refused_beforehand", too_little_space_is_refused_beforehand),
     ("full_disk_meanwhile_leaves_no_archive", full_disk_meanwhile_leaves_no_archive),
-    ("killed_backup_is_told_and_resumed", killed_backup_is_told_and_resumed),
+    ("killed_backup_is_reported_and_resumed", killed_backup_is_reported_and_resumed),
     ("sigint_in_a_restore_leaves_the_old_tree", sigint_in_a_restore_leaves_the_old_tree),
     ("killed_restore_leaves_one_tree_or_the_other", killed_restore_leaves_one_tree_or_the_other),
     ("what_failed_to_be_written_long_before_the_swap_prevents_it", what_failed_to_be_written_prevents_the_swap),
@@ -113,7 +113,7 @@ fn full_disk_meanwhile_leaves_no_archive(stack: &Stack) {
     assert_eq!(stack.running(), ["cvat", "cvat_db"], "started again");
 }
 
-fn killed_backup_is_told_and_resumed(stack: &Stack) {
+fn killed_backup_is_reported_and_resumed(stack: &Stack) {
     stack.start();
     let run = backup_in_the_middle(stack, &stack.at("backup"));
     run.signal(Signal::SIGKILL);
@@ -122,8 +122,8 @@ fn killed_backup_is_told_and_resumed(stack: &Stack) {
     let complete = |name: &String| name.ends_with(".tar.bz2");
     assert!(stack.archives().iter().filter(|name| complete(name)).count() < 2);
     // Whatever command comes next says so, and does not do it unasked.
-    let told = stack.voltar(&["plan"]).run();
-    told.expect_text("voltar resume").expect_text("cvat_db");
+    let plan = stack.voltar(&["plan"]).run();
+    plan.expect_text("voltar resume").expect_text("cvat_db");
     assert_eq!(stack.running(), Vec::<String>::new());
     stack.voltar(&["resume"]).ok();
     assert_eq!(stack.running(), ["cvat", "cvat_db"]);
