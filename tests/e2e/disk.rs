@@ -49,7 +49,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A disk that takes a few megabytes and fails then, until it is mended. Unmounted when dropped.
+/// A disk that takes a few megabytes and fails then, until it is repaired. Unmounted when dropped.
 pub struct FailingDisk {
     scratch: TempDir,
 }
@@ -72,7 +72,7 @@ impl FailingDisk {
     }
 
     /// From now on it takes everything.
-    pub fn mend(&self) {
+    pub fn repair(&self) {
         Tool::new("mount").args(["-o", "remount,size=512m"]).arg(self.scratch.path().join("memory")).ok();
     }
 }

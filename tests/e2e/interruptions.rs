@@ -174,7 +174,7 @@ fn what_failed_to_be_written_prevents_the_swap(_: &Stack) {
     let staging = Staging::begin(&live).unwrap();
     fs::write(disk.path().join(STAGING).join("tree/new"), vec![b'x'; 32 << 20]).unwrap();
     sync().unwrap_err();
-    disk.mend();
+    disk.repair();
     sync().unwrap();
     let error = staging.swap(false).unwrap_err();
     assert!(error.to_string().contains("cannot sync"), "{error}");
