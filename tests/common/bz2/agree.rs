@@ -21,7 +21,7 @@ pub fn on(file: &[u8]) {
 /// The same, on these pools.
 pub fn on_with<'a>(file: &[u8], pools: impl IntoIterator<Item = &'a Pool>) {
     // First, because it can stop.
-    let Some(theirs) = oracle::ask(file, MAX_CONTENT) else { return };
+    let Some(theirs) = oracle::decompress(file, MAX_CONTENT) else { return };
     let truth = reader::read(file);
     match (&truth.end, theirs.end) {
         (reader::End::Complete, oracle::End::Complete) => {
@@ -106,9 +106,9 @@ pub fn on_content(content: &[u8], level: u8) {
     assert_eq!(reading.end, reader::End::Complete);
     assert!(reading.bytes == content, "the reader reads other bytes");
     plain(&reading);
-    let theirs = oracle::ask(&file, usize::MAX).unwrap();
+    let theirs = oracle::decompress(&file, usize::MAX).unwrap();
     assert!(
-        theirs == oracle::Opinion { bytes: reading.bytes, end: oracle::End::Complete },
+        theirs == oracle::OracleOutcome { bytes: reading.bytes, end: oracle::End::Complete },
         "the crate reads other bytes"
     );
     for pool in [one, three] {

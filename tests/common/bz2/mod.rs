@@ -1,5 +1,5 @@
 //! bzip2 files made by hand and read by hand: a writer in which every field of the format can be chosen, a
-//! reader that does what the format says and nothing else, and the `bzip2` crate asked for its opinion.
+//! reader that does what the format says and nothing else, and the `bzip2` crate as a third decoder.
 //!
 //! All of it is slow and plain on purpose, and shares nothing with the codec under test. The steps of the
 //! format, each with its inverse, in the order of writing: [`runs`] and [`randomise`], [`sort`], [`symbols`]

@@ -1,11 +1,11 @@
-//! The `bzip2` crate's opinion of a file. It is a decoder of single streams, so going from one to the next
+//! What the `bzip2` crate reads from a file. It is a decoder of single streams, so going from one to the next
 //! is done here.
 
 use ::bzip2::{Decompress, Error, Status};
 
 /// What the crate makes of a file.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Opinion {
+pub struct OracleOutcome {
     /// All it delivered; of a damaged block that may be the beginning.
     pub bytes: Vec<u8>,
     /// How the file ends.
@@ -25,7 +25,7 @@ pub enum End {
 }
 
 /// Asks the crate; `None` if there are more than `limit` bytes in the file.
-pub fn ask(file: &[u8], limit: usize) -> Option<Opinion> {
+pub fn decompress(file: &[u8], limit: usize) -> Option<OracleOutcome> {
     let mut bytes = Vec::new();
     let mut at = 0;
     while at < file.len() {
@@ -46,11 +46,11 @@ pub fn ask(file: &[u8], limit: usize) -> Option<Opinion> {
                 return None;
             }
             if let Some(end) = end {
-                return Some(Opinion { bytes, end });
+                return Some(OracleOutcome { bytes, end });
             }
         }
     }
     // An empty file is none.
     let end = if file.is_empty() { End::Refused } else { End::Complete };
-    Some(Opinion { bytes, end })
+    Some(OracleOutcome { bytes, end })
 }

@@ -17,7 +17,7 @@ pub struct Reading {
     /// The content of all blocks before the end, or the damage.
     pub bytes: Vec<u8>,
     /// What those blocks were made of, with the levels of their streams.
-    pub blocks: Vec<(u8, Anatomy)>,
+    pub blocks: Vec<(u8, ParsedBlock)>,
     /// How the file ends.
     pub end: End,
 }
@@ -45,14 +45,14 @@ pub enum Refusal {
     /// There is no magic.
     NoMagic,
     /// The block that begins there makes no sense.
-    Block(Sense),
+    Block(Defect),
     /// The checksum of the stream that ends there is wrong.
     StreamChecksum,
 }
 
 /// What makes no sense in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sense {
+pub enum Defect {
     /// The origin pointer points to nothing.
     Origin,
     /// The symbol map is empty.
@@ -75,7 +75,7 @@ pub enum Sense {
 
 /// The parts of a block.
 #[derive(Debug)]
-pub struct Anatomy {
+pub struct ParsedBlock {
     /// As it is stored.
     pub checksum: u32,
     /// Whether bits are turned over.
@@ -109,11 +109,11 @@ pub fn read(file: &[u8]) -> Reading {
 }
 
 /// Reads the one block that begins a string of bits, whatever its checksum.
-pub fn block(bits: &Bits, level: u8) -> Result<Anatomy, Refusal> {
+pub fn block(bits: &Bits, level: u8) -> Result<ParsedBlock, Refusal> {
     let bytes = bits.bytes();
-    let anatomy = Cursor { bytes: &bytes, at: MAGIC_BITS }.block(level)?;
+    let parsed = Cursor { bytes: &bytes, at: MAGIC_BITS }.block(level)?;
     // The bits that fill up the last byte are not there.
-    if anatomy.length > bits.len() { Err(Refusal::CutBlock) } else { Ok(anatomy) }
+    if parsed.length > bits.len() { Err(Refusal::CutBlock) } else { Ok(parsed) }
 }
 
 fn streams(bits: &mut Cursor<'_>, reading: &mut Reading) -> Result<(), (usize, Refusal)> {
@@ -142,13 +142,13 @@ fn stream(bits: &mut Cursor<'_>, level: u8, reading: &mut Reading) -> Result<(),
         let start = bits.at;
         match bits.take(MAGIC_BITS).ok_or((start, Refusal::Cut))? {
             BLOCK_MAGIC => {
-                let anatomy = bits.block(level).map_err(|refusal| (start, refusal))?;
-                if checksum::of(&anatomy.content) != anatomy.checksum {
-                    return Err((start, Refusal::Block(Sense::Checksum)));
+                let parsed = bits.block(level).map_err(|refusal| (start, refusal))?;
+                if checksum::of(&parsed.content) != parsed.checksum {
+                    return Err((start, Refusal::Block(Defect::Checksum)));
                 }
-                checksums.push(anatomy.checksum);
-                reading.bytes.extend_from_slice(&anatomy.content);
-                reading.blocks.push((level, anatomy));
+                checksums.push(parsed.checksum);
+                reading.bytes.extend_from_slice(&parsed.content);
+                reading.blocks.push((level, parsed));
             }
             END_MAGIC => {
                 let stored = bits.take(32).ok_or((start, Refusal::Cut))?;
@@ -183,7 +183,7 @@ impl Cursor<'_> {
     }
 
     /// What follows the magic of a block.
-    fn block(&mut self, level: u8) -> Result<Anatomy, Refusal> {
+    fn block(&mut self, level: u8) -> Result<ParsedBlock, Refusal> {
         let start = self.at - MAGIC_BITS;
         let limit = block_limit(level);
         let checksum = self.field(32)? as u32;
@@ -191,39 +191,39 @@ impl Cursor<'_> {
         let origin = self.field(24)? as usize;
         let values = self.map()?;
         let table_count = self.field(3)? as usize;
-        sense(Sense::Tables, (2..=6).contains(&table_count))?;
+        check(Defect::Tables, (2..=6).contains(&table_count))?;
         let selectors = self.selectors(table_count)?;
         let tables = (0..table_count).map(|_| self.code_lengths(values.len() + 2)).collect::<Result<Vec<_>, _>>()?;
         let symbols = self.symbols(&tables, &selectors, symbols::end(values.len()))?;
-        let column = symbols::decode(&symbols, &values, limit).ok_or(Refusal::Block(Sense::Long))?;
-        sense(Sense::Origin, origin < column.len())?;
+        let column = symbols::decode(&symbols, &values, limit).ok_or(Refusal::Block(Defect::Long))?;
+        check(Defect::Origin, origin < column.len())?;
         let mut bytes = sort::unsort(&column, origin);
         if randomised {
             randomise::flip(&mut bytes);
         }
-        let content = runs::decode(&bytes).ok_or(Refusal::Block(Sense::Count))?;
+        let content = runs::decode(&bytes).ok_or(Refusal::Block(Defect::Count))?;
         let length = self.at - start;
-        Ok(Anatomy { checksum, randomised, origin, values, tables, selectors, symbols, column, content, length })
+        Ok(ParsedBlock { checksum, randomised, origin, values, tables, selectors, symbols, column, content, length })
     }
 
     fn map(&mut self) -> Result<Vec<u8>, Refusal> {
         let groups = self.field(16)? as u16;
         let rows = (0..groups.count_ones()).map(|_| Ok(self.field(16)? as u16)).collect::<Result<_, _>>()?;
         let values = SymbolMap { groups, rows }.values();
-        sense(Sense::Map, !values.is_empty())?;
+        check(Defect::Map, !values.is_empty())?;
         Ok(values)
     }
 
     fn selectors(&mut self, table_count: usize) -> Result<Vec<usize>, Refusal> {
         let count = self.field(15)?;
-        sense(Sense::Selectors, count > 0)?;
+        check(Defect::Selectors, count > 0)?;
         let mut list: Vec<usize> = (0..table_count).collect();
         let mut selectors = Vec::new();
         for _ in 0..count {
             let mut number = 0;
             while self.field(1)? == 1 {
                 number += 1;
-                sense(Sense::Selectors, number < table_count)?;
+                check(Defect::Selectors, number < table_count)?;
             }
             list[..=number].rotate_right(1);
             selectors.push(list[0]);
@@ -235,7 +235,7 @@ impl Cursor<'_> {
         let mut lengths = Vec::new();
         let mut length = self.field(5)?;
         while lengths.len() < symbol_count {
-            sense(Sense::CodeLengths, (1..=u64::from(MAX_LENGTH)).contains(&length))?;
+            check(Defect::CodeLengths, (1..=u64::from(MAX_LENGTH)).contains(&length))?;
             match self.field(1)? {
                 0 => lengths.push(length as u8),
                 _ if self.field(1)? == 0 => length += 1,
@@ -266,7 +266,7 @@ impl Cursor<'_> {
                 }
             }
         }
-        Err(Refusal::Block(Sense::Selectors))
+        Err(Refusal::Block(Defect::Selectors))
     }
 
     fn symbol(&mut self, code: &BTreeMap<Codeword, u16>) -> Result<u16, Refusal> {
@@ -277,10 +277,10 @@ impl Cursor<'_> {
                 return Ok(symbol);
             }
         }
-        Err(Refusal::Block(Sense::Codeword))
+        Err(Refusal::Block(Defect::Codeword))
     }
 }
 
-fn sense(of: Sense, there_is: bool) -> Result<(), Refusal> {
-    if there_is { Ok(()) } else { Err(Refusal::Block(of)) }
+fn check(defect: Defect, holds: bool) -> Result<(), Refusal> {
+    if holds { Ok(()) } else { Err(Refusal::Block(defect)) }
 }
