@@ -107,7 +107,7 @@ fn we_back_up_a_running_stack(stack: &Stack) {
 }
 
 /// Leaves traces in both volumes that a restore must not keep.
-fn soil(stack: &Stack) {
+fn add_stale_files(stack: &Stack) {
     build(&stack.volume("cvat_data"), &[dir("").mode(0o700).mtime(1, 1), file("stale", "x"), dir("data/stale/below")]);
     build(&stack.volume("cvat_db"), &[file("pg_wal/000000010000000000000099", "stale")]);
 }
@@ -118,7 +118,7 @@ fn we_restore_documented_archives(stack: &Stack) {
     stack.empty_volumes();
     stack.documented_restore();
     let by_gnu_tar = stack.snapshots();
-    soil(stack);
+    add_stale_files(stack);
     stack.voltar(&["restore"]).ok();
     for (((before, by_gnu_tar), volume), found) in
         before.into_iter().zip(by_gnu_tar).zip(VOLUMES).zip(stack.snapshots())
@@ -137,7 +137,7 @@ fn we_restore_documented_archives(stack: &Stack) {
 fn we_restore_into_a_running_stack(stack: &Stack) {
     let media = stack.snapshot("cvat_data");
     stack.documented_backup();
-    soil(stack);
+    add_stale_files(stack);
     stack.start();
     query("DELETE FROM engine_labeledshape WHERE id % 2 = 0");
     stack.voltar(&["restore", "--stop"]).ok();
@@ -149,11 +149,11 @@ fn we_restore_into_a_running_stack(stack: &Stack) {
 fn single_files_are_restored(stack: &Stack) {
     let before = stack.snapshots();
     stack.documented_backup();
-    soil(stack);
-    let soiled = stack.snapshot("cvat_db");
+    add_stale_files(stack);
+    let with_stale_files = stack.snapshot("cvat_db");
     stack.voltar(&["restore", "backup/cvat_data.tar.bz2"]).ok();
     before[1].clone().carried_by_tar().assert_same(&stack.snapshot("cvat_data"), "cvat_data, which was named");
-    soiled.assert_same(&stack.snapshot("cvat_db"), "cvat_db, which was not");
+    with_stale_files.assert_same(&stack.snapshot("cvat_db"), "cvat_db, which was not");
 }
 
 fn verify_and_list_read_both_kinds(stack: &Stack) {
@@ -185,9 +185,9 @@ fn data_root_gives_the_same_archives(stack: &Stack) {
     for volume in VOLUMES {
         copy(&stack.volume(volume), &rescued.join(format!("volumes/voltar-e2e_{volume}/_data")));
     }
-    for (place, directory) in [(root.as_str(), "from-root"), (rescued.to_str().unwrap(), "from-rescued")] {
+    for (data_root, directory) in [(root.as_str(), "from-root"), (rescued.to_str().unwrap(), "from-rescued")] {
         stack
-            .voltar(&["backup", "--data-root", place, directory])
+            .voltar(&["backup", "--data-root", data_root, directory])
             .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
             .run()
             .expect_code(1);

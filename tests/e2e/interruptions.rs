@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = &[
     ("killed_backup_is_reported_and_resumed", killed_backup_is_reported_and_resumed),
     ("sigint_in_a_restore_leaves_the_old_tree", sigint_in_a_restore_leaves_the_old_tree),
     ("killed_restore_leaves_one_tree_or_the_other", killed_restore_leaves_one_tree_or_the_other),
-    ("what_failed_to_be_written_long_before_the_swap_prevents_it", what_failed_to_be_written_prevents_the_swap),
+    ("a_write_error_before_the_swap_prevents_it", write_error_prevents_the_swap),
 ];
 
 /// Waits until `begun`, and freezes the run in that moment. Fails if it was over before.
@@ -55,7 +55,7 @@ fn backup_in_the_middle(stack: &Stack, directory: &Path) -> Running {
             !already.contains(name) && fs::metadata(directory.join(name)).is_ok_and(|found| found.len() > 100_000)
         })
     };
-    freeze_once(&mut run, "an archive in the making", writing);
+    freeze_once(&mut run, "an incomplete archive", writing);
     let finished: Vec<String> =
         names(directory).into_iter().filter(|name| name.ends_with(".tar.bz2") && !already.contains(name)).collect();
     assert!(finished.len() < 2, "the backup was nearly over: {finished:?}");
@@ -136,23 +136,23 @@ fn killed_backup_is_reported_and_resumed(stack: &Stack) {
 
 /// Starts a restore of the media and freezes it while it stages them. It must not have touched the tree.
 fn restore_in_the_middle(stack: &Stack, options: &[&str]) -> Running {
-    let place = stack.volume("cvat_data").parent().unwrap().to_owned();
+    let directory = stack.volume("cvat_data").parent().unwrap().to_owned();
     let mut run = stack.voltar(&["restore", "-j", "1", "--only", "cvat_data"]).args(options).spawn(&stack.at("log"));
-    freeze_once(&mut run, "a tree in the making", || {
-        names(&place).iter().any(|name| name != "_data" && name != "opts.json")
+    freeze_once(&mut run, "a staged tree", || {
+        names(&directory).iter().any(|name| name != "_data" && name != "opts.json")
     });
     run
 }
 
 /// A tree that differs from the archive's in every volume: the old one.
-fn soil(stack: &Stack) -> TreeSnapshot {
+fn make_old_tree(stack: &Stack) -> TreeSnapshot {
     build(&stack.volume("cvat_data"), &[dir("").mode(0o751), file("old", "x"), dir("data/old/below")]);
     stack.snapshot("cvat_data")
 }
 
 fn sigint_in_a_restore_leaves_the_old_tree(stack: &Stack) {
     stack.documented_backup();
-    let old = soil(stack);
+    let old = make_old_tree(stack);
     stack.start();
     let run = restore_in_the_middle(stack, &["--stop"]);
     run.signal(Signal::SIGINT);
@@ -164,7 +164,7 @@ fn sigint_in_a_restore_leaves_the_old_tree(stack: &Stack) {
 }
 
 /// The kernel writes when it likes, and tells of a failure once: to those who had the file system open then.
-fn what_failed_to_be_written_prevents_the_swap(_: &Stack) {
+fn write_error_prevents_the_swap(_: &Stack) {
     let disk = FailingDisk::new();
     let sync = || nix::unistd::syncfs(File::open(disk.path()).unwrap());
     let live = Live { path: disk.path().join("live"), way: Way::Exchange };
@@ -186,7 +186,7 @@ fn killed_restore_leaves_one_tree_or_the_other(stack: &Stack) {
     const POINTS: u32 = 10;
     let new = stack.snapshot("cvat_data").carried_by_tar();
     stack.documented_backup();
-    soil(stack);
+    make_old_tree(stack);
     let begin = Instant::now();
     stack.voltar(&["restore", "--only", "cvat_data"]).ok();
     let full_run = begin.elapsed();
@@ -194,7 +194,7 @@ fn killed_restore_leaves_one_tree_or_the_other(stack: &Stack) {
     let (mut olds, mut news) = (0, 0);
     for point in 0..=POINTS {
         empty(&stack.volume("cvat_data"));
-        let old = soil(stack);
+        let old = make_old_tree(stack);
         let run = stack.voltar(&["restore", "--only", "cvat_data"]).spawn(&stack.at("log"));
         std::thread::sleep(full_run * point / POINTS);
         run.signal(Signal::SIGKILL);
@@ -213,7 +213,7 @@ fn killed_restore_leaves_one_tree_or_the_other(stack: &Stack) {
         }
         stack.voltar(&["restore", "--only", "cvat_data"]).ok();
         new.assert_same(&stack.snapshot("cvat_data"), "the next restore");
-        assert_eq!(names(stack.volume("cvat_data").parent().unwrap()), ["_data"], "the next run cleans up");
+        assert_eq!(names(stack.volume("cvat_data").parent().unwrap()), ["_data"], "the next run recovers");
     }
     assert!(olds > 0, "no run was caught before its end");
     // How many were over in time depends on the machine; both are right.

@@ -12,7 +12,7 @@ use crate::stack::{Container, Stack, Test, Volume, compose, empty, layout, names
 pub const TESTS: &[Test] = &[
     ("refuses_what_makes_no_sense", refuses_what_makes_no_sense),
     ("refuses_running_containers_and_lists_them", refuses_running_containers_and_lists_them),
-    ("refuses_a_stranger_on_the_volume", refuses_a_stranger_on_the_volume),
+    ("refuses_a_foreign_container_on_the_volume", refuses_a_foreign_container_on_the_volume),
     ("allow_running_warns", allow_running_warns),
     ("refuses_an_archive_that_is_there", refuses_an_archive_that_is_there),
     ("refuses_the_wrong_archive", refuses_the_wrong_archive),
@@ -56,7 +56,7 @@ fn refuses_running_containers_and_lists_them(stack: &Stack) {
 }
 
 /// All containers that mount the volume count, not only the one the layout names.
-fn refuses_a_stranger_on_the_volume(stack: &Stack) {
+fn refuses_a_foreign_container_on_the_volume(stack: &Stack) {
     let stranger = Container::create("stranger", &["-v", "voltar-e2e_cvat_data:/elsewhere"]);
     stranger.start();
     refused(stack.voltar(&["backup"]), &[stranger.name(), "--stop"]);

@@ -73,7 +73,7 @@ impl Stack {
             .arg(stack.volume("cvat_data"))
             .ok();
         for volume in VOLUMES {
-            copy(&stack.volume(volume), &stack.first_state(volume));
+            copy(&stack.volume(volume), &stack.initial_state(volume));
         }
         Self { rows, ..stack }
     }
@@ -95,7 +95,7 @@ impl Stack {
             } else {
                 fs::create_dir(&data).unwrap();
             }
-            copy(&self.first_state(volume), &data);
+            copy(&self.initial_state(volume), &data);
         }
         for directory in ["work", "state"] {
             let directory = self.scratch.path().join(directory);
@@ -104,7 +104,7 @@ impl Stack {
         }
     }
 
-    fn first_state(&self, volume: &str) -> PathBuf {
+    fn initial_state(&self, volume: &str) -> PathBuf {
         self.scratch.path().join("first").join(volume)
     }
 
