@@ -59,7 +59,7 @@ fn compare(mut expected: impl Read, mut found: impl Read) -> Result<u64, String>
         if let Some(name) = headers.read(&ours[..(until / 512 + 1).saturating_mul(512).min(expected_length)]) {
             last_header = Some(name);
         }
-        let place = || last_header.clone().unwrap_or_else(|| "no member".to_owned());
+        let member = || last_header.clone().unwrap_or_else(|| "no member".to_owned());
         if let Some(at) = parted {
             let block = at / 512 * 512;
             let end = (block + 512).min(common);
@@ -67,7 +67,7 @@ fn compare(mut expected: impl Read, mut found: impl Read) -> Result<u64, String>
                 "the streams part at byte {} (byte {} of its block), at or after the header of {}\n  expected {}\n  found    {}",
                 offset + at as u64,
                 at - block,
-                place(),
+                member(),
                 printable(&ours[block..end]),
                 printable(&theirs[block..end])
             ));
@@ -81,7 +81,7 @@ fn compare(mut expected: impl Read, mut found: impl Read) -> Result<u64, String>
             );
             return Err(format!(
                 "one stream has {expected_total} bytes, the other {found_total}; equal until one ends, after {}",
-                place()
+                member()
             ));
         }
         if expected_length == 0 {

@@ -132,7 +132,7 @@ impl Node {
     }
 
     /// Owner before mode, for `chown` clears set-uid bits; times last.
-    fn dress(&self, at: &Path) -> std::io::Result<()> {
+    fn set_attributes(&self, at: &Path) -> std::io::Result<()> {
         if let Some((uid, gid)) = self.owner {
             lchown(at, Some(uid), Some(gid))?;
         }
@@ -180,13 +180,13 @@ pub fn build(root: &Path, nodes: &[Node]) {
         let at = below(root, &node.path);
         node.make(&at, root).unwrap_or_else(|error| fail(node, error));
         if !matches!(node.what, What::Directory | What::HardLink(_)) {
-            node.dress(&at).unwrap_or_else(|error| fail(node, error));
+            node.set_attributes(&at).unwrap_or_else(|error| fail(node, error));
         }
     }
     let mut directories: Vec<&Node> = nodes.iter().filter(|node| matches!(node.what, What::Directory)).collect();
     directories.sort_by_key(|node| std::cmp::Reverse(node.path.len()));
     for node in directories {
-        node.dress(&below(root, &node.path)).unwrap_or_else(|error| fail(node, error));
+        node.set_attributes(&below(root, &node.path)).unwrap_or_else(|error| fail(node, error));
     }
 }
 
@@ -234,8 +234,8 @@ enum SeedWhat {
 
 fn grow(root: &Attributes, seeds: &[Seed], privileged: bool) -> Vec<Node> {
     // Deep enough for names of many LongLink blocks; the kernel takes 4,096 bytes with the tree's own place.
-    const LONGEST: usize = 3000;
-    let dressed = |node: Node, attributes: &Attributes| {
+    const MAX_PATH_LENGTH: usize = 3000;
+    let with_attributes = |node: Node, attributes: &Attributes| {
         // Without root, what cannot be read cannot be archived.
         let always = match (privileged, &node.what) {
             (true, _) => 0,
@@ -248,14 +248,14 @@ fn grow(root: &Attributes, seeds: &[Seed], privileged: bool) -> Vec<Node> {
             None => node,
         }
     };
-    let mut nodes = vec![dressed(dir(""), root)];
+    let mut nodes = vec![with_attributes(dir(""), root)];
     let mut directories: Vec<Vec<u8>> = vec![Vec::new()];
     let mut linkable: Vec<Vec<u8>> = Vec::new();
     let mut taken = BTreeSet::new();
     for seed in seeds {
         let parent = seed.parent.get(&directories);
         let path = if parent.is_empty() { seed.name.clone() } else { [&parent[..], b"/", &seed.name[..]].concat() };
-        if path.len() > LONGEST || !taken.insert(path.clone()) {
+        if path.len() > MAX_PATH_LENGTH || !taken.insert(path.clone()) {
             continue;
         }
         let what = match &seed.what {
@@ -275,7 +275,7 @@ fn grow(root: &Attributes, seeds: &[Seed], privileged: bool) -> Vec<Node> {
             | What::CharDevice(..)
             | What::BlockDevice(..) => linkable.push(path.clone()),
         }
-        nodes.push(dressed(node(path, what), &seed.attributes));
+        nodes.push(with_attributes(node(path, what), &seed.attributes));
     }
     nodes
 }
