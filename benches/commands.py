@@ -81,7 +81,7 @@ def remove():
         docker("volume", "rm", volume)
 
 
-def place(archive):
+def mountpoint(archive):
     """Where a volume has its tree."""
     return Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", archive.volume))
 
@@ -90,13 +90,13 @@ def empty(archive):
     """Moves the tree out of the volume. Deleted, it would be in the way of the next command: ext4 does not give out
     the numbers of files that were deleted in the last minutes, but looks at all of them again for each new file."""
     # In the volume's own directory, so that it goes when the volume is removed.
-    out = Path(tempfile.mkdtemp(prefix="emptied-", dir=place(archive).parent))
-    for entry in place(archive).iterdir():
+    out = Path(tempfile.mkdtemp(prefix="emptied-", dir=mountpoint(archive).parent))
+    for entry in mountpoint(archive).iterdir():
         entry.rename(out / entry.name)
 
 
 def fill(bench, archive):
-    content, target = bench.data(archive.content), place(archive)
+    content, target = bench.data(archive.content), mountpoint(archive)
     if content.is_dir():
         run("cp", "-r", f"{content}/.", target)
     else:
@@ -106,7 +106,7 @@ def fill(bench, archive):
 def digest(archive):
     """Of everything in a volume but its root: `tar -x --strip` leaves that as it is."""
     line = "ls -A | LC_ALL=C sort | tar --sort=name --numeric-owner -cf - -T - | sha256sum"
-    return subprocess.run(["bash", "-c", line], cwd=place(archive), check=True, capture_output=True).stdout
+    return subprocess.run(["bash", "-c", line], cwd=mountpoint(archive), check=True, capture_output=True).stdout
 
 
 def warm(path):
@@ -170,7 +170,7 @@ class Comparison:
         def prepare(side):
             side.clear()
             for archive in self.archives:
-                warm(place(archive))
+                warm(mountpoint(archive))
 
         took = measure.best(self.bench.rounds or 1, {"guide": documented, "voltar": voltar})
         self.bench.memory(f"backup {self.only} as .{suffix}", took["voltar"].peak)
