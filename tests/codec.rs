@@ -39,10 +39,10 @@ fn main() -> ExitCode {
         ("a_cut_file_is_called_cut", cut_files),
         ("a_missing_block_shows_in_the_stream_checksum", missing_block),
         ("a_block_that_has_lost_its_end_is_damaged_not_cut", endless_block),
-        ("an_overlong_block_is_given_up", overlong_block),
+        ("an_overlong_block_is_refused", overlong_block),
         ("magics_inside_blocks_are_not_taken_for_boundaries", planted_magics),
         ("randomised_blocks_of_old_bzip2_are_read", randomised_block),
-        ("read_errors_pass_through_behind_the_data_before_them", read_errors),
+        ("read_errors_pass_through_after_the_data_before_them", read_errors),
         ("empty_and_unknown_files_are_refused_clearly", refused),
         ("gzip_and_zstd_damage_is_located", member_damage),
         ("bombs_do_not_fill_memory", bombs),
@@ -887,7 +887,7 @@ fn tool_trials() -> Vec<Trial> {
         Ok(())
     }));
     for tool in ["bzip2", "lbzip2", "pbzip2"] {
-        trials.push(with_tool(tool, format!("{tool}_-t_is_content_with_ours"), move || {
+        trials.push(with_tool(tool, format!("{tool}_-t_accepts_ours"), move || {
             run(&[tool, "-t"], &bzip2(&[text(2_300_000), vec![0; 9_000_000]].concat(), 9)).map(drop)
         }));
     }

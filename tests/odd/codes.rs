@@ -20,7 +20,7 @@ pub const FILES: Files = &[
     ("a_senseless_code_that_nothing_uses", senseless_unused_code),
     ("six_codes_in_turn", six_codes),
     ("no_codes_one_or_seven", too_few_or_many_codes),
-    ("the_end_in_the_last_place_of_a_group_and_in_the_first", end_at_a_group_border),
+    ("the_end_at_the_last_position_of_a_group_and_at_the_first", end_at_a_group_border),
     ("selectors_that_nothing_needs", unused_selectors),
     ("a_selector_for_a_code_that_is_not_there", selector_out_of_range),
     ("no_selectors_or_too_few", too_few_selectors),

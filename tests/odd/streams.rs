@@ -16,7 +16,7 @@ pub const FILES: Files = &[
     ("many_blocks_of_one_byte", many_blocks),
     ("many_streams_of_one_byte", many_streams),
     ("a_last_byte_filled_up_with_ones", padding_of_ones),
-    ("garbage_behind_the_last_stream", garbage),
+    ("garbage_after_the_last_stream", garbage),
     ("a_header_that_is_not_complete", cut_header),
     ("a_header_and_no_stream", header_without_stream),
     ("first_bytes_of_no_bzip2_file", unknown),
