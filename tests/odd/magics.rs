@@ -1,6 +1,6 @@
-//! Magics where none are meant: a reader that looks for them must not believe them.
+//! Magics inside the data of blocks, which a block finder must not take for boundaries.
 //!
-//! All of them are tried at each bit of a byte, since the blocks they are in are.
+//! Each of them is tested at all bit offsets within a byte, because their blocks are.
 
 use voltar::codec::Fault;
 
@@ -30,24 +30,26 @@ pub const FILES: Files = &[
     ("a_file_cut_after_a_magic_among_the_symbols", cut_after_a_magic),
 ];
 
-/// A block with these bits among its symbols.
+/// Returns a block with these bits among its symbols.
 fn block_around(planted: &Bits) -> Block {
     planted::block([filler(200, 1), spell(planted).unwrap(), filler(300, 2)].concat()).sealed()
 }
 
-/// A block that holds what the reader of these tests finds in it, and has a magic somewhere.
+/// Returns the files of a block that contains the magic `planted`, with the content that the reader of these
+/// tests decodes.
 fn good(block: &Block, planted: u64) -> Odd {
     let bits = block.bits();
     assert!(bits.find(planted).iter().any(|&at| at > 0), "no magic planted");
     Odd::good(9, block, &block.content())
 }
 
-/// Either magic in a block's data.
+/// Plants either magic in the symbols of a block.
 fn among_symbols() -> Odd {
     Odd::all([BLOCK_MAGIC, END_MAGIC].map(|planted| good(&block_around(&magic(planted)), planted)))
 }
 
-/// In the 256 bits that say which values there are. The values are those that the magic makes, and some.
+/// Plants either magic in the 256 bits of the symbol map, which then has the values that the magic encodes, and
+/// some more.
 fn in_map() -> Odd {
     Odd::all([BLOCK_MAGIC, END_MAGIC].into_iter().flat_map(|planted| {
         [0, 5, 100, 208].map(|at| {
@@ -60,12 +62,12 @@ fn in_map() -> Odd {
     }))
 }
 
-/// A selector is as many ones as its number says, and a zero. Magics have no four ones in a row, so four
-/// codes are enough to spell them.
+/// Plants either magic in the selectors, which are unary: as many ones as the number says, and a zero. Neither
+/// magic has four ones in a row, so four codes are enough.
 fn among_selectors() -> Odd {
     Odd::all([BLOCK_MAGIC, END_MAGIC].map(|planted| {
         let bits: Vec<bool> = magic(planted).iter().collect();
-        // A last one gets its zero.
+        // If the last bit is a one, its selector adds the zero.
         let spelled = bits.split_inclusive(|&bit| !bit).map(|ones| ones.iter().filter(|&&bit| bit).count() as u8);
         let mut block = Block::of(b"selected").coded_by(vec![CodeTable::flat(8); 4]);
         block.selectors = spelled.collect();
@@ -73,8 +75,8 @@ fn among_selectors() -> Odd {
     }))
 }
 
-/// Steps up are 10, steps down 11, and 0 ends a symbol's. From 10 on, neither magic leads out of bounds. No
-/// selector is for that code.
+/// Plants either magic in the code lengths: 10 is a step up, 11 a step down, and 0 ends a symbol. From 10 on,
+/// neither magic leaves the range of code lengths. No selector uses that code.
 fn among_code_lengths() -> Odd {
     Odd::all([BLOCK_MAGIC, END_MAGIC].map(|planted| {
         let content = noise(100, 60, 4);
@@ -83,7 +85,8 @@ fn among_code_lengths() -> Odd {
         let mut stored = Bits::default();
         stored.push(10, 5);
         stored.append(&magic(planted));
-        // What is a step already, and then no step for all other symbols.
+        // Counts the symbols that the magic ends, and whether its last step lacks a bit. The remaining symbols
+        // have no steps.
         let (mut symbols, mut open, mut steps) = (0, false, magic(planted).iter().collect::<Vec<_>>().into_iter());
         while let Some(bit) = steps.next() {
             if bit {
@@ -99,8 +102,8 @@ fn among_code_lengths() -> Odd {
     }))
 }
 
-/// A thousand of them side by side, so that most guesses are shorter than any block; and with room for one
-/// between them.
+/// Plants magics side by side, so that most candidates are shorter than any block, and magics with room for a
+/// block between them.
 fn nothing_but_magics() -> Odd {
     Odd::all([0, 100].map(|between| {
         let one = |n: usize| {
@@ -112,15 +115,15 @@ fn nothing_but_magics() -> Odd {
     }))
 }
 
-/// The last 45 bits of a block and the first three of what follows are a magic: a block's ends with 001, and
-/// both magics begin with 00, one of them with 001. Who goes on looking behind the first misses the true one.
+/// Ends a block with 45 bits that form a block magic together with the first three bits of the next one, because
+/// the block magic begins and ends with 001. A finder that continues after the first match misses the true magic.
 fn overlapping() -> Odd {
     let mut last = Bits::default();
     last.push(BLOCK_MAGIC >> 3, MAGIC_BITS - 3);
-    // The block's end is 1101011, as those 45 bits end, and which they are nowhere else.
+    // The end symbol's codeword is 1101011, the last bits of those 45. It occurs nowhere else in them.
     let lengths = [&[7; 107][..], &[8; 40], &[7]].concat();
     let end = symbols::end(146);
-    // Where the codewords before begin has to be found out: only there the last one is the end.
+    // Tries all alignments of the codewords before: only in the right one the last codeword is the end symbol.
     let beginnings = (0..8_usize).flat_map(|count| (0..1_u64 << count).map(move |before| (before, count)));
     let spelled = beginnings.into_iter().find_map(|(before, count)| {
         let mut bits = Bits::default();
@@ -131,18 +134,18 @@ fn overlapping() -> Odd {
         (length == bits.len() && symbols.iter().position(|&symbol| symbol == end) == Some(symbols.len() - 1))
             .then_some(symbols)
     });
-    let symbols = [vec![7; 100], spelled.expect("some way to spell it")].concat();
+    let symbols = [vec![7; 100], spelled.expect("an alignment that ends the block")].concat();
     let map = SymbolMap::of(&(40..186).collect::<Vec<_>>());
     let block = Block::of_symbols(map, symbols).coded_by(vec![CodeTable::new(&lengths); 2]).sealed();
     let odd = Odd::good(9, &block, &block.content());
-    // The magic of the block behind it is where it should be, and another one three bits before.
+    // The magic of the next block is at its position; the planted one starts 45 bits before it.
     let magics = Bits::of(&odd.variants[0].0).find(BLOCK_MAGIC);
     assert!(magics.windows(2).any(|two| two[1] - two[0] == MAGIC_BITS - 3), "{magics:?}");
     odd
 }
 
-/// The header of a stream of level 1 and a block's magic, at the beginning of a byte, in a block of level 9:
-/// the blocks after it are longer than level 1 allows.
+/// Plants the header of a level 1 stream and a block magic, at a byte boundary, in a block of level 9. The blocks
+/// after it are longer than level 1 allows.
 fn header_of_another_level() -> Odd {
     let mut header = Bits::of(b"BZh1");
     header.append(&magic(BLOCK_MAGIC));
@@ -155,8 +158,8 @@ fn header_of_another_level() -> Odd {
     }))
 }
 
-/// The end of the stream, a whole one with header and checksums, and the beginning of a third: the reader
-/// that believes the first two magics delivers something else, and all checksums are right.
+/// Plants the end of the stream, a complete stream with header and checksums, and the beginning of a third. A
+/// reader that accepts the planted magics delivers another content, and all checksums match.
 fn complete_stream() -> Odd {
     let mut planted = Stream::of(9, []).bits().slice(32..32 + 80);
     planted.append(&Stream::of(9, [&Block::of(b"a decoy")]).bits());
@@ -165,8 +168,8 @@ fn complete_stream() -> Odd {
     good(&block_around(&planted), END_MAGIC)
 }
 
-/// A good block with a magic before it and behind it, so that the guess of it is good to the last bit. It has
-/// to be thrown away all the same. Also twenty of them, more than are decoded ahead at a time.
+/// Plants a complete block between two magics, so that its candidate is valid to the last bit and must still be
+/// discarded. Also twenty of them, more than are decoded ahead at a time.
 fn complete_block() -> Odd {
     Odd::all([1, 20].map(|count| {
         let mut planted = Bits::default();
@@ -176,7 +179,7 @@ fn complete_block() -> Odd {
     }))
 }
 
-/// The same where the block around it is damaged: the one within is good, but it is not part of the file.
+/// Plants a valid block in a damaged one: it is not part of the file.
 fn complete_block_in_a_damaged_one() -> Odd {
     let mut planted = Block::of(b"a decoy").bits();
     planted.append(&magic(BLOCK_MAGIC));
@@ -184,8 +187,8 @@ fn complete_block_in_a_damaged_one() -> Odd {
     Odd::bad(9, &Block { checksum: around.checksum ^ 1, ..around })
 }
 
-/// The file ends in the middle of a block, which would be a plain case of a cut file, but for a magic in what
-/// is there of it. It is damaged, all we can say is where that block begins.
+/// Cuts the file within a block, before and after a planted magic. After it, the decoder cannot distinguish a cut
+/// block from a damaged one, so it reports damage at the beginning of the block.
 fn cut_after_a_magic() -> Odd {
     let block = block_around(&magic(BLOCK_MAGIC));
     let stream = Stream::of(9, [&Block::of(b"whole"), &block]);
