@@ -1,7 +1,6 @@
-//! Reads bzip2 files one bit after the other, as the format is described. What it calls damaged is what
-//! bzip2 1.0.8 calls damaged, of which the description leaves some to the reader: a code may have codewords
-//! that mean nothing, as long as none of them occurs; it may have more lengths than there are codewords;
-//! selectors that nothing needs are passed over; bytes behind the last stream are no part of the file.
+//! A decoder that reads bzip2 files bit by bit, as the format is described. It refuses what bzip2 1.0.8 refuses,
+//! where the description leaves a choice: unassigned codewords are valid if they do not occur, code lengths may
+//! be oversubscribed, unused selectors are skipped, and bytes after the last stream are ignored.
 
 use std::collections::BTreeMap;
 
@@ -12,73 +11,73 @@ use super::{
     BLOCK_MAGIC, END_MAGIC, GROUP, MAGIC_BITS, MAX_LENGTH, block_limit, checksum, randomise, runs, sort, symbols,
 };
 
-/// What a file holds.
+/// The content and structure of a file.
 pub struct Reading {
-    /// The content of all blocks before the end, or the damage.
+    /// The content of all blocks before the end or the damage.
     pub bytes: Vec<u8>,
-    /// What those blocks were made of, with the levels of their streams.
+    /// The parsed blocks, with the levels of their streams.
     pub blocks: Vec<(u8, ParsedBlock)>,
     /// How the file ends.
     pub end: End,
 }
 
-/// How a file ends.
+/// How a file ends, according to the reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// With a stream.
+    /// With a complete stream.
     Complete,
-    /// With bytes from this one on that belong to no stream.
+    /// With bytes that belong to no stream, from this offset on.
     Garbage(usize),
-    /// Nowhere: at this bit it cannot be read on.
+    /// With an error, at this bit.
     Refused(usize, Refusal),
 }
 
-/// Why a file cannot be read on.
+/// Why a file is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// It does not begin as a bzip2 file.
+    /// The file does not begin with a bzip2 header.
     NoHeader,
-    /// It ends within a header that begins there, or within a magic or what belongs to it.
+    /// The file ends within a header that begins there, within a magic, or before the checksum after it.
     Cut,
-    /// It ends within the block that begins there.
+    /// The file ends within the block that begins there.
     CutBlock,
     /// There is no magic.
     NoMagic,
-    /// The block that begins there makes no sense.
+    /// The block that begins there is invalid.
     Block(Defect),
     /// The checksum of the stream that ends there is wrong.
     StreamChecksum,
 }
 
-/// What makes no sense in a block.
+/// What is invalid in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Defect {
-    /// The origin pointer points to nothing.
+    /// The origin pointer is out of range.
     Origin,
     /// The symbol map is empty.
     Map,
     /// There are fewer than two tables or more than six.
     Tables,
-    /// There are none, or too few, or one is for a table that is not there.
+    /// There are no selectors, too few, or one for a table that does not exist.
     Selectors,
-    /// A code length is not one of 1 to 20.
+    /// A code length is not in 1 to 20.
     CodeLengths,
-    /// Bits that are no codeword of the code.
+    /// The data has an unassigned codeword.
     Codeword,
-    /// More bytes than the level allows.
+    /// The block has more bytes than its level allows.
     Long,
-    /// No count behind the last four equal bytes.
+    /// The count after the last four equal bytes is missing.
     Count,
-    /// The checksum is another.
+    /// The checksum of the content is wrong.
     Checksum,
 }
 
-/// The parts of a block.
+/// A parsed block.
 #[derive(Debug)]
 pub struct ParsedBlock {
-    /// As it is stored.
+    /// The stored checksum.
     pub checksum: u32,
-    /// Whether bits are turned over.
+    /// Whether the block is randomised.
     pub randomised: bool,
     /// The origin pointer.
     pub origin: usize,
@@ -86,19 +85,19 @@ pub struct ParsedBlock {
     pub values: Vec<u8>,
     /// The code lengths of each table.
     pub tables: Vec<Vec<u8>>,
-    /// Which table is for each group.
+    /// The table of each group.
     pub selectors: Vec<usize>,
     /// All symbols but the one that ends the block.
     pub symbols: Vec<u16>,
     /// The last column.
     pub column: Vec<u8>,
-    /// What the block holds.
+    /// The decoded content.
     pub content: Vec<u8>,
-    /// How many bits it has.
+    /// The length in bits.
     pub length: usize,
 }
 
-/// Reads a whole file.
+/// Decodes a file.
 pub fn read(file: &[u8]) -> Reading {
     let mut reading = Reading { bytes: Vec::new(), blocks: Vec::new(), end: End::Complete };
     let mut bits = Cursor { bytes: file, at: 0 };
@@ -108,11 +107,11 @@ pub fn read(file: &[u8]) -> Reading {
     reading
 }
 
-/// Reads the one block that begins a string of bits, whatever its checksum.
+/// Decodes the block at the beginning of a string of bits. The checksum is not compared.
 pub fn block(bits: &Bits, level: u8) -> Result<ParsedBlock, Refusal> {
     let bytes = bits.bytes();
     let parsed = Cursor { bytes: &bytes, at: MAGIC_BITS }.block(level)?;
-    // The bits that fill up the last byte are not there.
+    // The padding of the last byte is not part of the block.
     if parsed.length > bits.len() { Err(Refusal::CutBlock) } else { Ok(parsed) }
 }
 
@@ -160,7 +159,7 @@ fn stream(bits: &mut Cursor<'_>, level: u8, reading: &mut Reading) -> Result<(),
     }
 }
 
-/// Where in a file we are.
+/// A position in a file.
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -177,12 +176,12 @@ impl Cursor<'_> {
         (0..count).try_fold(0, |value, _| Some(value << 1 | u64::from(self.bit()?)))
     }
 
-    /// `count` bits of a block.
+    /// Reads `count` bits of a block.
     fn field(&mut self, count: usize) -> Result<u64, Refusal> {
         self.take(count).ok_or(Refusal::CutBlock)
     }
 
-    /// What follows the magic of a block.
+    /// Reads a block after its magic.
     fn block(&mut self, level: u8) -> Result<ParsedBlock, Refusal> {
         let start = self.at - MAGIC_BITS;
         let limit = block_limit(level);
@@ -245,7 +244,7 @@ impl Cursor<'_> {
         Ok(lengths)
     }
 
-    /// All symbols up to `end`, which is not among them.
+    /// Decodes all symbols before `end`.
     fn symbols(&mut self, tables: &[Vec<u8>], selectors: &[usize], end: u16) -> Result<Vec<u16>, Refusal> {
         let codes: Vec<BTreeMap<Codeword, u16>> = tables
             .iter()

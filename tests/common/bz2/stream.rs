@@ -1,4 +1,4 @@
-//! Streams, and files of several.
+//! Streams, and files of one or more streams.
 
 use super::bits::Bits;
 use super::block::Block;
@@ -11,34 +11,34 @@ pub struct Stream {
     pub digit: u8,
     /// The blocks, each from its magic on.
     pub blocks: Vec<Bits>,
-    /// Another checksum than the right one.
+    /// The stored checksum; the right one if `None`.
     pub checksum: Option<u32>,
-    /// What the last byte is filled up with.
+    /// The bit that pads the last byte.
     pub padding: bool,
 }
 
 impl Stream {
-    /// A stream of blocks.
+    /// Creates a stream of blocks.
     pub fn of<'a>(level: u8, blocks: impl IntoIterator<Item = &'a Block>) -> Self {
         Self::of_bits(level, blocks.into_iter().map(Block::bits).collect())
     }
 
-    /// A stream of blocks that are bits already.
+    /// Creates a stream of blocks that are given as bits.
     pub fn of_bits(level: u8, blocks: Vec<Bits>) -> Self {
         Self { digit: b'0' + level, blocks, checksum: None, padding: false }
     }
 
-    /// Where its magic begins: that of block `n`, or behind the last one the magic of the end. In bits.
+    /// Returns the bit offset of the magic of block `n`, or of the end-of-stream magic after the last block.
     pub fn magic_offset(&self, n: usize) -> usize {
         32 + self.blocks[..n].iter().map(Bits::len).sum::<usize>()
     }
 
-    /// The same, as damage is told: the byte in which it begins.
+    /// Returns the offset of the byte in which that magic begins, as damage is reported.
     pub fn byte_of_magic(&self, n: usize) -> u64 {
         (self.magic_offset(n) / 8) as u64
     }
 
-    /// All of it, filled up to a whole byte.
+    /// Returns the bits of the stream, padded to a byte boundary.
     pub fn bits(&self) -> Bits {
         let mut bits = Bits::of(&[b'B', b'Z', b'h', self.digit]);
         for block in &self.blocks {
@@ -51,13 +51,13 @@ impl Stream {
         bits
     }
 
-    /// The same in bytes.
+    /// Returns the stream as bytes.
     pub fn bytes(&self) -> Vec<u8> {
         self.bits().bytes()
     }
 }
 
-/// An ordinary file: one stream of one block.
+/// Returns a file of one stream of one block.
 pub fn ordinary(content: &[u8]) -> Vec<u8> {
     Stream::of(9, [&Block::of(content)]).bytes()
 }
