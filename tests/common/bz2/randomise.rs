@@ -1,5 +1,5 @@
 //! Randomised blocks. bzip2 up to 0.9.0 flipped the lowest bits of some bytes in blocks that would have taken too
-//! long to sort. A flag marks these blocks, and decoders must flip the same bits back.
+//! long to sort. A flag identifies these blocks, and decoders must flip the same bits back.
 
 /// The distances between the flipped bytes, repeated after the last one.
 const STEPS: [u16; 512] = [
