@@ -1,6 +1,6 @@
-//! Tests of the tests' own tools: a comparison that overlooks something would let every other test pass.
+//! Tests of the test helpers: a comparison that misses a difference would let other tests pass.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, loudly")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
 mod common;
 
@@ -36,7 +36,7 @@ fn differences(change: impl Fn(&Path)) -> Vec<String> {
     TreeSnapshot::of(&one).diff(&TreeSnapshot::of(&two))
 }
 
-/// Every line of the differences but those of a parent's time.
+/// Returns the differences except those of the parent directory's time.
 fn differences_but_directory_times(change: impl Fn(&Path)) -> Vec<String> {
     differences(change)
         .into_iter()
