@@ -76,7 +76,7 @@ pub fn flipped() {
     }
 }
 
-/// Flips every bit of each block and corrects the checksum, so that decoders reach the errors behind it. Many of
+/// Flips every bit of each block and corrects the checksum, so that the checksum does not hide the error. Many of
 /// these blocks are valid and have another content.
 pub fn flipped_and_sealed() {
     let [stream, _] = streams();
