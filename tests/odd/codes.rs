@@ -16,7 +16,7 @@ pub const FILES: Files = &[
     ("code_lengths_by_detours", detours),
     ("code_lengths_by_detours_of_nearly_3_megabytes", long_detours),
     ("code_lengths_by_detours_of_more_than_3_megabytes", too_long_detours),
-    ("code_lengths_out_of_bounds", lengths_out_of_bounds),
+    ("code_lengths_out_of_bounds", code_lengths_out_of_bounds),
     ("a_senseless_code_that_nothing_uses", senseless_unused_code),
     ("six_codes_in_turn", six_codes),
     ("no_codes_one_or_seven", too_few_or_many_codes),
@@ -130,7 +130,7 @@ fn too_long_detours() -> Odd {
 
 /// Builds code lengths of 0 or above 20. They are refused even if the next step leads back, and in a code that no
 /// selector uses.
-fn lengths_out_of_bounds() -> Odd {
+fn code_lengths_out_of_bounds() -> Odd {
     let first = |length: u8| vec![vec![length, 3], vec![3], vec![3], vec![3], vec![3], vec![3], vec![3]];
     let last = |length: u8| vec![vec![3], vec![3], vec![3], vec![3], vec![3], vec![3], vec![length, 3]];
     let ways = [first(0), first(21), first(31), last(0), last(21)];

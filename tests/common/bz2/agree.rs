@@ -8,7 +8,7 @@ use super::bits::Bits;
 use super::choices::Choices;
 use super::ours::{self, POOLS};
 use super::reader::{self, Refusal};
-use super::{BLOCK_MAGIC, END_MAGIC, GROUP, MAX_LENGTH, any, block_limit, inputs, oracle, planted};
+use super::{BLOCK_MAGIC, END_MAGIC, GROUP, MAX_CODE_LENGTH, any, block_limit, inputs, oracle, planted};
 
 /// Files with a larger content take too long.
 const MAX_CONTENT: usize = 8 << 20;
@@ -130,8 +130,8 @@ fn plain(file: &reader::Reading) {
         // The end symbol counts too.
         assert_eq!(block.selectors.len(), (block.symbols.len() + 1).div_ceil(GROUP));
         for lengths in &block.tables {
-            let codewords: u64 = lengths.iter().map(|&length| 1 << (MAX_LENGTH - length)).sum();
-            assert_eq!(codewords, 1 << MAX_LENGTH, "an oversubscribed or incomplete code: {lengths:?}");
+            let codewords: u64 = lengths.iter().map(|&length| 1 << (MAX_CODE_LENGTH - length)).sum();
+            assert_eq!(codewords, 1 << MAX_CODE_LENGTH, "an oversubscribed or incomplete code: {lengths:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use super::choices::Choices;
 use super::code::CodeTable;
 use super::map::SymbolMap;
 use super::stream::Stream;
-use super::{GROUP, MAGIC_BITS, MAX_LENGTH, symbols};
+use super::{GROUP, MAGIC_BITS, MAX_CODE_LENGTH, symbols};
 
 /// Returns a file that the choices generate.
 pub fn file(choices: &mut Choices<'_>) -> Vec<u8> {
@@ -116,7 +116,9 @@ fn table(choices: &mut Choices<'_>, block: &Block) -> CodeTable {
     match choices.below(5) {
         0 => CodeTable::flat(count),
         // Each codeword one bit longer than the one before, up to the limit.
-        1 => CodeTable::new(&(1..=MAX_LENGTH).chain(std::iter::repeat(MAX_LENGTH)).take(count).collect::<Vec<_>>()),
+        1 => CodeTable::new(
+            &(1..=MAX_CODE_LENGTH).chain(std::iter::repeat(MAX_CODE_LENGTH)).take(count).collect::<Vec<_>>(),
+        ),
         // An oversubscribed or an incomplete code.
         2 => CodeTable::new(&vec![1 + choices.below(20) as u8; count]),
         3 => CodeTable::new(&(0..count).map(|_| 1 + choices.below(20) as u8).collect::<Vec<_>>()),

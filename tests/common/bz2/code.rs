@@ -1,7 +1,7 @@
 //! Prefix codes. A code is stored as its code lengths: five bits for the initial length, then for each symbol
 //! steps of one up or down to its length.
 
-use super::MAX_LENGTH;
+use super::MAX_CODE_LENGTH;
 use super::bits::Bits;
 
 /// A code and its stored form.
@@ -25,7 +25,7 @@ impl CodeTable {
 
     /// Creates a code with equal code lengths, as short as possible.
     pub fn flat(symbols: usize) -> Self {
-        let length = (1..MAX_LENGTH).find(|&length| 1 << length >= symbols).unwrap();
+        let length = (1..MAX_CODE_LENGTH).find(|&length| 1 << length >= symbols).unwrap();
         Self::new(&vec![length; symbols])
     }
 
@@ -56,7 +56,7 @@ impl CodeTable {
 pub fn codewords(lengths: &[u8]) -> Vec<Option<Codeword>> {
     let mut codewords = vec![None; lengths.len()];
     let mut next = 0_u64;
-    for length in 1..=MAX_LENGTH {
+    for length in 1..=MAX_CODE_LENGTH {
         next <<= 1;
         for (codeword, _) in codewords.iter_mut().zip(lengths).filter(|(_, own)| **own == length) {
             *codeword = (next >> length == 0).then_some((next, length));

@@ -38,7 +38,7 @@ pub const MAGIC_BITS: usize = 48;
 pub const GROUP: usize = 50;
 
 /// The length of the longest codeword.
-pub const MAX_LENGTH: u8 = 20;
+pub const MAX_CODE_LENGTH: u8 = 20;
 
 /// Returns the largest number of bytes in a block after the initial run-length encoding.
 pub fn block_limit(level: u8) -> usize {

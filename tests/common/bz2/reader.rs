@@ -8,7 +8,7 @@ use super::bits::Bits;
 use super::code::{Codeword, codewords};
 use super::map::SymbolMap;
 use super::{
-    BLOCK_MAGIC, END_MAGIC, GROUP, MAGIC_BITS, MAX_LENGTH, block_limit, checksum, randomise, runs, sort, symbols,
+    BLOCK_MAGIC, END_MAGIC, GROUP, MAGIC_BITS, MAX_CODE_LENGTH, block_limit, checksum, randomise, runs, sort, symbols,
 };
 
 /// The content and structure of a file.
@@ -234,7 +234,7 @@ impl Cursor<'_> {
         let mut lengths = Vec::new();
         let mut length = self.field(5)?;
         while lengths.len() < symbol_count {
-            check(Defect::CodeLengths, (1..=u64::from(MAX_LENGTH)).contains(&length))?;
+            check(Defect::CodeLengths, (1..=u64::from(MAX_CODE_LENGTH)).contains(&length))?;
             match self.field(1)? {
                 0 => lengths.push(length as u8),
                 _ if self.field(1)? == 0 => length += 1,
@@ -270,7 +270,7 @@ impl Cursor<'_> {
 
     fn symbol(&mut self, code: &BTreeMap<Codeword, u16>) -> Result<u16, Refusal> {
         let mut value = 0;
-        for length in 1..=MAX_LENGTH {
+        for length in 1..=MAX_CODE_LENGTH {
             value = value << 1 | self.field(1)?;
             if let Some(&symbol) = code.get(&(value, length)) {
                 return Ok(symbol);
