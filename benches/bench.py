@@ -1,11 +1,11 @@
-"""What all sections of `run` share: where things are, and what has been found out."""
+"""The state that all sections of `run` share: paths, options and verdicts."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import data
 
-# What the README promises: 64 MB for each worker and 100 MB beside.
+# The memory limit in the README: 64 MB for each worker, and 100 MB more.
 MB_PER_WORKER, MB_BESIDE = 64, 100
 
 
@@ -14,10 +14,10 @@ class Bench:
     directory: Path  # the data
     scratch: Path
     threads: int
-    rounds: int | None  # None: as many as a section thinks right
+    rounds: int | None  # None: the section's default
     thorough: bool
     voltar: Path
-    driver: Path  # voltar's codec alone
+    driver: Path  # benches/codec.rs
     pbz2: Path
     verdicts: list = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""Inputs made to be slow: none may take much longer than the data that volumes hold."""
+"""Inputs that are slow to compress or to decompress: none may take much longer than typical data of volumes."""
 
 import random
 import tarfile
@@ -10,7 +10,7 @@ from measure import MB, once, table
 
 SIZE = 24_000_000
 BOUND = 4
-# A block of `bzip2 -9` holds this much after the first run-length stage.
+# The size of a `bzip2 -9` block after the initial run-length encoding.
 BLOCK = 899_980
 
 PERIODS = [*range(2, 10), 15, 16, 17, 31, 32, 63, 64, 65, 100, 127, 128, 129, 200, 255, 256, 257, 258, 259, 299, 300]
@@ -41,7 +41,7 @@ def thue_morse():
 
 
 def de_bruijn(letters, length):
-    """Every word of `length` letters once: the Lyndon words whose length divides it, in order (Fredricksen, Maiorana)."""
+    """Every word of `length` letters once: the Lyndon words of dividing lengths, in order (Fredricksen, Maiorana)."""
     sequence, word = bytearray(), [-1]
     while word:
         word[-1] += 1
@@ -56,14 +56,14 @@ def de_bruijn(letters, length):
 
 
 def runs(lengths):
-    """Runs that the first run-length stage makes longer, or cuts."""
+    """Runs that the initial run-length encoding expands or splits."""
     rng = random.Random(4)
     pieces = (bytes([rng.randrange(256)]) * rng.choice(lengths) for _ in range(SIZE // min(lengths)))
     return b"".join(pieces)[:SIZE]
 
 
 def nearly_periodic(length):
-    """A period with a changed byte now and then: repeats are long, and none goes to the end."""
+    """A period with some changed bytes: repeats are long, but none extends to the end."""
     rng, content = random.Random(length), bytearray(period(length))
     for _ in range(SIZE // 50_000):
         content[rng.randrange(SIZE)] ^= 1
@@ -71,7 +71,7 @@ def nearly_periodic(length):
 
 
 def jpeg(bench):
-    """One picture again and again, as a camera that nobody moves past makes them."""
+    """One picture repeated, as from a camera on a still scene."""
     with tarfile.open(bench.data("media")) as media:
         pictures = (member for member in media if member.name.endswith("preview.jpeg"))
         return repeated(media.extractfile(next(pictures)).read())
@@ -95,11 +95,11 @@ def cases(bench):
     yield "runs of 255 to 260", lambda: runs(range(255, 261))
     yield "all bytes in order", lambda: repeated(bytes(range(256)))
     yield "random bytes", lambda: random.Random(0).randbytes(SIZE)
-    yield "one JPEG again and again", lambda: jpeg(bench)
+    yield "one JPEG, repeated", lambda: jpeg(bench)
 
 
 def times(bench, source):
-    """Nanoseconds for a byte to compress the file and to decompress that, its ratio, and whether it came out right."""
+    """Nanoseconds per byte to compress and to decompress the file, the ratio, and whether the round trip succeeded."""
     ours, size = codecs(bench)["voltar"], source.stat().st_size
     archive = bench.scratch / "worst.bz2"
     once(ours.compress, source, archive)

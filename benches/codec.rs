@@ -1,4 +1,4 @@
-//! voltar's codec as a filter, so that it can be measured beside other compressors: `benches/run` calls it.
+//! voltar's codec as a filter, which `benches/run` measures beside other compressors.
 //!
 //! ```text
 //! codec compress|decompress [THREADS] <IN >OUT
@@ -13,7 +13,7 @@ use std::thread::available_parallelism;
 use voltar::codec::{Compression, Compressor, Decompressor, Format, Level};
 use voltar::ordered::Pool;
 
-/// What is read or written at a time.
+/// The buffer size of reads and writes.
 const PIECE: usize = 256 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => available_parallelism()?.get(),
     };
     let pool = Pool::new(threads)?;
-    // Files, for standard output would look for ends of lines in what is written to it.
+    // `File`, because `Stdout` is line-buffered.
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     match args.first().map(String::as_str) {

@@ -14,14 +14,14 @@ from bench import Bench
 from data import ROOT, run
 from measure import MB, Measured, once, table
 
-# A label of all containers, by which the next run and the end-to-end tests know what a killed one left.
+# A label of all containers, by which the next run and the end-to-end tests find the leftovers of a killed one.
 PROJECT = "voltar-bench"
 LABEL = f"com.docker.compose.project={PROJECT}"
 
 
 @dataclass(frozen=True)
 class Archive:
-    """One of the guide's archives: of which container's path it is, and what the bench fills that with."""
+    """One of the guide's archives: the container and path that it holds, and the data that the benchmark puts there."""
 
     name: str
     container: str
@@ -58,8 +58,8 @@ def docker(*arguments):
 
 @contextmanager
 def stack(archives):
-    """Volumes, and stopped containers with the names that the guide's commands call."""
-    # The end-to-end tests' lock, for their containers have these names too.
+    """Creates volumes, and stopped containers with the names in the guide's commands."""
+    # The lock of the end-to-end tests, whose containers have the same names.
     with open(Path(tempfile.gettempdir()) / "voltar-e2e.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         run(ROOT / "tests/e2e/images.sh")
@@ -81,22 +81,22 @@ def remove():
         docker("volume", "rm", volume)
 
 
-def place(archive):
-    """Where a volume has its tree."""
+def mountpoint(archive):
+    """The mountpoint of an archive's volume."""
     return Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", archive.volume))
 
 
 def empty(archive):
-    """Moves the tree out of the volume. Deleted, it would be in the way of the next command: ext4 does not give out
-    the numbers of files that were deleted in the last minutes, but looks at all of them again for each new file."""
-    # In the volume's own directory, so that it goes when the volume is removed.
-    out = Path(tempfile.mkdtemp(prefix="emptied-", dir=place(archive).parent))
-    for entry in place(archive).iterdir():
+    """Moves the tree out of the volume. Deleting it would slow down the next command: ext4 does not reuse inodes that
+    were freed in the last minutes, but checks all of them again for each new file."""
+    # In the volume's directory, so that it is removed with the volume.
+    out = Path(tempfile.mkdtemp(prefix="emptied-", dir=mountpoint(archive).parent))
+    for entry in mountpoint(archive).iterdir():
         entry.rename(out / entry.name)
 
 
 def fill(bench, archive):
-    content, target = bench.data(archive.content), place(archive)
+    content, target = bench.data(archive.content), mountpoint(archive)
     if content.is_dir():
         run("cp", "-r", f"{content}/.", target)
     else:
@@ -104,26 +104,26 @@ def fill(bench, archive):
 
 
 def digest(archive):
-    """Of everything in a volume but its root: `tar -x --strip` leaves that as it is."""
+    """A digest of a volume without its root, whose attributes `tar -x --strip` does not restore."""
     line = "ls -A | LC_ALL=C sort | tar --sort=name --numeric-owner -cf - -T - | sha256sum"
-    return subprocess.run(["bash", "-c", line], cwd=place(archive), check=True, capture_output=True).stdout
+    return subprocess.run(["bash", "-c", line], cwd=mountpoint(archive), check=True, capture_output=True).stdout
 
 
 def warm(path):
-    """Reads everything below `path`, and writes what is still to be written: nobody is to pay for another's reading or
-    writing. (voltar tells the kernel to forget what it has read.)"""
+    """Reads everything below `path` into the page cache and writes dirty pages back, so that each command starts in the
+    same state. (voltar drops what it has read from the page cache.)"""
     os.sync()
     run("sh", "-c", 'find "$0" -type f -print0 | xargs -0 cat >/dev/null', path)
 
 
 def together(measured):
-    """What several commands took, one after the other."""
+    """The measurements of several commands in sequence, combined."""
     return Measured(sum(one.seconds for one in measured), sum(one.cpu for one in measured),
                     max(one.peak for one in measured))
 
 
 class Side:
-    """A directory to call one side's commands in, with its archives in `backup`."""
+    """The working directory of one side's commands, with its archives in `backup`."""
 
     def __init__(self, directory):
         self.directory, self.backup = directory, directory / "backup"
@@ -150,7 +150,7 @@ class Comparison:
         return together([once(["bash", "-euo", "pipefail", "-c", line], cwd=directory) for line in lines])
 
     def voltar(self, *arguments):
-        # Its notes on interrupted runs are to be apart from the host's.
+        # Keeps its state on interrupted runs apart from the host's.
         environment = {**os.environ, "VOLTAR_STATE_DIR": str(self.ours.directory / "state")}
         return once([self.bench.voltar, *arguments, "--only", self.only], cwd=self.ours.directory, env=environment)
 
@@ -170,7 +170,7 @@ class Comparison:
         def prepare(side):
             side.clear()
             for archive in self.archives:
-                warm(place(archive))
+                warm(mountpoint(archive))
 
         took = measure.best(self.bench.rounds or 1, {"guide": documented, "voltar": voltar})
         self.bench.memory(f"backup {self.only} as .{suffix}", took["voltar"].peak)
@@ -192,7 +192,7 @@ class Comparison:
 
         def documented(side):
             took = self.documented([archive.restore(suffix) for archive in self.archives], side.backup)
-            # The guide leaves it to the kernel when that is on the disk. voltar ends when it is.
+            # The guide's commands leave writeback to the kernel, voltar syncs.
             synced.append(together([took, once(["sync"])]))
             return took
 
@@ -220,7 +220,7 @@ def compare(bench, title, *archives):
     with stack(archives):
         for archive in archives:
             fill(bench, archive)
-        # Each archive, and all at once.
+        # Each archive alone, and all in one run.
         comparisons = [Comparison(bench, chosen) for chosen in dict.fromkeys([*((one,) for one in archives), archives])]
         for comparison in comparisons:
             for letter, suffix in (("j", "bz2"), ("z", "gz")):

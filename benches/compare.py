@@ -7,8 +7,8 @@ import measure
 from bench import Bench
 from measure import MB, once, table
 
-# How many times as fast as which other program voltar's codec is to be, on two cores; how much longer than what
-# `bzip2 -9` writes its archive may be.
+# The wanted speed of voltar's codec relative to other programs, on two cores, and the largest length of its archive
+# relative to that of `bzip2 -9`.
 FASTER = {
     ("compress", "media"): {"bzip2": 8, "lbzip2": 3, "pbz2": 1.9},
     ("compress", "db"): {"bzip2": 6, "lbzip2": 1.7, "pbz2": 1.2},
@@ -39,11 +39,11 @@ def codecs(bench: Bench):
 
 
 def archive(bench, codec, name):
-    """What a codec makes of the data. The other programs' archives are kept with the data."""
+    """The archive of the data that a codec writes. Those of the other programs are kept with the data."""
     source = bench.data(name)
     target = (bench.scratch if codec == "voltar" else bench.directory) / f"{name}.{codec}.bz2"
     if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-        measure.progress(f"{codec} makes {target}")
+        measure.progress(f"{codec} writes {target}")
         part = target.with_suffix(".part")
         once(codecs(bench)[codec].compress, source, part)
         part.rename(target)
@@ -52,7 +52,7 @@ def archive(bench, codec, name):
 
 
 def yields(command, source, expected):
-    """Whether `command` makes of the file `source` the file `expected`."""
+    """Whether the output of `command` for the file `source` equals the file `expected`."""
     with open(source, "rb") as stdin:
         first = subprocess.Popen([str(part) for part in command], stdin=stdin, stdout=subprocess.PIPE)
         second = subprocess.run(["cmp", "-", expected], stdin=first.stdout)
@@ -61,7 +61,7 @@ def yields(command, source, expected):
 
 
 def report(bench, title, key, size, measured, archives=None):
-    """One table, and how voltar does against what is asked of it."""
+    """Prints a table and records whether voltar reaches the wanted ratios."""
     names, ours = codecs(bench), measured["voltar"]
     bzip2_size = archives["bzip2"].stat().st_size if archives else 0
     rows = []
@@ -101,9 +101,9 @@ def decompress(bench, name):
 
     measured = measure.best(bench.rounds or 3, {
         codec: lambda one=one: once(one.decompress, archives["bzip2"]) for codec, one in codecs(bench).items()})
-    report(bench, f"decompress what bzip2 -9 made of {source.name}, {size / MB:.1f} MB", ("decompress", name), size, measured)
+    report(bench, f"decompress {source.name} from bzip2 -9, {size / MB:.1f} MB", ("decompress", name), size, measured)
 
     measured = measure.best(bench.rounds or 3, {
         codec: lambda codec=codec, one=one: once(one.decompress, archives[codec])
         for codec, one in codecs(bench).items() if codec != "bzip2"})
-    report(bench, f"decompress what each made itself of {source.name}", ("decompress own", name), size, measured)
+    report(bench, f"decompress {source.name}, each from its own archive", ("decompress own", name), size, measured)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the data that the benches measure with, once; what is there already is kept.
+"""Creates the data for the benchmarks. Existing data is kept.
 
     data.py [--dir DIR] [media] [db] [small]        DIR: target/bench-data; all three unless named
 
@@ -7,8 +7,8 @@
     db.tar      488 MB          a stopped PostgreSQL cluster with CVAT-like annotation tables
     small/      300,000 files   of 1 to 20 KB: annotations as JSON, thumbnails as JPEG
 
-The pictures come from Debian packages of photographs, the rest is generated from fixed seeds. With the same versions of
-ffmpeg and PostgreSQL the media are the same bytes every time; a cluster has times and an identifier of its own.
+The pictures come from Debian packages of photographs, the rest is generated from fixed seeds. With the same version of
+ffmpeg the media are the same bytes every time; a cluster has its own times and identifier.
 Needs Debian's apt-get and dpkg, ffmpeg, PostgreSQL 15, and root for the cluster's owner.
 """
 
@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 POSTGRES = Path(os.environ.get("VOLTAR_TEST_POSTGRES", "/usr/lib/postgresql/15")) / "bin"
 
-# Photographs, not drawings: what cameras make is what CVAT is used on.
+# Photographs, not drawings, because CVAT is used on camera images.
 PHOTOS = {
     "lomiri-wallpapers-16.04": """
         Bridge_by_Sander_Klootwijk Dragonfly_by_Bolly Picture_0B_by_freespace Wine_by_Jakkub_Mede
@@ -44,7 +44,7 @@ def run(*command, **options):
 
 
 def ffmpeg(*arguments):
-    # Threads change what x264 writes, so their number is fixed.
+    # The output of x264 depends on the number of threads, so it is fixed.
     run("ffmpeg", "-nostdin", "-v", "error", "-y", *arguments)
 
 
@@ -54,7 +54,7 @@ def tar(archive, top, member, owner):
 
 
 def photos(work):
-    """Unpacks the packages, installing nothing; yields the pictures."""
+    """Yields the pictures in the packages, which are unpacked but not installed."""
     for package, names in PHOTOS.items():
         run("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package, cwd=work)
         run("dpkg", "-x", next(work.glob(f"{package}_*.deb")), work / "photos")
@@ -63,12 +63,12 @@ def photos(work):
 
 
 def chunks(frames, directory):
-    """Frames into zips of 36 without compression, as CVAT's chunks are."""
+    """Writes the frames into zips of 36 without compression, like CVAT's chunks."""
     directory.mkdir()
     for number in range(0, len(frames), 36):
         with zipfile.ZipFile(directory / f"{number // 36}.zip", "w", zipfile.ZIP_STORED) as chunk:
             for at, frame in enumerate(frames[number:number + 36], start=number):
-                # A name alone: `write` would put the time of day into it.
+                # Only a name: `write` would add the current time.
                 chunk.writestr(zipfile.ZipInfo(f"{at:06}.jpeg"), frame.read_bytes())
 
 
@@ -80,11 +80,11 @@ def manifest(task, names):
 
 
 def video_task(photo, task, scratch, rng):
-    """A camera that moves over the picture, with a sensor's noise: an uploaded video and the frames CVAT extracts."""
+    """Writes a video task: a camera moves over the picture, with sensor noise, and CVAT extracts the frames."""
     (task / "raw").mkdir(parents=True)
     video, frames, length = task / "raw/video.mp4", scratch / "frames", 144
     frames.mkdir()
-    # No whole numbers of pixels a frame, or the same blocks would come again and again.
+    # A fractional number of pixels per frame; otherwise the same blocks would repeat.
     right, down = rng.uniform(1.3, 4.3), rng.uniform(0.3, 1.7)
     ffmpeg("-i", photo, "-filter_complex",
            "scale=2000:1200:force_original_aspect_ratio=increase,format=yuv420p,"
@@ -94,13 +94,13 @@ def video_task(photo, task, scratch, rng):
     ffmpeg("-i", video, "-q:v", rng.choice((3, 4, 5)), "-huffman", "default", "-threads", "1", "-bitexact",
            "-start_number", "0", frames / "%06d.jpeg")
     chunks(sorted(frames.iterdir()), task / "compressed")
-    # What a client that plays video is sent.
+    # The video that CVAT sends to a client.
     (task / "original").mkdir()
     ffmpeg("-i", video, "-c:v", "libx264", "-threads", "1", "-crf", "17", "-bitexact", task / "original/0.mp4")
 
 
 def image_task(photo, task, scratch, rng):
-    """Uploaded pictures, and chunks of them at a lower quality."""
+    """Writes an image task: uploaded pictures, and chunks of them at a lower quality."""
     (task / "raw").mkdir(parents=True)
     frames = scratch / "frames"
     frames.mkdir()
@@ -128,8 +128,8 @@ def media(target, work):
     tar(target, work / "stage", "home/django/data", 1000)
 
 
-# In the manner of CVAT's engine_* tables: shapes by hand, tracks of many small steps, few different attributes, an index
-# on every foreign key. As many rows as make the cluster 488 MB.
+# Like CVAT's engine_* tables: manual shapes, tracks of many small steps, few different attributes, an index on every
+# foreign key. The numbers of rows make the cluster 488 MB.
 SHAPES, TRACKS = 530_000, 13_000
 SQL = """
 CREATE TABLE engine_task (id serial PRIMARY KEY, name varchar(256) NOT NULL, created_date timestamptz NOT NULL,
@@ -202,14 +202,14 @@ CHECKPOINT;
 
 
 def db(target, work):
-    # PostgreSQL refuses to run as root; its directory must be open to whom it runs as.
+    # PostgreSQL does not run as root, and its user must be able to search the directory.
     os.chmod(work, 0o711)
     cluster = work / "stage/var/lib/postgresql/data"
     cluster.mkdir(parents=True)
     shutil.chown(cluster, "postgres", "postgres")
 
     def server(program, *arguments, **options):
-        # The socket's path has a limit that a build directory may exceed, so it has a short one.
+        # A Unix socket's path is limited in length, and a build directory may exceed that.
         environment = {**os.environ, "PGHOST": socket, "PGUSER": "root", "PGOPTIONS": "-c client_min_messages=warning"}
         run(POSTGRES / program, *arguments, user="postgres", group="postgres", extra_groups=[], cwd="/", env=environment,
             stdout=subprocess.DEVNULL, **options)
@@ -230,7 +230,7 @@ def db(target, work):
 
 
 def annotations(rng):
-    """A frame's shapes as CVAT's API gives them, about as long as a JPEG thumbnail."""
+    """The shapes of a frame as CVAT's API returns them, about as long as a JPEG thumbnail."""
     shapes, size, wanted = [], 0, 1000 * 20 ** rng.random()
     while size < wanted:
         points = [round(rng.uniform(0, 1080), 2) for _ in range(2 * rng.randint(3, 12))]
@@ -265,11 +265,11 @@ MAKERS = {"media": ("media.tar", media), "db": ("db.tar", db), "small": ("small"
 
 
 def make(name, directory):
-    """The path of `name` below `directory`, made if it is not there."""
+    """Returns the path of `name` below `directory`, and creates the data if it is missing."""
     file, maker = MAKERS[name]
     target = Path(directory) / file
     if not target.exists():
-        print(f"making {target} …", flush=True)
+        print(f"creating {target} …", flush=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory, prefix=f".{name}-") as work:
             maker(Path(work) / file, Path(work))

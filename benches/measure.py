@@ -1,4 +1,4 @@
-"""Running commands and saying what they took."""
+"""Running commands and measuring their time and memory."""
 
 import os
 import subprocess
@@ -17,11 +17,11 @@ class Measured:
 
 
 def once(command, source=os.devnull, target=os.devnull, **options):
-    """Runs `command` from file to file."""
+    """Runs `command` with its input from one file and its output to another."""
     with open(source, "rb") as stdin, open(target, "wb") as stdout:
         begin = time.monotonic()
         process = subprocess.Popen([str(part) for part in command], stdin=stdin, stdout=stdout, **options)
-        # Not `process.wait`: only this says what the process used.
+        # Not `process.wait`, which does not return the resource usage.
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - begin
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -31,8 +31,8 @@ def once(command, source=os.devnull, target=os.devnull, **options):
 
 
 def best(rounds, commands):
-    """Each of `commands` (functions that return what they measured) once a round, so that a disturbance of the machine
-    meets all of them. Of each the fastest: nothing makes a command faster than it is."""
+    """Runs each of `commands` (functions that return their measurements) once per round, so that a disturbance of the
+    machine affects all of them. Returns the fastest times: disturbances only make a command slower."""
     measured = {name: [] for name in commands}
     for number in range(rounds):
         for name, command in commands.items():
@@ -49,7 +49,7 @@ def progress(text=""):
 
 
 def table(title, head, rows):
-    """Prints `rows`; the first column is text, the others are numbers or are written as they are."""
+    """Prints `rows`. The first column is aligned to the left, the others to the right."""
     rows = [["" if cell is None else str(cell) for cell in row + [None] * (len(head) - len(row))] for row in [head, *rows]]
     widths = [max(map(len, column)) for column in zip(*rows)]
     print(f"\n{title}\n")

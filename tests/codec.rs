@@ -1,6 +1,5 @@
-//! The codec from outside: against the `bzip2` crate as its oracle, against damaged and hostile files,
-//! and against the tools people have. A trial whose tool is missing is listed as ignored; with
-//! `VOLTAR_REQUIRE_TOOLS=1` it fails.
+//! The codec from outside: against the `bzip2` crate as the oracle, with damaged and hostile files, and against
+//! other tools. A trial whose tool is missing is reported as ignored; with `VOLTAR_REQUIRE_TOOLS=1` it fails.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 #![allow(clippy::unnecessary_wraps, reason = "trials are functions of one type")]
 
@@ -39,10 +38,10 @@ fn main() -> ExitCode {
         ("a_cut_file_is_called_cut", cut_files),
         ("a_missing_block_shows_in_the_stream_checksum", missing_block),
         ("a_block_that_has_lost_its_end_is_damaged_not_cut", endless_block),
-        ("an_overlong_block_is_given_up", overlong_block),
-        ("marks_inside_blocks_mislead_nobody", planted_marks),
+        ("an_overlong_block_is_refused", overlong_block),
+        ("magics_inside_blocks_are_not_taken_for_boundaries", planted_magics),
         ("randomised_blocks_of_old_bzip2_are_read", randomised_block),
-        ("read_errors_pass_through_behind_the_data_before_them", read_errors),
+        ("read_errors_pass_through_after_the_data_before_them", read_errors),
         ("empty_and_unknown_files_are_refused_clearly", refused),
         ("gzip_and_zstd_damage_is_located", member_damage),
         ("bombs_do_not_fill_memory", bombs),
@@ -57,7 +56,7 @@ fn main() -> ExitCode {
 
 // ------------------------------------------------------------------ inputs, helpers
 
-/// Failures are not recorded in files beside the sources: the seed is printed.
+/// Returns a configuration that prints seeds and does not write them to files beside the sources.
 fn cases(count: u32) -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(count) }
 }
@@ -80,7 +79,7 @@ fn bzip2(input: &[u8], at: u8) -> Vec<u8> {
     compress_with(input, Format::Bzip2, at, 2)
 }
 
-/// What was delivered, how it ended, and where trailing garbage begins.
+/// The delivered bytes, the error, and the offset of trailing garbage.
 struct Outcome {
     bytes: Vec<u8>,
     error: Option<io::Error>,
@@ -117,7 +116,7 @@ fn decompress_with(file: impl Read, pool: &Pool) -> Outcome {
     }
 }
 
-/// The oracle's word: all that it delivered, and whether it got to the end. (Its `Read` would lose
+/// Decodes a file with the oracle. Returns all delivered bytes, and whether it reached the end. (Its `Read` loses
 /// what it decoded in the call that fails.)
 fn oracle(file: &[u8]) -> (Vec<u8>, bool) {
     let (mut bytes, mut rest) = (Vec::new(), file);
@@ -138,7 +137,7 @@ fn oracle(file: &[u8]) -> (Vec<u8>, bool) {
     (bytes, true)
 }
 
-/// Bytes without runs, none like those before.
+/// Returns random bytes in which no byte repeats the one before.
 fn noise(len: usize, seed: u32) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
     let mut previous = 0;
@@ -160,7 +159,7 @@ fn noise(len: usize, seed: u32) -> Vec<u8> {
         .collect()
 }
 
-/// Compressible, as text is.
+/// Returns text-like, compressible bytes.
 fn text(len: usize) -> Vec<u8> {
     let mut text = Vec::with_capacity(len + 40);
     let mut n = 7_u32;
@@ -172,7 +171,7 @@ fn text(len: usize) -> Vec<u8> {
     text
 }
 
-/// Gives 1 to 10 bytes at a time.
+/// A reader that returns 1 to 10 bytes at a time.
 struct ShortReader<'a>(&'a [u8], u8);
 
 impl Read for ShortReader<'_> {
@@ -183,7 +182,7 @@ impl Read for ShortReader<'_> {
     }
 }
 
-/// Bits, one after the other.
+/// A string of bits.
 #[derive(Default, Clone)]
 struct Bits(Vec<bool>);
 
@@ -204,8 +203,8 @@ impl Bits {
         self.0[from..from + count].iter().fold(0, |value, &bit| value << 1 | u64::from(bit))
     }
 
-    fn find(&self, mark: u64) -> Vec<usize> {
-        (0..self.0.len().saturating_sub(47)).filter(|&at| self.value(at, 48) == mark).collect()
+    fn find(&self, magic: u64) -> Vec<usize> {
+        (0..self.0.len().saturating_sub(47)).filter(|&at| self.value(at, 48) == magic).collect()
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -216,24 +215,24 @@ impl Bits {
     }
 }
 
-const BLOCK: u64 = 0x3141_5926_5359;
-const END: u64 = 0x1772_4538_5090;
+const BLOCK_MAGIC: u64 = 0x3141_5926_5359;
+const END_MAGIC: u64 = 0x1772_4538_5090;
 
-/// bzip2's checksum.
+/// Returns the bzip2 checksum.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| crc << 1 ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 })
     })
 }
 
-/// A block's bits, made into a stream of that level; its checksums are set right, whatever it holds.
+/// Makes a stream of a block's bits and corrects the checksums. Returns the stream and its content.
 fn stream_around(block: &Bits, at: u8) -> (Vec<u8>, Vec<u8>) {
     let stream = |crc: u32| {
         let mut bits = Bits::of(&[b'B', b'Z', b'h', b'0' + at]);
-        bits.push(BLOCK, 48);
+        bits.push(BLOCK_MAGIC, 48);
         bits.push(crc.into(), 32);
         bits.0.extend(&block.0[80..]);
-        bits.push(END, 48);
+        bits.push(END_MAGIC, 48);
         bits.push(crc.into(), 32);
         bits.bytes()
     };
@@ -245,11 +244,11 @@ fn stream_around(block: &Bits, at: u8) -> (Vec<u8>, Vec<u8>) {
     (stream, content)
 }
 
-/// A block that consists of these six-bit symbols (not 63, which ends it): 62 byte values make 64
-/// symbols, each coded by its own number.
+/// Returns a block of these six-bit symbols (not 63, which ends it). 62 byte values make 64 symbols, and each
+/// symbol's codeword is its number.
 fn block_of_symbols(symbols: &[u8]) -> Bits {
     let mut block = Bits::default();
-    block.push(BLOCK, 48);
+    block.push(BLOCK_MAGIC, 48);
     block.push(0, 32 + 1 + 24);
     block.push(0b1111_0000_0000_0000, 16);
     for map in [0xffff, 0xffff, 0xffff, 0xfffc] {
@@ -271,7 +270,7 @@ fn block_of_symbols(symbols: &[u8]) -> Bits {
     block
 }
 
-/// 48 bits as eight symbols.
+/// Splits 48 bits into eight symbols.
 fn symbols_of(bits: u64) -> impl Iterator<Item = u8> {
     (0..8).rev().map(move |n| (bits >> (6 * n) & 63) as u8)
 }
@@ -284,18 +283,18 @@ fn encode_with_oracle(input: &[u8], at: u8) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// What begins each block: its checksum, which rotation it is among the sorted ones, which bytes it has. All that is
-/// settled by what is in it; of the rest, the code tables are the encoder's choice.
+/// Returns the beginning of each block: checksum, origin pointer, symbol map. The content determines these; the
+/// code tables are the encoder's choice.
 fn blocks(file: &[u8]) -> Vec<Vec<bool>> {
     let bits = Bits::of(file);
     let end = |at: usize| {
         let groups = bits.value(at + 48 + 32 + 25, 16).count_ones() as usize;
         at + 48 + 32 + 25 + 16 + 16 * groups
     };
-    bits.find(BLOCK).into_iter().map(|at| bits.0[at..end(at)].to_vec()).collect()
+    bits.find(BLOCK_MAGIC).into_iter().map(|at| bits.0[at..end(at)].to_vec()).collect()
 }
 
-/// Ours may be larger than bzip2's by half a percent, and some bytes for each block.
+/// Fails unless both files have equal blocks. Ours may be larger by half a percent and some bytes per block.
 fn check_against_bzip2s(ours: &[u8], theirs: &[u8], what: &str) {
     assert!(blocks(ours) == blocks(theirs), "{what}");
     let limit = theirs.len() + theirs.len() / 200 + 20 * blocks(theirs).len();
@@ -311,7 +310,7 @@ fn same_blocks_as_bzip2() -> Check {
             check_against_bzip2s(&bzip2(input, at), &encode_with_oracle(input, at), &what);
         }
     }
-    // Of rotations that are the same, any may be called the block.
+    // Rotations of equal bytes are equal, so the origin pointer may differ.
     let sevens = vec![7; 7_000_000];
     assert!(bzip2(&sevens, 9).len() <= encode_with_oracle(&sevens, 9).len() + 20);
     Ok(())
@@ -329,10 +328,10 @@ fn cut_at_the_limit() -> Check {
             assert!(decompress(&file[..]).bytes == input);
         }
     }
-    // Two blocks, not three: as full as can be.
-    assert_eq!(Bits::of(&bzip2(&noise(2 * LIMIT, 5), 1)).find(BLOCK).len(), 2);
-    assert_eq!(Bits::of(&bzip2(&noise(2 * LIMIT + 1, 5), 1)).find(BLOCK).len(), 3);
-    // All runs of four: 4/5 of the limit in input bytes fill a block.
+    // Two full blocks; one byte more needs a third.
+    assert_eq!(Bits::of(&bzip2(&noise(2 * LIMIT, 5), 1)).find(BLOCK_MAGIC).len(), 2);
+    assert_eq!(Bits::of(&bzip2(&noise(2 * LIMIT + 1, 5), 1)).find(BLOCK_MAGIC).len(), 3);
+    // Runs of four bytes: 4/5 of the limit in input bytes fill a block.
     let fours: Vec<u8> = (0..LIMIT).map(|n| (n / 4) as u8).collect();
     check_against_bzip2s(&bzip2(&fours, 1), &encode_with_oracle(&fours, 1), "runs of four");
     Ok(())
@@ -410,13 +409,13 @@ fn dropped_is_not_finished() -> Check {
         compressor.write_all(&input)?;
         drop(compressor);
         assert!(decompress(&file[..]).error.is_some());
-        assert!(Bits::of(&file).find(END).is_empty());
+        assert!(Bits::of(&file).find(END_MAGIC).is_empty());
     }
     Ok(())
 }
 
 fn failed_write_poisons() -> Check {
-    /// Full once, then it has room again.
+    /// A writer that is full once and then has room again.
     struct FullOnce(Vec<u8>, bool);
     impl Write for FullOnce {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -441,17 +440,17 @@ fn failed_write_poisons() -> Check {
 
 // ------------------------------------------------------------------ decompressing
 
-/// Same bytes and same end as the oracle; but that it delivers the beginning of a damaged block, and
+/// Compares bytes and end with the oracle. The oracle also delivers the beginning of a damaged block, and it
 /// takes trailing garbage for damage.
 fn check_against_oracle(file: &[u8], pool: &Pool) -> Result<(), TestCaseError> {
     let ours = decompress_with(file, pool);
-    let (bytes, whole) = oracle(file);
+    let (bytes, complete) = oracle(file);
     prop_assert!(bytes.starts_with(&ours.bytes));
     if ours.garbage.is_some() {
-        prop_assert!(!whole && ours.bytes == bytes);
+        prop_assert!(!complete && ours.bytes == bytes);
     } else {
-        prop_assert_eq!(ours.error.is_none(), whole, "{:?}", ours.error);
-        prop_assert!(!whole || ours.bytes == bytes);
+        prop_assert_eq!(ours.error.is_none(), complete, "{:?}", ours.error);
+        prop_assert!(!complete || ours.bytes == bytes);
     }
     if ours.error.is_some() {
         prop_assert!(ours.damage().is_some());
@@ -461,9 +460,9 @@ fn check_against_oracle(file: &[u8], pool: &Pool) -> Result<(), TestCaseError> {
 
 fn decodes_as_the_oracle() -> Check {
     let pool = pool(2);
-    // Several small blocks of level 1, so that there are boundaries to hit.
+    // Small blocks of level 1, so that there are several block boundaries.
     let file = [bzip2(&[text(230_000), vec![0; 3_000_000]].concat(), 1), bzip2(b"a second stream", 5)].concat();
-    // Near the ends of both streams every length counts.
+    // Every length near the ends of both streams.
     let second = file.len() - bzip2(b"a second stream", 5).len();
     for len in (4..40).chain(second - 30..second + 30).chain(file.len() - 30..file.len()) {
         check_against_oracle(&file[..len], &pool).map_err(|e| format!("cut to {len}: {e}"))?;
@@ -497,7 +496,7 @@ fn trailing_garbage() -> Check {
     let input = text(250_000);
     for format in [Format::Bzip2, Format::Gzip, Format::Zstd] {
         let file = compress_with(&input, format, 1, 2);
-        // Short and long, with more of it than any block has, and with marks in it.
+        // Short, longer than any block, and with magics.
         for garbage in [
             b"\0".to_vec(),
             b"garbage".to_vec(),
@@ -508,10 +507,10 @@ fn trailing_garbage() -> Check {
             assert!(outcome.error.is_none() && outcome.bytes == input, "{format}");
             assert_eq!(outcome.garbage, Some(file.len() as u64), "{format}");
         }
-        // A whole stream behind garbage is garbage too.
+        // A complete stream after garbage is garbage too.
         let outcome = decompress(&[&file[..], b"..", &file].concat()[..]);
         assert!(outcome.error.is_none() && outcome.bytes == input && outcome.garbage.is_some(), "{format}");
-        // What may be the beginning of another stream is none.
+        // The possible beginning of another stream is not garbage.
         let begun = &file[..1];
         let outcome = decompress(&[&file[..], begun].concat()[..]);
         assert_eq!(outcome.fault(), Some(&Fault::EndsInHeader), "{format}");
@@ -523,25 +522,25 @@ fn trailing_garbage() -> Check {
 fn damage_is_located() -> Check {
     let input = noise(1_000_000, 8);
     let file = bzip2(&input, 1);
-    let marks = Bits::of(&file).find(BLOCK);
-    assert_eq!(marks.len(), 11);
-    for (n, mark) in marks.iter().enumerate() {
-        // The checksum, and somewhere in the middle.
-        let next = marks.get(n + 1).copied().unwrap_or(file.len() * 8 - 100);
-        for at in [mark / 8 + 8, (mark + next) / 16] {
+    let magics = Bits::of(&file).find(BLOCK_MAGIC);
+    assert_eq!(magics.len(), 11);
+    for (n, magic) in magics.iter().enumerate() {
+        // The checksum, and the middle of the block.
+        let next = magics.get(n + 1).copied().unwrap_or(file.len() * 8 - 100);
+        for at in [magic / 8 + 8, (magic + next) / 16] {
             let mut file = file.clone();
             file[at] ^= 0x10;
             let outcome = decompress(&file[..]);
             let damage = outcome.damage().unwrap();
-            assert_eq!(*damage, Damage { offset: (mark / 8) as u64, what: Fault::Block }, "block {n}");
+            assert_eq!(*damage, Damage { offset: (magic / 8) as u64, what: Fault::Block }, "block {n}");
             assert!(outcome.bytes == input[..n * 99_981], "block {n}");
         }
-        // A mark itself: the block before it is good.
+        // In the magic itself: the block before it is valid.
         let mut file = file.clone();
-        file[mark / 8 + 3] ^= 0x10;
+        file[magic / 8 + 3] ^= 0x10;
         let outcome = decompress(&file[..]);
         assert_eq!(outcome.fault(), Some(&Fault::NoBlock), "block {n}");
-        assert!(outcome.damage().unwrap().offset.abs_diff((mark / 8) as u64) <= 1, "block {n}");
+        assert!(outcome.damage().unwrap().offset.abs_diff((magic / 8) as u64) <= 1, "block {n}");
         assert!(outcome.bytes == input[..n * 99_981], "block {n}");
     }
     Ok(())
@@ -550,7 +549,7 @@ fn damage_is_located() -> Check {
 fn cut_files() -> Check {
     let input = noise(250_000, 9);
     let file = bzip2(&input, 1);
-    let (end, last) = (Bits::of(&file).find(END)[0], Bits::of(&file).find(BLOCK)[2]);
+    let (end, last) = (Bits::of(&file).find(END_MAGIC)[0], Bits::of(&file).find(BLOCK_MAGIC)[2]);
     let expect = |len: usize, delivered: usize, what: Fault| {
         let outcome = decompress(&file[..len]);
         assert_eq!(outcome.damage(), Some(&Damage { offset: len as u64, what }), "cut to {len}");
@@ -558,27 +557,27 @@ fn cut_files() -> Check {
         assert!(input.starts_with(&outcome.bytes));
     };
     for len in end.div_ceil(8)..file.len() {
-        expect(len, 250_000, Fault::EndsBeforeMark);
+        expect(len, 250_000, Fault::EndsBeforeMagic);
     }
     for len in [end / 8 - 1, end / 8 - 1000, last / 8 + 20] {
         expect(len, 2 * 99_981, Fault::EndsInBlock);
     }
     for len in last.div_ceil(8)..last / 8 + 6 {
-        expect(len, 2 * 99_981, Fault::EndsBeforeMark);
+        expect(len, 2 * 99_981, Fault::EndsBeforeMagic);
     }
-    expect(4, 0, Fault::EndsBeforeMark);
+    expect(4, 0, Fault::EndsBeforeMagic);
     Ok(())
 }
 
 fn endless_block() -> Check {
-    // Without the symbol that ends it, the block swallows the end mark and wants more than there is. But
-    // the file is not cut: the mark is there.
+    // Without its end symbol, the block extends over the end-of-stream magic to the end of the file. It is
+    // damaged, not cut, because the magic follows.
     let mut block = block_of_symbols(&[5; 10]);
     let end_symbol = block.0.len() - 6;
     block.0[end_symbol] = false;
     let mut file = Bits::of(b"BZh9");
     file.0.extend(block.0);
-    file.push(END, 48);
+    file.push(END_MAGIC, 48);
     file.push(0, 32);
     assert_eq!(decompress(&file.bytes()[..]).damage(), Some(&Damage { offset: 4, what: Fault::Block }));
     Ok(())
@@ -586,15 +585,15 @@ fn endless_block() -> Check {
 
 fn missing_block() -> Check {
     let file = Bits::of(&bzip2(&noise(250_000, 10), 1));
-    let marks = file.find(BLOCK);
-    let mut without = Bits(file.0[..marks[1]].to_vec());
-    without.0.extend(&file.0[marks[2]..]);
+    let magics = file.find(BLOCK_MAGIC);
+    let mut without = Bits(file.0[..magics[1]].to_vec());
+    without.0.extend(&file.0[magics[2]..]);
     assert_eq!(decompress(&without.bytes()[..]).fault(), Some(&Fault::StreamChecksum));
     Ok(())
 }
 
 fn overlong_block() -> Check {
-    // Its code table goes up and down for ever: no error, and no end.
+    // A code table of endless steps up and down, which are valid.
     let mut block = block_of_symbols(&[5]);
     block.0.truncate(48 + 32 + 25 + 80 + 3 + 15 + 1 + 5);
     for _ in 0..40_000_000 / 4 {
@@ -605,25 +604,26 @@ fn overlong_block() -> Check {
     let file = file.bytes();
     let outcome = decompress(&file[..]);
     assert_eq!(outcome.damage(), Some(&Damage { offset: 4, what: Fault::Block }));
-    // No mark at all.
+    // No magic at all.
     let outcome = decompress((&b"BZh9"[..]).chain(io::repeat(0x55).take(1 << 40)));
     assert_eq!(outcome.damage(), Some(&Damage { offset: 4, what: Fault::NoBlock }));
     Ok(())
 }
 
-fn planted_marks() -> Check {
+fn planted_magics() -> Check {
     let filler = |len: usize| (0..len).map(|n| (n * 7 % 60 + 2) as u8);
-    // A block's mark in it; an end's; so many that nothing else is in it; some with room for a block.
-    let one: Vec<u8> = filler(333).chain(symbols_of(BLOCK)).chain(filler(500)).collect();
-    let end: Vec<u8> = filler(334).chain(symbols_of(END)).chain(filler(500)).collect();
-    let dense: Vec<u8> = (0..50_000).flat_map(|_| symbols_of(BLOCK)).collect();
-    let spaced: Vec<u8> =
-        (0..400).flat_map(|n| symbols_of(if n % 3 == 0 { END } else { BLOCK }).chain(filler(700 + n))).collect();
-    // And right before the end of the block, so that two marks lie side by side.
-    let last: Vec<u8> = filler(77).chain(symbols_of(BLOCK)).collect();
+    // A block magic; an end-of-stream magic; nothing but magics; magics with room for a block between them.
+    let one: Vec<u8> = filler(333).chain(symbols_of(BLOCK_MAGIC)).chain(filler(500)).collect();
+    let end: Vec<u8> = filler(334).chain(symbols_of(END_MAGIC)).chain(filler(500)).collect();
+    let dense: Vec<u8> = (0..50_000).flat_map(|_| symbols_of(BLOCK_MAGIC)).collect();
+    let spaced: Vec<u8> = (0..400)
+        .flat_map(|n| symbols_of(if n % 3 == 0 { END_MAGIC } else { BLOCK_MAGIC }).chain(filler(700 + n)))
+        .collect();
+    // A magic right before the end of the block, next to the true one.
+    let last: Vec<u8> = filler(77).chain(symbols_of(BLOCK_MAGIC)).collect();
     for (name, symbols) in [("one", one), ("end", end), ("dense", dense), ("spaced", spaced), ("last", last)] {
         let block = block_of_symbols(&symbols);
-        let planted = block.find(BLOCK).len() + block.find(END).len() - 1;
+        let planted = block.find(BLOCK_MAGIC).len() + block.find(END_MAGIC).len() - 1;
         assert!(planted > 0, "{name}");
         let (stream, content) = stream_around(&block, 9);
         let around = bzip2(&text(250_000), 1);
@@ -631,7 +631,7 @@ fn planted_marks() -> Check {
         let outcome = decompress(&file[..]);
         assert!(outcome.error.is_none(), "{name}: {:?}", outcome.error);
         assert!(outcome.bytes == [&text(250_000)[..], &content, &content, &text(250_000)].concat(), "{name}");
-        // Truncation is still found out.
+        // A cut is still reported.
         let outcome = decompress(&file[..around.len() + stream.len() - 15]);
         assert!(outcome.error.is_some() && outcome.bytes == text(250_000), "{name}");
     }
@@ -639,10 +639,10 @@ fn planted_marks() -> Check {
 }
 
 fn randomised_block() -> Check {
-    // No two neighbours that differ in their lowest bit only: no runs, whatever is flipped.
+    // No neighbours differ only in their lowest bit, so flips make no runs.
     let input: Vec<u8> = (0..60_000_u32).map(|n| (n * 6 + (n >> 6) * 2) as u8).collect();
     let file = Bits::of(&bzip2(&input, 1));
-    let mut block = Bits(file.0[32..file.find(END)[0]].to_vec());
+    let mut block = Bits(file.0[32..file.find(END_MAGIC)[0]].to_vec());
     assert!(!block.0[80]);
     block.0[80] = true;
     let (stream, content) = stream_around(&block, 1);
@@ -679,7 +679,7 @@ fn read_errors() -> Check {
             input[257..262].copy_from_slice(b"ustar");
         }
         let file = compress_with(&input, format, 1, 2);
-        // Somewhere, between two blocks or within, and at the very end, where more might follow.
+        // At the beginning, between and within blocks, and at the end, where another stream could follow.
         for len in [0, 3, 9, 600, 100_000, file.len() / 2, file.len() - 1, file.len()] {
             let outcome = decompress(file[..len].chain(Failing));
             let error = outcome.error.unwrap();
@@ -687,7 +687,7 @@ fn read_errors() -> Check {
             assert!(error.get_ref().unwrap().is::<Unplugged>());
             assert!(input.starts_with(&outcome.bytes));
             if format == Format::Bzip2 {
-                let blocks = Bits::of(&file[..len]).find(BLOCK).len() + usize::from(len >= file.len() - 10);
+                let blocks = Bits::of(&file[..len]).find(BLOCK_MAGIC).len() + usize::from(len >= file.len() - 10);
                 assert_eq!(outcome.bytes.len(), (99_981 * blocks.saturating_sub(1)).min(input.len()), "{len}");
             }
         }
@@ -699,7 +699,10 @@ fn refused() -> Check {
     let text = |file: &[u8]| decompress(file).damage().unwrap().to_string();
     assert_eq!(text(b""), "the file is empty");
     assert_eq!(text(b"no archive"), "the file is neither bzip2, gzip, zstd nor tar");
-    assert_eq!(text(b"BZh91AY&S_"), "damaged at byte 4: neither a block nor an end-of-stream mark where one must be");
+    assert_eq!(
+        text(b"BZh91AY&S_"),
+        "damaged at byte 4: neither a block magic nor an end-of-stream magic where one must be"
+    );
     Ok(())
 }
 
@@ -710,7 +713,7 @@ fn member_damage() -> Check {
         let file = compress_with(&input, format, 3, 2);
         let cut = TestRunner::new(cases(100)).run(&any::<prop::sample::Index>(), |at| {
             let len = at.index(file.len() - 4) + 4;
-            // The gzip file has two members; between them a cut cannot be seen.
+            // The gzip file has two members, and a cut between them is not detectable.
             let outcome = decompress_with(&file[..len], &pool);
             prop_assert!(outcome.damage().is_some() || outcome.bytes.len() == 1 << 20);
             prop_assert!(input.starts_with(&outcome.bytes));
@@ -725,13 +728,13 @@ fn member_damage() -> Check {
             let at = at.index(file.len() - 20) + 20;
             file[at] ^= 1 << bit;
             let outcome = decompress_with(&file[..], &pool);
-            // Headers have bytes that mean nothing; whatever is delivered as whole must be right.
+            // Headers have unused bytes; what is delivered without an error must be right.
             prop_assert!(outcome.error.is_some() || outcome.garbage.is_some() || outcome.bytes == input);
             Ok(())
         });
         flipped.map_err(|e| format!("{format}: {e}"))?;
     }
-    // A window of 2 GiB, asked for by seven bytes.
+    // Seven bytes that request a window of 2 GiB.
     let outcome = decompress(&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x01, 0, 0, b'x'][..]);
     assert!(matches!(outcome.fault(), Some(Fault::Other(_))), "{:?}", outcome.error);
     Ok(())
@@ -753,23 +756,23 @@ fn progress() -> Check {
 
 const BOMBS: usize = 20;
 
-/// Runs in a process of its own, since it measures the process.
+/// Measures the peak memory in a separate process.
 fn bombs() -> Check {
     let output = Command::new(std::env::current_exe()?).env("CODEC_BOMB", "1").output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let peak: u64 = text.trim().parse().map_err(|e| format!("{text}: {e}"))?;
-    // Six blocks in flight of four megabytes each; one bomb alone makes 46 MB of output.
+    // Six blocks in flight of four megabytes each; a single bomb decompresses to 46 MB.
     if peak > 80_000 { Err(format!("{peak} kB at its peak").into()) } else { Ok(()) }
 }
 
-/// The same bytes again and again.
-struct Again {
+/// A reader that repeats the same bytes.
+struct Repeat {
     bytes: Vec<u8>,
     at: usize,
     times: usize,
 }
 
-impl Read for Again {
+impl Read for Repeat {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.at == self.bytes.len() && self.times > 1 {
             (self.at, self.times) = (0, self.times - 1);
@@ -781,7 +784,7 @@ impl Read for Again {
 }
 
 fn bomb() -> ExitCode {
-    // As much as one block can hold, and as little as it can be made of.
+    // The largest content of one block, in the smallest file.
     let zeros = 899_980 / 5 * 255;
     let pool = pool(2);
     let mut compressor = Compressor::new(Vec::new(), Compression::new(Format::Bzip2, level(9)), &pool);
@@ -792,9 +795,9 @@ fn bomb() -> ExitCode {
     let mut decompressor = Decompressor::new(&file[..], &pool).unwrap();
     let length = io::copy(&mut decompressor, &mut io::sink()).unwrap();
     assert_eq!(length, (BOMBS * zeros) as u64);
-    // A file much larger than what may be kept of it.
+    // A file much larger than what the decoder may buffer.
     let empty = b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0".repeat(5000);
-    let mut decompressor = Decompressor::new(Again { bytes: empty, at: 0, times: 1500 }, &pool).unwrap();
+    let mut decompressor = Decompressor::new(Repeat { bytes: empty, at: 0, times: 1500 }, &pool).unwrap();
     assert_eq!(io::copy(&mut decompressor, &mut io::sink()).unwrap(), 0);
     assert_eq!(decompressor.compressed_bytes(), 1500 * 5000 * 14);
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -805,7 +808,7 @@ fn bomb() -> ExitCode {
 
 // ------------------------------------------------------------------ tools
 
-/// Feeds `input` to a command and returns what it writes; an error with its words if it fails.
+/// Feeds `input` to a command and returns its output; fails with its error output.
 fn run(command: &[&str], input: &[u8]) -> Result<Vec<u8>, Failed> {
     let mut child = Command::new(command[0])
         .args(&command[1..])
@@ -817,7 +820,7 @@ fn run(command: &[&str], input: &[u8]) -> Result<Vec<u8>, Failed> {
     let input = input.to_vec();
     let feeder = std::thread::spawn(move || stdin.write_all(&input));
     let output = child.wait_with_output()?;
-    // A command that fails stops reading; its own words tell more than our broken pipe.
+    // A command that fails stops reading. Its error output is more useful than our broken pipe.
     feeder.join().unwrap().ok();
     if output.status.success() {
         Ok(output.stdout)
@@ -883,7 +886,7 @@ fn tool_trials() -> Vec<Trial> {
         Ok(())
     }));
     for tool in ["bzip2", "lbzip2", "pbzip2"] {
-        trials.push(with_tool(tool, format!("{tool}_-t_is_content_with_ours"), move || {
+        trials.push(with_tool(tool, format!("{tool}_-t_accepts_ours"), move || {
             run(&[tool, "-t"], &bzip2(&[text(2_300_000), vec![0; 9_000_000]].concat(), 9)).map(drop)
         }));
     }

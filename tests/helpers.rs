@@ -1,6 +1,6 @@
-//! Tests of the tests' own tools: a comparison that overlooks something would let every other test pass.
+//! Tests of the test helpers: a comparison that misses a difference would let other tests pass.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, loudly")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
 mod common;
 
@@ -36,7 +36,7 @@ fn differences(change: impl Fn(&Path)) -> Vec<String> {
     TreeSnapshot::of(&one).diff(&TreeSnapshot::of(&two))
 }
 
-/// Every line of the differences but those of a parent's time.
+/// Returns the differences except those of the parent directory's time.
 fn differences_but_directory_times(change: impl Fn(&Path)) -> Vec<String> {
     differences(change)
         .into_iter()
@@ -98,7 +98,7 @@ fn kinds_targets_and_links_are_compared() {
 }
 
 #[test]
-fn missing_and_unexpected_entries_are_told() {
+fn missing_and_unexpected_entries_are_reported() {
     assert_eq!(differences_but_directory_times(|root| fs::remove_file(root.join("fifo")).unwrap()).len(), 1);
     let found = differences_but_directory_times(|root| fs::rename(root.join("fifo"), root.join("pipe")).unwrap());
     assert!(
@@ -124,7 +124,7 @@ fn owners_are_compared() {
 }
 
 #[test]
-fn a_filled_hole_is_told() {
+fn a_filled_hole_is_reported() {
     let scratch = tempfile::tempdir().unwrap();
     let (one, two) = (scratch.path().join("one"), scratch.path().join("two"));
     build(&one, &[sparse("sparse", &[(500_000, b"data")], 4_000_000)]);
@@ -168,7 +168,7 @@ fn equal_streams_are_equal() {
 
 #[test]
 #[should_panic(expected = "at or after the header of 'b'")]
-fn streams_that_differ_are_told_by_member() {
+fn streams_that_differ_are_reported_by_member() {
     let (one, two) =
         (stream(&[("a", b"1"), ("b", b"2"), ("c", b"3")]), stream(&[("a", b"1"), ("b", b"x"), ("c", b"3")]));
     assert_same_stream(&one[..], &two[..], "different");
@@ -176,7 +176,7 @@ fn streams_that_differ_are_told_by_member() {
 
 #[test]
 #[should_panic(expected = "one stream has")]
-fn a_stream_that_ends_early_is_told() {
+fn a_stream_that_ends_early_is_reported() {
     let stream = stream(&[("a", b"1")]);
     assert_same_stream(&stream[..], &stream[..stream.len() - 512], "shorter");
 }

@@ -1,9 +1,9 @@
-//! Interchange with the tools that people have: GNU tar, bzip2, lbzip2, pbzip2 and Python read what voltar
-//! writes, and voltar restores what GNU tar wrote. GNU tar is the oracle, random trees are the questions.
+//! Interchange with other tools: GNU tar, bzip2, lbzip2, pbzip2 and Python read what voltar writes, and voltar
+//! restores what GNU tar wrote. GNU tar is the oracle, for literal and for random trees.
 //!
 //! No engine is needed: voltar works on a synthetic data root. Owners, devices and restores need root.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, loudly")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
 mod common;
 
@@ -46,7 +46,7 @@ fn main() {
     run(&Arguments::from_args(), tests, || {});
 }
 
-/// One container `x`, stopped, with one volume `x` at `/var/lib/x`, and the layout that says so.
+/// A data root with one stopped container `x`, which mounts the volume `x` at `/var/lib/x`, and a layout for it.
 struct World {
     scratch: TempDir,
     data_root: DataRoot,
@@ -96,7 +96,7 @@ impl World {
             .arg(self.at("backup"))
     }
 
-    /// Runs a backup, which may warn of sockets.
+    /// Runs a backup, which may warn about sockets.
     fn backup(&self, options: &[&str]) -> Outcome {
         let outcome = self.voltar("backup").arg("--overwrite").args(options).run();
         assert!(matches!(outcome.status.code(), Some(0 | 1)), "expected exit status 0 or 1 of {outcome}");
@@ -107,8 +107,8 @@ impl World {
         self.voltar("restore").args(options).ok()
     }
 
-    /// Lets `look` see the tree where the container sees it, below a root of its own. A rename, for that
-    /// needs no root and changes nothing that tar reads.
+    /// Runs `look` with the tree at the container's path, below a separate root directory. The tree is renamed,
+    /// which needs no root privileges and changes nothing that tar reads.
     fn in_container<T>(&self, look: impl FnOnce(&Path) -> T) -> T {
         let (here, there) = (self.volume(), self.at("seen/var/lib/x"));
         fs::rename(&here, &there).unwrap();
@@ -117,7 +117,7 @@ impl World {
         seen
     }
 
-    /// Compares the archive's stream with the one GNU tar writes in the container.
+    /// Compares the archive's stream with the one that GNU tar writes in the container, and returns its length.
     fn assert_archive_is_gnu_tars(&self) -> u64 {
         self.in_container(|root| {
             let mut oracle = Tool::new("tar")
@@ -132,7 +132,7 @@ impl World {
         })
     }
 
-    /// The documented backup command, run in the container.
+    /// Runs the documented backup command in the container.
     fn gnu_tar_backup(&self, options: &[&str]) {
         fs::create_dir_all(self.at("backup")).unwrap();
         self.in_container(|root| {
@@ -140,14 +140,15 @@ impl World {
         });
     }
 
-    /// The documented restore command, into a directory of its own.
+    /// Runs the documented restore command into the directory `into`.
     fn gnu_tar_restore(&self, into: &Path) {
         fs::create_dir_all(into).unwrap();
         Tool::new("tar").arg("-C").arg(into).arg("-xf").arg(self.archive()).args(["--strip", "3"]).ok();
     }
 }
 
-/// What any user can make: every kind but devices, the header's limits, names that sort oddly.
+/// Returns entries that any user can create: every kind but devices, names around the header's limits, and names
+/// that sort differently in other orders.
 fn literal() -> Vec<Node> {
     let deep = ["d".repeat(80), "e".repeat(80), "f".repeat(80), "g".repeat(80)].join("/");
     let mut nodes = vec![
@@ -187,8 +188,8 @@ fn literal() -> Vec<Node> {
         hard_link("from-the-deep", format!("{deep}/leaf")),
         hard_link("zz-from-the-deep", format!("{deep}/leaf")),
     ];
-    // `var/lib/x/` takes eleven bytes: the member names' lengths go through 100, with and without the
-    // slash of a directory.
+    // `var/lib/x/` has eleven bytes: the member names are around 100 bytes long, with and without the slash of a
+    // directory.
     for length in 86..92 {
         nodes.push(file("n".repeat(length), "x"));
         nodes.push(dir("o".repeat(length)));
@@ -198,7 +199,7 @@ fn literal() -> Vec<Node> {
     nodes
 }
 
-/// What only root can make.
+/// Returns entries that only root can create.
 fn owned() -> Vec<Node> {
     vec![
         file("o-root", "x").owner(0, 0),
@@ -215,7 +216,7 @@ fn owned() -> Vec<Node> {
     ]
 }
 
-/// Enough of both kinds of data for several blocks at every level.
+/// Returns compressible and incompressible files, large enough for several blocks at every level.
 fn megabytes() -> Vec<Node> {
     let mut state = 7_u32;
     let noise: Vec<u8> = std::iter::repeat_with(|| {
@@ -230,12 +231,12 @@ fn megabytes() -> Vec<Node> {
 }
 
 fn property(cases: u32, most: usize, body: impl Fn(&[Node])) {
-    // PROPTEST_CASES asks for more, over night perhaps.
+    // PROPTEST_CASES overrides the number of cases.
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { Config::default().cases } else { cases };
     let config = Config { cases, max_shrink_iters: 300, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&trees(most), |mut nodes| {
-            // A tree with nothing in it is refused; that is another test's business.
+            // An empty tree would be refused.
             nodes.push(file("always here, unless the name is taken", ""));
             body(&nodes);
             Ok(())
@@ -249,7 +250,7 @@ fn compare_with_oracle(nodes: &[Node]) -> u64 {
     world.assert_archive_is_gnu_tars()
 }
 
-/// Were this to fail, the snapshots or the tree builder would be wrong, not voltar.
+/// Checks the snapshots and the tree builder; voltar is not involved.
 fn the_oracle_restores_what_it_wrote() {
     property(24, 40, |nodes| {
         let world = World::with(nodes);
@@ -272,7 +273,7 @@ fn random_trees_give_gnu_tars_stream() {
     });
 }
 
-/// Eleven octal digits hold 8 GiB - 1. The next size is in base 256, and takes a 64-bit count everywhere.
+/// Eleven octal digits hold sizes up to 8 GiB - 1; larger ones are stored in base 256.
 fn sparse_file_over_8_gib_gives_gnu_tars_stream() {
     const GIB: u64 = 1 << 30;
     let world = World::with(&[
@@ -294,7 +295,7 @@ fn any_number_of_jobs_gives_the_same_single_stream() {
         .collect();
     assert!(archives[0] == archives[1], "-j1 and -j2 differ");
     assert!(archives[0] == archives[2], "-j1 and -j7 differ");
-    // Reading to the end is the check.
+    // `single_stream` fails if anything follows the first bzip2 stream.
     single_stream(&world.archive()).read_to_end(&mut Vec::new()).unwrap();
 }
 
@@ -350,10 +351,10 @@ fn we_restore_as_gnu_tar_does() {
     property(32, 60, |nodes| {
         let world = World::with(nodes);
         let before = TreeSnapshot::of(&world.volume()).carried_by_tar();
-        // In the order of the directory, as the documented command reads it.
+        // In directory order, as with the documented command.
         world.gnu_tar_backup(&[]);
         world.gnu_tar_restore(&world.at("restored"));
-        // What was there must go: old WAL under a restored cluster is corruption.
+        // A restore must remove the old tree: old WAL in a restored cluster would corrupt it.
         build(
             &world.volume(),
             &[dir("stale directory"), file("stale directory/stale file", "x"), dir("").mode(0o700).mtime(0, 0)],
@@ -363,11 +364,11 @@ fn we_restore_as_gnu_tar_does() {
         TreeSnapshot::of(&world.at("restored"))
             .without_root()
             .assert_same(&found.clone().without_root(), "GNU tar's restore, then ours");
-        before.assert_same(&found, "what was archived, then what we restored, the root included");
+        before.assert_same(&found, "the archived tree, then the restored one, including the root");
     });
 }
 
-/// The names in an archive are those of the helper's image: they mean something else here, or nothing.
+/// The owner names in an archive come from the helper image, and may be unknown or have other ids here.
 fn we_restore_by_number() {
     let world = World::with(&[file("django's", "x").owner(1000, 1000), file("postgres's", "x").owner(70, 70)]);
     let before = TreeSnapshot::of(&world.volume()).carried_by_tar();
@@ -392,7 +393,8 @@ fn merge_is_the_documented_extraction() {
             file("stays", "not in the archive").mtime(1_000_000_001, 0),
             dir("empty").mode(0o700),
             file("empty/stays", "x").mtime(1_000_000_002, 0),
-            // In the archive this is a file, a link, and a link; here it must not be written through.
+            // In the archive, these are a file and two links. Extraction must not write through the existing
+            // ones.
             link("setuid", "stays"),
             file("relative", "in the way of a link").mtime(5, 0),
             link("dangling", "elsewhere"),
@@ -405,7 +407,7 @@ fn merge_is_the_documented_extraction() {
     }
     world.gnu_tar_restore(&theirs);
     world.restore(&["--merge"]);
-    // The root is not a member once the prefix is stripped: its time is that of the extraction.
+    // The root is not a member after the prefix is stripped, so its time is that of the extraction.
     TreeSnapshot::of(&theirs)
         .without_root()
         .assert_same(&TreeSnapshot::of(&ours).without_root(), "`tar -x --strip 3`, then --merge");
@@ -442,6 +444,6 @@ fn holes_come_back() {
     world.restore(&[]);
     let after = TreeSnapshot::of(&world.volume());
     assert_eq!(before.larger_on_disk(&after), Vec::<String>::new());
-    // The archive itself is a plain file of many zeros: nothing to do with holes.
+    // The archive stores the holes as zeros, which compress well.
     assert!(File::open(world.archive()).unwrap().metadata().unwrap().len() < 100_000);
 }

@@ -1,5 +1,6 @@
-//! Whatever the file: our decoder, the plain one of the tests and the `bzip2` crate deliver the same, or all refuse it. What
-//! does not begin like a bzip2 file chooses how one is made, with right checksums, which mutation alone never finds.
+//! Decodes a file with our decoder, the reader of the tests and the `bzip2` crate: all deliver the same bytes, or
+//! all refuse it. Input without a bzip2 header generates a file with right checksums, which mutation alone never
+//! finds.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Whatever the bytes, in any format: no panic, and no end after an error.
+//! Decompresses arbitrary bytes, in any format: no panic, and no end of file after an error.
 #![no_main]
 
 use std::io::{self, Read as _};

@@ -1,4 +1,5 @@
-//! Marks where none are meant, in all the places where the format has room for them: three decoders say the same.
+//! Decodes files with magics planted inside the data of their blocks, wherever the format has room for them:
+//! three decoders agree.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

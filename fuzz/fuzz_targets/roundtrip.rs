@@ -1,4 +1,5 @@
-//! What is compressed, with one worker or with several, in whatever pieces, comes back from three independent decoders.
+//! Compresses with one worker and with several, in pieces of any size: three independent decoders return the
+//! content.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Looking at archives without voltar's own code: streams are compared as bytes, decoded with the bzip2
-//! crate, and a difference is told by the member it lies in.
+//! Comparing archives without voltar's own code. Streams are decoded with the bzip2 crate and compared as bytes;
+//! a difference is reported with the name of its member.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read};
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use voltar::member::printable;
 
-/// The uncompressed stream of a `.tar.bz2`, which must be one bzip2 stream to the file's last byte:
+/// Returns the uncompressed stream of a `.tar.bz2`. It fails if the file has more than one bzip2 stream, because
 /// some readers stop after the first.
 pub fn single_stream(archive: &Path) -> impl Read + use<> {
     SingleStream { decoder: Some(bzip2::bufread::BzDecoder::new(BufReader::new(open(archive)))) }
@@ -24,7 +24,7 @@ impl Read for SingleStream {
         if read == 0 && !buffer.is_empty() {
             let mut rest = self.decoder.take().expect("not yet at the end").into_inner();
             let more = rest.fill_buf()?.len();
-            assert!(more == 0, "the archive goes on after its first bzip2 stream");
+            assert!(more == 0, "the archive continues after its first bzip2 stream");
         }
         Ok(read)
     }
@@ -34,8 +34,7 @@ fn open(archive: &Path) -> File {
     File::open(archive).unwrap_or_else(|error| panic!("cannot open {}: {error}", archive.display()))
 }
 
-/// Fails unless both tar streams are equal to the last byte; says in which member they part. Their
-/// length otherwise.
+/// Fails unless both tar streams are equal, and names the member in which they differ. Returns their length.
 #[track_caller]
 pub fn assert_same_stream(expected: impl Read, found: impl Read, context: &str) -> u64 {
     match compare(expected, found) {
@@ -44,9 +43,9 @@ pub fn assert_same_stream(expected: impl Read, found: impl Read, context: &str) 
     }
 }
 
-/// The length of two equal tar streams, or where they part.
+/// Returns the length of two equal tar streams, or a description of their first difference.
 fn compare(mut expected: impl Read, mut found: impl Read) -> Result<u64, String> {
-    // A whole number of tar blocks, so that a header is never cut.
+    // A multiple of the tar block size, so that a header is never split.
     const CHUNK: usize = 512 * 2048;
     let (mut ours, mut theirs) = (vec![0; CHUNK], vec![0; CHUNK]);
     let (mut offset, mut last_header) = (0_u64, None);
@@ -54,20 +53,20 @@ fn compare(mut expected: impl Read, mut found: impl Read) -> Result<u64, String>
     loop {
         let (expected_length, found_length) = (fill(&mut expected, &mut ours), fill(&mut found, &mut theirs));
         let common = expected_length.min(found_length);
-        let parted = ours[..common].iter().zip(&theirs[..common]).position(|(a, b)| a != b);
-        let until = parted.unwrap_or(common);
+        let differing = ours[..common].iter().zip(&theirs[..common]).position(|(a, b)| a != b);
+        let until = differing.unwrap_or(common);
         if let Some(name) = headers.read(&ours[..(until / 512 + 1).saturating_mul(512).min(expected_length)]) {
             last_header = Some(name);
         }
-        let place = || last_header.clone().unwrap_or_else(|| "no member".to_owned());
-        if let Some(at) = parted {
+        let member = || last_header.clone().unwrap_or_else(|| "no member".to_owned());
+        if let Some(at) = differing {
             let block = at / 512 * 512;
             let end = (block + 512).min(common);
             return Err(format!(
-                "the streams part at byte {} (byte {} of its block), at or after the header of {}\n  expected {}\n  found    {}",
+                "the streams differ at byte {} (byte {} of its block), at or after the header of {}\n  expected {}\n  found    {}",
                 offset + at as u64,
                 at - block,
-                place(),
+                member(),
                 printable(&ours[block..end]),
                 printable(&theirs[block..end])
             ));
@@ -81,7 +80,7 @@ fn compare(mut expected: impl Read, mut found: impl Read) -> Result<u64, String>
             );
             return Err(format!(
                 "one stream has {expected_total} bytes, the other {found_total}; equal until one ends, after {}",
-                place()
+                member()
             ));
         }
         if expected_length == 0 {
@@ -90,15 +89,15 @@ fn compare(mut expected: impl Read, mut found: impl Read) -> Result<u64, String>
     }
 }
 
-/// Follows the headers of a tar stream far enough to name the member a difference lies in.
+/// Parses the headers of a tar stream, as far as needed to name the member of a difference.
 #[derive(Default)]
 struct Headers {
-    /// Bytes of content still to be skipped.
+    /// Blocks of content still to be skipped.
     skip: u64,
 }
 
 impl Headers {
-    /// Reads on; the name in the last header seen here.
+    /// Parses the next blocks; returns the name in the last header among them.
     fn read(&mut self, blocks: &[u8]) -> Option<String> {
         let mut last = None;
         for block in blocks.chunks_exact(512) {

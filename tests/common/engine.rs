@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::tool::{Tool, installed};
 
-/// Whether a Docker engine answers on the local socket.
+/// Returns whether a Docker engine answers on the local socket.
 pub fn answers() -> bool {
     static ANSWERS: OnceLock<bool> = OnceLock::new();
     *ANSWERS.get_or_init(|| {

@@ -1,10 +1,10 @@
-//! What the black-box tests share: trees to archive, snapshots to compare, commands to run, and the
-//! knowledge of what this machine can do. Each test crate uses a part of it.
+//! Helpers of the black-box tests: trees to archive, snapshots to compare, commands to run, and checks of what
+//! this machine provides. Each test crate uses a part of them.
 
 #![allow(dead_code, reason = "each test crate uses its own part")]
 #![allow(unreachable_pub, reason = "a test crate exports nothing; `pub` reads better than `pub(crate)`")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that fails fails the test, loudly")]
-#![allow(clippy::print_stderr, reason = "skipped tests are named")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failing helper fails the test")]
+#![allow(clippy::print_stderr, reason = "skipped tests are reported")]
 
 pub mod archive;
 pub mod bz2;
@@ -16,7 +16,7 @@ pub mod snapshot;
 pub mod tool;
 pub mod tree;
 
-/// Whether the tests run as root: only then can they make owners and devices.
+/// Returns whether the tests run as root, which setting owners and creating devices requires.
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }

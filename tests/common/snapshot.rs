@@ -1,7 +1,7 @@
-//! A whole tree as a value: every attribute of every entry, and a readable difference of two.
+//! Snapshots of trees: every attribute of every entry, with readable differences.
 //!
-//! Equality of the usual kind (content, and perhaps the mode) is how archivers come to lose owners, times
-//! and links unnoticed. So everything is compared, and whoever wants less says what to leave out.
+//! A comparison of content and mode alone does not detect lost owners, times and links. So everything is compared
+//! by default, and a test excludes what it does not need.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, Metadata};
@@ -14,13 +14,13 @@ use std::path::Path;
 use nix::sys::stat::{major, minor};
 use voltar::member::printable;
 
-/// Everything below a directory, that directory included: its path is empty.
+/// A directory and everything below it. The path of the directory itself is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeSnapshot {
     entries: BTreeMap<Vec<u8>, Entry>,
 }
 
-/// One entry's attributes.
+/// The attributes of an entry.
 #[derive(Debug, Clone)]
 struct Entry {
     what: What,
@@ -28,9 +28,9 @@ struct Entry {
     uid: u32,
     gid: u32,
     mtime: (i64, i64),
-    /// The first of all names of this file, where it has several in this tree.
+    /// The first path of this file in sorted order, if it has several in this tree.
     same_file_as: Option<Vec<u8>>,
-    /// Space on disk in 512-byte blocks. Not an attribute that two equal trees share; see
+    /// The space on disk in 512-byte blocks. Equal trees may differ in it, so it is compared only by
     /// [`TreeSnapshot::larger_on_disk`].
     blocks: u64,
 }
@@ -69,8 +69,9 @@ impl TreeSnapshot {
         Self { entries }
     }
 
-    /// This tree as it comes out of a tar archive that GNU tar wrote: times in whole seconds, no sockets, and
-    /// each name of a FIFO or a device a file of its own (it keeps links of regular files and of symlinks only).
+    /// Returns the tree as it is after GNU tar has archived and restored it: without sockets and fractions of a
+    /// second. GNU tar keeps hard links of regular files and symlinks only, so those of FIFOs and devices become
+    /// separate files.
     #[must_use]
     pub fn carried_by_tar(mut self) -> Self {
         self.entries.retain(|_, entry| entry.what != What::Socket);
@@ -83,14 +84,14 @@ impl TreeSnapshot {
         self
     }
 
-    /// Without the root's own attributes: `tar -x --strip` does not restore them.
+    /// Removes the root's own attributes, which `tar -x --strip` does not restore.
     #[must_use]
     pub fn without_root(mut self) -> Self {
         self.entries.remove(&Vec::new());
         self
     }
 
-    /// Without one entry and all below it.
+    /// Removes an entry and everything below it.
     #[must_use]
     pub fn without(mut self, path: &str) -> Self {
         let below = format!("{path}/");
@@ -98,12 +99,12 @@ impl TreeSnapshot {
         self
     }
 
-    /// How many entries there are, the root included.
+    /// Returns the number of entries, including the root.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Every difference, one line each.
+    /// Returns all differences, one line each.
     pub fn diff(&self, other: &Self) -> Vec<String> {
         let mut lines = Vec::new();
         for (path, entry) in &self.entries {
@@ -123,7 +124,7 @@ impl TreeSnapshot {
         lines
     }
 
-    /// Fails with the differences, if there are any. `self` is what should be.
+    /// Fails with the differences, if there are any. `self` is the expected tree.
     #[track_caller]
     pub fn assert_same(&self, found: &Self, context: &str) {
         const SHOWN: usize = 40;
@@ -138,10 +139,9 @@ impl TreeSnapshot {
         );
     }
 
-    /// The files that take more space in `other` than here and than a page more, with both sizes: holes
-    /// that were filled.
+    /// Returns the files that need more space in `other`, beyond a small tolerance: their holes were filled.
     pub fn larger_on_disk(&self, other: &Self) -> Vec<String> {
-        // File systems round up, and may keep a block of their own for a file's map.
+        // File systems round up, and may use an extra block for a file's extents.
         const SLACK: u64 = 16;
         let mut lines = Vec::new();
         for (path, entry) in &self.entries {
@@ -251,7 +251,7 @@ impl Entry {
     }
 }
 
-/// As `stat -c %.9Y` has it: nanoseconds count forward before 1970 too.
+/// Formats a time as `stat -c %.9Y` does: nanoseconds count forward before 1970 too.
 fn time((seconds, nanoseconds): (i64, i64)) -> String {
     format!("{seconds}.{nanoseconds:09}")
 }

@@ -1,5 +1,4 @@
-//! Running commands, with everything a reader needs when one fails: the command line, its status, and
-//! what it said.
+//! Running commands. A failure shows the command line, the exit status and the output.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -15,34 +14,34 @@ pub struct Tool {
     input: Vec<u8>,
 }
 
-/// What became of a command.
+/// The result of a command.
 pub struct Outcome {
     line: String,
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// What it wrote to standard output.
+    /// The bytes written to standard output.
     pub stdout: Vec<u8>,
-    /// What it wrote to standard error.
+    /// The bytes written to standard error.
     pub stderr: Vec<u8>,
 }
 
 impl Tool {
-    /// `program`, found as a shell would.
+    /// Creates a command that runs `program` from the search path.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
-        // Texts are compared; names are bytes.
+        // Tests compare texts, and names are bytes.
         command.env("LC_ALL", "C").env("TZ", "UTC");
         Self { command, input: Vec::new() }
     }
 
-    /// A line for bash, as a reader of the guide would type it.
+    /// Creates a command that runs a line in bash, as the guide prints it.
     pub fn shell(line: &str) -> Self {
         Self::new("bash").args(["-euo", "pipefail", "-c", line])
     }
 
-    /// The voltar under test.
+    /// Creates a command that runs the voltar under test.
     pub fn voltar() -> Self {
-        // `CARGO_BIN_EXE_voltar` says where cargo built it for this very test run.
+        // Cargo sets `CARGO_BIN_EXE_voltar` to the binary of this test run.
         Self::new(env!("CARGO_BIN_EXE_voltar")).env_remove("DOCKER_HOST")
     }
 
@@ -71,34 +70,34 @@ impl Tool {
         self
     }
 
-    /// What it reads from standard input (nothing, unless said).
+    /// Sets the bytes on standard input, which is empty by default.
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the command to its end.
     pub fn run(mut self) -> Outcome {
         let line = line(&self.command);
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap_or_else(|error| panic!("cannot run {line}: {error}"));
         let mut stdin = child.stdin.take().expect("piped");
         let input = std::mem::take(&mut self.input);
-        // On a thread of its own: a command that fills its output before it has read all would block both.
+        // On a separate thread: if the command fills its output before it has read all input, both would block.
         let feeder = std::thread::spawn(move || stdin.write_all(&input));
         let Output { status, stdout, stderr } = child.wait_with_output().expect("waiting for a child");
-        // A command may end without reading everything.
+        // A command may exit without reading all input.
         drop(feeder.join());
         Outcome { line, status, stdout, stderr }
     }
 
-    /// Runs it to its end, which must be a success.
+    /// Runs the command to its end and fails unless it succeeds.
     #[track_caller]
     pub fn ok(self) -> Outcome {
         self.run().expect_code(0)
     }
 
-    /// Starts it; its output goes nowhere but into the files given.
+    /// Starts the command with its output redirected to the file `log`.
     pub fn spawn(mut self, log: &Path) -> Running {
         let line = line(&self.command);
         let out = std::fs::File::create(log).expect("a log file");
@@ -108,7 +107,7 @@ impl Tool {
         Running { line, child: Some(child), log: log.to_owned() }
     }
 
-    /// Starts it and hands out its standard output. Standard error is this process's own.
+    /// Starts the command with a pipe from its standard output. Standard error is inherited.
     pub fn stream(mut self) -> Child {
         let line = line(&self.command);
         self.command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -117,33 +116,33 @@ impl Tool {
 }
 
 impl Outcome {
-    /// Fails unless the command ended with `code`.
+    /// Fails unless the exit status is `code`.
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Self {
         assert!(self.status.code() == Some(code), "expected exit status {code} of {self}");
         self
     }
 
-    /// Fails unless the command's output, either stream, contains `text`.
+    /// Fails unless standard output or standard error contains `text`.
     #[track_caller]
     pub fn expect_text(self, text: &str) -> Self {
-        assert!(self.text().contains(text), "expected {text:?} in what was said by {self}");
+        assert!(self.text().contains(text), "expected {text:?} in the output of {self}");
         self
     }
 
-    /// Fails if the command's output, either stream, contains `text`.
+    /// Fails if standard output or standard error contains `text`.
     #[track_caller]
     pub fn expect_no_text(self, text: &str) -> Self {
-        assert!(!self.text().contains(text), "did not expect {text:?} in what was said by {self}");
+        assert!(!self.text().contains(text), "did not expect {text:?} in the output of {self}");
         self
     }
 
-    /// Both streams as text.
+    /// Returns both streams as text.
     pub fn text(&self) -> String {
         format!("{}{}", String::from_utf8_lossy(&self.stdout), String::from_utf8_lossy(&self.stderr))
     }
 
-    /// Standard output as text, without the last newline.
+    /// Returns standard output as text, without the last newline.
     pub fn answer(&self) -> String {
         String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
     }
@@ -162,7 +161,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A command at work. Killed when dropped: a failing test leaves no process behind.
+/// A running command. Dropping it kills the process, so that a failing test leaves none.
 pub struct Running {
     line: String,
     child: Option<Child>,
@@ -175,18 +174,18 @@ impl Running {
         nix::sys::signal::kill(self.pid(), signal).expect("signalling a child");
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn pid(&self) -> nix::unistd::Pid {
         let id = self.child.as_ref().expect("not yet waited for").id();
         nix::unistd::Pid::from_raw(i32::try_from(id).expect("a process id"))
     }
 
-    /// Whether it has ended already.
+    /// Returns whether it has exited.
     pub fn has_ended(&mut self) -> bool {
         self.child.as_mut().expect("not yet waited for").try_wait().expect("asking for a child").is_some()
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub fn wait(mut self) -> Outcome {
         let status = self.child.take().expect("not yet waited for").wait().expect("waiting for a child");
         let stdout = std::fs::read(&self.log).expect("its log");
@@ -197,7 +196,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It may have ended by itself.
+            // It may have exited already.
             drop(child.kill());
             drop(child.wait());
         }
@@ -205,13 +204,13 @@ impl Drop for Running {
 }
 
 impl Outcome {
-    /// Whether a signal ended it.
+    /// Returns the signal that killed it, if any.
     pub fn killed_by(&self) -> Option<i32> {
         self.status.signal()
     }
 }
 
-/// Whether `program` is on the search path.
+/// Returns whether `program` is on the search path.
 pub fn installed(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(program).is_file()))
@@ -223,7 +222,7 @@ fn line(command: &Command) -> String {
     words.iter().map(|word| voltar::member::printable(word.as_bytes())).collect::<Vec<_>>().join(" ")
 }
 
-/// A long output's two ends: what was going on, and how it ended.
+/// Returns the beginning and the end of a long output.
 fn excerpt(bytes: &[u8]) -> String {
     const END: usize = 3000;
     let text = String::from_utf8_lossy(bytes);

@@ -1,4 +1,4 @@
-//! Trees to be archived: literal ones, written down as a list, and random ones for property tests.
+//! Trees to be archived: literal ones, given as a list, and random ones for property tests.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -17,7 +17,7 @@ use proptest::sample::Index;
 use super::is_root;
 use voltar::member::printable;
 
-/// One entry to be made. What is `None` is left as it comes.
+/// An entry to be created. Attributes that are `None` are not set.
 #[derive(Clone)]
 pub struct Node {
     path: Vec<u8>,
@@ -31,7 +31,7 @@ pub struct Node {
 enum What {
     Directory,
     File(Vec<u8>),
-    /// Data at offsets, holes between, and a length.
+    /// Data at offsets with holes between, and the size.
     Sparse(Vec<(u64, Vec<u8>)>, u64),
     Symlink(Vec<u8>),
     HardLink(Vec<u8>),
@@ -45,47 +45,47 @@ fn node(path: impl AsRef<[u8]>, what: What) -> Node {
     Node { path: path.as_ref().to_vec(), what, mode: None, owner: None, mtime: None }
 }
 
-/// A directory; the path `""` is the tree's root.
+/// Returns a directory; the path `""` is the tree's root.
 pub fn dir(path: impl AsRef<[u8]>) -> Node {
     node(path, What::Directory)
 }
 
-/// A regular file.
+/// Returns a regular file.
 pub fn file(path: impl AsRef<[u8]>, content: impl Into<Vec<u8>>) -> Node {
     node(path, What::File(content.into()))
 }
 
-/// A file of `size` bytes, all hole but for the `data` at these offsets.
+/// Returns a sparse file of `size` bytes with `data` at these offsets.
 pub fn sparse(path: impl AsRef<[u8]>, data: &[(u64, &[u8])], size: u64) -> Node {
     node(path, What::Sparse(data.iter().map(|(at, bytes)| (*at, bytes.to_vec())).collect(), size))
 }
 
-/// A symbolic link.
+/// Returns a symbolic link.
 pub fn link(path: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Node {
     node(path, What::Symlink(target.as_ref().to_vec()))
 }
 
-/// One more name for `existing`, which was made before.
+/// Returns a hard link to `existing`, which precedes it in the list.
 pub fn hard_link(path: impl AsRef<[u8]>, existing: impl AsRef<[u8]>) -> Node {
     node(path, What::HardLink(existing.as_ref().to_vec()))
 }
 
-/// A named pipe.
+/// Returns a named pipe.
 pub fn fifo(path: impl AsRef<[u8]>) -> Node {
     node(path, What::Fifo)
 }
 
-/// A socket nobody listens to.
+/// Returns a socket on which no process listens.
 pub fn socket(path: impl AsRef<[u8]>) -> Node {
     node(path, What::Socket)
 }
 
-/// A character device.
+/// Returns a character device.
 pub fn char_device(path: impl AsRef<[u8]>, major: u64, minor: u64) -> Node {
     node(path, What::CharDevice(major, minor))
 }
 
-/// A block device.
+/// Returns a block device.
 pub fn block_device(path: impl AsRef<[u8]>, major: u64, minor: u64) -> Node {
     node(path, What::BlockDevice(major, minor))
 }
@@ -131,8 +131,8 @@ impl Node {
         }
     }
 
-    /// Owner before mode, for `chown` clears set-uid bits; times last.
-    fn dress(&self, at: &Path) -> std::io::Result<()> {
+    /// Sets the owner before the mode, because `chown` clears set-uid bits, and the times last.
+    fn set_attributes(&self, at: &Path) -> std::io::Result<()> {
         if let Some((uid, gid)) = self.owner {
             lchown(at, Some(uid), Some(gid))?;
         }
@@ -171,22 +171,22 @@ impl std::fmt::Debug for Node {
     }
 }
 
-/// Makes the entries below `root` (made too, where it is missing) in the order given, and gives directories
-/// their attributes when all is in them.
+/// Creates the entries below `root`, which is created if missing, in the given order. Directories get their
+/// attributes last, after their content.
 pub fn build(root: &Path, nodes: &[Node]) {
-    let told = |node: &Node, error: std::io::Error| panic!("cannot make {node:?}: {error}");
+    let fail = |node: &Node, error: std::io::Error| panic!("cannot create {node:?}: {error}");
     fs::create_dir_all(root).expect("the tree's root");
     for node in nodes {
         let at = below(root, &node.path);
-        node.make(&at, root).unwrap_or_else(|error| told(node, error));
+        node.make(&at, root).unwrap_or_else(|error| fail(node, error));
         if !matches!(node.what, What::Directory | What::HardLink(_)) {
-            node.dress(&at).unwrap_or_else(|error| told(node, error));
+            node.set_attributes(&at).unwrap_or_else(|error| fail(node, error));
         }
     }
     let mut directories: Vec<&Node> = nodes.iter().filter(|node| matches!(node.what, What::Directory)).collect();
     directories.sort_by_key(|node| std::cmp::Reverse(node.path.len()));
     for node in directories {
-        node.dress(&below(root, &node.path)).unwrap_or_else(|error| told(node, error));
+        node.set_attributes(&below(root, &node.path)).unwrap_or_else(|error| fail(node, error));
     }
 }
 
@@ -194,14 +194,14 @@ fn below(root: &Path, path: &[u8]) -> PathBuf {
     if path.is_empty() { root.to_owned() } else { root.join(OsStr::from_bytes(path)) }
 }
 
-/// Whether device nodes can be made: root in a container may lack the capability.
+/// Returns whether device nodes can be created. Root in a container may lack the capability.
 pub fn can_make_devices() -> bool {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     mknod(&scratch.path().join("null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 3)).is_ok()
 }
 
-/// Random trees of up to `most` entries: every kind that tar holds, names and link targets around the
-/// header's limits, and, for root, any owner, any mode, any device.
+/// Generates trees of up to `most` entries: every kind that tar supports, names and link targets around the
+/// header's limits, and, for root, any owner, mode and device.
 pub fn trees(most: usize) -> impl Strategy<Value = Vec<Node>> {
     let privileged = is_root();
     let devices = privileged && can_make_devices();
@@ -216,7 +216,7 @@ struct Attributes {
     mtime: (i64, i64),
 }
 
-/// An entry that does not know yet where it will stand.
+/// An entry whose parent directory is not chosen yet.
 #[derive(Debug, Clone)]
 struct Seed {
     parent: Index,
@@ -228,15 +228,16 @@ struct Seed {
 #[derive(Debug, Clone)]
 enum SeedWhat {
     Is(What),
-    /// Another name for one of the entries so far.
+    /// A hard link to one of the earlier entries.
     LinkTo(Index),
 }
 
 fn grow(root: &Attributes, seeds: &[Seed], privileged: bool) -> Vec<Node> {
-    // Deep enough for names of many LongLink blocks; the kernel takes 4,096 bytes with the tree's own place.
-    const LONGEST: usize = 3000;
-    let dressed = |node: Node, attributes: &Attributes| {
-        // Without root, what cannot be read cannot be archived.
+    // Long enough for names of several LongLink blocks; the kernel's limit of 4,096 bytes includes the path of
+    // the root.
+    const MAX_PATH_LENGTH: usize = 3000;
+    let with_attributes = |node: Node, attributes: &Attributes| {
+        // Without root, unreadable entries cannot be archived.
         let always = match (privileged, &node.what) {
             (true, _) => 0,
             (false, What::Directory) => 0o700,
@@ -248,14 +249,14 @@ fn grow(root: &Attributes, seeds: &[Seed], privileged: bool) -> Vec<Node> {
             None => node,
         }
     };
-    let mut nodes = vec![dressed(dir(""), root)];
+    let mut nodes = vec![with_attributes(dir(""), root)];
     let mut directories: Vec<Vec<u8>> = vec![Vec::new()];
     let mut linkable: Vec<Vec<u8>> = Vec::new();
     let mut taken = BTreeSet::new();
     for seed in seeds {
         let parent = seed.parent.get(&directories);
         let path = if parent.is_empty() { seed.name.clone() } else { [&parent[..], b"/", &seed.name[..]].concat() };
-        if path.len() > LONGEST || !taken.insert(path.clone()) {
+        if path.len() > MAX_PATH_LENGTH || !taken.insert(path.clone()) {
             continue;
         }
         let what = match &seed.what {
@@ -265,7 +266,7 @@ fn grow(root: &Attributes, seeds: &[Seed], privileged: bool) -> Vec<Node> {
         };
         match what {
             What::Directory => directories.push(path.clone()),
-            // A socket has no place in the archive, and nor have its other names.
+            // A socket is not archived, and nor are its hard links.
             What::Socket => {}
             What::File(_)
             | What::Sparse(..)
@@ -275,7 +276,7 @@ fn grow(root: &Attributes, seeds: &[Seed], privileged: bool) -> Vec<Node> {
             | What::CharDevice(..)
             | What::BlockDevice(..) => linkable.push(path.clone()),
         }
-        nodes.push(dressed(node(path, what), &seed.attributes));
+        nodes.push(with_attributes(node(path, what), &seed.attributes));
     }
     nodes
 }
@@ -315,7 +316,7 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Bytes that do not compress. (A vector strategy of this length would shrink for ever.)
+/// Returns incompressible bytes. (A vector strategy of this length would shrink for too long.)
 fn noise(seed: u8, length: usize) -> Vec<u8> {
     let mut state = u64::from(seed) + 1;
     std::iter::repeat_with(|| {
@@ -330,7 +331,7 @@ fn noise(seed: u8, length: usize) -> Vec<u8> {
 
 fn name() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
-        // Short ones that sort differently with and without what follows: "a", "a.", "a/b", "a-b", "A".
+        // Short names whose order depends on what follows them: "a", "a.", "a/b", "a-b", "A".
         8 => "[aAb][-. 0~]?[ab]?".prop_map(String::into_bytes),
         2 => "[a-z]{90,110}".prop_map(String::into_bytes),
         1 => "[a-z]{240,255}".prop_map(String::into_bytes),
@@ -372,7 +373,7 @@ fn attributes(privileged: bool) -> impl Strategy<Value = Attributes> {
 fn id() -> impl Strategy<Value = u32> {
     prop_oneof![
         4 => prop_oneof![Just(0), Just(70), Just(999), Just(1000), Just(65534)],
-        // Seven octal digits hold 2,097,151; from the next on, numbers are in base 256.
+        // Seven octal digits hold 2,097,151; larger numbers are stored in base 256.
         2 => 2_097_150..2_097_154_u32,
         1 => 0..u32::MAX,
     ]

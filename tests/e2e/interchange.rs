@@ -1,4 +1,5 @@
-//! Archives go both ways between voltar and the documented commands, and every source of them gives the same.
+//! Archives are exchanged between voltar and the documented commands, in both directions, and all ways to back up
+//! a stack give the same archives.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +11,7 @@ use crate::common::tool::Tool;
 use crate::common::tree::{build, dir, file, link};
 use crate::stack::{Container, Stack, Test, VOLUMES, Volume, compose, copy, empty, layout, query};
 
-/// In the order of the simplest to fail.
+/// Ordered so that the simplest test fails first.
 pub const TESTS: &[Test] = &[
     ("documented_commands_restore_what_they_wrote", documented_commands_restore_what_they_wrote),
     ("plan_names_everything_and_writes_nothing", plan_names_everything_and_writes_nothing),
@@ -28,10 +29,10 @@ pub const TESTS: &[Test] = &[
     ("analytics_adds_the_third_archive", analytics_adds_the_third_archive),
 ];
 
-/// Were this to fail, the stack or the comparison would be wrong: voltar has no part in it.
+/// Checks the stack and the comparison; voltar is not involved.
 fn documented_commands_restore_what_they_wrote(stack: &Stack) {
     let before = stack.snapshots();
-    assert!(before[1].len() > 80, "the media volume should hold all the oddities");
+    assert!(before[1].len() > 80, "the media volume should contain all unusual files");
     stack.documented_backup();
     stack.empty_volumes();
     stack.documented_restore();
@@ -39,7 +40,7 @@ fn documented_commands_restore_what_they_wrote(stack: &Stack) {
         let found = stack.snapshot(volume).without_root();
         before.carried_by_tar().without_root().assert_same(&found, volume);
     }
-    stack.assert_database_is_whole();
+    stack.assert_database_is_intact();
 }
 
 fn plan_names_everything_and_writes_nothing(stack: &Stack) {
@@ -57,7 +58,7 @@ fn plan_names_everything_and_writes_nothing(stack: &Stack) {
 
 fn a_dry_restore_prints_its_plan_and_changes_nothing(stack: &Stack) {
     stack.documented_backup();
-    soil(stack);
+    add_stale_files(stack);
     let before = stack.snapshots();
     let plan = stack.voltar(&["restore", "--dry-run"]).ok();
     for text in ["backup/cvat_db.tar.bz2", "backup/cvat_data.tar.bz2", "exchanged in one step", "removed once all"] {
@@ -75,7 +76,7 @@ fn a_dry_restore_prints_its_plan_and_changes_nothing(stack: &Stack) {
     media.assert_same(&stack.snapshot("cvat_data"), "cvat_data");
 }
 
-/// Runs a backup of the stopped stack. The media hold a socket, which no archive can: that is a warning.
+/// Runs a backup of the stopped stack. It warns about a socket in the media, which an archive cannot hold.
 fn back_up(stack: &Stack, args: &[&str]) {
     stack.voltar(&["backup"]).args(args).run().expect_code(1).expect_text("socket");
 }
@@ -102,7 +103,7 @@ fn documented_commands_restore_our_archives(stack: &Stack) {
     assert_eq!(stack.archives(), ["cvat_data.tar.bz2", "cvat_db.tar.bz2"], "`ls backup` as in the guide");
     for name in stack.archives() {
         let mode = fs::metadata(stack.at("backup").join(name)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o7777, 0o600, "an archive is for its owner only");
+        assert_eq!(mode & 0o7777, 0o600, "only the owner may read an archive");
     }
     stack.assert_unchanged(&before);
     stack.empty_volumes();
@@ -111,7 +112,7 @@ fn documented_commands_restore_our_archives(stack: &Stack) {
         let found = stack.snapshot(volume).without_root();
         before.carried_by_tar().without_root().assert_same(&found, volume);
     }
-    stack.assert_database_is_whole();
+    stack.assert_database_is_intact();
 }
 
 fn we_back_up_a_running_stack(stack: &Stack) {
@@ -124,11 +125,11 @@ fn we_back_up_a_running_stack(stack: &Stack) {
     stack.documented_restore();
     let found = stack.snapshot("cvat_data").without_root();
     media.carried_by_tar().without_root().assert_same(&found, "cvat_data");
-    stack.assert_database_is_whole();
+    stack.assert_database_is_intact();
 }
 
-/// Leaves traces in both volumes that a restore must not keep.
-fn soil(stack: &Stack) {
+/// Adds files to both volumes and changes attributes, which a restore must undo.
+fn add_stale_files(stack: &Stack) {
     build(&stack.volume("cvat_data"), &[dir("").mode(0o700).mtime(1, 1), file("stale", "x"), dir("data/stale/below")]);
     build(&stack.volume("cvat_db"), &[file("pg_wal/000000010000000000000099", "stale")]);
 }
@@ -139,7 +140,7 @@ fn we_restore_documented_archives(stack: &Stack) {
     stack.empty_volumes();
     stack.documented_restore();
     let by_gnu_tar = stack.snapshots();
-    soil(stack);
+    add_stale_files(stack);
     stack.voltar(&["restore"]).ok();
     for (((before, by_gnu_tar), volume), found) in
         before.into_iter().zip(by_gnu_tar).zip(VOLUMES).zip(stack.snapshots())
@@ -147,34 +148,34 @@ fn we_restore_documented_archives(stack: &Stack) {
         by_gnu_tar
             .without_root()
             .assert_same(&found.clone().without_root(), &format!("{volume}, as GNU tar restores it"));
-        before.carried_by_tar().assert_same(&found, &format!("{volume}, the root included"));
+        before.carried_by_tar().assert_same(&found, &format!("{volume}, including the root"));
         let beside = crate::stack::names(stack.volume(volume).parent().unwrap());
         assert_eq!(beside, ["_data"], "nothing is left beside the restored tree");
     }
     assert_eq!(stack.running(), Vec::<String>::new());
-    stack.assert_database_is_whole();
+    stack.assert_database_is_intact();
 }
 
 fn we_restore_into_a_running_stack(stack: &Stack) {
     let media = stack.snapshot("cvat_data");
     stack.documented_backup();
-    soil(stack);
+    add_stale_files(stack);
     stack.start();
     query("DELETE FROM engine_labeledshape WHERE id % 2 = 0");
     stack.voltar(&["restore", "--stop"]).ok();
     assert_eq!(stack.running(), ["cvat", "cvat_db"], "started again");
     media.carried_by_tar().assert_same(&stack.snapshot("cvat_data"), "cvat_data");
-    stack.assert_database_is_whole();
+    stack.assert_database_is_intact();
 }
 
 fn single_files_are_restored(stack: &Stack) {
     let before = stack.snapshots();
     stack.documented_backup();
-    soil(stack);
-    let soiled = stack.snapshot("cvat_db");
+    add_stale_files(stack);
+    let with_stale_files = stack.snapshot("cvat_db");
     stack.voltar(&["restore", "backup/cvat_data.tar.bz2"]).ok();
     before[1].clone().carried_by_tar().assert_same(&stack.snapshot("cvat_data"), "cvat_data, which was named");
-    soiled.assert_same(&stack.snapshot("cvat_db"), "cvat_db, which was not");
+    with_stale_files.assert_same(&stack.snapshot("cvat_db"), "cvat_db, which was not");
 }
 
 fn verify_and_list_read_both_kinds(stack: &Stack) {
@@ -194,7 +195,7 @@ fn verify_and_list_read_both_kinds(stack: &Stack) {
 fn data_root_gives_the_same_archives(stack: &Stack) {
     back_up(stack, &[]);
     let root = docker(["info", "--format", "{{.DockerRootDir}}"]);
-    // A rescued disk: the same files at another place.
+    // A rescued disk: the same files in another directory.
     let rescued = stack.at("rescued");
     for container in ["cvat", "cvat_db"] {
         let id = docker(["inspect", "--format", "{{.Id}}", container]);
@@ -206,9 +207,9 @@ fn data_root_gives_the_same_archives(stack: &Stack) {
     for volume in VOLUMES {
         copy(&stack.volume(volume), &rescued.join(format!("volumes/voltar-e2e_{volume}/_data")));
     }
-    for (place, directory) in [(root.as_str(), "from-root"), (rescued.to_str().unwrap(), "from-rescued")] {
+    for (data_root, directory) in [(root.as_str(), "from-root"), (rescued.to_str().unwrap(), "from-rescued")] {
         stack
-            .voltar(&["backup", "--data-root", place, directory])
+            .voltar(&["backup", "--data-root", data_root, directory])
             .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
             .run()
             .expect_code(1);
@@ -253,7 +254,7 @@ fn nested_mounts_are_one_tree(stack: &Stack) {
             &format!("{}:/srv/tree/bound", bound.display()),
         ],
     );
-    // The engine makes the mount points in the outer volume when it first starts the container.
+    // The engine creates the mountpoints in the outer volume when it first starts the container.
     container.start();
     docker(["stop", container.name()]);
     layout(&stack.at("nested.toml"), "nested", container.name(), "/srv/tree");
@@ -279,7 +280,7 @@ fn nested_mounts_are_one_tree(stack: &Stack) {
     stack.voltar(&["restore", "--layout", "nested.toml"]).ok();
     let names = ["the outer volume", "the volume in it", "the directory bound into it"];
     for ((before, tree), name) in before.into_iter().zip(trees).zip(names) {
-        // The directories that are mounted over are no members: they have no content and no time that counts.
+        // The directories below the mounts are not archived, so they are not compared.
         let seen = |tree: TreeSnapshot| tree.carried_by_tar().without("bound").without("sub/inner");
         seen(before).assert_same(&seen(TreeSnapshot::of(tree)), name);
     }

@@ -1,10 +1,10 @@
 //! voltar on a real engine with a CVAT-like stack: interchange with the documented commands, verbatim; every
-//! refusal; and what is left when a run is interrupted.
+//! refusal; and interrupted runs.
 //!
-//! CVAT's compose files fix the names of containers, so there is one stack, and the tests run one at a
-//! time. They touch nothing that is not theirs: on a host with a CVAT of its own they are skipped.
+//! CVAT's compose files fix the names of containers, so there is one stack, and the tests run one at a time. They
+//! are skipped on a host that has a CVAT of its own.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, loudly")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 #![allow(unreachable_pub, reason = "a test crate exports nothing; `pub` reads better than `pub(crate)`")]
 
 #[path = "../common/mod.rs"]

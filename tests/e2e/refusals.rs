@@ -1,5 +1,5 @@
-//! Requests that would lose or mix up data: each is refused with exit status 2, its reason and the way out,
-//! and nothing has changed.
+//! Requests that would lose or mix up data. Each is refused with exit status 2, a reason and a hint, and changes
+//! nothing.
 
 use std::fs;
 
@@ -8,11 +8,11 @@ use crate::common::tool::{Outcome, Tool};
 use crate::common::tree::{build, dir, file};
 use crate::stack::{Container, Stack, Test, Volume, compose, empty, layout, names};
 
-/// In the order of the plan's questions: what is meant, where it is, whether it may.
+/// In the order in which the plan checks them.
 pub const TESTS: &[Test] = &[
     ("refuses_what_makes_no_sense", refuses_what_makes_no_sense),
     ("refuses_running_containers_and_lists_them", refuses_running_containers_and_lists_them),
-    ("refuses_a_stranger_on_the_volume", refuses_a_stranger_on_the_volume),
+    ("refuses_a_foreign_container_on_the_volume", refuses_a_foreign_container_on_the_volume),
     ("allow_running_warns", allow_running_warns),
     ("refuses_an_archive_that_is_there", refuses_an_archive_that_is_there),
     ("refuses_the_wrong_archive", refuses_the_wrong_archive),
@@ -55,15 +55,15 @@ fn refuses_running_containers_and_lists_them(stack: &Stack) {
     media.assert_same(&stack.snapshot("cvat_data"), "cvat_data");
 }
 
-/// All containers that mount the volume count, not only the one the layout names.
-fn refuses_a_stranger_on_the_volume(stack: &Stack) {
-    let stranger = Container::create("stranger", &["-v", "voltar-e2e_cvat_data:/elsewhere"]);
-    stranger.start();
-    refused(stack.voltar(&["backup"]), &[stranger.name(), "--stop"]);
+/// All containers that mount the volume count, not only the one in the layout.
+fn refuses_a_foreign_container_on_the_volume(stack: &Stack) {
+    let foreign = Container::create("foreign", &["-v", "voltar-e2e_cvat_data:/elsewhere"]);
+    foreign.start();
+    refused(stack.voltar(&["backup"]), &[foreign.name(), "--stop"]);
     assert_eq!(stack.archives(), Vec::<String>::new());
     stack.voltar(&["backup", "--stop"]).run().expect_code(1);
-    assert!(stranger.is_running(), "the stranger should run again");
-    assert_eq!(stack.running(), Vec::<String>::new(), "what did not run is not started");
+    assert!(foreign.is_running(), "the foreign container should run again");
+    assert_eq!(stack.running(), Vec::<String>::new(), "stopped containers are not started");
 }
 
 fn allow_running_warns(stack: &Stack) {
@@ -71,7 +71,7 @@ fn allow_running_warns(stack: &Stack) {
     stack.voltar(&["backup", "--allow-running", "--only", "cvat_data"]).run().expect_code(1).expect_text("cvat");
     assert_eq!(stack.archives(), ["cvat_data.tar.bz2"]);
     assert_eq!(stack.running(), ["cvat", "cvat_db"]);
-    // There is no such thing for a restore.
+    // A restore has no such option.
     refused(stack.voltar(&["restore", "--allow-running"]), &[]);
 }
 
@@ -79,7 +79,7 @@ fn refuses_an_archive_that_is_there(stack: &Stack) {
     fs::create_dir(stack.at("backup")).unwrap();
     fs::write(stack.at("backup/cvat_data.tar.bz2"), "last year's").unwrap();
     refused(stack.voltar(&["backup"]), &["cvat_data.tar.bz2", "--overwrite"]);
-    assert_eq!(stack.archives(), ["cvat_data.tar.bz2"], "and the other archive is not written either");
+    assert_eq!(stack.archives(), ["cvat_data.tar.bz2"], "the other archive is not written either");
     assert_eq!(fs::read(stack.at("backup/cvat_data.tar.bz2")).unwrap(), b"last year's");
     stack.voltar(&["backup", "--overwrite"]).run().expect_code(1);
     assert_eq!(stack.archives(), ["cvat_data.tar.bz2", "cvat_db.tar.bz2"]);
@@ -90,14 +90,14 @@ fn refuses_the_wrong_archive(stack: &Stack) {
     let before = stack.snapshots();
     stack.documented_backup();
     fs::rename(stack.at("backup/cvat_db.tar.bz2"), stack.at("backup/cvat_data.tar.bz2")).unwrap();
-    // Which directory the archive holds, and which it should hold.
+    // The directory in the archive, and the expected one.
     refused(stack.voltar(&["restore"]), &["cvat_data", "var/lib/postgresql/data", "home/django/data"]);
     refused(stack.voltar(&["restore", "--merge"]), &["var/lib/postgresql/data"]);
     refused(stack.voltar(&["restore", "--in-place"]), &["var/lib/postgresql/data"]);
     stack.assert_unchanged(&before);
 }
 
-/// As made by somebody who stood in `/home/django`: `--strip 3` would drop most of it without a word.
+/// An archive made in `/home/django`: `--strip 3` would silently drop most of it.
 fn refuses_the_wrong_prefix(stack: &Stack) {
     let before = stack.snapshots();
     fs::create_dir(stack.at("backup")).unwrap();
@@ -112,12 +112,12 @@ fn refuses_the_wrong_prefix(stack: &Stack) {
 
 fn refuses_a_damaged_archive(stack: &Stack) {
     stack.documented_backup();
-    let whole = fs::read(stack.at("backup/cvat_data.tar.bz2")).unwrap();
+    let intact = fs::read(stack.at("backup/cvat_data.tar.bz2")).unwrap();
     fs::remove_file(stack.at("backup/cvat_db.tar.bz2")).unwrap();
     let before = stack.snapshots();
-    let mut flipped = whole.clone();
-    flipped[whole.len() * 2 / 3] ^= 0x10;
-    for (what, damaged) in [("cut", &whole[..whole.len() / 2]), ("flipped", &flipped[..]), ("empty", &[])] {
+    let mut flipped = intact.clone();
+    flipped[intact.len() * 2 / 3] ^= 0x10;
+    for (what, damaged) in [("cut", &intact[..intact.len() / 2]), ("flipped", &flipped[..]), ("empty", &[])] {
         fs::write(stack.at("backup/cvat_data.tar.bz2"), damaged).unwrap();
         refused(stack.voltar(&["verify"]), &["cvat_data"]);
         for options in [&[][..], &["--in-place"]] {
@@ -160,7 +160,7 @@ fn refuses_a_container_that_does_not_exist(stack: &Stack) {
     assert_eq!(stack.archives(), ["cvat_keys.tar.bz2"]);
 }
 
-/// Mounted only while a container uses it: now its mountpoint is an empty directory, and the data elsewhere.
+/// The volume is mounted only while a container uses it. Otherwise its mountpoint is an empty directory.
 fn refuses_an_option_volume_that_is_not_mounted(stack: &Stack) {
     build(&stack.at("disk"), &[file("precious", "data"), dir("directory")]);
     let device = format!("device={}", stack.at("disk").display());
@@ -168,7 +168,7 @@ fn refuses_an_option_volume_that_is_not_mounted(stack: &Stack) {
     let container = Container::create("bound", &["-v", &format!("{}:/data", volume.name())]);
     layout(&stack.at("bound.toml"), "bound", container.name(), "/data");
     refused(stack.voltar(&["backup", "--layout", "bound.toml"]), &[volume.name(), stack.at("disk").to_str().unwrap()]);
-    // `--allow-empty` is for volumes that are empty, not for those that are not there.
+    // `--allow-empty` allows empty volumes, not unmounted ones.
     refused(stack.voltar(&["backup", "--layout", "bound.toml", "--allow-empty"]), &[volume.name()]);
     assert_eq!(stack.archives(), Vec::<String>::new());
 }
@@ -195,12 +195,12 @@ fn refuses_to_restore_into_a_read_only_mount(stack: &Stack) {
     refused(stack.voltar(&["restore", "--layout", "readonly.toml"]), &["read-only"]);
 }
 
-/// The mountpoints it reports are another machine's, and the same paths may exist here.
+/// The mountpoints that a remote engine reports are on another machine, but the same paths may exist here.
 fn refuses_a_remote_engine(stack: &Stack) {
     refused(stack.voltar(&["backup", "--docker", "tcp://127.0.0.1:9"]), &[]);
     refused(stack.voltar(&["backup"]).env("DOCKER_HOST", "tcp://192.0.2.1:2375"), &["192.0.2.1"]);
     refused(stack.voltar(&["backup", "--docker", "unix:///nonexistent/docker.sock"]), &["/nonexistent/docker.sock"]);
     assert_eq!(stack.archives(), Vec::<String>::new());
-    // The engine was asked for nothing.
+    // The container was not started.
     assert_eq!(docker(["ps", "--quiet", "--filter", "name=^/cvat$"]), "");
 }

@@ -1,4 +1,4 @@
-//! The CVAT-like stack: made and filled once, put back to its first state for every test, taken down at the end.
+//! The CVAT-like stack: created and filled once, reset for every test, and removed at the end.
 
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,10 +13,10 @@ use crate::common::engine::{PROJECTS, docker};
 use crate::common::snapshot::TreeSnapshot;
 use crate::common::tool::{Tool, installed};
 
-/// A test's name and what it does with a stack in its first state, stopped.
+/// A test's name and its body, which gets a stopped stack in its initial state.
 pub type Test = (&'static str, fn(&Stack));
 
-/// The volumes that the guide's archives hold, and what fills a volume's place in a path of this host.
+/// The volumes in the guide's archives, without the prefix of the project.
 pub const VOLUMES: [&str; 2] = ["cvat_db", "cvat_data"];
 
 const PROJECT: &str = PROJECTS[0];
@@ -24,33 +24,33 @@ const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e");
 
 static STACK: Mutex<Option<Stack>> = Mutex::new(None);
 
-/// The stack, and a working directory as an administrator would have one.
+/// The stack, with a working directory for the administrator.
 pub struct Stack {
     scratch: TempDir,
     rows: String,
-    /// Two checkouts may be tested on one engine: the second waits.
+    /// Serializes test runs of several checkouts on one engine.
     _turn: Flock<File>,
 }
 
-/// Runs `body` with the stack in its first state, stopped. The first call makes it.
+/// Runs `body` with the stopped stack in its initial state. The first call creates the stack.
 pub fn with(body: fn(&Stack)) {
-    // A test that failed before holds no lock, but has poisoned it.
+    // A failed test has released the lock, but poisoned it.
     let mut stack = STACK.lock().unwrap_or_else(PoisonError::into_inner);
     let stack = stack.get_or_insert_with(Stack::up);
     stack.reset();
     body(stack);
 }
 
-/// Leaves nothing behind but the images, which the next run will want.
+/// Removes everything except the images, which the next run uses again.
 pub fn take_down() {
     let stack = STACK.lock().unwrap_or_else(PoisonError::into_inner).take();
     if stack.is_some() {
-        // Before `stack` gives up its turn.
+        // Before `stack` is dropped, which releases the lock.
         remove_everything();
     }
 }
 
-#[allow(clippy::unused_self, reason = "only whoever holds the stack may touch what is its own on the engine")]
+#[allow(clippy::unused_self, reason = "its containers may be used only while the stack is locked")]
 impl Stack {
     fn up() -> Self {
         let turn = File::create(std::env::temp_dir().join("voltar-e2e.lock")).unwrap();
@@ -73,7 +73,7 @@ impl Stack {
             .arg(stack.volume("cvat_data"))
             .ok();
         for volume in VOLUMES {
-            copy(&stack.volume(volume), &stack.first_state(volume));
+            copy(&stack.volume(volume), &stack.initial_state(volume));
         }
         Self { rows, ..stack }
     }
@@ -83,7 +83,7 @@ impl Stack {
         self.stop();
         for volume in VOLUMES {
             let data = self.volume(volume);
-            // What an interrupted restore leaves beside the tree goes too.
+            // Also removes what an interrupted restore left beside the tree.
             for entry in fs::read_dir(data.parent().unwrap()).unwrap() {
                 let path = entry.unwrap().path();
                 if path != data {
@@ -95,7 +95,7 @@ impl Stack {
             } else {
                 fs::create_dir(&data).unwrap();
             }
-            copy(&self.first_state(volume), &data);
+            copy(&self.initial_state(volume), &data);
         }
         for directory in ["work", "state"] {
             let directory = self.scratch.path().join(directory);
@@ -104,31 +104,31 @@ impl Stack {
         }
     }
 
-    fn first_state(&self, volume: &str) -> PathBuf {
+    fn initial_state(&self, volume: &str) -> PathBuf {
         self.scratch.path().join("first").join(volume)
     }
 
-    /// The directory where the administrator stands; `backup` lies in it.
+    /// Returns the administrator's working directory, which contains `backup`.
     pub fn work(&self) -> PathBuf {
         self.scratch.path().join("work")
     }
 
-    /// A place in the working directory.
+    /// Returns a path in the working directory.
     pub fn at(&self, name: &str) -> PathBuf {
         self.work().join(name)
     }
 
-    /// Names in the directory of archives, sorted; none where there is no such directory.
+    /// Returns the names in the archive directory, sorted; none if it does not exist.
     pub fn archives(&self) -> Vec<String> {
         names(&self.at("backup"))
     }
 
-    /// Where a volume of the stack has its tree on this host.
+    /// Returns the mountpoint of a volume of the stack.
     pub fn volume(&self, name: &str) -> PathBuf {
         mountpoint(&format!("{PROJECT}_{name}"))
     }
 
-    /// The stack's compose command; the test fails where it does.
+    /// Runs the stack's compose command and fails unless it succeeds.
     pub fn compose(&self, args: &[&str]) {
         compose(PROJECT, &["docker-compose.yml"], args);
     }
@@ -144,7 +144,7 @@ impl Stack {
         self.compose(&["stop"]);
     }
 
-    /// The stack's running containers, sorted.
+    /// Returns the stack's running containers, sorted.
     pub fn running(&self) -> Vec<String> {
         let filter = format!("label=com.docker.compose.project={PROJECT}");
         let mut names: Vec<String> =
@@ -153,37 +153,37 @@ impl Stack {
         names
     }
 
-    /// What is in a volume now.
+    /// Returns a snapshot of a volume.
     pub fn snapshot(&self, volume: &str) -> TreeSnapshot {
         TreeSnapshot::of(&self.volume(volume))
     }
 
-    /// Both volumes of the guide's archives.
+    /// Returns snapshots of both volumes in the guide's archives.
     pub fn snapshots(&self) -> [TreeSnapshot; 2] {
         VOLUMES.map(|volume| self.snapshot(volume))
     }
 
-    /// Fails unless both volumes are what they were.
+    /// Fails unless both volumes are unchanged.
     #[track_caller]
     pub fn assert_unchanged(&self, before: &[TreeSnapshot; 2]) {
         for (before, volume) in before.iter().zip(VOLUMES) {
-            before.assert_same(&self.snapshot(volume), &format!("{volume}, which nothing should have changed"));
+            before.assert_same(&self.snapshot(volume), &format!("{volume}, which should not have changed"));
         }
     }
 
     /// Starts the stack and fails unless the database has the rows it was filled with.
     #[track_caller]
-    pub fn assert_database_is_whole(&self) {
+    pub fn assert_database_is_intact(&self) {
         self.start();
         assert_eq!(rows(), self.rows, "the database's rows");
     }
 
-    /// voltar, called from the working directory.
+    /// Returns a voltar command in the working directory.
     pub fn voltar(&self, args: &[&str]) -> Tool {
         Tool::voltar().dir(self.work()).env("VOLTAR_STATE_DIR", self.scratch.path().join("state")).args(args)
     }
 
-    /// The guide's backup commands, as printed there.
+    /// Runs the guide's backup commands, as printed there.
     pub fn documented_backup(&self) {
         for line in [
             "mkdir backup",
@@ -196,7 +196,7 @@ impl Stack {
         }
     }
 
-    /// The guide's restore commands, as printed there.
+    /// Runs the guide's restore commands, as printed there.
     pub fn documented_restore(&self) {
         for line in [
             "docker run --rm --name temp_backup --volumes-from cvat_db -v $(pwd):/backup ubuntu \
@@ -208,7 +208,7 @@ impl Stack {
         }
     }
 
-    /// Empties both volumes; their roots stay as they are.
+    /// Empties both volumes and keeps their root directories.
     pub fn empty_volumes(&self) {
         for volume in VOLUMES {
             empty(&self.volume(volume));
@@ -218,19 +218,19 @@ impl Stack {
 
 /// Runs a compose command on files of this directory.
 pub fn compose(project: &str, files: &[&str], args: &[&str]) {
-    // Compose v2 is a plug-in of docker, v1 a program of its own.
+    // Compose v2 is a plug-in of docker, v1 is a separate program.
     let command =
         if installed("docker-compose") { Tool::new("docker-compose") } else { Tool::new("docker").arg("compose") };
     let files = files.iter().flat_map(|file| ["-f".to_owned(), format!("{DIRECTORY}/{file}")]);
     command.args(["-p", project]).args(files).args(args).ok();
 }
 
-/// Where a volume has its tree on this host.
+/// Returns the mountpoint of a volume.
 pub fn mountpoint(volume: &str) -> PathBuf {
     docker(["volume", "inspect", "--format", "{{.Mountpoint}}", volume]).into()
 }
 
-/// Names in a directory, sorted; none where it does not exist.
+/// Returns the names in a directory, sorted; none if it does not exist.
 pub fn names(directory: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let mut names: Vec<String> =
@@ -239,7 +239,7 @@ pub fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Removes what is in a directory and keeps the directory.
+/// Removes the content of a directory.
 pub fn empty(directory: &Path) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -251,13 +251,13 @@ pub fn empty(directory: &Path) {
     }
 }
 
-/// Copies a tree with all its attributes, the root's too.
+/// Copies a tree with all attributes, including those of its root.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     Tool::new("cp").arg("-a").arg(from.join(".")).arg(to).ok();
 }
 
-/// Waits until `done`, for a minute at most.
+/// Waits until `done` returns true, for up to a minute.
 #[track_caller]
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let begin = Instant::now();
@@ -280,13 +280,13 @@ pub fn wait_for_database() {
     });
 }
 
-/// One answer of the database.
+/// Returns the result of a database query.
 #[track_caller]
 pub fn query(sql: &str) -> String {
     docker(["exec", "cvat_db", "psql", "-At", "-U", "root", "-c", sql, "cvat"])
 }
 
-/// Number and checksum of every table's rows.
+/// Returns the number and a checksum of the rows of every table.
 #[track_caller]
 pub fn rows() -> String {
     let tables = ["engine_task", "engine_job", "engine_label", "engine_labeledshape", "engine_attributeval"];
@@ -298,10 +298,10 @@ pub fn rows() -> String {
         .join("\n")
 }
 
-/// Everything the tests' compose projects and their single containers and volumes ever left.
+/// Removes all containers and volumes of the tests' projects, including those of earlier runs.
 fn remove_everything() {
     for project in PROJECTS {
-        // Single containers are named after the project, those of compose files are labelled.
+        // Single containers have the project in their name, those of compose files have a label.
         for filter in [format!("name=^/{project}-"), format!("label=com.docker.compose.project={project}")] {
             for container in docker(["ps", "--all", "--quiet", "--filter", &filter]).lines() {
                 docker(["rm", "--force", container]);
@@ -313,11 +313,11 @@ fn remove_everything() {
     }
 }
 
-/// A container of the test's own, not of the stack; removed when dropped.
+/// A container outside the stack, removed when dropped.
 pub struct Container(String);
 
 impl Container {
-    /// `docker create` with these options and a process that waits to be stopped.
+    /// Runs `docker create` with these options and a process that waits for SIGTERM.
     pub fn create(name: &str, options: &[&str]) -> Self {
         let name = format!("{PROJECT}-{name}");
         let wait = ["ubuntu", "bash", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"];
@@ -326,7 +326,7 @@ impl Container {
         Self(name)
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &str {
         &self.0
     }
@@ -336,7 +336,7 @@ impl Container {
         docker(["start", &self.0]);
     }
 
-    /// Whether it runs.
+    /// Returns whether it is running.
     pub fn is_running(&self) -> bool {
         docker(["inspect", "--format", "{{.State.Running}}", &self.0]) == "true"
     }
@@ -348,23 +348,23 @@ impl Drop for Container {
     }
 }
 
-/// A volume of the test's own; removed when dropped.
+/// A volume outside the stack, removed when dropped.
 pub struct Volume(String);
 
 impl Volume {
-    /// `docker volume create` with these options.
+    /// Runs `docker volume create` with these options.
     pub fn create(name: &str, options: &[&str]) -> Self {
         let name = format!("{PROJECT}_{name}");
         docker(["volume", "create"].into_iter().chain(options.iter().copied()).chain([name.as_str()]));
         Self(name)
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &str {
         &self.0
     }
 
-    /// Where its tree is on this host.
+    /// Returns its mountpoint.
     pub fn path(&self) -> PathBuf {
         mountpoint(&self.0)
     }
@@ -376,7 +376,7 @@ impl Drop for Volume {
     }
 }
 
-/// A layout file of one archive.
+/// Writes a layout file of one archive.
 pub fn layout(at: &Path, name: &str, container: &str, path: &str) {
     let text = format!("[[archive]]\nname = {name:?}\ncontainer = {container:?}\npath = {path:?}\n");
     fs::write(at, text).unwrap();

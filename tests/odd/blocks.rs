@@ -32,34 +32,35 @@ pub const FILES: Files = &[
     ("randomised_blocks", randomised),
 ];
 
-/// The pointer says which of the sorted rotations is the block, so each of them gives one: the first one,
-/// the last one, and those between.
+/// Builds a block for every origin pointer. The pointer selects one of the sorted rotations, so each value gives
+/// a different content.
 fn every_origin() -> Odd {
-    let word = b"origin";
-    let mut rotations: Vec<Vec<u8>> = (0..word.len()).map(|n| [&word[n..], &word[..n]].concat()).collect();
+    let content = b"origin";
+    let mut rotations: Vec<Vec<u8>> = (0..content.len()).map(|n| [&content[n..], &content[..n]].concat()).collect();
     rotations.sort();
     Odd::all(rotations.iter().enumerate().map(|(n, rotation)| {
-        let block = Block { checksum: checksum::of(rotation), origin: n as u32, ..Block::of(word) };
+        let block = Block { checksum: checksum::of(rotation), origin: n as u32, ..Block::of(content) };
         Odd::good(9, &block, rotation)
     }))
 }
 
-/// One behind the last, and further out: up to the largest number of 24 bits, and around the sizes of blocks.
+/// Builds blocks whose origin pointer is past the end: by one, near the size limits, and by the largest 24-bit
+/// number.
 fn origin_out_of_range() -> Odd {
     let pointers =
         [(9, 6), (9, 7), (1, 99_999), (1, 100_000), (1, 100_010), (9, 899_999), (9, 900_011), (9, 0xff_ffff)];
     Odd::all(pointers.map(|(level, origin)| Odd::bad(level, &Block { origin, ..Block::of(b"origin") })))
 }
 
-/// Any column can be walked through, even if sorting no block gives it. Then the walk comes back to where it
-/// began before it has been everywhere, and goes round again. What comes out has as many bytes as the column.
+/// Builds columns that no transform produces. The inverse transform then follows a cycle shorter than the column
+/// and repeats it; the content is still as long as the column.
 fn column_of_several_cycles() -> Odd {
-    // Sorted already: each byte leads to itself. So many are no run that needs a count.
+    // The column is sorted, so each byte leads to itself. Three equal bytes need no count.
     let alone = |origin: u32, content: &[u8]| {
         let block = Block { checksum: checksum::of(content), ..Block::of_column(b"abc", origin) };
         Odd::good(9, &block, content)
     };
-    // The second and the third change places, so two ways go round in one step and one in two.
+    // The second and third bytes are swapped: two cycles of length one, and one of length two.
     let swapped = |origin: u32, content: &[u8]| {
         let block = Block { checksum: checksum::of(content), ..Block::of_column(b"acb", origin) };
         Odd::good(9, &block, content)
@@ -71,7 +72,7 @@ fn column_of_several_cycles() -> Odd {
         swapped(0, b"aaa"),
         swapped(1, b"bcb"),
         swapped(2, b"cbc"),
-        // Long, with short ways round and long ones.
+        // A long column with short and long cycles.
         long_cycles(1),
         long_cycles(700),
     ])
@@ -84,8 +85,7 @@ fn long_cycles(origin: u32) -> Odd {
     Odd::good(9, &block, &content)
 }
 
-/// The same comes from blocks that are really there: all rotations of one that repeats itself come several
-/// times, and any of the equal ones may be the origin.
+/// Builds periodic blocks. Several rotations are equal, and any of them may be the origin.
 fn periodic() -> Odd {
     let content = b"again and ".repeat(30);
     let good = |origin| Odd::good(9, &Block { origin, ..Block::of(&content) }, &content);
@@ -93,7 +93,7 @@ fn periodic() -> Odd {
     Odd::all([good(first), good(first + 1), good(first + 29)])
 }
 
-/// The map may say more than what occurs: values that never do, and groups of sixteen without one.
+/// Builds maps with values, and groups of sixteen values, that do not occur in the block.
 fn unused_values() -> Odd {
     let content = b"a map of more";
     let column = sort::sort(content);
@@ -103,7 +103,7 @@ fn unused_values() -> Odd {
         Odd::good(9, &block, content)
     };
     let mut with_empty_groups = SymbolMap::of(content);
-    // Two before that of the space, one behind it, four in the end.
+    // Two empty groups before that of the space, one after it, four at the end.
     with_empty_groups.groups |= 0xd00f;
     with_empty_groups.rows.splice(0..0, [0; 2]);
     with_empty_groups.rows.insert(3, 0);
@@ -111,7 +111,7 @@ fn unused_values() -> Odd {
     Odd::all([with(SymbolMap::of(&[content, &b"xyz\0\xff"[..]].concat())), with(with_empty_groups)])
 }
 
-/// No values: no groups, or none with any in it.
+/// Builds maps without values: no groups, or groups without a value.
 fn empty_map() -> Odd {
     let bad = |map| Odd::bad(9, &Block::of_symbols(map, vec![RUN_A, symbols::end(0)]));
     Odd::all([
@@ -121,31 +121,32 @@ fn empty_map() -> Odd {
     ])
 }
 
-/// The smallest alphabet has three symbols: two for runs, and the end. The value is the first one of all, or
-/// the last one. Runs of 1 to 3 in the first stage; of 4, and of as many as a count can say; longer ones.
+/// Builds blocks of one byte value, the first or the last, which have the smallest alphabet: the two run symbols
+/// and the end. The runs are shorter than a count needs, as long as a count can encode, and longer.
 fn one_value() -> Odd {
     Odd::all([0, 255].into_iter().flat_map(|value| {
         [1, 2, 3, 4, 5, 255, 256, 258, 259, 1000, 70_000].map(|length| {
             let content = vec![value; length];
-            // All rotations are equal to the eye of the sorter only where no counts are between.
+            // Without counts all rotations are equal; with counts they differ.
             Odd::good(9, &Block::of(&content), &content)
         })
     }))
 }
 
-/// Without the symbol that ends it, the block goes on in the mark of the next one, until that makes no sense.
+/// Builds a block without its end symbol: the decoder reads on into the next block magic until the data is
+/// invalid.
 fn no_end() -> Odd {
     let content = inputs::noise(3 * 50 - 20, 200, 3);
     let mut block = Block::of(&content);
     block.symbols.pop();
-    // The same with enough selectors to go on for long.
+    // Enough selectors for a decoder to read much further.
     let mut longer = block.clone();
     longer.selectors = vec![0; 18_002];
     Odd::all([Odd::bad(9, &block), Odd::bad(9, &longer)])
 }
 
-/// The end comes first, and symbols after it: the block is good, but behind it there is no mark. The same
-/// with bits that are no symbols, one to seven of them, or many.
+/// Builds a block with data after its end symbol, so that no magic follows the block. The data is further
+/// symbols, or single bits: a few that are no symbol, or many.
 fn end_in_the_middle() -> Odd {
     let content = b"an early end";
     let stray = |count: usize, bit: bool| {
@@ -167,16 +168,17 @@ fn end_in_the_middle() -> Odd {
     )
 }
 
-/// The end alone: no bytes, and so nothing the origin could point to. The checksum of nothing would be 0.
+/// Builds a block of nothing but the end symbol: it has no bytes for the origin pointer. The checksum of no bytes
+/// is 0.
 fn empty_block() -> Odd {
     let block = Block::of_symbols(SymbolMap::of(b"a"), vec![symbols::end(1)]);
     assert_eq!(checksum::of(b""), block.checksum);
     Odd::bad(9, &block)
 }
 
-/// bzip2 writes counts of up to 251, so that no run is longer than 255. A byte can say 255, which makes 259.
-/// Then the next byte begins a new run, though it may be the same; and a count may be any byte, the run's
-/// own as well.
+/// Builds runs with every kind of count. bzip2 writes counts up to 251 (runs of 255 bytes), but a count of 255 is
+/// valid (259 bytes). The next byte starts a new run even if it is equal, and a count may equal the byte of its
+/// run.
 fn counts() -> Odd {
     let good = |bytes: &[u8], content: &[u8]| {
         let block = Block { checksum: checksum::of(content), ..Block::of_runs(bytes) };
@@ -193,14 +195,13 @@ fn counts() -> Odd {
     Odd::all(files)
 }
 
-/// A block that ends with four equal bytes, where a count has to follow. It might be taken for none, or for
-/// the first byte of the next block, but bzip2 refuses it, and so do we. Three are no run, and five bytes
-/// are one with its count.
+/// Builds blocks that end with four equal bytes where the count must follow. bzip2 refuses them rather than
+/// assume a count of 0 or read it from the next block. Three equal bytes, and four with a count, are valid.
 fn missing_count() -> Odd {
     let of = |bytes: &[u8]| Block::of_runs(bytes);
     let good =
         |bytes: &[u8], content: &[u8]| Odd::good(9, &Block { checksum: checksum::of(content), ..of(bytes) }, content);
-    // The checksum is that of the four bytes alone.
+    // The checksum of the bytes without the missing count.
     let bad = |bytes: &[u8]| Odd::bad(9, &Block { checksum: checksum::of(bytes), ..of(bytes) });
     Odd::all([
         bad(b"aaaa"),
@@ -214,17 +215,17 @@ fn missing_count() -> Odd {
     ])
 }
 
-/// A run ends with its block: what follows in the next one is a run of its own, and no count.
+/// Splits a run between two blocks: each part is a run of its own, and the second does not begin with a count.
 fn run_across_blocks() -> Odd {
     let halves = [(&b"xaaa"[..], &b"aaay"[..]), (b"xaaaa", b"aaaay"), (b"aaa", b"\x05\x05\x05"), (b"aaaa", b"aaaa")];
     Odd::all(halves.map(|(one, other)| {
         let file = Stream::of(9, [&Block::of(one), &Block::of(other)]).bytes();
-        Odd::whole(file, &[one, other].concat())
+        Odd::complete(file, &[one, other].concat())
     }))
 }
 
-/// A block of one value, so long behind the first run-length stage: groups of four and a count, which is
-/// that value again.
+/// Returns a block of one value that has `length` bytes after the initial run-length encoding, and its content.
+/// It is groups of four bytes and a count, which is that value too.
 fn block_of_length(value: u8, length: usize) -> (Block, Vec<u8>) {
     let mut symbols = symbols::run(length as u128);
     symbols.push(symbols::end(1));
@@ -232,12 +233,12 @@ fn block_of_length(value: u8, length: usize) -> (Block, Vec<u8>) {
     (Block { checksum: checksum::of(&content), ..Block::of_symbols(SymbolMap::of(&[value]), symbols) }, content)
 }
 
-/// 100,000 bytes for each level: bzip2 stops 19 before that, others do not, and all can read it. All levels
-/// have their own limit.
+/// Builds blocks of the largest size of their level, 100,000 bytes per level. bzip2 stops 19 bytes before it,
+/// other encoders do not.
 fn longest_block() -> Odd {
     Odd::all([1, 2, 9].into_iter().flat_map(|level| {
         let limit = 100_000 * usize::from(level);
-        // Not a multiple of five and one less, which would lack its last count.
+        // Not one less than a multiple of five: the last count would be missing.
         [limit - 2, limit].map(|length| {
             let (block, content) = block_of_length(0, length);
             Odd::good(level, &block, &content)
@@ -245,11 +246,11 @@ fn longest_block() -> Odd {
     }))
 }
 
-/// One byte more; or what would be right for the next level. The last symbol before the end is the one that
-/// is too much, or it is a run.
+/// Builds blocks that exceed their level's limit, by one byte or by a level. The last symbol that exceeds it is a
+/// byte or a run.
 fn too_long_block() -> Odd {
     let run = |level: u8, length: usize| Odd::bad(level, &block_of_length(0, length).0);
-    // All but one are a run, then single bytes.
+    // A run of all bytes but one, then single bytes.
     let single = |level: u8| {
         let mut symbols = symbols::run(100_000 * u128::from(level) - 1);
         symbols.extend([2, 2, symbols::end(2)]);
@@ -266,17 +267,16 @@ fn too_long_block() -> Odd {
     ])
 }
 
-/// 900,000 bytes that are 180,000 runs of 259: 46 million bytes from a few more than sixty. What comes out
-/// is not kept whole, but streamed.
+/// Builds the block with the largest content: 180,000 runs of 259 bytes, 46 MB from about sixty bytes. The
+/// decoder must stream it, not hold it in memory.
 fn most_content() -> Odd {
     let (block, content) = block_of_length(255, 900_000);
     assert_eq!(content.len(), 46_620_000);
-    Odd::whole(Stream::of(9, [&block]).bytes(), &content)
+    Odd::complete(Stream::of(9, [&block]).bytes(), &content)
 }
 
-/// Runs whose lengths have so many digits that counting them overflows, first the block, then 21 digits,
-/// which bzip2 counts to, then numbers of 32 and 64 bits. What is left of them would be five, which the
-/// checksum says.
+/// Builds runs whose lengths overflow: the block's limit, the 21 digits up to which bzip2 counts, then 32-bit and
+/// 64-bit integers. A length that wraps around would be five, which the checksum confirms.
 fn overflowing_runs() -> Odd {
     let bad = |digits: Vec<u16>| {
         let symbols = [&digits[..], &[symbols::end(1)]].concat();
@@ -288,28 +288,28 @@ fn overflowing_runs() -> Odd {
     Odd::all(lengths.into_iter().map(symbols::run).chain(long).map(bad))
 }
 
-/// Each bit of a block's checksum counts: the block is refused, and nothing of it is delivered. The same
-/// for the stream's, but by then everything is delivered. If a stream's is right for the wrong ones of its
-/// blocks, that makes it no better.
+/// Flips each bit of a block checksum, which delivers nothing of the block, and of a stream checksum, which
+/// delivers all blocks. A stream checksum computed from wrong block checksums does not make the stream valid.
 fn wrong_checksum() -> Odd {
     let content = b"what is checked";
     let right = Block::of(content);
     let block = |bit: u32| Block { checksum: right.checksum ^ 1 << bit, ..right.clone() };
     let stream = |bit: u32| {
         let stream = Stream { checksum: Some(right.checksum ^ 1 << bit), ..Stream::of(9, [&right]) };
-        Odd::ends(stream.bytes(), content, End::damaged(stream.mark(1) / 8, Fault::StreamChecksum))
+        Odd::ends(stream.bytes(), content, End::damaged(stream.magic_offset(1) / 8, Fault::StreamChecksum))
     };
-    // The stream's checksum turns with each block: the same two in another order are another stream.
+    // The stream checksum depends on the order of the blocks.
     let (one, two) = (Block::of(b"one"), Block::of(b"two"));
     let swapped =
         Stream { checksum: Some(checksum::of_stream([two.checksum, one.checksum])), ..Stream::of(9, [&one, &two]) };
-    let swapped = Odd::ends(swapped.bytes(), b"onetwo", End::damaged(swapped.mark(2) / 8, Fault::StreamChecksum));
+    let swapped =
+        Odd::ends(swapped.bytes(), b"onetwo", End::damaged(swapped.magic_offset(2) / 8, Fault::StreamChecksum));
     Odd::all((0..32).flat_map(|bit| [Odd::bad(9, &block(bit)), stream(bit)]).chain([swapped]))
 }
 
-/// bzip2 up to 0.9.0 turned over the lowest bit of some bytes, the first of them number 617, in blocks that
-/// it could not sort. The bytes are those behind the first run-length stage: a count may be among them, and
-/// runs are runs after the bits have been turned back. The distances begin anew after 512 of them.
+/// Builds randomised blocks. bzip2 up to 0.9.0 flipped the lowest bit of some bytes (the first is byte 617) of
+/// blocks that it could not sort. It did so after the initial run-length encoding, so counts may be flipped too.
+/// The 512 distances repeat.
 fn randomised() -> Odd {
     let good = |level: u8, content: &[u8]| {
         let block = Block::randomised(content);
@@ -326,7 +326,7 @@ fn randomised() -> Odd {
         files.push(good(1, &vec![b'a'; length * 51]));
         files.push(good(1, &vec![b'a'; length / 2]));
     }
-    // The 512 distances take 250,000 bytes and more.
+    // The 512 distances span more than 250,000 bytes.
     files.push(good(9, &inputs::noise(400_000, 256, 9)));
     Odd::all(files)
 }

@@ -1,4 +1,4 @@
-//! What is tried with each odd file.
+//! The checks of each odd file.
 
 use voltar::codec::Damage;
 use voltar::ordered::Pool;
@@ -8,10 +8,10 @@ use crate::common::bz2::stream::ordinary;
 use crate::common::bz2::{oracle, reader};
 use crate::file::Odd;
 
-/// Files that hold more, or are longer, are read in large pieces only.
+/// Larger files and contents are read in large pieces only.
 const LARGE: usize = 100_000;
 
-/// All of it, for all variants.
+/// Checks all variants of a file with all decoders.
 pub fn odd(odd: &Odd) {
     for (n, (file, expected)) in odd.variants.iter().enumerate() {
         let context = format!("variant {n}");
@@ -20,7 +20,7 @@ pub fn odd(odd: &Odd) {
     }
 }
 
-/// However it is read.
+/// Decodes the file with the codec under test, in different pieces and with different numbers of workers.
 fn we_read_it(file: &[u8], expected: &Outcome, context: &str) {
     let large = expected.bytes.len() > LARGE || file.len() > LARGE;
     for pool in POOLS.iter() {
@@ -34,7 +34,7 @@ fn we_read_it(file: &[u8], expected: &Outcome, context: &str) {
                 same(&pieces, expected, pool, &format!("{context}, in pieces of {sizes:?}"));
             }
         }
-        // With other streams around it.
+        // The file between two other streams.
         let (before, after) = (ordinary(b"the stream before it"), ordinary(b"the stream after it"));
         let outcome = ours::decompress(&[&before, file, &after].concat(), pool, &[1 << 16]);
         if let Some(expected) = among_others(expected, before.len()) {
@@ -43,15 +43,15 @@ fn we_read_it(file: &[u8], expected: &Outcome, context: &str) {
     }
 }
 
-/// What must become of a file with a stream before it and another one behind; `None` if that depends on
-/// what a cut file goes on with.
+/// Returns the expected outcome of a file between two other streams; `None` for a cut file, where it depends on
+/// the bytes that follow.
 fn among_others(alone: &Outcome, before: usize) -> Option<Outcome> {
     let (mut bytes, mut after) = (b"the stream before it".to_vec(), Vec::new());
     bytes.extend_from_slice(&alone.bytes);
     let end = match &alone.end {
-        End::Whole => {
+        End::Complete => {
             after.extend_from_slice(b"the stream after it");
-            End::Whole
+            End::Complete
         }
         End::Garbage(at) => End::Garbage(at + before),
         End::Damaged(damage) if is_cut(damage) => return None,
@@ -71,32 +71,34 @@ fn same(outcome: &Outcome, expected: &Outcome, pool: &Pool, context: &str) {
     let workers = pool.jobs();
     assert_eq!(outcome.end, expected.end, "{context}, {workers} workers");
     let (length, due) = (outcome.bytes.len(), expected.bytes.len());
-    assert!(outcome.bytes == expected.bytes, "{context}, {workers} workers: {length} bytes, not those {due}");
+    assert!(outcome.bytes == expected.bytes, "{context}, {workers} workers: {length} bytes, not the expected {due}");
 }
 
-/// The reader of these tests and the `bzip2` crate say the same of it.
+/// Decodes the file with the reader of these tests and with the `bzip2` crate.
 fn others_read_it(file: &[u8], expected: &Outcome, refused_by_us_alone: bool, context: &str) {
-    let (reading, opinion) = (reader::read(file), oracle::ask(file, usize::MAX).unwrap());
+    let (reading, theirs) = (reader::read(file), oracle::decompress(file, usize::MAX).unwrap());
     if refused_by_us_alone {
-        assert_eq!((reading.end, opinion.end), (reader::End::Whole, oracle::End::Whole), "{context}");
-        assert!(opinion.bytes == reading.bytes && reading.bytes.starts_with(&expected.bytes), "{context}");
+        assert_eq!((reading.end, theirs.end), (reader::End::Complete, oracle::End::Complete), "{context}");
+        assert!(theirs.bytes == reading.bytes && reading.bytes.starts_with(&expected.bytes), "{context}");
         return;
     }
     assert!(reading.bytes == expected.bytes, "{context}: {:?}", reading.end);
     match &expected.end {
-        End::Whole => assert_eq!((reading.end, opinion.end), (reader::End::Whole, oracle::End::Whole), "{context}"),
+        End::Complete => {
+            assert_eq!((reading.end, theirs.end), (reader::End::Complete, oracle::End::Complete), "{context}");
+        }
         End::Garbage(at) => {
-            assert_eq!((reading.end, opinion.end), (reader::End::Garbage(*at), oracle::End::Garbage(*at)), "{context}");
+            assert_eq!((reading.end, theirs.end), (reader::End::Garbage(*at), oracle::End::Garbage(*at)), "{context}");
         }
         End::Damaged(damage) => {
             let reader::End::Refused(at, _) = reading.end else { panic!("{context}: the reader accepts it") };
-            assert_eq!(opinion.end, oracle::End::Refused, "{context}");
-            // Where the file is cut, the reader says where that began to matter.
+            assert_eq!(theirs.end, oracle::End::Refused, "{context}");
+            // For a cut file, the reader reports where the incomplete part begins.
             assert!(is_cut(damage) || damage.offset == at as u64 / 8, "{context}: the reader stops at bit {at}");
             // The crate delivers the beginning of a damaged block.
-            assert!(opinion.bytes.starts_with(&expected.bytes), "{context}");
+            assert!(theirs.bytes.starts_with(&expected.bytes), "{context}");
             return;
         }
     }
-    assert!(opinion.bytes == expected.bytes, "{context}: the crate reads other bytes");
+    assert!(theirs.bytes == expected.bytes, "{context}: the crate reads other bytes");
 }

@@ -1,4 +1,4 @@
-//! Odd codes and selectors: what a block says of how its symbols are written.
+//! Odd code tables and selectors.
 
 use crate::common::bz2::GROUP;
 use crate::common::bz2::block::Block;
@@ -7,60 +7,60 @@ use crate::common::bz2::inputs::noise;
 use crate::file::{Files, Odd};
 
 pub const FILES: Files = &[
-    ("a_code_with_words_that_mean_nothing", words_that_mean_nothing),
-    ("a_word_that_means_nothing", a_word_that_means_nothing),
-    ("a_code_with_more_lengths_than_words", more_lengths_than_words),
-    ("a_code_in_which_the_end_has_no_word", no_word_for_the_end),
-    ("words_of_every_length_from_1_to_20", every_length),
-    ("all_258_symbols_at_one_length", all_symbols_at_one_length),
-    ("lengths_by_detours", detours),
-    ("lengths_by_detours_of_nearly_3_megabytes", long_detours),
-    ("lengths_by_detours_of_more_than_3_megabytes", too_long_detours),
-    ("lengths_out_of_bounds", lengths_out_of_bounds),
+    ("a_code_with_unassigned_codewords", unassigned_codewords),
+    ("an_unassigned_codeword_in_the_data", unassigned_codeword_in_the_data),
+    ("a_code_with_more_code_lengths_than_codewords", more_code_lengths_than_codewords),
+    ("a_code_in_which_the_end_has_no_codeword", no_codeword_for_the_end),
+    ("codewords_of_every_length_from_1_to_20", every_length),
+    ("all_258_symbols_at_one_code_length", all_symbols_at_one_length),
+    ("code_lengths_by_detours", detours),
+    ("code_lengths_by_detours_of_nearly_3_megabytes", long_detours),
+    ("code_lengths_by_detours_of_more_than_3_megabytes", too_long_detours),
+    ("code_lengths_out_of_bounds", code_lengths_out_of_bounds),
     ("a_senseless_code_that_nothing_uses", senseless_unused_code),
     ("six_codes_in_turn", six_codes),
     ("no_codes_one_or_seven", too_few_or_many_codes),
-    ("the_end_in_the_last_place_of_a_group_and_in_the_first", end_at_a_group_border),
+    ("the_end_at_the_last_position_of_a_group_and_at_the_first", end_at_a_group_border),
     ("selectors_that_nothing_needs", unused_selectors),
     ("a_selector_for_a_code_that_is_not_there", selector_out_of_range),
     ("no_selectors_or_too_few", too_few_selectors),
 ];
 
-/// A content of five values with seven symbols.
+/// Five byte values, so seven symbols.
 const CONTENT: &[u8] = b"abcdeabcdedcba";
 
 fn block(table: CodeTable) -> Block {
     Block::of(CONTENT).coded_by(vec![table.clone(), table])
 }
 
-/// Seven symbols with words of three bits, of four, of twenty: the other words of these lengths mean nothing.
-/// bzip2 never makes such codes, some old programs do, and stricter readers refuse them. As none of those
-/// words occurs, the block is good.
-fn words_that_mean_nothing() -> Odd {
+/// Builds codes with unassigned codewords: seven symbols at code lengths that have room for more. bzip2 never
+/// writes such codes, some old programs do, and stricter readers refuse them. The block is valid, because no
+/// unassigned codeword occurs.
+fn unassigned_codewords() -> Odd {
     let lengths: [&[u8]; 4] = [&[3; 7], &[4; 7], &[20; 7], &[2, 3, 7, 7, 7, 20, 19]];
     Odd::all(lengths.map(|lengths| Odd::good(9, &block(CodeTable::new(lengths)), CONTENT)))
 }
 
-/// The same, but one of those words occurs: what is stored gives seven words of four bits, 0000 to 0110, and
-/// one that begins with 111 stands in the data. The longest word has twenty bits, so after twenty there is
-/// nothing left to hope for.
-fn a_word_that_means_nothing() -> Odd {
+/// Builds a block with an unassigned codeword in its data: the table assigns 0000 to 0110, and the data has a
+/// codeword that begins with 111. A decoder can stop after twenty bits, the longest code length.
+fn unassigned_codeword_in_the_data() -> Odd {
     let as_stored = CodeTable::new(&[4; 7]);
     let as_written = CodeTable { lengths: vec![3, 3, 3, 3, 3, 4, 3], ..as_stored };
     Odd::bad(9, &block(as_written))
 }
 
-/// Lengths that add up to more words than there are of them. Words are dealt out in order, shorter ones first
-/// and then by symbol, and whoever comes too late has none. bzip2 does not look, so a block that does with
-/// the words that were dealt out is good.
-fn more_lengths_than_words() -> Odd {
-    // One value: the run digits 1 and 2, and the end. Three words of one bit; or two, and one of two bits.
+/// Builds codes whose code lengths are oversubscribed. Codewords are assigned by code length, then by symbol,
+/// until none is left. bzip2 does not check this, so a block that uses only assigned codewords is valid.
+fn more_code_lengths_than_codewords() -> Odd {
+    // One value: the run digits 1 and 2, and the end. Two symbols have codewords of one bit, which leaves none
+    // for the third.
     let ones = Block::of(b"a").coded_by(vec![CodeTable::new(&[1, 2, 1]); 2]);
     let late = Block::of(&[b'a'; 2]).coded_by(vec![CodeTable::new(&[20, 1, 1]); 2]);
-    // Where one symbol has a word of seven bits, there are 254 of eight left, and 257 want one.
+    // A codeword of seven bits leaves 254 of eight bits for 257 symbols.
     let all: Vec<u8> = (0..=252).collect();
     let mut first_256 = Block::of(&all).coded_by(vec![CodeTable::new(&[8; 256]); 2]);
-    // As the map has 256 values, the end is number 257; with one bit less than the others, it has a word.
+    // The map has 256 values, so the end is symbol 257. Its codeword is one bit shorter than the others, so it is
+    // assigned.
     first_256.map = crate::common::bz2::map::SymbolMap::of(&(0..=255).collect::<Vec<_>>());
     *first_256.symbols.last_mut().unwrap() = 257;
     let mut lengths = vec![8; 258];
@@ -69,18 +69,18 @@ fn more_lengths_than_words() -> Odd {
     Odd::all([Odd::good(9, &ones, b"a"), Odd::good(9, &late, b"aa"), Odd::good(9, &crowded, &all)])
 }
 
-/// The same, where it is the end that has no word: nothing ends such a block but the lack of selectors. Nine
-/// symbols of three bits; all eight words mean something, so every string of bits is symbols.
-fn no_word_for_the_end() -> Odd {
+/// Builds blocks whose end symbol has no codeword, so that they end only when the selectors are used up. Nine
+/// symbols of three bits: all eight codewords are assigned, so any bits decode to symbols.
+fn no_codeword_for_the_end() -> Odd {
     let block = Block::of(b"abcdefgfedcba").coded_by(vec![CodeTable::new(&[3; 9]); 2]);
     let ones = Block::of(b"a").coded_by(vec![CodeTable::new(&[1; 3]); 2]);
     Odd::all([Odd::bad(9, &block), Odd::bad(9, &ones)])
 }
 
-/// Words of 1, 2, 3 … 19, 20 and 20 bits, each of which occurs. The end has the shortest of them, or the
-/// longest. bzip2 writes words of up to 17 bits, and before 1.0.3 of up to 20.
+/// Builds a code with codewords of 1, 2, 3 … 19, 20 and 20 bits, each of which occurs. The end symbol has the
+/// shortest or the longest one. bzip2 writes up to 17 bits, and up to 20 before 1.0.3.
 fn every_length() -> Odd {
-    // 19 values, so 21 symbols: every rank has its turn, and both digits of runs.
+    // 19 values, so 21 symbols: all move-to-front ranks and both run digits occur.
     let column: Vec<u8> = (0..19).chain((0..19).rev()).chain([7, 7, 7]).collect();
     let rising: Vec<u8> = (1..=20).chain([20]).collect();
     let falling: Vec<u8> = rising.iter().rev().copied().collect();
@@ -92,14 +92,14 @@ fn every_length() -> Odd {
     Odd::all([good(&rising), good(&falling)])
 }
 
-/// All 256 values, and all 258 symbols with words of nine bits, or of twenty.
+/// Builds blocks of all 258 symbols, with codewords of nine bits or of twenty.
 fn all_symbols_at_one_length() -> Odd {
     let content: Vec<u8> = (0..=255).chain((0..=255).rev()).collect();
     let block = |length| Block::of(&content).coded_by(vec![CodeTable::new(&[length; 258]); 2]);
     Odd::all([Odd::good(9, &block(9), &content), Odd::good(9, &block(20), &content)])
 }
 
-/// The lengths are right, but the steps to them lead up to 20 and down to 1 before.
+/// Builds valid code lengths that are stored with needless steps, up to 20 and down to 1.
 fn detours() -> Odd {
     let all: Vec<u8> = [20, 1].repeat(3);
     let stops = |length: u8| [&all[..], &[length]].concat();
@@ -116,21 +116,21 @@ fn block_with_detours(bytes: usize) -> Block {
     Block::of(CONTENT).coded_by(vec![CodeTable::through(&stops), CodeTable::flat(7)])
 }
 
-/// The same with detours so long that the block is larger than any that holds something. Up to 3 MiB we
-/// read that; see the next file.
+/// Stores code lengths with so many steps that the block is larger than any useful one, but below our limit of 3
+/// MiB.
 fn long_detours() -> Odd {
     Odd::good(9, &block_with_detours(2_900_000), CONTENT)
 }
 
-/// Nothing in the format limits the detours, so for bzip2 a block may be of any size. We give up after
-/// 3 MiB, since this much must be kept in memory to find out what it is.
+/// Exceeds our limit of 3 MiB for the bits of a block, which bounds the memory of the decoder. The format has no
+/// such limit, so bzip2 accepts the block.
 fn too_long_detours() -> Odd {
     Odd::bad(9, &block_with_detours(3_300_000)).refused_by_us_alone()
 }
 
-/// A length of 0, or of 21 and more, is refused; even if the next step leads back, and even in a code that
-/// nothing uses.
-fn lengths_out_of_bounds() -> Odd {
+/// Builds code lengths of 0 or above 20. They are refused even if the next step leads back, and in a code that no
+/// selector uses.
+fn code_lengths_out_of_bounds() -> Odd {
     let first = |length: u8| vec![vec![length, 3], vec![3], vec![3], vec![3], vec![3], vec![3], vec![3]];
     let last = |length: u8| vec![vec![3], vec![3], vec![3], vec![3], vec![3], vec![3], vec![length, 3]];
     let ways = [first(0), first(21), first(31), last(0), last(21)];
@@ -141,8 +141,8 @@ fn lengths_out_of_bounds() -> Odd {
     }))
 }
 
-/// A code is looked at when it is used. These have no words for most symbols, or a single one for all; but
-/// no selector is for them.
+/// Builds unused codes that are oversubscribed or incomplete. A decoder need not reject a code that no selector
+/// uses.
 fn senseless_unused_code() -> Odd {
     let senseless: [&[u8]; 3] = [&[1; 7], &[20; 7], &[1, 20, 1, 20, 1, 20, 1]];
     let mut tables = vec![CodeTable::flat(7)];
@@ -150,12 +150,12 @@ fn senseless_unused_code() -> Odd {
     Odd::good(9, &Block::of(CONTENT).coded_by(tables), CONTENT)
 }
 
-/// Six codes, none like another, in an order in which each number of the selectors' list occurs.
+/// Builds a block with six different codes, in an order in which every move-to-front selector number occurs.
 fn six_codes() -> Odd {
     let content = noise(40 * GROUP, 8, 1);
     let tables: Vec<_> = (0..6_usize)
         .map(|table| {
-            // One more bit for some symbols, and one less for others.
+            // One bit more for some symbols than for others.
             let lengths: Vec<u8> = (0..10).map(|symbol| if (symbol + table) % 5 < 3 { 4 } else { 3 }).collect();
             CodeTable::new(&lengths)
         })
@@ -167,43 +167,44 @@ fn six_codes() -> Odd {
     Odd::good(9, &block, &content)
 }
 
-/// There are two codes to six. The number is stored in three bits, so it might be 0, 1 or 7.
+/// Builds blocks with too few or too many codes. The number of codes is 2 to 6 and stored in three bits, so 0, 1
+/// and 7 can be stored too.
 fn too_few_or_many_codes() -> Odd {
     Odd::all([0, 1, 7].map(|count| Odd::bad(9, &Block::of(CONTENT).coded_by(vec![CodeTable::flat(7); count]))))
 }
 
-/// A selector is for fifty symbols. The one that ends the block is the 50th, so one selector is enough; the
-/// 51st, so it needs another one, or is refused without; and so on for the 100th and 101st.
+/// Places the end symbol at the border of two groups of fifty symbols. The 50th needs one selector, the 51st two,
+/// and so on; one selector less is an error.
 fn end_at_a_group_border() -> Odd {
     let content = |symbols: usize| (0..symbols).map(|n| b"abc"[n % 3]).collect::<Vec<_>>();
     let of = |symbols: usize, selectors: usize| {
-        // As a column: one symbol for each byte, as no value follows itself.
+        // As a column: no value follows itself, so each byte is one symbol.
         let column = content(symbols - 1);
         let mut block = Block { origin: 1, ..Block::of_column(&column, 0) }.sealed();
         assert_eq!(block.symbols.len(), symbols);
-        let whole = block.content();
+        let decoded = block.content();
         block.selectors = vec![0; selectors];
-        if selectors * GROUP < symbols { Odd::bad(9, &block) } else { Odd::good(9, &block, &whole) }
+        if selectors * GROUP < symbols { Odd::bad(9, &block) } else { Odd::good(9, &block, &decoded) }
     };
     Odd::all(
         [(50, 1), (51, 2), (51, 1), (100, 2), (101, 3), (101, 2)].map(|(symbols, selectors)| of(symbols, selectors)),
     )
 }
 
-/// No block needs more than 18,001 selectors, and there is room for 18,002 of them in bzip2; but the number
-/// has fifteen bits, and lbzip2 once rounded it up. Those beyond the last group are read and forgotten.
+/// Adds selectors that no group uses; they are read and ignored. A block needs at most 18,001, bzip2 stores at
+/// most 18,002, and the 15-bit count allows 32,767. lbzip2 once rounded the count up.
 fn unused_selectors() -> Odd {
     Odd::all([2, 3, 18_000, 18_001, 18_002, 18_003, 32_767].map(|count| {
         let mut block = Block::of(CONTENT);
         block.selectors = vec![0; count];
-        // Not only zeros.
+        // Not all selectors are zero.
         block.selectors[count - 1] = 1;
         Odd::good(9, &block, CONTENT)
     }))
 }
 
-/// With two codes, the number 2 in the selectors' list is none; also if nothing needs that selector, and
-/// also far behind the last one that anything could need. With six codes it is the number 6.
+/// Builds selectors for a code that does not exist: number 2 of two codes, or 6 of six. They are refused even
+/// where no group uses them.
 fn selector_out_of_range() -> Odd {
     let bad = |count: usize, at: usize, codes: usize| {
         let mut block = Block::of(CONTENT).coded_by(vec![CodeTable::flat(7); codes]);
@@ -214,7 +215,7 @@ fn selector_out_of_range() -> Odd {
     Odd::all([bad(1, 0, 2), bad(1, 0, 6), bad(2, 1, 2), bad(2, 1, 6), bad(32_767, 32_766, 2), bad(32_767, 18_002, 6)])
 }
 
-/// None at all; or one, or two, where three are needed.
+/// Builds blocks with no selectors, or with fewer than the symbols need.
 fn too_few_selectors() -> Odd {
     let block = Block::of(&noise(2 * GROUP, 200, 2));
     assert_eq!(block.selectors.len(), 3);

@@ -1,4 +1,4 @@
-//! Small files in every state of one kind: cut at every byte, with every bit turned over.
+//! Small files, cut at every byte or with every bit flipped.
 
 use voltar::codec::Fault;
 
@@ -7,9 +7,9 @@ use crate::common::bz2::block::{Block, seal};
 use crate::common::bz2::code::CodeTable;
 use crate::common::bz2::ours::{self, End, Outcome, POOLS};
 use crate::common::bz2::stream::Stream;
-use crate::common::bz2::{MARK_BITS, agree, reader};
+use crate::common::bz2::{MAGIC_BITS, agree, reader};
 
-/// Two streams, three blocks: runs, two codes that differ, a selector that nothing needs.
+/// Returns two streams of three blocks, with runs, two different codes, and an unused selector.
 fn streams() -> [Stream; 2] {
     let mut first = Block::of(b"abcdeaaaaaaaaabb");
     first.selectors.push(1);
@@ -20,7 +20,7 @@ fn streams() -> [Stream; 2] {
 
 const CONTENTS: [&[u8]; 3] = [b"abcdeaaaaaaaaabb", b"abcdecdebcdeedcba", b"of another stream"];
 
-/// Cut at every byte: what was whole is delivered, and what was cut is told.
+/// Cuts the file at every byte: all complete blocks are delivered, and the cut is reported.
 pub fn cut() {
     let streams = streams();
     let file = streams.iter().flat_map(Stream::bytes).collect::<Vec<_>>();
@@ -33,7 +33,7 @@ pub fn cut() {
     }
 }
 
-/// What must be told of the file if it has only so many bytes.
+/// Returns the expected outcome of the first `length` bytes of the file.
 fn when_cut(streams: &[Stream; 2], length: usize) -> Outcome {
     let mut contents = CONTENTS.iter();
     let mut bytes = Vec::new();
@@ -42,7 +42,7 @@ fn when_cut(streams: &[Stream; 2], length: usize) -> Outcome {
     for stream in streams {
         let there = (length - begin) * 8;
         if there == 0 && begin > 0 {
-            return Outcome { bytes, end: End::Whole };
+            return Outcome { bytes, end: End::Complete };
         }
         if there < 32 {
             let first = if length == 0 { Fault::Empty } else { Fault::Unknown };
@@ -50,23 +50,23 @@ fn when_cut(streams: &[Stream; 2], length: usize) -> Outcome {
             return Outcome { bytes, end };
         }
         for n in 0..stream.blocks.len() {
-            if there < stream.mark(n) + MARK_BITS {
-                return Outcome { bytes, end: cut(Fault::EndsBeforeMark) };
+            if there < stream.magic_offset(n) + MAGIC_BITS {
+                return Outcome { bytes, end: cut(Fault::EndsBeforeMagic) };
             }
-            if there < stream.mark(n + 1) {
+            if there < stream.magic_offset(n + 1) {
                 return Outcome { bytes, end: cut(Fault::EndsInBlock) };
             }
             bytes.extend_from_slice(contents.next().unwrap());
         }
-        if there < stream.mark(stream.blocks.len()) + MARK_BITS + 32 {
-            return Outcome { bytes, end: cut(Fault::EndsBeforeMark) };
+        if there < stream.magic_offset(stream.blocks.len()) + MAGIC_BITS + 32 {
+            return Outcome { bytes, end: cut(Fault::EndsBeforeMagic) };
         }
         begin += stream.bytes().len();
     }
-    Outcome { bytes, end: End::Whole }
+    Outcome { bytes, end: End::Complete }
 }
 
-/// Every bit turned over: whatever that makes of the file, all three decoders say the same.
+/// Flips every bit of the file: all three decoders must agree on the result.
 pub fn flipped() {
     let file = Bits::of(&streams().iter().flat_map(Stream::bytes).collect::<Vec<_>>());
     for at in 0..file.len() {
@@ -76,13 +76,13 @@ pub fn flipped() {
     }
 }
 
-/// Every bit of a block turned over, and its checksum set right: what was hidden behind the checksum. Many
-/// of these are blocks that hold something else.
+/// Flips every bit of each block and corrects the checksum, so that the checksum does not hide the error. Many of
+/// these blocks are valid and have another content.
 pub fn flipped_and_sealed() {
     let [stream, _] = streams();
     let mut good = 0;
     for n in 0..stream.blocks.len() {
-        for at in MARK_BITS + 32..stream.blocks[n].len() {
+        for at in MAGIC_BITS + 32..stream.blocks[n].len() {
             let mut stream = stream.clone();
             stream.blocks[n].flip(at);
             good += usize::from(reader::block(&stream.blocks[n], 1).is_ok());
@@ -90,5 +90,5 @@ pub fn flipped_and_sealed() {
             agree::on(&stream.bytes());
         }
     }
-    assert!(good > 50, "{good} good ones: they are not sealed");
+    assert!(good > 50, "only {good} valid blocks: the checksums are not corrected");
 }

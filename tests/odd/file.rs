@@ -1,4 +1,4 @@
-//! An odd file and what must become of it.
+//! Odd files with their expected outcomes.
 
 use voltar::codec::Fault;
 
@@ -7,73 +7,73 @@ use crate::common::bz2::block::Block;
 use crate::common::bz2::ours::{End, Outcome};
 use crate::common::bz2::stream::Stream;
 
-/// Blocks of more bits, or that hold more bytes, are tried at one offset only.
+/// Blocks with more bits or a larger content are tested at one bit offset only.
 const LARGE: usize = 200_000;
 
 /// A file that is odd in one way, in several variants.
 pub struct Odd {
-    /// Each file with what must become of it.
+    /// Each variant of the file with its expected outcome.
     pub variants: Vec<(Vec<u8>, Outcome)>,
-    /// We refuse it on purpose, and bzip2 does not.
+    /// Whether we refuse the file on purpose, although bzip2 accepts it.
     pub refused_by_us_alone: bool,
 }
 
 impl Odd {
-    /// Files that end well.
-    pub fn whole(file: Vec<u8>, content: &[u8]) -> Self {
-        Self::ends(file, content, End::Whole)
+    /// Returns a file that is valid to its end.
+    pub fn complete(file: Vec<u8>, content: &[u8]) -> Self {
+        Self::ends(file, content, End::Complete)
     }
 
-    /// A file that holds `content` and ends in some way.
+    /// Returns a file that delivers `content` and then ends with `end`.
     pub fn ends(file: Vec<u8>, content: &[u8], end: End) -> Self {
         let outcome = Outcome { bytes: content.to_vec(), end };
         Self { variants: vec![(file, outcome)], refused_by_us_alone: false }
     }
 
-    /// A good block that holds `content`.
+    /// Returns files with a valid block that holds `content`.
     #[track_caller]
     pub fn good(level: u8, block: &Block, content: &[u8]) -> Self {
         Self::good_bits(level, &block.bits(), content)
     }
 
-    /// The same in bits.
+    /// Returns files with a valid block that holds `content`, given as bits.
     #[track_caller]
     pub fn good_bits(level: u8, block: &Bits, content: &[u8]) -> Self {
         assert!(!content.is_empty());
         let offsets = if block.len().max(content.len()) > LARGE { 1 } else { 8 };
         Self::between_others(level, block, offsets, |_, before, after| Outcome {
             bytes: [before, content, after].concat(),
-            end: End::Whole,
+            end: End::Complete,
         })
     }
 
-    /// A block that must be refused, and nothing of it delivered.
+    /// Returns files with a block that must be refused and delivers nothing.
     pub fn bad(level: u8, block: &Block) -> Self {
         Self::bad_bits(level, &block.bits())
     }
 
-    /// The same in bits.
+    /// Returns files with a block, given as bits, that must be refused.
     pub fn bad_bits(level: u8, block: &Bits) -> Self {
         let offsets = if block.len() > LARGE { 1 } else { 8 };
         Self::between_others(level, block, offsets, |stream, before, _| Outcome {
             bytes: before.to_vec(),
-            end: End::damaged(stream.mark(1) / 8, Fault::Block),
+            end: End::damaged(stream.magic_offset(1) / 8, Fault::Block),
         })
     }
 
-    /// Several files that are odd in the same way.
+    /// Joins the variants of several files.
     pub fn all(files: impl IntoIterator<Item = Self>) -> Self {
         let variants = files.into_iter().flat_map(|odd| odd.variants).collect();
         Self { variants, refused_by_us_alone: false }
     }
 
-    /// A file that we refuse on purpose.
+    /// Flags the file as refused on purpose.
     #[must_use]
     pub fn refused_by_us_alone(self) -> Self {
         Self { refused_by_us_alone: true, ..self }
     }
 
-    /// The block between two ordinary ones, at so many bits of a byte.
+    /// Puts the block between two ordinary ones, at each of the first `offsets` bit offsets within a byte.
     fn between_others(
         level: u8,
         block: &Bits,
@@ -83,11 +83,11 @@ impl Odd {
         let (before, after) = (b"the block before it".as_slice(), b"the block after it".as_slice());
         let variant = |offset: usize| {
             let mut first = Block::of(before);
-            // Selectors that nothing needs, of one bit each.
+            // Unused selectors, of one bit each, shift the block.
             let missing = (16 + offset - (32 + first.bits().len()) % 8) % 8;
             first.selectors.extend(vec![0; missing]);
             let stream = Stream::of_bits(level, vec![first.bits(), block.clone(), Block::of(after).bits()]);
-            assert_eq!(stream.mark(1) % 8, offset);
+            assert_eq!(stream.magic_offset(1) % 8, offset);
             let outcome = outcome(&stream, before, after);
             (stream.bytes(), outcome)
         };

@@ -1,8 +1,7 @@
-//! Odd bzip2 files: what public collections of them exercise, made here field by field, and what no encoder
-//! would write but bzip2 reads. Each file says what must become of it; that is compared with what we make of
-//! it, however it is read, and with what three others do: the reader of these tests, the `bzip2` crate, and
-//! the tools that are installed. A trial whose tool is missing is listed as ignored; with
-//! `VOLTAR_REQUIRE_TOOLS=1` it fails.
+//! Odd bzip2 files, built field by field: what public collections of odd files exercise, and files that no
+//! encoder writes but bzip2 reads. Each file has an expected outcome. It is compared with that of the codec under
+//! test, of the reader of these tests, of the `bzip2` crate, and of the installed tools. A trial whose tool is
+//! missing is reported as ignored; with `VOLTAR_REQUIRE_TOOLS=1` it fails.
 //!
 //! `VOLTAR_ODD_FILES=DIRECTORY cargo test --test odd` writes the files there instead, as seeds for fuzzing.
 
@@ -18,7 +17,7 @@ mod common;
 mod compressing;
 mod every;
 mod file;
-mod marks;
+mod magics;
 mod streams;
 mod tools;
 
@@ -27,9 +26,9 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
-/// All odd files, by name.
+/// Returns all odd files, by name.
 fn files() -> impl Iterator<Item = (&'static str, fn() -> file::Odd)> {
-    [codes::FILES, blocks::FILES, streams::FILES, marks::FILES].into_iter().flatten().copied()
+    [codes::FILES, blocks::FILES, streams::FILES, magics::FILES].into_iter().flatten().copied()
 }
 
 fn main() -> ExitCode {
@@ -45,8 +44,8 @@ fn main() -> ExitCode {
     );
     trials.extend([
         trial("a_file_cut_at_every_byte", every::cut),
-        trial("every_bit_of_a_file_turned_over", every::flipped),
-        trial("every_bit_of_a_block_turned_over_with_the_right_checksum", every::flipped_and_sealed),
+        trial("every_bit_of_a_file_flipped", every::flipped),
+        trial("every_bit_of_a_block_flipped_with_the_right_checksum", every::flipped_and_sealed),
         trial("what_fuzzing_has_kept", chance::corpus),
         Trial::test("files_by_chance", chance::any_file),
         Trial::test("planted_files_by_chance", chance::planted_file),
@@ -56,7 +55,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// A trial that fails by panicking.
+/// Returns a trial that fails by panicking.
 fn trial(name: &str, check: impl FnOnce() + Send + 'static) -> Trial {
     Trial::test(name, || {
         check();
@@ -64,7 +63,7 @@ fn trial(name: &str, check: impl FnOnce() + Send + 'static) -> Trial {
     })
 }
 
-/// Writes the small ones, the first variant of each: a corpus wants many files, and short ones.
+/// Writes the first variant of each file that is small enough for a corpus.
 fn write_files(directory: &Path) {
     const MAX: usize = 4096;
     std::fs::create_dir_all(directory).unwrap();

@@ -1,4 +1,4 @@
-//! What the tools people have say of the odd files.
+//! The odd files, read by the installed tools.
 
 use libtest_mimic::Trial;
 
@@ -12,18 +12,18 @@ const PYTHON: &str = "import bz2, sys; sys.stdout.buffer.write(bz2.decompress(sy
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("bzip2", "bzip2_says_the_same", || agrees(|| Tool::new("bzip2").arg("-dc"), true)),
-        // Its other decoder, which takes less memory.
-        trial("bzip2", "bzip2_-s_says_the_same", || agrees(|| Tool::new("bzip2").arg("-dcs"), true)),
-        // It takes a damaged stream for garbage, if there is a good one before.
-        // Stricter than bzip2 with codes and selectors.
+        trial("bzip2", "bzip2_agrees", || agrees(|| Tool::new("bzip2").arg("-dc"), true)),
+        // The decoder of bzip2 that takes less memory.
+        trial("bzip2", "bzip2_-s_agrees", || agrees(|| Tool::new("bzip2").arg("-dcs"), true)),
+        // lbzip2 takes a damaged stream after a good one for garbage, and it is stricter than bzip2 with codes
+        // and selectors.
         trial("lbzip2", "lbzip2_reads_what_we_make", || reads(|| Tool::new("lbzip2").arg("-dc"))),
         trial("pbzip2", "pbzip2_reads_what_we_make", || reads(|| Tool::new("pbzip2").arg("-dc"))),
         trial("python3", "python_reads_the_good_ones", || agrees(|| Tool::new("python3").args(["-c", PYTHON]), false)),
     ]
 }
 
-/// The tool reads the same from each file, and refuses what we refuse, if it is to be trusted with that.
+/// Checks that the tool reads the same content from each file and, if `refuses`, that it refuses what we refuse.
 fn agrees(tool: impl Fn() -> Tool, refuses: bool) {
     for (name, make) in files() {
         let odd = make();
@@ -33,14 +33,14 @@ fn agrees(tool: impl Fn() -> Tool, refuses: bool) {
             continue;
         }
         let outcome = tool().input(&file[..]).run();
-        // An empty file is an empty file to bzip2, without a warning.
+        // bzip2 accepts an empty file.
         let accepted = outcome.status.success() && !file.is_empty();
         assert_eq!(accepted, good || odd.refused_by_us_alone, "{name}: {outcome}");
         assert!(!good || outcome.stdout == expected.bytes, "{name}: {outcome}");
     }
 }
 
-/// The tool gets back what we compressed.
+/// Checks that the tool decompresses what we compressed.
 fn reads(tool: impl Fn() -> Tool) {
     for (name, make) in CONTENTS {
         let content = make();

@@ -1,5 +1,5 @@
-//! The question: do three decoders that share nothing say the same of a file? The codec under test, the
-//! reader of this module, and the `bzip2` crate.
+//! Compares three decoders that share no code: the codec under test, the reader of this module, and the `bzip2`
+//! crate.
 
 use voltar::codec::Fault;
 use voltar::ordered::Pool;
@@ -8,23 +8,25 @@ use super::bits::Bits;
 use super::choices::Choices;
 use super::ours::{self, POOLS};
 use super::reader::{self, Refusal};
-use super::{BLOCK_MARK, END_MARK, GROUP, MAX_LENGTH, any, block_limit, inputs, oracle, planted};
+use super::{BLOCK_MAGIC, END_MAGIC, GROUP, MAX_CODE_LENGTH, any, block_limit, inputs, oracle, planted};
 
-/// Files that hold more only take time.
+/// Files with a larger content take too long.
 const MAX_CONTENT: usize = 8 << 20;
 
-/// Fails where they do not agree. Files that hold very much are passed over.
+/// Fails unless all decoders agree on the file. Files with more than `MAX_CONTENT` bytes of content are skipped.
 pub fn on(file: &[u8]) {
     on_with(file, POOLS.iter());
 }
 
-/// The same, on these pools.
+/// Fails unless all decoders agree on the file; runs the codec under test on these pools only.
 pub fn on_with<'a>(file: &[u8], pools: impl IntoIterator<Item = &'a Pool>) {
-    // First, because it can stop.
-    let Some(theirs) = oracle::ask(file, MAX_CONTENT) else { return };
+    // The crate goes first, because it stops at the limit.
+    let Some(theirs) = oracle::decompress(file, MAX_CONTENT) else { return };
     let truth = reader::read(file);
     match (&truth.end, theirs.end) {
-        (reader::End::Whole, oracle::End::Whole) => assert!(theirs.bytes == truth.bytes, "the crate reads other bytes"),
+        (reader::End::Complete, oracle::End::Complete) => {
+            assert!(theirs.bytes == truth.bytes, "the crate reads other bytes");
+        }
         (reader::End::Garbage(here), oracle::End::Garbage(there)) => {
             assert_eq!(*here, there, "the crate sees other garbage");
             assert!(theirs.bytes == truth.bytes, "the crate reads other bytes");
@@ -42,10 +44,10 @@ pub fn on_with<'a>(file: &[u8], pools: impl IntoIterator<Item = &'a Pool>) {
     }
 }
 
-/// Whether we say of a file's end what the reader says.
+/// Returns whether the codec under test reports the same end of the file as the reader.
 fn same_end(file: &[u8], truth: &reader::End, ours: &ours::End) -> bool {
     let (at, refusal) = match *truth {
-        reader::End::Whole => return *ours == ours::End::Whole,
+        reader::End::Complete => return *ours == ours::End::Complete,
         reader::End::Garbage(at) => return *ours == ours::End::Garbage(at),
         reader::End::Refused(at, refusal) => (at, refusal),
     };
@@ -53,25 +55,25 @@ fn same_end(file: &[u8], truth: &reader::End, ours: &ours::End) -> bool {
     let cut = |what| ours::End::damaged(file.len(), what);
     match refusal {
         Refusal::NoHeader => *ours == damaged(if file.is_empty() { Fault::Empty } else { Fault::Unknown }),
-        Refusal::Cut => *ours == cut(Fault::EndsInHeader) || *ours == cut(Fault::EndsBeforeMark),
-        Refusal::NoMark => *ours == damaged(Fault::NoBlock),
+        Refusal::Cut => *ours == cut(Fault::EndsInHeader) || *ours == cut(Fault::EndsBeforeMagic),
+        Refusal::NoMagic => *ours == damaged(Fault::NoBlock),
         Refusal::StreamChecksum => *ours == damaged(Fault::StreamChecksum),
-        // A block that makes no sense and is not whole either may be called the one or the other; but where a
-        // mark follows, the file was not cut in this block.
+        // A block that is both invalid and cut may be reported as either. If a magic follows, the file is not cut
+        // within this block.
         Refusal::CutBlock | Refusal::Block(_) => {
-            *ours == damaged(Fault::Block) || (*ours == cut(Fault::EndsInBlock) && !mark_after(file, at))
+            *ours == damaged(Fault::Block) || (*ours == cut(Fault::EndsInBlock) && !magic_after(file, at))
         }
     }
 }
 
-/// Whether a mark begins after this bit.
-fn mark_after(file: &[u8], at: usize) -> bool {
+/// Returns whether a magic begins after the bit `at`.
+fn magic_after(file: &[u8], at: usize) -> bool {
     let bits = Bits::of(&file[at / 8..]);
-    let marks = [bits.find(BLOCK_MARK), bits.find(END_MARK)].concat();
-    marks.into_iter().any(|mark| mark > at % 8)
+    let magics = [bits.find(BLOCK_MAGIC), bits.find(END_MAGIC)].concat();
+    magics.into_iter().any(|magic| magic > at % 8)
 }
 
-/// A bzip2 file as it is; any other bytes are choices, by which a file is made.
+/// Checks a bzip2 file, or the file that other bytes generate.
 pub fn on_choices(bytes: &[u8]) {
     match bytes {
         [b'B', b'Z', b'h', ..] => on(bytes),
@@ -79,41 +81,44 @@ pub fn on_choices(bytes: &[u8]) {
     }
 }
 
-/// The bytes choose a file with marks where none are meant.
+/// Checks the file that the bytes generate, with magics inside the data of its blocks.
 pub fn on_planted(bytes: &[u8]) {
     on(&planted::any_file(&mut Choices::new(bytes)));
 }
 
-/// The bytes choose a level and a content.
+/// Checks a round trip of the content that the bytes generate, at a generated level.
 pub fn on_round_trip(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
-    // Small contents most of the time, for they are read sooner; sometimes more than a block.
+    // Mostly small contents, which are fast; sometimes more than a block.
     let most = choices.of(&[300, 300, 2_000, 2_000, 2_000, 10_000, 10_000, 130_000]);
-    // Small blocks most of the time, for there are more of them.
+    // Mostly small blocks, so that there are more of them.
     let level = choices.of(&[1, 1, 1, 2, 3, 9]);
     on_content(&inputs::by_instruction(&mut choices, most), level);
 }
 
-/// Compresses a content, however it is written and with any number of workers to the same file; that is a
-/// plain one, and all decoders get the content back.
+/// Checks that a content compresses to the same file however it is written and with any number of workers, that
+/// the file is plain, and that all decoders return the content.
 pub fn on_content(content: &[u8], level: u8) {
     let [one, three] = &*POOLS;
     let file = ours::compress(content, level, one, &[content.len()]);
     assert!(ours::compress(content, level, three, &[1, 70_000, 13]) == file, "the file depends on how it is written");
     let reading = reader::read(&file);
-    assert_eq!(reading.end, reader::End::Whole);
+    assert_eq!(reading.end, reader::End::Complete);
     assert!(reading.bytes == content, "the reader reads other bytes");
     plain(&reading);
-    let theirs = oracle::ask(&file, usize::MAX).unwrap();
-    assert!(theirs == oracle::Opinion { bytes: reading.bytes, end: oracle::End::Whole }, "the crate reads other bytes");
+    let theirs = oracle::decompress(&file, usize::MAX).unwrap();
+    assert!(
+        theirs == oracle::OracleOutcome { bytes: reading.bytes, end: oracle::End::Complete },
+        "the crate reads other bytes"
+    );
     for pool in [one, three] {
         let ours = ours::decompress(&file, pool, &[1 << 16]);
-        assert!(ours == ours::Outcome { bytes: theirs.bytes.clone(), end: ours::End::Whole }, "we read other bytes");
+        assert!(ours == ours::Outcome { bytes: theirs.bytes.clone(), end: ours::End::Complete }, "we read other bytes");
     }
 }
 
-/// A file that needs nothing of its reader but what bzip2 itself has always written: some readers take codes
-/// whose words all mean something, selectors that are all needed, and maps of values that all occur.
+/// Checks that a file uses only what bzip2 itself writes. Some readers require complete codes, no unused
+/// selectors, and maps without unused values.
 fn plain(file: &reader::Reading) {
     for (level, block) in &file.blocks {
         assert!(!block.randomised);
@@ -122,11 +127,11 @@ fn plain(file: &reader::Reading) {
         occur.sort_unstable();
         occur.dedup();
         assert_eq!(block.values, occur);
-        // With the symbol that ends the block.
+        // The end symbol counts too.
         assert_eq!(block.selectors.len(), (block.symbols.len() + 1).div_ceil(GROUP));
         for lengths in &block.tables {
-            let words: u64 = lengths.iter().map(|&length| 1 << (MAX_LENGTH - length)).sum();
-            assert_eq!(words, 1 << MAX_LENGTH, "a code with more or fewer words than there are: {lengths:?}");
+            let codewords: u64 = lengths.iter().map(|&length| 1 << (MAX_CODE_LENGTH - length)).sum();
+            assert_eq!(codewords, 1 << MAX_CODE_LENGTH, "an oversubscribed or incomplete code: {lengths:?}");
         }
     }
 }

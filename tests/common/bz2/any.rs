@@ -1,5 +1,5 @@
-//! Files by chance: built from the format's own parts, so that most of them are good for something, and with
-//! right checksums, which chance alone would never find.
+//! Random files, built from the parts of the format so that many of them are valid. Their checksums are right,
+//! which random bytes would never achieve.
 
 use super::bits::Bits;
 use super::block::{Block, seal};
@@ -7,9 +7,9 @@ use super::choices::Choices;
 use super::code::CodeTable;
 use super::map::SymbolMap;
 use super::stream::Stream;
-use super::{GROUP, MARK_BITS, MAX_LENGTH, symbols};
+use super::{GROUP, MAGIC_BITS, MAX_CODE_LENGTH, symbols};
 
-/// A file, as the choices have it.
+/// Returns a file that the choices generate.
 pub fn file(choices: &mut Choices<'_>) -> Vec<u8> {
     let mut file = Vec::new();
     for _ in 0..=choices.below(3) {
@@ -18,7 +18,7 @@ pub fn file(choices: &mut Choices<'_>) -> Vec<u8> {
     match choices.below(8) {
         1 => file.truncate(choices.below(file.len())),
         2 => file.extend(choices.bytes(20)),
-        // A header that is not complete, or nothing but one.
+        // An incomplete header, or a header alone.
         3 => file.extend_from_slice(&b"BZh9"[..=choices.below(4)]),
         4 => {
             let mut bits = Bits::of(&file);
@@ -31,7 +31,7 @@ pub fn file(choices: &mut Choices<'_>) -> Vec<u8> {
 }
 
 fn stream(choices: &mut Choices<'_>) -> Stream {
-    // Small levels most of the time: what is too long for them is short.
+    // Mostly small levels, whose limit is reached sooner.
     let level = if choices.one_in(4) { 1 + choices.below(9) as u8 } else { 1 };
     let blocks = (0..choices.below(4)).map(|_| bits(choices, level)).collect();
     Stream {
@@ -41,16 +41,16 @@ fn stream(choices: &mut Choices<'_>) -> Stream {
     }
 }
 
-/// A block with the right checksum, if it can have one; or sometimes with a wrong one.
+/// Returns a block, mostly with the right checksum, if it can be decoded.
 fn bits(choices: &mut Choices<'_>, level: u8) -> Bits {
     let mut bits = block(choices).bits();
-    // The mark stays: nothing is found where there is none.
+    // Keeps the magic, without which no decoder finds the block.
     for _ in 0..choices.of(&[0, 0, 0, 1, 3]) {
-        bits.flip(MARK_BITS + choices.below(bits.len() - MARK_BITS));
+        bits.flip(MAGIC_BITS + choices.below(bits.len() - MAGIC_BITS));
     }
     let mut bits = seal(bits, level);
     if choices.one_in(16) {
-        bits.flip(MARK_BITS + choices.below(bits.len() - MARK_BITS));
+        bits.flip(MAGIC_BITS + choices.below(bits.len() - MAGIC_BITS));
     }
     bits
 }
@@ -65,7 +65,7 @@ fn block(choices: &mut Choices<'_>) -> Block {
         }
         _ => of_symbols(choices),
     };
-    // How symbols are coded is one thing, what they are another.
+    // The code tables do not depend on the symbols.
     block.tables = (0..choices.of(&[2, 3, 4, 5, 6, 2, 6, 1, 7, 0])).map(|_| table(choices, &block)).collect();
     let most = block.tables.len().clamp(1, 6);
     for selector in &mut block.selectors {
@@ -82,14 +82,14 @@ fn block(choices: &mut Choices<'_>) -> Block {
         1 => block.origin = choices.below(400) as u32,
         2 => block.origin = (choices.below(256) << 16) as u32,
         3 => block.randomised = true,
-        // Values that never occur.
+        // Values that do not occur.
         4 => block.map = SymbolMap::of(&[&block.map.values(), choices.bytes(16)].concat()),
         _ => {}
     }
     block
 }
 
-/// Symbols by chance, runs among them.
+/// Returns a block of random symbols with runs.
 fn of_symbols(choices: &mut Choices<'_>) -> Block {
     let map = match choices.below(3) {
         0 => SymbolMap::of(&[choices.byte()]),
@@ -115,12 +115,14 @@ fn table(choices: &mut Choices<'_>, block: &Block) -> CodeTable {
     let count = block.map.values().len() + 2;
     match choices.below(5) {
         0 => CodeTable::flat(count),
-        // Each word one longer than the one before, as far as that goes.
-        1 => CodeTable::new(&(1..=MAX_LENGTH).chain(std::iter::repeat(MAX_LENGTH)).take(count).collect::<Vec<_>>()),
-        // Too many words, or too few.
+        // Each codeword one bit longer than the one before, up to the limit.
+        1 => CodeTable::new(
+            &(1..=MAX_CODE_LENGTH).chain(std::iter::repeat(MAX_CODE_LENGTH)).take(count).collect::<Vec<_>>(),
+        ),
+        // An oversubscribed or an incomplete code.
         2 => CodeTable::new(&vec![1 + choices.below(20) as u8; count]),
         3 => CodeTable::new(&(0..count).map(|_| 1 + choices.below(20) as u8).collect::<Vec<_>>()),
-        // The right lengths, by all sorts of ways; now and then out of bounds.
+        // Valid code lengths, stored with needless steps that sometimes leave the range.
         _ => {
             let most = if choices.one_in(8) { 24 } else { 20 };
             let flat = CodeTable::flat(count).lengths[0];

@@ -1,15 +1,16 @@
-//! Bits, one `bool` each, in the order of the format: a number's most significant bit comes first.
+//! Strings of bits, one `bool` each, in the order of the format: the most significant bit of a number comes
+//! first.
 
 use std::ops::Range;
 
-use super::MARK_BITS;
+use super::MAGIC_BITS;
 
 /// A string of bits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bits(Vec<bool>);
 
 impl Bits {
-    /// All bits of `bytes`.
+    /// Returns all bits of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         let mut bits = Self::default();
         for &byte in bytes {
@@ -18,59 +19,59 @@ impl Bits {
         bits
     }
 
-    /// Appends the low `count` bits of `value`, which has zeros before its first bit.
+    /// Appends the low `count` bits of `value`, extended with leading zeros.
     pub fn push(&mut self, value: u64, count: usize) {
         self.0.extend((0..count).rev().map(|bit| bit < 64 && value >> bit & 1 == 1));
     }
 
-    /// Appends what another string holds.
+    /// Appends another string.
     pub fn append(&mut self, other: &Self) {
         self.0.extend_from_slice(&other.0);
     }
 
-    /// Fills up to a whole byte.
+    /// Pads with the bit `with` to a byte boundary.
     pub fn pad(&mut self, with: bool) {
         self.0.resize(self.len().next_multiple_of(8), with);
     }
 
-    /// How many they are.
+    /// Returns the number of bits.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Turns one bit over.
+    /// Inverts one bit.
     pub fn flip(&mut self, at: usize) {
         self.0[at] = !self.0[at];
     }
 
-    /// Puts the low bits of `value` where others were.
+    /// Replaces the bits in `range` with the low bits of `value`.
     pub fn set(&mut self, range: Range<usize>, value: u64) {
         let mut new = Self::default();
         new.push(value, range.len());
         self.0[range].copy_from_slice(&new.0);
     }
 
-    /// A piece.
+    /// Returns a copy of the bits in `range`.
     pub fn slice(&self, range: Range<usize>) -> Self {
         Self(self.0[range].to_vec())
     }
 
-    /// `count` bits from `at` on, as a number.
+    /// Returns the `count` bits from `at` on as a number.
     pub fn value(&self, at: usize, count: usize) -> u64 {
         self.0[at..at + count].iter().fold(0, |value, &bit| value << 1 | u64::from(bit))
     }
 
-    /// One bit after the other.
+    /// Iterates over the bits.
     pub fn iter(&self) -> impl Iterator<Item = bool> {
         self.0.iter().copied()
     }
 
-    /// Wherever the 48 bits of a mark are.
-    pub fn find(&self, mark: u64) -> Vec<usize> {
-        (0..(self.len() + 1).saturating_sub(MARK_BITS)).filter(|&at| self.value(at, MARK_BITS) == mark).collect()
+    /// Returns the offsets of all occurrences of a magic.
+    pub fn find(&self, magic: u64) -> Vec<usize> {
+        (0..(self.len() + 1).saturating_sub(MAGIC_BITS)).filter(|&at| self.value(at, MAGIC_BITS) == magic).collect()
     }
 
-    /// The bytes they make, the last one filled up with zeros.
+    /// Returns the bits as bytes, padded with zeros.
     pub fn bytes(&self) -> Vec<u8> {
         self.0
             .chunks(8)

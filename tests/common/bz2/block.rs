@@ -1,57 +1,56 @@
-//! A block with every field to choose. It begins as bzip2 might have written it, and is then changed.
+//! A block whose fields can all be chosen. It starts as bzip2 would write it and is then changed.
 
 use super::bits::Bits;
-use super::code::{CodeTable, words};
+use super::code::{CodeTable, codewords};
 use super::map::SymbolMap;
-use super::{BLOCK_MARK, GROUP, MARK_BITS, checksum, randomise, reader, runs, sort, symbols};
+use super::{BLOCK_MAGIC, GROUP, MAGIC_BITS, checksum, randomise, reader, runs, sort, symbols};
 
-/// A block, field by field as it is stored. Counts are those of what is there.
+/// The fields of a block, as they are stored. Counts are computed from the fields.
 #[derive(Debug, Clone)]
 pub struct Block {
-    /// The checksum of its content.
+    /// The checksum of the content.
     pub checksum: u32,
-    /// Whether some bits are turned over.
+    /// Whether the block is randomised.
     pub randomised: bool,
-    /// Which of the sorted rotations is the block.
+    /// The index of the block among its sorted rotations.
     pub origin: u32,
-    /// Which byte values there are.
+    /// The byte values that occur.
     pub map: SymbolMap,
-    /// For each group of symbols how many other tables were used since its own was: the numbers in a list
-    /// of tables in which the last used one is moved to the front.
+    /// The table of each group of symbols, as its position in a move-to-front list of tables.
     pub selectors: Vec<u8>,
-    /// The codes.
+    /// The code tables.
     pub tables: Vec<CodeTable>,
-    /// All symbols, with the one that ends the block.
+    /// All symbols, including the one that ends the block.
     pub symbols: Vec<u16>,
 }
 
 impl Block {
-    /// A block that holds `content`.
+    /// Creates a block that holds `content`.
     pub fn of(content: &[u8]) -> Self {
         Self { checksum: checksum::of(content), ..Self::of_runs(&runs::encode(content)) }
     }
 
-    /// A randomised block that holds `content`.
+    /// Creates a randomised block that holds `content`.
     pub fn randomised(content: &[u8]) -> Self {
         let mut bytes = runs::encode(content);
         randomise::flip(&mut bytes);
         Self { checksum: checksum::of(content), randomised: true, ..Self::of_runs(&bytes) }
     }
 
-    /// A block of bytes that have been, or might have been, through the first run-length stage.
+    /// Creates a block from bytes after the initial run-length encoding, which need not be valid.
     pub fn of_runs(bytes: &[u8]) -> Self {
         let (column, origin) = sort::sort(bytes);
         Self::of_column(&column, origin)
     }
 
-    /// A block with this last column.
+    /// Creates a block with this last column.
     pub fn of_column(column: &[u8], origin: u32) -> Self {
         let map = SymbolMap::of(column);
         let symbols = symbols::encode(column, &map.values());
         Self { origin, ..Self::of_symbols(map, symbols) }
     }
 
-    /// A block of these symbols, in two tables without a difference.
+    /// Creates a block of these symbols with two equal code tables.
     pub fn of_symbols(map: SymbolMap, symbols: Vec<u16>) -> Self {
         let table = CodeTable::flat(map.values().len() + 2);
         let selectors = vec![0; symbols.len().div_ceil(GROUP)];
@@ -59,13 +58,13 @@ impl Block {
         Self { checksum: 0, randomised: false, origin: 0, map, selectors, tables, symbols }
     }
 
-    /// The same block with other codes, all groups coded by the first of them.
+    /// Replaces the code tables; all groups use the first one.
     #[must_use]
     pub fn coded_by(self, tables: Vec<CodeTable>) -> Self {
         Self { tables, ..self }
     }
 
-    /// The same block with the given table for each group.
+    /// Selects the table of each group.
     #[must_use]
     pub fn with_tables_for_groups(self, groups: &[u8]) -> Self {
         let mut list: Vec<u8> = (0..6).collect();
@@ -77,7 +76,7 @@ impl Block {
         Self { selectors: groups.iter().map(number).collect(), ..self }
     }
 
-    /// The same block with the checksum of what the reader finds in it.
+    /// Sets the checksum to that of the content that the reader decodes.
     #[must_use]
     #[track_caller]
     pub fn sealed(self) -> Self {
@@ -85,17 +84,17 @@ impl Block {
         Self { checksum, ..self }
     }
 
-    /// What the reader finds in it.
+    /// Returns the content that the reader decodes.
     #[track_caller]
     pub fn content(&self) -> Vec<u8> {
         reader::block(&self.bits(), 9).expect("a block that can be read").content
     }
 
-    /// All of it, from its mark on. Where a symbol's code has no word for it, or there is no such code,
-    /// nothing is written.
+    /// Returns the bits of the block, from its magic on. Symbols without a codeword or without a table are left
+    /// out.
     pub fn bits(&self) -> Bits {
         let mut bits = Bits::default();
-        bits.push(BLOCK_MARK, MARK_BITS);
+        bits.push(BLOCK_MAGIC, MAGIC_BITS);
         bits.push(self.checksum.into(), 32);
         bits.push(self.randomised.into(), 1);
         bits.push(self.origin.into(), 24);
@@ -109,18 +108,20 @@ impl Block {
         for table in &self.tables {
             bits.append(&table.stored);
         }
-        let words: Vec<_> = self.tables.iter().map(|table| words(&table.lengths)).collect();
+        let codewords: Vec<_> = self.tables.iter().map(|table| codewords(&table.lengths)).collect();
         for (symbols, table) in self.symbols.chunks(GROUP).zip(self.tables_for_groups()) {
             for &symbol in symbols {
-                if let Some((word, length)) = words.get(table).and_then(|words| words[usize::from(symbol)]) {
-                    bits.push(word, length.into());
+                if let Some((codeword, length)) =
+                    codewords.get(table).and_then(|codewords| codewords[usize::from(symbol)])
+                {
+                    bits.push(codeword, length.into());
                 }
             }
         }
         bits
     }
 
-    /// The table of each group; beyond the selectors it is the first one.
+    /// Returns the table of each group. Groups after the last selector use the first table.
     fn tables_for_groups(&self) -> impl Iterator<Item = usize> {
         let mut list: Vec<usize> = (0..8).collect();
         let table = move |&number: &u8| {
@@ -131,11 +132,11 @@ impl Block {
     }
 }
 
-/// Gives a block's bits the checksum of what they hold; as they are, if they hold nothing.
+/// Sets the checksum in a block's bits to that of its content. A block that cannot be decoded is not changed.
 #[must_use]
 pub fn seal(mut bits: Bits, level: u8) -> Bits {
     if let Ok(read) = reader::block(&bits, level) {
-        bits.set(MARK_BITS..MARK_BITS + 32, checksum::of(&read.content).into());
+        bits.set(MAGIC_BITS..MAGIC_BITS + 32, checksum::of(&read.content).into());
     }
     bits
 }

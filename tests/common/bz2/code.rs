@@ -1,36 +1,36 @@
-//! Prefix codes. A code is stored as the lengths of its words alone: five bits for where to begin, then for
-//! each symbol steps of one up or down until its length is reached.
+//! Prefix codes. A code is stored as its code lengths: five bits for the initial length, then for each symbol
+//! steps of one up or down to its length.
 
-use super::MAX_LENGTH;
+use super::MAX_CODE_LENGTH;
 use super::bits::Bits;
 
-/// A code, and the way its lengths are stored.
+/// A code and its stored form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodeTable {
-    /// The length of each symbol's word.
+    /// The code length of each symbol.
     pub lengths: Vec<u8>,
-    /// How that is stored.
+    /// The bits that store the code lengths.
     pub stored: Bits,
 }
 
-/// A word of a code: its bits as a number, and how many they are.
-pub type Word = (u64, u8);
+/// A codeword: its bits as a number, and its length.
+pub type Codeword = (u64, u8);
 
 impl CodeTable {
-    /// Stored the shortest way.
+    /// Creates a code that is stored in the shortest form.
     pub fn new(lengths: &[u8]) -> Self {
         let stops: Vec<_> = lengths.iter().map(|&length| vec![length]).collect();
         Self::through(&stops)
     }
 
-    /// All words of one length, and no longer than it takes.
+    /// Creates a code with equal code lengths, as short as possible.
     pub fn flat(symbols: usize) -> Self {
-        let length = (1..MAX_LENGTH).find(|&length| 1 << length >= symbols).unwrap();
+        let length = (1..MAX_CODE_LENGTH).find(|&length| 1 << length >= symbols).unwrap();
         Self::new(&vec![length; symbols])
     }
 
-    /// For each symbol the lengths its steps lead through, of which the last is its own. The first length
-    /// of all is the one to begin with.
+    /// Creates a code whose steps pass through the given lengths. The last one of each symbol is its code length,
+    /// the very first one is the initial length.
     pub fn through(stops: &[Vec<u8>]) -> Self {
         let mut at = stops[0][0];
         let mut stored = Bits::default();
@@ -51,33 +51,33 @@ impl CodeTable {
     }
 }
 
-/// The words of the symbols. They are counted up, shorter ones first, and among those of one length in the
-/// order of the symbols. Lengths may add up to more words than there are: those that are left over, because
-/// their numbers do not fit into their lengths, can be neither written nor read.
-pub fn words(lengths: &[u8]) -> Vec<Option<Word>> {
-    let mut words = vec![None; lengths.len()];
+/// Assigns the codewords, by code length and then by symbol. If the code lengths are oversubscribed, the last
+/// symbols get none: their numbers do not fit into their lengths.
+pub fn codewords(lengths: &[u8]) -> Vec<Option<Codeword>> {
+    let mut codewords = vec![None; lengths.len()];
     let mut next = 0_u64;
-    for length in 1..=MAX_LENGTH {
+    for length in 1..=MAX_CODE_LENGTH {
         next <<= 1;
-        for (word, _) in words.iter_mut().zip(lengths).filter(|(_, own)| **own == length) {
-            *word = (next >> length == 0).then_some((next, length));
+        for (codeword, _) in codewords.iter_mut().zip(lengths).filter(|(_, own)| **own == length) {
+            *codeword = (next >> length == 0).then_some((next, length));
             next += 1;
         }
     }
-    words
+    codewords
 }
 
-/// The symbols whose words, one after the other, are these bits; the last word may have some more.
+/// Returns the symbols whose codewords, concatenated, are these bits. The last codeword may have more bits.
 pub fn spell(lengths: &[u8], bits: &Bits) -> Vec<u16> {
-    let words = words(lengths);
+    let codewords = codewords(lengths);
     let mut symbols = Vec::new();
     let mut at = 0;
     while at < bits.len() {
-        let begins = |&(word, length): &Word| {
+        let begins = |&(codeword, length): &Codeword| {
             let here = usize::from(length).min(bits.len() - at);
-            bits.value(at, here) == word >> (usize::from(length) - here)
+            bits.value(at, here) == codeword >> (usize::from(length) - here)
         };
-        let symbol = words.iter().position(|word| word.as_ref().is_some_and(begins)).expect("a complete code");
+        let symbol =
+            codewords.iter().position(|codeword| codeword.as_ref().is_some_and(begins)).expect("a complete code");
         at += usize::from(lengths[symbol]);
         symbols.push(u16::try_from(symbol).unwrap());
     }

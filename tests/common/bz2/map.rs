@@ -1,19 +1,19 @@
-//! The symbol map: which byte values occur in a block. Sixteen bits say which groups of sixteen values have
-//! any; for each of those groups, sixteen bits more say which.
+//! The symbol map: which byte values occur in a block. Sixteen bits select the groups of sixteen values that have
+//! any; each of those groups has a row of sixteen bits, one for each value.
 
 use super::bits::Bits;
 
-/// A map as it is stored.
+/// A map, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SymbolMap {
-    /// Which groups have a row.
+    /// The groups that have a row.
     pub groups: u16,
     /// The rows of those groups.
     pub rows: Vec<u16>,
 }
 
 impl SymbolMap {
-    /// The map of the values among `bytes`.
+    /// Creates the map of the values in `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         let mut all = [0_u16; 16];
         for &byte in bytes {
@@ -23,13 +23,13 @@ impl SymbolMap {
         Self { groups, rows: all.into_iter().filter(|&row| row != 0).collect() }
     }
 
-    /// The values, smallest first.
+    /// Returns the values in ascending order.
     pub fn values(&self) -> Vec<u8> {
         let bits = |row: u16| (0..16_u8).filter(move |&n| row & 0x8000 >> n != 0);
         bits(self.groups).zip(&self.rows).flat_map(|(group, &row)| bits(row).map(move |n| group * 16 + n)).collect()
     }
 
-    /// How it is stored.
+    /// Returns the stored form.
     pub fn bits(&self) -> Bits {
         let mut bits = Bits::default();
         bits.push(self.groups.into(), 16);

@@ -1,11 +1,10 @@
-//! bzip2 files made by hand and read by hand: a writer in which every field of the format can be chosen, a
-//! reader that does what the format says and nothing else, and the `bzip2` crate asked for its opinion.
+//! An independent bzip2 encoder and decoder: a writer that can set every field of the format, a reader that
+//! follows the description of the format, and the `bzip2` crate as a third decoder.
 //!
-//! All of it is slow and plain on purpose, and shares nothing with the codec under test. The steps of the
-//! format, each with its inverse, in the order of writing: [`runs`] and [`randomise`], [`sort`], [`symbols`]
-//! over a [`map`], [`code`]. [`block`] and [`stream`] put them together and [`reader`] takes them apart.
-//! [`any`] and [`planted`] make files out of chance, [`inputs`] makes what is worth compressing, and [`agree`]
-//! is the question all of this is for.
+//! The code is slow and simple on purpose, and shares nothing with the codec under test. The steps of the format,
+//! each with its inverse, in the order of encoding: [`runs`] and [`randomise`], [`sort`], [`symbols`] over a
+//! [`map`], [`code`]. [`block`] and [`stream`] assemble them, and [`reader`] parses them. [`any`] and [`planted`]
+//! generate files, [`inputs`] generates contents, and [`agree`] compares the decoders.
 
 pub mod agree;
 pub mod any;
@@ -26,22 +25,22 @@ pub mod sort;
 pub mod stream;
 pub mod symbols;
 
-/// A block begins: π in decimal digits.
-pub const BLOCK_MARK: u64 = 0x3141_5926_5359;
+/// The block magic: the digits of π.
+pub const BLOCK_MAGIC: u64 = 0x3141_5926_5359;
 
-/// The stream ends: √π.
-pub const END_MARK: u64 = 0x1772_4538_5090;
+/// The end-of-stream magic: the digits of √π.
+pub const END_MAGIC: u64 = 0x1772_4538_5090;
 
-/// Both marks have as many bits.
-pub const MARK_BITS: usize = 48;
+/// The length of both magics.
+pub const MAGIC_BITS: usize = 48;
 
-/// How many symbols one selector is for.
+/// The number of symbols that share a selector.
 pub const GROUP: usize = 50;
 
-/// The longest word a code may have.
-pub const MAX_LENGTH: u8 = 20;
+/// The length of the longest codeword.
+pub const MAX_CODE_LENGTH: u8 = 20;
 
-/// How many bytes a block may hold behind the first run-length stage.
+/// Returns the largest number of bytes in a block after the initial run-length encoding.
 pub fn block_limit(level: u8) -> usize {
     100_000 * usize::from(level)
 }

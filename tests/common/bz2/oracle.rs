@@ -1,31 +1,29 @@
-//! The `bzip2` crate's opinion of a file. It is a decoder of single streams, so going from one to the next
-//! is done here.
+//! The `bzip2` crate as a decoder of files. The crate decodes single streams, so this module iterates over them.
 
 use ::bzip2::{Decompress, Error, Status};
 
-/// What the crate makes of a file.
+/// What the crate decodes from a file.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Opinion {
-    /// All it delivered; of a damaged block that may be the beginning.
+pub struct OracleOutcome {
+    /// All delivered bytes, which may include the beginning of a damaged block.
     pub bytes: Vec<u8>,
     /// How the file ends.
     pub end: End,
 }
 
-/// How a file ends.
+/// How a file ends, according to the crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// With a stream.
-    Whole,
-    /// With bytes from this one on that begin no stream. To the crate that is an error, the bzip2 command
-    /// warns of it.
+    /// With a complete stream.
+    Complete,
+    /// With bytes that begin no stream, from this offset on. The crate fails there, the bzip2 command warns.
     Garbage(usize),
-    /// With an error, or without its end.
+    /// With an error, or before the end of a stream.
     Refused,
 }
 
-/// Asks the crate; `None` if there are more than `limit` bytes in the file.
-pub fn ask(file: &[u8], limit: usize) -> Option<Opinion> {
+/// Decodes a file; returns `None` if its content exceeds `limit` bytes.
+pub fn decompress(file: &[u8], limit: usize) -> Option<OracleOutcome> {
     let mut bytes = Vec::new();
     let mut at = 0;
     while at < file.len() {
@@ -46,11 +44,11 @@ pub fn ask(file: &[u8], limit: usize) -> Option<Opinion> {
                 return None;
             }
             if let Some(end) = end {
-                return Some(Opinion { bytes, end });
+                return Some(OracleOutcome { bytes, end });
             }
         }
     }
-    // An empty file is none.
-    let end = if file.is_empty() { End::Refused } else { End::Whole };
-    Some(Opinion { bytes, end })
+    // An empty file is not a bzip2 file.
+    let end = if file.is_empty() { End::Refused } else { End::Complete };
+    Some(OracleOutcome { bytes, end })
 }

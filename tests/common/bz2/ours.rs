@@ -1,4 +1,4 @@
-//! What the codec under test makes of a file, through its public interface.
+//! The codec under test, through its public interface.
 
 use std::io::{self, Read, Write as _};
 use std::sync::LazyLock;
@@ -6,42 +6,42 @@ use std::sync::LazyLock;
 use voltar::codec::{Compression, Compressor, Damage, Decompressor, Fault, Format, Level};
 use voltar::ordered::Pool;
 
-/// One worker, and more than one.
+/// Pools of one worker and of several.
 pub static POOLS: LazyLock<[Pool; 2]> = LazyLock::new(|| [1, 3].map(|jobs| Pool::new(jobs).unwrap()));
 
-/// What was delivered, and how it ended.
+/// The delivered bytes, and how the file ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// Everything that came.
+    /// All delivered bytes.
     pub bytes: Vec<u8>,
-    /// What came then.
+    /// How the file ends.
     pub end: End,
 }
 
-/// How a file ends.
+/// How a file ends, according to the codec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// With a stream.
-    Whole,
-    /// With bytes from this one on that belong to no stream.
+    /// With a complete stream.
+    Complete,
+    /// With bytes that belong to no stream, from this offset on.
     Garbage(usize),
     /// With an error.
     Damaged(Damage),
 }
 
 impl End {
-    /// Damage at this byte.
+    /// Returns the end of a file with damage at `offset`.
     pub fn damaged(offset: usize, what: Fault) -> Self {
         Self::Damaged(Damage { offset: offset as u64, what })
     }
 }
 
-/// Decompresses a file, in reads of these sizes, taken again and again.
+/// Decompresses a file with reads of these sizes, repeated.
 pub fn decompress(file: &[u8], pool: &Pool, sizes: &[usize]) -> Outcome {
     from_reader(file, file.len(), pool, sizes)
 }
 
-/// Decompresses what a reader gives, `length` bytes in all.
+/// Decompresses the `length` bytes that a reader returns.
 pub fn from_reader(file: impl Read, length: usize, pool: &Pool, sizes: &[usize]) -> Outcome {
     let mut bytes = Vec::new();
     let mut decompressor = match Decompressor::new(file, pool) {
@@ -67,10 +67,10 @@ pub fn from_reader(file: impl Read, length: usize, pool: &Pool, sizes: &[usize])
     assert_eq!(decompressor.read(&mut [0]).unwrap(), 0, "something after the end");
     let garbage = decompressor.trailing_garbage().map(|at| at as usize);
     assert_eq!(before, garbage.unwrap_or(length));
-    Outcome { bytes, end: garbage.map_or(End::Whole, End::Garbage) }
+    Outcome { bytes, end: garbage.map_or(End::Complete, End::Garbage) }
 }
 
-/// The damage an error is about: in memory there are no others.
+/// Returns the damage that an error reports. In memory there are no other errors.
 fn damage(error: &io::Error) -> Damage {
     assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
     error.get_ref().and_then(|inner| inner.downcast_ref::<Damage>()).unwrap_or_else(|| panic!("{error}")).clone()
@@ -91,14 +91,14 @@ pub fn compress(content: &[u8], level: u8, pool: &Pool, sizes: &[usize]) -> Vec<
     compressor.finish().unwrap()
 }
 
-/// Gives its bytes in pieces of these sizes.
+/// A reader that returns its bytes in pieces of these sizes.
 pub struct Pieces<'a> {
     bytes: &'a [u8],
     sizes: std::iter::Cycle<std::slice::Iter<'a, usize>>,
 }
 
 impl<'a> Pieces<'a> {
-    /// No size may be zero: that would be the end.
+    /// Creates a reader. No size may be zero, which would mean the end.
     pub fn new(bytes: &'a [u8], sizes: &'a [usize]) -> Self {
         Self { bytes, sizes: sizes.iter().cycle() }
     }

@@ -1,5 +1,5 @@
-//! Blocks in whose data stands whatever one likes: marks, headers, whole streams. The code they use has a
-//! word for nearly every string of bits, so any of them can be spelled.
+//! Blocks with arbitrary bits in their data: magics, headers, complete streams. Their code has a codeword for
+//! nearly every string of bits, so symbols can spell any of them.
 
 use super::bits::Bits;
 use super::block::{Block, seal};
@@ -7,19 +7,19 @@ use super::choices::Choices;
 use super::code::{self, CodeTable};
 use super::map::SymbolMap;
 use super::stream::Stream;
-use super::{BLOCK_MARK, END_MARK, MARK_BITS};
+use super::{BLOCK_MAGIC, END_MAGIC, MAGIC_BITS};
 
-/// How many byte values the blocks have.
+/// The number of byte values in these blocks.
 const VALUES: u8 = 76;
 
-/// The symbol whose word has seven bits; those before it, down to 2, have six.
+/// The symbol with a codeword of seven bits; the symbols before it, down to 2, have six.
 const SEVEN_BITS: u16 = 65;
 
-/// The symbol that ends a block. Its word is twenty ones.
+/// The symbol that ends a block. Its codeword is twenty ones.
 const END: u16 = VALUES as u16 + 1;
 
-/// The code: 63 words of six bits, one each of seven to nineteen, two of twenty. The symbols that make runs
-/// have the longest, so that what is spelled does not become long.
+/// Returns the code: 63 codewords of six bits, one each of seven to nineteen, two of twenty. The run digits have
+/// the longest ones, so that planted bits rarely decode to long runs.
 pub fn code() -> CodeTable {
     let mut lengths = vec![19, 20];
     lengths.extend([6; 63]);
@@ -28,23 +28,23 @@ pub fn code() -> CodeTable {
     CodeTable::new(&lengths)
 }
 
-/// The symbols that spell these bits; `None` if there are twenty ones in them, which would end the block.
+/// Returns the symbols that spell these bits; `None` if they contain twenty ones, which would end the block.
 pub fn spell(bits: &Bits) -> Option<Vec<u16>> {
     let symbols = code::spell(&code().lengths, bits);
     (!symbols.contains(&END)).then_some(symbols)
 }
 
-/// Symbols that spell nothing in particular.
+/// Returns symbols without a planted pattern.
 pub fn filler(count: usize, seed: usize) -> Vec<u16> {
     (0..count).map(|n| 2 + u16::try_from((n * 7 + n / 60 * 13 + seed * 31) % 63).unwrap()).collect()
 }
 
-/// Symbols that push what follows on by `bits` bits, modulo 8.
+/// Returns symbols that shift what follows by `bits` bits, modulo 8.
 pub fn shift(bits: usize) -> Vec<u16> {
     vec![SEVEN_BITS; (8 - bits % 8) % 8]
 }
 
-/// A block of these symbols and what ends it.
+/// Returns a block of these symbols, with its end symbol.
 pub fn block(mut symbols: Vec<u16>) -> Block {
     symbols.push(END);
     let values: Vec<u8> = (b' '..b' ' + VALUES).collect();
@@ -52,14 +52,14 @@ pub fn block(mut symbols: Vec<u16>) -> Block {
     Block { origin: 1, ..block }
 }
 
-/// The bits of a mark.
-pub fn mark(value: u64) -> Bits {
+/// Returns the bits of a magic.
+pub fn magic(value: u64) -> Bits {
     let mut bits = Bits::default();
-    bits.push(value, MARK_BITS);
+    bits.push(value, MAGIC_BITS);
     bits
 }
 
-/// A block with things planted in it, as the choices have it.
+/// Returns a block with planted decoys, as the choices generate it.
 pub fn any(choices: &mut Choices<'_>) -> Block {
     let mut symbols = Vec::new();
     for seed in 0..=choices.below(8) {
@@ -75,37 +75,37 @@ pub fn any(choices: &mut Choices<'_>) -> Block {
     block(symbols)
 }
 
-/// Something to be planted.
+/// Returns the bits of a decoy.
 fn any_decoy(choices: &mut Choices<'_>) -> Bits {
     let level = 1 + choices.below(9) as u8;
     let content = [b"decoy", choices.bytes(8)].concat();
     match choices.below(8) {
-        0 => mark(BLOCK_MARK),
-        1 => mark(END_MARK),
-        // The end of a stream, and the header of another one with its first mark.
+        0 => magic(BLOCK_MAGIC),
+        1 => magic(END_MAGIC),
+        // The end of a stream, and the header of another one with its first magic.
         2 => Stream::of(level, [&Block::of(&content)]).bits(),
         3 => Stream::of_bits(level, Vec::new()).bits(),
         4 => {
             let mut header = Bits::of(&[b'B', b'Z', b'h', b'0' + level]);
-            header.append(&mark(BLOCK_MARK));
+            header.append(&magic(BLOCK_MAGIC));
             header
         }
-        // A good block, or one that is a little too short.
+        // A valid block, or one that lacks some bits.
         5 => Block::of(&content).bits(),
         6 => {
             let bits = Block::of(&content).bits();
             bits.slice(0..bits.len() - 1 - choices.below(16))
         }
-        // Marks that overlap: the last three bits of a block's mark are the first of another.
+        // Overlapping magics: the last three bits of a block magic are the first of the next.
         _ => {
-            let mut marks = mark(BLOCK_MARK).slice(0..MARK_BITS - 3);
-            marks.append(&mark(BLOCK_MARK));
-            marks
+            let mut magics = magic(BLOCK_MAGIC).slice(0..MAGIC_BITS - 3);
+            magics.append(&magic(BLOCK_MAGIC));
+            magics
         }
     }
 }
 
-/// A file of several streams with such blocks among ordinary ones, and perhaps garbage between or behind
+/// Returns a file of several streams with planted and ordinary blocks, and sometimes garbage between or after
 /// them.
 pub fn any_file(choices: &mut Choices<'_>) -> Vec<u8> {
     let mut file = Vec::new();
@@ -131,7 +131,7 @@ pub fn any_file(choices: &mut Choices<'_>) -> Vec<u8> {
     file
 }
 
-/// One with things planted in it, or an ordinary one.
+/// Returns a block with planted decoys, or an ordinary one.
 fn any_block(choices: &mut Choices<'_>, level: u8) -> Bits {
     if choices.one_in(3) {
         Block::of(&[b"ordinary", choices.bytes(40)].concat()).bits()

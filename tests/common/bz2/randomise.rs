@@ -1,7 +1,7 @@
-//! Randomised blocks. bzip2 0.9.0 and before turned over the lowest bits of some bytes of blocks that would
-//! have taken too long to sort; a flag in the block says so, and readers still have to know which bytes.
+//! Randomised blocks. bzip2 up to 0.9.0 flipped the lowest bits of some bytes in blocks that would have taken too
+//! long to sort. A flag identifies these blocks, and decoders must flip the same bits back.
 
-/// The distances between them, taken again from the beginning when they are used up.
+/// The distances between the flipped bytes, repeated after the last one.
 const STEPS: [u16; 512] = [
     619, 720, 127, 481, 931, 816, 813, 233, 566, 247, 985, 724, 205, 454, 863, 491, 741, 242, 949, 214, 733, 859, 335,
     708, 621, 574, 73, 654, 730, 472, 419, 436, 278, 496, 867, 210, 399, 680, 480, 51, 878, 465, 811, 169, 869, 675,
@@ -28,12 +28,12 @@ const STEPS: [u16; 512] = [
     850, 858, 364, 936, 638,
 ];
 
-/// Turns the bits over, or back. The bytes are those behind the first run-length stage.
+/// Flips the bits, or flips them back. The bytes are those after the initial run-length encoding.
 pub fn flip(bytes: &mut [u8]) {
     let mut reached = 0;
     for &step in STEPS.iter().cycle() {
         reached += usize::from(step);
-        // Counted down to one, not to zero, and counted down once before the first byte.
+        // bzip2's counter stops at one, not at zero, and is decremented before the first byte.
         match bytes.get_mut(reached - 2) {
             Some(byte) => *byte ^= 1,
             None => return,

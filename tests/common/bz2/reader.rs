@@ -1,106 +1,105 @@
-//! Reads bzip2 files one bit after the other, as the format is described. What it calls damaged is what
-//! bzip2 1.0.8 calls damaged, of which the description leaves some to the reader: a code may have words
-//! that mean nothing, as long as none of them occurs; it may have more lengths than there are words;
-//! selectors that nothing needs are passed over; bytes behind the last stream are no part of the file.
+//! A decoder that reads bzip2 files bit by bit, as the format is described. It refuses what bzip2 1.0.8 refuses,
+//! where the description leaves a choice: unassigned codewords are valid if they do not occur, code lengths may
+//! be oversubscribed, unused selectors are skipped, and bytes after the last stream are ignored.
 
 use std::collections::BTreeMap;
 
 use super::bits::Bits;
-use super::code::{Word, words};
+use super::code::{Codeword, codewords};
 use super::map::SymbolMap;
 use super::{
-    BLOCK_MARK, END_MARK, GROUP, MARK_BITS, MAX_LENGTH, block_limit, checksum, randomise, runs, sort, symbols,
+    BLOCK_MAGIC, END_MAGIC, GROUP, MAGIC_BITS, MAX_CODE_LENGTH, block_limit, checksum, randomise, runs, sort, symbols,
 };
 
-/// What a file holds.
+/// The content and structure of a file.
 pub struct Reading {
-    /// The content of all blocks before the end, or the damage.
+    /// The content of all blocks before the end or the damage.
     pub bytes: Vec<u8>,
-    /// What those blocks were made of, with the levels of their streams.
-    pub blocks: Vec<(u8, Anatomy)>,
+    /// The parsed blocks, with the levels of their streams.
+    pub blocks: Vec<(u8, ParsedBlock)>,
     /// How the file ends.
     pub end: End,
 }
 
-/// How a file ends.
+/// How a file ends, according to the reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// With a stream.
-    Whole,
-    /// With bytes from this one on that belong to no stream.
+    /// With a complete stream.
+    Complete,
+    /// With bytes that belong to no stream, from this offset on.
     Garbage(usize),
-    /// Nowhere: at this bit it cannot be read on.
+    /// With an error, at this bit.
     Refused(usize, Refusal),
 }
 
-/// Why a file cannot be read on.
+/// Why a file is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// It does not begin as a bzip2 file.
+    /// The file does not begin with a bzip2 header.
     NoHeader,
-    /// It ends within a header that begins there, or within a mark or what belongs to it.
+    /// The file ends within a header that begins there, within a magic, or before the checksum after it.
     Cut,
-    /// It ends within the block that begins there.
+    /// The file ends within the block that begins there.
     CutBlock,
-    /// There is no mark.
-    NoMark,
-    /// The block that begins there makes no sense.
-    Block(Sense),
+    /// There is no magic.
+    NoMagic,
+    /// The block that begins there is invalid.
+    Block(Defect),
     /// The checksum of the stream that ends there is wrong.
     StreamChecksum,
 }
 
-/// What makes no sense in a block.
+/// What is invalid in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sense {
-    /// The origin pointer points to nothing.
+pub enum Defect {
+    /// The origin pointer is out of range.
     Origin,
     /// The symbol map is empty.
     Map,
     /// There are fewer than two tables or more than six.
     Tables,
-    /// There are none, or too few, or one is for a table that is not there.
+    /// There are no selectors, too few, or one for a table that does not exist.
     Selectors,
-    /// A length is not one of 1 to 20.
-    Lengths,
-    /// Bits that are no word of the code.
-    Word,
-    /// More bytes than the level allows.
+    /// A code length is not in 1 to 20.
+    CodeLengths,
+    /// The data has an unassigned codeword.
+    Codeword,
+    /// The block has more bytes than its level allows.
     Long,
-    /// No count behind the last four equal bytes.
+    /// The count after the last four equal bytes is missing.
     Count,
-    /// The checksum is another.
+    /// The checksum of the content is wrong.
     Checksum,
 }
 
-/// The parts of a block.
+/// A parsed block.
 #[derive(Debug)]
-pub struct Anatomy {
-    /// As it is stored.
+pub struct ParsedBlock {
+    /// The stored checksum.
     pub checksum: u32,
-    /// Whether bits are turned over.
+    /// Whether the block is randomised.
     pub randomised: bool,
     /// The origin pointer.
     pub origin: usize,
     /// The byte values of the map.
     pub values: Vec<u8>,
-    /// The lengths of the codes' words.
+    /// The code lengths of each table.
     pub tables: Vec<Vec<u8>>,
-    /// Which table is for each group.
+    /// The table of each group.
     pub selectors: Vec<usize>,
     /// All symbols but the one that ends the block.
     pub symbols: Vec<u16>,
     /// The last column.
     pub column: Vec<u8>,
-    /// What the block holds.
+    /// The decoded content.
     pub content: Vec<u8>,
-    /// How many bits it has.
+    /// The length in bits.
     pub length: usize,
 }
 
-/// Reads a whole file.
+/// Decodes a file.
 pub fn read(file: &[u8]) -> Reading {
-    let mut reading = Reading { bytes: Vec::new(), blocks: Vec::new(), end: End::Whole };
+    let mut reading = Reading { bytes: Vec::new(), blocks: Vec::new(), end: End::Complete };
     let mut bits = Cursor { bytes: file, at: 0 };
     if let Err((at, refusal)) = streams(&mut bits, &mut reading) {
         reading.end = End::Refused(at, refusal);
@@ -108,12 +107,12 @@ pub fn read(file: &[u8]) -> Reading {
     reading
 }
 
-/// Reads the one block that begins a string of bits, whatever its checksum.
-pub fn block(bits: &Bits, level: u8) -> Result<Anatomy, Refusal> {
+/// Decodes the block at the beginning of a string of bits. The checksum is not compared.
+pub fn block(bits: &Bits, level: u8) -> Result<ParsedBlock, Refusal> {
     let bytes = bits.bytes();
-    let anatomy = Cursor { bytes: &bytes, at: MARK_BITS }.block(level)?;
-    // The bits that fill up the last byte are not there.
-    if anatomy.length > bits.len() { Err(Refusal::CutBlock) } else { Ok(anatomy) }
+    let parsed = Cursor { bytes: &bytes, at: MAGIC_BITS }.block(level)?;
+    // The padding of the last byte is not part of the block.
+    if parsed.length > bits.len() { Err(Refusal::CutBlock) } else { Ok(parsed) }
 }
 
 fn streams(bits: &mut Cursor<'_>, reading: &mut Reading) -> Result<(), (usize, Refusal)> {
@@ -140,27 +139,27 @@ fn stream(bits: &mut Cursor<'_>, level: u8, reading: &mut Reading) -> Result<(),
     let mut checksums = Vec::new();
     loop {
         let start = bits.at;
-        match bits.take(MARK_BITS).ok_or((start, Refusal::Cut))? {
-            BLOCK_MARK => {
-                let anatomy = bits.block(level).map_err(|refusal| (start, refusal))?;
-                if checksum::of(&anatomy.content) != anatomy.checksum {
-                    return Err((start, Refusal::Block(Sense::Checksum)));
+        match bits.take(MAGIC_BITS).ok_or((start, Refusal::Cut))? {
+            BLOCK_MAGIC => {
+                let parsed = bits.block(level).map_err(|refusal| (start, refusal))?;
+                if checksum::of(&parsed.content) != parsed.checksum {
+                    return Err((start, Refusal::Block(Defect::Checksum)));
                 }
-                checksums.push(anatomy.checksum);
-                reading.bytes.extend_from_slice(&anatomy.content);
-                reading.blocks.push((level, anatomy));
+                checksums.push(parsed.checksum);
+                reading.bytes.extend_from_slice(&parsed.content);
+                reading.blocks.push((level, parsed));
             }
-            END_MARK => {
+            END_MAGIC => {
                 let stored = bits.take(32).ok_or((start, Refusal::Cut))?;
                 let right = stored == u64::from(checksum::of_stream(checksums));
                 return if right { Ok(()) } else { Err((start, Refusal::StreamChecksum)) };
             }
-            _ => return Err((start, Refusal::NoMark)),
+            _ => return Err((start, Refusal::NoMagic)),
         }
     }
 }
 
-/// Where in a file we are.
+/// A position in a file.
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -177,53 +176,53 @@ impl Cursor<'_> {
         (0..count).try_fold(0, |value, _| Some(value << 1 | u64::from(self.bit()?)))
     }
 
-    /// `count` bits of a block.
+    /// Reads `count` bits of a block.
     fn field(&mut self, count: usize) -> Result<u64, Refusal> {
         self.take(count).ok_or(Refusal::CutBlock)
     }
 
-    /// What follows the mark of a block.
-    fn block(&mut self, level: u8) -> Result<Anatomy, Refusal> {
-        let start = self.at - MARK_BITS;
+    /// Reads a block after its magic.
+    fn block(&mut self, level: u8) -> Result<ParsedBlock, Refusal> {
+        let start = self.at - MAGIC_BITS;
         let limit = block_limit(level);
         let checksum = self.field(32)? as u32;
         let randomised = self.field(1)? == 1;
         let origin = self.field(24)? as usize;
         let values = self.map()?;
         let table_count = self.field(3)? as usize;
-        sense(Sense::Tables, (2..=6).contains(&table_count))?;
+        check(Defect::Tables, (2..=6).contains(&table_count))?;
         let selectors = self.selectors(table_count)?;
-        let tables = (0..table_count).map(|_| self.lengths(values.len() + 2)).collect::<Result<Vec<_>, _>>()?;
+        let tables = (0..table_count).map(|_| self.code_lengths(values.len() + 2)).collect::<Result<Vec<_>, _>>()?;
         let symbols = self.symbols(&tables, &selectors, symbols::end(values.len()))?;
-        let column = symbols::decode(&symbols, &values, limit).ok_or(Refusal::Block(Sense::Long))?;
-        sense(Sense::Origin, origin < column.len())?;
+        let column = symbols::decode(&symbols, &values, limit).ok_or(Refusal::Block(Defect::Long))?;
+        check(Defect::Origin, origin < column.len())?;
         let mut bytes = sort::unsort(&column, origin);
         if randomised {
             randomise::flip(&mut bytes);
         }
-        let content = runs::decode(&bytes).ok_or(Refusal::Block(Sense::Count))?;
+        let content = runs::decode(&bytes).ok_or(Refusal::Block(Defect::Count))?;
         let length = self.at - start;
-        Ok(Anatomy { checksum, randomised, origin, values, tables, selectors, symbols, column, content, length })
+        Ok(ParsedBlock { checksum, randomised, origin, values, tables, selectors, symbols, column, content, length })
     }
 
     fn map(&mut self) -> Result<Vec<u8>, Refusal> {
         let groups = self.field(16)? as u16;
         let rows = (0..groups.count_ones()).map(|_| Ok(self.field(16)? as u16)).collect::<Result<_, _>>()?;
         let values = SymbolMap { groups, rows }.values();
-        sense(Sense::Map, !values.is_empty())?;
+        check(Defect::Map, !values.is_empty())?;
         Ok(values)
     }
 
     fn selectors(&mut self, table_count: usize) -> Result<Vec<usize>, Refusal> {
         let count = self.field(15)?;
-        sense(Sense::Selectors, count > 0)?;
+        check(Defect::Selectors, count > 0)?;
         let mut list: Vec<usize> = (0..table_count).collect();
         let mut selectors = Vec::new();
         for _ in 0..count {
             let mut number = 0;
             while self.field(1)? == 1 {
                 number += 1;
-                sense(Sense::Selectors, number < table_count)?;
+                check(Defect::Selectors, number < table_count)?;
             }
             list[..=number].rotate_right(1);
             selectors.push(list[0]);
@@ -231,11 +230,11 @@ impl Cursor<'_> {
         Ok(selectors)
     }
 
-    fn lengths(&mut self, symbol_count: usize) -> Result<Vec<u8>, Refusal> {
+    fn code_lengths(&mut self, symbol_count: usize) -> Result<Vec<u8>, Refusal> {
         let mut lengths = Vec::new();
         let mut length = self.field(5)?;
         while lengths.len() < symbol_count {
-            sense(Sense::Lengths, (1..=u64::from(MAX_LENGTH)).contains(&length))?;
+            check(Defect::CodeLengths, (1..=u64::from(MAX_CODE_LENGTH)).contains(&length))?;
             match self.field(1)? {
                 0 => lengths.push(length as u8),
                 _ if self.field(1)? == 0 => length += 1,
@@ -245,12 +244,16 @@ impl Cursor<'_> {
         Ok(lengths)
     }
 
-    /// All symbols up to `end`, which is not among them.
+    /// Decodes all symbols before `end`.
     fn symbols(&mut self, tables: &[Vec<u8>], selectors: &[usize], end: u16) -> Result<Vec<u16>, Refusal> {
-        let codes: Vec<BTreeMap<Word, u16>> = tables
+        let codes: Vec<BTreeMap<Codeword, u16>> = tables
             .iter()
             .map(|lengths| {
-                words(lengths).into_iter().zip(0..).filter_map(|(word, symbol)| Some((word?, symbol))).collect()
+                codewords(lengths)
+                    .into_iter()
+                    .zip(0..)
+                    .filter_map(|(codeword, symbol)| Some((codeword?, symbol)))
+                    .collect()
             })
             .collect();
         let mut symbols = Vec::new();
@@ -262,21 +265,21 @@ impl Cursor<'_> {
                 }
             }
         }
-        Err(Refusal::Block(Sense::Selectors))
+        Err(Refusal::Block(Defect::Selectors))
     }
 
-    fn symbol(&mut self, code: &BTreeMap<Word, u16>) -> Result<u16, Refusal> {
+    fn symbol(&mut self, code: &BTreeMap<Codeword, u16>) -> Result<u16, Refusal> {
         let mut value = 0;
-        for length in 1..=MAX_LENGTH {
+        for length in 1..=MAX_CODE_LENGTH {
             value = value << 1 | self.field(1)?;
             if let Some(&symbol) = code.get(&(value, length)) {
                 return Ok(symbol);
             }
         }
-        Err(Refusal::Block(Sense::Word))
+        Err(Refusal::Block(Defect::Codeword))
     }
 }
 
-fn sense(of: Sense, there_is: bool) -> Result<(), Refusal> {
-    if there_is { Ok(()) } else { Err(Refusal::Block(of)) }
+fn check(defect: Defect, holds: bool) -> Result<(), Refusal> {
+    if holds { Ok(()) } else { Err(Refusal::Block(defect)) }
 }

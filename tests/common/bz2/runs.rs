@@ -1,10 +1,10 @@
-//! The first run-length stage: after four equal bytes comes a count of how many more there are. Each block
-//! is for itself; a run does not go on in the next one.
+//! The initial run-length encoding: after four equal bytes follows the count of further ones. Runs do not
+//! continue in the next block.
 
-/// Counts of up to 251, as bzip2 writes them; a reader has to take 255.
+/// bzip2 writes counts up to 251; a decoder must accept 255.
 const MAX_COUNT: usize = 251;
 
-/// What the stage makes of `content`.
+/// Encodes `content`.
 pub fn encode(content: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for run in content.chunk_by(|a, b| a == b).flat_map(|run| run.chunks(4 + MAX_COUNT)) {
@@ -16,7 +16,7 @@ pub fn encode(content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Undoes the stage; `None` if the bytes end where a count has to be.
+/// Decodes `bytes`; returns `None` if they end where a count must follow.
 pub fn decode(bytes: &[u8]) -> Option<Vec<u8>> {
     let (mut content, mut bytes) = (Vec::new(), bytes.iter());
     let mut run: Vec<u8> = Vec::new();

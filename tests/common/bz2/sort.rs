@@ -1,8 +1,8 @@
-//! The Burrows-Wheeler transform: all rotations of a block, sorted, of which the last column is stored and
-//! where the block itself stands among them, which is the origin pointer.
+//! The Burrows-Wheeler transform: the last column of the sorted rotations of a block, and the index of the block
+//! among them, the origin pointer.
 
-/// The last column, and the origin pointer. For blocks that are short or varied: rotations are compared
-/// byte by byte.
+/// Returns the last column and the origin pointer. It compares rotations byte by byte, so blocks must be short or
+/// varied.
 pub fn sort(bytes: &[u8]) -> (Vec<u8>, u32) {
     let rotation = |from: usize| bytes[from..].iter().chain(&bytes[..from]);
     let mut rotations: Vec<usize> = (0..bytes.len()).collect();
@@ -12,11 +12,11 @@ pub fn sort(bytes: &[u8]) -> (Vec<u8>, u32) {
     (column, u32::try_from(origin).unwrap())
 }
 
-/// The block that a last column and an origin pointer stand for. Any column does, and any pointer into it;
-/// where the column is not that of a real transform, the walk goes through a part of it again and again.
+/// Returns the block for a last column and an origin pointer. Any column is accepted: one that no transform
+/// produces repeats a part of itself.
 pub fn unsort(column: &[u8], origin: usize) -> Vec<u8> {
-    // The first column is the last one sorted. The n-th of equal bytes in the one is the n-th of them in the
-    // other, so this says for each row where its first byte stands in the last column.
+    // The first column is the sorted last column, and equal bytes have the same order in both. So this maps each
+    // row to the position of its first byte in the last column.
     let mut first: Vec<usize> = (0..column.len()).collect();
     first.sort_by_key(|&at| column[at]);
     let mut at = origin;

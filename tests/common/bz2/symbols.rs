@@ -1,21 +1,21 @@
-//! The last column as symbols: each byte becomes the number of its value in a list of values, which then
-//! moves to the front; zeros become runs, whose lengths are written in the digits 1 and 2.
+//! The last column as symbols: move-to-front ranks, with runs of rank zero encoded by the digits 1 and 2 of their
+//! lengths.
 //!
-//! With n values in the map, symbols 0 and 1 are the digits, symbol k up to n is number k - 1 in the list,
-//! and symbol n + 1 ends the block.
+//! With n values in the map, symbols 0 and 1 are the digits, symbol k up to n is rank k - 1, and symbol n + 1
+//! ends the block.
 
-/// The digit 1 of a run's length, the least significant first.
+/// The digit 1 of a run's length. The least significant digit comes first.
 pub const RUN_A: u16 = 0;
 
-/// The digit 2.
+/// The digit 2 of a run's length.
 pub const RUN_B: u16 = 1;
 
-/// The symbol that ends a block with so many values in its map.
+/// Returns the symbol that ends a block with `values` values in its map.
 pub fn end(values: usize) -> u16 {
     u16::try_from(values + 1).unwrap()
 }
 
-/// The symbols of a column, and the one that ends the block.
+/// Returns the symbols of a column, including the one that ends the block.
 pub fn encode(column: &[u8], values: &[u8]) -> Vec<u16> {
     let mut list = values.to_vec();
     let numbers: Vec<usize> = column
@@ -37,7 +37,7 @@ pub fn encode(column: &[u8], values: &[u8]) -> Vec<u16> {
     symbols
 }
 
-/// The digits of a run's length, which may be beyond what anyone counts to.
+/// Returns the digits of a run's length, which may exceed the size of any block.
 pub fn run(mut length: u128) -> Vec<u16> {
     let mut digits = Vec::new();
     while length > 0 {
@@ -47,13 +47,13 @@ pub fn run(mut length: u128) -> Vec<u16> {
     digits
 }
 
-/// The column that symbols without their end stand for; `None` if it is longer than `limit`.
+/// Returns the column of these symbols, without the end symbol; `None` if it is longer than `limit`.
 pub fn decode(symbols: &[u16], values: &[u8], limit: usize) -> Option<Vec<u8>> {
     let (mut list, mut column) = (values.to_vec(), Vec::new());
     for piece in symbols.chunk_by(|&a, &b| a <= RUN_B && b <= RUN_B) {
         if piece[0] <= RUN_B {
             let digits = piece.iter().enumerate();
-            // A run of more than 40 digits is longer than any block, and so is one of 40.
+            // Runs of 40 digits and more are longer than any block.
             let length: u64 = digits.map(|(n, &digit)| (u64::from(digit) + 1) << n.min(40)).sum();
             if length > (limit - column.len()) as u64 {
                 return None;

@@ -30,10 +30,10 @@ pub(super) fn sort(block: &[u8], counts: &Counts, last: &mut [u8], buffers: &mut
         last.copy_from_slice(block);
         return 0;
     }
-    let least = rotation::least(block);
-    let (end, beginning) = last.split_at_mut(n - least);
-    end.copy_from_slice(&block[least..]);
-    beginning.copy_from_slice(&block[..least]);
+    let start = rotation::least(block);
+    let (head, tail) = last.split_at_mut(n - start);
+    head.copy_from_slice(&block[start..]);
+    tail.copy_from_slice(&block[..start]);
     buffers.suffixes.resize(n + SPARE, 0);
     buffers.ranks.resize((n - 1) / usize::from(SAMPLED) + 1, 0);
     let sorted = BwtConstruction::replace_text(last)
@@ -46,7 +46,7 @@ pub(super) fn sort(block: &[u8], counts: &Counts, last: &mut [u8], buffers: &mut
         panic!("libsais cannot sort {n} bytes: {error}");
     }
     // The position of the original first byte in the rotated block.
-    rank(n - least, &buffers.ranks, last, &starts(counts))
+    rank(n - start, &buffers.ranks, last, &starts(counts))
 }
 
 /// Returns the rank of the rotation that begins at `at`. Starts at the next rotation whose rank is known, and steps
