@@ -67,10 +67,10 @@ fn a_dry_restore_prints_its_plan_and_changes_nothing(stack: &Stack) {
     stack.assert_unchanged(&before);
     stack.start();
     let media = stack.snapshot("cvat_data");
-    stack.voltar(&["restore", "-n"]).run().expect_code(1).expect_text("are running: cvat, cvat_db");
+    stack.voltar(&["restore", "-n"]).run().expect_code(1).expect_text("are running: cvat_db, cvat");
     let plan = stack.voltar(&["restore", "-n", "--stop", "--json"]).ok();
     let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
-    assert_eq!(plan["stopped"], serde_json::json!(["cvat", "cvat_db"]));
+    assert_eq!(plan["stopped"], serde_json::json!(["cvat_db", "cvat"]));
     assert_eq!((plan["archives"].as_array().unwrap().len(), &plan["refusals"]), (2, &serde_json::json!([])));
     assert_eq!(stack.running(), ["cvat", "cvat_db"]);
     media.assert_same(&stack.snapshot("cvat_data"), "cvat_data");
