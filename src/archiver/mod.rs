@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use self::read_ahead::{Seen, for_each_read_ahead};
+use self::read_ahead::{WalkItem, for_each_read_ahead};
 use crate::archive::writer::TarWriter;
 use crate::codec::{Compression, Compressor, NotReadBack};
 use crate::error::{Cause, Error, ErrorKind, Result, carried};
@@ -85,9 +85,9 @@ pub(crate) fn write(
         database: false,
     };
     let walk = Walk::new(&job.mounts)?.map(|found| monitor.check_cancelled().and(found));
-    for_each_read_ahead(walk, &Pool::for_files()?, |seen| {
+    for_each_read_ahead(walk, &Pool::for_files()?, |item| {
         monitor.check_cancelled()?;
-        archiver.take(seen?).map_err(cannot_write)
+        archiver.take(item?).map_err(cannot_write)
     })?;
     archiver.check_expectations()?;
     let Archiver { tar, members, .. } = archiver;
@@ -115,10 +115,10 @@ struct Archiver<'a, W: Write> {
 }
 
 impl<W: Write> Archiver<'_, W> {
-    fn take(&mut self, seen: Seen) -> io::Result<()> {
-        let found = match seen {
-            Seen::Found(found) => found,
-            Seen::Read(entry, content) => return self.file(entry, content),
+    fn take(&mut self, item: WalkItem) -> io::Result<()> {
+        let found = match item {
+            WalkItem::Found(found) => found,
+            WalkItem::Read(entry, content) => return self.file(entry, content),
         };
         match found {
             Found::Entry(entry) => self.entry(entry),

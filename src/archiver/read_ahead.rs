@@ -22,7 +22,7 @@ const WAITING: usize = 2;
 
 /// An entry of the walk, which may have been read ahead.
 #[derive(Debug)]
-pub(super) enum Seen {
+pub(super) enum WalkItem {
     /// An entry that was not read ahead.
     Found(Found),
     /// A file that was read ahead, or could not be opened.
@@ -39,7 +39,7 @@ type Batch<T> = Vec<Result<T>>;
 pub(super) fn for_each_read_ahead(
     walk: impl Iterator<Item = Result<Found>> + Send,
     files: &Pool,
-    mut take: impl FnMut(Result<Seen>) -> Result<()>,
+    mut take: impl FnMut(Result<WalkItem>) -> Result<()>,
 ) -> Result<()> {
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(WAITING);
@@ -58,11 +58,11 @@ pub(super) fn for_each_read_ahead(
 /// The batches of a walk, in order, with their small files read.
 struct ReadAhead<W> {
     batches: Batches<W>,
-    reading: Ordered<Batch<Seen>>,
+    reading: Ordered<Batch<WalkItem>>,
 }
 
 impl<W: Iterator<Item = Result<Found>>> Iterator for ReadAhead<W> {
-    type Item = Batch<Seen>;
+    type Item = Batch<WalkItem>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.reading.has_room() {
@@ -93,8 +93,9 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
             let Some(found) = self.0.as_mut().and_then(Iterator::next) else { break };
             match &found {
                 Ok(Found::Entry(entry)) => {
-                    let beside = matches!(batch.last(), Some(Ok(Found::Entry(last))) if last.lies_beside(entry));
-                    filled.add(small(entry).unwrap_or(0), beside);
+                    let same_directory =
+                        matches!(batch.last(), Some(Ok(Found::Entry(last))) if last.lies_beside(entry));
+                    filled.add(small(entry).unwrap_or(0), same_directory);
                 }
                 Ok(Found::Socket(_) | Found::Unreadable { .. }) => filled.add(0, true),
                 Err(_) => self.0 = None,
@@ -111,20 +112,20 @@ fn small(entry: &Entry) -> Option<u64> {
     batch::small(&entry.kind).filter(|_| entry.inode.nlink < 2)
 }
 
-pub(super) fn read_small(batch: Batch<Found>) -> Batch<Seen> {
+pub(super) fn read_small(batch: Batch<Found>) -> Batch<WalkItem> {
     // A batch has at most this many bytes according to the walk.
     let mut room = BYTES + SMALL;
-    let mut see = |found: Found| match found {
+    let mut read = |found: Found| match found {
         Found::Entry(mut entry) if small(&entry).is_some() => match entry.open() {
             // The file has grown since the walk: the archiver reads it.
-            Ok(file) if file.size() > room => Seen::Found(Found::Entry(entry)),
+            Ok(file) if file.size() > room => WalkItem::Found(Found::Entry(entry)),
             Ok(file) => {
                 room -= file.size();
-                Seen::Read(entry, Ok(file.at_once()))
+                WalkItem::Read(entry, Ok(file.at_once()))
             }
-            Err(e) => Seen::Read(entry, Err(e)),
+            Err(e) => WalkItem::Read(entry, Err(e)),
         },
-        found => Seen::Found(found),
+        found => WalkItem::Found(found),
     };
-    batch.into_iter().map(|found| found.map(&mut see)).collect()
+    batch.into_iter().map(|found| found.map(&mut read)).collect()
 }

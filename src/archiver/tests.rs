@@ -49,15 +49,15 @@ fn walk(tree: &Path) -> Walk {
     Walk::new(&job(tree, tree).mounts).unwrap()
 }
 
-fn path(seen: &Seen) -> RelPath {
-    match seen {
-        Seen::Read(entry, _) | Seen::Found(Found::Entry(entry)) => entry.path.clone(),
-        Seen::Found(Found::Socket(path) | Found::Unreadable { path, .. }) => path.clone(),
+fn path(item: &WalkItem) -> RelPath {
+    match item {
+        WalkItem::Read(entry, _) | WalkItem::Found(Found::Entry(entry)) => entry.path.clone(),
+        WalkItem::Found(Found::Socket(path) | Found::Unreadable { path, .. }) => path.clone(),
     }
 }
 
-/// Returns the tar stream of `seen` and the issues.
-fn archived(seen: impl Iterator<Item = Seen>) -> (Vec<u8>, Vec<String>) {
+/// Returns the tar stream of `items` and the issues.
+fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
     let (job, monitor) = (job(Path::new(""), Path::new("")), Collector::default());
     let mut archiver = Archiver {
         job: &job,
@@ -68,8 +68,8 @@ fn archived(seen: impl Iterator<Item = Seen>) -> (Vec<u8>, Vec<String>) {
         members: 0,
         database: false,
     };
-    for seen in seen {
-        archiver.take(seen).unwrap();
+    for item in items {
+        archiver.take(item).unwrap();
     }
     let (stream, _) = archiver.tar.finish().unwrap();
     (stream, monitor.issues().into_iter().map(|issue| issue.message).collect())
@@ -98,12 +98,12 @@ fn what_changes_after_the_walk_is_archived_as_if_it_had_not_been_read_ahead() {
     fs::rename(at("directory 07"), at("directory 07, moved")).unwrap();
     fs::remove_dir_all(at("directory 09")).unwrap();
 
-    let (stream, issues) = archived(found.into_iter().map(Seen::Found));
+    let (stream, issues) = archived(found.into_iter().map(WalkItem::Found));
     let read_ahead: Vec<_> = batches.into_iter().flat_map(read_small).map(Result::unwrap).collect();
     let left = read_ahead
         .iter()
-        .filter(|seen| matches!(seen, Seen::Found(Found::Entry(Entry { kind: Kind::File { .. }, .. }))));
-    let left: Vec<_> = left.map(|seen| path(seen).to_string()).collect();
+        .filter(|item| matches!(item, WalkItem::Found(Found::Entry(Entry { kind: Kind::File { .. }, .. }))));
+    let left: Vec<_> = left.map(|item| path(item).to_string()).collect();
     for grown in ["directory 03/file 04", "directory 11/file 09"] {
         assert!(left.iter().any(|name| name == grown), "there is no room for '{grown}': {left:?}");
     }
@@ -124,12 +124,12 @@ fn entries_keep_the_order_of_the_walk_and_only_small_files_are_read() {
         Ok(())
     })
     .unwrap();
-    let walked: Vec<_> = walk(dir.path()).map(|found| path(&Seen::Found(found.unwrap()))).collect();
+    let walked: Vec<_> = walk(dir.path()).map(|found| path(&WalkItem::Found(found.unwrap()))).collect();
     assert_eq!(seen.iter().map(path).collect::<Vec<_>>(), walked);
-    for seen in &seen {
-        let name = path(seen).to_string();
+    for item in &seen {
+        let name = path(item).to_string();
         let read = name == "not large" || name == "other" || name.contains("/file") && name != "directory 01/file 03";
-        assert_eq!(matches!(seen, Seen::Read(_, Ok(_))), read, "{name}");
+        assert_eq!(matches!(item, WalkItem::Read(_, Ok(_))), read, "{name}");
     }
 }
 
