@@ -46,7 +46,10 @@ impl RelPath {
     }
 
     /// Parses a name from an archive or a configuration file. Leading, doubled and trailing slashes and `.` components
-    /// are removed, as by GNU tar; `..` is an error.
+    /// are removed, as by GNU tar.
+    ///
+    /// # Errors
+    /// The name has a `..` component or a NUL byte.
     pub fn parse(name: &[u8]) -> Result<Self, BadPath> {
         let mut path = Vec::with_capacity(name.len());
         if name.contains(&0) {
@@ -68,6 +71,9 @@ impl RelPath {
     }
 
     /// Returns this path with one more component.
+    ///
+    /// # Errors
+    /// `name` is not a single file name.
     pub fn join(&self, name: &[u8]) -> Result<Self, BadPath> {
         match name {
             b"" | b"." => return Err(BadPath::NotAName),

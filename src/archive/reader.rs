@@ -200,6 +200,9 @@ impl<R: Read> TarReader<R> {
 
     /// Returns the next member, or `None` after the end-of-archive marker. By then the stream has been read to its
     /// end, so that the decompressor has verified all its checksums.
+    ///
+    /// # Errors
+    /// Those of the inner reader, and [`TarDamage`] as the source of an `InvalidData` error.
     pub fn next_member(&mut self) -> io::Result<Option<Stored>> {
         if self.ended {
             return Ok(None);

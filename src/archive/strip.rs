@@ -60,6 +60,9 @@ impl std::error::Error for Misfit {}
 
 /// Returns `stored` with its path relative to `prefix`, or `None` for a directory above `prefix` (GNU tar skips
 /// those too).
+///
+/// # Errors
+/// The member cannot belong to the tree below `prefix`.
 pub fn strip(stored: &Stored, prefix: &RelPath) -> Result<Option<Member>, Misfit> {
     let parse = |name: &[u8]| RelPath::parse(name).map_err(|why| Misfit::Bad { name: name.to_vec(), why });
     let name = parse(&stored.name)?;

@@ -127,6 +127,9 @@ impl<W: Write> TarWriter<W> {
 
     /// Writes the end-of-archive marker (two zero blocks), fills the last record, and returns the inner writer and
     /// the stream's length in bytes.
+    ///
+    /// # Errors
+    /// Those of the inner writer, and `InvalidInput` if the content of the last member is incomplete.
     pub fn finish(mut self) -> io::Result<(W, u64)> {
         if self.owed > 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the last member's content is incomplete"));

@@ -120,11 +120,20 @@ pub trait Host: Sync {
     }
 
     /// Reads the present containers and volumes.
+    ///
+    /// # Errors
+    /// The source cannot be read, or its data is malformed.
     fn inventory(&self) -> Result<Inventory>;
 
     /// Stops a container with its own stop signal and timeout, and returns when it has stopped.
+    ///
+    /// # Errors
+    /// The container does not exist, is paused, does not stop, or there is no engine.
     fn stop(&self, container_id: &str) -> Result<()>;
 
     /// Starts a container.
+    ///
+    /// # Errors
+    /// The container does not exist or does not start, or there is no engine.
     fn start(&self, container_id: &str) -> Result<()>;
 }

@@ -1,6 +1,6 @@
 //! The JSON stream: one object per line for each event. This table is a stable interface for programs.
 //!
-//! | `event` | fields beside it | when |
+//! | `event` | other fields | when |
 //! |---|---|---|
 //! | `note` | `message` | information that needs no action |
 //! | `started` | `archive`, `stage`, `total_bytes` | work on an archive begins; `total_bytes` is `null` where unknown |

@@ -157,6 +157,9 @@ impl Report {
 
     /// Prints a result unchanged; the caller has escaped the names in it. Returns `Break` once standard output is
     /// closed.
+    ///
+    /// # Errors
+    /// Standard output cannot be written; this is returned once.
     pub fn text(&self, text: &str) -> Result<ControlFlow<()>> {
         let mut inner = self.lock();
         for line in text.lines() {
@@ -166,6 +169,9 @@ impl Report {
     }
 
     /// Prints a member as `tar -tvf` does, or as a `listed` object. Returns `Break` once standard output is closed.
+    ///
+    /// # Errors
+    /// Standard output cannot be written; this is returned once.
     pub fn listed(&self, line: &listing::Line<'_>) -> Result<ControlFlow<()>> {
         let mut inner = self.lock();
         match self.options.format {
@@ -179,6 +185,9 @@ impl Report {
     }
 
     /// Prints the one document of [`Format::JsonDocument`].
+    ///
+    /// # Errors
+    /// The document cannot be serialized, or standard output cannot be written.
     pub fn document(&self, document: &impl Serialize) -> Result<()> {
         let text = json::line(document)
             .map_err(|error| Error::new(ErrorKind::Failed, format!("cannot write as JSON: {error}")))?;

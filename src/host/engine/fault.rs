@@ -22,7 +22,7 @@ pub(super) enum Fault {
     TooSlow(Duration),
 }
 
-/// Runs a request with a time limit that covers the whole answer; bollard's own limit does not.
+/// Runs a request with a time limit that covers the complete answer; bollard's own limit does not.
 pub(super) async fn within<T>(
     limit: Duration,
     request: impl Future<Output = Answer<T>>,
