@@ -1,5 +1,5 @@
-//! An archive that is being read: decompressed and split into members, its progress reported, its damage located.
-//! It extracts nothing.
+//! Reading an archive file: it is decompressed and split into members, progress is reported, and errors are located in
+//! the file.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -22,17 +22,17 @@ pub(crate) struct ArchiveFile {
     tar: TarReader<Decompressor<ReadOnce>>,
     reported: u64,
     members: u64,
-    /// The member being read, and the one before it.
+    /// The names of the member being read, and of the one before it.
     current: Option<Vec<u8>>,
     before: Option<Vec<u8>>,
     begun: Instant,
 }
 
 impl ArchiveFile {
-    /// Opens the archive at `location`, which gives it its name in events and messages.
+    /// Opens the archive at `location`, which determines its name in events and messages.
     ///
     /// # Errors
-    /// It cannot be opened, or is in no format that can be read.
+    /// The file cannot be opened, or has no known format.
     pub(crate) fn open(location: &Location, pool: &Pool) -> Result<Self> {
         let opened = location.open()?;
         let tar =
@@ -50,12 +50,12 @@ impl ArchiveFile {
         })
     }
 
-    /// The archive's name without its suffix.
+    /// Returns the archive's name without its suffix.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it is.
+    /// Returns the location of the archive.
     pub(crate) fn location(&self) -> &Location {
         &self.location
     }
@@ -66,7 +66,7 @@ impl ArchiveFile {
         monitor.event(&Event::Started { archive: &self.name, stage, total_bytes: self.bytes });
     }
 
-    /// The next member; `None` after the end, when all checksums have been found right.
+    /// Returns the next member, or `None` after the end; by then all checksums have been verified.
     pub(crate) fn next_member(&mut self, monitor: &dyn Monitor) -> Result<Option<Stored>> {
         monitor.check_cancelled()?;
         let next = self.tar.next_member();
@@ -85,18 +85,18 @@ impl ArchiveFile {
         }
     }
 
-    /// The current member's content; progress is reported as it is read.
+    /// Returns a reader of the current member's content, which reports progress.
     pub(crate) fn content<'a>(&'a mut self, monitor: &'a dyn Monitor) -> Content<'a> {
         Content { archive: self, monitor }
     }
 
-    /// An error of the stream, with the archive, the offset and the last complete member.
+    /// Converts an error of the stream: adds the archive, the offset and the last complete member.
     pub(crate) fn located(&self, e: &io::Error) -> Error {
-        let whole = if self.tar.content_left() > 0 { &self.before } else { &self.current };
-        located(&self.location, e, whole.as_deref())
+        let last_complete = if self.tar.content_left() > 0 { &self.before } else { &self.current };
+        located(&self.location, e, last_complete.as_deref())
     }
 
-    /// The closing figures.
+    /// Returns the final figures.
     pub(crate) fn summary(&self) -> Summary {
         Summary {
             archive: self.name.clone(),
@@ -134,7 +134,7 @@ impl ArchiveFile {
     }
 }
 
-/// The content of a member.
+/// A reader of the content of a member.
 pub(crate) struct Content<'a> {
     archive: &'a mut ArchiveFile,
     monitor: &'a dyn Monitor,
@@ -151,25 +151,25 @@ impl Read for Content<'_> {
     }
 }
 
-fn located(location: &Location, e: &io::Error, whole: Option<&[u8]>) -> Error {
-    // An error of this crate that came through a reader keeps its own message.
+fn located(location: &Location, e: &io::Error, last_complete: Option<&[u8]>) -> Error {
+    // A wrapped error of this crate keeps its own message.
     if let Some(inner) = carried::<Error>(e) {
         return inner.clone();
     }
     if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
         return Error::failed_at("cannot read", location.path(), e);
     }
-    let whole = match whole {
+    let last_complete = match last_complete {
         Some(name) => format!("; the last complete member is '{}'", printable(name)),
         None => String::new(),
     };
-    Error::new(ErrorKind::Damaged, format!("'{location}': {e}{whole}"))
+    Error::new(ErrorKind::Damaged, format!("'{location}': {e}{last_complete}"))
 }
 
-/// States how much the first bytes of a file look like a tar archive without compression.
+/// Returns how likely the first bytes of a file are those of an uncompressed tar archive.
 ///
-/// A tar archive begins with a file name, which can begin like a compressed file; and a compressed file can have tar's
-/// magic at its place by chance. So the checksum of the header decides.
+/// A tar archive begins with a file name, which can begin with the magic of a compression format; and a compressed file
+/// can have tar's magic at the right offset by chance. The checksum of the header decides.
 #[must_use]
 pub fn tar_likeness(first_bytes: &[u8]) -> Likeness {
     let Some(block) = first_bytes.first_chunk() else { return Likeness::None };
@@ -177,7 +177,7 @@ pub fn tar_likeness(first_bytes: &[u8]) -> Likeness {
     if has_magic && checksum::is_right(block) {
         Likeness::Certain
     } else if has_magic || block.iter().all(|&byte| byte == 0) {
-        // A damaged header, or an archive without members, which is only its end marker.
+        // A damaged header, or an archive without members, which has only the end-of-archive marker.
         Likeness::Possible
     } else {
         Likeness::None
@@ -190,7 +190,7 @@ mod tests {
     use crate::codec::Format;
 
     #[test]
-    fn a_tar_whose_first_name_looks_compressed_is_a_tar() {
+    fn a_tar_archive_whose_first_name_begins_like_a_compressed_file_is_plain() {
         let mut header = [0; 512];
         assert_eq!(tar_likeness(&header), Likeness::Possible);
         assert_eq!(tar_likeness(&header[..511]), Likeness::None);
@@ -198,11 +198,11 @@ mod tests {
         let detect = |header: &[u8]| Format::detect(header, tar_likeness);
         header[..5].copy_from_slice(b"BZh9/");
         header[257..262].copy_from_slice(b"ustar");
-        // A compressed file with the magic of tar at its place, as a fuzzer found.
+        // A compressed file with the magic of tar at the right offset, as found by a fuzzer.
         assert_eq!(detect(&header), Some(Format::Bzip2));
         header[148..156].copy_from_slice(b"002233\0 ");
         assert_eq!(detect(&header), Some(Format::Plain));
-        // A damaged tar header, because it is nothing else.
+        // A damaged tar header, since it has no other magic.
         header[..5].copy_from_slice(b"home/");
         assert_eq!(detect(&header), Some(Format::Plain));
     }

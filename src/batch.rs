@@ -1,21 +1,21 @@
-//! Which files are small, and how many of them make a batch: what is handed from thread to thread is worth
-//! the handing, and what is held for it is bounded.
+//! The size of small files and of batches of them. Batches amortise the cost of passing work between threads, and
+//! their limits bound the memory and the open directories.
 
 use crate::member::Kind;
 
-/// Files up to this many bytes are small.
+/// The largest size of a small file, in bytes.
 pub(crate) const SMALL: u64 = 128 << 10;
 
-/// A batch takes no more once it has this many bytes of content.
+/// The bytes of content at which a batch is full.
 pub(crate) const BYTES: u64 = 256 << 10;
 
-/// A batch takes no more than so many members.
+/// The number of members at which a batch is full.
 pub(crate) const MEMBERS: usize = 64;
 
-/// A batch takes no more once its members lie in so many directories, whose handles it holds.
+/// The number of directories of its members at which a batch is full; it keeps their handles open.
 pub(crate) const DIRECTORIES: usize = 4;
 
-/// The size of a small file; `None` for all else.
+/// Returns the size of a small file, and `None` for all other members.
 #[must_use]
 pub(crate) fn small(kind: &Kind) -> Option<u64> {
     match *kind {
@@ -29,7 +29,7 @@ pub(crate) fn small(kind: &Kind) -> Option<u64> {
     }
 }
 
-/// How much is in a batch.
+/// The fill level of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct Filled {
     bytes: u64,
@@ -38,14 +38,14 @@ pub(crate) struct Filled {
 }
 
 impl Filled {
-    /// One more member, with so many bytes of content to hold; `beside` the last one, or in another directory.
-    pub(crate) fn add(&mut self, bytes: u64, beside: bool) {
+    /// Adds a member with `bytes` of content; `same_directory` is whether it is in the directory of the previous one.
+    pub(crate) fn add(&mut self, bytes: u64, same_directory: bool) {
         self.bytes += bytes;
         self.members += 1;
-        self.directories += usize::from(!beside);
+        self.directories += usize::from(!same_directory);
     }
 
-    /// Whether it takes no more.
+    /// Returns whether the batch is full.
     #[must_use]
     pub(crate) fn is_full(&self) -> bool {
         self.bytes >= BYTES || self.members >= MEMBERS || self.directories >= DIRECTORIES

@@ -1,5 +1,5 @@
-//! The one error of the crate: what was being done, to what, and why it failed, in one line; with a
-//! hint where there is something to do. It knows nothing of terminals; `report` prints it.
+//! The error type of the crate: the operation, its subject and the cause in one line, and a hint if something can be
+//! done about it. `report` prints it.
 
 use std::fmt;
 use std::io;
@@ -11,27 +11,27 @@ use nix::errno::Errno;
 
 use crate::member::{BadPath, printable, printable_text};
 
-/// The crate's result.
+/// The result type of the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What an error means to the caller. Every kind ends with exit status 2.
+/// The kind of an error. Every kind leads to exit status 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The request makes no sense: arguments or a layout file.
+    /// The request is invalid: its arguments or a layout file.
     Usage,
-    /// The request is clear but carrying it out would lose or mix up data.
+    /// The request is valid, but carrying it out would lose or mix up data.
     Refused,
-    /// An archive is not what it should be.
+    /// An archive is damaged.
     Damaged,
-    /// An archive tried to reach outside the volume.
+    /// A member of an archive refers to a path outside the volume.
     Unsafe,
-    /// A signal asked to stop.
+    /// The run was cancelled by a signal.
     Interrupted,
-    /// The operating system or the engine said no.
+    /// The operating system or the engine reported an error.
     Failed,
 }
 
-/// Why something was not done.
+/// The error of an operation, with a message of one line.
 #[derive(Debug, Clone)]
 pub struct Error {
     kind: ErrorKind,
@@ -43,7 +43,7 @@ pub struct Error {
 
 type Source = Arc<dyn std::error::Error + Send + Sync>;
 
-/// Why an operation failed: what the reader sees of it, and the error itself.
+/// The cause of a failure: its text for the message, and the original error.
 #[derive(Debug, Clone)]
 pub struct Cause {
     text: String,
@@ -51,7 +51,7 @@ pub struct Cause {
 }
 
 impl From<Errno> for Cause {
-    /// The text without the number or the name, which the reader has no use for; [`Error::errno`] keeps it.
+    /// Uses the description without the number and the name, which [`Error::errno`] returns.
     fn from(errno: Errno) -> Self {
         Self { text: errno.desc().to_owned(), source: Some(Arc::new(errno)) }
     }
@@ -107,68 +107,71 @@ impl fmt::Display for Cause {
 }
 
 impl Error {
-    /// An error of `kind`; `message` names the operation, what it was about, and the cause.
+    /// Returns an error of `kind`; `message` holds the operation, its subject and the cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hint: None, others: Vec::new(), source: None }
     }
 
-    /// A request that makes no sense.
+    /// Returns the error of an invalid request.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Usage, message)
     }
 
-    /// A request that would lose or mix up data.
+    /// Returns the error of a request that would lose or mix up data.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Refused, message)
     }
 
-    /// `operation` on `subject` failed with `cause`: "cannot open 'a/b': Permission denied".
+    /// Returns the error of `operation` on `subject`: "cannot open 'a/b': Permission denied".
     pub fn failed(operation: &str, subject: impl AsRef<[u8]>, cause: impl Into<Cause>) -> Self {
         let Cause { text, source } = cause.into();
         let message = format!("{operation} '{}': {text}", printable(subject.as_ref()));
         Self { source, ..Self::new(ErrorKind::Failed, message) }
     }
 
-    /// [`Self::failed`] for the file or directory at `path`.
+    /// Returns the error of `operation` on the file or directory at `path`, like [`Self::failed`].
     pub fn failed_at(operation: &str, path: &Path, cause: impl Into<Cause>) -> Self {
         Self::failed(operation, path.as_os_str().as_bytes(), cause)
     }
 
-    /// The same error, with the cause that its message already names.
+    /// Returns the same error with `cause` as its source; the message already names it.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Cause>) -> Self {
         self.source = cause.into().source;
         self
     }
 
-    /// The signal that ends a run early.
+    /// Returns the error of a run that was cancelled by a signal.
     #[must_use]
     pub fn interrupted() -> Self {
         Self::new(ErrorKind::Interrupted, "interrupted")
     }
 
-    /// What the reader can do about it.
+    /// Returns the same error with a hint: what the user can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same error as part of something larger: "`context`: message".
+    /// Returns the same error with `context` before its message: "`context`: message".
     #[must_use]
     pub fn within(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
         self
     }
 
-    /// The same error with more that were found at the same time.
+    /// Returns the same error together with others that were found at the same time.
     #[must_use]
     pub fn and(mut self, others: Vec<Self>) -> Self {
         self.others.extend(others);
         self
     }
 
-    /// Fails with all of `errors` at once, where there are any.
+    /// Returns `Ok` if `errors` is empty.
+    ///
+    /// # Errors
+    /// The first of `errors`, which holds the others.
     pub fn none_of(mut errors: Vec<Self>) -> Result<()> {
         if errors.is_empty() {
             return Ok(());
@@ -177,25 +180,25 @@ impl Error {
         Err(first.and(errors))
     }
 
-    /// What else was found at the same time.
+    /// Returns the other errors that were found at the same time.
     #[must_use]
     pub fn others(&self) -> &[Self] {
         &self.others
     }
 
-    /// What kind of error this is.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The number of the operating system's error that caused this one, if there is one.
+    /// Returns the error number of the operating system that caused this error, if there is one.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         self.source.as_ref()?.downcast_ref::<Errno>().copied()
     }
 
-    /// The hint that goes with it, if there is one.
+    /// Returns the hint, if there is one.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
         self.hint.as_deref()
@@ -214,14 +217,14 @@ impl std::error::Error for Error {
     }
 }
 
-/// An error on its way through [`io::Read`] or [`io::Write`]; [`carried`] takes it out again.
+/// Wraps an error, to return it from [`io::Read`] or [`io::Write`]; [`carried`] unwraps it.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         Self::other(error)
     }
 }
 
-/// The error of type `E` that came through [`io::Read`] or [`io::Write`] inside `error`, if there is one.
+/// Returns the error of type `E` that `error` wraps, if there is one.
 pub fn carried<E: std::error::Error + 'static>(error: &io::Error) -> Option<&E> {
     error.get_ref()?.downcast_ref()
 }
@@ -242,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_and_its_number_survive() {
+    fn the_source_and_its_error_number_are_kept() {
         use std::error::Error as _;
         let error = Error::failed("cannot write", "x", io::Error::from_raw_os_error(28)).within("cvat_db");
         assert_eq!(error.errno(), Some(Errno::ENOSPC));
@@ -253,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_comes_through_a_reader_as_it_was() {
+    fn a_wrapped_error_is_unwrapped_unchanged() {
         let error = io::Error::from(Error::refused("no").hint("yes"));
         let same: &Error = carried(&error).unwrap();
         assert_eq!((same.kind(), same.advice()), (ErrorKind::Refused, Some("yes")));
@@ -261,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn context_goes_in_front() {
+    fn context_precedes_the_message() {
         let error = Error::refused("no such mount").within("cvat_db").hint("mount it");
         assert_eq!(error.to_string(), "cvat_db: no such mount");
         assert_eq!(error.advice(), Some("mount it"));

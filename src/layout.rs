@@ -8,17 +8,17 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::member::{RelPath, printable};
 
-/// The names of the layouts that need no file.
+/// The names of the built-in layouts.
 const BUILT_IN: &[&str] = &["cvat"];
 
-/// The size limit of a layout file, which holds a few lines.
+/// The size limit of a layout file, in bytes; it usually has a few lines.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The length limit of an archive's name, which becomes a file name with a suffix and, while it is written, a
-/// temporary suffix.
+/// The length limit of an archive's name, in bytes: the file name, which also has a suffix and, while it is written, a
+/// temporary suffix, must not exceed `NAME_MAX` (255).
 const MAX_NAME_BYTES: usize = 200;
 
-/// A set of archives that belong together.
+/// The archives of a stack, and the paths of their data in containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// `cvat`, or the path of the file that it was read from.
@@ -34,7 +34,7 @@ pub struct ArchiveSpec {
     pub name: String,
     /// The paths that may hold the data, the preferred one first: a later generation of a stack before an earlier one.
     pub alternatives: Vec<ContainerPath>,
-    /// Whether it is left out where its container does not exist.
+    /// Whether it is left out if its container does not exist.
     pub optional: bool,
     /// Whether it is selected only by `--all` or by name.
     pub extra: bool,
@@ -69,14 +69,14 @@ impl Layout {
         Self::parse(argument, &text)
     }
 
-    /// Parses the text of a layout file; `file` names it in messages.
+    /// Parses the text of a layout file; `file` is its name in messages.
     ///
     /// # Errors
     /// The text is not a layout; the message holds the line.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let document: Document = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| line_of(text, span.start));
-            // toml's message has several lines; the first one holds the reason.
+            // The message of toml has several lines; the first one is the reason.
             let reason = error.message().lines().next().unwrap_or_default();
             Error::usage(format!("layout '{}', line {line}: {}", shown(file), shown(reason))).hint(EXAMPLE)
         })?;
@@ -166,7 +166,7 @@ impl Table {
     }
 }
 
-/// Checks an archive's name: one path component that `ls` does not hide.
+/// Checks an archive's name: one path component that is not hidden.
 fn check_name(name: &str) -> std::result::Result<(), String> {
     let reason = if name.is_empty() {
         "is empty"
@@ -184,9 +184,9 @@ fn check_name(name: &str) -> std::result::Result<(), String> {
     Err(format!("name '{}' {reason}", shown(name)))
 }
 
-/// The layout of CVAT, from 1.3 to today. The media container was `cvat` up to 2.1 and is `cvat_server` since 2.2; the
-/// events moved from Elasticsearch to `ClickHouse` with 2.4; Redis came with 2.6.2 and was split in two
-/// with 2.10.
+/// Returns the layout of CVAT 1.3 and later. The media container is `cvat` up to 2.1 and `cvat_server` since 2.2. The
+/// events are in Elasticsearch before 2.4 and in `ClickHouse` since. Redis was added in 2.6.2 and split into two
+/// containers in 2.10.
 fn cvat() -> Layout {
     const MEDIA: [&str; 2] = ["cvat_server", "cvat"];
     let media = |path: &'static [u8]| MEDIA.map(|container| (container, path));
@@ -217,7 +217,7 @@ fn built_in(name: &str, paths: &[(&str, &[u8])]) -> ArchiveSpec {
         name: name.to_owned(),
         alternatives: paths
             .iter()
-            // Constants without '..' or NUL: a test covers all of them.
+            // The paths are constants without '..' or NUL; a test covers all of them.
             .filter_map(|&(container, path)| {
                 Some(ContainerPath { container: container.to_owned(), path: RelPath::parse(path).ok()? })
             })

@@ -1,4 +1,4 @@
-//! Lists an archive's members in the order they are stored.
+//! Lists the members of an archive in the order in which they are stored.
 
 use std::ops::ControlFlow;
 
@@ -9,8 +9,8 @@ use crate::monitor::Monitor;
 use crate::ordered::Pool;
 use crate::store::Location;
 
-/// Passes every member to `print` until that breaks off; otherwise reads the archive to its end, so that damage is
-/// reported.
+/// Calls `print` for every member until it returns `Break`. Otherwise the archive is read to its end, so that damage
+/// is reported.
 ///
 /// # Errors
 /// The archive cannot be read, or is damaged.

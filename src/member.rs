@@ -1,7 +1,7 @@
-//! What an archive is made of: a member's path, kind and metadata as plain values.
+//! The members of an archive as plain values: path, kind and metadata.
 //!
-//! Everything here is pure: no file is opened and no archive byte is read. A [`RelPath`] is validated
-//! once, where a name enters the program; whoever holds one need not check it again.
+//! This module opens no file and reads no archive. A [`RelPath`] is validated once, when a name enters the program,
+//! and need not be checked again.
 
 use std::borrow::Borrow;
 use std::ffi::OsStr;
@@ -11,18 +11,18 @@ use std::path::Path;
 
 /// A path below the root of a tree, as bytes. The empty path is the root itself.
 ///
-/// It never begins with `/`, and none of its components is empty, `.`, `..` or holds a NUL byte.
+/// It never begins with `/`, has no empty, `.` or `..` component, and contains no NUL byte.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelPath(Vec<u8>);
 
-/// Why bytes are no [`RelPath`].
+/// The reason why bytes are not a [`RelPath`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadPath {
     /// A component is `..`: it would lead out of the tree.
     Parent,
     /// A NUL byte: no file can have such a name.
     Nul,
-    /// A single name was asked for, and this one is empty, `.` or has a `/` in it.
+    /// A single component was required, but the name is empty, `.` or contains a `/`.
     NotAName,
 }
 
@@ -39,14 +39,17 @@ impl fmt::Display for BadPath {
 impl std::error::Error for BadPath {}
 
 impl RelPath {
-    /// The root of a tree.
+    /// Returns the root of a tree: the empty path.
     #[must_use]
     pub const fn root() -> Self {
         Self(Vec::new())
     }
 
-    /// Reads a name as it stands in an archive or in a configuration: leading, doubled and trailing
-    /// slashes and `.` components are dropped, as GNU tar drops them; `..` is an error.
+    /// Parses a name from an archive or a configuration file. Leading, doubled and trailing slashes and `.` components
+    /// are removed, as by GNU tar.
+    ///
+    /// # Errors
+    /// The name has a `..` component or a NUL byte.
     pub fn parse(name: &[u8]) -> Result<Self, BadPath> {
         let mut path = Vec::with_capacity(name.len());
         if name.contains(&0) {
@@ -67,7 +70,10 @@ impl RelPath {
         Ok(Self(path))
     }
 
-    /// This path with one more component.
+    /// Returns this path with one more component.
+    ///
+    /// # Errors
+    /// `name` is not a single file name.
     pub fn join(&self, name: &[u8]) -> Result<Self, BadPath> {
         match name {
             b"" | b"." => return Err(BadPath::NotAName),
@@ -85,7 +91,7 @@ impl RelPath {
         Ok(Self(path))
     }
 
-    /// `other` below this path.
+    /// Returns `other` below this path.
     #[must_use]
     pub fn concat(&self, other: &Self) -> Self {
         match (self.is_root(), other.is_root()) {
@@ -95,30 +101,30 @@ impl RelPath {
         }
     }
 
-    /// Whether this is the tree's root.
+    /// Returns whether this is the tree's root.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The bytes, components joined by `/`.
+    /// Returns the path as bytes, with components joined by `/`.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The path for calls that take one. Empty for the root.
+    /// Returns the path as a [`Path`]; empty for the root.
     #[must_use]
     pub fn as_path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.0))
     }
 
-    /// The components from the root on.
+    /// Returns the components, beginning at the root.
     pub fn components(&self) -> impl Iterator<Item = &[u8]> {
         self.0.split(|&b| b == b'/').filter(|c| !c.is_empty())
     }
 
-    /// The directory this path lies in and its name there; `None` for the root.
+    /// Returns the parent directory and the file name; `None` for the root.
     #[must_use]
     pub fn split_last(&self) -> Option<(Self, &OsStr)> {
         if self.is_root() {
@@ -131,15 +137,14 @@ impl RelPath {
         Some((Self(parent.to_vec()), OsStr::from_bytes(name)))
     }
 
-    /// The directories that this path leads through, as bytes: the outermost first, and at last the path itself. The
-    /// root is not among them.
+    /// Returns the ancestors of this path except the root, outermost first, and then the path itself, as bytes.
     pub fn steps(&self) -> impl Iterator<Item = &[u8]> {
         let ends = self.0.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
         let itself = (!self.is_root()).then_some(self.0.len());
         ends.chain(itself).filter_map(|end| self.0.get(..end))
     }
 
-    /// What is left of this path below `base`; `None` where it does not lie at or below it.
+    /// Returns this path relative to `base`; `None` if it is not at or below `base`.
     #[must_use]
     pub fn strip_prefix(&self, base: &Self) -> Option<Self> {
         if base.is_root() {
@@ -153,7 +158,7 @@ impl RelPath {
     }
 }
 
-/// So that sets of paths can be asked for bytes.
+/// Allows lookups in sets of paths by bytes.
 impl Borrow<[u8]> for RelPath {
     fn borrow(&self) -> &[u8] {
         &self.0
@@ -172,8 +177,8 @@ impl fmt::Debug for RelPath {
     }
 }
 
-/// Text from a tree or an archive made safe for terminals and logs, in GNU tar's manner: what is
-/// printable UTF-8 stays, a backslash is doubled, every other byte becomes `\n`, `\t` … or `\ooo`.
+/// Returns text from a tree or an archive, escaped for terminals and logs like by GNU tar: printable UTF-8 is
+/// unchanged, a backslash is doubled, and every other byte becomes `\n`, `\t` … or `\ooo`.
 #[must_use]
 pub fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
@@ -190,8 +195,8 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
-/// A message of another library made safe likewise: it may quote hostile input. A backslash stays, as it may be an escape
-/// already.
+/// Returns a message of another library in printable form: it may quote hostile input. A backslash stays, since it may
+/// already begin an escape.
 pub(crate) fn printable_text(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -204,7 +209,8 @@ pub(crate) fn printable_text(text: &str) -> String {
     safe
 }
 
-/// Control characters would control the terminal; directional formatting characters would make a name look like another.
+/// Returns whether a character can be printed. Control characters would control the terminal, and directional
+/// formatting characters can make a name look like another one.
 fn is_terminal_safe(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
@@ -231,75 +237,75 @@ fn push_octal(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Seconds and nanoseconds since 1970-01-01 UTC. Before it, seconds are negative and nanoseconds
-/// still count forward, as in `struct timespec`.
+/// A time in seconds and nanoseconds since 1970-01-01 UTC. Before that date, seconds are negative and nanoseconds still
+/// count forward, as in `struct timespec`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp {
-    /// Whole seconds, rounded down.
+    /// The seconds, rounded down.
     pub seconds: i64,
-    /// 0 to 999,999,999.
+    /// The nanoseconds, 0 to 999,999,999.
     pub nanoseconds: u32,
 }
 
-/// What every kind of member carries.
+/// The metadata that every kind of member has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Metadata {
     /// The permission bits with set-uid, set-gid and sticky: 0 to 0o7777.
     pub mode: u32,
-    /// Owner, by number; names are never used.
+    /// The numeric user id of the owner; user names are never used.
     pub uid: u32,
-    /// Group, by number.
+    /// The numeric group id.
     pub gid: u32,
-    /// When the content was last changed.
+    /// The time of the last modification.
     pub mtime: Timestamp,
 }
 
-/// What a member is. Sockets are not among them: an archive cannot hold one.
+/// The kind of a member. There is no kind for sockets, because a tar archive cannot hold them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular file of `size` bytes, which follow its header in the stream.
+    /// A regular file, whose content follows its header in the stream.
     File {
         /// Content length in bytes.
         size: u64,
     },
     /// A directory.
     Directory,
-    /// A symbolic link; its target is kept as it is and never followed.
+    /// A symbolic link. Its target is stored unchanged and never followed.
     Symlink {
-        /// Any bytes but NUL.
+        /// The target: any bytes except NUL.
         target: Vec<u8>,
     },
-    /// One more name of a file that came earlier.
+    /// A further link to the file of an earlier member.
     HardLink {
-        /// That file, below the same root.
+        /// The earlier member, below the same root.
         target: RelPath,
     },
     /// A named pipe.
     Fifo,
     /// A character device.
     CharDevice {
-        /// Driver number.
+        /// The major number, which identifies the driver.
         major: u32,
-        /// Unit number.
+        /// The minor number, which identifies the device.
         minor: u32,
     },
     /// A block device.
     BlockDevice {
-        /// Driver number.
+        /// The major number, which identifies the driver.
         major: u32,
-        /// Unit number.
+        /// The minor number, which identifies the device.
         minor: u32,
     },
 }
 
-/// One entry of a tree or of an archive, its content aside.
+/// One entry of a tree or of an archive, without its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Below the root of the tree that the archive holds.
+    /// The path below the root of the archived tree.
     pub path: RelPath,
-    /// What it is.
+    /// The kind of the member.
     pub kind: Kind,
-    /// Owner, mode, time.
+    /// Owner, mode and modification time.
     pub metadata: Metadata,
 }
 
@@ -338,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn split_last_parts_directory_and_name() {
+    fn split_last_separates_directory_and_name() {
         assert_eq!(path(b"a/b/c").split_last(), Some((path(b"a/b"), OsStr::new("c"))));
         assert_eq!(path(b"a").split_last(), Some((RelPath::root(), OsStr::new("a"))));
         assert_eq!(RelPath::root().split_last(), None);

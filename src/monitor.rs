@@ -1,5 +1,5 @@
-//! What operations report to while they work: stages, progress, members, issues. The library never
-//! prints; the terminal, the JSON stream and the tests are each a [`Monitor`].
+//! The events that operations report: stages, progress, members, issues. The library never prints; the report of the
+//! program and the tests implement [`Monitor`].
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -8,68 +8,68 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::member::Member;
 
-/// Something that was not stored or restored as it should be. Issues never stop an operation; they are
-/// counted, and one is enough for exit status 1.
+/// Something that was not stored or restored correctly. Issues never stop an operation; they are counted, and one is
+/// enough for exit status 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issue {
-    /// The archive it belongs to (`cvat_data`); empty where it concerns the whole run.
+    /// The name of the archive (`cvat_data`); empty if the issue concerns the entire run.
     pub archive: String,
     /// One line, safe to print: what, where, why.
     pub message: String,
 }
 
-/// What an archive is going through.
+/// The operation on one archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Written from a volume.
+    /// The archive is written from a volume.
     Archiving,
-    /// Read to its end to see that it is whole.
+    /// The archive is read to its end, to verify that it is complete.
     Checking,
-    /// Extracted beside the live tree, or into it.
+    /// The archive is extracted to a staged tree or into the live tree.
     Restoring,
 }
 
-/// The closing figures of one archive.
+/// The final figures of one archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// The archive's name, without suffix.
+    /// The archive's name without its suffix.
     pub archive: String,
-    /// Members in it, the root's own included.
+    /// The number of members, including the root.
     pub members: u64,
-    /// Length of the uncompressed tar stream in bytes.
+    /// The length of the uncompressed tar stream in bytes.
     pub stream_bytes: u64,
-    /// Length of the archive file in bytes.
+    /// The length of the archive file in bytes.
     pub file_bytes: u64,
-    /// From the first byte to the last sync.
+    /// The time from the first byte to the last sync.
     pub elapsed: Duration,
 }
 
-/// One thing that happened.
+/// An event of an operation.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A remark that needs no action: which engine, what was left out.
+    /// Information that needs no action: which engine, what was left out.
     Note(&'a str),
-    /// Work on an archive begins. `total_bytes` is what [`Event::Advanced`] counts up to, if known.
+    /// A stage of an archive begins.
     Started {
-        /// The archive's name, without suffix.
+        /// The archive's name without its suffix.
         archive: &'a str,
-        /// What is being done.
+        /// The stage that begins.
         stage: Stage,
-        /// Bytes to come.
+        /// The expected sum of all [`Event::Advanced`], if known.
         total_bytes: Option<u64>,
     },
     /// More bytes of the archive are done.
     Advanced {
-        /// The archive's name, without suffix.
+        /// The archive's name without its suffix.
         archive: &'a str,
-        /// How many more.
+        /// The number of bytes since the previous event.
         bytes: u64,
     },
     /// A member was archived, read or restored.
     Member {
-        /// The archive's name, without suffix.
+        /// The archive's name without its suffix.
         archive: &'a str,
-        /// The member's name as it stands in the archive.
+        /// The member's name as stored in the archive.
         name: &'a [u8],
         /// The member.
         member: &'a Member,
@@ -78,52 +78,55 @@ pub enum Event<'a> {
     Issue(&'a Issue),
     /// A container was stopped for the operation.
     ContainerStopped(&'a str),
-    /// A container that had been stopped was started again.
+    /// A container that was stopped for the operation was started again.
     ContainerStarted(&'a str),
-    /// An archive is done: written under its name, read to its end, or restored. `at` is the archive file.
+    /// A stage of an archive is done: it was written under its name, read to its end, or restored.
     Finished {
-        /// What was done.
+        /// The stage that is done.
         stage: Stage,
-        /// Its figures.
+        /// The final figures.
         summary: &'a Summary,
         /// The archive file.
         at: &'a Path,
     },
 }
 
-/// Where events go, and where the wish to stop comes from.
+/// A receiver of events, which can also cancel an operation.
 pub trait Monitor: Sync {
-    /// Takes note of an event. Called from several threads.
+    /// Handles an event. Called from several threads.
     fn event(&self, event: &Event<'_>);
 
-    /// Whether somebody asked to stop (Ctrl-C).
+    /// Returns whether the operation was cancelled (Ctrl-C).
     fn cancelled(&self) -> bool {
         false
     }
 
-    /// [`Error::interrupted`] once somebody asked to stop.
+    /// Returns an error once the operation was cancelled.
+    ///
+    /// # Errors
+    /// [`Error::interrupted`].
     fn check_cancelled(&self) -> Result<()> {
         if self.cancelled() { Err(Error::interrupted()) } else { Ok(()) }
     }
 
-    /// `error`, or [`Error::interrupted`] once somebody asked to stop: then that is the cause, whatever the layers below
-    /// made of it.
+    /// Returns `error`, or [`Error::interrupted`] once the operation was cancelled: `error` is then only a consequence
+    /// of the cancellation.
     fn cause(&self, error: Error) -> Error {
         if self.cancelled() { Error::interrupted() } else { error }
     }
 
-    /// Counts an issue.
+    /// Reports an issue.
     fn issue(&self, archive: &str, message: String) {
         self.event(&Event::Issue(&Issue { archive: archive.to_owned(), message }));
     }
 
-    /// Passes on a remark.
+    /// Reports a note.
     fn note(&self, note: &str) {
         self.event(&Event::Note(note));
     }
 }
 
-/// Collects issues and notes and ignores the rest: for tests, and for callers who print nothing.
+/// A monitor that collects issues and notes and ignores other events, for tests and for callers that print nothing.
 #[derive(Debug, Default)]
 pub struct Collector {
     issues: Mutex<Vec<Issue>>,
@@ -131,12 +134,12 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// The issues so far, in order.
+    /// Returns the issues so far, in order.
     pub fn issues(&self) -> Vec<Issue> {
         self.issues.lock().map(|issues| issues.clone()).unwrap_or_default()
     }
 
-    /// The notes so far, in order.
+    /// Returns the notes so far, in order.
     pub fn notes(&self) -> Vec<String> {
         self.notes.lock().map(|notes| notes.clone()).unwrap_or_default()
     }

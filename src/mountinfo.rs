@@ -1,5 +1,5 @@
-//! The mountpoints of this host: `/proc/self/mountinfo` (proc(5)), and `/etc/fstab` (fstab(5)) for those that
-//! should be mounted.
+//! The mountpoints of this host: `/proc/self/mountinfo` (proc(5)) has the mounted ones, and `/etc/fstab` (fstab(5))
+//! those that should be mounted.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -17,7 +17,7 @@ pub(crate) fn mounted() -> Result<Vec<PathBuf>> {
     Ok(mountpoints(&text, 4))
 }
 
-/// Returns the mountpoints in `/etc/fstab`, except `/`; none where that file cannot be read.
+/// Returns the mountpoints in `/etc/fstab`, except `/`; none if the file cannot be read.
 #[must_use]
 pub(crate) fn in_fstab() -> Vec<PathBuf> {
     mountpoints(&std::fs::read("/etc/fstab").unwrap_or_default(), 1)

@@ -1,6 +1,6 @@
-//! Resolves a layout on a host: finds the container or volume of each archive and its mount tree. It works on
-//! values only. What is missing or ambiguous is an error with a hint; `plan` checks whether the directories can
-//! be read or written.
+//! Resolves a layout on a host: finds the container or volume of each archive and its mount tree. It uses only the
+//! inventory. A missing or ambiguous archive is an error with a hint; `plan` checks whether the directories can be read
+//! or written.
 
 use crate::error::{Error, Result};
 use crate::host::mounts::{self, MountTree};
@@ -11,7 +11,7 @@ use crate::member::{RelPath, printable};
 /// The archives that the user selected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// The names of the only archives to select; empty for all.
+    /// The names of the archives to select; empty for the default selection.
     pub only: Vec<String>,
     /// Whether the extra archives of the layout are selected too.
     pub all: bool,
@@ -26,8 +26,8 @@ pub struct Resolution {
     pub targets: Vec<Target>,
     /// The names of extra archives that exist on this host and were not selected.
     pub left_out: Vec<String>,
-    /// Why selected archives cannot be resolved. Nothing may be read or written while there is one; [`resolve`]
-    /// returns it as an error.
+    /// The reasons why selected archives cannot be resolved. Nothing may be read or written if there is one;
+    /// [`resolve`] returns the first as an error.
     pub problems: Vec<Error>,
 }
 
@@ -36,14 +36,14 @@ pub struct Resolution {
 pub struct Target {
     /// The archive's name without its suffix.
     pub archive: String,
-    /// The container of the mount tree; `None` where only its volume exists.
+    /// The container of the mount tree; `None` if only its volume exists.
     pub container: Option<Container>,
     /// The compose project that it belongs to.
     pub project: Option<String>,
     /// The directories of the host that it holds.
     pub tree: MountTree,
-    /// Where the container does not exist: the other paths at which a generation of the stack mounts the same
-    /// volume. The members of an archive to be restored may have one of them as their prefix.
+    /// If the container does not exist: the other paths at which a generation of the stack mounts the same volume. The
+    /// members of an archive to be restored may have one of them as their prefix.
     pub alternative_paths: Vec<RelPath>,
     /// All containers that use one of these directories, including stopped ones and the target's own.
     pub users: Vec<Container>,
@@ -52,7 +52,7 @@ pub struct Target {
 /// Resolves the selected archives of a layout.
 ///
 /// # Errors
-/// The first problem of `survey`, or an error of it.
+/// The first of [`Resolution::problems`], or the selection names an archive that the layout does not have.
 pub fn resolve(layout: &Layout, inventory: &Inventory, selection: &Selection) -> Result<Resolution> {
     let mut resolution = survey(layout, inventory, selection)?;
     if resolution.problems.is_empty() { Ok(resolution) } else { Err(resolution.problems.remove(0)) }
@@ -97,20 +97,21 @@ fn check_names(layout: &Layout, selection: &Selection) -> Result<()> {
     }
 }
 
-/// Returns the error for a layout whose archives are all optional, where none was found.
+/// Returns the error for a layout whose archives are all optional, if none was found.
 fn nothing_found(layout: &Layout, selection: &Selection) -> Error {
-    let whose = selection.project.as_ref().map(|project| format!(" of project '{}'", printable(project.as_bytes())));
+    let of_project =
+        selection.project.as_ref().map(|project| format!(" of project '{}'", printable(project.as_bytes())));
     Error::refused(format!(
         "found no container and no volume{} of layout '{}'",
-        whose.unwrap_or_default(),
+        of_project.unwrap_or_default(),
         printable(layout.name.as_bytes())
     ))
     .hint("is the stack created (`docker compose up --no-start`)? --layout FILE describes another stack")
 }
 
-/// Returns the error for archives of different projects: the database of one and the media of another are not
-/// a consistent backup. A container that was found by its own name may belong to any project, because the
-/// layout names it; what was found by label must be of the same project as the rest.
+/// Returns the error for archives of different projects: the database of one and the media of another are not a
+/// consistent backup. A container that was found by its own name may belong to any project, because the layout names
+/// it; a container or volume that was found by its label must belong to the same project as the others.
 fn one_project(found: &[Found]) -> Option<Error> {
     let by_label = found.iter().find(|one| one.by_label && one.target.project.is_some())?;
     let other =
@@ -141,11 +142,11 @@ struct Search<'a> {
     project: Option<&'a str>,
 }
 
-/// A volume and its compose project, as far as that is known.
+/// A volume and its compose project, if known.
 type Labelled<'a> = (&'a Volume, Option<String>);
 
 impl<'a> Search<'a> {
-    /// Finds an archive. `named`: the user selected it by name, so that it must not be left out.
+    /// Finds an archive. `named` is whether the user selected it by name, so that it must not be left out.
     fn find(&self, spec: &ArchiveSpec, named: bool) -> Result<Option<Found>> {
         match self.in_container(spec, named)? {
             Some(found) => Ok(Some(found)),
@@ -168,7 +169,7 @@ impl<'a> Search<'a> {
     // -- through a container -----------------------------------------------------------------------
 
     fn in_container(&self, spec: &ArchiveSpec, named: bool) -> Result<Option<Found>> {
-        // A container without such a mount does not have the extra archive.
+        // An extra archive does not exist if its container has no such mount.
         let lenient = spec.extra && !named;
         let mut best: Option<(&Container, MountTree, bool)> = None;
         let mut tried: Vec<&str> = Vec::new();
@@ -217,8 +218,8 @@ impl<'a> Search<'a> {
         }))
     }
 
-    /// Returns the container with that name, else the containers of that compose service (several where it is
-    /// scaled), and whether they were found by label.
+    /// Returns the container with that name, else the containers of that compose service (several if it is scaled),
+    /// and whether they were found by label.
     fn containers(&self, name: &str) -> Result<(Vec<&'a Container>, bool)> {
         if let Some(exact) = self.candidates().find(|container| container.name == name) {
             return Ok((vec![exact], false));
@@ -246,7 +247,7 @@ impl<'a> Search<'a> {
         let volumes: Vec<Labelled<'_>> = self
             .volumes(&spec.volume)
             .into_iter()
-            // While the project has other containers, the missing one was left out on purpose.
+            // If the project has other containers, an optional container is missing on purpose.
             .filter(|(_, project)| needed || self.is_down(project.as_deref()))
             .collect();
         let projects = distinct(volumes.iter().map(|(_, project)| project.as_deref()));
@@ -272,8 +273,8 @@ impl<'a> Search<'a> {
         Ok(Some(Found { target, by_label: true }))
     }
 
-    /// Returns the volumes that have this name in a compose file: by their labels, or by `<project>_<name>`
-    /// where labels could not be read.
+    /// Returns the volumes that have this name in a compose file: by their labels, or by `<project>_<name>` if the
+    /// labels could not be read.
     fn volumes(&self, name: &str) -> Vec<Labelled<'a>> {
         let project_of = |volume: &Volume| -> Option<Option<String>> {
             if let Some(labelled) = &volume.compose_name {
@@ -286,7 +287,7 @@ impl<'a> Search<'a> {
         found.filter(|(_, project)| self.project.is_none() || project.as_deref() == self.project).collect()
     }
 
-    /// Whether only the volumes of the stack exist.
+    /// Returns whether only the volumes of the stack exist.
     fn is_down(&self, project: Option<&str>) -> bool {
         let names =
             |container: &Container, name: &str| container.name == name || container.service.as_deref() == Some(name);
@@ -304,11 +305,11 @@ impl<'a> Search<'a> {
 
     fn not_found(&self, spec: &ArchiveSpec) -> Error {
         let containers: Vec<&str> = distinct(spec.alternatives.iter().map(|one| Some(one.container.as_str())));
-        let whose = self.project.map(|project| format!(" in project '{}'", printable(project.as_bytes())));
+        let in_project = self.project.map(|project| format!(" in project '{}'", printable(project.as_bytes())));
         Error::refused(format!(
             "there is no container '{}'{}, and no volume with the compose name '{}'",
             containers.join("' or '"),
-            whose.unwrap_or_default(),
+            in_project.unwrap_or_default(),
             spec.volume
         ))
         .hint(
@@ -318,7 +319,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Returns the tree at the first of the paths that is on a mount, or the error of the first path where none is.
+/// Returns the tree at the first of the paths that is on a mount, or the error of the first path if none is.
 fn tree_at_one_of(container: &Container, paths: &[&ContainerPath]) -> Result<Option<MountTree>> {
     let covered = paths.iter().find(|one| mounts::covers(container, &one.path));
     match covered.or(paths.first()) {
@@ -352,7 +353,7 @@ mod tests {
         }
     }
 
-    /// `mounts`: `volume:destination`.
+    /// Returns a container; each of `mounts` is `volume:destination`.
     fn container(name: &str, mounts: &[&str]) -> Container {
         let mounts = mounts.iter().filter_map(|text| text.split_once(':')).map(|(volume, at)| mount(volume, at));
         Container { id: format!("id{name}"), name: name.to_owned(), mounts: mounts.collect(), ..Container::default() }
@@ -404,7 +405,7 @@ mod tests {
         Selection { project: Some(name.to_owned()), ..Selection::default() }
     }
 
-    /// `archive=container` or `archive=(volume)` for each target.
+    /// Returns `archive=container` or `archive=(volume)` for each target.
     fn targets(inventory: &Inventory, selection: &Selection) -> Vec<String> {
         let resolution = resolve(&cvat(), inventory, selection).unwrap();
         resolution.targets.iter().map(show).collect()
@@ -465,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn the_later_generation_is_taken_where_both_share_their_data() {
+    fn the_later_generation_is_used_if_both_share_their_data() {
         let host = inventory(vec![db(), media("cvat"), media("cvat_server")], vec![]);
         assert_eq!(targets(&host, &Selection::default()), ["cvat_db=cvat_db", "cvat_data=cvat_server"]);
     }
@@ -569,13 +570,13 @@ mod tests {
         let resolution = resolve(&cvat(), &host, &Selection::default()).unwrap();
         assert_eq!(resolution.left_out, ["cvat_keys"]);
         assert_eq!(resolution.targets[1].tree.path.as_bytes(), b"home/django/data");
-        // A container of another project changes nothing.
+        // A container of another project makes no difference.
         host.containers.push(labelled("other", "web", container("web", &[])));
         assert_eq!(targets(&host, &Selection::default()), down);
     }
 
     #[test]
-    fn while_the_project_has_containers_an_optional_one_is_missing_on_purpose() {
+    fn an_optional_archive_is_left_out_if_the_project_has_other_containers() {
         let host = inventory(
             vec![labelled("cvat", "cvat_db", db()), labelled("cvat", "cvat", media("cvat"))],
             vec![volume("cvat", "cvat_events")],
@@ -605,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn names_replace_labels_only_where_those_cannot_be_read() {
+    fn names_replace_labels_only_if_labels_cannot_be_read() {
         let unlabelled = |name: &str| Volume { project: None, compose_name: None, ..volume("my_cvat", name) };
         let mut host = inventory(vec![], vec![unlabelled("cvat_db"), unlabelled("cvat_data")]);
         assert!(refusal(&host, &Selection::default()).0.contains("there is no container 'cvat_db'"));
@@ -619,13 +620,13 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_has_the_other_paths_it_was_archived_under() {
+    fn a_volume_has_the_paths_of_other_generations() {
         let host = inventory(vec![], vec![volume("cvat", "cvat_cache_db")]);
         let resolution = resolve(&cvat(), &host, &only(&["cvat_cache_db"])).unwrap();
         assert_eq!(resolution.targets[0].tree.path.as_bytes(), b"var/lib/kvrocks/data");
         let others: Vec<&[u8]> = resolution.targets[0].alternative_paths.iter().map(RelPath::as_bytes).collect();
         assert_eq!(others, [b"data"]);
-        // Both generations keep the media under one path.
+        // Both generations mount the media at the same path.
         let host = inventory(vec![], vec![volume("cvat", "cvat_data")]);
         assert!(resolve(&cvat(), &host, &only(&["cvat_data"])).unwrap().targets[0].alternative_paths.is_empty());
     }

@@ -1,12 +1,11 @@
-//! Several archives at once, a thread each: they share the worker pool, and the first that fails stops the
-//! others. It knows nothing of what they do.
+//! Runs jobs for several archives in parallel, one thread per archive. The first job that fails cancels the others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::monitor::{Event, Monitor};
 
-/// A monitor that also asks to stop once one of several jobs has failed.
+/// A monitor that also reports cancellation once one of several jobs has failed.
 struct Together<'a> {
     monitor: &'a dyn Monitor,
     failed: AtomicBool,
@@ -22,10 +21,10 @@ impl Monitor for Together<'_> {
     }
 }
 
-/// Runs `work` on every job, each in a thread of its own, and gives all results in the jobs' order.
+/// Runs `work` on every job, each in its own thread, and returns all results in the order of the jobs.
 ///
 /// # Errors
-/// The first failure that is not merely the consequence of another one.
+/// The first failure that is not only the cancellation by another one.
 pub(crate) fn all<J: Sync, T: Send>(
     jobs: &[J],
     monitor: &dyn Monitor,
@@ -66,7 +65,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn the_first_failure_stops_the_others_and_is_the_one_told() {
+    fn the_first_failure_cancels_the_others_and_is_returned() {
         let monitor = Collector::default();
         let error = all(&[false, true, false], &monitor, |&fails, monitor| {
             if fails {

@@ -1,9 +1,9 @@
-//! Bytes, rates, durations and counts as people read them. Bytes are counted in 1024s and say so;
-//! rates are in the same units, so that size divided by time is the rate that stands beside them.
+//! Formats bytes, rates, durations and counts for people. Sizes and rates use the same binary units (KiB, MiB …), so
+//! that size divided by time is the rate.
 
 use std::time::Duration;
 
-/// `512 B`, `9.87 KiB`, `12.3 GiB`, `456 GiB`: three digits, since the rest is noise.
+/// Formats a size with three significant digits: `512 B`, `9.87 KiB`, `12.3 GiB`, `456 GiB`.
 #[must_use]
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -13,17 +13,17 @@ pub fn bytes(count: u64) -> String {
     #[allow(clippy::cast_precision_loss, reason = "three digits of it are shown")]
     let mut value = count as f64 / 1024.0;
     let mut unit = 0;
-    // What would be rounded to 1024 belongs to the next unit.
+    // A value that rounds to 1024 is shown in the next unit.
     while value >= 1023.5 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
     }
-    // The bounds lie where rounding would show a fourth digit.
+    // From these bounds on, rounding would show a fourth digit.
     let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
     format!("{value:.decimals$} {}", UNITS[unit])
 }
 
-/// `48.8 MiB/s`; a dash where no time has passed.
+/// Formats a rate: `48.8 MiB/s`, or a dash if `elapsed` is zero.
 #[must_use]
 pub fn rate(count: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
@@ -35,10 +35,10 @@ pub fn rate(count: u64, elapsed: Duration) -> String {
     format!("{}/s", bytes(per_second))
 }
 
-/// `0.4 s`, `12.3 s`, `4 min 05 s`, `1 h 03 min`, `2 d 04 h`: two units at most.
+/// Formats a duration with at most two units: `0.4 s`, `12.3 s`, `4 min 05 s`, `1 h 03 min`, `2 d 04 h`.
 #[must_use]
 pub fn duration(time: Duration) -> String {
-    // Rounded first, or 59.96 s would be "60.0 s".
+    // Rounding comes first, because 59.96 s would be "60.0 s".
     let tenths = (time.as_millis() + 50) / 100;
     if tenths < 600 {
         return format!("{}.{} s", tenths / 10, tenths % 10);
@@ -55,7 +55,7 @@ pub fn duration(time: Duration) -> String {
     format!("{} d {:02} h", hours / 24, hours % 24)
 }
 
-/// `1,234,567`.
+/// Formats a count with grouped digits: `1,234,567`.
 #[must_use]
 pub fn count(number: u64) -> String {
     let digits = number.to_string();

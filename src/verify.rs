@@ -1,4 +1,4 @@
-//! Reads archives to their end: every block's and stream's checksum, every header. Nothing is restored.
+//! Verifies archives by reading them to their end: the checksum of every block and stream, and every header.
 
 use crate::archive_file::ArchiveFile;
 use crate::error::{Error, Result};
@@ -6,11 +6,11 @@ use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::store::Location;
 
-/// Verifies each archive, damaged ones too, and reports each. One that holds no members is an issue.
+/// Verifies all archives, also after one is found damaged. An archive without members is an issue.
 ///
 /// # Errors
-/// One archive: its damage. Several: how many of them are damaged, after all have been read and each damage
-/// was reported through `damaged`.
+/// For a single archive, its error. For several, the number of damaged archives, after all have been read and each
+/// error has been passed to `damaged`.
 pub fn verify(archives: &[Location], pool: &Pool, monitor: &dyn Monitor, damaged: &dyn Fn(&Error)) -> Result<()> {
     let mut failures = Vec::new();
     for location in archives {
@@ -37,7 +37,7 @@ fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result
     archive.started(Stage::Checking, monitor);
     let mut last = None;
     while let Some(stored) = archive.next_member(monitor)? {
-        // Content is read here rather than skipped by the next call, so that progress shows in large members.
+        // Content is read here instead of skipped by the next call, so that progress is reported within large members.
         let mut content = archive.content(monitor);
         if let Err(e) = std::io::copy(&mut content, &mut std::io::sink()) {
             monitor.check_cancelled()?;

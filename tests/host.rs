@@ -1,5 +1,4 @@
-//! Inventories of a host: from a fake engine, and from the bundled data root. The end-to-end tests use a real
-//! engine.
+//! Inventories of a host, from a fake engine and from the bundled data root. The end-to-end tests use a real engine.
 
 // clippy.toml allows `unwrap` in tests, but not in their helper functions.
 #![allow(clippy::unwrap_used)]
@@ -24,7 +23,7 @@ use voltar::resolve::{Selection, resolve};
 const DB: &str = "aaaaaaaaaaaaaaaa";
 const WEB: &str = "bbbbbbbbbbbbbbbb";
 
-/// Two running containers and their volumes.
+/// Returns a fake engine with two running containers and their volumes.
 fn cvat() -> FakeEngine {
     let engine = FakeEngine::new("1.41");
     engine.add_container(DB, "cvat_db", "cvat_cvat_db", "/var/lib/postgresql/data");
@@ -43,7 +42,7 @@ fn inventory_error(engine: &FakeEngine) -> Error {
 }
 
 #[test]
-fn an_old_engine_is_understood() {
+fn an_old_engine_is_supported() {
     let fake = cvat();
     let engine = connect(&fake);
     assert_eq!(engine.describe(), format!("Docker 20.10.24 at {}", fake.address()));
@@ -59,7 +58,7 @@ fn an_old_engine_is_understood() {
 }
 
 #[test]
-fn a_newer_engine_is_understood() {
+fn a_newer_engine_is_supported() {
     let fake = FakeEngine::new("1.99");
     assert!(connect(&fake).inventory().is_ok());
 }
@@ -75,7 +74,7 @@ fn an_engines_inventory_resolves_to_archives() {
 }
 
 #[test]
-fn answers_may_come_a_byte_at_a_time() {
+fn answers_may_arrive_byte_by_byte() {
     let fake = cvat();
     fake.fault("/info", Fault::Trickle);
     fake.fault("/volumes", Fault::Trickle);
@@ -154,12 +153,12 @@ fn a_missing_socket_and_one_without_listener_are_errors() {
 }
 
 #[test]
-fn an_engine_elsewhere_is_an_obstacle() {
+fn an_engine_on_another_machine_is_an_obstacle() {
     let fake = cvat();
     fake.set_info("Name", json!("laptop"));
     let obstacles = connect(&fake).inventory().unwrap().obstacles;
     assert!(obstacles.len() == 1 && obstacles[0].contains("'laptop'"), "{obstacles:?}");
-    // The engine's id in its root directory decides.
+    // The engine's id in its root directory takes precedence.
     std::fs::write(fake.root().join("engine-id"), "ABCD\n").unwrap();
     assert!(connect(&fake).inventory().unwrap().obstacles.is_empty());
     std::fs::write(fake.root().join("engine-id"), "other").unwrap();
@@ -217,7 +216,7 @@ fn stopped_containers_are_started_again_through_the_engine() {
     assert_eq!(states(), [State::Running; 2]);
 }
 
-/// The process that the test below starts and kills.
+/// Stops containers and waits: the process that the test below starts and kills.
 #[test]
 #[ignore = "the victim of resume_starts_what_a_killed_run_stopped"]
 fn victim() {

@@ -1,8 +1,9 @@
-//! Faults that other extractors have had, as archives: none may reach outside the volume. SECURITY.md lists them.
+//! Archives that exploit known faults of other extractors: none may change anything outside the volume. SECURITY.md
+//! lists them.
 //!
-//! On a data root; neither an engine nor root is needed.
+//! The tests use a data root; neither an engine nor root is needed.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, loudly")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
 mod common;
 
@@ -56,7 +57,8 @@ impl World {
         assert_eq!((mode(&self.outside), mode(&self.outside.join("sentinel"))), (0o700, 0o600));
     }
 
-    /// The archive is refused in every mode of a restore; neither the volume nor what is outside has changed.
+    /// Checks that the archive is refused in every mode of a restore, and that nothing has changed, neither in the
+    /// volume nor outside.
     #[track_caller]
     fn assert_refused(&self, archive: &[u8]) {
         for options in [&[][..], &["--in-place"], &["--merge"]] {
@@ -71,7 +73,7 @@ impl World {
     }
 }
 
-/// CVE-2025-45582: the first archive brings a symbolic link, the second writes through it.
+/// CVE-2025-45582: the first archive creates a symbolic link, the second writes through it.
 #[test]
 fn a_link_of_an_earlier_archive_is_not_followed() {
     let world = World::new();
@@ -85,31 +87,31 @@ fn a_link_of_an_earlier_archive_is_not_followed() {
     world.assert_outside_untouched();
 }
 
-/// RUSTSEC-2026-0067: a directory member of the name of a symbolic link sets the mode of what the link leads to.
+/// RUSTSEC-2026-0067: a directory member with the name of a symbolic link changes the mode of the link's target.
 #[test]
 fn a_directory_after_a_link_of_its_name_does_not_change_the_target() {
     for options in [&[][..], &["--in-place"], &["--merge"]] {
         for name in ["srv/x/l", "srv/x/l/", "srv/x/l/."] {
             let world = World::new();
             let members = [("srv/x/l", Symlink, world.outside()), (name, Directory, "")];
-            // Refused, or a directory in the volume: both are right.
+            // The archive may be refused or extracted as a directory of the volume.
             world.restore(&archive(&members), options);
             world.assert_outside_untouched();
         }
     }
 }
 
-/// CVE-2021-38511: directories are made on the way to a file, through a symbolic link.
+/// CVE-2021-38511: the missing parent directories of a file are created through a symbolic link.
 #[test]
-fn no_directory_is_made_through_a_link() {
+fn no_directory_is_created_through_a_link() {
     let world = World::new();
     world.assert_refused(&archive(&[("srv/x/l", Symlink, world.outside()), ("srv/x/l/a/b/c", Regular, "")]));
     let upward = "../../../..";
     world.assert_refused(&archive(&[("srv/x/l", Symlink, upward), ("srv/x/l/outside/b/c", Regular, "")]));
 }
 
-/// CVE-2021-32803, -37701, -37712: a directory that was made is replaced by a symbolic link, and a cache still says
-/// directory.
+/// CVE-2021-32803, -37701, -37712: a directory that was extracted is replaced by a symbolic link, but is still in a
+/// cache of directories.
 #[test]
 fn a_directory_that_became_a_link_is_not_written_through() {
     for options in [&[][..], &["--in-place"], &["--merge"]] {
@@ -129,7 +131,8 @@ fn a_directory_that_became_a_link_is_not_written_through() {
     }
 }
 
-/// CVE-2018-20990, CVE-2016-5418: a hard link to a file outside, then a file of the same name, or content of its own.
+/// CVE-2018-20990, CVE-2016-5418: a hard link to a file outside, which has content or is followed by a file of the same
+/// name.
 #[test]
 fn a_hard_link_does_not_reach_outside() {
     let world = World::new();
@@ -140,12 +143,13 @@ fn a_hard_link_does_not_reach_outside() {
         .assert_refused(&archive(&[("srv/x/h", Link, "srv/x/../../../../outside/sentinel"), ("srv/x/h", Regular, "")]));
     // Through a symbolic link of the archive.
     world.assert_refused(&archive(&[("srv/x/l", Symlink, world.outside()), ("srv/x/h", Link, "srv/x/l/sentinel")]));
-    // The link itself may have a second name; a file of that name replaces it and leaves the target alone.
+    // A symbolic link may have a hard link. A file with the name of that link replaces it and does not change the
+    // target.
     let members = [("srv/x/l", Symlink, absolute), ("srv/x/h", Link, "srv/x/l"), ("srv/x/h", Regular, "")];
     world.restore(&archive(&members), &[]);
     world.assert_outside_untouched();
     let world = World::new();
-    // A hard link with a size: the block that follows is read as the next header, so it is no header.
+    // A hard link with a size: its content is not skipped but parsed as the next header, which is invalid.
     let mut with_content = header("srv/x/h", Link, "srv/x/kept", 4).as_bytes().to_vec();
     with_content.extend_from_slice(b"evil");
     with_content.resize(4 * 512, 0);
@@ -154,7 +158,7 @@ fn a_hard_link_does_not_reach_outside() {
 
 /// CVE-2001-1267, CVE-2002-0399, CVE-2007-4559, CVE-2016-6321: `..` in names, with and without a leading slash.
 #[test]
-fn dot_dot_is_refused_wherever_it_stands() {
+fn dot_dot_is_refused_at_every_position() {
     let world = World::new();
     for name in [
         "../outside/sentinel",
@@ -169,9 +173,10 @@ fn dot_dot_is_refused_wherever_it_stands() {
     }
 }
 
-/// CVE-2025-4517, CVE-2025-4330: a path so long that resolving it fails hides where a chain of links leads.
+/// CVE-2025-4517, CVE-2025-4330: the target of a chain of links is not found, because the path is too long to be
+/// resolved.
 #[test]
-fn a_chain_of_links_longer_than_path_max_leads_nowhere() {
+fn a_chain_of_links_longer_than_path_max_is_refused() {
     let world = World::new();
     let long = "d".repeat(247);
     let mut builder = tar::Builder::new(Vec::new());
@@ -191,7 +196,7 @@ fn a_chain_of_links_longer_than_path_max_leads_nowhere() {
         at = format!("{at}/{long}");
         short = format!("{short}/{letter}");
     }
-    // The way up from the end of the chain: as many `..` as there are directories, and to the one outside.
+    // From the end of the chain upwards: one `..` for each directory, and then to the directory outside.
     let end = format!("{short}/{}", "z".repeat(200));
     append(&end, Symlink, &"../".repeat(16));
     append("srv/x/escape", Symlink, &format!("{}/../../../../outside", end.trim_start_matches("srv/x/")));
@@ -200,10 +205,10 @@ fn a_chain_of_links_longer_than_path_max_leads_nowhere() {
     world.assert_refused(&archive);
 }
 
-/// CVE-2025-62518, RUSTSEC-2026-0068: the sizes of the extended header and of the header differ, and who believes the
-/// wrong one takes a file's content for members.
+/// CVE-2025-62518, RUSTSEC-2026-0068: the sizes in the extended header and in the header differ, and a reader that uses
+/// the wrong one parses a file's content as members.
 #[test]
-fn the_size_of_the_extended_header_counts() {
+fn the_size_in_the_extended_header_takes_precedence() {
     let world = World::new();
     let smuggled = archive(&[("srv/x/smuggled", Regular, "")]);
     for size_of_header in [0, 512] {

@@ -1,17 +1,18 @@
-//! The layers of the crate, read from its sources.
+//! Checks the layers of the crate in its sources.
 //!
 //! * A module uses only modules on the lines of [`LAYERS`] below its own.
-//! * Inside a directory of `src/` the files form no circle. Which file uses which follows from the `crate::`,
-//!   `super::` and `self::` paths in it, the groups in braces included, and from the paths that begin with a module
-//!   which it declares. A path leads to the file that defines the name: `pub use` in a `mod.rs` is followed. By itself
-//!   neither `mod child;` nor `pub use child::Name;` is a use; it is one as soon as `mod.rs` names `Name` elsewhere. So
-//!   a `mod.rs` either offers its children, or defines what they use; if it does both, that is a circle.
+//! * The files of a directory of `src/` do not depend on each other in a cycle. The dependencies of a file are its
+//!   `crate::`, `super::` and `self::` paths, including groups in braces, and the paths that begin with a module which
+//!   it declares. A path is a dependency on the file that defines the name: `pub use` in a `mod.rs` is resolved.
+//!   Neither `mod child;` nor `pub use child::Name;` alone is a dependency, but any other occurrence of `Name` in
+//!   `mod.rs` is. So a `mod.rs` may re-export its children and define what they use; if it also uses them, that is a
+//!   cycle.
 //!
-//! What is under `#[cfg(test)]` does not count. There are no exceptions.
+//! Items under `#[cfg(test)]` are ignored. There are no exceptions.
 //!
-//! `cargo test --test layers table -- --nocapture` prints each module with its lines and what it uses.
+//! `cargo test --test layers table -- --nocapture` prints each module with its number of lines and its dependencies.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 #![allow(unreachable_pub, reason = "a test crate exports nothing; `pub` reads better than `pub(crate)`")]
 
 #[path = "layers/source.rs"]
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use source::Source;
 
-/// Top-down; modules on one line may not use each other.
+/// The layers, from the top down. Modules on one line may not use each other.
 const LAYERS: &[&[&str]] = &[
     &["main"],
     &["request"],
@@ -56,16 +57,16 @@ fn files_below(directory: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// The sources of a crate by the path of their module: `["archive", "reader"]`.
+/// The sources of a crate, by the path of their module (`["archive", "reader"]`).
 struct Crate {
     sources: BTreeMap<Vec<String>, Source>,
 }
 
-/// Which module uses which, and the first line that does.
-type Arrows = BTreeMap<Vec<String>, BTreeMap<Vec<String>, usize>>;
+/// The dependencies of each module, with the first line that uses them.
+type Dependencies = BTreeMap<Vec<String>, BTreeMap<Vec<String>, usize>>;
 
 impl Crate {
-    /// Those of these files (path below `src/`, text) that are not for tests only.
+    /// Reads files (path below `src/`, text), except those that are only for tests.
     fn new<'a>(files: impl IntoIterator<Item = (&'a str, String)>) -> Self {
         let mut sources: BTreeMap<Vec<String>, Source> = files
             .into_iter()
@@ -101,10 +102,10 @@ impl Crate {
         Self::new(named.iter().map(|(name, text)| (name.as_str(), text.clone())))
     }
 
-    /// The module that defines what `path` names.
-    fn definer(&self, path: &[String]) -> Option<Vec<String>> {
+    /// Returns the module that defines the item at `path`.
+    fn defining_module(&self, path: &[String]) -> Option<Vec<String>> {
         let mut path = path.to_vec();
-        // As many steps as there are sources: then it is a circle of `pub use`.
+        // More steps than there are sources would be a cycle of `pub use`.
         for _ in &self.sources {
             let module =
                 (1..=path.len()).rev().map(|length| &path[..length]).find(|at| self.sources.contains_key(*at))?;
@@ -122,50 +123,50 @@ impl Crate {
         None
     }
 
-    /// The uses between the files of each directory.
-    fn arrows(&self) -> Arrows {
-        let mut arrows = Arrows::new();
+    /// Returns the dependencies between the files of each directory.
+    fn dependencies(&self) -> Dependencies {
+        let mut dependencies = Dependencies::new();
         for (module, source) in &self.sources {
             for used in &source.used {
-                if used.exported_as.as_ref().is_some_and(|name| !source.words.contains(name)) {
+                if used.exported_as.as_ref().is_some_and(|name| !source.identifiers.contains(name)) {
                     continue;
                 }
-                let Some(target) = self.definer(&used.path) else { continue };
+                let Some(target) = self.defining_module(&used.path) else { continue };
                 if target != *module && target[0] == module[0] {
-                    arrows.entry(module.clone()).or_default().entry(target).or_insert(used.line);
+                    dependencies.entry(module.clone()).or_default().entry(target).or_insert(used.line);
                 }
             }
         }
-        arrows
+        dependencies
     }
 
-    /// The circles between files: for each group of files that all reach each other, the uses between them.
-    fn circles(&self) -> Vec<String> {
-        let arrows = self.arrows();
+    /// Returns the cycles between files: for each group of files that depend on each other, the dependencies in it.
+    fn cycles(&self) -> Vec<String> {
+        let dependencies = self.dependencies();
         let reached: BTreeMap<&Vec<String>, BTreeSet<&Vec<String>>> =
-            arrows.keys().map(|module| (module, reachable(&arrows, module))).collect();
+            dependencies.keys().map(|module| (module, reachable(&dependencies, module))).collect();
         let together = |a, b| reached.get(a).is_some_and(|to| to.contains(b)) && reached[b].contains(a);
         let mut seen = BTreeSet::new();
-        let mut circles = Vec::new();
-        for module in arrows.keys().filter(|module| reached[*module].contains(*module)) {
+        let mut cycles = Vec::new();
+        for module in dependencies.keys().filter(|module| reached[*module].contains(*module)) {
             if seen.contains(module) {
                 continue;
             }
-            let group: Vec<_> = arrows.keys().filter(|other| together(module, *other)).collect();
+            let group: Vec<_> = dependencies.keys().filter(|other| together(module, *other)).collect();
             seen.extend(group.iter().copied());
-            let mut lines = vec![format!("{} files that use each other in a circle:", group.len())];
+            let mut lines = vec![format!("{} files that use each other in a cycle:", group.len())];
             for from in &group {
-                for (to, line) in arrows[*from].iter().filter(|(to, _)| group.contains(to)) {
+                for (to, line) in dependencies[*from].iter().filter(|(to, _)| group.contains(to)) {
                     lines.push(format!("    {} uses {} (line {line})", from.join("::"), to.join("::")));
                 }
             }
-            circles.push(lines.join("\n"));
+            cycles.push(lines.join("\n"));
         }
-        circles
+        cycles
     }
 
-    /// The uses of modules that are not in a layer below, and the modules without a layer.
-    fn wrong_arrows(&self) -> Vec<String> {
+    /// Returns the uses of modules that are not in a layer below, and the modules without a layer.
+    fn violations(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for (module, source) in &self.sources {
             let from = &module[0];
@@ -186,38 +187,38 @@ impl Crate {
     }
 }
 
-/// What `from` leads to, itself only if that is by a circle.
-fn reachable<'a>(arrows: &'a Arrows, from: &Vec<String>) -> BTreeSet<&'a Vec<String>> {
+/// Returns the direct and indirect dependencies of `from`; it is among them only if it is in a cycle.
+fn reachable<'a>(dependencies: &'a Dependencies, from: &Vec<String>) -> BTreeSet<&'a Vec<String>> {
     let mut reached = BTreeSet::new();
-    let mut left: Vec<&Vec<String>> = arrows.get(from).into_iter().flat_map(BTreeMap::keys).collect();
+    let mut left: Vec<&Vec<String>> = dependencies.get(from).into_iter().flat_map(BTreeMap::keys).collect();
     while let Some(module) = left.pop() {
         if reached.insert(module) {
-            left.extend(arrows.get(module).into_iter().flat_map(BTreeMap::keys));
+            left.extend(dependencies.get(module).into_iter().flat_map(BTreeMap::keys));
         }
     }
     reached
 }
 
 #[test]
-fn arrows_point_down() {
-    let mut wrong = Crate::of_this_repository().wrong_arrows();
+fn modules_use_only_layers_below() {
+    let mut wrong = Crate::of_this_repository().violations();
     for module in LAYERS.iter().copied().flatten() {
         let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         if !src.join(format!("{module}.rs")).exists() && !src.join(module).join("mod.rs").exists() {
-            wrong.push(format!("'{module}' has a layer and does not exist"));
+            wrong.push(format!("'{module}' has a layer but does not exist"));
         }
     }
-    assert!(wrong.is_empty(), "arrows that point up or sideways:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "uses of a layer that is not below:\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn files_form_no_circle() {
-    let circles = Crate::of_this_repository().circles();
-    assert!(circles.is_empty(), "circles between files:\n{}", circles.join("\n"));
+fn files_form_no_cycle() {
+    let cycles = Crate::of_this_repository().cycles();
+    assert!(cycles.is_empty(), "cycles between files:\n{}", cycles.join("\n"));
 }
 
 #[test]
-#[allow(clippy::print_stdout, reason = "this is the table; the harness shows it with --nocapture")]
+#[allow(clippy::print_stdout, reason = "the test harness prints the table with --nocapture")]
 fn table_of_modules() {
     let sources = Crate::of_this_repository().sources;
     println!("{:<11} {:>6} {:>6}  uses", "module", "files", "lines");
@@ -237,20 +238,20 @@ fn table_of_modules() {
 }
 
 #[test]
-fn every_module_says_what_it_is_for() {
+fn every_module_has_documentation() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     files_below(&src, &mut files);
-    let silent: Vec<_> = files
+    let undocumented: Vec<_> = files
         .iter()
         .filter(|file| !file.ends_with("tests.rs"))
         .filter(|file| !fs::read_to_string(file).unwrap().starts_with("//! "))
         .collect();
-    assert!(silent.is_empty(), "no //! at the top of {silent:?}");
+    assert!(undocumented.is_empty(), "no //! at the top of {undocumented:?}");
 }
 
-/// Tests of the checks themselves, with what they are to find planted.
-mod planted {
+/// Tests of the checks themselves, with sources that violate the rules.
+mod self_tests {
     use super::Crate;
 
     fn tree(files: &[(&str, &str)]) -> Crate {
@@ -258,28 +259,28 @@ mod planted {
     }
 
     #[test]
-    fn an_upward_arrow_below_a_test_module_is_found() {
+    fn a_use_of_a_higher_layer_after_a_test_module_is_found() {
         let text = "mod ahead;\n#[cfg(test)]\nmod tests;\n\nuse crate::plan::Plan;\n";
-        assert_eq!(tree(&[("archiver/mod.rs", text)]).wrong_arrows(), ["archiver uses plan::Plan (line 5)"]);
+        assert_eq!(tree(&[("archiver/mod.rs", text)]).violations(), ["archiver uses plan::Plan (line 5)"]);
         let text = "#[cfg(test)]\nmod tests { use crate::main; fn f() { if x { y } } }\nfn g() { crate::plan::plan() }";
-        assert_eq!(tree(&[("archiver/mod.rs", text)]).wrong_arrows(), ["archiver uses plan::plan (line 3)"]);
+        assert_eq!(tree(&[("archiver/mod.rs", text)]).violations(), ["archiver uses plan::plan (line 3)"]);
     }
 
     #[test]
     fn a_group_in_braces_is_found() {
         let text = "use crate::{\n    error::{self, Error},\n    plan::{Plan, measure as m},\n    report,\n};";
-        let wrong = tree(&[("codec/mod.rs", text)]).wrong_arrows();
+        let wrong = tree(&[("codec/mod.rs", text)]).violations();
         assert_eq!(
             wrong,
             ["codec uses plan::Plan (line 3)", "codec uses plan::measure (line 3)", "codec uses report (line 4)",]
         );
         let text = "fn f() { voltar::report::run(super::super::backup::run) }";
-        let wrong = tree(&[("codec/a.rs", text)]).wrong_arrows();
+        let wrong = tree(&[("codec/a.rs", text)]).violations();
         assert_eq!(wrong, ["codec::a uses report::run (line 1)", "codec::a uses backup::run (line 1)"]);
     }
 
     #[test]
-    fn what_only_tests_and_texts_name_does_not_count() {
+    fn tests_comments_and_literals_are_ignored() {
         let text = r##"
             //! [`crate::report`]
             /* use crate::report; /* nested */ use crate::report; */
@@ -294,20 +295,20 @@ mod planted {
             const H: crate::report::R = crate::report::R { x: 1 };
             struct S { #[cfg(test)] a: crate::report::R, b: u8 }
         "##;
-        assert!(tree(&[("codec/mod.rs", text)]).wrong_arrows().is_empty());
+        assert!(tree(&[("codec/mod.rs", text)]).violations().is_empty());
         let files = [("codec/mod.rs", "#[cfg(test)]\nmod tests;"), ("codec/tests.rs", "use crate::report;")];
-        assert!(tree(&files).wrong_arrows().is_empty());
+        assert!(tree(&files).violations().is_empty());
         let not_test = "#[cfg(not(test))]\nuse crate::report;\n#[cfg(any(test, unix))]\nuse crate::plan;";
-        assert_eq!(tree(&[("codec/mod.rs", not_test)]).wrong_arrows().len(), 2);
+        assert_eq!(tree(&[("codec/mod.rs", not_test)]).violations().len(), 2);
     }
 
     #[test]
     fn a_module_without_a_layer_is_found() {
-        assert_eq!(tree(&[("nowhere.rs", "")]).wrong_arrows(), ["'nowhere' has no layer"]);
+        assert_eq!(tree(&[("nowhere.rs", "")]).violations(), ["'nowhere' has no layer"]);
     }
 
     #[test]
-    fn a_circle_between_files_is_found() {
+    fn a_cycle_between_files_is_found() {
         let files = [
             ("codec/mod.rs", "mod a; mod b; mod c;"),
             ("codec/a.rs", "use super::b::B;"),
@@ -315,25 +316,25 @@ mod planted {
             ("codec/c.rs", "use super::{a::A, d};"),
             ("codec/d/mod.rs", "use crate::codec::a::A;"),
         ];
-        let circle = "4 files that use each other in a circle:\n    codec::a uses codec::b (line 1)\n    \
+        let cycle = "4 files that use each other in a cycle:\n    codec::a uses codec::b (line 1)\n    \
                       codec::b uses codec::c (line 1)\n    codec::c uses codec::a (line 1)\n    \
                       codec::c uses codec::d (line 1)\n    codec::d uses codec::a (line 1)";
-        assert_eq!(tree(&files).circles(), [circle]);
-        assert!(tree(&files[..3]).circles().is_empty());
+        assert_eq!(tree(&files).cycles(), [cycle]);
+        assert!(tree(&files[..3]).cycles().is_empty());
     }
 
     #[test]
-    fn a_parent_offers_its_children_or_defines_what_they_use() {
+    fn a_parent_re_exports_its_children_or_defines_what_they_use() {
         let child = ("codec/a.rs", "use super::Shared; pub struct A;");
-        let circles = |parent: &str| tree(&[("codec/mod.rs", parent), child]).circles().len();
-        assert_eq!(circles("mod a; pub use a::A; pub struct Shared;"), 0, "it offers `A`, and does not use it");
-        assert_eq!(circles("mod a; pub use a::A; pub struct Shared; fn f() -> A { A }"), 1);
-        assert_eq!(circles("mod a; use self::a::A; pub struct Shared;"), 1);
-        assert_eq!(circles("mod a; pub struct Shared; fn f() { a::f() }"), 1);
-        // The names that `mod.rs` only passes on are those of the file that defines them.
+        let cycles = |parent: &str| tree(&[("codec/mod.rs", parent), child]).cycles().len();
+        assert_eq!(cycles("mod a; pub use a::A; pub struct Shared;"), 0, "it re-exports `A`, and does not use it");
+        assert_eq!(cycles("mod a; pub use a::A; pub struct Shared; fn f() -> A { A }"), 1);
+        assert_eq!(cycles("mod a; use self::a::A; pub struct Shared;"), 1);
+        assert_eq!(cycles("mod a; pub struct Shared; fn f() { a::f() }"), 1);
+        // A name that `mod.rs` only re-exports is a dependency on the file that defines it.
         let sibling = ("codec/b.rs", "use super::A; pub struct Shared;");
         let files = [("codec/mod.rs", "mod a; mod b; pub use a::A; pub use b::Shared as Shared;"), child, sibling];
-        assert_eq!(tree(&files).circles().len(), 1);
-        assert_eq!(tree(&files[..2]).circles().len(), 0);
+        assert_eq!(tree(&files).cycles().len(), 1);
+        assert_eq!(tree(&files[..2]).cycles().len(), 0);
     }
 }

@@ -1,7 +1,7 @@
-//! Restores as one sees them from outside: the ways to replace a tree, hostile and damaged archives, and
-//! what a killed restore leaves. On a data root; neither an engine nor root is needed.
+//! Black-box tests of `voltar restore`: the ways to replace a tree, hostile and damaged archives, and the leftovers of
+//! a killed restore. They use a data root; neither an engine nor root is needed.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, loudly")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
 mod common;
 
@@ -16,7 +16,7 @@ use common::tool::Tool;
 use common::tree::{build, dir, file, hard_link, link};
 use tempfile::TempDir;
 
-/// One stopped container `x` with its tree at `/srv/x`: a volume, or a bind mount. Both hold the same.
+/// One stopped container `x` with a tree at `/srv/x`: a volume, or a bind mount, with the same content.
 struct World {
     scratch: TempDir,
     live: PathBuf,
@@ -32,7 +32,7 @@ impl World {
         let (live, container) = (scratch.path().join("bound"), data_root.container("x"));
         let live = if bind {
             fs::create_dir(&live).unwrap();
-            // By a volume's recorded place it is known whose paths the binds are.
+            // The source of a volume shows that the data root was not moved, so bind sources are paths of this host.
             data_root.volume("other");
             container.mount("other", "/other").bind(&live, "/srv/x").write();
             live
@@ -70,13 +70,13 @@ impl World {
         tool.args([command, "--data-root", "docker", "--layout", "x.toml"]).args(args)
     }
 
-    /// The application has gone on since the backup, and not in a friendly way.
+    /// Changes the live tree after the backup, as a hostile application might.
     fn change(&self) {
         fs::write(self.live.join("both"), "changed").unwrap();
         fs::write(self.live.join("new"), "new").unwrap();
         fs::create_dir_all(self.live.join("new-directory/below")).unwrap();
         fs::remove_dir_all(self.live.join("directory")).unwrap();
-        // Whoever followed it would write outside.
+        // A restore that followed this symbolic link would write outside the volume.
         fs::create_dir(self.at("outside")).unwrap();
         symlink(self.at("outside"), self.live.join("directory")).unwrap();
         fs::set_permissions(&self.live, fs::Permissions::from_mode(0o755)).unwrap();
@@ -86,11 +86,11 @@ impl World {
         TreeSnapshot::of(&self.live).carried_by_tar()
     }
 
-    fn assert_nothing_hidden(&self) {
+    fn assert_no_leftovers(&self) {
         for directory in [self.live.as_path(), self.live.parent().unwrap()] {
             for entry in fs::read_dir(directory).unwrap() {
                 let name = entry.unwrap().file_name().into_string().unwrap();
-                assert!(!name.starts_with(".voltar"), "{name} was left in {}", directory.display());
+                assert!(!name.starts_with(".voltar"), "{name} is still in {}", directory.display());
             }
         }
     }
@@ -105,7 +105,7 @@ fn the_tree_becomes_exactly_what_the_archive_holds() {
             }
             world.voltar("restore", &["backup"]).args(mode).ok();
             world.first.assert_same(&world.now(), &format!("{mode:?}"));
-            world.assert_nothing_hidden();
+            world.assert_no_leftovers();
             assert_eq!(fs::read_dir(world.at("outside")).unwrap().count(), 0);
             fs::remove_dir(world.at("outside")).unwrap();
         }
@@ -125,11 +125,11 @@ fn merging_keeps_what_the_archive_does_not_name() {
 }
 
 #[test]
-fn the_replaced_tree_is_kept_where_it_is_said() {
+fn the_replaced_tree_is_kept_at_the_reported_path() {
     for world in World::both() {
         world.change();
-        let told = world.voltar("restore", &["backup", "--keep-previous"]).ok().text();
-        let at = told.lines().find(|line| line.contains("previous content is kept in")).unwrap();
+        let output = world.voltar("restore", &["backup", "--keep-previous"]).ok().text();
+        let at = output.lines().find(|line| line.contains("previous content is kept in")).unwrap();
         let at = at.split('\'').nth(1).unwrap();
         assert_eq!(fs::read_to_string(format!("{at}/both")).unwrap(), "changed");
         assert_eq!(fs::read_to_string(world.live.join("both")).unwrap(), "archived");
@@ -140,21 +140,21 @@ fn the_replaced_tree_is_kept_where_it_is_said() {
 fn a_damaged_archive_changes_nothing() {
     for world in World::both() {
         let path = world.at("backup/x.tar.bz2");
-        let whole = fs::read(&path).unwrap();
+        let complete = fs::read(&path).unwrap();
         world.change();
         let before = world.now();
         let flipped = {
-            let mut bytes = whole.clone();
+            let mut bytes = complete.clone();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 4;
             bytes
         };
-        for damaged in [&flipped[..], &whole[..whole.len() - 5], b"", b"no archive"] {
+        for damaged in [&flipped[..], &complete[..complete.len() - 5], b"", b"no archive"] {
             fs::write(&path, damaged).unwrap();
             for mode in MODES {
                 world.voltar("restore", &["backup"]).args(mode).run().expect_code(2).expect_text("x.tar.bz2");
                 before.assert_same(&world.now(), "after a damaged archive");
-                world.assert_nothing_hidden();
+                world.assert_no_leftovers();
             }
         }
     }
@@ -186,13 +186,13 @@ fn hostile_archives_change_nothing_inside_or_outside() {
             world.voltar("restore", &["backup"]).run().expect_code(2);
             before.assert_same(&world.now(), &format!("{case:?}"));
             assert_eq!(fs::read_to_string(world.at("outside/sentinel")).unwrap(), "safe", "{case:?}");
-            world.assert_nothing_hidden();
+            world.assert_no_leftovers();
         }
-        // A link that leads outside is data like any other, as long as nothing is written through it.
+        // A symbolic link to a path outside is extracted as it is stored, but nothing is written through it.
         fs::write(world.at("backup/x.tar"), archive(&through_link[..1])).unwrap();
         world.voltar("restore", &["backup"]).ok();
         assert_eq!(fs::read_link(world.live.join("l")).unwrap(), world.at("outside"));
-        // Not even in a merge, where the link is there already.
+        // This holds for a merge too, in which the link exists already.
         fs::write(world.at("backup/x.tar"), archive(&through_link[1..])).unwrap();
         world.voltar("restore", &["backup", "--merge"]).run().expect_code(2).expect_text("symbolic link");
         assert_eq!(fs::read_to_string(world.at("outside/sentinel")).unwrap(), "safe");
@@ -200,7 +200,7 @@ fn hostile_archives_change_nothing_inside_or_outside() {
 }
 
 #[test]
-fn the_last_of_equal_names_counts() {
+fn the_last_member_of_a_name_is_restored() {
     use tar::EntryType as T;
     let world = World::new(false);
     let members = [("srv/x/a", T::Symlink, "/etc/passwd"), ("srv/x/a", T::Regular, ""), ("srv/x/a", T::Regular, "")];
@@ -212,7 +212,7 @@ fn the_last_of_equal_names_counts() {
 }
 
 #[test]
-fn every_command_cleans_up_after_a_killed_restore() {
+fn every_command_recovers_a_killed_restore() {
     for world in World::both() {
         for command in ["backup", "restore", "resume"] {
             let hidden = if world.live.ends_with("bound") {
@@ -231,10 +231,10 @@ fn every_command_cleans_up_after_a_killed_restore() {
                 "restore" => &["backup"],
                 _ => &[],
             };
-            let told = world.voltar(command, directory).ok();
-            told.expect_text("was interrupted").expect_text("content from before that run");
-            world.assert_nothing_hidden();
-            // The test itself has made and left the directory, and so changed the root's time.
+            let output = world.voltar(command, directory).ok();
+            output.expect_text("was interrupted").expect_text("content from before that run");
+            world.assert_no_leftovers();
+            // The test created and removed an entry of the root, and so changed its modification time.
             world.first.clone().without_root().assert_same(&world.now().without_root(), command);
         }
         let listed = world.voltar("list", &["backup/x.tar.bz2"]).ok().text();

@@ -1,44 +1,43 @@
-//! Members as `tar -tvf` prints them: one line each, character for character what GNU tar writes in a
-//! UTF-8 locale. Only text is made here: nothing is read from an archive and nothing is printed. Two
-//! things differ on purpose. Directional formatting characters in names are escaped, since they let a name pose as
-//! another; and owner names are escaped as member names are, where GNU tar hands them to the terminal raw.
+//! Formats members as `tar -tvf` does: one line each, byte for byte the output of GNU tar in a UTF-8 locale. Two
+//! things differ on purpose: directional formatting characters in names are escaped, since they can make a name look
+//! like another one; and owner names are escaped like member names, whereas GNU tar prints them unescaped.
 
 use jiff::Timestamp as Instant;
 use jiff::tz::TimeZone;
 
 use crate::member::{Kind, Metadata, Timestamp, printable};
 
-/// Columns that owner, group and size share until something longer comes by.
+/// The initial width of owner, group and size together, in columns (`ugswidth` in `list.c` of GNU tar).
 const OWNER_AND_SIZE_WIDTH: usize = 19;
 
-/// Columns of `YYYY-MM-DD HH:MM`, until something longer comes by.
+/// The initial width of the date: the columns of `YYYY-MM-DD HH:MM`.
 const DATE_WIDTH: usize = 16;
 
-/// The Gregorian calendar, week days included, repeats itself after so many seconds (400 years).
+/// The period of the Gregorian calendar, weekdays included, in seconds (400 years).
 const CALENDAR_CYCLE_SECONDS: i128 = 146_097 * 86_400;
 
-/// Years in which the C library can break down a time: `tm_year` is an `int` that counts from 1900.
+/// The years that the C library can represent: `tm_year` is an `int` that counts from 1900.
 const YEARS: std::ops::RangeInclusive<i128> = i32::MIN as i128 + 1900..=i32::MAX as i128 + 1900;
 
-/// What one line is made of: a member as its header has it.
+/// The fields of one line: a member as stored in its header.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<'a> {
-    /// The name as it stands in the archive, a directory's trailing slash included.
+    /// The stored name, including the trailing slash of a directory.
     pub name: &'a [u8],
-    /// What it is. A hard link's target is taken from `link`.
+    /// The type of the member. The target of a hard link is taken from `link`.
     pub kind: &'a Kind,
-    /// Mode, owner, time.
+    /// Mode, owner and modification time.
     pub metadata: &'a Metadata,
-    /// The link name as it stands in the archive; empty but for symbolic and hard links.
+    /// The stored target of a symbolic or hard link; empty for other members.
     pub link: &'a [u8],
-    /// The owner's name in the header; the number is printed where it is empty.
+    /// The user name in the header; if it is empty, the uid is printed.
     pub uname: &'a [u8],
-    /// The group's name in the header; the number is printed where it is empty.
+    /// The group name in the header; if it is empty, the gid is printed.
     pub gname: &'a [u8],
 }
 
-/// Renders the lines of one archive in order. It has a memory: like GNU tar, it widens the columns as
-/// longer values come by and never narrows them again.
+/// A formatter of the lines of one archive, in order. Like GNU tar, it widens a column when a value is longer than
+/// all before it, and never narrows a column.
 #[derive(Debug)]
 pub struct Lister {
     zone: TimeZone,
@@ -47,20 +46,20 @@ pub struct Lister {
 }
 
 impl Default for Lister {
-    /// In local time: that of `TZ`, or else of `/etc/localtime`.
+    /// Returns a lister that prints local time: that of `TZ`, or else of `/etc/localtime`.
     fn default() -> Self {
         Self::new(TimeZone::system())
     }
 }
 
 impl Lister {
-    /// A lister that prints times as they are in `zone`.
+    /// Returns a lister that prints times in `zone`.
     #[must_use]
     pub fn new(zone: TimeZone) -> Self {
         Self { zone, owner_and_size_width: OWNER_AND_SIZE_WIDTH, date_width: DATE_WIDTH }
     }
 
-    /// The line for a member, without its line end.
+    /// Returns the line for a member, without a newline.
     #[must_use]
     pub fn line(&mut self, line: &Line<'_>) -> String {
         let mode = mode_string(line);
@@ -72,7 +71,7 @@ impl Lister {
             Kind::Directory | Kind::Symlink { .. } | Kind::HardLink { .. } | Kind::Fifo => "0".to_owned(),
         };
         let date = self.date(line.metadata.mtime);
-        // Bytes, not columns: that is how GNU tar counts.
+        // GNU tar counts bytes, not columns.
         let owners = user.len() + 1 + group.len() + 1;
         self.owner_and_size_width = self.owner_and_size_width.max(owners + size.len());
         self.date_width = self.date_width.max(date.len());
@@ -92,10 +91,10 @@ impl Lister {
         self.calendar_date(time.seconds).unwrap_or_else(|| format!("{:>DATE_WIDTH$}", time.seconds))
     }
 
-    /// `YYYY-MM-DD HH:MM`, or nothing where the C library's calendar ends.
+    /// Returns `YYYY-MM-DD HH:MM`, or `None` for a year that the C library cannot represent.
     fn calendar_date(&self, seconds: i64) -> Option<String> {
-        // jiff knows the years -9999 to 9999, archives may name any. Go by whole calendar cycles to a
-        // year that it knows, on the same side of all time zone history, and give the year back after.
+        // jiff supports the years -9999 to 9999; an archive may hold any. Shift by calendar cycles to a supported
+        // year, before or after all time zone changes like the original, and add the cycles to the year again.
         const FIRST: i128 = -300_000_000_000;
         const LAST: i128 = 250_000_000_000;
         let seconds = i128::from(seconds);
@@ -120,7 +119,8 @@ fn owner(name: &[u8], number: u32) -> String {
     if name.is_empty() { number.to_string() } else { printable(name) }
 }
 
-/// What GNU tar would link to, and so prints: all up to the last `..`, and then leading slashes, left out.
+/// Returns the target that GNU tar would link to, and therefore prints: without everything up to the last `..`
+/// component, then without leading slashes.
 fn below_root(link: &[u8]) -> &[u8] {
     let mut rest = link;
     let mut begin = 0;
@@ -140,7 +140,7 @@ fn below_root(link: &[u8]) -> &[u8] {
 
 fn mode_string(line: &Line<'_>) -> String {
     let letter = match line.kind {
-        // In archives older than POSIX only the name, with its slash, shows a directory.
+        // In archives older than POSIX, a directory is a file whose name ends with a slash.
         Kind::File { .. } if line.name.ends_with(b"/") => 'd',
         Kind::File { .. } => '-',
         Kind::Directory => 'd',
@@ -178,13 +178,13 @@ mod tests {
     const ZONES: [&str; 7] =
         ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "EST5EDT", "<-03>3"];
 
-    /// A header as it is built by hand, so that every number and byte can be chosen.
+    /// A header that is built without the writer, so that every number and byte can be chosen.
     struct Literal {
         name: Vec<u8>,
         link: Vec<u8>,
         kind: Kind,
         metadata: Metadata,
-        /// In a pax header, where the field of the old header does not hold it.
+        /// The `mtime` record of a preceding pax header, for times that the header's own field cannot hold.
         pax_mtime: Option<&'static str>,
         uname: Vec<u8>,
         gname: Vec<u8>,
@@ -283,7 +283,7 @@ mod tests {
         }
     }
 
-    /// Octal where it fits, else base-256 in two's complement.
+    /// Writes octal if it fits, else base-256 in two's complement.
     fn number(field: &mut [u8], value: i64) {
         let octal = format!("{value:0width$o}", width = field.len() - 1);
         if value >= 0 && octal.len() < field.len() {
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_and_rights_as_gnu_tar() {
+    fn kinds_and_modes_as_gnu_tar() {
         let other = RelPath::parse(b"plain").unwrap();
         assert_as_gnu_tar(&[
             file("d/").kind(Kind::Directory).mode(0o2775).owner(1000, 1000),
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn owners_widen_their_column_for_good() {
+    fn owners_widen_their_column_permanently() {
         assert_as_gnu_tar(&[
             file("numbers"),
             file("names").names(b"postgres", b"root"),
@@ -434,9 +434,9 @@ mod tests {
             file("fraction").pax_mtime("1600000000.999999999", 1_600_000_000, 999_999_999),
             file("negative fraction").pax_mtime("-59.5", -60, 500_000_000),
         ];
-        // Where the C library's years end, on both sides; each further one is wider than those before.
+        // Around the first and the last year of the C library; each value is wider than those before.
         for (name, seconds) in [
-            // Close to the last years the C library's own sums wrap around; those are ours alone.
+            // Not closer to the limit: there the C library's own arithmetic overflows, so it cannot be compared.
             ("year 4000000", 126_230_000_000_000),
             ("after the last", 67_768_036_191_676_799 + day),
             ("first year", -67_768_040_609_740_800 + day),
@@ -451,14 +451,14 @@ mod tests {
     }
 
     #[test]
-    fn a_directional_mark_is_escaped() {
+    fn a_directional_formatting_character_is_escaped() {
         let member = file("x\u{202e}gpj");
         let line = Lister::new(TimeZone::UTC).line(&member.line());
         assert_eq!(line, "-rw-r--r-- 70/70             0 2020-09-13 12:26 x\\342\\200\\256gpj");
     }
 
     #[test]
-    fn no_time_is_too_far_off_for_any_zone() {
+    fn every_time_can_be_formatted_in_every_zone() {
         for zone in ZONES {
             let lister = Lister::new(TimeZone::get(zone).or_else(|_| TimeZone::posix(zone)).unwrap());
             for seconds in (0..64).flat_map(|shift| [i64::MAX >> shift, i64::MIN >> shift]) {
@@ -467,7 +467,7 @@ mod tests {
         }
     }
 
-    /// Runs itself again under a `TZ`, which a process had better not set for itself.
+    /// Runs itself again with `TZ` set, since setting an environment variable is unsafe in a process with threads.
     #[test]
     fn local_time_is_that_of_tz() {
         let member = file("x");

@@ -1,5 +1,5 @@
-//! Tar members as values: written as GNU tar writes them, read in all common formats, and moved below the
-//! root of their tree. No paths of the host and no threads here; the `tar` crate supplies the header's layout.
+//! Tar members as values: written as GNU tar writes them, read in all common formats, and made relative to the
+//! root of their tree. This module uses no host paths and no threads; the `tar` crate supplies the header's layout.
 
 pub mod checksum;
 pub mod listing;
@@ -8,13 +8,13 @@ pub mod reader;
 pub mod strip;
 pub mod writer;
 
-/// The unit of a tar stream, in bytes.
+/// The block size of a tar stream, in bytes.
 pub const BLOCK: usize = 512;
 
-/// GNU tar's record: it pads the stream to a multiple of this many bytes.
+/// The record size of GNU tar, in bytes: the stream is padded to a multiple of it.
 pub const RECORD: usize = 20 * BLOCK;
 
-/// How many bytes follow content of `size` bytes up to the next block.
+/// Returns the number of padding bytes between content of `size` bytes and the next block.
 #[must_use]
 pub fn padding(size: u64) -> usize {
     const UNIT: u64 = BLOCK as u64;

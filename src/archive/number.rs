@@ -1,7 +1,7 @@
-//! Numbers in tar headers: octal text, or base-256 for what octal cannot hold (GNU tar's extension, see
-//! "Extensions to tar Archive Format" in its manual). Pure.
+//! Numbers in tar headers: octal text, or base-256 for values that octal cannot hold (GNU tar's extension, see
+//! "Extensions to tar Archive Format" in its manual).
 
-/// Writes `value` as GNU tar does: zero-padded octal and a NUL where it fits, base-256 where not.
+/// Writes `value` as GNU tar does: zero-padded octal and a NUL if it fits, base-256 otherwise.
 pub fn write(field: &mut [u8], value: i64) {
     let digits = field.len().saturating_sub(1);
     let limit = 1_u128 << (3 * digits);
@@ -17,7 +17,7 @@ pub fn write(field: &mut [u8], value: i64) {
             }
         }
         _ => {
-            // Big-endian two's complement; the first byte's high bit says "not octal".
+            // Big-endian two's complement; the high bit of the first byte distinguishes it from octal.
             let fill = if value < 0 { 0xff } else { 0 };
             let bytes = value.to_be_bytes();
             for (i, slot) in field.iter_mut().rev().enumerate() {
@@ -30,12 +30,13 @@ pub fn write(field: &mut [u8], value: i64) {
     }
 }
 
-/// Reads such a number. `None` where it is neither form or does not fit 64 bits. An empty field is 0.
+/// Reads the octal or base-256 number in `field`. Returns `None` if it has neither form, does not fit 64 bits, or
+/// `field` has no bytes. A field of NULs or spaces is 0.
 #[must_use]
 pub fn read(field: &[u8]) -> Option<i64> {
     let (&first, rest) = field.split_first()?;
     if first & 0x80 != 0 {
-        // 0x80 and 0xff are what GNU tar writes; six bits of the first byte belong to the value.
+        // GNU tar writes 0x80 or 0xff first; the lower six bits of the first byte belong to the value.
         let negative = first & 0x40 != 0;
         let mut value = i128::from(first & 0x3f) - if negative { 0x40 } else { 0 };
         for &byte in rest {
@@ -89,7 +90,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(value: i64, len in prop_oneof![Just(12_usize)]) {
+        fn written_numbers_are_read_back(value: i64, len in prop_oneof![Just(12_usize)]) {
             prop_assert_eq!(read(&written(len, value)), Some(value));
         }
 

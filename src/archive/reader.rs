@@ -1,6 +1,6 @@
-//! Reads a tar stream member by member: ustar, GNU and pax headers, with long names. Every byte is hostile
-//! until parsed: sizes, names and extended headers are bounded, and whatever is not understood is an error
-//! that says where. It restores nothing and prints nothing.
+//! Reads a tar stream member by member: ustar, GNU and pax headers, with long names. The input is untrusted: sizes,
+//! names and extended headers are bounded, and anything unknown is an error with its offset. This module only
+//! parses; it restores nothing.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -10,14 +10,15 @@ use tar::{EntryType, Header};
 use super::{BLOCK, checksum, number, padding};
 use crate::member::{Kind, Metadata, RelPath, Timestamp, printable};
 
-/// The longest name, link target or extended header that is read, in bytes. Linux takes 4,096 in one call;
-/// trees walked handle by handle can be deeper.
+/// The longest name, link target or extended header that is read, in bytes. One Linux system call takes paths of
+/// up to 4,096 bytes (`PATH_MAX`), but a tree that is walked with `openat` can be deeper.
 const LONGEST_NAME: u64 = 1 << 20;
 
-/// What a stored member is. Unlike [`crate::member::Kind`] its names are still the archive's.
+/// The type of a stored member. Unlike [`crate::member::Kind`], it does not include the link target, which is
+/// unchecked and in [`Stored::link`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredKind {
-    /// A regular file; `size` bytes of content follow.
+    /// A regular file, followed by [`Stored::size`] bytes of content.
     File,
     /// A directory.
     Directory,
@@ -33,7 +34,7 @@ pub enum StoredKind {
     BlockDevice,
 }
 
-/// A member as it is in the archive. [`strip`](super::strip::strip) checks its names.
+/// A member as it is stored in the archive. [`strip`](super::strip::strip) checks its names.
 ///
 /// ```
 /// use voltar::archive::reader::{Stored, StoredKind};
@@ -56,28 +57,28 @@ pub enum StoredKind {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Its name, unchecked.
+    /// The name of the member, unchecked.
     pub name: Vec<u8>,
-    /// The target of a symbolic or hard link, unchecked.
+    /// The target of a symbolic or hard link, unchecked; empty for other members.
     pub link: Vec<u8>,
-    /// What it is.
+    /// The type of the member.
     pub kind: StoredKind,
     /// Content length in bytes.
     pub size: u64,
-    /// Owner, mode, time.
+    /// Owner, mode and modification time.
     pub metadata: Metadata,
-    /// Owner's name; only for listings.
+    /// The user name of the owner; only for listings.
     pub uname: Vec<u8>,
-    /// Group's name; only for listings.
+    /// The name of the group; only for listings.
     pub gname: Vec<u8>,
-    /// Device numbers, 0 for everything else.
+    /// Major and minor device number; 0 for members that are not devices.
     pub device: (u32, u32),
-    /// Where its header lies in the uncompressed stream, in bytes.
+    /// The offset of the header in the uncompressed stream, in bytes.
     pub offset: u64,
 }
 
 impl Stored {
-    /// Returns what it is, for a listing: a hard link's target is only in [`Stored::link`].
+    /// Returns the type of the member for a listing. The target of a hard link is only in [`Stored::link`].
     #[must_use]
     pub fn listed_kind(&self) -> Kind {
         let (major, minor) = self.device;
@@ -93,7 +94,7 @@ impl Stored {
     }
 }
 
-/// A tar stream that is not what it should be. It is inside the [`io::Error`] that [`TarReader`] returns.
+/// Damage found in a tar stream: the source of the [`io::Error`] that [`TarReader`] returns.
 ///
 /// ```
 /// use voltar::archive::reader::{TarDamage, TarReader};
@@ -104,9 +105,9 @@ impl Stored {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TarDamage {
-    /// Where in the uncompressed stream, in bytes.
+    /// The offset in the uncompressed stream, in bytes.
     pub offset: u64,
-    /// What is wrong there.
+    /// What is wrong at this offset.
     pub what: String,
 }
 
@@ -118,8 +119,8 @@ impl fmt::Display for TarDamage {
 
 impl std::error::Error for TarDamage {}
 
-/// A tar stream being read. Call [`TarReader::next_member`], then read its content from the reader itself
-/// (content left unread is skipped).
+/// A reader of a tar stream. After [`TarReader::next_member`] has returned a member, its content is read from the
+/// `TarReader` itself; unread content is skipped.
 ///
 /// ```
 /// use std::io::Read as _;
@@ -156,7 +157,7 @@ pub struct TarReader<R: Read> {
     trailing: u64,
 }
 
-/// What extended headers say of the member that follows.
+/// The values that extended headers set for the next member.
 #[derive(Debug, Clone, Default)]
 struct Extensions {
     name: Option<Vec<u8>>,
@@ -171,34 +172,37 @@ struct Extensions {
 }
 
 impl<R: Read> TarReader<R> {
-    /// Reads the stream from `inner`.
+    /// Returns a reader of the stream that `inner` delivers.
     pub fn new(inner: R) -> Self {
         Self { inner, offset: 0, content: 0, padding: 0, global: Extensions::default(), ended: false, trailing: 0 }
     }
 
-    /// Bytes of the stream read so far.
+    /// Returns the number of bytes of the stream read so far.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Bytes of the current member's content that have not been read.
+    /// Returns the number of bytes of the current member's content that have not been read.
     pub fn content_left(&self) -> u64 {
         self.content
     }
 
-    /// The stream below.
+    /// Returns the underlying reader.
     pub fn get_ref(&self) -> &R {
         &self.inner
     }
 
-    /// Returns how many bytes other than padding followed the end-of-archive marker. Known once
+    /// Returns the number of bytes, other than zero padding, that follow the end-of-archive marker. It is known once
     /// [`TarReader::next_member`] has returned `None`.
     pub fn trailing(&self) -> u64 {
         self.trailing
     }
 
-    /// Reads the next member; `None` after the end-of-archive marker. Then the stream has been read to its end,
-    /// so that the decompressor has checked all its checksums.
+    /// Returns the next member, or `None` after the end-of-archive marker. By then the stream has been read to its
+    /// end, so that the decompressor has verified all its checksums.
+    ///
+    /// # Errors
+    /// Those of the inner reader, and [`TarDamage`] as the source of an `InvalidData` error.
     pub fn next_member(&mut self) -> io::Result<Option<Stored>> {
         if self.ended {
             return Ok(None);
@@ -229,7 +233,7 @@ impl<R: Read> TarReader<R> {
                     self.global.read_pax(&records).map_err(|what| damage(at, what))?;
                     local.read_pax(&records).map_err(|what| damage(at, what))?;
                 }
-                // A volume label (`tar -V`) is no member; GNU tar skips it too.
+                // A volume label (`tar -V`) is not a member; GNU tar skips it too.
                 other if other.as_byte() == b'V' => {
                     self.small_content(at, size, "volume label")?;
                 }
@@ -248,7 +252,7 @@ impl<R: Read> TarReader<R> {
     ) -> io::Result<Stored> {
         let name = ext.name.unwrap_or_else(|| header.path_bytes().into_owned());
         let kind = match entry_type {
-            // Before POSIX a directory was a file whose name ends with a slash.
+            // In archives older than POSIX, a directory is a file whose name ends with a slash.
             EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => StoredKind::Directory,
             EntryType::Regular | EntryType::Continuous => StoredKind::File,
             EntryType::Directory => StoredKind::Directory,
@@ -274,7 +278,7 @@ impl<R: Read> TarReader<R> {
         }
         let size = match kind {
             StoredKind::File => ext.size.unwrap_or(size),
-            // Some tars note the size of a hard link's file; its content does not follow.
+            // Some tars store the size of the linked file in a hard link's header, but no content follows.
             StoredKind::Directory
             | StoredKind::Symlink
             | StoredKind::HardLink
@@ -298,7 +302,7 @@ impl<R: Read> TarReader<R> {
                 Some(value) => value,
                 None => read_field(at, what, gnu_field(header, field))?,
             };
-            // 2^32 - 1 means "leave it" to chown, so no file can have it.
+            // For chown(2), 2^32 - 1 means "do not change", so no file can have this owner.
             u32::try_from(value)
                 .ok()
                 .filter(|&id| id != u32::MAX)
@@ -330,7 +334,7 @@ impl<R: Read> TarReader<R> {
         })
     }
 
-    /// The next header, or `None` at the end-of-archive marker.
+    /// Reads the next header; returns `None` at the end-of-archive marker.
     fn header(&mut self) -> io::Result<Option<Header>> {
         let at = self.offset;
         let mut header = Header::new_old();
@@ -412,7 +416,7 @@ impl<R: Read> TarReader<R> {
         damage(self.offset, "the archive ends in the middle of a member: it was cut off")
     }
 
-    /// Reads what follows the first zero block, to the stream's very end.
+    /// Reads everything after the first zero block, to the end of the stream.
     fn drain(&mut self) -> io::Result<()> {
         self.ended = true;
         let mut scratch = vec![0; 64 << 10];
@@ -442,7 +446,7 @@ impl<R: Read> TarReader<R> {
     }
 }
 
-/// The current member's content.
+/// Reads the content of the current member.
 impl<R: Read> Read for TarReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.read_exactly_some(buf)
@@ -450,9 +454,9 @@ impl<R: Read> Read for TarReader<R> {
 }
 
 impl Extensions {
-    /// Parses pax records, `length key=value\n` each (POSIX.1-2001, "pax Extended Header").
+    /// Parses pax records, each `length key=value\n` (POSIX.1-2001, "pax Extended Header").
     fn read_pax(&mut self, mut records: &[u8]) -> Result<(), String> {
-        // Some writers pad the last block within the size.
+        // Some writers include the zero padding of the last block in the size.
         while !records.is_empty() && records.iter().any(|&b| b != 0) {
             let malformed = || "a malformed extended header".to_owned();
             let space = records.iter().position(|&b| b == b' ').ok_or_else(malformed)?;
@@ -485,23 +489,24 @@ impl Extensions {
             b"gid" => self.gid = if given { Some(text().parse().map_err(|_| bad())?) } else { None },
             b"mtime" => self.mtime = if given { Some(pax_time(text()).ok_or_else(bad)?) } else { None },
             key if key.starts_with(b"GNU.sparse.") => self.sparse = true,
-            // Comments, charsets, atime, xattrs: nothing that GNU tar restores unasked.
+            // Comments, charsets, atime, xattrs: GNU tar does not restore them by default.
             _ => {}
         }
         Ok(())
     }
 }
 
-/// `-1.5` is half a second before -1; a timespec counts it as -2 s + 500,000,000 ns.
+/// Parses a decimal time, in seconds since 1970. `-1.5` is half a second before -1; as a `timespec` it is
+/// -2 s + 500,000,000 ns.
 fn pax_time(text: &str) -> Option<Timestamp> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds: i64 = whole.parse().ok()?;
+    let (integer, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = integer.parse().ok()?;
     if !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
     let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
     let nanoseconds: u32 = digits.parse().ok()?;
-    if whole.starts_with('-') && nanoseconds > 0 {
+    if integer.starts_with('-') && nanoseconds > 0 {
         return Some(Timestamp { seconds: seconds.checked_sub(1)?, nanoseconds: 1_000_000_000 - nanoseconds });
     }
     Some(Timestamp { seconds, nanoseconds })
@@ -518,7 +523,7 @@ enum Field {
     Minor,
 }
 
-/// These fields have the same offsets in every format since 1979 (devices: since ustar).
+/// Returns a field that has the same offset in every tar format (device numbers: since ustar).
 fn gnu_field(header: &Header, field: Field) -> &[u8] {
     let range = match field {
         Field::Mode => 100..108,

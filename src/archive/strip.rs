@@ -1,37 +1,37 @@
-//! Fits an archive's members to the tree they belong to: what the guide does with `--strip N`, but by the
-//! path that is expected instead of a count, so that a wrong archive is refused and not dropped silently.
-//! Pure.
+//! Makes the names of an archive's members relative to the root of the restored tree. `tar --strip-components=N`
+//! removes a number of components; this removes an expected prefix, so that a wrong archive is refused instead of
+//! extracted to wrong paths.
 
 use std::fmt;
 
 use super::reader::{Stored, StoredKind};
 use crate::member::{BadPath, Kind, Member, RelPath, printable};
 
-/// Why a member does not belong into the tree.
+/// The reason why a member cannot belong to the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Misfit {
-    /// Its name lies elsewhere.
+    /// A member whose name is outside the expected path.
     Elsewhere {
         /// The member's name.
         name: Vec<u8>,
-        /// Where members should lie.
+        /// The path that all members must be below.
         expected: RelPath,
     },
-    /// A hard link whose target lies elsewhere.
+    /// A hard link whose target is outside the expected path.
     LinkElsewhere {
         /// The member's name.
         name: Vec<u8>,
-        /// Its target.
+        /// The target of the link.
         link: Vec<u8>,
     },
     /// A name that could lead out of the tree, or that no file can have.
     Bad {
         /// The name.
         name: Vec<u8>,
-        /// What is wrong with it.
+        /// The rule that it violates.
         why: BadPath,
     },
-    /// Not a directory, where the tree's root should be.
+    /// A member for the tree's root that is not a directory.
     RootIsNoDirectory,
     /// A symbolic link with an empty target or one with a NUL byte.
     BadTarget {
@@ -58,7 +58,11 @@ impl fmt::Display for Misfit {
 
 impl std::error::Error for Misfit {}
 
-/// The member below `prefix`, or `None` for a directory on the way to it (GNU tar skips those too).
+/// Returns `stored` with its path relative to `prefix`, or `None` for a directory above `prefix` (GNU tar skips
+/// those too).
+///
+/// # Errors
+/// The member cannot belong to the tree below `prefix`.
 pub fn strip(stored: &Stored, prefix: &RelPath) -> Result<Option<Member>, Misfit> {
     let parse = |name: &[u8]| RelPath::parse(name).map_err(|why| Misfit::Bad { name: name.to_vec(), why });
     let name = parse(&stored.name)?;

@@ -8,7 +8,7 @@ use super::writer::TarWriter;
 use super::{BLOCK, RECORD};
 use crate::member::{Kind, Member, Metadata, RelPath, Timestamp};
 
-/// Gives a few bytes at a time, as a network or a decompressor may.
+/// A reader that returns a few bytes at a time, as a network or a decompressor may.
 struct Dribble<'a>(&'a [u8], usize);
 
 impl Read for Dribble<'_> {
@@ -61,7 +61,7 @@ fn one_file() -> Vec<u8> {
     archive(&[(member("file", Kind::File { size: 3 }), b"abc".to_vec())])
 }
 
-/// Corrects the checksum of a header that was changed.
+/// Recomputes the checksum of a changed header.
 fn fix_checksum(header: &mut [u8]) {
     let sum: u32 =
         header.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { u32::from(b) }).sum();
@@ -101,7 +101,7 @@ fn members() -> impl Strategy<Value = Vec<(Member, Vec<u8>)>> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(members in members()) {
+    fn written_members_are_read_back(members in members()) {
         let read = read(&archive(&members)).unwrap();
         let stripped: Vec<_> = read
             .into_iter()
@@ -111,19 +111,22 @@ proptest! {
     }
 
     #[test]
-    fn no_stream_makes_the_reader_panic(mut stream in members().prop_map(|m| archive(&m)), hits: Vec<(prop::sample::Index, u8)>) {
+    fn no_stream_makes_the_reader_panic(
+        mut stream in members().prop_map(|m| archive(&m)),
+        hits: Vec<(prop::sample::Index, u8)>,
+    ) {
         for (at, byte) in hits {
             let at = at.index(stream.len());
             stream[at] = byte;
             let start = at / BLOCK * BLOCK;
             fix_checksum(&mut stream[start..start + BLOCK]);
         }
-        // Damage that changes no sum may pass; whatever comes, it comes as a value.
+        // Both results are valid, since some damage keeps the checksum right; only a panic is not.
         read(&stream).map(|_| ()).unwrap_or_default();
     }
 
     #[test]
-    fn a_cut_archive_is_never_taken_for_a_whole_one(members in members(), cut: prop::sample::Index) {
+    fn a_truncated_archive_is_always_an_error(members in members(), cut: prop::sample::Index) {
         let stream = archive(&members);
         let marker = stream.len() - stream.iter().rev().take_while(|&&b| b == 0).count();
         let marker = marker.next_multiple_of(BLOCK);
@@ -133,7 +136,7 @@ proptest! {
 }
 
 #[test]
-fn damage_says_what_and_where() {
+fn damage_is_reported_with_its_offset() {
     assert_eq!(message(b""), "the archive is empty, at byte 0 of the uncompressed stream");
     assert!(message(&[1; 512]).starts_with("no tar header where one should be"));
     assert!(message(&one_file()[..600]).contains("in the middle of a member"));
@@ -208,7 +211,7 @@ fn stored(name: &str, link: &str, kind: super::reader::StoredKind) -> Stored {
 }
 
 #[test]
-fn only_what_belongs_below_the_path_is_stripped() {
+fn only_members_below_the_path_are_stripped() {
     use super::reader::StoredKind::{Directory, File, HardLink, Symlink};
     let prefix = path("home/django/data");
     let strip = |name: &str, link: &str, kind| strip(&stored(name, link, kind), &prefix);

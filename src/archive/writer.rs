@@ -1,6 +1,5 @@
 //! Writes a tar stream exactly as `tar --sort=name --numeric-owner` (GNU tar 1.34, GNU format) does.
-//! It is given members and bytes and knows nothing of files; whoever reads a file sees to it that as many
-//! bytes come as the header says.
+//! Its input is members and bytes, not files: the caller supplies exactly as many bytes as the header announces.
 
 use std::io::{self, Write};
 
@@ -9,11 +8,11 @@ use tar::{EntryType, GnuHeader, Header};
 use super::{BLOCK, RECORD, checksum, number, padding};
 use crate::member::{Kind, Member, RelPath};
 
-/// GNU tar's name for the member that carries a name too long for a header.
+/// The name of the GNU tar member whose content is a name too long for a header.
 const LONG_LINK: &[u8] = b"././@LongLink";
 
-/// Writes a tar stream. Nothing is written on drop: a stream without [`TarWriter::finish`] has no
-/// end-of-archive marker, and every reader calls it cut off.
+/// A writer of a tar stream. Nothing is written on drop: without [`TarWriter::finish`] the stream has no
+/// end-of-archive marker, and [`TarReader`](super::reader::TarReader) reports it as cut off.
 ///
 /// ```
 /// use voltar::archive::writer::TarWriter;
@@ -41,17 +40,17 @@ pub struct TarWriter<W: Write> {
 }
 
 impl<W: Write> TarWriter<W> {
-    /// A stream whose members' names all begin with `prefix`.
+    /// Returns a writer to `inner` that puts `prefix` before the name of each member.
     pub fn new(inner: W, prefix: RelPath) -> Self {
         Self { inner, prefix, written: 0, owed: 0, padding: 0 }
     }
 
-    /// Bytes of the stream so far.
+    /// Returns the length of the stream so far, in bytes.
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// The name that `member` has in the archive: below the prefix, directories with a slash at the end.
+    /// Returns the name of `member` in the archive: below the prefix, with a trailing slash for a directory.
     pub fn stored_name(&self, member: &Member) -> Vec<u8> {
         let mut name = self.prefix.concat(&member.path).as_bytes().to_vec();
         if matches!(member.kind, Kind::Directory) {
@@ -60,10 +59,10 @@ impl<W: Write> TarWriter<W> {
         name
     }
 
-    /// Writes a member's header. A file's content follows through [`TarWriter::content`].
+    /// Writes a member's header. The content of a file is then written with [`TarWriter::content`].
     ///
     /// # Errors
-    /// Those of the inner writer, and `InvalidInput` while content of the member before is still owed.
+    /// Those of the inner writer, and `InvalidInput` if the content of the previous member is incomplete.
     pub fn member(&mut self, member: &Member) -> io::Result<()> {
         if self.owed > 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the previous member's content is incomplete"));
@@ -80,7 +79,7 @@ impl<W: Write> TarWriter<W> {
             Kind::CharDevice { major, minor } => (EntryType::Char, 0, None, Some((*major, *minor))),
             Kind::BlockDevice { major, minor } => (EntryType::Block, 0, None, Some((*major, *minor))),
         };
-        // GNU tar's order: the long link's member before the long name's.
+        // GNU tar writes the long link target before the long name.
         if let Some(link) = &link {
             self.long_name(EntryType::GNULongLink, link)?;
         }
@@ -121,13 +120,16 @@ impl<W: Write> TarWriter<W> {
         self.pad_when_complete()
     }
 
-    /// How many bytes of content the current file still lacks.
+    /// Returns the number of bytes still missing from the content of the current file.
     pub fn owed(&self) -> u64 {
         self.owed
     }
 
     /// Writes the end-of-archive marker (two zero blocks), fills the last record, and returns the inner writer and
     /// the stream's length in bytes.
+    ///
+    /// # Errors
+    /// Those of the inner writer, and `InvalidInput` if the content of the last member is incomplete.
     pub fn finish(mut self) -> io::Result<(W, u64)> {
         if self.owed > 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the last member's content is incomplete"));
@@ -162,7 +164,7 @@ impl<W: Write> TarWriter<W> {
 
     fn header(&mut self, header: &mut Header) -> io::Result<()> {
         let sum = checksum::of(header.as_bytes(), i64::from);
-        // Six octal digits, NUL, space: tar's own order, which is not that of the other numbers.
+        // Six octal digits, NUL, space: the checksum field is terminated unlike the other numbers.
         let cksum = &mut gnu(header)?.cksum;
         let (digits, end) = cksum.split_at_mut(7);
         number::write(digits, sum);
@@ -185,13 +187,13 @@ impl<W: Write> TarWriter<W> {
     }
 }
 
-/// `Header::new_gnu` makes a GNU header; the crate's types do not know that.
+/// Returns the GNU fields of `header`. Never fails for one made by `Header::new_gnu`, but the types do not show that.
 fn gnu(header: &mut Header) -> io::Result<&mut GnuHeader> {
     header.as_gnu_mut().ok_or_else(|| io::Error::other("not a GNU header"))
 }
 
-/// Copies a name into its field. It may fill the field to the last byte, without a NUL there; longer ones are cut (the whole name stands
-/// in the long-name member before).
+/// Copies `name` into `field`. A name may fill the field to the last byte, without a final NUL. A longer name is
+/// truncated: the complete name is in the preceding long-name member.
 fn copy_name(field: &mut [u8], name: &[u8]) {
     for (slot, &byte) in field.iter_mut().zip(name) {
         *slot = byte;

@@ -1,5 +1,5 @@
-//! One tree into one archive: walk, tar, compress, file. What changes meanwhile is handled as GNU tar
-//! handles it (padded, cut or skipped) and counted.
+//! Writes one tree to one archive: walk, tar stream, compression, file. Files that change meanwhile are handled as by
+//! GNU tar: padded, truncated or skipped, and reported as issues.
 
 mod read_ahead;
 #[cfg(test)]
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use self::read_ahead::{Seen, look_ahead};
+use self::read_ahead::{WalkItem, for_each_read_ahead};
 use crate::archive::writer::TarWriter;
 use crate::codec::{Compression, Compressor, NotReadBack};
 use crate::error::{Cause, Error, ErrorKind, Result, carried};
@@ -25,33 +25,34 @@ use crate::volume::walk::{Entry, Found, Links, Walk};
 /// One archive to be written.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Its name without its suffix.
+    /// The archive's name without its suffix.
     pub archive: String,
-    /// The path inside the container: the prefix of all names.
+    /// The path of the tree in the container: the prefix of all member names.
     pub prefix: RelPath,
-    /// What makes up the tree.
+    /// The mount sources that make up the tree.
     pub mounts: Vec<MountSource>,
-    /// Where the archive goes.
+    /// The file that is written.
     pub location: Location,
-    /// What the walk is expected to read, for the progress bar.
+    /// The expected length of the tar stream in bytes, for the progress display.
     pub expected_bytes: Option<u64>,
-    /// What the tree must hold to be taken for the real one.
+    /// The least content of a tree that is archived.
     pub expected: Expected,
 }
 
-/// When a tree is too empty to be the data.
+/// The least content of a tree: a tree with less is refused, because it is probably not the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
-    /// Anything, nothing too.
+    /// No requirement: an empty tree is archived too.
     Anything,
     /// At least one member besides the root.
     Members,
-    /// A PostgreSQL cluster: `PG_VERSION` at the root, or one directory below.
+    /// A PostgreSQL cluster: `PG_VERSION` at the root or one directory below.
     Database,
 }
 
 impl Expected {
-    /// What a tree of so many members, with or without a `PG_VERSION`, lacks: "holds nothing".
+    /// Returns what is missing in a tree of `members` members, as part of a message ("holds nothing"); `None` if the
+    /// tree suffices. `database` is true for a tree with a `PG_VERSION`.
     #[must_use]
     pub fn missing(self, members: u64, database: bool) -> Option<&'static str> {
         match self {
@@ -84,9 +85,9 @@ pub(crate) fn write(
         database: false,
     };
     let walk = Walk::new(&job.mounts)?.map(|found| monitor.check_cancelled().and(found));
-    look_ahead(walk, &Pool::for_files()?, |seen| {
+    for_each_read_ahead(walk, &Pool::for_files()?, |item| {
         monitor.check_cancelled()?;
-        archiver.take(seen?).map_err(cannot_write)
+        archiver.take(item?).map_err(cannot_write)
     })?;
     archiver.check_expectations()?;
     let Archiver { tar, members, .. } = archiver;
@@ -114,10 +115,10 @@ struct Archiver<'a, W: Write> {
 }
 
 impl<W: Write> Archiver<'_, W> {
-    fn take(&mut self, seen: Seen) -> io::Result<()> {
-        let found = match seen {
-            Seen::Found(found) => found,
-            Seen::Read(entry, content) => return self.file(entry, content),
+    fn take(&mut self, item: WalkItem) -> io::Result<()> {
+        let found = match item {
+            WalkItem::Found(found) => found,
+            WalkItem::Read(entry, content) => return self.file(entry, content),
         };
         match found {
             Found::Entry(entry) => self.entry(entry),
@@ -149,7 +150,7 @@ impl<W: Write> Archiver<'_, W> {
         self.header(entry).map(|_| ())
     }
 
-    /// Stores a file as far as it can be read; what is missing is padded, so that its header stays true.
+    /// Stores a file. What cannot be read is stored as zeros, because the header with the size is already written.
     fn file(&mut self, entry: Entry, content: std::result::Result<Content, Errno>) -> io::Result<()> {
         let mut content = match content {
             Ok(content) => content,
@@ -240,7 +241,7 @@ impl<W: Write> Archiver<'_, W> {
     }
 }
 
-/// `PG_VERSION` of a cluster at the root or, as newer images have it, one directory below.
+/// Returns whether `path` is the `PG_VERSION` of a cluster: at the root or, in newer images, one directory below.
 pub(crate) fn is_cluster_version(path: &RelPath) -> bool {
     path.split_last().is_some_and(|(directory, name)| name == "PG_VERSION" && directory.components().count() <= 1)
 }

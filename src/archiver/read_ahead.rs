@@ -1,9 +1,9 @@
-//! Looks ahead of the archiver: one thread walks the tree, and several open and read small files, so that
-//! neither the disk nor the codec waits for one file after the other. What the walk finds comes out in the
-//! walk's order; large files, and those with several links, are left to the archiver.
+//! Read-ahead for the archiver: one thread walks the tree, and several open and read small files, so that the
+//! latency of one file does not delay the disk or the codec. Entries are delivered in the order of the walk. Large
+//! files, and files with several links, are read by the archiver itself.
 //!
-//! What is ahead is bounded: [`Ordered`]'s window of batches, and [`WAITING`] more. No file is open for longer
-//! than it takes to read it.
+//! The read-ahead is bounded by the window of [`Ordered`], in batches, plus [`WAITING`] batches. A file is open only
+//! while it is read.
 
 use std::panic::resume_unwind;
 use std::sync::mpsc::sync_channel;
@@ -17,36 +17,36 @@ use crate::ordered::{Ordered, Pool};
 use crate::volume::content::Content;
 use crate::volume::walk::{Entry, Found};
 
-/// So many batches wait for the archiver outside of the queue that they were read in.
+/// The capacity of the channel from the walking thread to the archiver, in batches.
 const WAITING: usize = 2;
 
-/// What the walk found, and what has been done about it.
+/// An entry of the walk, which may have been read ahead.
 #[derive(Debug)]
-pub(super) enum Seen {
-    /// Nothing yet.
+pub(super) enum WalkItem {
+    /// An entry that was not read ahead.
     Found(Found),
-    /// A file that was read, or could not be opened.
+    /// A file that was read ahead, or could not be opened.
     Read(Entry, std::result::Result<Content, Errno>),
 }
 
 type Batch<T> = Vec<Result<T>>;
 
-/// Hands all that `walk` finds to `take`, in its order, with small files already read by the threads of
-/// `files`. Nothing is read after an error of `walk`.
+/// Calls `take` for each entry of `walk`, in order, with small files already read by the threads of `files`. Nothing
+/// is read after an error of `walk`.
 ///
 /// # Errors
-/// The first one of `take`, which is then called no more.
-pub(super) fn look_ahead(
+/// The first error of `take`, which is not called again after it.
+pub(super) fn for_each_read_ahead(
     walk: impl Iterator<Item = Result<Found>> + Send,
     files: &Pool,
-    mut take: impl FnMut(Result<Seen>) -> Result<()>,
+    mut take: impl FnMut(Result<WalkItem>) -> Result<()>,
 ) -> Result<()> {
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(WAITING);
         let walker = thread::Builder::new().name("walk".to_owned()).spawn_scoped(scope, move || {
-            let mut ahead = Ahead { batches: Batches(Some(walk)), reading: Ordered::new(files) };
-            // The receiver is dropped once the archiver has failed; then there is no need to go on.
-            ahead.try_for_each(|batch| sender.send(batch)).ok();
+            let mut read_ahead = ReadAhead { batches: Batches(Some(walk)), reading: Ordered::new(files) };
+            // Sending fails once the archiver has failed and dropped the receiver.
+            read_ahead.try_for_each(|batch| sender.send(batch)).ok();
         });
         let walker = walker.map_err(|e| Error::failed("cannot start", "the thread that walks", e))?;
         receiver.into_iter().flatten().try_for_each(&mut take)?;
@@ -55,14 +55,14 @@ pub(super) fn look_ahead(
     })
 }
 
-/// The batches of a walk, in its order, their small files read.
-struct Ahead<W> {
+/// The batches of a walk, in order, with their small files read.
+struct ReadAhead<W> {
     batches: Batches<W>,
-    reading: Ordered<Batch<Seen>>,
+    reading: Ordered<Batch<WalkItem>>,
 }
 
-impl<W: Iterator<Item = Result<Found>>> Iterator for Ahead<W> {
-    type Item = Batch<Seen>;
+impl<W: Iterator<Item = Result<Found>>> Iterator for ReadAhead<W> {
+    type Item = Batch<WalkItem>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.reading.has_room() {
@@ -73,14 +73,14 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Ahead<W> {
     }
 }
 
-impl<W> Drop for Ahead<W> {
+impl<W> Drop for ReadAhead<W> {
     fn drop(&mut self) {
-        // No file of the tree stays open for longer than its archive is written.
+        // Waits for the reads in progress: no file of the tree is open after its archive was written or has failed.
         self.reading.abandon();
     }
 }
 
-/// A walk cut into batches; it ends with the walk's end or its first error.
+/// A walk divided into batches. It ends with the walk or after its first error.
 pub(super) struct Batches<W>(pub(super) Option<W>);
 
 impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
@@ -93,8 +93,9 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
             let Some(found) = self.0.as_mut().and_then(Iterator::next) else { break };
             match &found {
                 Ok(Found::Entry(entry)) => {
-                    let beside = matches!(batch.last(), Some(Ok(Found::Entry(last))) if last.lies_beside(entry));
-                    filled.add(small(entry).unwrap_or(0), beside);
+                    let same_directory =
+                        matches!(batch.last(), Some(Ok(Found::Entry(last))) if last.lies_beside(entry));
+                    filled.add(small(entry).unwrap_or(0), same_directory);
                 }
                 Ok(Found::Socket(_) | Found::Unreadable { .. }) => filled.add(0, true),
                 Err(_) => self.0 = None,
@@ -105,25 +106,26 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
     }
 }
 
-/// The size of a file that is to be read ahead. A file with several links may be stored already.
+/// Returns the size of a file that is to be read ahead. A file with several links is not, since it may be stored
+/// already under another name.
 fn small(entry: &Entry) -> Option<u64> {
     batch::small(&entry.kind).filter(|_| entry.inode.nlink < 2)
 }
 
-pub(super) fn read_small(batch: Batch<Found>) -> Batch<Seen> {
-    // Enough for what the walk saw.
+pub(super) fn read_small(batch: Batch<Found>) -> Batch<WalkItem> {
+    // A batch has at most this many bytes according to the walk.
     let mut room = BYTES + SMALL;
-    let mut see = |found: Found| match found {
+    let mut read = |found: Found| match found {
         Found::Entry(mut entry) if small(&entry).is_some() => match entry.open() {
-            // Some have grown since.
-            Ok(file) if file.size() > room => Seen::Found(Found::Entry(entry)),
+            // The file has grown since the walk: the archiver reads it.
+            Ok(file) if file.size() > room => WalkItem::Found(Found::Entry(entry)),
             Ok(file) => {
                 room -= file.size();
-                Seen::Read(entry, Ok(file.at_once()))
+                WalkItem::Read(entry, Ok(file.at_once()))
             }
-            Err(e) => Seen::Read(entry, Err(e)),
+            Err(e) => WalkItem::Read(entry, Err(e)),
         },
-        found => Seen::Found(found),
+        found => WalkItem::Found(found),
     };
-    batch.into_iter().map(|found| found.map(&mut see)).collect()
+    batch.into_iter().map(|found| found.map(&mut read)).collect()
 }

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, loudly")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -49,15 +49,15 @@ fn walk(tree: &Path) -> Walk {
     Walk::new(&job(tree, tree).mounts).unwrap()
 }
 
-fn path(seen: &Seen) -> RelPath {
-    match seen {
-        Seen::Read(entry, _) | Seen::Found(Found::Entry(entry)) => entry.path.clone(),
-        Seen::Found(Found::Socket(path) | Found::Unreadable { path, .. }) => path.clone(),
+fn path(item: &WalkItem) -> RelPath {
+    match item {
+        WalkItem::Read(entry, _) | WalkItem::Found(Found::Entry(entry)) => entry.path.clone(),
+        WalkItem::Found(Found::Socket(path) | Found::Unreadable { path, .. }) => path.clone(),
     }
 }
 
-/// The stream that `seen` gives, and what could not be stored.
-fn archived(seen: impl Iterator<Item = Seen>) -> (Vec<u8>, Vec<String>) {
+/// Returns the tar stream of `items` and the issues.
+fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
     let (job, monitor) = (job(Path::new(""), Path::new("")), Collector::default());
     let mut archiver = Archiver {
         job: &job,
@@ -68,8 +68,8 @@ fn archived(seen: impl Iterator<Item = Seen>) -> (Vec<u8>, Vec<String>) {
         members: 0,
         database: false,
     };
-    for seen in seen {
-        archiver.take(seen).unwrap();
+    for item in items {
+        archiver.take(item).unwrap();
     }
     let (stream, _) = archiver.tar.finish().unwrap();
     (stream, monitor.issues().into_iter().map(|issue| issue.message).collect())
@@ -86,7 +86,7 @@ fn what_changes_after_the_walk_is_archived_as_if_it_had_not_been_read_ahead() {
     fs::write(at("directory 03/file 02"), "").unwrap();
     fs::write(at("directory 03/file 03"), vec![b'y'; 10_000]).unwrap();
     fs::write(at("directory 03/file 04"), vec![b'y'; 3 * PIECE]).unwrap();
-    // Together they are more than a batch has room for.
+    // Their total exceeds the limit of a batch.
     for file in 0..10 {
         fs::write(at(&format!("directory 11/file {file:02}")), vec![b'z'; SMALL as usize]).unwrap();
     }
@@ -98,12 +98,12 @@ fn what_changes_after_the_walk_is_archived_as_if_it_had_not_been_read_ahead() {
     fs::rename(at("directory 07"), at("directory 07, moved")).unwrap();
     fs::remove_dir_all(at("directory 09")).unwrap();
 
-    let (stream, issues) = archived(found.into_iter().map(Seen::Found));
+    let (stream, issues) = archived(found.into_iter().map(WalkItem::Found));
     let read_ahead: Vec<_> = batches.into_iter().flat_map(read_small).map(Result::unwrap).collect();
     let left = read_ahead
         .iter()
-        .filter(|seen| matches!(seen, Seen::Found(Found::Entry(Entry { kind: Kind::File { .. }, .. }))));
-    let left: Vec<_> = left.map(|seen| path(seen).to_string()).collect();
+        .filter(|item| matches!(item, WalkItem::Found(Found::Entry(Entry { kind: Kind::File { .. }, .. }))));
+    let left: Vec<_> = left.map(|item| path(item).to_string()).collect();
     for grown in ["directory 03/file 04", "directory 11/file 09"] {
         assert!(left.iter().any(|name| name == grown), "there is no room for '{grown}': {left:?}");
     }
@@ -116,20 +116,20 @@ fn what_changes_after_the_walk_is_archived_as_if_it_had_not_been_read_ahead() {
 }
 
 #[test]
-fn all_comes_in_the_order_of_the_walk_and_only_small_files_are_read() {
+fn entries_keep_the_order_of_the_walk_and_only_small_files_are_read() {
     let dir = tree();
     let mut seen = Vec::new();
-    look_ahead(walk(dir.path()), &Pool::for_files().unwrap(), |one| {
+    for_each_read_ahead(walk(dir.path()), &Pool::for_files().unwrap(), |one| {
         seen.push(one?);
         Ok(())
     })
     .unwrap();
-    let walked: Vec<_> = walk(dir.path()).map(|found| path(&Seen::Found(found.unwrap()))).collect();
+    let walked: Vec<_> = walk(dir.path()).map(|found| path(&WalkItem::Found(found.unwrap()))).collect();
     assert_eq!(seen.iter().map(path).collect::<Vec<_>>(), walked);
-    for seen in &seen {
-        let name = path(seen).to_string();
+    for item in &seen {
+        let name = path(item).to_string();
         let read = name == "not large" || name == "other" || name.contains("/file") && name != "directory 01/file 03";
-        assert_eq!(matches!(seen, Seen::Read(_, Ok(_))), read, "{name}");
+        assert_eq!(matches!(item, WalkItem::Read(_, Ok(_))), read, "{name}");
     }
 }
 
@@ -152,10 +152,10 @@ fn batches_are_bounded() {
     }
     assert_eq!((most, most_directories), (MEMBERS, DIRECTORIES));
     let full = batches.iter().find(|batch| batch.iter().any(|entry| entry.path.as_bytes() == b"not large")).unwrap();
-    assert_eq!(full.last().unwrap().path.as_bytes(), b"other", "two such files are a batch's bytes");
+    assert_eq!(full.last().unwrap().path.as_bytes(), b"other", "two files of this size fill a batch");
 }
 
-/// A walk without end, for what must not be read to its end.
+/// Returns an endless walk, for tests of what must stop before its end.
 fn sockets() -> impl Iterator<Item = Result<Found>> + Send {
     std::iter::repeat_with(|| Ok(Found::Socket(RelPath::root())))
 }
@@ -164,7 +164,7 @@ fn sockets() -> impl Iterator<Item = Result<Found>> + Send {
 fn nothing_comes_after_an_error_of_the_walk() {
     let walk = sockets().take(1000).chain([Err(Error::refused("the walk's own message"))]).chain(sockets().take(1000));
     let mut seen = Vec::new();
-    look_ahead(walk, &Pool::for_files().unwrap(), |one| {
+    for_each_read_ahead(walk, &Pool::for_files().unwrap(), |one| {
         seen.push(one.map(|_| ()).map_err(|e| e.to_string()));
         Ok(())
     })
@@ -176,7 +176,7 @@ fn nothing_comes_after_an_error_of_the_walk() {
 #[test]
 fn the_first_error_of_the_archiver_ends_it() {
     let mut taken = 0;
-    let error = look_ahead(sockets(), &Pool::for_files().unwrap(), |_| {
+    let error = for_each_read_ahead(sockets(), &Pool::for_files().unwrap(), |_| {
         taken += 1;
         if taken == 500 { Err(Error::refused("enough")) } else { Ok(()) }
     });
@@ -187,11 +187,11 @@ fn the_first_error_of_the_archiver_ends_it() {
 #[test]
 fn a_panic_of_the_walk_surfaces() {
     let walk = sockets().take(1000).chain(std::iter::once_with(|| panic!("the walk's own message")));
-    let panic = catch_unwind(AssertUnwindSafe(|| look_ahead(walk, &Pool::for_files().unwrap(), |_| Ok(()))));
+    let panic = catch_unwind(AssertUnwindSafe(|| for_each_read_ahead(walk, &Pool::for_files().unwrap(), |_| Ok(()))));
     assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"the walk's own message"));
 }
 
-/// Asks to stop after so many members.
+/// A monitor that cancels the run after a number of members.
 struct StopAfter(AtomicUsize);
 
 impl Monitor for StopAfter {
@@ -207,7 +207,7 @@ impl Monitor for StopAfter {
 }
 
 #[test]
-fn asked_to_stop_it_stops_there_and_leaves_no_archive() {
+fn a_cancelled_run_stops_at_once_and_leaves_no_archive() {
     let (dir, out, pool) = (tree(), tempfile::tempdir().unwrap(), Pool::new(1).unwrap());
     for members in [0, 1, 100, 300] {
         let job = job(dir.path(), &out.path().join("x.tar"));

@@ -1,5 +1,5 @@
-//! Files that appear under their names only when they are complete and on disk. Until then a file has a hidden
-//! temporary name beside the final one, locked for as long as its writer lives; dropping an [`AtomicFile`] removes it.
+//! Files that get their names only when they are complete and on disk. Until then a file has a hidden temporary name in
+//! the same directory and is locked by its writer; dropping an [`AtomicFile`] removes it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -15,7 +15,7 @@ use super::page_cache::{Writeback, drop_written};
 use super::{parent, sync_directory};
 use crate::error::{Cause, Error, Result};
 
-/// Suffix of temporary names: `.cvat_db.tar.bz2.4711.voltar-tmp`.
+/// The suffix of temporary names: `.cvat_db.tar.bz2.4711.voltar-tmp`.
 const SUFFIX: &str = ".voltar-tmp";
 
 /// A file that is being written.
@@ -34,7 +34,7 @@ pub(crate) struct AtomicFile {
 pub(crate) struct Ready(AtomicFile);
 
 impl AtomicFile {
-    /// Begins the file that will be `target`, readable by its owner alone.
+    /// Creates the file that will become `target`, readable and writable by its owner only.
     pub(crate) fn create(target: &Path) -> Result<Self> {
         let failed = |cause: Cause| Error::failed_at("cannot create", target, cause);
         let name = target.file_name().ok_or_else(|| failed("not a file name".into()))?;
@@ -59,12 +59,12 @@ impl AtomicFile {
         })
     }
 
-    /// The file itself, for whoever seeks in it.
+    /// Returns the file itself, for a caller that seeks in it.
     pub(crate) fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
-    /// Syncs the file. It gets its name from [`commit`].
+    /// Syncs the file to disk. [`commit`] then gives it its name.
     pub(crate) fn finish(self) -> Result<Ready> {
         self.file.sync_all().map_err(|e| Error::failed_at("cannot write", &self.target, e))?;
         drop_written(&*self.file);
@@ -88,25 +88,25 @@ impl Write for AtomicFile {
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if !self.kept {
-            // An error here has no reader; the next run removes what stays.
+            // An error cannot be returned here; the next run removes the leftover.
             fs::remove_file(&self.temporary).unwrap_or_default();
         }
     }
 }
 
 impl Ready {
-    /// Its length in bytes.
+    /// Returns the length of the file in bytes.
     #[must_use]
     pub(crate) fn bytes(&self) -> u64 {
         self.0.written
     }
 }
 
-/// Gives all files their names, or none: renames are undone when a later one fails. Files that exist already are
+/// Renames all files to their targets, or none: if a rename fails, the earlier ones are rolled back. Existing files are
 /// replaced only with `overwrite`.
 ///
 /// # Errors
-/// A name is taken or cannot be given, or its directory cannot be synced.
+/// A target exists already, a rename fails, or a directory cannot be synced.
 pub(crate) fn commit(files: Vec<Ready>, overwrite: bool) -> Result<()> {
     let mut renamed: Vec<Renamed> = Vec::with_capacity(files.len());
     for Ready(file) in files {
@@ -119,7 +119,7 @@ pub(crate) fn commit(files: Vec<Ready>, overwrite: bool) -> Result<()> {
             }
         }
     }
-    // A rename is on disk when its directory is.
+    // A rename is durable only when its directory is synced.
     for done in &renamed {
         let directory = parent(&done.file.target);
         sync_directory(directory).map_err(|e| Error::failed_at("cannot sync the directory", directory, e))?;
@@ -128,7 +128,7 @@ pub(crate) fn commit(files: Vec<Ready>, overwrite: bool) -> Result<()> {
     Ok(())
 }
 
-/// A file under its final name; what was there before, if anything, is under the temporary one.
+/// A file under its final name. A file that it replaced is now under the temporary name.
 struct Renamed {
     file: AtomicFile,
     replaced: bool,
@@ -139,11 +139,11 @@ fn rename(file: AtomicFile, overwrite: bool) -> Result<Renamed> {
     let replaced = match attempt(RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => Ok(false),
         Err(Errno::EEXIST) if overwrite => match attempt(RenameFlags::RENAME_EXCHANGE) {
-            Err(Errno::EINVAL) => plain(&file).map(|()| false),
+            Err(Errno::EINVAL) => rename_without_flags(&file).map(|()| false),
             other => other.map(|()| true),
         },
-        // Filesystems without these flags (NFS, some FUSE); the plan has asked whether the name is taken.
-        Err(Errno::EINVAL) if overwrite || !file.target.exists() => plain(&file).map(|()| false),
+        // Some filesystems (NFS, some FUSE) do not support the flags of renameat2(2).
+        Err(Errno::EINVAL) if overwrite || !file.target.exists() => rename_without_flags(&file).map(|()| false),
         Err(e) => Err(e),
     };
     match replaced {
@@ -152,7 +152,7 @@ fn rename(file: AtomicFile, overwrite: bool) -> Result<Renamed> {
     }
 }
 
-fn plain(file: &AtomicFile) -> std::result::Result<(), Errno> {
+fn rename_without_flags(file: &AtomicFile) -> std::result::Result<(), Errno> {
     fs::rename(&file.temporary, &file.target).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or_default()))
 }
 
@@ -165,12 +165,12 @@ impl Renamed {
     }
 
     fn keep(mut self) {
-        // The temporary name now holds what was replaced, or nothing.
+        // The temporary name now holds the replaced file, which `drop` removes, or does not exist.
         self.file.kept = !self.replaced;
     }
 }
 
-/// Removes the temporary files in `directory` whose writers are gone, and returns their paths.
+/// Removes the temporary files in `directory` whose writers no longer run, and returns their paths.
 ///
 /// # Errors
 /// The directory exists and cannot be listed.
@@ -188,7 +188,7 @@ pub(crate) fn remove_leftovers(directory: &Path) -> Result<Vec<PathBuf>> {
             continue;
         }
         let path = entry.path();
-        // Its writer holds a lock on it as long as it lives.
+        // A writer holds a lock on its file until it exits.
         let Ok(file) = OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(&path) else { continue };
         if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() && fs::remove_file(&path).is_ok() {
             removed.push(path);
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(names(dir.path()), ["b"]);
         assert_eq!(fs::read(&b).unwrap(), b"old");
 
-        // A directory in the way of the third takes the first two back.
+        // The third cannot be renamed, since its temporary file is missing: the first two are rolled back.
         let c = dir.path().join("c");
         fs::create_dir_all(c.join("x")).unwrap();
         let files = vec![ready(&a, "new"), ready(&b, "new"), ready(&c, "new")];
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_of_the_dead_go_and_files_of_the_living_stay() {
+    fn leftovers_of_killed_writers_are_removed_and_other_files_stay() {
         let dir = tempfile::tempdir().unwrap();
         let locked = AtomicFile::create(&dir.path().join("a")).unwrap();
         fs::write(dir.path().join(".b.tar.1.voltar-tmp"), "half").unwrap();

@@ -1,5 +1,5 @@
-//! Files that survive a crash: a directory's entries synced, small files replaced in one step, large ones that
-//! appear under their names only when they are complete. It knows nothing of archives and volumes.
+//! Files that survive a crash: directories are synced, small files are replaced atomically, and a large file gets its
+//! name only when it is complete. This module does not depend on archives or volumes.
 
 pub(crate) mod atomic_file;
 pub(crate) mod page_cache;
@@ -11,16 +11,16 @@ use std::path::Path;
 
 use nix::libc::O_DIRECTORY;
 
-/// Writes the entries of the directory at `path` to disk: a file that was created, renamed or removed there is
-/// durable only after that (fsync(2)).
+/// Syncs the entries of the directory at `path` to disk. Creating, renaming or removing a file is durable only after
+/// the directory is synced (fsync(2)).
 ///
 /// # Errors
-/// Those of open(2) and fsync(2), also where `path` is not a directory.
+/// Those of open(2) and fsync(2); `ENOTDIR` if `path` is not a directory.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     OpenOptions::new().read(true).custom_flags(O_DIRECTORY).open(path)?.sync_all()
 }
 
-/// Returns the directory that holds `path`: "." for a bare name, `/` for `/`.
+/// Returns the directory that holds `path`: `.` for a bare name, `/` for `/`.
 #[must_use]
 pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
@@ -30,11 +30,12 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Replaces the content of the small file at `path` by `content` in one step: after a crash it holds the old content or
-/// the new one. Which one is decided once the caller has synced the directory. `temporary` is a name in the same directory that is not used otherwise.
+/// Replaces the content of the small file at `path` by `content` atomically: after a crash it holds either the old
+/// content or the new one. The new content is durable once the caller has synced the directory. `temporary` is a path
+/// in the same directory that is not used otherwise.
 ///
 /// # Errors
-/// Those of the system calls; the old content is then still there.
+/// Those of the system calls; `path` then keeps its old content.
 pub(crate) fn replace(path: &Path, temporary: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(temporary)?;
     file.write_all(content)?;
@@ -54,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_file_is_replaced_and_leaves_no_temporary_one() {
+    fn a_small_file_is_replaced_and_no_temporary_file_remains() {
         let dir = tempfile::tempdir().unwrap();
         let (path, temporary) = (dir.path().join("record"), dir.path().join("record.new"));
         for content in ["one", "two"] {

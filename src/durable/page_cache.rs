@@ -1,6 +1,6 @@
-//! Keeps large reads and writes from evicting what the host has in its page cache. Pages that were read once are
-//! dropped. Writeback of written pages starts early, which leaves little for the final sync, and they are dropped when
-//! they are clean. All of it is advice (`posix_fadvise(2)`): a filesystem that ignores it works the same.
+//! Keeps large reads and writes from evicting other data from the host's page cache. Pages are dropped once they have
+//! been read. Writeback of written pages starts early, which leaves little for the final sync, and the pages are
+//! dropped when they are clean. All of this is advice (posix_fadvise(2)): results do not depend on it.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,14 +9,14 @@ use std::os::fd::AsFd;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-/// Writeback of a file is started, and its clean pages are dropped, in steps of this many bytes.
+/// The number of written bytes after which writeback of a file is started and its clean pages are dropped.
 const STEP: u64 = 8 << 20;
 
-/// A complete file's pages are dropped for the second time after so many bytes, or so many files, were written.
+/// The number of bytes, and of files, written after a complete file before its pages are dropped for the second time.
 const RECENT: (u64, usize) = (32 << 20, 64);
 
-/// Drops the clean pages of `file` and starts writeback of the dirty ones (`mm/fadvise.c` of Linux), so that a second
-/// call drops those too.
+/// Drops the clean pages of `file` and starts writeback of the dirty ones (`mm/fadvise.c` of Linux). A second call
+/// after writeback drops those too.
 pub(crate) fn drop_written(file: impl AsFd) {
     posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap_or_default();
 }
@@ -29,18 +29,18 @@ pub struct ReadOnce {
     dropped: u64,
 }
 
-/// What was read is dropped from the page cache in steps of this many bytes.
+/// The number of bytes read after which they are dropped from the page cache.
 const READ_STEP: u64 = 8 << 20;
 
 impl ReadOnce {
-    /// Reads `file`, and advises the kernel that it will be read in order.
+    /// Returns a reader of `file`, and advises the kernel that it will be read sequentially.
     #[must_use]
     pub fn new(file: File) -> Self {
         posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL).unwrap_or_default();
         Self { file, read: 0, dropped: 0 }
     }
 
-    /// The file.
+    /// Returns the file.
     pub fn file(&self) -> &File {
         &self.file
     }
@@ -71,12 +71,12 @@ impl Drop for ReadOnce {
     }
 }
 
-/// Counts what is written to a file, and starts writeback after each step.
+/// A counter of the bytes written to a file that starts writeback after each step.
 #[derive(Debug, Default)]
 pub(crate) struct Writeback(u64);
 
 impl Writeback {
-    /// Counts so many more bytes.
+    /// Adds `bytes` written bytes.
     pub(crate) fn wrote(&mut self, file: impl AsFd, bytes: u64) {
         self.0 += bytes;
         if self.0 >= STEP {
@@ -86,7 +86,8 @@ impl Writeback {
     }
 }
 
-/// Complete files in the order they were written: by the time one leaves, its pages are probably clean.
+/// The most recent complete files, in the order in which they were written. The pages of the oldest are probably clean,
+/// and are dropped.
 #[derive(Debug, Default)]
 pub(crate) struct RecentFiles {
     files: VecDeque<(File, u64)>,
@@ -94,7 +95,7 @@ pub(crate) struct RecentFiles {
 }
 
 impl RecentFiles {
-    /// Takes a complete file that is so many bytes long.
+    /// Adds a complete file of `bytes` bytes.
     pub(crate) fn add(&mut self, file: File, bytes: u64) {
         drop_written(&file);
         self.files.push_back((file, bytes));
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_files_are_held() {
+    fn the_number_of_open_files_is_bounded() {
         let file = || tempfile::tempfile().unwrap();
         let mut recent = RecentFiles::default();
         for _ in 0..100 {

@@ -1,4 +1,4 @@
-//! The containers, mounts and volumes of a host, as plain values, and the trait of what reports them.
+//! The containers, mounts and volumes of a host as plain values, and the trait of their sources.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,12 +8,12 @@ use crate::error::Result;
 /// The state of a container: whether its processes may be writing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum State {
-    /// It has no process.
+    /// The container has no process.
     #[default]
     Stopped,
-    /// It is running or restarting.
+    /// The container is running or restarting.
     Running,
-    /// Its processes are frozen.
+    /// The processes of the container are frozen.
     Paused,
 }
 
@@ -24,7 +24,7 @@ pub enum MountKind {
     Volume {
         /// The volume's name.
         name: String,
-        /// `local`, or the name of a plugin.
+        /// The volume driver: `local`, or the name of a plugin.
         driver: String,
     },
     /// A directory or file of the host.
@@ -40,7 +40,7 @@ pub enum MountKind {
 pub struct Mount {
     /// The mountpoint in the container: absolute, normalised.
     pub destination: String,
-    /// The mount source: the path of its content on the host; `None` where that is not known.
+    /// The mount source: the path of the content on the host; `None` if it is not known.
     pub source: Option<PathBuf>,
     /// The type of the mount.
     pub kind: MountKind,
@@ -51,44 +51,44 @@ pub struct Mount {
 /// One container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Container {
-    /// The engine's id of it.
+    /// The id that the engine gave the container.
     pub id: String,
-    /// Its name without the leading slash.
+    /// The name without the leading slash.
     pub name: String,
-    /// The name of its image, as given when the container was created.
+    /// The name of the image, as given when the container was created.
     pub image: String,
-    /// Its compose project.
+    /// The compose project.
     pub project: Option<String>,
-    /// Its compose service.
+    /// The compose service.
     pub service: Option<String>,
-    /// Whether it is running.
+    /// Whether it is running, stopped or paused.
     pub state: State,
-    /// The time of its creation as RFC 3339 text, or empty.
+    /// The time of creation as RFC 3339 text, or empty.
     pub created: String,
     /// Names, ids or services of the containers that it depends on.
     pub depends_on: Vec<String>,
-    /// The environment variables of its image and its own, as `NAME=value`.
+    /// The environment variables of the image and the container, as `NAME=value`.
     pub environment: Vec<String>,
     /// Whether the engine deletes it when it stops (`--rm`), so that it cannot be started again.
     pub auto_remove: bool,
-    /// Its mounts.
+    /// The mounts of the container.
     pub mounts: Vec<Mount>,
 }
 
 /// One volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Volume {
-    /// Its full name (`cvat_cvat_data`).
+    /// The full name (`cvat_cvat_data`).
     pub name: String,
-    /// `local`, or the name of a plugin.
+    /// The volume driver: `local`, or the name of a plugin.
     pub driver: String,
-    /// Its mountpoint on the host, as the engine reports it.
+    /// The mountpoint on the host, as the engine reports it.
     pub mountpoint: PathBuf,
-    /// The options of its driver (`type`, `device`, `o` for `local`).
+    /// The options of the driver (`type`, `device`, `o` for `local`).
     pub options: BTreeMap<String, String>,
-    /// Its compose project.
+    /// The compose project.
     pub project: Option<String>,
-    /// Its name in the compose file (`cvat_data`).
+    /// The name in the compose file (`cvat_data`).
     pub compose_name: Option<String>,
 }
 
@@ -103,8 +103,8 @@ pub struct Inventory {
     pub labels_unknown: bool,
     /// Notes to report to the user, each of one line.
     pub notes: Vec<String>,
-    /// Why the paths in this inventory must not be read or written on this machine (a remote daemon, shifted
-    /// ids …), each with a hint; empty for a local host.
+    /// The reasons why the paths in this inventory must not be read or written on this machine (a remote daemon,
+    /// shifted ids …); empty for a local host.
     pub obstacles: Vec<String>,
 }
 
@@ -119,12 +119,21 @@ pub trait Host: Sync {
         self.describe()
     }
 
-    /// Reads the containers and volumes as they are now.
+    /// Reads the present containers and volumes.
+    ///
+    /// # Errors
+    /// The source cannot be read, or its data is malformed.
     fn inventory(&self) -> Result<Inventory>;
 
     /// Stops a container with its own stop signal and timeout, and returns when it has stopped.
+    ///
+    /// # Errors
+    /// The container does not exist, is paused, does not stop, or there is no engine.
     fn stop(&self, container_id: &str) -> Result<()>;
 
     /// Starts a container.
+    ///
+    /// # Errors
+    /// The container does not exist or does not start, or there is no engine.
     fn start(&self, container_id: &str) -> Result<()>;
 }

@@ -2,7 +2,7 @@
 //!
 //! [`inventory`] holds the values. [`engine`] and [`data_root`] produce them, [`mounts`] computes mount trees
 //! from them, [`reality`] checks that those trees exist on this machine, and [`containers`] stops and starts
-//! containers. Nothing here reads the files in a volume.
+//! containers. None of them reads the files in a volume.
 
 pub mod containers;
 pub mod data_root;

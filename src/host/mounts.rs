@@ -1,6 +1,6 @@
-//! The mount tree: the directories of the host that make up a path of a container, as `--volumes-from` would
-//! mount them, and the containers that use them. It is computed from values only; [`reality`](super::reality)
-//! checks that the directories exist.
+//! The mount tree: the directories of the host that make up a path of a container, as `--volumes-from` would mount
+//! them, and the containers that use them. It is computed from the inventory alone; [`reality`](super::reality) checks
+//! that the directories exist.
 
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,7 @@ impl MountTree {
         self.mounts.iter().filter(|mount| mount.read_only)
     }
 
-    /// Whether both trees hold the same files, at whatever paths in their containers.
+    /// Returns whether both trees hold the same files; their paths in the containers may differ.
     #[must_use]
     pub(crate) fn same_files(&self, other: &Self) -> bool {
         self.mounts.len() == other.mounts.len()
@@ -61,7 +61,7 @@ impl MountTree {
     }
 }
 
-/// Whether `path` is on a mount of the container.
+/// Returns whether `path` is on a mount of the container.
 #[must_use]
 pub(crate) fn covers(container: &Container, path: &RelPath) -> bool {
     root_mount(container, path).is_some()
@@ -145,7 +145,7 @@ fn on_no_mount(container: &Container, path: &RelPath) -> Error {
     })
 }
 
-/// Describes the type of a mount: "volume 'x'", "a bind mount" …
+/// Describes the type of a mount in a message: "volume 'x'", "a bind mount" …
 fn describe(kind: &MountKind) -> String {
     match kind {
         MountKind::Volume { name, driver } if driver != "local" => {
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_similar_name_is_no_ancestor() {
+    fn a_similar_name_is_not_an_ancestor() {
         let cvat = container("cvat", vec![volume("data", "/home/django/dat")]);
         assert!(!covers(&cvat, &path("/home/django/data")));
     }
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn users_are_all_containers_that_reach_the_files() {
+    fn users_are_all_containers_with_access_to_the_files() {
         let data = "/var/lib/docker/volumes/data/_data";
         let inventory = Inventory {
             containers: vec![

@@ -1,5 +1,4 @@
-//! Checks and conversions that the engine's answers and Docker's own files have in common. Both are hostile
-//! until they have passed here.
+//! Checks and conversions that the engine's answers and Docker's own files have in common. Both are untrusted.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -35,9 +34,9 @@ pub(super) struct References<'a> {
 
 /// Returns the names, services or ids of the containers that one depends on.
 pub(super) fn depends_on<'a>(label: impl Fn(&str) -> Option<&'a String>, references: &References<'_>) -> Vec<String> {
-    // "db:service_started:false,redis:service_healthy:true"
+    // Like "db:service_started:false,redis:service_healthy:true".
     let services = label(DEPENDS_ON).map(String::as_str).unwrap_or_default().split(',');
-    // "/cvat_db:/cvat/db" and "cvat_db:ro"
+    // Like "/cvat_db:/cvat/db", and "cvat_db:ro".
     let others = references.links.iter().chain(references.volumes_from).map(String::as_str);
     let modes = references.modes.iter().flatten().filter_map(|mode| mode.strip_prefix("container:"));
     let mut needed: Vec<String> = Vec::new();
@@ -69,7 +68,7 @@ pub(super) struct RawMount<'a> {
 /// over the source of the mount, which some engines leave empty.
 pub(super) fn mount(container: &str, raw: &RawMount<'_>, mountpoints: &BTreeMap<String, PathBuf>) -> Result<Mount> {
     let kind = match raw.kind {
-        // Files written by old engines leave the type out.
+        // Files written by old engines have no type.
         "volume" | "" if !raw.name.is_empty() => MountKind::Volume {
             name: text("volume", raw.name)?,
             driver: text("volume driver", if raw.driver.is_empty() { "local" } else { raw.driver })?,
@@ -81,7 +80,7 @@ pub(super) fn mount(container: &str, raw: &RawMount<'_>, mountpoints: &BTreeMap<
     let source = match &kind {
         MountKind::Tmpfs => None,
         MountKind::Volume { name, .. } if mountpoints.contains_key(name) => {
-            // Empty: a plugin that reports no mountpoint until a container uses the volume.
+            // A plugin may report no mountpoint until a container uses the volume.
             mountpoints.get(name).filter(|at| !at.as_os_str().is_empty()).cloned()
         }
         MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) if raw.source.is_empty() => None,
@@ -100,7 +99,7 @@ pub(super) fn mount(container: &str, raw: &RawMount<'_>, mountpoints: &BTreeMap<
 }
 
 /// Checks and normalises the mountpoint of a mount in a container: absolute, without doubled slashes, `.` or a
-/// slash at its end.
+/// trailing slash.
 pub(super) fn destination(container: &str, destination: &str) -> Result<String> {
     let path = absolute(container, "mount destination", destination)?;
     path.into_os_string().into_string().map_err(|_| malformed(container, "a mount destination is not UTF-8"))
@@ -121,7 +120,7 @@ pub(super) fn absolute(subject: &str, what: &str, path: &str) -> Result<PathBuf>
     Ok(Path::new(path).components().collect())
 }
 
-/// Checks a name, which is shown and compared: anything but control characters.
+/// Checks a name, which is only printed and compared: it must not be empty or hold control characters.
 pub(super) fn text(what: &str, text: &str) -> Result<String> {
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err(malformed("the engine", &format!("{what} '{}' is not a valid name", printable(text.as_bytes()))));
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_one_off_container_is_no_instance_of_its_service() {
+    fn a_one_off_container_is_not_an_instance_of_its_service() {
         let regular = labels(&[(SERVICE, "db"), (ONE_OFF, "False")]);
         let one_off = labels(&[(SERVICE, "db"), (ONE_OFF, "True")]);
         assert_eq!(service(|key| regular.get(key)), Some("db".to_owned()));

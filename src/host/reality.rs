@@ -1,5 +1,5 @@
-//! Whether the directories of a mount tree hold its data now: they exist on this host, and the filesystems
-//! that belong on them are mounted. It changes nothing, and never opens the files in a volume.
+//! Checks whether the directories of a mount tree hold its data now: they exist on this host, and the filesystems that
+//! should be mounted there are mounted. It changes nothing, and never opens the files in a volume.
 
 use std::io::ErrorKind as IoKind;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ fn check(tree: &MountTree, volumes: &[Volume], mounted: &[PathBuf], in_fstab: &[
 
 fn check_mount(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fstab: &[PathBuf]) -> Result<()> {
     match &mount.kind {
-        // A nested tmpfs: the walk shows an empty directory, as the helper container would.
+        // A nested tmpfs is archived as an empty directory, like by a helper container with `--volumes-from`.
         MountKind::Tmpfs => return Ok(()),
         MountKind::Other(name) => {
             return Err(Error::refused(format!(
@@ -90,7 +90,7 @@ fn option_volume_is_mounted(volume: &Volume, mounted: &[PathBuf]) -> Result<()> 
     )))
 }
 
-/// Resolves symbolic links: the table of mounts holds none.
+/// Resolves symbolic links, because the table of mounts has canonical paths.
 fn canonical(path: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(|cause| {
         let kind = cause.kind();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_exists_is_no_obstacle() {
+    fn a_directory_that_exists_is_not_an_obstacle() {
         let dir = tempfile::tempdir().unwrap();
         assert!(verdict(&volume(dir.path(), &[]), &[], &[]).is_empty());
         let tree = tree_of_volume(&volume(dir.path(), &[]), &RelPath::parse(b"data").unwrap());
@@ -171,7 +171,7 @@ mod tests {
             )]
         );
         assert!(verdict(&nfs, std::slice::from_ref(&point), &[]).is_empty());
-        // A size limit does not mean a mount.
+        // A volume with only a size limit is not a mount.
         assert!(verdict(&volume(&point, &[("size", "10G")]), &[], &[]).is_empty());
     }
 

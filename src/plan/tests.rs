@@ -1,4 +1,4 @@
-//! Plans as values: an inventory and a scripted machine in, a plan out. No disk, no engine, no root.
+//! Plans computed from an inventory and the scripted facts of a machine, without disk, engine or root.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::store::{Directory, Location, Source};
 use crate::volume::MountSource;
 use crate::volume::swap::{Live, Way};
 
-/// A machine that answers from a script.
+/// The facts of a machine, as scripted by a test.
 #[derive(Debug, Clone)]
 struct Script {
     unreal: Vec<Error>,
@@ -147,7 +147,7 @@ fn volume(name: &str) -> Volume {
     }
 }
 
-/// A database and media, both stopped.
+/// Returns an inventory of a database and a media container, both stopped.
 fn inventory() -> Inventory {
     Inventory {
         containers: vec![container("db", "/var/lib/postgresql/data"), container("media", "/srv/media")],
@@ -193,7 +193,7 @@ fn plan_restore(request: &RestoreRequest, inventory: &Inventory, script: &Script
     restore::plan(request, "a test".to_owned(), inventory, script).unwrap()
 }
 
-/// Each refusal's message, every one of the kind that refusals have and with a hint.
+/// Returns the messages of refusals, and checks that their kind is [`ErrorKind::Refused`].
 fn messages(refusals: &[Error]) -> Vec<String> {
     refusals
         .iter()
@@ -223,7 +223,7 @@ fn nothing_is_refused_without_a_reason() {
 }
 
 #[test]
-fn a_backup_plan_says_what_goes_where() {
+fn a_backup_plan_has_a_job_for_each_archive() {
     let plan = plan_backup(&backup_request(), &inventory(), &Script::default());
     let jobs = plan.jobs(false);
     let shown: Vec<String> =
@@ -234,7 +234,7 @@ fn a_backup_plan_says_what_goes_where() {
 }
 
 #[test]
-fn a_restore_plan_says_what_comes_from_where() {
+fn a_restore_plan_has_a_job_for_each_archive() {
     let plan = plan_restore(&restore_request(), &inventory(), &Script::default());
     let shown: Vec<String> = plan
         .jobs()
@@ -260,13 +260,13 @@ fn a_missing_container_is_refused() {
 }
 
 #[test]
-fn mounts_that_are_not_there_are_refused_and_looked_at_no_further() {
+fn mounts_that_do_not_exist_are_refused_without_further_checks() {
     let unreal = |script: &mut Script| script.unreal = vec![Error::refused("it is not mounted")];
     let expected = ["db: it is not mounted", "media: it is not mounted"];
     assert_eq!(
         backup_refusals(|_, _, script| {
             unreal(script);
-            script.measured = Err(Error::refused("walked although it is not there"));
+            script.measured = Err(Error::refused("walked although it is not mounted"));
         }),
         expected
     );
@@ -334,7 +334,7 @@ fn containers_that_are_deleted_when_they_stop_are_not_stopped() {
 }
 
 #[test]
-fn trees_that_do_not_look_like_the_data_are_refused() {
+fn trees_without_the_expected_content_are_refused() {
     let measured = |members, database| Ok(Measured { members, database, ..Measured::default() });
     assert_eq!(
         backup_refusals(|_, _, script| script.measured = measured(9, false)),
@@ -365,10 +365,10 @@ fn a_tree_that_cannot_be_walked_is_refused_and_an_interruption_is_not_a_refusal(
 
 #[test]
 fn an_unfinished_restore_forbids_a_backup_and_is_recovered_by_a_restore() {
-    let half = Error::refused("a restore into '/volumes/db/_data' was interrupted");
-    let refusals = backup_refusals(|_, _, script| script.unfinished = vec![half.clone()]);
+    let unfinished = Error::refused("a restore into '/volumes/db/_data' was interrupted");
+    let refusals = backup_refusals(|_, _, script| script.unfinished = vec![unfinished.clone()]);
     assert_eq!(refusals[0], "db: a restore into '/volumes/db/_data' was interrupted");
-    let script = Script { unfinished: vec![half], ..Script::default() };
+    let script = Script { unfinished: vec![unfinished], ..Script::default() };
     let plan = plan_restore(&restore_request(), &inventory(), &script);
     assert!(plan.refusals.is_empty());
     assert_eq!(
@@ -378,13 +378,13 @@ fn an_unfinished_restore_forbids_a_backup_and_is_recovered_by_a_restore() {
 }
 
 #[test]
-fn a_name_that_is_taken_is_refused_unless_it_may_be_replaced() {
-    let taken = ["db: '/backup/db.tar.bz2' exists already", "media: '/backup/media.tar.bz2' exists already"];
+fn an_existing_file_is_refused_unless_it_may_be_overwritten() {
+    let exists = ["db: '/backup/db.tar.bz2' exists already", "media: '/backup/media.tar.bz2' exists already"];
     for (occupied, overwrite, expected) in [
-        (Occupied::File, false, &taken[..]),
+        (Occupied::File, false, &exists[..]),
         (Occupied::File, true, &[]),
-        (Occupied::Other, false, &taken),
-        (Occupied::Other, true, &taken),
+        (Occupied::Other, false, &exists),
+        (Occupied::Other, true, &exists),
     ] {
         let refusals = backup_refusals(|request, _, script| {
             request.overwrite = overwrite;
@@ -417,7 +417,7 @@ fn too_little_space_is_refused_on_both_sides_of_the_margin() {
             script.condition.free_bytes = Some(free);
         }
     };
-    // 2,000 bytes are wanted, and 2 % may be missing.
+    // 2,000 bytes are needed, and up to 2 % less is accepted.
     assert_eq!(backup_refusals(free(1961)), Vec::<String>::new());
     assert_eq!(
         backup_refusals(free(1960)),
@@ -464,7 +464,7 @@ fn an_archive_of_another_path_is_refused() {
 }
 
 #[test]
-fn where_the_container_is_gone_the_archive_says_which_path_it_was() {
+fn without_its_container_the_path_is_that_of_the_archive() {
     let text = "[[archive]]\nname = \"db\"\ncontainer = \"db\"\npath = \"/var/lib/kvrocks/data\"\n";
     let mut layout = Layout::parse("stack.toml", text).unwrap();
     let mut other = layout.archives[0].alternatives[0].clone();
@@ -488,7 +488,7 @@ fn restore_error(change: impl Fn(&mut RestoreRequest, &mut Script)) -> Error {
 }
 
 #[test]
-fn sources_that_do_not_name_one_archive_each_make_no_plan() {
+fn sources_without_exactly_one_archive_for_each_target_are_usage_errors() {
     let message = |change: &dyn Fn(&mut RestoreRequest, &mut Script)| restore_error(change).to_string();
     assert_eq!(
         message(&|_, script| script.archives = vec!["notes.txt", "other.tar"]),
@@ -515,7 +515,7 @@ fn sources_that_do_not_name_one_archive_each_make_no_plan() {
 }
 
 #[test]
-fn a_single_file_may_have_any_name_when_only_says_which_it_is() {
+fn a_single_file_may_have_any_name_if_only_selects_its_archive() {
     let request = RestoreRequest {
         sources: vec!["/tmp/x.tar".into()],
         selection: Selection { only: vec!["media".to_owned()], ..Selection::default() },
@@ -528,7 +528,7 @@ fn a_single_file_may_have_any_name_when_only_says_which_it_is() {
 }
 
 #[test]
-fn a_restore_plan_is_printed_with_all_that_would_happen() {
+fn a_restore_plan_is_printed_completely() {
     let mut running = inventory();
     running.containers[0].state = State::Running;
     let request = RestoreRequest { running: Running::Stop, keep_previous: true, ..restore_request() };
@@ -574,5 +574,5 @@ fn a_backup_plan_is_printed_with_what_would_be_stopped() {
     assert!(text.ends_with("stopped meanwhile, and started again: media\n"), "{text}");
     let document = serde_json::to_value(BackupDocument::new(&plan)).unwrap();
     assert_eq!(document["stopped"][0], "media");
-    assert_eq!(document["folder"], "/backup", "the name that scripts know");
+    assert_eq!(document["folder"], "/backup", "the name is kept for compatibility");
 }

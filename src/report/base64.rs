@@ -1,4 +1,4 @@
-//! Bytes as base64 (RFC 4648, padded), for names in JSON that are no UTF-8. Encoding only.
+//! Base64 encoding (RFC 4648, padded), for names in JSON that are not UTF-8.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 

@@ -1,28 +1,27 @@
-//! The JSON stream: one object a line for everything that happens. Nothing is printed here. Programs
-//! may rely on this table.
+//! The JSON stream: one object per line for each event. This table is a stable interface for programs.
 //!
-//! | `event` | fields beside it | when |
+//! | `event` | other fields | when |
 //! |---|---|---|
-//! | `note` | `message` | a remark that needs no action |
+//! | `note` | `message` | information that needs no action |
 //! | `started` | `archive`, `stage`, `total_bytes` | work on an archive begins; `total_bytes` is `null` where unknown |
 //! | `progress` | `archive`, `stage`, `bytes`, `total_bytes` | at most once a second for an archive; not with `--progress never` |
 //! | `member` | `archive`, `name`, `kind`, and `size` of files | with `-v`: a member was archived, read or restored |
 //! | `listed` | `name`, `kind`, `size`, `device`, `mode`, `uid`, `gid`, `user`, `group`, `mtime`, `target` | `list`: a member |
-//! | `warning` | `archive`, `message` | something was not stored or restored completely; `archive` is empty where it concerns the whole run |
-//! | `container_stopped`, `container_started` | `container` | stopped before the operation, started after it |
+//! | `warning` | `archive`, `message` | something was not stored or restored completely; `archive` is empty if it concerns the entire run |
+//! | `container_stopped`, `container_started` | `container` | a container was stopped before the operation, or started after it |
 //! | `finished` | `archive`, `stage`, `path`, `members`, `stream_bytes`, `file_bytes`, `seconds` | an archive is done; the bytes are those of the tar stream and of the archive file |
 //! | `error` | `message`, `hint` | why something was not done; `hint` is `null` where there is none |
-//! | `done` | `exit`, `issues` | always the last line: the exit status, and how many warnings there were |
+//! | `done` | `exit`, `issues` | always the last line: the exit status, and the number of warnings |
 //!
 //! `stage` is `archiving`, `checking` or `restoring`; `kind` is `file`, `directory`, `symlink`,
-//! `hard_link`, `fifo`, `char_device` or `block_device`. Of `listed`, `size` is there for files, `device`
-//! (`[major, minor]`) for devices, `target` for links, and `user` and `group` where the archive has them;
-//! `mode` is an octal string (`"0644"`), `mtime` seconds since 1970.
+//! `hard_link`, `fifo`, `char_device` or `block_device`. In `listed`, `size` is present for files, `device`
+//! (`[major, minor]`) for devices, `target` for links, and `user` and `group` if the archive has them;
+//! `mode` is an octal string (`"0644"`), `mtime` is in seconds since 1970.
 //!
-//! `name`, `target`, `path`, `user` and `group` are exact where they are UTF-8. Where they are not, the
-//! text is escaped as GNU tar does it (`caf\351`) and the exact bytes stand beside it in base64:
-//! `name_base64` and so on. Whoever needs the name looks for that field first. Characters that could
-//! steer a terminal are written as `\u….`. Fields may be added; none changes its meaning.
+//! `name`, `target`, `path`, `user` and `group` are exact if they are UTF-8. If they are not, the text is escaped
+//! as by GNU tar (`caf\351`), and a further field holds the exact bytes in base64: `name_base64` and so on. A
+//! program that needs the exact name must check for that field first. Control characters and directional
+//! formatting characters are written as `\u….`. Fields may be added, but a field never changes its meaning.
 //! With `-q` only `warning`, `error`, `listed` and `done` remain.
 
 use std::borrow::Cow;
@@ -97,7 +96,7 @@ pub(crate) enum Object<'a> {
     },
 }
 
-/// A member with all that `list` shows of it.
+/// A member with everything that `list` prints about it.
 #[derive(Serialize)]
 pub(crate) struct Listed<'a> {
     name: Cow<'a, str>,
@@ -127,7 +126,7 @@ pub(crate) struct Listed<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// The object for an event; none for those that only add to [`Object::Progress`].
+    /// Returns the object of an event; `None` for [`Event::Advanced`], which is reported as [`Object::Progress`].
     pub(crate) fn of(event: &'a Event<'a>) -> Option<Self> {
         Some(match event {
             Event::Note(message) => Self::Note { message },
@@ -153,19 +152,19 @@ impl<'a> Object<'a> {
                     members: summary.members,
                     stream_bytes: summary.stream_bytes,
                     file_bytes: summary.file_bytes,
-                    // Milliseconds, or the digits would promise what no clock holds.
+                    // Rounded to milliseconds: further digits would not be meaningful.
                     seconds: (summary.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
                 }
             }
         })
     }
 
-    /// How far an archive is.
+    /// Returns the object for the progress of an archive.
     pub(crate) fn progress(archive: &'a str, stage: Stage, bytes: u64, total_bytes: Option<u64>) -> Self {
         Self::Progress { archive, stage: text::verbs(stage).0, bytes, total_bytes }
     }
 
-    /// A member as `list` shows it.
+    /// Returns the object of a member that `list` prints.
     pub(crate) fn listed(line: &listing::Line<'a>) -> Self {
         let present = |bytes: &'a [u8]| {
             let (text, base64) = exact(bytes);
@@ -195,17 +194,17 @@ impl<'a> Object<'a> {
         }))
     }
 
-    /// Why something was not done.
+    /// Returns the object of an error.
     pub(crate) fn error(error: &'a Error) -> Self {
         Self::Error { message: error.to_string(), hint: error.advice() }
     }
 }
 
-/// A value as one line of JSON that is safe for terminals.
+/// Returns a value as one line of JSON that is safe to print on a terminal.
 pub(crate) fn line(value: &impl Serialize) -> Result<String, serde_json::Error> {
     let mut bytes = Vec::with_capacity(128);
     value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, SafeFormatter))?;
-    // Never lossy: serde_json writes UTF-8.
+    // Not lossy: serde_json writes UTF-8.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -221,7 +220,7 @@ fn kind(kind: &Kind) -> (&'static str, Option<u64>, Option<[u32; 2]>) {
     }
 }
 
-/// The text itself; or, where it is no UTF-8, something to print and the bytes in base64.
+/// Returns the text itself; or, if it is not UTF-8, the escaped text and the bytes in base64.
 fn exact(bytes: &[u8]) -> (Cow<'_, str>, Option<String>) {
     match std::str::from_utf8(bytes) {
         Ok(text) => (Cow::Borrowed(text), None),
@@ -233,14 +232,14 @@ fn exact_path(path: &Path) -> (Cow<'_, str>, Option<String>) {
     exact(path.as_os_str().as_encoded_bytes())
 }
 
-/// Compact, with `\u` escapes for all that [`printable`] would not let through; JSON itself asks that
-/// only of the ASCII controls below 32.
+/// A compact format with `\u` escapes for all characters that [`printable`] escapes. JSON itself requires them only for
+/// ASCII control characters below 32.
 struct SafeFormatter;
 
 impl Formatter for SafeFormatter {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
-        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| steers(c)) {
+        while let Some((at, c)) = rest.char_indices().find(|&(_, c)| needs_escape(c)) {
             writer.write_all(&rest.as_bytes()[..at])?;
             for unit in c.encode_utf16(&mut [0; 2]) {
                 write!(writer, "\\u{unit:04x}")?;
@@ -251,10 +250,10 @@ impl Formatter for SafeFormatter {
     }
 }
 
-fn steers(c: char) -> bool {
-    let printed = !c.is_ascii() || c == '\x7f';
+fn needs_escape(c: char) -> bool {
+    let unescaped_by_json = !c.is_ascii() || c == '\x7f';
     let mut bytes = [0; 4];
-    printed && {
+    unescaped_by_json && {
         let text = c.encode_utf8(&mut bytes);
         printable(text.as_bytes()) != *text
     }
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_text_is_exact() {
+    fn a_utf_8_name_is_exact() {
         let name = "B\u{e4}ume\n\\\u{202e}\u{9b}\x7f";
         let text = listed(name.as_bytes(), &Kind::File { size: 3 }, b"");
         assert!(text.contains(r#""name":"Bäume\n\\\u202e\u009b\u007f","kind":"file","size":3"#), "{text}");
@@ -285,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_text_has_its_bytes_beside_it() {
+    fn a_name_that_is_not_utf_8_has_a_base64_field() {
         let text = listed(b"caf\xe9", &Kind::Symlink { target: b"\xff".to_vec() }, b"\xff");
         assert_eq!(
             text,

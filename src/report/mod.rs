@@ -1,10 +1,9 @@
-//! Everything that voltar prints, for people or as JSON, and the only module that prints. Results go to
-//! standard output; progress, remarks, warnings and errors to standard error (as JSON, all of it goes to
-//! standard output). A [`Report`] decides nothing about the work itself: it counts warnings, passes on
-//! the wish to stop, and puts up with a reader who has gone.
+//! The output of voltar, as text or as JSON; no other module prints. Results go to standard output; progress, notes,
+//! warnings and errors go to standard error. With `--json` everything goes to standard output. A [`Report`] also counts
+//! warnings, passes on cancellation, and stops printing when the reader of standard output has closed the pipe.
 //!
-//! With `-q` there are only errors and warnings, since both show in the exit status, and what `list` and
-//! `plan` were asked for. See [`json`] for the objects of `--json`.
+//! With `-q` only errors and warnings are printed, since both determine the exit status, and the results of `list`
+//! and `plan`. See [`json`] for the objects of `--json`.
 
 mod base64;
 pub mod json;
@@ -31,44 +30,44 @@ use output::{Broken, Output};
 use progress::{Pace, Progress};
 use text::Row;
 
-/// Lines on a terminal are held back no longer than this while bars are drawn: each time they are let
-/// out, all bars are taken away and drawn anew.
-const LONGEST_HOLD: Duration = Duration::from_millis(50);
+/// The longest time for which lines are buffered while bars are drawn on a terminal. Lines are buffered because each
+/// flush clears and redraws all bars.
+const LONGEST_BUFFERING: Duration = Duration::from_millis(50);
 
-/// What standard output is to hold.
+/// The content of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Text for people.
     Human,
-    /// One JSON object a line for everything that happens: see [`json`].
+    /// One JSON object per line for each event: see [`json`].
     JsonEvents,
-    /// The one document that is given to [`Report::document`]; all else is text on standard error.
+    /// The one document that is given to [`Report::document`]; everything else is text on standard error.
     JsonDocument,
 }
 
 /// How much is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verbosity {
-    /// Errors, warnings, and results that were asked for.
+    /// Errors, warnings, and the results of `list` and `plan`.
     Quiet,
-    /// Also remarks, progress and the closing table.
+    /// Also notes, progress and the summary table.
     Normal,
     /// Also the name of each member.
     Verbose,
 }
 
-/// How a run is reported.
+/// The options of a [`Report`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// What standard output is to hold.
+    /// The content of standard output.
     pub format: Format,
     /// How much is printed.
     pub verbosity: Verbosity,
-    /// Whether progress is shown: as bars where standard error is a terminal, else in lines.
+    /// Whether progress is shown: as bars if standard error is a terminal, else as lines.
     pub progress: bool,
 }
 
-/// Prints what operations report, and counts what went wrong.
+/// A monitor that prints the events of operations and counts their issues.
 pub struct Report {
     options: Options,
     cancel: Arc<AtomicBool>,
@@ -78,9 +77,9 @@ pub struct Report {
 
 struct Inner {
     stdout: Output,
-    /// Whether standard output is a terminal: then lines are let out at once, or nearly so.
+    /// Whether standard output is a terminal, so that lines are flushed at once or after [`LONGEST_BUFFERING`].
     terminal: bool,
-    /// Whether it was reported that standard output is broken.
+    /// Whether an error of standard output was reported.
     loss_reported: bool,
     flushed_at: Instant,
     stderr: Box<dyn Write + Send>,
@@ -91,7 +90,7 @@ struct Inner {
 }
 
 impl Report {
-    /// A report on standard output and standard error. Once `cancel` is set, operations stop.
+    /// Returns a report on standard output and standard error. Once `cancel` is set, operations stop.
     #[must_use]
     pub fn new(options: Options, cancel: Arc<AtomicBool>) -> Self {
         let bars = io::stderr().is_terminal().then(ProgressDrawTarget::stderr);
@@ -99,7 +98,7 @@ impl Report {
         Self::on(options, cancel, Box::new(io::stdout()), terminal, Box::new(io::stderr()), bars)
     }
 
-    /// A report on any sinks; bars are drawn on `bars`, if that is there.
+    /// Returns a report on these writers; bars are drawn on `bars`, if present.
     fn on(
         options: Options,
         cancel: Arc<AtomicBool>,
@@ -129,13 +128,13 @@ impl Report {
         Self { options, cancel, issues: AtomicU64::new(0), inner: Mutex::new(inner) }
     }
 
-    /// How many issues there were so far; one is enough for exit status 1.
+    /// Returns the number of issues so far; one is enough for exit status 1.
     #[must_use]
     pub fn issues(&self) -> u64 {
         self.issues.load(Ordering::Relaxed)
     }
 
-    /// Reports why something was not done: all reasons, where several were found.
+    /// Prints an error, and all others that were found with it.
     pub fn error(&self, error: &Error) {
         self.one_error(error);
         for other in error.others() {
@@ -151,23 +150,28 @@ impl Report {
             if inner.stdout.broken().is_none() {
                 return;
             }
-            // The stream has no reader any more; standard error may still have one.
+            // Standard output is closed or broken, but standard error may not be.
         }
         inner.stderr_line(&text::error(error));
     }
 
-    /// Prints a result as it stands, line ends included; the caller has made names in it printable.
-    /// Returns `Break` when standard output has no reader any more.
+    /// Prints a result unchanged; the caller has escaped the names in it. Returns `Break` once standard output is
+    /// closed.
+    ///
+    /// # Errors
+    /// Standard output cannot be written; this is returned once.
     pub fn text(&self, text: &str) -> Result<ControlFlow<()>> {
         let mut inner = self.lock();
         for line in text.lines() {
             inner.stdout_line(line);
         }
-        inner.reception()
+        inner.check_stdout()
     }
 
-    /// Prints a member as `tar -tvf` does, or as a `listed` object. Returns `Break` when standard output has no
-    /// reader any more.
+    /// Prints a member as `tar -tvf` does, or as a `listed` object. Returns `Break` once standard output is closed.
+    ///
+    /// # Errors
+    /// Standard output cannot be written; this is returned once.
     pub fn listed(&self, line: &listing::Line<'_>) -> Result<ControlFlow<()>> {
         let mut inner = self.lock();
         match self.options.format {
@@ -177,21 +181,24 @@ impl Report {
                 inner.stdout_line(&text);
             }
         }
-        inner.reception()
+        inner.check_stdout()
     }
 
     /// Prints the one document of [`Format::JsonDocument`].
+    ///
+    /// # Errors
+    /// The document cannot be serialized, or standard output cannot be written.
     pub fn document(&self, document: &impl Serialize) -> Result<()> {
         let text = json::line(document)
             .map_err(|error| Error::new(ErrorKind::Failed, format!("cannot write as JSON: {error}")))?;
         let mut inner = self.lock();
         inner.stdout_line(&text);
         inner.flush();
-        inner.reception().map(|_| ())
+        inner.check_stdout().map(|_| ())
     }
 
-    /// Closes the report: the table of what was done, or the `done` object. Returns the exit status,
-    /// which is `exit` unless something that was printed has been lost.
+    /// Ends the report with the summary table or the `done` object. Returns the exit status: `exit`, or at least 1 if
+    /// output could not be written.
     #[must_use]
     pub fn finish(&self, exit: u8) -> u8 {
         let mut inner = self.lock();
@@ -200,7 +207,7 @@ impl Report {
             Format::JsonEvents => inner.object(&Object::Done { exit, issues: self.issues() }),
             Format::Human if self.options.verbosity != Verbosity::Quiet => {
                 let elapsed = inner.began.map(|began| began.elapsed()).unwrap_or_default();
-                // What was written or restored is taken back when the run fails; what was read was read.
+                // A failed run is rolled back, so that nothing was archived or restored; what was checked was checked.
                 let rows = std::mem::take(&mut inner.rows);
                 let (rows, _): (Vec<_>, Vec<_>) =
                     rows.into_iter().partition(|row| exit < 2 || row.stage == Stage::Checking);
@@ -213,7 +220,7 @@ impl Report {
             Format::Human | Format::JsonDocument => {}
         }
         inner.flush();
-        match inner.reception() {
+        match inner.check_stdout() {
             Ok(_) => exit,
             Err(error) => {
                 inner.stderr_line(&text::error(&error));
@@ -223,7 +230,7 @@ impl Report {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A thread that panicked while it printed leaves nothing here that the others could not go on with.
+        // A panic while printing leaves this state usable, so a poisoned lock is not an error.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -233,7 +240,7 @@ impl Report {
         match event {
             Event::Issue(issue) => inner.stderr_line(&text::warning(&issue.archive, &issue.message)),
             Event::Member { name, .. } => {
-                // The document has standard output for itself.
+                // With `JsonDocument` only the document goes to standard output.
                 if self.options.format == Format::Human {
                     inner.stdout_line(&printable(name));
                 }
@@ -266,7 +273,7 @@ impl Monitor for Report {
         if matches!(event, Event::Issue(_)) {
             self.issues.fetch_add(1, Ordering::Relaxed);
         }
-        // There may be millions of these, from all threads.
+        // There may be millions of these, from all threads: do not lock for them.
         if matches!(event, Event::Member { .. }) && self.options.verbosity != Verbosity::Verbose {
             return;
         }
@@ -298,10 +305,10 @@ impl Monitor for Report {
                         inner.stderr_line(&line);
                     }
                 }
-                inner.flush_held();
+                inner.flush_if_due();
             }
             Event::Finished { stage, summary, at } => {
-                // One row an archive file: a check before a restore is not worth a second.
+                // One row per archive file: a restore replaces the row of its preceding check.
                 inner.rows.retain(|row| row.at != *at);
                 inner.rows.push(Row { stage: *stage, summary: (*summary).clone(), at: at.to_path_buf() });
                 inner.flush();
@@ -320,19 +327,19 @@ impl Monitor for Report {
 
 impl Inner {
     fn object(&mut self, object: &Object<'_>) {
-        // Strings and numbers under names: there is nothing in it that JSON could not hold.
+        // Serializing cannot fail: an object has only strings and numbers.
         let line = json::line(object).unwrap_or_else(|error| format!(r#"{{"event":"error","message":"{error}"}}"#));
         self.stdout_line(&line);
     }
 
     fn stdout_line(&mut self, line: &str) {
         self.stdout.line(line);
-        self.flush_held();
+        self.flush_if_due();
     }
 
-    /// Lets out what is held where it has been held long enough.
-    fn flush_held(&mut self) {
-        let at_once = self.terminal && (!self.progress.has_bars() || self.flushed_at.elapsed() >= LONGEST_HOLD);
+    /// Flushes standard output if its buffer is full, or on a terminal if the lines are due.
+    fn flush_if_due(&mut self) {
+        let at_once = self.terminal && (!self.progress.has_bars() || self.flushed_at.elapsed() >= LONGEST_BUFFERING);
         if at_once || self.stdout.is_full() {
             self.flush();
         }
@@ -348,17 +355,16 @@ impl Inner {
         self.flushed_at = Instant::now();
     }
 
-    /// Prints on standard error, after all that was printed before on standard output: both may be
-    /// the same file.
+    /// Prints on standard error, after flushing standard output: both may be the same file, and the order must be kept.
     fn stderr_line(&mut self, line: &str) {
         self.flush();
         let Self { stderr, progress, .. } = self;
-        // An error of standard error cannot be reported anywhere.
+        // An error of standard error cannot be reported.
         progress.suspend(|| stderr.write_all(format!("{line}\n").as_bytes()).unwrap_or_default());
     }
 
-    /// Whether standard output still takes data. A loss is reported once.
-    fn reception(&mut self) -> Result<ControlFlow<()>> {
+    /// Returns whether standard output can still be written. A write error is returned once.
+    fn check_stdout(&mut self) -> Result<ControlFlow<()>> {
         match self.stdout.broken() {
             None => Ok(ControlFlow::Continue(())),
             Some(Broken::Failed(error)) if !self.loss_reported => {
@@ -366,7 +372,7 @@ impl Inner {
                 self.loss_reported = true;
                 Err(error)
             }
-            Some(Broken::ReaderGone | Broken::Failed(_)) => Ok(ControlFlow::Break(())),
+            Some(Broken::PipeClosed | Broken::Failed(_)) => Ok(ControlFlow::Break(())),
         }
     }
 }

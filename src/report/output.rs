@@ -1,60 +1,59 @@
-//! Standard output that can break: whoever reads it may have gone (`voltar list … | head`), or its disk
-//! may be full. Neither is a panic. What is printed is held back and written in large pieces; when is
-//! for the caller to say.
+//! Buffered standard output that may fail: the reader may close the pipe (`voltar list … | head`), or the disk may be
+//! full. Neither causes a panic. Lines are buffered until the caller flushes them.
 
 use std::io::{self, Write};
 
-/// More than this is not held back.
-const HELD_BYTES: usize = 64 << 10;
+/// The size of the buffer, in bytes, at which it should be flushed.
+const BUFFER_BYTES: usize = 64 << 10;
 
-/// Why nothing more is written.
+/// The reason why nothing more is written.
 #[derive(Debug)]
 pub(crate) enum Broken {
-    /// The reader of a pipe has gone: it has what it wanted.
-    ReaderGone,
-    /// What was printed is lost.
+    /// The reader closed the pipe: it needs no more output.
+    PipeClosed,
+    /// A write failed, and output is lost.
     Failed(io::Error),
 }
 
-/// A buffered sink that keeps its first error and swallows everything after it.
+/// A buffered writer that keeps its first error and discards everything after it.
 pub(crate) struct Output {
     to: Box<dyn Write + Send>,
-    held: Vec<u8>,
+    buffer: Vec<u8>,
     broken: Option<Broken>,
 }
 
 impl Output {
     pub(crate) fn new(to: Box<dyn Write + Send>) -> Self {
-        Self { to, held: Vec::new(), broken: None }
+        Self { to, buffer: Vec::new(), broken: None }
     }
 
-    /// Takes a line, without its end.
+    /// Appends a line, which is given without its newline.
     pub(crate) fn line(&mut self, line: &str) {
         if self.broken.is_none() {
-            self.held.extend_from_slice(line.as_bytes());
-            self.held.push(b'\n');
+            self.buffer.extend_from_slice(line.as_bytes());
+            self.buffer.push(b'\n');
         }
     }
 
-    /// Whether so much is held that it should be flushed.
+    /// Returns whether the buffer should be flushed.
     pub(crate) fn is_full(&self) -> bool {
-        self.held.len() >= HELD_BYTES
+        self.buffer.len() >= BUFFER_BYTES
     }
 
-    /// Writes what is held.
+    /// Writes the buffered lines.
     pub(crate) fn flush(&mut self) {
-        if self.held.is_empty() {
+        if self.buffer.is_empty() {
             return;
         }
-        let written = self.to.write_all(&self.held).and_then(|()| self.to.flush());
-        self.held.clear();
+        let written = self.to.write_all(&self.buffer).and_then(|()| self.to.flush());
+        self.buffer.clear();
         if let Err(error) = written {
-            let gone = error.kind() == io::ErrorKind::BrokenPipe;
-            self.broken = Some(if gone { Broken::ReaderGone } else { Broken::Failed(error) });
+            let closed = error.kind() == io::ErrorKind::BrokenPipe;
+            self.broken = Some(if closed { Broken::PipeClosed } else { Broken::Failed(error) });
         }
     }
 
-    /// Whether and why writing failed.
+    /// Returns why writing failed, or `None` if it has not.
     pub(crate) fn broken(&self) -> Option<&Broken> {
         self.broken.as_ref()
     }

@@ -1,4 +1,4 @@
-//! A plan as text for people, and as one JSON document. It decides nothing: what stands in the plan is printed.
+//! Renders a plan as text for people, and as one JSON document. Both only present the content of the plan.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use crate::report::text::safe;
 use crate::resolve::Target;
 use crate::units;
 
-/// Returns the plan of a backup as text, a line end after each line.
+/// Returns the plan of a backup as text of complete lines.
 #[must_use]
 pub fn backup_text(plan: &BackupPlan) -> String {
     let mut text = String::new();
@@ -23,7 +23,7 @@ pub fn backup_text(plan: &BackupPlan) -> String {
     text
 }
 
-/// Returns the plan of a restore as text, a line end after each line.
+/// Returns the plan of a restore as text of complete lines.
 #[must_use]
 pub fn restore_text(plan: &RestorePlan) -> String {
     let mut text = String::new();
@@ -169,14 +169,14 @@ fn state(state: State) -> &'static str {
     }
 }
 
-/// The plan of a backup as one document. Fields may be added; none changes its meaning.
+/// The plan of a backup as one JSON document. Fields may be added, but a field never changes its meaning.
 #[derive(Serialize)]
 pub struct BackupDocument<'a> {
     source: &'a str,
     notes: &'a [String],
     archives: Vec<Archive<'a>>,
     left_out: &'a [String],
-    /// Readers of the document know it by this name.
+    /// Named `folder` in the document, for compatibility.
     #[serde(rename = "folder")]
     directory: String,
     free_bytes: Option<u64>,
@@ -184,7 +184,7 @@ pub struct BackupDocument<'a> {
     refusals: Vec<Refusal<'a>>,
 }
 
-/// The plan of a restore as one document. Fields may be added; none changes its meaning.
+/// The plan of a restore as one JSON document. Fields may be added, but a field never changes its meaning.
 #[derive(Serialize)]
 pub struct RestoreDocument<'a> {
     source: &'a str,

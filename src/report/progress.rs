@@ -1,5 +1,5 @@
-//! How far each archive is: bars on a terminal, now and then a line elsewhere. It counts and it draws
-//! bars; the caller prints the lines, when one is due.
+//! The progress of each archive: bars on a terminal, occasional lines elsewhere. This module counts bytes and draws
+//! bars; the caller prints a line when one is due.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,23 +10,25 @@ use crate::monitor::Stage;
 use crate::report::text;
 use crate::units;
 
-/// How often the bars are drawn anew, whether or not bytes come: one that stands still shows that too.
+/// The interval at which bars are redrawn. They are redrawn even if no bytes were added, so that the rate and the time
+/// stay current.
 const REDRAW: Duration = Duration::from_millis(200);
 
-/// When a line about an archive in work is due.
+/// The pace of lines about an archive in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
     Never,
-    /// For programs that read along.
+    /// One line a second, for programs.
     EverySecond,
-    /// For people who read it in a mail tomorrow: no more than one a minute, and none before another
-    /// tenth is done; where the total is unknown, at ever longer intervals.
+    /// For logs: at most one line a minute, and only after another tenth of the total. If the total is unknown, the
+    /// interval doubles with each line, up to an hour.
     Readable,
 }
 
 impl Pace {
-    /// Whether a line is due, `since` the one before. `doubled` is how many there were already.
-    fn is_due(self, since: Duration, doubled: u32, reported: u64, done: u64, total: Option<u64>) -> bool {
+    /// Returns whether a line is due, `since` after the previous one. `lines` is the number of lines so far, `reported`
+    /// the bytes in the last one.
+    fn is_due(self, since: Duration, lines: u32, reported: u64, done: u64, total: Option<u64>) -> bool {
         const MINUTE: Duration = Duration::from_secs(60);
         match (self, total) {
             (Self::Never, _) => false,
@@ -34,13 +36,12 @@ impl Pace {
             (Self::Readable, Some(total)) => {
                 since >= MINUTE && text::percent(done, total) / 10 > text::percent(reported, total) / 10
             }
-            // An hour at most.
-            (Self::Readable, None) => since >= (MINUTE * 2_u32.pow(doubled.min(6))).min(MINUTE * 60),
+            (Self::Readable, None) => since >= (MINUTE * 2_u32.pow(lines.min(6))).min(MINUTE * 60),
         }
     }
 }
 
-/// How far one archive is.
+/// The progress of one archive.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct State {
     pub(crate) stage: Stage,
@@ -60,19 +61,19 @@ struct Work {
     bar: Option<ProgressBar>,
 }
 
-/// All archives in work.
+/// The progress of all archives.
 pub(crate) struct Progress {
     pace: Pace,
     bars: Option<MultiProgress>,
-    works: HashMap<String, Work>,
+    archives: HashMap<String, Work>,
 }
 
 impl Progress {
     pub(crate) fn new(pace: Pace, bars: Option<MultiProgress>) -> Self {
-        Self { pace, bars, works: HashMap::new() }
+        Self { pace, bars, archives: HashMap::new() }
     }
 
-    /// Whether bars are drawn, so that whatever else goes to the terminal needs [`Progress::suspend`].
+    /// Returns whether bars are drawn, so that other output to the terminal needs [`Progress::suspend`].
     pub(crate) fn has_bars(&self) -> bool {
         self.bars.is_some()
     }
@@ -80,7 +81,7 @@ impl Progress {
     pub(crate) fn start(&mut self, archive: &str, stage: Stage, total: Option<u64>) {
         self.finish(archive);
         let bar = self.bars.as_ref().map(|bars| {
-            // Styled before it is added, or it would be drawn once in the wrong style.
+            // The style comes first: adding a bar draws it.
             let bar = ProgressBar::no_length().with_style(style(total.is_some()));
             bar.set_prefix(text::safe(archive));
             bar.set_message(text::verbs(stage).0);
@@ -93,12 +94,12 @@ impl Progress {
         });
         let now = Instant::now();
         let work = Work { stage, done: 0, total, began: now, reported_at: now, reported_bytes: 0, lines: 0, bar };
-        self.works.insert(archive.to_owned(), work);
+        self.archives.insert(archive.to_owned(), work);
     }
 
-    /// Counts bytes; returns what to report where a line is due.
+    /// Adds bytes; returns the progress to report if a line is due.
     pub(crate) fn advance(&mut self, archive: &str, bytes: u64) -> Option<State> {
-        let work = self.works.get_mut(archive)?;
+        let work = self.archives.get_mut(archive)?;
         work.done = work.done.saturating_add(bytes);
         if let Some(bar) = &work.bar {
             bar.inc(bytes);
@@ -113,7 +114,7 @@ impl Progress {
     }
 
     pub(crate) fn finish(&mut self, archive: &str) {
-        if let Some(Work { bar: Some(bar), .. }) = self.works.remove(archive) {
+        if let Some(Work { bar: Some(bar), .. }) = self.archives.remove(archive) {
             bar.finish_and_clear();
             if let Some(bars) = &self.bars {
                 bars.remove(&bar);
@@ -121,15 +122,15 @@ impl Progress {
         }
     }
 
-    /// Takes all bars away, for the run is over.
+    /// Clears all bars at the end of a run.
     pub(crate) fn finish_all(&mut self) {
-        let archives: Vec<_> = self.works.keys().cloned().collect();
+        let archives: Vec<_> = self.archives.keys().cloned().collect();
         for archive in archives {
             self.finish(&archive);
         }
     }
 
-    /// Runs `print` while no bar is on the screen.
+    /// Runs `print` while the bars are cleared.
     pub(crate) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
         match &self.bars {
             Some(bars) => bars.suspend(print),
@@ -165,7 +166,7 @@ fn style(known_total: bool) -> ProgressStyle {
         })
 }
 
-/// A bar that cannot be written is not worth an error.
+/// Writes `text`; an error while drawing a bar is ignored.
 fn put(to: &mut dyn std::fmt::Write, text: &str) {
     to.write_str(text).unwrap_or_default();
 }
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_total_lines_grow_rare() {
+    fn without_a_total_the_interval_doubles() {
         assert!(due(60, 0, 0, 1, None) && !due(59, 0, 0, 1, None));
         assert!(due(240, 2, 0, 1, None) && !due(239, 2, 0, 1, None));
         assert!(due(3600, 40, 0, 1, None) && !due(3599, 40, 0, 1, None));

@@ -1,4 +1,4 @@
-//! The whole of a report, seen from its two streams.
+//! Complete reports, as they appear on standard output and standard error.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use super::*;
 use crate::member::{Kind, Member, Metadata, RelPath};
 use crate::monitor::Summary;
 
-/// A stream that can be read again, or that breaks with an error.
+/// A writer whose bytes can be read back, or that fails with an error.
 #[derive(Clone, Debug, Default)]
 struct Sink {
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -35,7 +35,7 @@ impl Write for Sink {
     }
 }
 
-/// A terminal that says what is done to it.
+/// A terminal that records its commands as text.
 impl TermLike for Sink {
     fn width(&self) -> u16 {
         100
@@ -81,7 +81,7 @@ fn summary(archive: &str, stream_bytes: u64) -> Summary {
     Summary { archive: archive.to_owned(), members, stream_bytes, file_bytes, elapsed }
 }
 
-/// A backup of one archive with a strange member and one warning.
+/// Reports a backup of one archive with one member, whose name needs escaping, and one warning.
 fn a_run(report: &Report) {
     let metadata = Metadata::default();
     let member = Member { path: RelPath::parse(b"d").unwrap(), kind: Kind::File { size: 3 }, metadata };
@@ -102,7 +102,7 @@ cvat_db    1,234  4.00 MiB    2.00 MiB  2.0 s  2.00 MiB/s
 ";
 
 #[test]
-fn a_run_as_people_see_it() {
+fn a_run_as_text() {
     let (report, out, err) = report(options(Format::Human, Verbosity::Normal));
     a_run(&report);
     assert_eq!((report.issues(), report.finish(1)), (1, 1));
@@ -142,7 +142,7 @@ fn quiet_leaves_errors_and_warnings() {
 }
 
 #[test]
-fn progress_never_leaves_remarks_and_the_table() {
+fn without_progress_there_are_notes_and_the_table() {
     let (report, out, err) = report(Options { progress: false, ..options(Format::Human, Verbosity::Normal) });
     a_run(&report);
     assert_eq!(report.finish(1), 1);
@@ -152,7 +152,7 @@ fn progress_never_leaves_remarks_and_the_table() {
 }
 
 #[test]
-fn a_run_as_programs_see_it() {
+fn a_run_as_json() {
     let (report, out, err) = report(options(Format::JsonEvents, Verbosity::Verbose));
     a_run(&report);
     report.error(&Error::refused("no").hint("do"));
@@ -174,7 +174,7 @@ fn a_run_as_programs_see_it() {
 }
 
 #[test]
-fn a_document_has_standard_output_for_itself() {
+fn only_the_document_is_on_standard_output() {
     let (report, out, err) = report(options(Format::JsonDocument, Verbosity::Verbose));
     a_run(&report);
     report.document(&[1, 2]).unwrap();
@@ -184,17 +184,17 @@ fn a_document_has_standard_output_for_itself() {
 }
 
 #[test]
-fn nothing_is_claimed_of_a_run_that_failed_but_what_was_read() {
-    for (stage, claimed) in [(Stage::Archiving, false), (Stage::Restoring, false), (Stage::Checking, true)] {
+fn a_failed_run_lists_only_checked_archives() {
+    for (stage, listed) in [(Stage::Archiving, false), (Stage::Restoring, false), (Stage::Checking, true)] {
         let (report, out, _) = report(options(Format::Human, Verbosity::Normal));
         report.event(&Event::Finished { stage, summary: &summary("a", 1), at: Path::new("a.tar") });
         assert_eq!(report.finish(2), 2);
-        assert_eq!(!out.text().is_empty(), claimed, "{stage:?}");
+        assert_eq!(!out.text().is_empty(), listed, "{stage:?}");
     }
 }
 
 #[test]
-fn archives_of_one_name_are_told_apart_and_added_up() {
+fn archives_of_one_name_are_distinguished_and_added_up() {
     let (report, out, _) = report(options(Format::Human, Verbosity::Normal));
     for at in ["old/a.tar", "new/a.tar", "new/a.tar"] {
         report.event(&Event::Finished { stage: Stage::Checking, summary: &summary("a", 2048), at: Path::new(at) });
@@ -207,32 +207,32 @@ fn archives_of_one_name_are_told_apart_and_added_up() {
 }
 
 #[test]
-fn a_reader_who_goes_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let (out, err) = (Sink { breaks: Some(io::ErrorKind::BrokenPipe), ..Sink::default() }, Sink::default());
     let options = options(Format::Human, Verbosity::Normal);
     let report = Report::on(options, Arc::default(), Box::new(out), false, Box::new(err.clone()), None);
     let mut lines = 0;
     while report.text("a line of a listing").unwrap().is_continue() {
         lines += 1;
-        assert!(lines < 100_000, "the reader has gone, and printing continues");
+        assert!(lines < 100_000, "the pipe is closed, but printing continues");
     }
     assert_eq!(report.finish(0), 0);
     assert_eq!(err.text(), "");
 }
 
 #[test]
-fn a_full_disk_under_standard_output_is_an_error_and_reported_once() {
+fn a_full_disk_is_an_error_that_is_reported_once() {
     let (out, err) = (Sink { breaks: Some(io::ErrorKind::StorageFull), ..Sink::default() }, Sink::default());
     let options = options(Format::Human, Verbosity::Normal);
     let report = Report::on(options, Arc::default(), Box::new(out), false, Box::new(err.clone()), None);
-    assert!(report.text("a line").unwrap().is_continue(), "it is held back");
+    assert!(report.text("a line").unwrap().is_continue(), "the line is buffered");
     assert_eq!(report.finish(0), 1);
     assert_eq!(report.finish(2), 2);
     assert_eq!(err.text().matches("cannot write 'standard output'").count(), 1, "{}", err.text());
 }
 
 #[test]
-fn json_errors_reach_standard_error_where_the_stream_has_no_reader() {
+fn errors_go_to_standard_error_if_the_json_stream_is_closed() {
     let (out, err) = (Sink { breaks: Some(io::ErrorKind::BrokenPipe), ..Sink::default() }, Sink::default());
     let options = options(Format::JsonEvents, Verbosity::Normal);
     let report = Report::on(options, Arc::default(), Box::new(out), false, Box::new(err.clone()), None);
@@ -241,7 +241,7 @@ fn json_errors_reach_standard_error_where_the_stream_has_no_reader() {
 }
 
 #[test]
-fn bars_are_taken_away_before_anything_else_is_written() {
+fn bars_are_cleared_before_anything_else_is_written() {
     let screen = Sink::default();
     let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
     let sink = || Box::new(screen.clone());
@@ -259,11 +259,11 @@ fn bars_are_taken_away_before_anything_else_is_written() {
     let (before, after) = text.split_once("voltar: warning: cvat_db: in between\n").expect(&text);
     assert!(before.ends_with("<clear>"), "not cleared: {before}");
     assert!(after.contains("archiving"), "not drawn again: {after}");
-    assert!(!text.contains("cvat_db: archiving"), "a line where there is a bar: {text}");
+    assert!(!text.contains("cvat_db: archiving"), "a line in addition to the bar: {text}");
 }
 
 #[test]
-fn the_wish_to_stop_is_passed_on() {
+fn cancellation_is_passed_on() {
     let cancel = Arc::new(AtomicBool::new(false));
     let report = Report::new(options(Format::Human, Verbosity::Quiet), Arc::clone(&cancel));
     assert!(report.check_cancelled().is_ok());

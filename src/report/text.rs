@@ -1,6 +1,5 @@
-//! Human renderings as plain strings: messages, the lines about an archive, the closing table. Nothing
-//! is printed here. Messages come with names already quoted; what could still steer a terminal is
-//! escaped once more, and a message that is safe stays as it is.
+//! Text for people, as plain strings: messages, the lines about an archive, the summary table. Names in messages are
+//! already escaped. Control characters that remain are escaped here; other text is unchanged.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use crate::member::{printable, printable_text};
 use crate::monitor::{Stage, Summary};
 use crate::units;
 
-/// What is being done, and what has been.
+/// Returns the verb of a stage: in progress, and done.
 pub(crate) fn verbs(stage: Stage) -> (&'static str, &'static str) {
     match stage {
         Stage::Archiving => ("archiving", "archived"),
@@ -19,13 +18,13 @@ pub(crate) fn verbs(stage: Stage) -> (&'static str, &'static str) {
     }
 }
 
-/// Escapes what [`printable`] would, but leaves backslashes alone: the text may have been through it.
-/// Lines stay lines, those after the first indented.
+/// Escapes the characters that [`printable`] escapes, except backslashes, because names in the text are escaped
+/// already. Newlines are kept, and lines after the first are indented.
 pub(crate) fn safe(text: &str) -> String {
     text.trim_end().split('\n').map(printable_text).collect::<Vec<_>>().join("\n  ")
 }
 
-/// `voltar: …`, and the hint on a line of its own.
+/// Formats an error: `voltar: …`, and the hint on a separate line.
 pub(crate) fn error(error: &Error) -> String {
     let message = format!("voltar: {}", safe(&error.to_string()));
     match error.advice() {
@@ -34,19 +33,19 @@ pub(crate) fn error(error: &Error) -> String {
     }
 }
 
-/// `voltar: warning: cvat_data: …`.
+/// Formats a warning: `voltar: warning: cvat_data: …`.
 pub(crate) fn warning(archive: &str, message: &str) -> String {
     let colon = if archive.is_empty() { "" } else { ": " };
     format!("voltar: warning: {}{colon}{}", safe(archive), safe(message))
 }
 
-/// `cvat_data: archiving 12.3 GiB`.
+/// Formats the start of a stage: `cvat_data: archiving 12.3 GiB`.
 pub(crate) fn started(archive: &str, stage: Stage, total_bytes: Option<u64>) -> String {
     let size = total_bytes.map(|total| format!(" {}", units::bytes(total))).unwrap_or_default();
     format!("{}: {}{size}", safe(archive), verbs(stage).0)
 }
 
-/// `cvat_data: archiving, 4.20 of 12.3 GiB …`.
+/// Formats the progress of a stage: `cvat_data: archiving 4.20 GiB of 12.3 GiB (34 %), 48.8 MiB/s`.
 pub(crate) fn advanced(archive: &str, stage: Stage, done: u64, total: Option<u64>, elapsed: Duration) -> String {
     let of = match total {
         Some(total) => {
@@ -58,13 +57,13 @@ pub(crate) fn advanced(archive: &str, stage: Stage, done: u64, total: Option<u64
     format!("{}: {} {}{of}, {rate}", safe(archive), verbs(stage).0, units::bytes(done))
 }
 
-/// How much is done; never more than 100.
+/// Returns the completed share in percent, at most 100.
 pub(crate) fn percent(done: u64, total: u64) -> u64 {
     let percent = u128::from(done.min(total)) * 100 / u128::from(total.max(1));
     u64::try_from(percent).unwrap_or(100)
 }
 
-/// `cvat_data: archived 12.3 GiB in 4 min 05 s (backup/cvat_data.tar.bz2, 11.8 GiB)`.
+/// Formats the end of a stage: `cvat_data: archived 12.3 GiB in 4 min 05 s (backup/cvat_data.tar.bz2, 11.8 GiB)`.
 pub(crate) fn finished(stage: Stage, summary: &Summary, at: &Path) -> String {
     format!(
         "{}: {} {} in {} ({}, {})",
@@ -77,15 +76,15 @@ pub(crate) fn finished(stage: Stage, summary: &Summary, at: &Path) -> String {
     )
 }
 
-/// One line of the closing table.
+/// One row of the summary table.
 pub(crate) struct Row {
     pub(crate) stage: Stage,
     pub(crate) summary: Summary,
     pub(crate) at: std::path::PathBuf,
 }
 
-/// The closing table: a line an archive, and their sum where there are several. `elapsed` is the time
-/// of all of them, which is less than the sum where they were worked on side by side.
+/// Returns the lines of the summary table: one per archive, and a total if there are several. `elapsed` is the time of
+/// the total, which is less than the sum of the times if archives were processed in parallel.
 pub(crate) fn table(rows: &[Row], elapsed: Duration) -> Vec<String> {
     let ambiguous = |row: &Row| rows.iter().filter(|other| other.summary.archive == row.summary.archive).count() > 1;
     let mut cells = vec![["archive", "members", "size", "compressed", "time", "rate"].map(str::to_owned)];

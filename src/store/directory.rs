@@ -15,13 +15,13 @@ use crate::durable::atomic_file::{self, AtomicFile, Ready};
 use crate::durable::{parent, sync_directory};
 use crate::error::{Error, Result};
 
-/// A directory that holds archives, or will.
+/// A directory of archives, which need not exist yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
     path: PathBuf,
 }
 
-/// An archive that is being written. Dropping it removes what was written.
+/// An archive that is being written. Dropping it removes the incomplete file.
 #[derive(Debug)]
 pub struct NewArchive(AtomicFile);
 
@@ -29,30 +29,31 @@ pub struct NewArchive(AtomicFile);
 #[derive(Debug)]
 pub struct Complete(Ready);
 
-/// What a plan needs to know of a directory that archives go to.
+/// The state of a directory before archives are written to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// The directory itself or, where it does not exist, the nearest one above it: absolute, without symbolic links.
+    /// The directory itself or, if it does not exist, its nearest existing ancestor: absolute, without symbolic links.
     pub existing: PathBuf,
-    /// Bytes that can still be written there; `None` where that is unknown.
+    /// The free space of its filesystem in bytes; `None` if unknown.
     pub free_bytes: Option<u64>,
-    /// Why no archive can be created there; `None` where one can.
+    /// The reason why no archive can be created there, if there is one.
     pub obstacle: Option<String>,
 }
 
 impl Directory {
-    /// The store in the directory at `path`, which need not exist.
+    /// Returns the store in the directory at `path`, which need not exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Its path.
+    /// Returns the path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns the archives in the directory, sorted by file name. Hidden files and files with other suffixes are none.
+    /// Returns the archives in the directory, sorted by file name. Hidden files and files without the suffix of an
+    /// archive are ignored.
     ///
     /// # Errors
     /// The directory cannot be listed.
@@ -70,13 +71,13 @@ impl Directory {
         Ok(archives.into_iter().map(Location::new).collect())
     }
 
-    /// Returns where the archive `name` in `format` belongs, whether it is there or not.
+    /// Returns the location of the archive `name` in `format`, whether or not it exists.
     #[must_use]
     pub fn location(&self, name: &str, format: Format) -> Location {
         Location::new(self.path.join(format!("{name}.{}", format.extension())))
     }
 
-    /// Returns what is known of the directory before anything is written to it.
+    /// Returns the state of the directory before anything is written to it.
     #[must_use]
     pub fn condition(&self) -> Condition {
         let Some(existing) = nearest_existing(&self.path) else { return Condition::default() };
@@ -90,10 +91,10 @@ impl Directory {
         Condition { free_bytes: free_bytes(&existing), existing, obstacle }
     }
 
-    /// Creates the directory if it is missing, for its owner alone; true where it was missing.
+    /// Creates the directory, with access for its owner only; returns `false` if it exists already.
     ///
     /// # Errors
-    /// It cannot be created, or its name is not durable.
+    /// The directory cannot be created, or its parent cannot be synced.
     pub fn create(&self) -> Result<bool> {
         let failed = |e: io::Error| Error::failed_at("cannot create the directory", &self.path, e);
         if self.path.is_dir() {
@@ -106,11 +107,11 @@ impl Directory {
 
     /// Removes the directory if it is empty: for a run that created it and then wrote no archive.
     pub fn remove_if_empty(&self) {
-        // Not empty, or not ours to remove any more: it stays.
+        // A directory that is not empty, or cannot be removed, is left in place.
         std::fs::remove_dir(&self.path).unwrap_or_default();
     }
 
-    /// Removes what writers that were killed left in the directory, and returns the paths.
+    /// Removes the leftovers of killed writers from the directory, and returns their paths.
     ///
     /// # Errors
     /// The directory exists and cannot be listed.
@@ -120,7 +121,7 @@ impl Directory {
 }
 
 impl Location {
-    /// Begins to write this archive.
+    /// Creates the archive under a temporary name.
     ///
     /// # Errors
     /// The file cannot be created.
@@ -130,10 +131,10 @@ impl Location {
 }
 
 impl NewArchive {
-    /// Waits until the archive is on disk.
+    /// Syncs the archive to disk.
     ///
     /// # Errors
-    /// The disk's; the archive is then gone.
+    /// The archive cannot be synced; it is then removed.
     pub fn finish(self) -> Result<Complete> {
         self.0.finish().map(Complete)
     }
@@ -150,17 +151,17 @@ impl Write for NewArchive {
 }
 
 impl Complete {
-    /// Its length in bytes.
+    /// Returns the length of the archive in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.0.bytes()
     }
 }
 
-/// Gives all archives their names, or none. Archives that exist already are replaced only with `overwrite`.
+/// Renames all archives to their final names, or none. Existing archives are replaced only with `overwrite`.
 ///
 /// # Errors
-/// A name is taken or cannot be given; those given before are taken away again.
+/// A name exists already, or a rename fails; the earlier renames are rolled back.
 pub fn commit(archives: Vec<Complete>, overwrite: bool) -> Result<()> {
     atomic_file::commit(archives.into_iter().map(|Complete(ready)| ready).collect(), overwrite)
 }
@@ -170,7 +171,7 @@ fn nearest_existing(path: &Path) -> Option<PathBuf> {
     absolute.ancestors().find(|ancestor| ancestor.exists()).and_then(|ancestor| ancestor.canonicalize().ok())
 }
 
-/// Returns the bytes that can still be written to the filesystem at `path`; `None` where that is unknown.
+/// Returns the free space of the filesystem at `path`, in bytes; `None` if it is unknown.
 #[must_use]
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let status = statvfs(path).ok()?;

@@ -1,4 +1,4 @@
-//! Where one archive is, and how it is opened.
+//! The location of one archive, and opening it.
 
 use std::fmt;
 use std::fs::File;
@@ -11,7 +11,7 @@ use crate::durable::page_cache::ReadOnce;
 use crate::error::{Error, Result};
 use crate::member::printable;
 
-/// One archive in a store, whether it is there or is to be written.
+/// The location of one archive in a store, whether or not it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     path: PathBuf,
@@ -20,34 +20,34 @@ pub struct Location {
 /// An archive that is being read.
 #[derive(Debug)]
 pub struct Opened {
-    /// Its bytes, in order.
+    /// The reader of its bytes, in order.
     pub reader: ReadOnce,
-    /// How many there are; `None` where the store does not know.
+    /// The length in bytes; `None` if the store does not report it.
     pub bytes: Option<u64>,
 }
 
 impl Location {
-    /// The archive in the file at `path`.
+    /// Returns the location of the archive in the file at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// The archive's name without its suffix: `cvat_db` for `backup/cvat_db.tar.bz2`.
+    /// Returns the archive's name without its suffix: `cvat_db` for `backup/cvat_db.tar.bz2`.
     #[must_use]
     pub fn name(&self) -> String {
         archive_name(&self.path)
     }
 
-    /// The path by which events and documents name it.
+    /// Returns the path of the archive file, which identifies it in events and JSON documents.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens the archive to be read from its start.
+    /// Opens the archive for reading from its start.
     ///
     /// # Errors
-    /// It cannot be opened, or is not a regular file.
+    /// The file cannot be opened, or is not a regular file.
     pub fn open(&self) -> Result<Opened> {
         let failed = |e: io::Error| Error::failed_at("cannot open", &self.path, e);
         let file = File::open(&self.path).map_err(failed)?;
@@ -58,7 +58,7 @@ impl Location {
         Ok(Opened { reader: ReadOnce::new(file), bytes: Some(status.len()) })
     }
 
-    /// The archive's length in bytes, without opening it; `None` where the store does not know.
+    /// Returns the archive's length in bytes, without opening it; `None` if the store does not report it.
     #[must_use]
     pub fn bytes(&self) -> Option<u64> {
         self.path.metadata().ok().map(|status| status.len())

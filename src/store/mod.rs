@@ -1,9 +1,9 @@
-//! Where archives live. A store lists its archives, opens one to be read from its start, and takes new ones, which are
-//! written in order, have no name until they are committed, and are gone when they are dropped before; of one run all
-//! are committed, or none. Everything else speaks to the store, never to its files.
+//! Stores of archives. A store lists its archives, opens an archive for reading from its start, and creates new ones.
+//! A new archive is written in order, has no name until it is committed, and is removed if it is dropped before. The
+//! archives of one run are committed together or not at all. Other modules use this interface, never the files.
 //!
-//! There is one kind of store, a [`directory`] of this host. The interface asks no more than an object store or a
-//! pipe could give: no seeking, no rename by the caller, and a length that may be unknown.
+//! There is one kind of store, a [`directory`] of this host. The interface requires no more than an object store or a
+//! pipe can offer: no seeking, no rename by the caller, and the length may be unknown.
 
 pub mod directory;
 mod location;

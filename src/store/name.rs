@@ -1,18 +1,18 @@
-//! How archive files are named: the archive's name and a suffix that says how it is compressed.
+//! The names of archive files: the archive's name and a suffix for its compression format.
 
 use std::path::Path;
 
 /// The suffixes of archive files, as tar users write them.
 const SUFFIXES: [&str; 8] = [".tar.bz2", ".tar.gz", ".tar.zst", ".tar", ".tbz2", ".tbz", ".tgz", ".tzst"];
 
-/// Returns the name of the archive in the file at `path`: `cvat_db` for `backup/cvat_db.tar.bz2`. A file with another
-/// suffix keeps its name.
+/// Returns the name of the archive in the file at `path`: `cvat_db` for `backup/cvat_db.tar.bz2`. If the file has
+/// another suffix, this is the file name itself.
 pub(super) fn archive_name(path: &Path) -> String {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)).map(str::to_owned).unwrap_or(name)
 }
 
-/// Whether a file of this name is taken for an archive when a directory is listed.
+/// Returns whether a file with this name is an archive when a directory is listed.
 pub(super) fn is_archive(name: &str) -> bool {
     !name.starts_with('.') && SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }

@@ -1,4 +1,4 @@
-//! The archives that the paths on a command line name.
+//! The archives at the paths on a command line.
 
 use std::path::{Path, PathBuf};
 
@@ -6,20 +6,20 @@ use super::directory::Directory;
 use super::location::Location;
 use crate::error::{Error, Result};
 
-/// What a path on the command line names.
+/// The source of archives at a path of the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A directory, with the archives in it.
+    /// The archives of a directory.
     Directory(Vec<Location>),
     /// A single archive.
     Archive(Location),
 }
 
 impl Source {
-    /// Looks at what is at `path`.
+    /// Returns the source at `path`.
     ///
     /// # Errors
-    /// There is nothing, or a directory that cannot be listed.
+    /// `path` does not exist, or is a directory that cannot be listed.
     pub fn at(path: &Path) -> Result<Self> {
         let status = path.metadata().map_err(|e| Error::failed_at("cannot open", path, e))?;
         if status.is_dir() {
@@ -30,8 +30,8 @@ impl Source {
     }
 }
 
-/// Returns the archives that `sources` name. `only`, if it is not empty, keeps of a directory's archives those of these
-/// names.
+/// Returns the archives of all `sources`. If `only` is not empty, it selects the archives of directories by name;
+/// archives that `sources` names as files are always included.
 ///
 /// # Errors
 /// A directory cannot be listed, or there is no archive at all.
@@ -42,7 +42,7 @@ pub fn select(sources: &[PathBuf], only: &[String]) -> Result<Vec<Location>> {
             let archives = Directory::new(source).archives()?;
             selected.extend(archives.into_iter().filter(|found| only.is_empty() || only.contains(&found.name())));
         } else {
-            // One that is not there is reported when it is opened, beside what is found in the others.
+            // A file that does not exist is reported when it is opened, so that the other archives are still read.
             selected.push(Location::new(source));
         }
     }

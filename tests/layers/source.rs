@@ -1,25 +1,25 @@
-//! Reads of a Rust source what it uses of its own crate: a tokenizer and a path reader, no full parser.
+//! Finds the paths in a Rust source that name items of its own crate, with a tokenizer and without a complete parser.
 
 use std::collections::BTreeSet;
 
-/// A path that a source names, absolute: `super::b::C` in `a/d.rs` is `["a", "b", "C"]`.
+/// An absolute path that a source uses: `super::b::C` in `a/d.rs` is `["a", "b", "C"]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Used {
     pub line: usize,
     pub path: Vec<String>,
-    /// The name that a `pub use` gives it here.
+    /// The name under which a `pub use` exports it.
     pub exported_as: Option<String>,
 }
 
-/// What the checks know of a source file.
+/// The facts about a source file that the checks use.
 #[derive(Debug, Default)]
 pub struct Source {
     pub lines: usize,
     pub used: Vec<Used>,
-    /// Modules that it declares for tests only (`#[cfg(test)] mod tests;`).
+    /// The modules that it declares only for tests (`#[cfg(test)] mod tests;`).
     pub test_modules: Vec<String>,
     /// The identifiers outside `use` declarations.
-    pub words: BTreeSet<String>,
+    pub identifiers: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ struct Token {
 }
 
 impl Source {
-    /// Reads the text of the module `module`, without comments, literals and everything under `#[cfg(test)]`.
+    /// Reads the text of the module `module`, ignoring comments, literals and all items under `#[cfg(test)]`.
     pub fn read(module: &[String], text: &str) -> Self {
         let mut test_modules = Vec::new();
         let tokens = without_tests(&tokens(text), &mut test_modules);
@@ -42,7 +42,7 @@ impl Source {
         let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
         let children: BTreeSet<&str> =
             (0..tokens.len()).filter(|&at| text(at) == "mod" && text(at + 2) == ";").map(|at| text(at + 1)).collect();
-        // Modules with braces that are open at this token, and the depth of their braces.
+        // The inline modules that contain the current token, with the depth of their braces.
         let mut inline: Vec<(usize, String)> = Vec::new();
         let (mut depth, mut at) = (0_usize, 0);
         while at < tokens.len() {
@@ -66,16 +66,16 @@ impl Source {
                     at = end;
                     continue;
                 }
-                word if is_word(word) => {
-                    self.words.insert(word.to_owned());
-                    // `pub(in crate::a)` is a visibility, not a use.
+                word if is_identifier(word) => {
+                    self.identifiers.insert(word.to_owned());
+                    // The path in `pub(in crate::a)` is not a use.
                     let visibility = before == "in" && at >= 3 && text(at - 2) == "(" && text(at - 3) == "pub";
                     if text(at + 1) == "::" && !matches!(before, "::" | ".") {
                         let mut path = vec![word.to_owned()];
                         let mut end = at + 1;
-                        while text(end) == "::" && is_word(text(end + 1)) {
+                        while text(end) == "::" && is_identifier(text(end + 1)) {
                             path.push(text(end + 1).to_owned());
-                            self.words.insert(text(end + 1).to_owned());
+                            self.identifiers.insert(text(end + 1).to_owned());
                             end += 2;
                         }
                         if let Some(path) = absolute(&here(), &children, &path)
@@ -94,11 +94,12 @@ impl Source {
     }
 }
 
-fn is_word(text: &str) -> bool {
+fn is_identifier(text: &str) -> bool {
     text.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// The path from the root of the crate; `None` for what belongs to other crates, or was imported and so counted there.
+/// Returns the path from the root of the crate; `None` for a path of another crate, or one that begins with an imported
+/// name, whose `use` is counted.
 fn absolute(module: &[String], children: &BTreeSet<&str>, path: &[String]) -> Option<Vec<String>> {
     let mut base = module.to_vec();
     let mut rest = path;
@@ -120,7 +121,8 @@ fn absolute(module: &[String], children: &BTreeSet<&str>, path: &[String]) -> Op
     Some(base)
 }
 
-/// The paths of a `use` tree from `at`, each with its line and the name that it brings into scope; and the token after it.
+/// Returns the paths of the `use` tree at `at`, each with its line and the name that it brings into scope, and the
+/// index of the token after the tree.
 fn leaves(tokens: &[Token], mut at: usize, prefix: &[String]) -> (Vec<(usize, Vec<String>, String)>, usize) {
     let (mut found, mut path) = (Vec::new(), prefix.to_vec());
     let mut open = false;
@@ -157,7 +159,8 @@ fn leaves(tokens: &[Token], mut at: usize, prefix: &[String]) -> (Vec<(usize, Ve
     (found, at)
 }
 
-/// Leaves out the items under `#[cfg(test)]` or `#[cfg(all(test, …))]`; notes the modules among them that have a file.
+/// Removes the items under `#[cfg(test)]` or `#[cfg(all(test, …))]`, and adds the modules among them that have a file
+/// to `test_modules`.
 fn without_tests(tokens: &[Token], test_modules: &mut Vec<String>) -> Vec<Token> {
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
     let mut kept = Vec::new();
@@ -171,11 +174,11 @@ fn without_tests(tokens: &[Token], test_modules: &mut Vec<String>) -> Vec<Token>
         }
         let end = closing(tokens, at + 1 + inner) + 1;
         let condition: Vec<&str> = (at + 2 + inner..end - 1).map(text).collect();
-        let alone = condition == ["cfg", "(", "test", ")"];
-        let among = condition.starts_with(&["cfg", "(", "all", "("])
+        let only_test = condition == ["cfg", "(", "test", ")"];
+        let all_with_test = condition.starts_with(&["cfg", "(", "all", "("])
             && condition.contains(&"test")
             && !condition.iter().any(|word| matches!(*word, "not" | "any"));
-        if !alone && !among {
+        if !only_test && !all_with_test {
             kept.extend_from_slice(&tokens[at..end]);
             at = end;
         } else if inner == 1 {
@@ -204,7 +207,7 @@ fn after_visibility(tokens: &[Token], at: usize) -> usize {
     }
 }
 
-/// The token after the item, statement, field or arm at `at`.
+/// Returns the index of the token after the item, statement, field or match arm at `at`.
 fn after_item(tokens: &[Token], mut at: usize) -> usize {
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
     let by_semicolon = match text(at) {
@@ -227,7 +230,7 @@ fn after_item(tokens: &[Token], mut at: usize) -> usize {
     at
 }
 
-/// The token that closes the bracket at `at`; the last one where none does.
+/// Returns the index of the token that closes the bracket at `at`; the last token if none does.
 fn closing(tokens: &[Token], at: usize) -> usize {
     let mut depth = 0_usize;
     for (offset, token) in tokens[at.min(tokens.len())..].iter().enumerate() {
@@ -243,7 +246,7 @@ fn closing(tokens: &[Token], at: usize) -> usize {
     tokens.len().saturating_sub(1)
 }
 
-/// Identifiers, `::`, and every other character by itself, without comments, literals and lifetimes.
+/// Splits a text into identifiers, `::`, and all other single characters, without comments, literals and lifetimes.
 fn tokens(text: &str) -> Vec<Token> {
     let chars: Vec<char> = text.chars().collect();
     let get = |at: usize| chars.get(at).copied().unwrap_or('\0');
@@ -303,7 +306,7 @@ fn tokens(text: &str) -> Vec<Token> {
                     }
                     at += closing.len();
                 } else if word == "b" && get(at) == '\'' || matches!(word.as_str(), "b" | "c") && get(at) == '"' {
-                    // The prefix of a literal, which comes next.
+                    // The prefix of the literal that follows.
                 } else {
                     tokens.push(Token { line, text: word });
                 }

@@ -1,4 +1,4 @@
-//! A host in memory, for the tests of stopping and starting.
+//! A fake host, for the tests of stopping and starting.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -19,13 +19,13 @@ pub(super) fn container(name: &str, second: u32, depends_on: &[&str]) -> Contain
     }
 }
 
-/// A host in memory: it records its calls, and those listed in `fail` fail.
+/// A fake host that records its calls. The calls listed in `fail` fail.
 #[derive(Default)]
 pub(super) struct FakeHost {
     pub(super) calls: Mutex<Vec<String>>,
     pub(super) fail: Vec<String>,
     pub(super) containers: Vec<Container>,
-    /// Where each stop looks for the record that must already exist.
+    /// The directory in which the record must exist at each stop.
     pub(super) state_dir: Option<PathBuf>,
 }
 
@@ -58,7 +58,7 @@ impl Host for FakeHost {
     fn stop(&self, id: &str) -> Result<()> {
         if let Some(dir) = &self.state_dir {
             let record = std::fs::read_to_string(&records(dir).unwrap()[0]).unwrap();
-            assert!(record.contains(id), "on disk before it is stopped");
+            assert!(record.contains(id), "the record is on disk before the container is stopped");
         }
         self.call(format!("stop {id}"))
     }

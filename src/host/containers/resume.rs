@@ -22,12 +22,15 @@ pub struct Leftover {
     pub engine: String,
 }
 
-/// Returns the records of runs that ended without starting their containers again. A directory that does
-/// not exist, or that this user may not read, holds no records.
+/// Returns the leftovers of runs that ended without starting their containers again. A directory that does not
+/// exist, or that this user may not read, counts as empty.
+///
+/// # Errors
+/// The directory or a record cannot be read, or a file is not a record.
 pub fn leftovers(state_dir: &Path) -> Result<Vec<Leftover>> {
     let mut leftovers = Vec::new();
     for path in records(state_dir)? {
-        // Shared: two commands that read it at the same time must not take each other for its run.
+        // A shared lock: with exclusive ones, each of two concurrent commands would assume that the run is in progress.
         let Some((_, content)) = Record::take_over(&path, FlockArg::LockSharedNonblock)? else { continue };
         leftovers.push(Leftover {
             names: content.containers.into_iter().map(|entry| entry.name).collect(),
@@ -95,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_record_of_a_live_run_is_no_leftover() {
+    fn the_record_of_a_live_run_is_not_a_leftover() {
         let dir = tempfile::tempdir().unwrap();
         let (host, monitor, containers) = (FakeHost::default(), Collector::default(), pair());
         let stopped = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap();
@@ -137,7 +140,7 @@ mod tests {
         killed(&host, dir.path(), &containers);
         let error = resume(&host, dir.path(), &Collector::default()).unwrap_err();
         assert_eq!(error.to_string(), "not every container was started again: cannot start iddb");
-        assert!(host.calls().contains(&"start idweb".to_owned()), "the others are tried nevertheless");
+        assert!(host.calls().contains(&"start idweb".to_owned()), "the others are started nevertheless");
         assert_eq!(leftovers(dir.path()).unwrap().len(), 1);
     }
 
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_record_is_an_error() {
+    fn a_file_that_is_not_a_record_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         assert!(leftovers(&dir.path().join("none")).unwrap().is_empty());
         std::fs::write(dir.path().join("stopped-1.json"), "{").unwrap();
@@ -164,6 +167,6 @@ mod tests {
         assert!(error.to_string().contains("stopped-1.json"), "{error}");
         std::fs::write(dir.path().join("stopped-1.json"), r#"{"version":2,"hosts":[]}"#).unwrap();
         let error = leftovers(dir.path()).unwrap_err();
-        assert!(error.to_string().contains("another version"), "its fields may be others: {error}");
+        assert!(error.to_string().contains("another version"), "its fields may differ: {error}");
     }
 }

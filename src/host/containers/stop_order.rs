@@ -7,7 +7,7 @@ use crate::host::inventory::Container;
 #[must_use]
 pub(super) fn stop_order<'a>(containers: &[&'a Container]) -> Vec<&'a Container> {
     let mut waiting: Vec<&Container> = containers.to_vec();
-    // Oldest first: the last one is always the best choice among equals.
+    // Oldest first: among equal containers, the last one is stopped next.
     waiting.sort_by(|a, b| created(a).cmp(&created(b)).then_with(|| b.name.cmp(&a.name)));
     let mut order = Vec::with_capacity(waiting.len());
     while !waiting.is_empty() {
@@ -18,7 +18,7 @@ pub(super) fn stop_order<'a>(containers: &[&'a Container]) -> Vec<&'a Container>
     order
 }
 
-/// Engines trim the zeros of a fraction, so the texts do not sort as the times do.
+/// Parses the time of creation. Engines trim the trailing zeros of a fraction, so the texts do not sort like the times.
 fn created(container: &Container) -> Option<jiff::Timestamp> {
     container.created.parse().ok()
 }
@@ -52,9 +52,9 @@ mod tests {
         let equals = [container("a", 1, &[]), container("c", 3, &[]), container("b", 2, &[])];
         assert_eq!(order(&equals), ["c", "b", "a"]);
         let fraction = |text: &str| format!("2026-01-01T00:00:00{text}");
-        let whole = Container { created: fraction("Z"), ..container("whole", 0, &[]) };
+        let earlier = Container { created: fraction("Z"), ..container("earlier", 0, &[]) };
         let later = Container { created: fraction(".5Z"), ..container("later", 0, &[]) };
-        assert_eq!(order(&[later, whole]), ["later", "whole"]);
+        assert_eq!(order(&[later, earlier]), ["later", "earlier"]);
     }
 
     #[test]

@@ -33,17 +33,17 @@ pub(super) struct Entry {
 pub(super) struct Content {
     version: u32,
     pub(super) engine: String,
-    /// RFC 3339.
+    /// The time as RFC 3339 text.
     pub(super) stopped_at: String,
     pid: u32,
-    /// In the order in which they are stopped.
+    /// The containers in the order in which they are stopped.
     pub(super) containers: Vec<Entry>,
 }
 
 impl Content {
-    /// Reads a record's text; an error comes with its hint.
+    /// Parses the text of a record; an error includes its hint.
     fn parse(text: &str) -> std::result::Result<Self, (Cause, &'static str)> {
-        // The version first: another one may have other fields.
+        // The version is checked first, because another version may have other fields.
         #[derive(Deserialize)]
         struct Versioned {
             version: u32,
@@ -59,7 +59,7 @@ impl Content {
     }
 }
 
-/// Parses a record of untrusted bytes: for fuzzing.
+/// Parses a record from untrusted bytes, for fuzzing.
 #[doc(hidden)]
 pub fn parse_stop_record(text: &[u8]) -> std::result::Result<(), String> {
     let text = std::str::from_utf8(text).map_err(|cause| cause.to_string())?;
@@ -134,7 +134,7 @@ impl Record {
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Ok(None),
             Err((_, errno)) => return Err(failed(errno.into())),
         };
-        // Removed between the open and the lock.
+        // The record was removed between the open and the lock.
         if lock.metadata().map_err(|cause| failed(cause.into()))?.nlink() == 0 {
             return Ok(None);
         }
@@ -145,8 +145,8 @@ impl Record {
     }
 }
 
-/// Returns the paths of all records, oldest first: their names begin with the time. A directory that does
-/// not exist, or that this user may not read, holds no records.
+/// Returns the paths of all records, oldest first: their names begin with the time. A directory that does not exist,
+/// or that this user may not read, counts as empty.
 pub(super) fn records(state_dir: &Path) -> Result<Vec<PathBuf>> {
     let failed = |cause: std::io::Error| Error::failed_at("cannot read", state_dir, cause);
     let entries = match std::fs::read_dir(state_dir) {

@@ -9,18 +9,18 @@ use crate::monitor::{Event, Monitor};
 use super::stop_order::stop_order;
 use super::stop_record::{Entry, Record};
 
-/// Containers that are stopped for the duration of a run. They are started again when this is dropped.
+/// A guard over containers that are stopped for the duration of a run. Dropping it starts them again.
 #[must_use = "dropping it starts the containers again"]
 pub struct Stopped<'a> {
     host: &'a dyn Host,
     monitor: &'a dyn Monitor,
-    /// In the order in which they were stopped.
+    /// The containers in the order in which they were stopped.
     entries: Vec<Entry>,
     record: Option<Record>,
 }
 
 impl<'a> Stopped<'a> {
-    /// Stops those of the containers that run, dependents first.
+    /// Stops the running ones of these containers, dependents first.
     ///
     /// # Errors
     /// A container is paused or would be deleted when it stops: then none is stopped. Or a container does
@@ -58,7 +58,7 @@ impl<'a> Stopped<'a> {
     fn stop_all(&mut self, entries: Vec<Entry>) -> Result<()> {
         for entry in entries {
             self.monitor.check_cancelled()?;
-            // Before the request: a stop that times out here may still be carried out by the engine.
+            // Recorded before the request, because the engine may still carry out a stop that times out here.
             self.entries.push(entry.clone());
             self.host.stop(&entry.id)?;
             self.monitor.event(&Event::ContainerStopped(&entry.name));
@@ -80,7 +80,7 @@ impl<'a> Stopped<'a> {
         self.start_all()
     }
 
-    /// Leaves what `kill -9` leaves: the record without its lock, and the containers stopped.
+    /// Leaves the state that `kill -9` leaves: the record without its lock, and the containers stopped.
     #[cfg(test)]
     pub(super) fn abandon(mut self) {
         drop(self.record.take());
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn only_running_ones_are_touched() {
+    fn only_running_containers_are_stopped() {
         let dir = tempfile::tempdir().unwrap();
         let host = FakeHost::default();
         let mut containers = pair();
@@ -206,7 +206,7 @@ mod tests {
         let (containers, monitor) = (pair(), Collector::default());
         let error = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap_err();
         assert_eq!(error.to_string(), "cannot stop iddb");
-        // The one that failed may have stopped nevertheless.
+        // The container whose stop failed may have stopped nevertheless.
         assert_eq!(host.calls(), ["stop idweb", "stop iddb", "start iddb", "start idweb"]);
         assert!(records(dir.path()).unwrap().is_empty());
     }
@@ -224,7 +224,7 @@ mod tests {
         assert!(monitor.issues()[0].message.contains("voltar resume"));
     }
 
-    /// Cancelled at the n-th check.
+    /// A monitor that reports cancellation at the n-th check.
     struct CancelledAt(AtomicUsize);
 
     impl Monitor for CancelledAt {

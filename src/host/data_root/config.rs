@@ -1,5 +1,5 @@
-//! The structure of `config.v2.json` and `hostconfig.json`, as far as it is of interest. They are hostile
-//! until [`StoredContainer::new`] has checked them.
+//! The structure of `config.v2.json` and `hostconfig.json`, as far as voltar uses it. Their content is untrusted until
+//! [`StoredContainer::new`] and [`parse`] have checked it.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::host::parse;
 
 /// A container as its files describe it, with a name and an id that are safe to use.
 pub(super) struct StoredContainer {
-    /// Its name without the leading slash.
+    /// The name without its leading slash.
     pub(super) name: String,
     pub(super) config: Config,
     pub(super) host: HostConfig,
@@ -25,7 +25,7 @@ impl StoredContainer {
     }
 }
 
-/// `config.v2.json`. Go writes `null` for what is empty.
+/// The content of `config.v2.json`. Go writes `null` for an empty map or list.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(in crate::host) struct Config {
@@ -85,7 +85,7 @@ pub(super) struct MountVolumeOptions {
     pub(super) subpath: String,
 }
 
-/// `hostconfig.json`.
+/// The content of `hostconfig.json`.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 pub(in crate::host) struct HostConfig {

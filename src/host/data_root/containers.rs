@@ -67,8 +67,8 @@ pub(super) fn container(stored: &StoredContainer, sources: &Sources<'_>, state: 
     })
 }
 
-/// Returns the state of a container. The state in its file is that of the moment when the file was written,
-/// so a container counts as running only if its process is alive.
+/// Returns the state of a container. The file holds the state at the time when it was written, so a container counts
+/// as running only if its process is alive.
 pub(super) fn state(stored: &StoredContainer, processes: &Processes, notes: &mut Vec<String>) -> State {
     let StoredContainer { name, config, .. } = stored;
     let was_running = config.state.running || config.state.restarting;

@@ -1,4 +1,4 @@
-//! Reading the small files of a data root. What they hold is parsed elsewhere.
+//! Reading the small files of a data root.
 
 use std::io::{ErrorKind as IoKind, Read as _};
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use walkdir::WalkDir;
 use crate::error::{Error, Result};
 use crate::member::printable;
 
-/// The size limit of a file. Those of interest hold a few kilobytes.
+/// The size limit of a file, in bytes. Docker's files have a few kilobytes.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Returns the directories in a directory, by name. Symbolic links are not followed.
+/// Returns the directories in a directory, sorted by name. Symbolic links are not followed.
 pub(super) fn directories(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut directories = Vec::new();
     for entry in WalkDir::new(dir).min_depth(1).max_depth(1).sort_by_file_name() {
@@ -27,7 +27,7 @@ pub(super) fn directories(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(directories)
 }
 
-/// Reads and parses a JSON file; `None` where there is no such file.
+/// Reads and parses a JSON file; returns `None` if it does not exist.
 pub(super) fn read_json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
     let Some(bytes) = read(file)? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).map_err(|cause| {
@@ -37,7 +37,7 @@ pub(super) fn read_json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
     })
 }
 
-/// Reads a file up to the size limit; `None` where there is no such file.
+/// Reads a file up to the size limit; returns `None` if it does not exist.
 fn read(file: &Path) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     match std::fs::File::open(file).and_then(|open| open.take(MAX_BYTES).read_to_end(&mut bytes)) {
@@ -53,7 +53,7 @@ pub(super) fn unreadable(path: &Path, cause: &std::io::Error) -> Error {
     if cause.kind() == IoKind::PermissionDenied { error.hint("run voltar as root (sudo)") } else { error }
 }
 
-/// Returns a path as messages show it.
+/// Returns a path escaped for messages.
 pub(super) fn show(path: &Path) -> String {
     printable(path.as_os_str().as_encoded_bytes())
 }

@@ -2,9 +2,8 @@
 //! another host. It reads `containers/` and `volumes/` only: the labels of volumes are in a database of the
 //! daemon, so the names of volumes are used instead.
 //!
-//! The content of the files is that of the time and the host where they were written. Paths are translated
-//! to the present location of the data root, and a container counts as running only if its process is alive
-//! on this machine.
+//! The files describe the host on which, and the time at which, they were written. Paths are translated to the
+//! present location of the data root, and a container counts as running only if its process is alive on this machine.
 
 mod config;
 mod containers;
@@ -113,7 +112,7 @@ impl Host for DataRoot {
     }
 }
 
-/// Converts a stopped container of a data root that was moved to `dir`, without access to disk or processes.
+/// Converts a stopped container of a data root that was moved to `dir`, without access to the disk or to processes.
 pub(super) fn moved_container(dir: &Path, config: Config, host_config: HostConfig) -> Result<Container> {
     let stored = StoredContainer::new(config, host_config)?;
     let origin = original_root(&stored).map_or(Origin::Unknown, |root| Origin::moved(dir, root));

@@ -1,4 +1,4 @@
-//! Where the data root was when its files were written, and the mount sources that follow from it.
+//! The path of the data root when its files were written, and the mount sources that follow from it.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -12,9 +12,9 @@ use super::config::{MountPoint, StoredContainer};
 /// The original path of the data root, compared with its present path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// It has not moved: the paths in its files are paths of this host.
+    /// The data root was not moved: the paths in its files are paths of this host.
     Here,
-    /// It was at `root` of another host, whose `/` is at `prefix` here if that follows from the paths.
+    /// The data root was at `root` of another host, whose `/` is at `prefix` here if that follows from the paths.
     Moved { root: PathBuf, prefix: Option<PathBuf> },
     /// No file holds the original path.
     Unknown,
@@ -30,7 +30,7 @@ impl Origin {
         }
     }
 
-    /// The origin of a data root that was moved from `root` to `dir`.
+    /// Returns the origin of a data root that was moved from `root` to `dir`.
     pub(super) fn moved(dir: &Path, root: PathBuf) -> Self {
         let below = root.strip_prefix("/").unwrap_or(&root);
         let depth = below.components().count();
@@ -43,8 +43,8 @@ impl Origin {
         match self {
             Self::Here => Some(path.to_path_buf()),
             Self::Moved { root, prefix } => match (path.strip_prefix(root), prefix) {
-                (Ok(below), _) => Some(dir.join(below)),
-                (Err(_), Some(prefix)) => Some(prefix.join(path.strip_prefix("/").unwrap_or(path))),
+                (Ok(below), _) => Some(joined(dir, below)),
+                (Err(_), Some(prefix)) => Some(joined(prefix, path.strip_prefix("/").unwrap_or(path))),
                 (Err(_), None) => None,
             },
             Self::Unknown => None,
@@ -52,7 +52,12 @@ impl Origin {
     }
 }
 
-/// What the mount sources of containers are computed from.
+/// Joins two paths. An empty second one leaves no slash at the end, as [`Path::join`] does.
+fn joined(directory: &Path, path: &Path) -> PathBuf {
+    directory.components().chain(path.components()).collect()
+}
+
+/// The values from which the mount sources of containers are computed.
 pub(super) struct Sources<'a> {
     /// The mountpoints of the data root's volumes, by volume name.
     pub(super) mountpoints: BTreeMap<String, PathBuf>,
@@ -82,8 +87,8 @@ impl Sources<'_> {
     }
 }
 
-/// Returns the original path of the data root: what precedes the directory of a local volume, or the
-/// container's own files, in its `config.v2.json`.
+/// Returns the original path of the data root: the part before `volumes/<name>/_data` in the source of a local volume,
+/// or before `containers/<id>/hostname` in `HostnamePath`, in `config.v2.json`.
 pub(super) fn original_root(stored: &StoredContainer) -> Option<PathBuf> {
     let config = &stored.config;
     let volumes = config.mount_points.iter().flatten().map(|(_, point)| point);
@@ -94,7 +99,7 @@ pub(super) fn original_root(stored: &StoredContainer) -> Option<PathBuf> {
     of_volume.or_else(of_container)
 }
 
-/// Removes trailing components from an absolute path without `..`; `None` where it does not end with them.
+/// Removes trailing components from an absolute path without `..`; returns `None` if it does not end with them.
 fn strip_suffix(path: &str, suffix: &[&str]) -> Option<PathBuf> {
     let mut path = Path::new(path);
     let clean = path.is_absolute() && !path.components().any(|component| component == Component::ParentDir);
@@ -118,6 +123,8 @@ mod tests {
         };
         let disk = find("/mnt/var/lib/docker", "/var/lib/docker", "/srv/share");
         assert_eq!(disk, Some(PathBuf::from("/mnt/srv/share")));
+        let root = find("/mnt/var/lib/docker", "/var/lib/docker", "/").unwrap();
+        assert_eq!(root.as_os_str(), "/mnt", "no slash at the end");
         let copy = |path: &str| find("/mnt/copy", "/var/lib/docker", path);
         assert_eq!(copy("/var/lib/docker/volumes"), Some(PathBuf::from("/mnt/copy/volumes")));
         assert_eq!(copy("/srv/share"), None);

@@ -5,21 +5,20 @@ use std::path::PathBuf;
 /// The processes of this machine.
 #[derive(Debug)]
 pub(super) struct Processes {
-    /// The path of procfs; tests have a directory of their own.
+    /// The path of procfs; another directory in tests.
     pub(super) proc: PathBuf,
 }
 
 impl Processes {
-    /// Reads `/proc`.
+    /// Returns the processes in `/proc`.
     pub(super) fn of_this_machine() -> Self {
         Self { proc: PathBuf::from("/proc") }
     }
 
-    /// Whether the process `pid` exists and belongs to the container `id`, and not to a later process with
-    /// the same number.
+    /// Returns whether the process `pid` exists and belongs to the container `id`; the pid may have been reused since.
     ///
-    /// Its control groups name the container. Where they are hidden (cgroup v2 shows `0::/…`), its mounts do:
-    /// Docker mounts `containers/<id>/hostname` into each container.
+    /// The paths of its control groups contain the id (cgroups(7)). If they do not, as in a cgroup namespace with
+    /// cgroup v2 (`0::/`), its mounts do: Docker mounts `containers/<id>/hostname` into each container.
     pub(super) fn is_alive(&self, pid: i64, id: &str) -> bool {
         pid > 0
             && ["cgroup", "mountinfo"].iter().any(|file| {
@@ -34,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_known_by_its_control_groups_or_its_mounts() {
+    fn a_process_is_identified_by_its_control_groups_or_its_mounts() {
         let dir = tempfile::tempdir().unwrap();
         let processes = Processes { proc: dir.path().to_owned() };
         for (pid, file) in [("7", "cgroup"), ("8", "mountinfo")] {
@@ -42,7 +41,7 @@ mod tests {
             std::fs::write(dir.path().join(pid).join(file), "x/docker/0123abcd/y\n").unwrap();
         }
         assert!(processes.is_alive(7, "0123abcd") && processes.is_alive(8, "0123abcd"));
-        assert!(!processes.is_alive(7, "4567"), "of another container");
+        assert!(!processes.is_alive(7, "4567"), "the process is of another container");
         assert!(!processes.is_alive(9, "0123abcd") && !processes.is_alive(0, "0123abcd"));
         assert!(!processes.is_alive(-1, "0123abcd"));
     }

@@ -8,7 +8,7 @@ use crate::host::inventory::MountKind;
 
 const ID: &str = "0123456789abcdef";
 
-/// A data root below `dir` with one container that has the given fields, and one volume.
+/// Creates a data root below `dir` with one container that has the given fields, and one volume.
 fn data_root(dir: &Path, fields: &Value) -> PathBuf {
     let root = dir.join("var/lib/docker");
     let mut config = json!({"ID": ID, "Name": "/cvat_db", "State": {}, "Config": {"Labels": null}});
@@ -180,7 +180,7 @@ fn shifted_ids_are_an_obstacle() {
 }
 
 #[test]
-fn a_directory_that_is_no_data_root_is_a_usage_error() {
+fn a_directory_that_is_not_a_data_root_is_a_usage_error() {
     let dir = tempfile::tempdir().unwrap();
     let error = DataRoot::open(dir.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);

@@ -42,7 +42,7 @@ pub(in crate::host) struct VolumeOptions {
 }
 
 impl VolumeOptions {
-    /// Returns the options by the names that they have on the command line and in the engine's answers.
+    /// Returns the options by their names on the command line and in the engine's answers.
     pub(in crate::host) fn into_map(self) -> BTreeMap<String, String> {
         [("type", self.kind), ("o", self.options), ("device", self.device)]
             .into_iter()

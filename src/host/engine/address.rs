@@ -16,7 +16,7 @@ pub(super) enum Address {
 }
 
 impl Address {
-    /// Parses what `--docker` and `DOCKER_HOST` accept.
+    /// Parses the value of `--docker` or `DOCKER_HOST`.
     pub(super) fn parse(addr: &str) -> Result<Self> {
         let shown = printable(addr.as_bytes());
         let bad = |reason: &str| {
@@ -77,7 +77,7 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// Returns the socket of the system's daemon, or that of a rootless daemon where there is no other.
+/// Returns the socket of the system's daemon or, if there is none, that of a rootless daemon.
 pub(super) fn local_socket(runtime_dir: Option<PathBuf>) -> PathBuf {
     let system = ["/var/run/docker.sock", "/run/docker.sock"].map(PathBuf::from);
     let rootless = runtime_dir.map(|dir| dir.join("docker.sock"));

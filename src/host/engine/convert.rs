@@ -1,4 +1,4 @@
-//! Answers of the engine, checked and converted into values. They are hostile until they have passed here.
+//! Checks the answers of the engine, which are untrusted, and converts them into values.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
     })
 }
 
-/// Converts the answer to an inspection; `mountpoints` are those of the volume list, by volume name.
+/// Converts the answer to an inspection. `mountpoints` holds the mountpoints in the volume list, by volume name.
 pub(in crate::host) fn container(
     answer: &ContainerInspectResponse,
     mountpoints: &BTreeMap<String, PathBuf>,

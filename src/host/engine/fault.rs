@@ -14,7 +14,7 @@ use super::address::Address;
 /// The answer to a request, as bollard returns it.
 pub(super) type Answer<T> = std::result::Result<T, bollard::errors::Error>;
 
-/// Why a request has no answer.
+/// The reason why a request has no answer.
 pub(super) enum Fault {
     /// The engine or the connection to it reported an error.
     Engine(bollard::errors::Error),
@@ -22,7 +22,7 @@ pub(super) enum Fault {
     TooSlow(Duration),
 }
 
-/// Runs a request with a time limit that covers the whole answer; bollard's own limit does not.
+/// Runs a request with a time limit that covers the complete answer; bollard's own limit does not.
 pub(super) async fn within<T>(
     limit: Duration,
     request: impl Future<Output = Answer<T>>,
@@ -34,7 +34,7 @@ pub(super) async fn within<T>(
 }
 
 impl Fault {
-    /// Returns the error of a request, where `what` names what could not be done.
+    /// Returns the error of a request; `what` is the operation that failed ("cannot list volumes").
     pub(super) fn into_error(self, what: &str, address: &Address) -> Error {
         use bollard::errors::Error as Docker;
         let describe = |cause: &str| {

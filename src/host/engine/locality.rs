@@ -1,4 +1,4 @@
-//! Whether an engine runs on this machine, so that the paths in its answers are paths here.
+//! Checks whether an engine runs on this machine, so that the paths in its answers are paths of this machine.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use crate::member::printable;
 
 use super::address::Address;
 
-/// What identifies this machine, and the engine that keeps its files here.
+/// The facts that identify this machine, and the engine that keeps its files on it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
-    /// Content of `<DockerRootDir>/engine-id`.
+    /// The content of `<DockerRootDir>/engine-id`.
     engine_id: Option<String>,
     root_dir_exists: bool,
     host_name: String,
@@ -37,7 +37,7 @@ impl Facts {
     }
 }
 
-/// Returns why the paths in the engine's answers must not be used on this machine.
+/// Returns the reasons why the paths in the engine's answers must not be used on this machine.
 pub(super) fn obstacles(address: &Address, info: &SystemInfo, facts: &Facts) -> Vec<String> {
     let mut obstacles = Vec::new();
     let root = printable(info.docker_root_dir.as_deref().unwrap_or_default().as_bytes());

@@ -1,8 +1,8 @@
 //! The engine as a source of inventories, through bollard. Only this module is asynchronous, and its
 //! interface is not: it holds a runtime of one thread, and every call ends within a time limit.
 //!
-//! The paths in an engine's answers are paths of the engine's machine. Files under its root directory show
-//! whether that is this machine; where they do not, the inventory has an obstacle.
+//! The paths in an engine's answers are paths of the engine's machine. Files below its root directory show whether
+//! that is this machine; if they do not, the inventory has an obstacle.
 
 mod address;
 pub(super) mod convert;
@@ -30,11 +30,11 @@ use fault::{Answer, Fault, within};
 
 /// The time limit for connecting. A healthy daemon answers in milliseconds.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// The time limit of one request, for a busy host with hundreds of containers.
+/// The time limit of one request: enough for a busy host with hundreds of containers.
 const REQUEST_LIMIT: Duration = Duration::from_secs(120);
-/// How long the engine waits for a container before it kills it, unless the container has its own timeout.
+/// The time in seconds before the engine kills a container that it stops, unless the container has its own timeout.
 const DEFAULT_STOP_SECONDS: u64 = 10;
-/// How much longer than a container's stop timeout a stop may take: unmounting, networks, slow disks.
+/// The time that a stop may take in addition to the container's stop timeout: unmounting, networks, slow disks.
 const STOP_SLACK: Duration = Duration::from_secs(300);
 /// The time limit for stopping a container that has an unlimited stop timeout.
 const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -79,13 +79,13 @@ impl Engine {
         self.runtime.block_on(within(limit, request)).map_err(|fault| fault.into_error(what, &self.address))
     }
 
-    /// Inspects a container; `None` where it does not exist.
+    /// Inspects a container; returns `None` if it does not exist.
     fn inspect(&self, id: &str) -> Result<Option<ContainerInspectResponse>> {
         let request = self.docker.inspect_container(id, None::<InspectContainerOptions>);
         let what = format!("cannot inspect container {}", short(id));
         match self.runtime.block_on(within(REQUEST_LIMIT, request)) {
             Ok(found) => Ok(Some(found)),
-            // Removed since the list was made.
+            // The container was removed since it was listed.
             Err(Fault::Engine(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. })) => Ok(None),
             Err(fault) => Err(fault.into_error(&what, &self.address)),
         }
@@ -173,8 +173,8 @@ impl Host for Engine {
 
 /// Connects to the engine and returns its version.
 ///
-/// bollard 0.21 leaves the API version out of its paths, and an engine answers those in the highest version
-/// that it knows. The version is negotiated nevertheless: bollard adapts some requests to it.
+/// bollard 0.21 omits the API version from its paths, and an engine answers such requests in the highest version that
+/// it supports. The version is negotiated nevertheless, because bollard adapts some requests to it.
 async fn open(address: &Address) -> Result<(Docker, String)> {
     let opened = async {
         let docker = client(address)?.negotiate_version().await?;
@@ -190,7 +190,7 @@ async fn open(address: &Address) -> Result<(Docker, String)> {
 fn client(address: &Address) -> Answer<Docker> {
     match address {
         Address::Unix(socket) => {
-            // bollard reports a socket that it has no permission to see as missing.
+            // bollard reports a socket in an inaccessible directory as missing; metadata(2) returns the right error.
             std::fs::metadata(socket)?;
             Docker::connect_with_unix(&socket.to_string_lossy(), CONNECT_LIMIT.as_secs(), API_DEFAULT_VERSION)
         }
@@ -198,18 +198,18 @@ fn client(address: &Address) -> Answer<Docker> {
     }
 }
 
-/// Returns the time limit for stopping a container: longer than the engine waits for it, because a database
+/// Returns the time limit for stopping a container, which is longer than the engine waits for the container: a database
 /// may need long to shut down.
 fn stop_limit(stop_timeout: Option<i64>) -> Duration {
     match stop_timeout.map(u64::try_from) {
         None => Duration::from_secs(DEFAULT_STOP_SECONDS) + STOP_SLACK,
         Some(Ok(seconds)) => Duration::from_secs(seconds).saturating_add(STOP_SLACK).min(ENDLESS),
-        // Negative: no limit.
+        // A negative timeout means no limit.
         Some(Err(_)) => ENDLESS,
     }
 }
 
-/// Returns an id as `docker ps` shows it.
+/// Returns an id as shortened by `docker ps`.
 fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
