@@ -1,6 +1,6 @@
 //! Keeps large reads and writes from evicting other data from the host's page cache. Pages are dropped once they have
 //! been read. Writeback of written pages starts early, which leaves little for the final sync, and the pages are
-//! dropped when they are clean. All of this is advice (posix_fadvise(2)): results do not depend on it.
+//! dropped when they are clean. All of this is advice (`posix_fadvise(2)`): results do not depend on it.
 
 use std::collections::VecDeque;
 use std::fs::File;
