@@ -12,7 +12,7 @@ use crate::ordered::Pool;
 use crate::plan::backup::{BackupPlan, BackupRequest, plan};
 use crate::plan::facts::ThisHost;
 use crate::plan::{Running, unreal};
-use crate::recovery::recover_idle;
+use crate::recovery::recover_unused;
 use crate::resolve::survey;
 use crate::store::commit;
 use crate::together;
@@ -57,7 +57,7 @@ fn recover(request: &BackupRequest, host: &dyn Host, monitor: &dyn Monitor) -> R
     for removed in request.store.remove_leftovers()? {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
-    recover_idle(&survey(&request.layout, &host.inventory()?, &request.selection)?.targets, monitor)
+    recover_unused(&survey(&request.layout, &host.inventory()?, &request.selection)?.targets, monitor)
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {

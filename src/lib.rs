@@ -9,10 +9,10 @@
 //!            layout, host ─┴▶ restore ─▶ store ─▶ codec ─▶ archive::reader ─▶ extractor ─▶ volume::swap
 //! ```
 //!
-//! `layout` says which paths of which containers make up which archive, `host` what containers and volumes
-//! there are, and `resolve` brings the two together. `plan` holds every reason to refuse and runs before
-//! anything is written. `backup`, `restore`, `verify` and `list` are one operation each and tell their own
-//! story. They report to a [`monitor::Monitor`]; [`report`] is the one that prints.
+//! [`layout`] defines which paths of which containers make up which archive, [`host`] reports the containers and volumes
+//! that exist, and [`resolve`] combines the two. [`plan`] holds every reason to refuse, and is made before anything is
+//! written. [`backup`], [`restore`], [`verify`] and [`list`] are one operation each. They report to a
+//! [`monitor::Monitor`]; [`report`] is the one that prints.
 //!
 //! # What is stable
 //!

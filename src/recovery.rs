@@ -37,9 +37,9 @@ pub(crate) fn recover_mounts(archive: &str, mounts: &[LiveMount], ways: &[Way], 
 ///
 /// # Errors
 /// As [`recover_mounts`].
-pub(crate) fn recover_idle(targets: &[Target], monitor: &dyn Monitor) -> Result<()> {
-    let idle = targets.iter().filter(|target| target.users.iter().all(|user| user.state == State::Stopped));
-    recover_targets(idle, &[Way::Exchange, Way::Entries], monitor)
+pub(crate) fn recover_unused(targets: &[Target], monitor: &dyn Monitor) -> Result<()> {
+    let unused = targets.iter().filter(|target| target.users.iter().all(|user| user.state == State::Stopped));
+    recover_targets(unused, &[Way::Exchange, Way::Entries], monitor)
 }
 
 /// Recovers the mounts of every target that are replaced by one of `ways`. Mounts that are not found are skipped: the plan

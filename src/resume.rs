@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::host::containers;
 use crate::layout::Layout;
 use crate::monitor::Monitor;
-use crate::recovery::recover_idle;
+use crate::recovery::recover_unused;
 use crate::resolve::{Selection, survey};
 
 /// Brings back what an interrupted run left stopped.
@@ -24,7 +24,7 @@ pub fn resume(
 ) -> Result<()> {
     let selection = Selection { all: true, ..selection.clone() };
     // What is not found here has nothing to be recovered.
-    recover_idle(&survey(layout, &host.inventory()?, &selection)?.targets, monitor)?;
+    recover_unused(&survey(layout, &host.inventory()?, &selection)?.targets, monitor)?;
     if containers::resume(host, state_dir, monitor)?.is_empty() {
         monitor.note("no container was left stopped by an interrupted run");
     }

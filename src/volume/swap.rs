@@ -94,7 +94,7 @@ struct Journal {
     root_after: RootMetadata,
 }
 
-/// The staged tree's root, by which a later run tells the two trees apart.
+/// The staged tree's root, by which a later run distinguishes the two trees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Inode {
@@ -606,7 +606,7 @@ mod tests {
             fs::remove_file(&journal).unwrap();
             replace(&journal);
             recover(&scene.live).unwrap_err();
-            assert!(journal.symlink_metadata().is_ok(), "it stays for whoever looks into it");
+            assert!(journal.symlink_metadata().is_ok(), "it stays for inspection");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use tar::{Builder, EntryType, Header};
 
-/// A header with this name and link name as they are, owned by whoever runs the tests.
+/// A header with this name and link name as they are, owned by the user of the tests.
 pub fn header(name: &str, kind: EntryType, link: &str, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());

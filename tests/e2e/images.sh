@@ -127,7 +127,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     initdb --username="$POSTGRES_USER" --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync
-    # Alone, on a socket of its own, so that nobody meets a server that has no database yet.
+    # Alone, on a socket of its own, so that no client meets a server that has no database yet.
     pg_ctl -w -o "-c listen_addresses='' -c unix_socket_directories=/tmp" start
     psql -h /tmp -U "$POSTGRES_USER" -d postgres -c "CREATE DATABASE \"$POSTGRES_DB\""
     pg_ctl -w -m fast stop
