@@ -147,10 +147,11 @@ pub(crate) enum Command {
     #[command(after_help = after!(RESTORE_EXAMPLES))]
     Restore(Restore),
 
-    /// Start the containers again that an interrupted run left stopped.
+    /// Complete or undo an interrupted restore, and start the containers that were left stopped.
     ///
     /// `--stop` starts containers again however the run ends, except after a `kill -9` or a power cut. What
-    /// it stopped is recorded on disk; this starts exactly those.
+    /// it stopped is recorded on disk; this starts exactly those. A volume whose restore was interrupted becomes
+    /// the old tree or the new one.
     #[command(after_help = after!(RESUME_EXAMPLES))]
     Resume,
 }

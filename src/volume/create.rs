@@ -302,7 +302,7 @@ fn special(
 ) -> Result<(), metadata::Failed> {
     let made = make_way(directory, name, || mknodat(directory, name, kind, Mode::S_IRUSR | Mode::S_IWUSR, device));
     made.map_err(|e| ("cannot create", e))?;
-    metadata::apply_to_special(directory, name, metadata)
+    metadata::apply_to_special(directory, name, kind, metadata)
 }
 
 /// Creates an object under `name`; what exists there is removed first, unless it is a directory with content.

@@ -2,10 +2,11 @@
 //! time. (`chown` clears set-uid and set-gid, for root too; anything later would change the time.)
 
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{
     FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, futimens, utimensat,
 };
@@ -57,29 +58,56 @@ pub(crate) fn apply(handle: impl AsFd, metadata: &Metadata) -> Result<(), Failed
     futimens(handle, &TimeSpec::UTIME_OMIT, &timespec(metadata.mtime)).map_err(|e| (TIME, e))
 }
 
-/// Applies `metadata` to `name` in `directory`, which is not opened: a FIFO or a device.
+/// Applies `metadata` to a FIFO or device of this type that was just created as `name` in `directory`.
 ///
-/// The name must have been made by us a moment ago: `chmod` has no form that refuses links on older kernels.
-pub(crate) fn apply_to_special(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
-    let directory = directory.as_fd();
-    own(directory, name, metadata)?;
-    fchmodat(directory, name, mode(metadata), FchmodatFlags::FollowSymlink).map_err(|e| (MODE, e))?;
-    stamp(directory, name, metadata)
+/// `fchmodat` follows a symbolic link that has replaced the node meanwhile. So the node is opened without acting on it
+/// (`O_PATH`), examined, and changed through its handle.
+pub(crate) fn apply_to_special(
+    directory: impl AsFd,
+    name: &OsStr,
+    kind: SFlag,
+    metadata: &Metadata,
+) -> Result<(), Failed> {
+    let node = open_path(directory, name).map_err(|e| (OWNER, e))?;
+    let status = fstat(&node).map_err(|e| (OWNER, e))?;
+    if file_type(&status) != kind || status.st_nlink != 1 {
+        return Err((OWNER, Errno::ESTALE));
+    }
+    let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
+    fchownat(&node, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH).map_err(|e| (OWNER, e))?;
+    change_mode(&node, mode(metadata)).map_err(|e| (MODE, e))?;
+    let (path, mtime) = (procfs(&node), timespec(metadata.mtime));
+    utimensat(AT_FDCWD, &path, &TimeSpec::UTIME_OMIT, &mtime, UtimensatFlags::FollowSymlink).map_err(|e| (TIME, e))
+}
+
+/// Gives the directory `name` in `directory` a mode. A symbolic link is not followed.
+pub(super) fn change_directory_mode(directory: impl AsFd, name: &OsStr, mode: Mode) -> Result<(), Errno> {
+    let handle = open_path(directory, name)?;
+    if !is_directory(&fstat(&handle)?) {
+        return Err(Errno::ENOTDIR);
+    }
+    change_mode(&handle, mode)
+}
+
+/// Opens `name` in `directory`, whatever it is, without acting on it and without following a symbolic link.
+fn open_path(directory: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    openat(directory, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Changes the mode of an `O_PATH` handle, which `fchmod` does not take. procfs leads to the open file itself.
+fn change_mode(handle: &OwnedFd, mode: Mode) -> Result<(), Errno> {
+    fchmodat(AT_FDCWD, &procfs(handle), mode, FchmodatFlags::FollowSymlink)
+}
+
+fn procfs(handle: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()))
 }
 
 /// Applies owner and time to a symbolic link; its mode has no meaning.
 pub(crate) fn apply_to_symlink(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
     let directory = directory.as_fd();
-    own(directory, name, metadata)?;
-    stamp(directory, name, metadata)
-}
-
-fn own(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
     let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
-    fchownat(directory, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|e| (OWNER, e))
-}
-
-fn stamp(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
+    fchownat(directory, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|e| (OWNER, e))?;
     let mtime = timespec(metadata.mtime);
     utimensat(directory, name, &TimeSpec::UTIME_OMIT, &mtime, UtimensatFlags::NoFollowSymlink).map_err(|e| (TIME, e))
 }
@@ -90,4 +118,59 @@ fn mode(metadata: &Metadata) -> Mode {
 
 fn timespec(time: Timestamp) -> TimeSpec {
     TimeSpec::new(time.seconds, i64::from(time.nanoseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, metadata, set_permissions, write};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
+
+    use nix::unistd::{getegid, geteuid, mkfifo};
+
+    use super::*;
+
+    #[test]
+    fn a_fifo_gets_its_metadata_and_what_replaced_it_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let wanted = Metadata {
+            mode: 0o3777,
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            mtime: Timestamp { seconds: 7, nanoseconds: 5 },
+        };
+        let directory = File::open(dir.path()).unwrap();
+        let apply = |name: &str| apply_to_special(&directory, OsStr::new(name), SFlag::S_IFIFO, &wanted);
+
+        mkfifo(&at("fifo"), Mode::S_IRUSR).unwrap();
+        apply("fifo").unwrap();
+        let status = metadata(at("fifo")).unwrap();
+        assert_eq!((status.mode() & 0o7777, status.mtime(), status.mtime_nsec()), (0o3777, 7, 5));
+
+        write(at("victim"), "x").unwrap();
+        set_permissions(at("victim"), PermissionsExt::from_mode(0o600)).unwrap();
+        symlink(at("victim"), at("link")).unwrap();
+        std::fs::hard_link(at("victim"), at("hard")).unwrap();
+        std::fs::hard_link(at("fifo"), at("other fifo")).unwrap();
+        for replaced in ["link", "hard", "other fifo"] {
+            assert_eq!(apply(replaced), Err((OWNER, Errno::ESTALE)), "{replaced}");
+        }
+        let status = metadata(at("victim")).unwrap();
+        assert_eq!((status.mode() & 0o7777, status.mtime() == 7), (0o600, false));
+    }
+
+    #[test]
+    fn the_mode_of_a_directory_is_not_changed_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = tempfile::tempdir().unwrap();
+        symlink(victim.path(), dir.path().join("link")).unwrap();
+        let directory = File::open(dir.path()).unwrap();
+        let change = |name: &str| change_directory_mode(&directory, OsStr::new(name), Mode::S_IRWXO);
+        let before = metadata(victim.path()).unwrap().mode();
+        assert_eq!(change("link"), Err(Errno::ENOTDIR));
+        assert_eq!(metadata(victim.path()).unwrap().mode(), before);
+        std::fs::create_dir(dir.path().join("directory")).unwrap();
+        change("directory").unwrap();
+        assert_eq!(metadata(dir.path().join("directory")).unwrap().mode() & 0o7777, 0o007);
+    }
 }

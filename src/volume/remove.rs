@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, openat, renameat};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat, fstatat};
+use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::beneath::{DIRECTORY, names};
@@ -32,7 +32,7 @@ pub(crate) fn remove_all(directory: impl AsFd, name: &OsStr) -> Result<(), Errno
         let mut handle = openat(directory, name.as_os_str(), DIRECTORY, Mode::empty());
         if matches!(handle, Err(Errno::EACCES)) {
             // Its mode forbids removing what is in it to any process but root's.
-            fchmodat(directory, name.as_os_str(), Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
+            metadata::change_directory_mode(directory, &name, Mode::S_IRWXU)?;
             handle = openat(directory, name.as_os_str(), DIRECTORY, Mode::empty());
         }
         let handle = handle?;
@@ -55,7 +55,7 @@ pub(crate) fn remove_all(directory: impl AsFd, name: &OsStr) -> Result<(), Errno
                 match renameat(&handle, entry.as_os_str(), directory, moved.as_os_str()) {
                     // Its `..` changes, which requires write permission on the directory itself.
                     Err(Errno::EACCES) => {
-                        fchmodat(&handle, entry.as_os_str(), Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
+                        metadata::change_directory_mode(&handle, &entry, Mode::S_IRWXU)?;
                         renameat(&handle, entry.as_os_str(), directory, moved.as_os_str())?;
                     }
                     other => other?,
