@@ -13,6 +13,7 @@ pub mod inventory;
 pub mod mounts;
 mod parse;
 pub mod reality;
+mod secrets;
 mod shifted_owners;
 
 pub use inventory::{Container, Host, Inventory, Mount, MountKind, State, Volume};

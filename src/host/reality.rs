@@ -10,6 +10,7 @@ use crate::mountinfo;
 
 use super::inventory::{MountKind, Volume};
 use super::mounts::{MountTree, TreeMount};
+use super::secrets::{mask_device, mask_options};
 
 /// Returns every reason why the tree's directories may not hold its data, each with a hint.
 ///
@@ -72,7 +73,8 @@ fn option_volume_is_mounted(volume: &Volume, mounted: &[PathBuf]) -> Result<()> 
     if mounted.contains(&point) {
         return Ok(());
     }
-    let given: Vec<String> = [("type", kind), ("device", device), ("o", options)]
+    let (shown_device, shown_options) = (mask_device(device), mask_options(options));
+    let given: Vec<String> = [("type", kind), ("device", &*shown_device), ("o", &*shown_options)]
         .iter()
         .filter(|(_, value)| !value.is_empty())
         .map(|(key, value)| format!("{key}={}", printable(value.as_bytes())))
@@ -171,6 +173,9 @@ mod tests {
             )]
         );
         assert!(verdict(&nfs, std::slice::from_ref(&point), &[]).is_empty());
+        let cifs = volume(&point, &[("type", "cifs"), ("device", "//u:s3@nas/x"), ("o", "user=u,password=s3cret")]);
+        let shown = &verdict(&cifs, &[], &[])[0];
+        assert!(shown.contains("(type=cifs, device=//u:***@nas/x, o=user=u,password=***)"), "{shown}");
         // A volume with only a size limit is not a mount.
         assert!(verdict(&volume(&point, &[("size", "10G")]), &[], &[]).is_empty());
     }
