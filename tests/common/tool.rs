@@ -42,7 +42,9 @@ impl Tool {
     /// Creates a command that runs the voltar under test.
     pub fn voltar() -> Self {
         // Cargo sets `CARGO_BIN_EXE_voltar` to the binary of this test run.
-        Self::new(env!("CARGO_BIN_EXE_voltar")).env_remove("DOCKER_HOST")
+        // The engine and the context that this user has chosen are no concern of the tests.
+        let tool = Self::new(env!("CARGO_BIN_EXE_voltar")).env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT");
+        tool.env("DOCKER_CONFIG", "/nonexistent")
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {

@@ -26,6 +26,7 @@ pub const TESTS: &[Test] = &[
     ("refuses_two_projects_after_down", refuses_two_projects_after_down),
     ("refuses_to_restore_into_a_read_only_mount", refuses_to_restore_into_a_read_only_mount),
     ("refuses_a_remote_engine", refuses_a_remote_engine),
+    ("refuses_the_context_of_another_engine", refuses_the_context_of_another_engine),
 ];
 
 /// Fails unless the command was refused for a reason that names all of `texts`.
@@ -203,4 +204,14 @@ fn refuses_a_remote_engine(stack: &Stack) {
     assert_eq!(stack.archives(), Vec::<String>::new());
     // The container was not started.
     assert_eq!(docker(["ps", "--quiet", "--filter", "name=^/cvat$"]), "");
+}
+
+fn refuses_the_context_of_another_engine(stack: &Stack) {
+    fs::write(stack.at("config.json"), r#"{"currentContext":"nas"}"#).unwrap();
+    let with_context = |args: &[&str]| stack.voltar(args).env("DOCKER_CONFIG", stack.work());
+    refused(with_context(&["backup"]), &["the Docker context 'nas'", "--docker unix:///var/run/docker.sock"]);
+    assert_eq!(stack.archives(), Vec::<String>::new());
+    // A host that is given takes precedence, as with `docker`.
+    with_context(&["plan", "--docker", "unix:///var/run/docker.sock"]).ok();
+    with_context(&["plan"]).env("DOCKER_CONTEXT", "default").ok();
 }

@@ -5,6 +5,7 @@
 //! that is this machine; if they do not, the inventory has an obstacle.
 
 mod address;
+mod context;
 pub(super) mod convert;
 mod fault;
 mod locality;
@@ -25,6 +26,7 @@ use crate::member::printable;
 use super::inventory::{Host, Inventory, State, Volume};
 use super::parse;
 use address::{Address, local_socket};
+use context::Configuration;
 use convert::{name_of, state_of};
 use fault::{Answer, Fault, within};
 
@@ -51,13 +53,17 @@ impl Engine {
     /// Connects to `addr` (`--docker`), else to `DOCKER_HOST`, else to the local socket.
     ///
     /// # Errors
-    /// The address is malformed, or no engine answers there within the time limit.
+    /// The address is malformed, no engine answers there within the time limit, or none is given and the current Docker
+    /// context names another engine than the local one.
     pub fn connect(addr: Option<&str>) -> Result<Self> {
         let from_environment = std::env::var("DOCKER_HOST").ok();
         let given = addr.or(from_environment.as_deref()).filter(|addr| !addr.is_empty());
-        let address = match given {
-            Some(addr) => Address::parse(addr)?,
-            None => Address::Unix(local_socket(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from))),
+        let address = if let Some(addr) = given {
+            Address::parse(addr)?
+        } else {
+            let socket = local_socket(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from));
+            Configuration::of_this_process().check(&socket)?;
+            Address::Unix(socket)
         };
         let tls = std::env::var_os("DOCKER_TLS_VERIFY").is_some_and(|value| !value.is_empty());
         if let (Address::Tcp(_), true) = (&address, tls) {
