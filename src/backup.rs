@@ -5,13 +5,13 @@ use std::path::Path;
 use crate::archiver;
 use crate::error::Result;
 use crate::host::containers::Stopped;
-use crate::host::{Container, Host, Inventory, State};
+use crate::host::{Host, Inventory, State};
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::plan::backup::{BackupPlan, BackupRequest, plan};
 use crate::plan::facts::ThisHost;
-use crate::plan::{Running, unreal};
+use crate::plan::{Running, unreal, used_since};
 use crate::recovery::recover_unused;
 use crate::resolve::survey;
 use crate::store::commit;
@@ -61,9 +61,15 @@ fn recover(request: &BackupRequest, host: &dyn Host, monitor: &dyn Monitor) -> R
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {
-    for user in plan.users.iter().filter(|user| user.state == State::Running) {
+    for user in &plan.users {
+        let state = match user.state {
+            State::Running => "running",
+            // Its processes go on where they were, in the middle of a change.
+            State::Paused => "paused",
+            State::Stopped => continue,
+        };
         let name = printable(user.name.as_bytes());
-        monitor.issue("", format!("'{name}' is running while its data is archived: the archive may mix old and new"));
+        monitor.issue("", format!("'{name}' is {state} while its data is archived: the archive may mix old and new"));
     }
 }
 
@@ -79,7 +85,7 @@ fn archive(
     let write = |job: &_, monitor: &dyn Monitor| archiver::write(job, request.compression, pool, monitor);
     let written = together::all(&jobs, monitor, write)?;
     if request.running != Running::Allow {
-        warn_of_started(&plan.users, &host.inventory()?, monitor);
+        warn_of_started(plan, &host.inventory()?, monitor);
     }
     monitor.check_cancelled()?;
     let (archives, summaries): (Vec<_>, Vec<_>) = written.into_iter().unzip();
@@ -101,10 +107,11 @@ fn check_still_there(plan: &BackupPlan, now: &Inventory, facts: &ThisHost<'_>) -
     Ok(())
 }
 
-fn warn_of_started(users: &[Container], now: &Inventory, monitor: &dyn Monitor) {
-    let runs = |user: &Container| now.containers.iter().any(|c| c.id == user.id && c.state == State::Running);
-    for user in users.iter().filter(|user| runs(user)) {
-        let name = &user.name;
-        monitor.issue("", format!("'{name}' was started while its data was archived: the archive may mix old and new"));
+fn warn_of_started(plan: &BackupPlan, now: &Inventory, monitor: &dyn Monitor) {
+    let targets = plan.archives.iter().map(|planned| &planned.target);
+    for user in used_since(&plan.users, targets, now) {
+        let name = printable(user.name.as_bytes());
+        let what = if user.state == State::Stopped { "ran" } else { "was started" };
+        monitor.issue("", format!("'{name}' {what} while its data was archived: the archive may mix old and new"));
     }
 }

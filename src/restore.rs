@@ -6,11 +6,12 @@ use crate::durable::atomic_file::{self, Ready};
 use crate::error::{Error, Result};
 use crate::extractor::{Mode, Staged, check, extract};
 use crate::host::containers::Stopped;
-use crate::host::{Host, Inventory, State, mounts};
+use crate::host::{Host, Inventory};
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan};
+use crate::plan::used_since;
 use crate::recovery::{recover_mounts, recover_targets};
 use crate::resolve::survey;
 use crate::together;
@@ -55,13 +56,8 @@ pub fn restore(
 
 /// `restart: always` and a restarted engine can start a container at any moment.
 fn check_idle(plan: &RestorePlan, now: &Inventory) -> Result<()> {
-    let uses = |id: &str| {
-        plan.users.iter().any(|user| user.id == id)
-            || plan.targets().any(|target| mounts::users(now, &target.tree).iter().any(|user| user.id == id))
-    };
-    let active = now.containers.iter().filter(|container| container.state != State::Stopped);
-    let started: Vec<&str> =
-        active.filter(|container| uses(&container.id)).map(|container| container.name.as_str()).collect();
+    let used = used_since(&plan.users, plan.targets(), now);
+    let started: Vec<&str> = used.iter().map(|container| container.name.as_str()).collect();
     if started.is_empty() {
         return Ok(());
     }

@@ -65,6 +65,8 @@ pub struct Container {
     pub state: State,
     /// The time of creation as RFC 3339 text, or empty.
     pub created: String,
+    /// The time of its last start as RFC 3339 text; empty if it is not known.
+    pub started: String,
     /// Names, ids or services of the containers that it depends on.
     pub depends_on: Vec<String>,
     /// The environment variables of the image and the container, as `NAME=value`.

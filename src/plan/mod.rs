@@ -13,7 +13,7 @@ pub mod restore;
 mod tests;
 
 use crate::error::{Error, Result};
-use crate::host::{Container, Inventory, State};
+use crate::host::{Container, Inventory, State, mounts};
 use crate::resolve::Target;
 use facts::Facts;
 
@@ -37,6 +37,29 @@ pub fn users<'a>(targets: impl Iterator<Item = &'a Target>) -> Vec<Container> {
         }
     }
     users
+}
+
+/// Returns the containers that have had processes on the targets' volumes since `users` were found, when the volumes
+/// were not in use: those that are running or paused now, and those that were started meanwhile and have ended.
+pub fn used_since<'a>(
+    users: &[Container],
+    targets: impl Iterator<Item = &'a Target>,
+    now: &'a Inventory,
+) -> Vec<&'a Container> {
+    let of_targets: Vec<&Container> = targets.flat_map(|target| mounts::users(now, &target.tree)).collect();
+    let was_used = |container: &&Container| {
+        let before = users.iter().find(|user| user.id == container.id);
+        if before.is_none() && of_targets.iter().all(|user| user.id != container.id) {
+            return false;
+        }
+        let started_meanwhile = match before {
+            Some(before) => before.started != container.started,
+            // A new one. The engine has the year 1 for a container that was never started.
+            None => !container.started.is_empty() && !container.started.starts_with("0001-"),
+        };
+        container.state != State::Stopped || started_meanwhile
+    };
+    now.containers.iter().filter(was_used).collect()
 }
 
 /// Those of `users` that would be stopped, and started again.

@@ -334,6 +334,44 @@ fn containers_that_are_deleted_when_they_stop_are_not_stopped() {
 }
 
 #[test]
+fn containers_that_used_a_volume_meanwhile_are_found() {
+    const YEAR_1: &str = "0001-01-01T00:00:00Z";
+    let started = |name: &str, destination: &str, at: &str, state: State| Container {
+        id: format!("id of {name}"),
+        started: at.to_owned(),
+        state,
+        ..container(name, destination)
+    };
+    let before = Inventory {
+        containers: vec![
+            started("db", "/var/lib/postgresql/data", "2026-01-01T00:00:00Z", State::Stopped),
+            started("media", "/srv/media", YEAR_1, State::Stopped),
+        ],
+        ..Inventory::default()
+    };
+    let plan = plan_backup(&backup_request(), &before, &Script::default());
+    let used = |changed: Container| {
+        let mut now = before.clone();
+        now.containers.retain(|container| container.id != changed.id);
+        now.containers.push(changed);
+        let targets = plan.archives.iter().map(|planned| &planned.target);
+        used_since(&plan.users, targets, &now).len()
+    };
+    let [db, media] = &before.containers[..] else { panic!() };
+    assert_eq!(used(db.clone()), 0, "nothing has changed");
+    let again = "2026-01-02T00:00:00Z".to_owned();
+    assert_eq!(used(Container { state: State::Running, started: again.clone(), ..db.clone() }), 1);
+    assert_eq!(used(Container { started: again.clone(), ..db.clone() }), 1, "it has ended");
+    assert_eq!(used(Container { started: again.clone(), ..media.clone() }), 1, "for the first time");
+    let new = Container { name: "new".to_owned(), id: "new".to_owned(), ..media.clone() };
+    assert_eq!(used(new.clone()), 0, "it was created, but never started");
+    assert_eq!(used(Container { state: State::Running, ..new.clone() }), 1);
+    assert_eq!(used(Container { started: again.clone(), ..new.clone() }), 1);
+    let elsewhere = Container { started: again, mounts: Vec::new(), ..new };
+    assert_eq!(used(elsewhere), 0, "it has no mount of these volumes");
+}
+
+#[test]
 fn trees_without_the_expected_content_are_refused() {
     let measured = |members, database| Ok(Measured { members, database, ..Measured::default() });
     assert_eq!(

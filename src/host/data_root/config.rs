@@ -48,6 +48,7 @@ pub(super) struct StoredState {
     pub(super) running: bool,
     pub(super) paused: bool,
     pub(super) restarting: bool,
+    pub(super) started_at: String,
     pub(super) pid: i64,
 }
 

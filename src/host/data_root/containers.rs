@@ -60,6 +60,7 @@ pub(super) fn container(stored: &StoredContainer, sources: &Sources<'_>, state: 
         service: parse::service(label),
         state,
         created: config.created.clone().unwrap_or_default(),
+        started: config.state.started_at.clone(),
         depends_on: parse::depends_on(label, &references),
         environment: config.image.env.clone().unwrap_or_default(),
         mounts,

@@ -65,6 +65,7 @@ pub(in crate::host) fn container(
         service: parse::service(label),
         state: state_of(answer),
         created: answer.created.clone().unwrap_or_default(),
+        started: answer.state.as_ref().and_then(|state| state.started_at.clone()).unwrap_or_default(),
         depends_on: parse::depends_on(label, &references),
         environment: config.and_then(|config| config.env.clone()).unwrap_or_default(),
         auto_remove: host.and_then(|host| host.auto_remove).unwrap_or_default(),
@@ -132,7 +133,7 @@ mod tests {
     fn an_inspected_container_becomes_a_value() {
         let container = inspected(
             r#"{"Id":"0123abcd","Name":"/cvat_db","Created":"2026-01-01T00:00:00.5Z",
-                "State":{"Running":false,"Restarting":true},
+                "State":{"Running":false,"Restarting":true,"StartedAt":"2026-01-02T00:00:00Z"},
                 "HostConfig":{"Links":["/cvat_redis:/cvat/redis"],"NetworkMode":"container:ffff","AutoRemove":true,
                     "Tmpfs":{"/run":"size=1m"},
                     "Mounts":[{"Type":"volume","Target":"/sub/","VolumeOptions":{"Subpath":"a/b"}}]},
@@ -147,6 +148,7 @@ mod tests {
         assert_eq!((&container.name[..], &container.image[..]), ("cvat_db", "postgres:10-alpine"));
         assert_eq!((container.project.as_deref(), container.service.as_deref()), (Some("cvat"), Some("db")));
         assert_eq!(container.state, State::Running, "restarting counts as running");
+        assert_eq!(container.started, "2026-01-02T00:00:00Z");
         assert!(container.auto_remove);
         assert_eq!(container.depends_on, ["cvat_redis", "ffff", "opa"]);
         let mounts: Vec<(&str, Option<&str>, bool)> = container
