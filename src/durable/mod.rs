@@ -3,6 +3,7 @@
 
 pub(crate) mod atomic_file;
 pub(crate) mod page_cache;
+pub(crate) mod record;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

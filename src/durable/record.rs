@@ -1,0 +1,202 @@
+//! Small files that say what a run is about to do to the host, so that a later run can complete or undo it. They lie
+//! in a directory that only this user can write. A record is complete whenever it has its name, and locked while its run
+//! is in progress: a record without a lock is that of a run that was killed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind as IoKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use nix::unistd::geteuid;
+
+use super::{parent, sync_directory};
+
+const SUFFIX: &str = ".json";
+
+/// A record holds a few names and numbers; a larger file is none. In bytes.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// A record that this process has locked.
+#[derive(Debug)]
+pub(crate) struct LockedRecord {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl LockedRecord {
+    /// Writes a new record to `directory`, which is created if it does not exist. `kind` begins its name.
+    ///
+    /// # Errors
+    /// Those of the system calls, or others can write to the directory.
+    pub(crate) fn create(directory: &Path, kind: &str, text: &[u8]) -> io::Result<Self> {
+        if !directory.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            sync_directory(parent(directory))?;
+        }
+        check_private(directory)?;
+        let now = jiff::Timestamp::now().as_nanosecond();
+        let path = directory.join(format!("{kind}-{now}-{}{SUFFIX}", std::process::id()));
+        let lock = write(&path, text)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Removes it: there is nothing to complete or undo any more.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub(crate) fn remove(self) -> io::Result<()> {
+        fs::remove_file(&self.path)?;
+        sync_directory(parent(&self.path))
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Locks the record of a run that has ended, and reads its text. `None` while that run is in progress, or when another
+    /// process has locked or removed the record first.
+    ///
+    /// # Errors
+    /// Those of the system calls, or the file is too large for a record.
+    pub(crate) fn take_over(path: &Path, how: FlockArg) -> io::Result<Option<(Self, Vec<u8>)>> {
+        let Some(file) = open(path)? else { return Ok(None) };
+        let lock = match Flock::lock(file, how) {
+            Ok(lock) => lock,
+            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+            Err((_, errno)) => return Err(errno.into()),
+        };
+        // Removed between the open and the lock.
+        if lock.metadata()?.nlink() == 0 {
+            return Ok(None);
+        }
+        let text = read_bounded(&lock)?;
+        Ok(Some((Self { path: path.to_owned(), _lock: lock }, text)))
+    }
+}
+
+/// Returns the paths of the records of `kind` in `directory`, oldest first: their names begin with the time. A directory
+/// that does not exist, or that this user may not read, holds none.
+///
+/// # Errors
+/// Those of the system calls, or others can write to the directory.
+pub(crate) fn list(directory: &Path, kind: &str) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(cause) if matches!(cause.kind(), IoKind::NotFound | IoKind::PermissionDenied) => return Ok(Vec::new()),
+        Err(cause) => return Err(cause),
+    };
+    let mut records = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let rest = name.as_encoded_bytes().strip_prefix(kind.as_bytes()).and_then(|rest| rest.strip_prefix(b"-"));
+        if rest.is_some_and(|rest| rest.ends_with(SUFFIX.as_bytes())) {
+            records.push(directory.join(name));
+        }
+    }
+    if !records.is_empty() {
+        check_private(directory)?;
+    }
+    records.sort();
+    Ok(records)
+}
+
+/// Root acts on what records say, so nobody else may be able to write them.
+fn check_private(directory: &Path) -> io::Result<()> {
+    let status = fs::metadata(directory)?;
+    let own = status.uid() == geteuid().as_raw() || status.uid() == 0;
+    if own && status.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other("other users can write to this directory, so its records cannot be trusted (`chmod go-w`)"))
+}
+
+/// Writes, syncs and locks a file under a temporary name and renames it.
+fn write(path: &Path, text: &[u8]) -> io::Result<Flock<File>> {
+    let temporary = path.with_extension("tmp");
+    let written = || -> io::Result<Flock<File>> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+        lock.write_all(text)?;
+        lock.sync_all()?;
+        fs::rename(&temporary, path)?;
+        Ok(lock)
+    };
+    let lock = written().inspect_err(|_| {
+        // The failure to write is what gets reported.
+        fs::remove_file(&temporary).unwrap_or_default();
+    })?;
+    sync_directory(parent(path))?;
+    Ok(lock)
+}
+
+fn open(path: &Path) -> io::Result<Option<File>> {
+    // Opening a FIFO would wait for a writer.
+    match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(cause) if cause.kind() == IoKind::NotFound => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
+fn read_bounded(file: &File) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other("it is too large for a record"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn take_over(path: &Path) -> Option<Vec<u8>> {
+        LockedRecord::take_over(path, FlockArg::LockExclusiveNonblock).unwrap().map(|(_, text)| text)
+    }
+
+    #[test]
+    fn a_record_is_locked_as_long_as_its_run_is_in_progress() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let record = LockedRecord::create(&state, "stopped", b"text").unwrap();
+        let [path] = &list(&state, "stopped").unwrap()[..] else { panic!() };
+        assert_eq!((path.as_path(), take_over(path)), (record.path(), None));
+        drop(record);
+        assert_eq!(take_over(path).unwrap(), b"text");
+        assert!(list(&state, "other").unwrap().is_empty());
+        let (record, _) = LockedRecord::take_over(path, FlockArg::LockExclusive).unwrap().unwrap();
+        record.remove().unwrap();
+        assert!(list(&state, "stopped").unwrap().is_empty() && take_over(path).is_none());
+    }
+
+    #[test]
+    fn a_record_that_others_could_have_written_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(LockedRecord::create(dir.path(), "stopped", b"one").unwrap());
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        list(dir.path(), "stopped").unwrap_err();
+        LockedRecord::create(dir.path(), "stopped", b"two").unwrap_err();
+    }
+
+    #[test]
+    fn what_cannot_be_a_record_is_neither_waited_for_nor_read_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("stopped-1-1.json");
+        let refused = || LockedRecord::take_over(&path, FlockArg::LockExclusiveNonblock).unwrap_err();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(take_over(&path).unwrap().is_empty());
+        fs::remove_file(&path).unwrap();
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(refused().to_string(), "it is too large for a record");
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        assert_eq!(refused().raw_os_error(), Some(nix::libc::ELOOP));
+    }
+}
