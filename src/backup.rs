@@ -2,20 +2,22 @@
 
 use std::path::Path;
 
-use crate::archiver;
+use crate::archiver::{self, Job};
 use crate::error::Result;
 use crate::host::containers::Stopped;
 use crate::host::{Host, Inventory, State};
+use crate::live_mounts;
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::plan::backup::{BackupPlan, BackupRequest, plan};
 use crate::plan::facts::ThisHost;
 use crate::plan::{Running, unreal, used_since};
-use crate::recovery::recover_unused;
+use crate::recovery::recover_trees;
 use crate::resolve::survey;
 use crate::store::commit;
 use crate::together;
+use crate::volume::OpenTree;
 
 /// Plans a backup and carries it out.
 ///
@@ -28,8 +30,8 @@ pub fn backup(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    recover(request, host, monitor)?;
-    let facts = ThisHost::new(pool, monitor);
+    recover(request, host, state_dir, monitor)?;
+    let facts = ThisHost::new(state_dir, pool, monitor);
     let plan = plan(request, host.describe(), &host.inventory()?, &facts)?;
     plan.notes.iter().for_each(|note| monitor.note(note));
     plan.check()?;
@@ -43,8 +45,13 @@ pub fn backup(
     if stopped.count() > 0 {
         check_still_there(&plan, &host.inventory()?, &facts)?;
     }
+    let trees = plan
+        .archives
+        .iter()
+        .map(|planned| live_mounts::reopen(&planned.target.tree, &planned.mounts, state_dir))
+        .collect::<Result<Vec<_>>>()?;
     let created = plan.store.create()?;
-    archive(&plan, request, host, pool, monitor).inspect_err(|_| {
+    archive(&plan, &trees, request, host, pool, monitor).inspect_err(|_| {
         if created {
             plan.store.remove_if_empty();
         }
@@ -53,11 +60,12 @@ pub fn backup(
 }
 
 /// Removes stale files from the store, and recovers volumes from interrupted restores.
-fn recover(request: &BackupRequest, host: &dyn Host, monitor: &dyn Monitor) -> Result<()> {
+fn recover(request: &BackupRequest, host: &dyn Host, state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
     for removed in request.store.remove_leftovers()? {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
-    recover_unused(&survey(&request.layout, &host.inventory()?, &request.selection)?.targets, monitor)
+    let targets = survey(&request.layout, &host.inventory()?, &request.selection)?.targets;
+    recover_trees(targets.iter().map(|target| (&target.tree, target.is_unused())), state_dir, monitor).map(drop)
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {
@@ -76,14 +84,17 @@ fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {
 /// Writes all archives and commits all of them, or none.
 fn archive(
     plan: &BackupPlan,
+    trees: &[OpenTree],
     request: &BackupRequest,
     host: &dyn Host,
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
     let jobs = plan.jobs(request.allow_empty);
-    let write = |job: &_, monitor: &dyn Monitor| archiver::write(job, request.compression, pool, monitor);
-    let written = together::all(&jobs, monitor, write)?;
+    let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| {
+        archiver::write(job, tree, request.compression, pool, monitor)
+    };
+    let written = together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write)?;
     if request.running != Running::Allow {
         warn_of_started(plan, &host.inventory()?, monitor);
     }

@@ -34,6 +34,7 @@ pub mod backup;
 pub mod codec;
 pub mod error;
 pub mod host;
+pub mod identity;
 pub mod layout;
 pub mod list;
 pub mod member;
@@ -66,5 +67,7 @@ pub mod internals {
     pub use crate::archive_file::tar_likeness;
     pub use crate::host::containers::parse_stop_record;
     pub use crate::host::fuzz as host;
-    pub use crate::volume::swap::{Live, STAGING, Staging, parse_journal};
+    pub use crate::volume::live::Live;
+    pub use crate::volume::restore_record::parse_restore_record;
+    pub use crate::volume::swap::Restoration;
 }

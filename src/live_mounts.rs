@@ -1,64 +1,117 @@
-//! The mounts of a tree on this host, and the way in which each is replaced. It changes nothing.
+//! Opens the mounts of a tree on this host, and compares them with what was found before. This is the only way from an
+//! inventory to the files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::host::MountKind;
 use crate::host::mounts::{MountTree, TreeMount};
+use crate::identity::FileId;
 use crate::member::RelPath;
-use crate::mountinfo;
-use crate::volume::swap::{Live, Way};
+use crate::volume::live::{Live, LiveKind, Way};
+use crate::volume::own_names::OwnNames;
+use crate::volume::{OpenMount, OpenTree};
 
-/// One mount of a tree as it is found on this host.
+/// One mount of a tree as it was found on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveMount {
     /// Its path in the tree; the root's is empty.
     pub at: RelPath,
-    /// What is mounted there.
-    pub source: LiveSource,
-}
-
-/// The source of a [`LiveMount`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LiveSource {
-    /// A directory.
-    Directory(Live),
-    /// A single file.
-    File(PathBuf),
+    /// The directory or file of the host: for messages.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: LiveKind,
+    /// The way in which it is replaced.
+    pub way: Way,
+    /// Its device and inode number.
+    pub id: FileId,
+    /// Bytes that can be written on its filesystem; `None` if unknown.
+    pub free_bytes: Option<u64>,
 }
 
 impl LiveMount {
-    /// The directory, where one is mounted.
-    #[must_use]
-    pub fn directory(&self) -> Option<&Live> {
-        match &self.source {
-            LiveSource::Directory(live) => Some(live),
-            LiveSource::File(_) => None,
+    fn of(at: &RelPath, live: &Live) -> Self {
+        Self {
+            at: at.clone(),
+            path: live.path().to_owned(),
+            kind: live.kind(),
+            way: live.way(),
+            id: live.id(),
+            free_bytes: live.free_bytes(),
         }
     }
 }
 
-/// Returns the mounts of `tree` that have content on this host; the root's comes first.
+/// Opens the mounts of `tree`. The records in `state_dir` say which directories in them are voltar's own.
 ///
 /// # Errors
-/// A mount source is not there.
-pub(crate) fn live_mounts(tree: &MountTree) -> Result<Vec<LiveMount>> {
-    let mounted = mountinfo::mounted()?;
-    let with_content = tree.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs);
-    with_content.map(|mount| live_mount(mount, &mounted)).collect()
+/// A mount source is not there, or the path below it leads through a symbolic link; or the records cannot be read.
+pub(crate) fn open(tree: &MountTree, state_dir: &Path) -> Result<OpenTree> {
+    let mounts = tree.mounts.iter().map(open_mount).collect::<Result<_>>()?;
+    Ok(OpenTree { mounts, own: Arc::new(OwnNames::on_record(state_dir)?) })
 }
 
-/// Entries are moved in a bind mount's source, whose parent directory is not Docker's, and in a mountpoint, which cannot
-/// be renamed.
-fn live_mount(mount: &TreeMount, mounted: &[PathBuf]) -> Result<LiveMount> {
-    let path = mount.root();
-    let path = path.canonicalize().map_err(|e| Error::failed_at("cannot find", &path, e))?;
-    let source = if path.is_file() {
-        LiveSource::File(path)
-    } else {
-        let below_volume = matches!(mount.kind, MountKind::Volume { .. }) || !mount.beneath.is_root();
-        let way = if below_volume && !mounted.contains(&path) { Way::Exchange } else { Way::Entries };
-        LiveSource::Directory(Live { path, way })
+fn open_mount(mount: &TreeMount) -> Result<OpenMount> {
+    // Entries are moved in a bind mount's source: the directory that holds it is not Docker's.
+    let way = match mount.kind {
+        MountKind::Tmpfs => return Ok(OpenMount { at: mount.at.clone(), live: None }),
+        MountKind::Volume { .. } => Way::Exchange,
+        MountKind::Bind | MountKind::Other(_) if mount.beneath.is_root() => Way::Entries,
+        MountKind::Bind | MountKind::Other(_) => Way::Exchange,
     };
-    Ok(LiveMount { at: mount.at.clone(), source })
+    let live = Live::open(&mount.source, &mount.beneath, way)?;
+    Ok(OpenMount { at: mount.at.clone(), live: Some(Arc::new(live)) })
+}
+
+/// Returns what was found of `tree`, as values.
+pub(crate) fn found(tree: &OpenTree) -> Vec<LiveMount> {
+    tree.live().map(|(at, live)| LiveMount::of(at, live)).collect()
+}
+
+/// Opens the mounts of `tree` again after a wait, in which an engine can unmount a volume, and others can replace a
+/// directory.
+///
+/// # Errors
+/// As [`open`], or they are not the ones in `before`.
+pub(crate) fn reopen(tree: &MountTree, before: &[LiveMount], state_dir: &Path) -> Result<OpenTree> {
+    let now = open(tree, state_dir)?;
+    check(before, &now)?;
+    Ok(now)
+}
+
+fn check(before: &[LiveMount], now: &OpenTree) -> Result<()> {
+    let now: Vec<(&RelPath, FileId)> = now.live().map(|(at, live)| (at, live.id())).collect();
+    let is_there = |mount: &&LiveMount| now.contains(&(&mount.at, mount.id));
+    let Some(changed) = before.iter().find(|mount| !is_there(mount)) else { return Ok(()) };
+    let path = changed.path.display();
+    Err(Error::refused(format!("'{path}' is no longer the directory that was found at first"))
+        .hint("was the volume unmounted with its last container, or the directory replaced? `voltar plan` shows what is there"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Volume;
+    use crate::host::mounts::tree_of_volume;
+
+    #[test]
+    fn a_directory_that_was_replaced_meanwhile_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("_data")).unwrap();
+        let volume = Volume { name: "data".to_owned(), mountpoint: at("_data"), ..Volume::default() };
+        let tree = tree_of_volume(&volume, &RelPath::parse(b"srv").unwrap());
+        let state = at("state");
+        let first = open(&tree, &state).unwrap();
+        let before = found(&first);
+        reopen(&tree, &before, &state).unwrap();
+        std::fs::rename(at("_data"), at("moved")).unwrap();
+        std::fs::create_dir(at("_data")).unwrap();
+        let error = reopen(&tree, &before, &state).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("'{}' is no longer the directory that was found at first", at("_data").display())
+        );
+    }
 }

@@ -74,9 +74,13 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
         report_leftovers(&state_dir, report);
     }
     match &cli.command {
-        Command::Plan(arguments) => return plan_backup(common, arguments, &pool, report),
-        Command::Backup(arguments) if arguments.dry_run => return plan_backup(common, arguments, &pool, report),
-        Command::Restore(arguments) if arguments.dry_run => return plan_restore(common, arguments, &pool, report),
+        Command::Plan(arguments) => return plan_backup(common, arguments, &state_dir, &pool, report),
+        Command::Backup(arguments) if arguments.dry_run => {
+            return plan_backup(common, arguments, &state_dir, &pool, report);
+        }
+        Command::Restore(arguments) if arguments.dry_run => {
+            return plan_restore(common, arguments, &state_dir, &pool, report);
+        }
         Command::Backup(arguments) => {
             let request = request::backup(common, arguments)?;
             let host = host(common)?;
@@ -111,18 +115,32 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn plan_backup(common: &Common, arguments: &cli::Backup, pool: &Pool, report: &Report) -> Result<Outcome> {
+fn plan_backup(
+    common: &Common,
+    arguments: &cli::Backup,
+    state_dir: &Path,
+    pool: &Pool,
+    report: &Report,
+) -> Result<Outcome> {
+    let facts = ThisHost::new(state_dir, pool, report);
     let request = request::backup(common, arguments)?;
     let host = host(common)?;
-    let plan = plan::backup::plan(&request, host.describe(), &host.inventory()?, &ThisHost::new(pool, report))?;
+    let plan = plan::backup::plan(&request, host.describe(), &host.inventory()?, &facts)?;
     show(common, report, &BackupDocument::new(&plan), &backup_text(&plan))?;
     Ok(Outcome::of_plan(&plan.refusals))
 }
 
-fn plan_restore(common: &Common, arguments: &cli::Restore, pool: &Pool, report: &Report) -> Result<Outcome> {
+fn plan_restore(
+    common: &Common,
+    arguments: &cli::Restore,
+    state_dir: &Path,
+    pool: &Pool,
+    report: &Report,
+) -> Result<Outcome> {
+    let facts = ThisHost::new(state_dir, pool, report);
     let request = request::restore(common, arguments)?;
     let host = host(common)?;
-    let plan = plan::restore::plan(&request, host.describe(), &host.inventory()?, &ThisHost::new(pool, report))?;
+    let plan = plan::restore::plan(&request, host.describe(), &host.inventory()?, &facts)?;
     show(common, report, &RestoreDocument::new(&plan), &restore_text(&plan))?;
     Ok(Outcome::of_plan(&plan.refusals))
 }

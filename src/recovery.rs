@@ -1,74 +1,112 @@
-//! Recovers volumes after a restore that was killed: it is completed or undone.
+//! Recovers volumes after a restore that was killed: all of its trees are completed, or all are undone.
 //!
-//! An exchange is recovered at any time, since it touches nothing inside the live tree. Moved entries are recovered only
-//! while no container uses the volume: until then its content is half old and half new, and must not change while
-//! processes have it open.
+//! A tree that is not half restored is recovered at any time: only the staging directory goes. One that is half restored
+//! is recovered only while no container uses it: until then its content must not change while processes have it open.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::error::{Error, Result};
-use crate::host::State;
+use crate::error::Result;
 use crate::host::mounts::MountTree;
-use crate::live_mounts::{LiveMount, live_mounts};
+use crate::live_mounts;
 use crate::monitor::Monitor;
-use crate::resolve::Target;
-use crate::volume::swap::{Recovered, Way, is_unfinished, recover};
+use crate::volume::live::Live;
+use crate::volume::restore_record::{self, Phase, RestoreRecord, Unfinished};
+use crate::volume::swap::{Recovered, recover};
 
-/// Recovers those of `mounts` that are replaced by one of `ways`.
+/// Recovers `trees`, each with whether no container uses it now; returns whether a live tree may have been replaced.
+/// Trees that are not found are skipped: the plan refuses them. A record that cannot be read is reported, and blocks
+/// nothing else.
 ///
 /// # Errors
-/// A restore into one of them is in progress, or what it left cannot be completed or undone.
-pub(crate) fn recover_mounts(archive: &str, mounts: &[LiveMount], ways: &[Way], monitor: &dyn Monitor) -> Result<()> {
-    for live in mounts.iter().filter_map(LiveMount::directory).filter(|live| ways.contains(&live.way)) {
-        let state = match recover(live).map_err(|error| error.within(archive))? {
-            None => continue,
-            Some(Recovered::Old) => "it holds the content from before that run",
-            Some(Recovered::New) => "it holds the content which that run restored",
+/// A tree cannot be recovered.
+pub(crate) fn recover_trees<'a>(
+    trees: impl IntoIterator<Item = (&'a MountTree, bool)>,
+    state_dir: &Path,
+    monitor: &dyn Monitor,
+) -> Result<bool> {
+    let records = restore_record::records(state_dir)?;
+    if records.is_empty() {
+        return Ok(false);
+    }
+    let mut lives = Vec::new();
+    for (tree, is_unused) in trees {
+        if let Ok(open) = live_mounts::open(tree, state_dir) {
+            lives.extend(open.live().map(|(_, live)| (Arc::clone(live), is_unused)));
+        }
+    }
+    let mut replaced = false;
+    for path in records {
+        match RestoreRecord::take_over(&path) {
+            Ok(Some(record)) => replaced |= recover_record(record, &lives, state_dir, monitor)?,
+            Ok(None) => {}
+            Err(error) => monitor.issue("", error.to_string()),
+        }
+    }
+    Ok(replaced)
+}
+
+/// Recovers those trees of a record that are among `lives`.
+fn recover_record(
+    mut record: RestoreRecord,
+    lives: &[(Arc<Live>, bool)],
+    state_dir: &Path,
+    monitor: &dyn Monitor,
+) -> Result<bool> {
+    let mut replaced = false;
+    for index in 0..record.content.trees.len() {
+        let entry = record.content.trees[index].clone();
+        if entry.phase == Phase::Settled {
+            continue;
+        }
+        let safe = record.content.is_safe_in_use(&entry);
+        let mut found = lives.iter().filter(|(live, _)| record.content.concerns(&entry, live));
+        let Some((live, _)) = found.find(|(_, is_unused)| safe || *is_unused) else { continue };
+        let state = match recover(&mut record, index, live, state_dir).map_err(|error| error.within(&entry.archive))? {
+            Recovered::Old => "it holds the content from before that run",
+            Recovered::New => "it holds the content which that run restored",
         };
+        replaced |= !safe;
+        record.save()?;
         monitor.note(&format!(
-            "{archive}: recovered from a restore into '{}' that was interrupted; {state}",
-            live.path.display()
+            "{}: recovered from a restore into '{}' that was interrupted; {state}",
+            entry.archive, entry.path
         ));
     }
-    Ok(())
+    if record.content.trees.iter().all(|tree| tree.phase == Phase::Settled) {
+        record.remove()?;
+    }
+    Ok(replaced)
 }
 
-/// Recovers the mounts of every target that no container uses, by both ways.
+/// Reports the trees of interrupted restores that are still on record, and why.
 ///
 /// # Errors
-/// As [`recover_mounts`].
-pub(crate) fn recover_unused(targets: &[Target], monitor: &dyn Monitor) -> Result<()> {
-    let unused = targets.iter().filter(|target| target.users.iter().all(|user| user.state == State::Stopped));
-    recover_targets(unused, &[Way::Exchange, Way::Entries], monitor)
-}
-
-/// Recovers the mounts of every target that are replaced by one of `ways`. Mounts that are not found are skipped: the plan
-/// refuses them.
-///
-/// # Errors
-/// As [`recover_mounts`].
-pub(crate) fn recover_targets<'a>(
-    targets: impl IntoIterator<Item = &'a Target>,
-    ways: &[Way],
-    monitor: &dyn Monitor,
-) -> Result<()> {
-    for target in targets {
-        if let Ok(mounts) = live_mounts(&target.tree) {
-            recover_mounts(&target.archive, &mounts, ways, monitor)?;
+/// The records cannot be read.
+pub(crate) fn report_left(state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
+    for path in restore_record::records(state_dir)? {
+        let Ok(Some(record)) = RestoreRecord::take_over(&path) else { continue };
+        for tree in record.content.trees.iter().filter(|tree| tree.phase != Phase::Settled) {
+            monitor.issue(
+                &tree.archive,
+                format!(
+                    "the restore into '{}' that was interrupted is not recovered: stop the containers that use it, select \
+                     its layout, and run `voltar resume` again (if that directory is gone for good, remove '{}')",
+                    tree.path,
+                    path.display()
+                ),
+            );
         }
     }
     Ok(())
 }
 
-/// Returns a refusal for each mount of `tree` whose content is half old and half new, because a restore was killed
-/// while its entries moved, or is moving them now.
-pub(crate) fn unfinished(tree: &MountTree) -> Vec<Error> {
-    let Ok(mounts) = live_mounts(tree) else { return Vec::new() };
-    let moved = mounts.iter().filter_map(LiveMount::directory).filter(|live| live.way == Way::Entries);
-    moved.filter(|live| is_unfinished(live)).map(|live| half_moved(&live.path)).collect()
-}
-
-fn half_moved(path: &Path) -> Error {
-    Error::refused(format!("a restore into '{}' was interrupted or is still in progress", path.display()))
-        .hint("stop the containers that use it; then `voltar resume` completes or undoes that restore")
+/// Returns the mounts of `tree` that a restore in progress is replacing, or that an interrupted one left half restored.
+///
+/// # Errors
+/// The records cannot be read.
+pub(crate) fn unfinished(tree: &MountTree, state_dir: &Path) -> Result<Vec<Unfinished>> {
+    let Ok(open) = live_mounts::open(tree, state_dir) else { return Ok(Vec::new()) };
+    let lives: Vec<&Live> = open.live().map(|(_, live)| &**live).collect();
+    restore_record::unfinished(state_dir, &lives)
 }

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::host::mounts::{self, MountTree};
-use crate::host::{Container, Inventory, Volume};
+use crate::host::{Container, Inventory, State, Volume};
 use crate::layout::{ArchiveSpec, ContainerPath, Layout};
 use crate::member::{RelPath, printable};
 
@@ -47,6 +47,13 @@ pub struct Target {
     pub alternative_paths: Vec<RelPath>,
     /// All containers that use one of these directories, including stopped ones and the target's own.
     pub users: Vec<Container>,
+}
+
+impl Target {
+    /// Returns whether none of its users has processes.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.users.iter().all(|user| user.state == State::Stopped)
+    }
 }
 
 /// Resolves the selected archives of a layout.
@@ -348,8 +355,10 @@ mod tests {
         Mount {
             destination: destination.to_owned(),
             source: Some(format!("/v/{volume}/_data").into()),
+            subpath: RelPath::root(),
             kind: MountKind::Volume { name: volume.to_owned(), driver: "local".to_owned() },
             read_only: false,
+            place: None,
         }
     }
 
@@ -370,6 +379,7 @@ mod tests {
             mountpoint: format!("/v/{project}_{name}/_data").into(),
             project: Some(project.to_owned()),
             compose_name: Some(name.to_owned()),
+            place: None,
             ..Volume::default()
         }
     }

@@ -1,21 +1,24 @@
 //! The story of a restore: recover, plan, check, stop, extract, check again, swap, start.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::durable::atomic_file::{self, Ready};
 use crate::error::{Error, Result};
-use crate::extractor::{Mode, Staged, check, extract};
+use crate::extractor::{Extracted, Input, Mode, check, extract};
 use crate::host::containers::Stopped;
 use crate::host::{Host, Inventory};
+use crate::live_mounts;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan};
-use crate::plan::used_since;
-use crate::recovery::{recover_mounts, recover_targets};
+use crate::plan::{unreal, used_since};
+use crate::recovery::recover_trees;
 use crate::resolve::survey;
 use crate::together;
-use crate::volume::swap::{Staging, Swapped, Way};
+use crate::volume::OpenTree;
+use crate::volume::live::{Live, LiveKind};
+use crate::volume::swap::Restoration;
 
 /// Plans a restore and carries it out.
 ///
@@ -30,27 +33,37 @@ pub fn restore(
     monitor: &dyn Monitor,
 ) -> Result<()> {
     let inventory = host.inventory()?;
-    // Moved entries are recovered later, when no container uses the volume.
+    // What is in use is recovered later, when its containers are stopped.
     let targets = survey(&request.layout, &inventory, &request.selection)?.targets;
-    recover_targets(&targets, &[Way::Exchange], monitor)?;
-    let plan = plan(request, host.describe(), &inventory, &ThisHost::new(pool, monitor))?;
+    recover_trees(targets.iter().map(|target| (&target.tree, target.is_unused())), state_dir, monitor)?;
+    let facts = ThisHost::new(state_dir, pool, monitor);
+    let plan = plan(request, host.describe(), &inventory, &facts)?;
     plan.notes.iter().for_each(|note| monitor.note(note));
     plan.check()?;
-    let jobs = plan.jobs();
+    let inputs: Vec<&Input> = plan.inputs().collect();
     if plan.mode != Mode::Replace {
         // These modes cannot be rolled back, so the archives are read to their end first.
-        together::all(&jobs, monitor, |job, monitor| check(&job.input, pool, monitor))?;
+        together::all(&inputs, monitor, |input, monitor| check(input, pool, monitor))?;
     }
     let stopped = Stopped::stop(host, state_dir, &plan.users.iter().collect::<Vec<_>>(), monitor)?;
-    check_idle(&plan, &host.inventory()?)?;
-    for job in &jobs {
-        recover_mounts(&job.input.archive, &job.mounts, &[Way::Entries], monitor)?;
-    }
-    let extracted = together::all(&jobs, monitor, |job, monitor| extract(job, plan.mode, pool, monitor));
-    let staged = extracted.map_err(|error| mixed(error, plan.mode))?;
-    check_idle(&plan, &host.inventory()?).map_err(|error| mixed(error, plan.mode))?;
+    let now = host.inventory()?;
+    check_idle(&plan, &now)?;
+    let trees = open(&plan, &now, &facts, state_dir, monitor)?;
+    let restoration = Restoration::begin(state_dir, &replaced(&plan, &trees))?;
+    let jobs: Vec<(&Input, &OpenTree)> = inputs.into_iter().zip(&trees).collect();
+    let extracted = together::all(&jobs, monitor, |(input, tree), monitor| {
+        extract(input, tree, &restoration, plan.mode, pool, monitor)
+    });
+    let extracted = extracted.map_err(|error| mixed(error, plan.mode))?;
+    let now = host.inventory()?;
+    check_idle(&plan, &now)
+        .and_then(|()| check_in_place(&plan, &trees, state_dir))
+        .map_err(|error| mixed(error, plan.mode))?;
     monitor.check_cancelled()?;
-    swap(staged, plan.keep_previous, monitor)?;
+    swap(restoration, plan.keep_previous, monitor)?;
+    for Extracted { summary, location } in &extracted {
+        monitor.event(&Event::Finished { stage: Stage::Restoring, summary, at: location.path() });
+    }
     stopped.start_again()
 }
 
@@ -65,46 +78,67 @@ fn check_idle(plan: &RestorePlan, now: &Inventory) -> Result<()> {
         .hint("stop them, and what starts them, then restore again"))
 }
 
-/// Swaps all staged trees, or none.
-fn swap(staged: Vec<Staged>, keep_previous: bool, monitor: &dyn Monitor) -> Result<()> {
-    let mut waiting: Vec<(String, Staging)> = Vec::new();
-    let mut files: Vec<Ready> = Vec::new();
-    let mut done = Vec::new();
-    for Staged { trees, files: singles, summary, location } in staged {
-        waiting.extend(trees.into_iter().map(|tree| (summary.archive.clone(), tree)));
-        files.extend(singles);
-        done.push((summary, location));
+/// Opens the trees after the containers have stopped: they must be those that the plan has found. A volume with mount
+/// options, for example, is unmounted with its last container.
+fn open(
+    plan: &RestorePlan,
+    now: &Inventory,
+    facts: &ThisHost<'_>,
+    state_dir: &Path,
+    monitor: &dyn Monitor,
+) -> Result<Vec<OpenTree>> {
+    for target in plan.targets() {
+        Error::none_of(unreal(target, now, facts)?)?;
     }
-    let mut swapped: Vec<(String, Swapped)> = Vec::new();
-    for (archive, tree) in waiting {
-        match tree.swap(keep_previous) {
-            Ok(tree) => swapped.push((archive, tree)),
-            Err(error) => return Err(roll_back(swapped, error.within(archive))),
+    let recovered = recover_trees(plan.targets().map(|target| (&target.tree, true)), state_dir, monitor)?;
+    let open = plan.archives.iter().map(|planned| {
+        let tree = &planned.target.tree;
+        // Undoing an exchange has replaced the tree that the plan has found.
+        if recovered {
+            live_mounts::open(tree, state_dir)
+        } else {
+            live_mounts::reopen(tree, &planned.mounts, state_dir)
         }
+    });
+    open.collect()
+}
+
+/// Returns the live trees and files that are replaced by staged ones, each with the name of its archive.
+fn replaced(plan: &RestorePlan, trees: &[OpenTree]) -> Vec<(String, Arc<Live>)> {
+    let mut replaced = Vec::new();
+    for (planned, tree) in plan.archives.iter().zip(trees) {
+        let lives = tree.live().map(|(_, live)| live);
+        // A single file is always replaced: writing over it would leave half of it after an interruption.
+        let staged = lives.filter(|live| plan.mode == Mode::Replace || live.kind() == LiveKind::File);
+        replaced.extend(staged.map(|live| (planned.target.archive.clone(), Arc::clone(live))));
     }
-    if let Err(error) = atomic_file::commit(files, true) {
-        return Err(roll_back(swapped, error));
-    }
-    for (archive, tree) in swapped {
-        match tree.finish() {
-            Ok(None) => {}
-            Ok(Some(kept)) => monitor.note(&format!("{archive}: the previous content is kept in '{}'", kept.display())),
-            // The new tree is live and complete; the old one has not been removed.
-            Err(error) => {
-                monitor.issue(&archive, format!("restored, but the previous content is still there: {error}"));
-            }
-        }
-    }
-    for (summary, location) in &done {
-        monitor.event(&Event::Finished { stage: Stage::Restoring, summary, at: location.path() });
+    replaced
+}
+
+/// Checks that the trees are still where containers will find them.
+fn check_in_place(plan: &RestorePlan, trees: &[OpenTree], state_dir: &Path) -> Result<()> {
+    for (planned, tree) in plan.archives.iter().zip(trees) {
+        live_mounts::reopen(&planned.target.tree, &live_mounts::found(tree), state_dir)
+            .map_err(|error| error.within(&planned.target.archive))?;
     }
     Ok(())
 }
 
-fn roll_back(swapped: Vec<(String, Swapped)>, error: Error) -> Error {
-    let undone: Vec<Error> =
-        swapped.into_iter().rev().filter_map(|(archive, tree)| tree.undo().err().map(|e| e.within(archive))).collect();
-    error.and(undone)
+/// Swaps all staged trees, or none.
+fn swap(restoration: Restoration, keep_previous: bool, monitor: &dyn Monitor) -> Result<()> {
+    for tree in restoration.swap(keep_previous)?.finish() {
+        match tree.old {
+            Ok(None) => {}
+            Ok(Some(kept)) => {
+                monitor.note(&format!("{}: the previous content is kept in '{}'", tree.archive, kept.display()));
+            }
+            // The new tree is live and complete; the old one has not been removed.
+            Err(error) => {
+                monitor.issue(&tree.archive, format!("restored, but the previous content is still there: {error}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn mixed(error: Error, mode: Mode) -> Error {

@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::host::containers;
 use crate::layout::Layout;
 use crate::monitor::Monitor;
-use crate::recovery::recover_unused;
+use crate::recovery::{recover_trees, report_left};
 use crate::resolve::{Selection, survey};
 
 /// Brings back what an interrupted run left stopped.
@@ -24,7 +24,9 @@ pub fn resume(
 ) -> Result<()> {
     let selection = Selection { all: true, ..selection.clone() };
     // What is not found here has nothing to be recovered.
-    recover_unused(&survey(layout, &host.inventory()?, &selection)?.targets, monitor)?;
+    let targets = survey(layout, &host.inventory()?, &selection)?.targets;
+    recover_trees(targets.iter().map(|target| (&target.tree, target.is_unused())), state_dir, monitor)?;
+    report_left(state_dir, monitor)?;
     if containers::resume(host, state_dir, monitor)?.is_empty() {
         monitor.note("no container was left stopped by an interrupted run");
     }

@@ -6,7 +6,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
 use common::data_root::DataRoot;
@@ -84,6 +84,16 @@ impl World {
 
     fn now(&self) -> TreeSnapshot {
         TreeSnapshot::of(&self.live).carried_by_tar()
+    }
+
+    fn is_bind(&self) -> bool {
+        self.live.ends_with("bound")
+    }
+
+    fn staging_directories(&self) -> Vec<PathBuf> {
+        let parent = if self.is_bind() { self.live.as_path() } else { self.live.parent().unwrap() };
+        let paths = fs::read_dir(parent).unwrap().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.to_str().unwrap().contains(".voltar-restore-")).collect()
     }
 
     fn assert_no_leftovers(&self) {
@@ -211,34 +221,100 @@ fn the_last_member_of_a_name_is_restored() {
     assert!(fs::symlink_metadata(world.live.join("a")).unwrap().is_file());
 }
 
+/// Kills a restore as soon as it has a staging directory.
+fn killed_restore(world: &World) {
+    let big: Vec<u8> = (0..1_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let mut archive = tar::Builder::new(Vec::new());
+    for n in 0..10 {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(big.len() as u64);
+        archive.append_data(&mut header, format!("srv/x/half {n}"), &big[..]).unwrap();
+    }
+    fs::create_dir_all(world.at("big")).unwrap();
+    fs::write(world.at("big/x.tar"), archive.into_inner().unwrap()).unwrap();
+    let run = world.voltar("restore", &["big"]).spawn(&world.at("log"));
+    while world.staging_directories().is_empty() {
+        std::thread::yield_now();
+    }
+    run.signal(nix::sys::signal::Signal::SIGKILL);
+    run.wait();
+    assert_eq!(world.staging_directories().len(), 1, "it was killed in the middle");
+}
+
 #[test]
 fn every_command_recovers_a_killed_restore() {
     for world in World::both() {
-        for command in ["backup", "restore", "resume"] {
-            let hidden = if world.live.ends_with("bound") {
-                world.live.join(".voltar-restore")
-            } else {
-                world.live.parent().unwrap().join(".voltar-restore")
-            };
-            fs::create_dir(&hidden).unwrap();
-            fs::create_dir(hidden.join("tree")).unwrap();
-            fs::write(hidden.join("tree/half"), "half").unwrap();
-            if world.live.ends_with("bound") {
-                world.voltar("plan", &["elsewhere"]).run().expect_code(1).expect_text("was interrupted");
-            }
-            let directory: &[&str] = match command {
-                "backup" => &["backup", "--overwrite"],
-                "restore" => &["backup"],
-                _ => &[],
-            };
-            let output = world.voltar(command, directory).ok();
+        for (command, arguments) in
+            [("backup", &["backup", "--overwrite"][..]), ("restore", &["backup"]), ("resume", &[])]
+        {
+            killed_restore(&world);
+            let output = world.voltar(command, arguments).ok();
             output.expect_text("was interrupted").expect_text("content from before that run");
             world.assert_no_leftovers();
-            // The test created and removed an entry of the root, and so changed its modification time.
-            world.first.clone().without_root().assert_same(&world.now().without_root(), command);
+            world.first.assert_same(&world.now(), command);
         }
         let listed = world.voltar("list", &["backup/x.tar.bz2"]).ok().text();
         assert!(!listed.contains("half"), "{listed}");
+    }
+}
+
+/// A container can write anything in its volume, also what looks like the work of a killed restore.
+#[test]
+fn what_a_container_writes_is_never_taken_for_a_killed_restore() {
+    for world in World::both() {
+        let inside = world.live.clone();
+        fs::create_dir(world.at("host")).unwrap();
+        fs::write(world.at("host/file"), "the host's").unwrap();
+        let status = fs::metadata(world.at("host")).unwrap();
+        let journal = format!(
+            r#"{{"version":1,"phase":"in","keep":"{}","new_root":{{"device":{},"inode":{}}}}}"#,
+            world.at("host").display(),
+            status.dev(),
+            status.ino()
+        );
+        for name in [".voltar-restore", ".voltar-restore-1-1", ".voltar-previous-1"] {
+            let forged = inside.join(name);
+            fs::create_dir(&forged).unwrap();
+            fs::write(forged.join("journal.json"), &journal).unwrap();
+            symlink(world.at("host"), forged.join("tree")).unwrap();
+            symlink(world.at("host"), forged.join("old")).unwrap();
+        }
+        fs::write(inside.join(".voltar-restore-2"), "").unwrap();
+        let before = world.now();
+        world.voltar("resume", &[]).ok();
+        world.voltar("backup", &["again"]).ok();
+        before.assert_same(&world.now(), "it is the user's");
+        let listed = world.voltar("list", &["again/x.tar.bz2"]).ok().text();
+        assert!(listed.contains("srv/x/.voltar-restore/journal.json"), "{listed}");
+        world.voltar("restore", &["backup"]).ok();
+        world.first.assert_same(&world.now(), "replaced like everything else");
+        world.voltar("restore", &["again"]).ok();
+        before.assert_same(&world.now(), "restored like everything else");
+        assert_eq!(fs::read_to_string(world.at("host/file")).unwrap(), "the host's");
+        assert_eq!(fs::read_dir(world.at("host")).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_kept_tree_is_in_no_archive_and_later_restores_leave_it() {
+    for world in World::both() {
+        world.change();
+        world.voltar("restore", &["backup", "--keep-previous"]).ok();
+        let kept = |world: &World| {
+            let parent = if world.is_bind() { world.live.as_path() } else { world.live.parent().unwrap() };
+            let names = fs::read_dir(parent).unwrap().map(|entry| entry.unwrap().path());
+            names.filter(|path| path.to_str().unwrap().contains(".voltar-previous-")).collect::<Vec<_>>()
+        };
+        let [path] = &kept(&world)[..] else { panic!() };
+        world.voltar("backup", &["again"]).ok();
+        let listed = world.voltar("list", &["again/x.tar.bz2"]).ok().text();
+        assert!(!listed.contains(".voltar-previous"), "{listed}");
+        for mode in MODES {
+            world.voltar("restore", &["backup"]).args(mode).ok();
+            assert_eq!(fs::read_to_string(path.join("both")).unwrap(), "changed", "{mode:?}");
+        }
+        world.voltar("resume", &[]).ok();
+        assert!(path.exists());
     }
 }
 

@@ -1,13 +1,13 @@
-//! Whatever a record on disk holds: the journal of a restore and the record of stopped containers are parsed, or
+//! Whatever a record on disk holds: the record of a restore and that of stopped containers are parsed, or
 //! refused with a reason of one line.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use voltar::internals::{parse_journal, parse_stop_record};
+use voltar::internals::{parse_restore_record, parse_stop_record};
 use voltar_fuzz::is_text;
 
 fuzz_target!(|text: &[u8]| {
-    for reason in [parse_journal(text), parse_stop_record(text)].into_iter().filter_map(Result::err) {
+    for reason in [parse_restore_record(text), parse_stop_record(text)].into_iter().filter_map(Result::err) {
         assert!(is_text(&reason), "{reason:?}");
     }
 });

@@ -18,7 +18,7 @@ use crate::member::{Kind, Member, RelPath};
 use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
 use crate::store::{Complete, Location};
-use crate::volume::MountSource;
+use crate::volume::OpenTree;
 use crate::volume::content::{Content, Opened, PIECE};
 use crate::volume::walk::{Entry, Found, Links, Walk};
 
@@ -29,8 +29,6 @@ pub struct Job {
     pub archive: String,
     /// The path of the tree in the container: the prefix of all member names.
     pub prefix: RelPath,
-    /// The mount sources that make up the tree.
-    pub mounts: Vec<MountSource>,
     /// The file that is written.
     pub location: Location,
     /// The expected length of the tar stream in bytes, for the progress display.
@@ -63,9 +61,10 @@ impl Expected {
     }
 }
 
-/// Writes one archive under its temporary name.
+/// Writes the archive of `tree` under its temporary name.
 pub(crate) fn write(
     job: &Job,
+    tree: &OpenTree,
     compression: Compression,
     pool: &Pool,
     monitor: &dyn Monitor,
@@ -84,7 +83,7 @@ pub(crate) fn write(
         members: 0,
         database: false,
     };
-    let walk = Walk::new(&job.mounts)?.map(|found| monitor.check_cancelled().and(found));
+    let walk = Walk::new(tree)?.map(|found| monitor.check_cancelled().and(found));
     for_each_read_ahead(walk, &Pool::for_files()?, |item| {
         monitor.check_cancelled()?;
         archiver.take(item?).map_err(cannot_write)
@@ -124,6 +123,11 @@ impl<W: Write> Archiver<'_, W> {
             Found::Entry(entry) => self.entry(entry),
             Found::Socket(path) => {
                 self.issue(format!("'{path}' is a socket, which no archive can hold: skipped"));
+                Ok(())
+            }
+            Found::Own(path) => {
+                let archive = &self.job.archive;
+                self.monitor.note(&format!("{archive}: '{path}' belongs to a restore by voltar: not archived"));
                 Ok(())
             }
             Found::Unreadable { path, vanished: true, .. } => {

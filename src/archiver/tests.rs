@@ -14,7 +14,7 @@ use crate::batch::{DIRECTORIES, MEMBERS, SMALL};
 use crate::codec::{Format, Level};
 use crate::monitor::Collector;
 use crate::store::Location;
-use crate::volume::SourceContent;
+use crate::volume::live::Way;
 
 /// Directories with small files, and some that are not read ahead.
 fn tree() -> TempDir {
@@ -34,11 +34,10 @@ fn tree() -> TempDir {
     dir
 }
 
-fn job(tree: &Path, target: &Path) -> Job {
+fn job(target: &Path) -> Job {
     Job {
         archive: "x".to_owned(),
         prefix: RelPath::parse(b"srv/x").unwrap(),
-        mounts: vec![MountSource { at: RelPath::root(), content: SourceContent::Host(tree.to_owned()) }],
         location: Location::new(target),
         expected_bytes: None,
         expected: Expected::Anything,
@@ -46,19 +45,19 @@ fn job(tree: &Path, target: &Path) -> Job {
 }
 
 fn walk(tree: &Path) -> Walk {
-    Walk::new(&job(tree, tree).mounts).unwrap()
+    Walk::new(&OpenTree::of_directory(tree, Way::Exchange)).unwrap()
 }
 
 fn path(item: &WalkItem) -> RelPath {
     match item {
         WalkItem::Read(entry, _) | WalkItem::Found(Found::Entry(entry)) => entry.path.clone(),
-        WalkItem::Found(Found::Socket(path) | Found::Unreadable { path, .. }) => path.clone(),
+        WalkItem::Found(Found::Socket(path) | Found::Own(path) | Found::Unreadable { path, .. }) => path.clone(),
     }
 }
 
 /// Returns the tar stream of `items` and the issues.
 fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
-    let (job, monitor) = (job(Path::new(""), Path::new("")), Collector::default());
+    let (job, monitor) = (job(Path::new("")), Collector::default());
     let mut archiver = Archiver {
         job: &job,
         monitor: &monitor,
@@ -210,9 +209,16 @@ impl Monitor for StopAfter {
 fn a_cancelled_run_stops_at_once_and_leaves_no_archive() {
     let (dir, out, pool) = (tree(), tempfile::tempdir().unwrap(), Pool::new(1).unwrap());
     for members in [0, 1, 100, 300] {
-        let job = job(dir.path(), &out.path().join("x.tar"));
+        let job = job(&out.path().join("x.tar"));
         let monitor = StopAfter(AtomicUsize::new(members));
-        let error = write(&job, Compression::new(Format::Plain, Level::BEST), &pool, &monitor).unwrap_err();
+        let error = write(
+            &job,
+            &OpenTree::of_directory(dir.path(), Way::Exchange),
+            Compression::new(Format::Plain, Level::BEST),
+            &pool,
+            &monitor,
+        )
+        .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted);
         assert_eq!(monitor.0.into_inner(), 0);
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);

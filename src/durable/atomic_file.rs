@@ -59,11 +59,6 @@ impl AtomicFile {
         })
     }
 
-    /// Returns the file itself, for a caller that seeks in it.
-    pub(crate) fn file(&mut self) -> &mut File {
-        &mut self.file
-    }
-
     /// Syncs the file to disk. [`commit`] then gives it its name.
     pub(crate) fn finish(self) -> Result<Ready> {
         self.file.sync_all().map_err(|e| Error::failed_at("cannot write", &self.target, e))?;

@@ -23,7 +23,7 @@ const MAX_BYTES: u64 = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct LockedRecord {
     path: PathBuf,
-    _lock: Flock<File>,
+    lock: Flock<File>,
 }
 
 impl LockedRecord {
@@ -32,15 +32,21 @@ impl LockedRecord {
     /// # Errors
     /// Those of the system calls, or others can write to the directory.
     pub(crate) fn create(directory: &Path, kind: &str, text: &[u8]) -> io::Result<Self> {
-        if !directory.is_dir() {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-            sync_directory(parent(directory))?;
-        }
-        check_private(directory)?;
+        make_directory(directory)?;
         let now = jiff::Timestamp::now().as_nanosecond();
         let path = directory.join(format!("{kind}-{now}-{}{SUFFIX}", std::process::id()));
         let lock = write(&path, text)?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, lock })
+    }
+
+    /// Replaces its text: after a crash it has the old one or the new one.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub(crate) fn replace(&mut self, text: &[u8]) -> io::Result<()> {
+        // The new file is locked before it has the name, so the record is locked all the time.
+        self.lock = write(&self.path, text)?;
+        Ok(())
     }
 
     /// Removes it: there is nothing to complete or undo any more.
@@ -74,8 +80,42 @@ impl LockedRecord {
             return Ok(None);
         }
         let text = read_bounded(&lock)?;
-        Ok(Some((Self { path: path.to_owned(), _lock: lock }, text)))
+        Ok(Some((Self { path: path.to_owned(), lock }, text)))
     }
+}
+
+/// The text of a record, which this process has not locked.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) text: Vec<u8>,
+    /// Whether another process has locked it.
+    pub(crate) in_progress: bool,
+}
+
+/// Reads a record, also one of a run that is in progress. `None` if it has been removed.
+///
+/// # Errors
+/// Those of the system calls, or the file is too large for a record.
+pub(crate) fn read(path: &Path) -> io::Result<Option<Found>> {
+    let Some(file) = open(path)? else { return Ok(None) };
+    let text = read_bounded(&file)?;
+    // With an exclusive lock, two processes that look at the same time would each find the other's.
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        // It was replaced or removed since it was opened; whoever did so had locked it.
+        Ok(lock) => Ok(Some(Found { text, in_progress: lock.metadata()?.nlink() == 0 })),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(Some(Found { text, in_progress: true })),
+        Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+/// Locks the directory of the records, which is created if it does not exist, and waits for other processes: between
+/// looking at their records and writing one, no other may appear.
+///
+/// # Errors
+/// Those of the system calls, or others can write to the directory.
+pub(crate) fn lock_directory(directory: &Path) -> io::Result<Flock<File>> {
+    make_directory(directory)?;
+    Flock::lock(File::open(directory)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
 /// Returns the paths of the records of `kind` in `directory`, oldest first: their names begin with the time. A directory
@@ -104,6 +144,14 @@ pub(crate) fn list(directory: &Path, kind: &str) -> io::Result<Vec<PathBuf>> {
     Ok(records)
 }
 
+fn make_directory(directory: &Path) -> io::Result<()> {
+    if !directory.is_dir() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        sync_directory(parent(directory))?;
+    }
+    check_private(directory)
+}
+
 /// Root acts on what records say, so nobody else may be able to write them.
 fn check_private(directory: &Path) -> io::Result<()> {
     let status = fs::metadata(directory)?;
@@ -117,6 +165,8 @@ fn check_private(directory: &Path) -> io::Result<()> {
 /// Writes, syncs and locks a file under a temporary name and renames it.
 fn write(path: &Path, text: &[u8]) -> io::Result<Flock<File>> {
     let temporary = path.with_extension("tmp");
+    // Whoever has the record's lock is the only one to write it: a file here is what a run left that was killed.
+    fs::remove_file(&temporary).or_else(|cause| if cause.kind() == IoKind::NotFound { Ok(()) } else { Err(cause) })?;
     let written = || -> io::Result<Flock<File>> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
@@ -174,6 +224,33 @@ mod tests {
         let (record, _) = LockedRecord::take_over(path, FlockArg::LockExclusive).unwrap().unwrap();
         record.remove().unwrap();
         assert!(list(&state, "stopped").unwrap().is_empty() && take_over(path).is_none());
+    }
+
+    #[test]
+    fn a_record_that_is_replaced_stays_locked() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut record = LockedRecord::create(dir.path(), "restore", b"one").unwrap();
+        let path = record.path().to_owned();
+        fs::write(path.with_extension("tmp"), "of a run that was killed").unwrap();
+        record.replace(b"two").unwrap();
+        assert!(take_over(&path).is_none());
+        let found = read(&path).unwrap().unwrap();
+        assert_eq!((&found.text[..], found.in_progress), (&b"two"[..], true));
+        drop(record);
+        assert!(!read(&path).unwrap().unwrap().in_progress);
+        assert_eq!(take_over(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn one_process_at_a_time_looks_and_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let lock = lock_directory(&state).unwrap();
+        let other = || Flock::lock(File::open(&state).unwrap(), FlockArg::LockExclusiveNonblock).map(drop);
+        assert!(other().is_err());
+        drop(lock);
+        assert!(other().is_ok());
     }
 
     #[test]

@@ -7,14 +7,13 @@ mod write_behind;
 
 use crate::archive::strip::{Misfit, strip};
 use crate::archive_file::ArchiveFile;
-use crate::durable::atomic_file::Ready;
 use crate::error::{Error, ErrorKind, Result};
-use crate::live_mounts::LiveMount;
 use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
 use crate::store::Location;
-use crate::volume::swap::Staging;
+use crate::volume::OpenTree;
+use crate::volume::swap::Restoration;
 use route::Routes;
 
 pub use mode::Mode;
@@ -32,22 +31,9 @@ pub struct Input {
     pub allow_empty: bool,
 }
 
-/// An archive to extract, and the mounts that receive it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// The archive.
-    pub input: Input,
-    /// The mounts that the tree consists of; the root's comes first.
-    pub mounts: Vec<LiveMount>,
-}
-
 /// An archive that has been read to its end and extracted.
 #[derive(Debug)]
-pub(crate) struct Staged {
-    /// Trees to be swapped; none where they were extracted over the live ones.
-    pub trees: Vec<Staging>,
-    /// Single files that take effect when they are renamed.
-    pub files: Vec<Ready>,
+pub(crate) struct Extracted {
     /// Its totals.
     pub summary: Summary,
     /// The archive.
@@ -86,18 +72,29 @@ pub(crate) fn check_prefix(input: &Input, pool: &Pool, monitor: &dyn Monitor) ->
     check_not_empty(input, 0)
 }
 
-/// Extracts one archive. Swapping the trees is left to the caller.
+/// Extracts one archive into the mounts of `tree`, or into their staged trees in `restoration`. Swapping the trees is left
+/// to the caller.
 ///
 /// # Errors
 /// As [`check`], and those of the system calls. With [`Mode::Replace`] the live trees are as they were.
-pub(crate) fn extract(job: &Job, mode: Mode, pool: &Pool, monitor: &dyn Monitor) -> Result<Staged> {
-    let Job { input, mounts } = job;
+pub(crate) fn extract(
+    input: &Input,
+    tree: &OpenTree,
+    restoration: &Restoration,
+    mode: Mode,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Extracted> {
     let mut archive = ArchiveFile::open(&input.location, pool)?;
     archive.started(Stage::Restoring, monitor);
-    let mut routes = Routes::new(mounts, mode)?;
+    let mut routes = Routes::new(tree, restoration, mode)?;
     let mut members = 0_u64;
     while let Some(stored) = archive.next_member(monitor)? {
         let Some(member) = strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))? else { continue };
+        if let Some(own) = routes.own_name(&member.path) {
+            monitor.issue(&input.archive, format!("'{}' is not restored: '{own}' here is voltar's own", member.path));
+            continue;
+        }
         let extracted = routes.extract(&member, &mut archive.content(monitor));
         extracted.map_err(|error| monitor.cause(error).within(&input.archive))?;
         members += u64::from(!member.path.is_root());
@@ -111,8 +108,8 @@ pub(crate) fn extract(job: &Job, mode: Mode, pool: &Pool, monitor: &dyn Monitor)
             input.prefix.concat(at)
         ));
     }
-    let (trees, files) = routes.finish()?;
-    Ok(Staged { trees, files, summary: archive.summary(), location: input.location.clone() })
+    routes.finish()?;
+    Ok(Extracted { summary: archive.summary(), location: input.location.clone() })
 }
 
 fn check_not_empty(input: &Input, members: u64) -> Result<()> {

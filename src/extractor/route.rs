@@ -5,26 +5,31 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::sync::Arc;
 
+use nix::fcntl::openat;
+use nix::sys::stat;
 use nix::unistd::syncfs;
 
 use super::mode::Mode;
 use super::write_behind::WriteBehind;
-use crate::durable::atomic_file::{AtomicFile, Ready};
 use crate::error::{Error, Result};
-use crate::live_mounts::{LiveMount, LiveSource};
 use crate::member::{Kind, Member, Metadata, RelPath};
 use crate::ordered::Pool;
-use crate::volume::beneath::Beneath;
+use crate::volume::OpenTree;
+use crate::volume::beneath::{Beneath, DIRECTORY};
 use crate::volume::content::{CopyError, write_with_holes};
 use crate::volume::create::{Creator, Existing, unreadable};
+use crate::volume::live::{Live, LiveKind};
 use crate::volume::metadata;
-use crate::volume::swap::{Live, PREVIOUS, STAGING, Staging};
+use crate::volume::own_names::OwnNames;
+use crate::volume::staging::Staging;
+use crate::volume::swap::Restoration;
 
 /// The mounts of one tree, and the thread pool that creates small files in all of them.
 pub(super) struct Routes<'a> {
     mode: Mode,
+    own: &'a OwnNames,
     files: Pool,
     mounts: Vec<Route<'a>>,
 }
@@ -32,52 +37,55 @@ pub(super) struct Routes<'a> {
 /// One mount, and what has been extracted there so far.
 struct Route<'a> {
     at: &'a RelPath,
-    destination: Destination<'a>,
+    live: &'a Arc<Live>,
+    /// Where the new tree or file is made; none where members are extracted over the live tree.
+    staging: Option<&'a Staging>,
+    destination: Destination,
 }
 
-enum Destination<'a> {
+enum Destination {
     Tree {
-        live: &'a Live,
         /// Where other mounts lie in this one, relative to it, with the kind of file that the engine mounts on.
         mountpoints: Vec<(RelPath, Kind)>,
         /// `None` before the first member.
         tree: Option<Box<Tree>>,
     },
     File {
-        path: &'a Path,
-        ready: Option<Ready>,
+        /// Whether the new file is complete.
+        complete: bool,
     },
 }
 
-/// A tree that members are extracted to. The order of the fields is the order in which they are dropped: what creates
-/// files in the staged tree ends before that is removed.
+/// A tree that members are extracted to.
 struct Tree {
     writer: WriteBehind,
-    staging: Option<Staging>,
     root: OwnedFd,
 }
 
 impl<'a> Routes<'a> {
     /// Begins the root's tree at once: it is restored even by an archive that does not name the root itself.
-    pub(super) fn new(mounts: &'a [LiveMount], mode: Mode) -> Result<Self> {
-        let routes = mounts
-            .iter()
-            .map(|mount| Route {
-                at: &mount.at,
-                destination: match &mount.source {
-                    LiveSource::Directory(live) => {
-                        Destination::Tree { live, mountpoints: mountpoints(mounts, &mount.at), tree: None }
-                    }
-                    LiveSource::File(path) => Destination::File { path, ready: None },
-                },
-            })
-            .collect();
-        let mut this = Self { mode, files: Pool::for_files()?, mounts: routes };
-        if let Some(Route { destination: Destination::Tree { live, mountpoints, tree }, .. }) = this.mounts.first_mut()
-        {
-            *tree = Some(Box::new(Tree::begin(live, mountpoints, mode, &this.files)?));
+    pub(super) fn new(tree: &'a OpenTree, restoration: &'a Restoration, mode: Mode) -> Result<Self> {
+        let mounts = tree.live().map(|(at, live)| Route {
+            at,
+            live,
+            staging: restoration.staging(live),
+            destination: match live.kind() {
+                LiveKind::Directory => Destination::Tree { mountpoints: mountpoints(tree, at), tree: None },
+                LiveKind::File => Destination::File { complete: false },
+            },
+        });
+        let mut this = Self { mode, own: restoration.own_names(), files: Pool::for_files()?, mounts: mounts.collect() };
+        if let Some(root) = this.mounts.first_mut() {
+            root.begin(mode, &this.files)?;
         }
         Ok(this)
+    }
+
+    /// Returns the directory of voltar's own in a live tree that `path` names or lies in.
+    pub(super) fn own_name(&self, path: &RelPath) -> Option<RelPath> {
+        let (at, below) = holder(self.mounts.iter().map(|route| route.at), path).ok()?;
+        let route = self.mounts.iter().find(|route| route.at == at)?;
+        own_name(route.live, self.own, &below)
     }
 
     /// Extracts one member to the mount that holds its path; a file's content is read from `content`.
@@ -99,43 +107,51 @@ impl<'a> Routes<'a> {
         let Some(route) = self.mounts.iter_mut().find(|route| route.at == at) else { return Err(no_holder(&path)) };
         let (mode, is_tree_root) = (self.mode, path.is_root() && at.is_root());
         let stored = Member { path, kind, metadata: member.metadata };
-        match &mut route.destination {
-            Destination::Tree { live, mountpoints, tree } => {
-                let begun = match tree.take() {
-                    Some(begun) => begun,
-                    None => Box::new(Tree::begin(live, mountpoints, mode, &self.files)?),
-                };
-                let tree = tree.insert(begun);
-                // As with `tar -x --strip`, which skips the root's own member.
-                if is_tree_root && mode == Mode::Merge { Ok(()) } else { tree.writer.member(&stored, content) }
-            }
-            Destination::File { path, ready } => {
-                *ready = Some(single_file(path, &member.path, &stored, content)?);
-                Ok(())
-            }
+        if let (Destination::File { complete }, Some(staging)) = (&mut route.destination, route.staging) {
+            single_file(staging, &member.path, &stored, content)?;
+            *complete = true;
+            return Ok(());
         }
+        let Some(tree) = route.begin(mode, &self.files)? else { return Err(no_holder(&stored.path)) };
+        // As with `tar -x --strip`, which skips the root's own member.
+        if is_tree_root && mode == Mode::Merge { Ok(()) } else { tree.writer.member(&stored, content) }
     }
 
     /// Returns the mounts that received no member.
     pub(super) fn untouched(&self) -> impl Iterator<Item = &'a RelPath> {
         self.mounts.iter().filter_map(|route| match &route.destination {
-            Destination::Tree { tree: None, .. } | Destination::File { ready: None, .. } => Some(route.at),
+            Destination::Tree { tree: None, .. } | Destination::File { complete: false } => Some(route.at),
             Destination::Tree { .. } | Destination::File { .. } => None,
         })
     }
 
-    /// Completes all trees and files. Swapping them is left to the caller.
-    pub(super) fn finish(self) -> Result<(Vec<Staging>, Vec<Ready>)> {
-        let (mut trees, mut files) = (Vec::new(), Vec::new());
-        for Route { at, destination } in self.mounts {
-            match destination {
-                Destination::Tree { tree: None, .. } => {}
-                Destination::Tree { tree: Some(tree), mountpoints, .. } => trees.extend(tree.finish(at, &mountpoints)?),
-                Destination::File { ready, .. } => files.extend(ready),
+    /// Completes all trees. Swapping them is left to the caller.
+    pub(super) fn finish(self) -> Result<()> {
+        for Route { at, live, staging, destination } in self.mounts {
+            if let Destination::Tree { tree: Some(tree), mountpoints } = destination {
+                let spared = |path: &RelPath| {
+                    own_name(live, self.own, path).is_some()
+                        || mountpoints.iter().any(|(mountpoint, _)| mountpoint.strip_prefix(path).is_some())
+                };
+                let Tree { mut writer, root } = *tree;
+                writer.finish(&spared)?;
+                if staging.is_none() {
+                    syncfs(&root).map_err(|e| Error::failed("cannot sync", at.as_bytes(), e))?;
+                }
             }
         }
-        Ok((trees, files))
+        Ok(())
     }
+}
+
+/// Returns the directory of voltar's own in `live` that `path` names or lies in.
+fn own_name(live: &Live, own: &OwnNames, path: &RelPath) -> Option<RelPath> {
+    let mut steps = path.steps().filter_map(|step| RelPath::parse(step).ok());
+    steps.find(|step| {
+        let Some((parent, name)) = step.split_last().filter(|(_, name)| OwnNames::may_have(name)) else { return false };
+        let directory = live.handle().try_clone().ok().and_then(|root| Beneath::new(root).open(&parent).ok());
+        directory.is_some_and(|directory| own.contains(&directory, name))
+    })
 }
 
 /// Returns the deepest of the mounts `at` that holds `path`, and `path` relative to it.
@@ -149,28 +165,45 @@ fn no_holder(path: &RelPath) -> Error {
 }
 
 /// Returns the mountpoints of other mounts whose parent mount is the one at `at`, relative to it.
-fn mountpoints(mounts: &[LiveMount], at: &RelPath) -> Vec<(RelPath, Kind)> {
-    let nested = mounts.iter().filter_map(|mount| {
-        let (parent, _) = mount.at.split_last()?;
-        let (holding, _) = holder(mounts.iter().map(|mount| &mount.at), &parent).ok()?;
-        let kind = match &mount.source {
-            LiveSource::Directory(_) => Kind::Directory,
-            LiveSource::File(_) => Kind::File { size: 0 },
+fn mountpoints(tree: &OpenTree, at: &RelPath) -> Vec<(RelPath, Kind)> {
+    let nested = tree.live().filter_map(|(nested, live)| {
+        let (parent, _) = nested.split_last()?;
+        let (holding, _) = holder(tree.live().map(|(at, _)| at), &parent).ok()?;
+        let kind = match live.kind() {
+            LiveKind::Directory => Kind::Directory,
+            LiveKind::File => Kind::File { size: 0 },
         };
-        (holding == at).then(|| mount.at.strip_prefix(at)).flatten().map(|path| (path, kind))
+        (holding == at).then(|| nested.strip_prefix(at)).flatten().map(|path| (path, kind))
     });
     nested.collect()
 }
 
+impl Route<'_> {
+    /// Begins the tree with the first member; `None` for a single file.
+    fn begin(&mut self, mode: Mode, files: &Pool) -> Result<Option<&mut Tree>> {
+        let Destination::Tree { mountpoints, tree } = &mut self.destination else { return Ok(None) };
+        let begun = match tree.take() {
+            Some(begun) => begun,
+            None => Box::new(Tree::begin(self.live, self.staging, mountpoints, mode, files)?),
+        };
+        Ok(Some(tree.insert(begun)))
+    }
+}
+
 impl Tree {
-    fn begin(live: &Live, mountpoints: &[(RelPath, Kind)], mode: Mode, files: &Pool) -> Result<Self> {
-        let failed = |operation: &str, e: io::Error| Error::failed_at(operation, &live.path, e);
-        let (staging, root) = if mode == Mode::Replace {
-            let staging = Staging::begin(live)?;
-            let root = staging.root()?;
-            (Some(staging), root)
-        } else {
-            (None, OwnedFd::from(File::open(&live.path).map_err(|e| failed("cannot open", e))?))
+    fn begin(
+        live: &Live,
+        staging: Option<&Staging>,
+        mountpoints: &[(RelPath, Kind)],
+        mode: Mode,
+        files: &Pool,
+    ) -> Result<Self> {
+        let failed = |operation: &str, e: io::Error| Error::failed_at(operation, live.path(), e);
+        // A handle of its own: clones share the position in the listing.
+        let open_live = || openat(live.handle(), ".", DIRECTORY, stat::Mode::empty());
+        let root = match staging {
+            Some(staging) => staging.root()?,
+            None => open_live().map_err(|e| failed("cannot open", e.into()))?,
         };
         let below = root.try_clone().map_err(|e| failed("cannot open", e))?;
         let mut creator = match mode {
@@ -180,34 +213,16 @@ impl Tree {
         };
         if mode != Mode::Merge {
             // Until the archive says otherwise the root stays as it is.
-            let metadata = File::open(&live.path)
-                .and_then(|open| metadata::of_open(&open).map_err(io::Error::from))
-                .map_err(|e| failed("cannot examine", e))?;
+            let metadata = metadata::of_open(live.handle()).map_err(|e| failed("cannot examine", e.into()))?;
             creator.member(&Member { path: RelPath::root(), kind: Kind::Directory, metadata }, &mut io::empty())?;
         }
         if mode == Mode::Replace {
-            let old =
-                File::open(&live.path).map(|root| Beneath::new(root.into())).map_err(|e| failed("cannot open", e))?;
+            let old = Beneath::new(open_live().map_err(|e| failed("cannot open", e.into()))?);
             for (path, kind) in mountpoints {
                 creator.member(&mountpoint(&old, path, kind), &mut io::empty())?;
             }
         }
-        Ok(Self { writer: WriteBehind::new(creator, files), staging, root })
-    }
-
-    /// Returns the staged tree; none where members were extracted over the live one.
-    fn finish(self, at: &RelPath, mountpoints: &[(RelPath, Kind)]) -> Result<Option<Staging>> {
-        let Self { mut writer, staging, root } = self;
-        writer.finish(&|path| {
-            let name = path.as_bytes();
-            name == STAGING.as_bytes()
-                || (name.starts_with(PREVIOUS.as_bytes()) && !name.contains(&b'/'))
-                || mountpoints.iter().any(|(mountpoint, _)| mountpoint.strip_prefix(path).is_some())
-        })?;
-        if staging.is_none() {
-            syncfs(&root).map_err(|e| Error::failed("cannot sync", at.as_bytes(), e))?;
-        }
-        Ok(staging)
+        Ok(Self { writer: WriteBehind::new(creator, files), root })
     }
 }
 
@@ -218,8 +233,8 @@ fn mountpoint(live: &Beneath, path: &RelPath, kind: &Kind) -> Member {
     Member { path: path.clone(), kind: kind.clone(), metadata: there.unwrap_or(usual) }
 }
 
-/// Writes the member that replaces a single mounted file, under a temporary name.
-fn single_file(file: &Path, name: &RelPath, member: &Member, content: &mut impl Read) -> Result<Ready> {
+/// Writes the member that replaces a single mounted file.
+fn single_file(staging: &Staging, name: &RelPath, member: &Member, content: &mut impl Read) -> Result<()> {
     let Kind::File { size } = member.kind else {
         return Err(Error::refused(format!(
             "'{name}' is no regular file in the archive, but a single file is mounted there"
@@ -228,12 +243,11 @@ fn single_file(file: &Path, name: &RelPath, member: &Member, content: &mut impl 
     if !member.path.is_root() {
         return Err(Error::refused(format!("'{name}' lies below a mounted file")));
     }
-    let subject = file.as_os_str().as_bytes();
-    let mut new = AtomicFile::create(file)?;
-    write_with_holes(new.file(), content, size, &mut Vec::new()).map_err(|e| match e {
+    let subject = staging.live().path().as_os_str().as_bytes();
+    let mut new: File = staging.new_file()?;
+    write_with_holes(&mut new, content, size, &mut Vec::new()).map_err(|e| match e {
         CopyError::Read(e) => unreadable(&e),
         CopyError::Write(e) => Error::failed("cannot write", subject, e),
     })?;
-    metadata::apply(&*new.file(), &member.metadata).map_err(|(operation, e)| Error::failed(operation, subject, e))?;
-    new.finish()
+    metadata::apply(&new, &member.metadata).map_err(|(operation, e)| Error::failed(operation, subject, e))
 }

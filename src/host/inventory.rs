@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::error::Result;
+use crate::identity::FileId;
+use crate::member::RelPath;
 
 /// The state of a container: whether its processes may be writing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,10 +44,46 @@ pub struct Mount {
     pub destination: String,
     /// The mount source: the path of the content on the host; `None` if it is not known.
     pub source: Option<PathBuf>,
+    /// The directory or file below the source that is mounted (`volume-subpath`); usually empty.
+    pub subpath: RelPath,
     /// The type of the mount.
     pub kind: MountKind,
     /// Whether it is mounted read-only.
     pub read_only: bool,
+    /// Where the source is on this machine; `None` if that is not known.
+    pub place: Option<Place>,
+}
+
+impl Mount {
+    /// Returns the mount of a tmpfs.
+    pub(super) fn tmpfs(destination: String) -> Self {
+        Self {
+            destination,
+            source: None,
+            subpath: RelPath::root(),
+            kind: MountKind::Tmpfs,
+            read_only: false,
+            place: None,
+        }
+    }
+}
+
+/// Where a directory or file is on this machine, however it was named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its path without symbolic links.
+    pub path: PathBuf,
+    /// Its id, then the ids of the directories that hold it, up to the root directory.
+    pub lineage: Vec<FileId>,
+}
+
+impl Place {
+    /// Returns whether what lies at `beneath` in this place is, or is inside, what lies at `other_beneath` in `other`.
+    pub(super) fn is_inside(&self, beneath: &RelPath, other: &Self, other_beneath: &RelPath) -> bool {
+        let by_path = self.path.join(beneath.as_path()).starts_with(other.path.join(other_beneath.as_path()));
+        // A host can have one directory at two paths (bind mounts).
+        by_path || (other_beneath.is_root() && other.lineage.first().is_some_and(|id| self.lineage.contains(id)))
+    }
 }
 
 /// One container.
@@ -92,6 +130,8 @@ pub struct Volume {
     pub project: Option<String>,
     /// The name in the compose file (`cvat_data`).
     pub compose_name: Option<String>,
+    /// Where the mountpoint is on this machine; `None` if that is not known.
+    pub place: Option<Place>,
 }
 
 /// The containers and volumes of a host at one moment.

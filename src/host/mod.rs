@@ -12,8 +12,9 @@ pub mod fuzz;
 pub mod inventory;
 pub mod mounts;
 mod parse;
+mod places;
 pub mod reality;
 mod secrets;
 mod shifted_owners;
 
-pub use inventory::{Container, Host, Inventory, Mount, MountKind, State, Volume};
+pub use inventory::{Container, Host, Inventory, Mount, MountKind, Place, State, Volume};

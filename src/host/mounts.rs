@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::member::{RelPath, printable};
 
-use super::inventory::{Container, Inventory, Mount, MountKind, Volume};
+use super::inventory::{Container, Inventory, Mount, MountKind, Place, Volume};
 
 /// The mounts that make up the files at one path of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,8 @@ pub struct TreeMount {
     pub at: RelPath,
     /// The mount source on the host: a directory, or a single file. Empty for a tmpfs.
     pub source: PathBuf,
-    /// The path of the tree's root below `source`: empty unless that root is below `destination`.
+    /// The path below `source` of what this mount adds to the tree: empty unless the tree's root is below `destination`,
+    /// or only a part of a volume is mounted.
     pub beneath: RelPath,
     /// The type of the mount.
     pub kind: MountKind,
@@ -33,6 +34,8 @@ pub struct TreeMount {
     pub destination: String,
     /// Whether it is mounted read-only.
     pub read_only: bool,
+    /// Where the source is on this machine; `None` if that is not known.
+    pub place: Option<Place>,
 }
 
 impl TreeMount {
@@ -122,10 +125,11 @@ fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: RelPat
     Ok(TreeMount {
         at,
         source,
-        beneath,
+        beneath: mount.subpath.concat(&beneath),
         kind: mount.kind.clone(),
         destination: mount.destination.clone(),
         read_only: mount.read_only,
+        place: mount.place.clone(),
     })
 }
 
@@ -170,6 +174,7 @@ pub(crate) fn tree_of_volume(volume: &Volume, path: &RelPath) -> MountTree {
             kind: MountKind::Volume { name: volume.name.clone(), driver: volume.driver.clone() },
             destination: format!("/{}", String::from_utf8_lossy(path.as_bytes())),
             read_only: false,
+            place: volume.place.clone(),
         }],
     }
 }
@@ -195,12 +200,21 @@ fn touches(inventory: &Inventory, theirs: &Mount, ours: &TreeMount) -> bool {
     {
         return true;
     }
+    if let (Some(their_place), Some(our_place)) = (&theirs.place, &ours.place) {
+        let inside = their_place.is_inside(&theirs.subpath, our_place, &ours.beneath);
+        let around = our_place.is_inside(&ours.beneath, their_place, &theirs.subpath);
+        let is_same = their_place.lineage.first() == our_place.lineage.first();
+        if is_same || inside || (around && !theirs.read_only) {
+            return true;
+        }
+    }
     let their_directories = host_directories(inventory, &theirs.kind, theirs.source.as_deref());
     let our_directories = host_directories(inventory, &ours.kind, Some(&ours.source));
     their_directories.iter().any(|their| {
+        let their_root = their.join(theirs.subpath.as_path());
         our_directories.iter().any(|our| {
             let root = our.join(ours.beneath.as_path());
-            their == our || their.starts_with(&root) || (root.starts_with(their) && !theirs.read_only)
+            their == our || their_root.starts_with(&root) || (root.starts_with(&their_root) && !theirs.read_only)
         })
     })
 }
@@ -231,8 +245,10 @@ mod tests {
         Mount {
             destination: destination.to_owned(),
             source: Some(format!("/var/lib/docker/volumes/{name}/_data").into()),
+            subpath: RelPath::root(),
             kind: MountKind::Volume { name: name.to_owned(), driver: "local".to_owned() },
             read_only: false,
+            place: None,
         }
     }
 
@@ -240,8 +256,10 @@ mod tests {
         Mount {
             destination: destination.to_owned(),
             source: Some(source.into()),
+            subpath: RelPath::root(),
             kind: MountKind::Bind,
             read_only: false,
+            place: None,
         }
     }
 

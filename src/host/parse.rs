@@ -92,9 +92,11 @@ pub(super) fn mount(container: &str, raw: &RawMount<'_>, mountpoints: &BTreeMap<
     })?;
     Ok(Mount {
         destination: destination(container, raw.destination)?,
-        source: source.map(|source| if subpath.is_root() { source } else { source.join(subpath.as_path()) }),
+        source,
+        subpath,
         kind,
         read_only: !raw.writable,
+        place: None,
     })
 }
 
@@ -206,7 +208,11 @@ mod tests {
     #[test]
     fn a_subpath_is_below_the_volume() {
         let volume = RawMount { kind: "volume", name: "data", subpath: "a//b", ..BIND };
-        assert_eq!(read(&volume).unwrap().source.unwrap(), Path::new("/moved/data/_data/a/b"));
+        let mount = read(&volume).unwrap();
+        assert_eq!(
+            (mount.source.unwrap().as_path(), mount.subpath.as_bytes()),
+            (Path::new("/moved/data/_data"), &b"a/b"[..])
+        );
         let error = read(&RawMount { subpath: "../../etc", ..volume }).unwrap_err();
         assert_eq!(error, "web: volume subpath '../../etc': the name holds '..'");
     }

@@ -6,14 +6,14 @@ use super::{Running, in_use, obstacles, to_stop, unreal, users};
 use crate::archiver::{Expected, Job};
 use crate::codec::Compression;
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::mounts::{MountTree, TreeMount};
-use crate::host::{Container, Inventory, MountKind};
+use crate::host::mounts::MountTree;
+use crate::host::{Container, Inventory};
 use crate::layout::Layout;
+use crate::live_mounts::LiveMount;
 use crate::resolve::{Selection, Target, survey};
 use crate::store::directory::Condition;
 use crate::store::{Directory, Location};
 use crate::units;
-use crate::volume::{MountSource, SourceContent};
 
 /// The arguments of a backup.
 #[derive(Debug, Clone)]
@@ -64,6 +64,8 @@ pub struct PlannedArchive {
     pub target: Target,
     /// Where the archive is written.
     pub location: Location,
+    /// The mounts as they were found on this host; empty where they were not.
+    pub mounts: Vec<LiveMount>,
     /// The sizes of the tree; `None` where it cannot be walked.
     pub measured: Option<Measured>,
 }
@@ -82,26 +84,24 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     for target in resolution.targets {
         let location = request.store.location(&target.archive, request.compression.format);
         let reasons = unreal(&target, inventory, facts)?;
-        let mut measured = None;
+        let mut planned = PlannedArchive { target, location, mounts: Vec::new(), measured: None };
         if reasons.is_empty() {
-            match facts.measure(&mount_sources(&target.tree), request.compression) {
-                Ok(figures) => {
-                    measured = Some(figures);
-                    refusals.extend(too_empty(&target, &figures, request.allow_empty));
-                }
+            match examine(&mut planned, request, facts) {
+                Ok(refusal) => refusals.extend(refusal),
                 Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
-                Err(error) => refusals.push(error.within(&target.archive)),
+                Err(error) => refusals.push(error.within(&planned.target.archive)),
             }
         }
         refusals.extend(reasons);
-        refusals.extend(facts.unfinished(&target.tree).into_iter().map(|error| error.within(&target.archive)));
-        refusals.extend(occupied(&target, &location, facts.occupied(&location), request.overwrite));
-        archives.push(PlannedArchive { target, location, measured });
+        let PlannedArchive { target, location, .. } = &planned;
+        refusals.extend(facts.unfinished(&target.tree)?.iter().map(|other| other.refusal().within(&target.archive)));
+        refusals.extend(occupied(target, location, facts.occupied(location), request.overwrite));
+        archives.push(planned);
     }
     let users = users(archives.iter().map(|planned| &planned.target));
     refusals.extend(in_use(&users, request.running));
     let condition = facts.condition(&request.store);
-    refusals.extend(store_refusals(&archives, &request.store, &condition, facts));
+    refusals.extend(store_refusals(&archives, &request.store, &condition));
     Ok(BackupPlan {
         source,
         notes: inventory.notes.clone(),
@@ -129,7 +129,6 @@ impl BackupPlan {
         let job = |planned: &PlannedArchive| Job {
             archive: planned.target.archive.clone(),
             prefix: planned.target.tree.path.clone(),
-            mounts: mount_sources(&planned.target.tree),
             location: planned.location.clone(),
             expected_bytes: planned.measured.map(|measured| measured.stream_bytes),
             expected: expected(&planned.target.tree, allow_empty),
@@ -144,16 +143,13 @@ impl BackupPlan {
     }
 }
 
-/// Converts the mounts of a tree into sources to walk.
-fn mount_sources(tree: &MountTree) -> Vec<MountSource> {
-    let source = |mount: &TreeMount| MountSource {
-        at: mount.at.clone(),
-        content: match mount.kind {
-            MountKind::Tmpfs => SourceContent::Empty,
-            MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) => SourceContent::Host(mount.root()),
-        },
-    };
-    tree.mounts.iter().map(source).collect()
+/// Adds to `planned` its mounts and its sizes; returns a refusal if it holds too little.
+fn examine(planned: &mut PlannedArchive, request: &BackupRequest, facts: &dyn Facts) -> Result<Option<Error>> {
+    let tree = &planned.target.tree;
+    planned.mounts = facts.live_mounts(tree)?;
+    let measured = facts.measure(tree, request.compression)?;
+    planned.measured = Some(measured);
+    Ok(too_empty(&planned.target, &measured, request.allow_empty))
 }
 
 /// Returns what a tree must hold: a cluster, at the paths of PostgreSQL's image.
@@ -188,27 +184,19 @@ fn archive_bytes(archives: &[PlannedArchive]) -> u64 {
 }
 
 /// Returns the refusals that follow from the store's directory.
-fn store_refusals(
-    archives: &[PlannedArchive],
-    store: &Directory,
-    condition: &Condition,
-    facts: &dyn Facts,
-) -> Vec<Error> {
+fn store_refusals(archives: &[PlannedArchive], store: &Directory, condition: &Condition) -> Vec<Error> {
     let mut refusals: Vec<Error> = condition.obstacle.iter().map(Error::refused).collect();
     let path = store.path().display();
     for planned in archives {
-        for mount in planned.target.tree.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs) {
-            let Some(source) = facts.directory(&mount.source) else { continue };
-            if condition.existing.starts_with(&source) {
-                refusals.push(
-                    Error::refused(format!(
-                        "{}: '{path}' lies inside what is to be archived ('{}')",
-                        planned.target.archive,
-                        source.display()
-                    ))
-                    .hint("name a directory outside of the volume"),
-                );
-            }
+        for mount in planned.mounts.iter().filter(|mount| condition.lineage.contains(&mount.id)) {
+            refusals.push(
+                Error::refused(format!(
+                    "{}: '{path}' lies inside what is to be archived ('{}')",
+                    planned.target.archive,
+                    mount.path.display()
+                ))
+                .hint("name a directory outside of the volume"),
+            );
         }
     }
     let wanted = archive_bytes(archives);

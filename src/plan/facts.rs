@@ -9,14 +9,15 @@ use crate::error::Result;
 use crate::extractor::{self, Input};
 use crate::host::mounts::MountTree;
 use crate::host::{Volume, reality};
-use crate::live_mounts::{LiveMount, live_mounts};
+use crate::identity::{self, FileId};
+use crate::live_mounts::{self, LiveMount};
 use crate::monitor::Monitor;
 use crate::mountinfo;
 use crate::ordered::Pool;
 use crate::recovery;
-use crate::store::directory::{self, Condition, Directory};
+use crate::store::directory::{Condition, Directory};
 use crate::store::{Location, Source};
-use crate::volume::MountSource;
+use crate::volume::restore_record::Unfinished;
 
 /// The kind of file at an archive's location before it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +35,14 @@ pub trait Facts {
     /// Returns why the mounts of `tree` do not hold its data now.
     fn unreal(&self, tree: &MountTree, volumes: &[Volume]) -> Result<Vec<Error>>;
 
-    /// Returns a refusal for each mount of `tree` whose content is half old and half new.
-    fn unfinished(&self, tree: &MountTree) -> Vec<Error>;
+    /// Returns the mounts of `tree` that another restore is replacing, or has left half restored.
+    fn unfinished(&self, tree: &MountTree) -> Result<Vec<Unfinished>>;
 
-    /// Measures the tree of these mounts.
-    fn measure(&self, mounts: &[MountSource], compression: Compression) -> Result<Measured>;
+    /// Returns the mounts of `tree` as they are on this host.
+    fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>>;
+
+    /// Measures a tree.
+    fn measure(&self, tree: &MountTree, compression: Compression) -> Result<Measured>;
 
     /// Returns the state of the store's directory.
     fn condition(&self, store: &Directory) -> Condition;
@@ -46,8 +50,11 @@ pub trait Facts {
     /// Returns what exists at `location`.
     fn occupied(&self, location: &Location) -> Occupied;
 
-    /// Returns the absolute path, without symbolic links, of the directory at `path`; `None` where there is none.
-    fn directory(&self, path: &Path) -> Option<PathBuf>;
+    /// Returns the id of the file or directory at `path`, and of the directories that hold it; nothing if it is not found.
+    fn lineage(&self, path: &Path) -> Vec<FileId>;
+
+    /// Returns the directory of voltar's records.
+    fn state_dir(&self) -> &Path;
 
     /// Returns the archives at `path`, which is a directory or an archive.
     fn source(&self, path: &Path) -> Result<Source>;
@@ -61,26 +68,21 @@ pub trait Facts {
     /// They are not below the prefix of `input`.
     fn check_prefix(&self, input: &Input) -> Result<()>;
 
-    /// Returns the mounts of `tree` as they are on this host.
-    fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>>;
-
     /// Returns the mountpoints of this host below `path`.
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>>;
-
-    /// Returns how many bytes can be written at `path`; `None` if unknown.
-    fn free_bytes(&self, path: &Path) -> Option<u64>;
 }
 
 /// The facts of the machine that voltar runs on.
 pub struct ThisHost<'a> {
+    state_dir: &'a Path,
     pool: &'a Pool,
     monitor: &'a dyn Monitor,
 }
 
 impl<'a> ThisHost<'a> {
-    /// Measures with the threads of `pool`, until `monitor` is cancelled.
-    pub fn new(pool: &'a Pool, monitor: &'a dyn Monitor) -> Self {
-        Self { pool, monitor }
+    /// Measures with the threads of `pool`, until `monitor` is cancelled; `state_dir` holds voltar's records.
+    pub fn new(state_dir: &'a Path, pool: &'a Pool, monitor: &'a dyn Monitor) -> Self {
+        Self { state_dir, pool, monitor }
     }
 }
 
@@ -89,12 +91,17 @@ impl Facts for ThisHost<'_> {
         reality::obstacles(tree, volumes)
     }
 
-    fn unfinished(&self, tree: &MountTree) -> Vec<Error> {
-        recovery::unfinished(tree)
+    fn unfinished(&self, tree: &MountTree) -> Result<Vec<Unfinished>> {
+        recovery::unfinished(tree, self.state_dir)
     }
 
-    fn measure(&self, mounts: &[MountSource], compression: Compression) -> Result<Measured> {
-        measure(mounts, compression, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
+    fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>> {
+        live_mounts::open(tree, self.state_dir).map(|open| live_mounts::found(&open))
+    }
+
+    fn measure(&self, tree: &MountTree, compression: Compression) -> Result<Measured> {
+        measure(&live_mounts::open(tree, self.state_dir)?, compression, self.pool, self.monitor)
+            .map_err(|error| self.monitor.cause(error))
     }
 
     fn condition(&self, store: &Directory) -> Condition {
@@ -109,8 +116,12 @@ impl Facts for ThisHost<'_> {
         }
     }
 
-    fn directory(&self, path: &Path) -> Option<PathBuf> {
-        path.canonicalize().ok().filter(|path| path.is_dir())
+    fn lineage(&self, path: &Path) -> Vec<FileId> {
+        identity::lineage(path).unwrap_or_default()
+    }
+
+    fn state_dir(&self) -> &Path {
+        self.state_dir
     }
 
     fn source(&self, path: &Path) -> Result<Source> {
@@ -125,16 +136,8 @@ impl Facts for ThisHost<'_> {
         extractor::check_prefix(input, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
     }
 
-    fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>> {
-        live_mounts(tree)
-    }
-
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>> {
         let mounted = mountinfo::mounted()?;
         Ok(mountinfo::below(&mounted, path).map(Path::to_owned).collect())
-    }
-
-    fn free_bytes(&self, path: &Path) -> Option<u64> {
-        directory::free_bytes(path)
     }
 }

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::member::Kind;
 use crate::monitor::Monitor;
 use crate::ordered::Pool;
-use crate::volume::MountSource;
+use crate::volume::OpenTree;
 use crate::volume::walk::{Entry, Found, Links, Walk};
 
 /// The sizes of a tree.
@@ -36,9 +36,9 @@ const SAMPLE: usize = 32 << 10;
 /// The estimated length of a compressed header in bytes.
 const COMPRESSED_HEADER: u64 = 64;
 
-/// Measures the tree that `mounts` make up.
-pub fn measure(
-    mounts: &[MountSource],
+/// Measures a tree.
+pub(crate) fn measure(
+    tree: &OpenTree,
     compression: Compression,
     pool: &Pool,
     monitor: &dyn Monitor,
@@ -46,7 +46,7 @@ pub fn measure(
     let mut measured = Measured { stream_bytes: 2 * BLOCK as u64, ..Measured::default() };
     let mut links = Links::default();
     let mut samples = Samples::default();
-    for found in Walk::new(mounts)? {
+    for found in Walk::new(tree)? {
         monitor.check_cancelled()?;
         let Found::Entry(entry) = found? else { continue };
         measured.members += 1;

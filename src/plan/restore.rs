@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use super::facts::Facts;
 use super::{Running, in_use, obstacles, to_stop, unreal, users};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extractor::Job;
-use crate::host::{Container, Inventory, MountKind};
+use crate::host::{Container, Inventory};
 use crate::layout::Layout;
 use crate::resolve::{Selection, Target, survey};
 use crate::store::{Location, Source};
 use crate::units;
+use crate::volume::restore_record::Unfinished;
 
 pub use crate::extractor::{Input, Mode};
-pub use crate::live_mounts::{LiveMount, LiveSource};
-pub use crate::volume::swap::{Live, Way};
+pub use crate::live_mounts::LiveMount;
+pub use crate::volume::live::{LiveKind, Way};
 
 /// The arguments of a restore.
 #[derive(Debug, Clone)]
@@ -67,8 +67,6 @@ pub struct PlannedRestore {
     pub archive_bytes: Option<u64>,
     /// The mounts as they are on this host; empty where they are not found.
     pub mounts: Vec<LiveMount>,
-    /// Bytes that can be written beside the root's tree; `None` if unknown.
-    pub free_bytes: Option<u64>,
 }
 
 /// Plans a restore; `source` describes where the inventory comes from.
@@ -88,26 +86,24 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
     for target in resolution.targets {
         let Some((_, location)) = found.iter().find(|(name, _)| *name == target.archive) else { continue };
         let name = target.archive.clone();
-        for half in facts.unfinished(&target.tree) {
-            notes.push(format!("{name}: {half}; it is completed or undone first"));
+        for other in facts.unfinished(&target.tree)? {
+            match other {
+                Unfinished::InProgress(_) => refusals.push(other.refusal().within(&name)),
+                Unfinished::Interrupted(_) => notes.push(format!("{name}: {}; it is undone first", other.refusal())),
+            }
         }
         let reasons = unreal(&target, inventory, facts)?;
         let is_real = reasons.is_empty();
         refusals.extend(reasons);
-        refusals.extend(unwritable(&target, request.mode, facts));
+        refusals.extend(read_only(&target));
         let input = Input {
             archive: name.clone(),
             location: location.clone(),
             prefix: target.tree.path.clone(),
             allow_empty: request.allow_empty,
         };
-        let mut planned = PlannedRestore {
-            archive_bytes: facts.archive_bytes(location),
-            target,
-            input,
-            mounts: Vec::new(),
-            free_bytes: None,
-        };
+        let mut planned =
+            PlannedRestore { archive_bytes: facts.archive_bytes(location), target, input, mounts: Vec::new() };
         if is_real {
             refusals.extend(examine(&mut planned, request.mode, facts)?);
         }
@@ -135,9 +131,8 @@ impl RestorePlan {
     }
 
     /// Returns the archives to extract.
-    pub fn jobs(&self) -> Vec<Job> {
-        let job = |planned: &PlannedRestore| Job { input: planned.input.clone(), mounts: planned.mounts.clone() };
-        self.archives.iter().map(job).collect()
+    pub fn inputs(&self) -> impl Iterator<Item = &Input> {
+        self.archives.iter().map(|planned| &planned.input)
     }
 
     /// Returns the trees to restore.
@@ -146,7 +141,7 @@ impl RestorePlan {
     }
 }
 
-/// Adds to `planned` its mounts, the prefix of its archive and the free space; returns refusals.
+/// Adds to `planned` its mounts and the prefix of its archive; returns refusals.
 fn examine(planned: &mut PlannedRestore, mode: Mode, facts: &dyn Facts) -> Result<Vec<Error>> {
     let mut refusals = Vec::new();
     match facts.live_mounts(&planned.target.tree) {
@@ -158,12 +153,13 @@ fn examine(planned: &mut PlannedRestore, mode: Mode, facts: &dyn Facts) -> Resul
         Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
         Err(error) => refusals.push(error),
     }
-    if let Some(live) = planned.mounts.first().and_then(LiveMount::directory) {
-        planned.free_bytes = facts.free_bytes(&live.path);
-        if mode == Mode::Replace {
-            refusals.extend(too_little_space(planned, live));
-        }
+    if mode != Mode::Merge {
+        refusals.extend(filesystems_inside(planned, facts)?);
     }
+    if mode == Mode::Replace {
+        refusals.extend(too_little_space(planned));
+    }
+    refusals.extend(inside_itself(planned, facts));
     Ok(refusals)
 }
 
@@ -217,33 +213,48 @@ fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<Vec<(String, Loca
     Ok(found)
 }
 
-/// Returns the refusals of mounts that cannot be written.
-fn unwritable(target: &Target, mode: Mode, facts: &dyn Facts) -> Vec<Error> {
-    let mut refusals: Vec<Error> = target
-        .tree
-        .read_only()
-        .map(|mount| {
-            Error::refused(format!("{}: '{}' is mounted read-only", target.archive, mount.destination))
-                .hint("restore through a container that mounts it read-write (a layout file can name it)")
-        })
-        .collect();
-    if mode == Mode::Merge {
-        return refusals;
+/// Returns the refusals of mounts that are read-only.
+fn read_only(target: &Target) -> Vec<Error> {
+    let refusals = target.tree.read_only().map(|mount| {
+        Error::refused(format!("{}: '{}' is mounted read-only", target.archive, mount.destination))
+            .hint("restore through a container that mounts it read-write (a layout file can name it)")
+    });
+    refusals.collect()
+}
+
+/// Returns the refusals of trees in which this host has other filesystems mounted.
+fn filesystems_inside(planned: &PlannedRestore, facts: &dyn Facts) -> Result<Vec<Error>> {
+    let mut refusals = Vec::new();
+    for mount in &planned.mounts {
+        refusals.extend(facts.mounted_below(&mount.path)?.iter().map(|below| {
+            Error::refused(format!(
+                "{}: a filesystem of this host is mounted at '{}', inside '{}'",
+                planned.target.archive,
+                below.display(),
+                mount.path.display()
+            ))
+            .hint("replacing the directory would take that filesystem with it: unmount it, or use --merge")
+        }));
     }
-    for mount in target.tree.mounts.iter().filter(|mount| mount.kind != MountKind::Tmpfs) {
-        let source = mount.root();
-        match facts.mounted_below(&source) {
-            Err(error) => refusals.push(error),
-            Ok(mounted) => refusals.extend(mounted.iter().map(|below| {
-                Error::refused(format!(
-                    "{}: a filesystem of this host is mounted at '{}', inside '{}'",
-                    target.archive,
-                    below.display(),
-                    source.display()
-                ))
-                .hint("replacing the directory would take that filesystem with it: unmount it, or use --merge")
-            })),
-        }
+    Ok(refusals)
+}
+
+/// Returns the refusals of what the restore itself needs and would replace: its archive, and voltar's records.
+fn inside_itself(planned: &PlannedRestore, facts: &dyn Facts) -> Vec<Error> {
+    let state_dir = facts.state_dir();
+    let needed = [(planned.input.location.path(), "the archive"), (state_dir, "the directory of voltar's records")];
+    let mut refusals = Vec::new();
+    for (path, what) in needed {
+        let lineage = facts.lineage(path);
+        refusals.extend(planned.mounts.iter().filter(|mount| lineage.contains(&mount.id)).map(|mount| {
+            Error::refused(format!(
+                "{}: {what} '{}' lies inside what is to be restored ('{}')",
+                planned.target.archive,
+                path.display(),
+                mount.path.display()
+            ))
+            .hint("move it out of there first")
+        }));
     }
     refusals
 }
@@ -264,13 +275,14 @@ fn fitting(input: &Input, target: &Target, facts: &dyn Facts) -> Result<Input> {
 }
 
 /// The content rarely takes less space than its archive.
-fn too_little_space(planned: &PlannedRestore, live: &crate::volume::swap::Live) -> Option<Error> {
-    let (wanted, free) = (planned.archive_bytes?, planned.free_bytes?);
+fn too_little_space(planned: &PlannedRestore) -> Option<Error> {
+    let root = planned.mounts.first()?;
+    let (wanted, free) = (planned.archive_bytes?, root.free_bytes?);
     (wanted > free).then(|| {
         Error::refused(format!(
             "{}: too little space beside '{}': the archive alone takes {}, and {} are free",
             planned.target.archive,
-            live.path.display(),
+            root.path.display(),
             units::bytes(wanted),
             units::bytes(free)
         ))

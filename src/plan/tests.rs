@@ -1,6 +1,7 @@
 //! Plans computed from an inventory and the scripted facts of a machine, without disk, engine or root.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use super::backup::{self, BackupPlan, BackupRequest};
@@ -11,23 +12,24 @@ use super::*;
 use crate::codec::{Compression, Format, Level};
 use crate::error::ErrorKind;
 use crate::extractor::{Input, Mode};
-use crate::host::mounts::MountTree;
+use crate::host::mounts::{MountTree, TreeMount};
 use crate::host::{Mount, MountKind, Volume};
+use crate::identity::FileId;
 use crate::layout::Layout;
-use crate::live_mounts::{LiveMount, LiveSource};
+use crate::live_mounts::LiveMount;
 use crate::member::RelPath;
 use crate::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
 use crate::resolve::Selection;
 use crate::store::directory::Condition;
 use crate::store::{Directory, Location, Source};
-use crate::volume::MountSource;
-use crate::volume::swap::{Live, Way};
+use crate::volume::live::{LiveKind, Way};
+use crate::volume::restore_record::Unfinished;
 
 /// The facts of a machine, as scripted by a test.
 #[derive(Debug, Clone)]
 struct Script {
     unreal: Vec<Error>,
-    unfinished: Vec<Error>,
+    unfinished: Vec<Unfinished>,
     measured: Result<Measured>,
     condition: Condition,
     occupied: Occupied,
@@ -40,6 +42,7 @@ struct Script {
     way: Way,
     mounted_below: Vec<PathBuf>,
     free_bytes: u64,
+    state_dir: &'static Path,
 }
 
 impl Default for Script {
@@ -48,7 +51,11 @@ impl Default for Script {
             unreal: Vec::new(),
             unfinished: Vec::new(),
             measured: Ok(Measured { members: 9, archive_bytes: 1000, database: true, ..Measured::default() }),
-            condition: Condition { existing: "/backup".into(), free_bytes: Some(1_000_000), obstacle: None },
+            condition: Condition {
+                lineage: lineage(Path::new("/backup")),
+                free_bytes: Some(1_000_000),
+                obstacle: None,
+            },
             occupied: Occupied::No,
             archives: vec!["db.tar.bz2", "media.tar.gz"],
             files: Vec::new(),
@@ -58,6 +65,7 @@ impl Default for Script {
             way: Way::Exchange,
             mounted_below: Vec::new(),
             free_bytes: 1_000_000,
+            state_dir: Path::new("/var/lib/voltar"),
         }
     }
 }
@@ -67,11 +75,23 @@ impl Facts for Script {
         Ok(self.unreal.clone())
     }
 
-    fn unfinished(&self, _: &MountTree) -> Vec<Error> {
-        self.unfinished.clone()
+    fn unfinished(&self, _: &MountTree) -> Result<Vec<Unfinished>> {
+        Ok(self.unfinished.clone())
     }
 
-    fn measure(&self, _: &[MountSource], _: Compression) -> Result<Measured> {
+    fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>> {
+        let live = |mount: &TreeMount| LiveMount {
+            at: mount.at.clone(),
+            path: mount.root(),
+            kind: LiveKind::Directory,
+            way: self.way,
+            id: id(&mount.root()),
+            free_bytes: Some(self.free_bytes),
+        };
+        Ok(tree.mounts.iter().map(live).collect())
+    }
+
+    fn measure(&self, _: &MountTree, _: Compression) -> Result<Measured> {
         self.measured.clone()
     }
 
@@ -83,8 +103,12 @@ impl Facts for Script {
         self.occupied
     }
 
-    fn directory(&self, path: &Path) -> Option<PathBuf> {
-        Some(path.to_owned())
+    fn lineage(&self, path: &Path) -> Vec<FileId> {
+        lineage(path)
+    }
+
+    fn state_dir(&self) -> &Path {
+        self.state_dir
     }
 
     fn source(&self, path: &Path) -> Result<Source> {
@@ -108,18 +132,20 @@ impl Facts for Script {
         }
     }
 
-    fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>> {
-        let live = |path| LiveSource::Directory(Live { path, way: self.way });
-        Ok(tree.mounts.iter().map(|mount| LiveMount { at: mount.at.clone(), source: live(mount.root()) }).collect())
-    }
-
     fn mounted_below(&self, _: &Path) -> Result<Vec<PathBuf>> {
         Ok(self.mounted_below.clone())
     }
+}
 
-    fn free_bytes(&self, _: &Path) -> Option<u64> {
-        Some(self.free_bytes)
-    }
+/// Returns an id for a path that does not exist.
+fn id(path: &Path) -> FileId {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    FileId { device: 1, inode: hasher.finish() }
+}
+
+fn lineage(path: &Path) -> Vec<FileId> {
+    path.ancestors().map(id).collect()
 }
 
 fn container(name: &str, destination: &str) -> Container {
@@ -129,8 +155,10 @@ fn container(name: &str, destination: &str) -> Container {
         mounts: vec![Mount {
             destination: destination.to_owned(),
             source: Some(format!("/volumes/{name}/_data").into()),
+            subpath: RelPath::root(),
             kind: MountKind::Volume { name: name.to_owned(), driver: "local".to_owned() },
             read_only: false,
+            place: None,
         }],
         ..Container::default()
     }
@@ -144,6 +172,7 @@ fn volume(name: &str) -> Volume {
         options: BTreeMap::new(),
         project: Some("stack".to_owned()),
         compose_name: Some(name.to_owned()),
+        place: None,
     }
 }
 
@@ -236,11 +265,8 @@ fn a_backup_plan_has_a_job_for_each_archive() {
 #[test]
 fn a_restore_plan_has_a_job_for_each_archive() {
     let plan = plan_restore(&restore_request(), &inventory(), &Script::default());
-    let shown: Vec<String> = plan
-        .jobs()
-        .iter()
-        .map(|job| format!("{} {} {}", job.input.archive, job.input.location, job.input.prefix))
-        .collect();
+    let shown: Vec<String> =
+        plan.inputs().map(|input| format!("{} {} {}", input.archive, input.location, input.prefix)).collect();
     assert_eq!(shown, ["db /backup/db.tar.bz2 var/lib/postgresql/data", "media /backup/media.tar.gz srv/media"]);
     plan.check().unwrap();
 }
@@ -402,16 +428,35 @@ fn a_tree_that_cannot_be_walked_is_refused_and_an_interruption_is_not_a_refusal(
 }
 
 #[test]
-fn an_unfinished_restore_forbids_a_backup_and_is_recovered_by_a_restore() {
-    let unfinished = Error::refused("a restore into '/volumes/db/_data' was interrupted");
-    let refusals = backup_refusals(|_, _, script| script.unfinished = vec![unfinished.clone()]);
-    assert_eq!(refusals[0], "db: a restore into '/volumes/db/_data' was interrupted");
-    let script = Script { unfinished: vec![unfinished], ..Script::default() };
+fn an_unfinished_restore_forbids_a_backup_and_is_undone_by_a_restore() {
+    let interrupted = vec![Unfinished::Interrupted("/volumes/db/_data".into())];
+    let message = "db: a restore into '/volumes/db/_data' was interrupted, and its content is half old and half new";
+    assert_eq!(backup_refusals(|_, _, script| script.unfinished = interrupted.clone())[0], message);
+    let script = Script { unfinished: interrupted, ..Script::default() };
     let plan = plan_restore(&restore_request(), &inventory(), &script);
     assert!(plan.refusals.is_empty());
+    assert_eq!(plan.notes[0], format!("{message}; it is undone first"));
+
+    let in_progress = vec![Unfinished::InProgress("/volumes/db/_data".into())];
+    let message = "db: another restore into '/volumes/db/_data' is in progress";
+    assert_eq!(backup_refusals(|_, _, script| script.unfinished = in_progress.clone())[0], message);
+    assert_eq!(restore_refusals(|_, _, script| script.unfinished = in_progress.clone())[0], message);
+}
+
+#[test]
+fn what_a_restore_needs_is_not_inside_what_it_replaces() {
+    let inside = Path::new("/volumes/media/_data/x");
+    let refusals = restore_refusals(|request, _, _| request.sources = vec![inside.to_owned()]);
     assert_eq!(
-        plan.notes[0],
-        "db: a restore into '/volumes/db/_data' was interrupted; it is completed or undone first"
+        refusals,
+        ["media: the archive '/volumes/media/_data/x/media.tar.gz' lies inside what is to be restored \
+          ('/volumes/media/_data')"]
+    );
+    let refusals = restore_refusals(|_, _, script| script.state_dir = inside);
+    assert_eq!(
+        refusals,
+        ["media: the directory of voltar's records '/volumes/media/_data/x' lies inside what is to be restored \
+          ('/volumes/media/_data')"]
     );
 }
 
@@ -442,9 +487,9 @@ fn a_store_that_cannot_be_written_is_refused() {
 
 #[test]
 fn a_store_inside_a_volume_is_refused() {
-    let refusals = backup_refusals(|_, _, script| script.condition.existing = "/volumes/db/_data/x".into());
+    let refusals = backup_refusals(|_, _, script| script.condition.lineage = lineage(Path::new("/volumes/db/_data/x")));
     assert_eq!(refusals, ["db: '/backup' lies inside what is to be archived ('/volumes/db/_data')"]);
-    let beside = backup_refusals(|_, _, script| script.condition.existing = "/volumes/db/_data2".into());
+    let beside = backup_refusals(|_, _, script| script.condition.lineage = lineage(Path::new("/volumes/db/_data2")));
     assert_eq!(beside, Vec::<String>::new());
 }
 
@@ -512,8 +557,8 @@ fn without_its_container_the_path_is_that_of_the_archive() {
     let script = Script { prefix: Some("data"), ..Script::default() };
     let plan = plan_restore(&RestoreRequest { layout, ..restore_request() }, &inventory, &script);
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
-    assert_eq!(plan.jobs()[0].input.prefix.as_bytes(), b"data");
-    assert!(restore_text(&plan).contains("  made of    /data\n"), "{}", restore_text(&plan));
+    assert_eq!(plan.archives[0].input.prefix.as_bytes(), b"data");
+    assert!(restore_text(&plan).contains("  archive of /data\n"), "{}", restore_text(&plan));
 }
 
 fn restore_error(change: impl Fn(&mut RestoreRequest, &mut Script)) -> Error {
@@ -561,8 +606,7 @@ fn a_single_file_may_have_any_name_if_only_selects_its_archive() {
     };
     let script = Script { files: vec!["/tmp/x.tar"], ..Script::default() };
     let plan = plan_restore(&request, &inventory(), &script);
-    assert_eq!(plan.jobs().len(), 1);
-    assert_eq!(plan.jobs()[0].input.archive, "media");
+    assert_eq!(plan.inputs().map(|input| &input.archive[..]).collect::<Vec<_>>(), ["media"]);
 }
 
 #[test]
@@ -584,7 +628,7 @@ fn a_restore_plan_is_printed_completely() {
          \x20 volume     db: /volumes/db/_data\n\
          \x20 used by    db (running)\n\
          \x20 extracted  to a staged tree inside it; the entries of the two are exchanged one by one\n\
-         \x20 free there 977 KiB\n\
+         \x20 free       977 KiB\n\
          \n\
          stopped meanwhile, and started again: db\n\
          previous content: kept\n\

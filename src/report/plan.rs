@@ -9,7 +9,7 @@ use crate::host::mounts::TreeMount;
 use crate::host::{Container, MountKind, State};
 use crate::member::printable;
 use crate::plan::backup::{BackupPlan, PlannedArchive};
-use crate::plan::restore::{LiveMount, LiveSource, Mode, PlannedRestore, RestorePlan, Way};
+use crate::plan::restore::{LiveKind, LiveMount, Mode, PlannedRestore, RestorePlan, Way};
 use crate::report::text::safe;
 use crate::resolve::Target;
 use crate::units;
@@ -89,27 +89,27 @@ fn restored(text: &mut String, planned: &PlannedRestore, mode: Mode) -> std::fmt
     writeln!(text, "\n{} <- {}{length}", safe(&planned.target.archive), planned.input.location)?;
     target(text, &planned.target)?;
     if planned.input.prefix != planned.target.tree.path {
-        writeln!(text, "  made of    /{}", planned.input.prefix)?;
+        writeln!(text, "  archive of /{}", planned.input.prefix)?;
     }
     for mount in &planned.mounts {
         let at = if mount.at.is_root() { String::new() } else { format!("{}: ", mount.at) };
         writeln!(text, "  extracted  {at}{}", way_text(mount, mode))?;
     }
-    if let Some(free) = planned.free_bytes {
-        writeln!(text, "  free there {}", units::bytes(free))?;
+    if let Some(free) = planned.mounts.first().and_then(|root| root.free_bytes) {
+        writeln!(text, "  free       {}", units::bytes(free))?;
     }
     Ok(())
 }
 
 fn way_text(mount: &LiveMount, mode: Mode) -> &'static str {
-    match (mode, &mount.source) {
-        (_, LiveSource::File(_)) => "to a temporary file that replaces the mounted one",
-        (Mode::Replace, LiveSource::Directory(live)) => match live.way {
+    match (mode, mount.kind) {
+        (_, LiveKind::File) => "to a temporary file that replaces the mounted one",
+        (Mode::Replace, LiveKind::Directory) => match mount.way {
             Way::Exchange => "to a staged tree beside it; the two are exchanged in one step",
             Way::Entries => "to a staged tree inside it; the entries of the two are exchanged one by one",
         },
-        (Mode::Merge, LiveSource::Directory(_)) => "over the live tree; what the archive does not name stays",
-        (Mode::InPlace, LiveSource::Directory(_)) => "over the live tree; what the archive does not name is removed",
+        (Mode::Merge, LiveKind::Directory) => "over the live tree; what the archive does not name stays",
+        (Mode::InPlace, LiveKind::Directory) => "over the live tree; what the archive does not name is removed",
     }
 }
 
@@ -308,12 +308,10 @@ impl<'a> Archive<'a> {
 
 impl<'a> Restored<'a> {
     fn new(planned: &'a PlannedRestore) -> Self {
-        let way = |mount: &LiveMount| match &mount.source {
-            LiveSource::File(_) => "file",
-            LiveSource::Directory(live) => match live.way {
-                Way::Exchange => "exchange",
-                Way::Entries => "entries",
-            },
+        let way = |mount: &LiveMount| match (mount.kind, mount.way) {
+            (LiveKind::File, _) => "file",
+            (LiveKind::Directory, Way::Exchange) => "exchange",
+            (LiveKind::Directory, Way::Entries) => "entries",
         };
         Self {
             name: &planned.target.archive,
@@ -321,7 +319,7 @@ impl<'a> Restored<'a> {
             tree: Tree::new(&planned.target),
             prefix: format!("/{}", planned.input.prefix),
             archive_bytes: planned.archive_bytes,
-            free_bytes: planned.free_bytes,
+            free_bytes: planned.mounts.first().and_then(|root| root.free_bytes),
             ways: planned.mounts.iter().map(way).collect(),
         }
     }

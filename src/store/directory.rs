@@ -14,6 +14,7 @@ use crate::codec::Format;
 use crate::durable::atomic_file::{self, AtomicFile, Ready};
 use crate::durable::{parent, sync_directory};
 use crate::error::{Error, Result};
+use crate::identity::{FileId, lineage};
 
 /// A directory of archives, which need not exist yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +33,9 @@ pub struct Complete(Ready);
 /// The state of a directory before archives are written to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// The directory itself or, if it does not exist, its nearest existing ancestor: absolute, without symbolic links.
-    pub existing: PathBuf,
+    /// The id of the directory itself or, if it does not exist, of its nearest existing ancestor; then those of the
+    /// directories that hold it.
+    pub lineage: Vec<FileId>,
     /// The free space of its filesystem in bytes; `None` if unknown.
     pub free_bytes: Option<u64>,
     /// The reason why no archive can be created there, if there is one.
@@ -88,7 +90,8 @@ impl Directory {
         } else {
             Some(format!("'{}' is not a directory", self.path.display()))
         };
-        Condition { free_bytes: free_bytes(&existing), existing, obstacle }
+        let lineage = lineage(&existing).unwrap_or_default();
+        Condition { free_bytes: free_bytes(&existing), lineage, obstacle }
     }
 
     /// Creates the directory, with access for its owner only; returns `false` if it exists already.
@@ -173,7 +176,7 @@ fn nearest_existing(path: &Path) -> Option<PathBuf> {
 
 /// Returns the free space of the filesystem at `path`, in bytes; `None` if it is unknown.
 #[must_use]
-pub fn free_bytes(path: &Path) -> Option<u64> {
+fn free_bytes(path: &Path) -> Option<u64> {
     let status = statvfs(path).ok()?;
     Some(status.blocks_available() * status.fragment_size())
 }

@@ -16,7 +16,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use crate::member::RelPath;
 
 /// How a directory is opened here, always.
-pub(super) const DIRECTORY: OFlag =
+pub(crate) const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// Longer paths are resolved in several steps: the kernel takes `PATH_MAX` (4,096) bytes, NUL included.

@@ -99,7 +99,7 @@ fn change_mode(handle: &OwnedFd, mode: Mode) -> Result<(), Errno> {
     fchmodat(AT_FDCWD, &procfs(handle), mode, FchmodatFlags::FollowSymlink)
 }
 
-fn procfs(handle: &OwnedFd) -> PathBuf {
+pub(super) fn procfs(handle: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()))
 }
 

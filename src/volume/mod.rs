@@ -5,29 +5,50 @@
 pub(crate) mod beneath;
 pub(crate) mod content;
 pub(crate) mod create;
+pub(crate) mod live;
 pub(crate) mod metadata;
+pub(crate) mod own_names;
 pub(crate) mod remove;
+pub(crate) mod restore_record;
+pub(crate) mod staging;
 pub(crate) mod swap;
 pub(crate) mod walk;
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::member::RelPath;
+use live::Live;
+use own_names::OwnNames;
 
-/// One mount of a tree: what the host has there, and at which path of the tree it shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MountSource {
-    /// The mountpoint's path in the tree; empty for the mount that holds the root.
-    pub at: RelPath,
-    /// What is there.
-    pub content: SourceContent,
+/// The open mounts of one tree, parents before children; the root's comes first.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenTree {
+    pub(crate) mounts: Vec<OpenMount>,
+    /// The directories of voltar's own in them.
+    pub(crate) own: Arc<OwnNames>,
 }
 
-/// What a [`MountSource`] shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SourceContent {
-    /// A directory or a single file of the host.
-    Host(PathBuf),
-    /// An empty directory in place of a tmpfs, whose content is gone with the container.
-    Empty,
+/// One mount of an [`OpenTree`].
+#[derive(Debug, Clone)]
+pub(crate) struct OpenMount {
+    /// The mountpoint's path in the tree; empty for the mount that holds the root.
+    pub(crate) at: RelPath,
+    /// What is mounted there. `None` shows as an empty directory: the content of a tmpfs is gone with its container.
+    pub(crate) live: Option<Arc<Live>>,
+}
+
+impl OpenTree {
+    /// Returns the mounts that have content on this host.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (&RelPath, &Arc<Live>)> {
+        self.mounts.iter().filter_map(|mount| Some((&mount.at, mount.live.as_ref()?)))
+    }
+}
+
+#[cfg(test)]
+impl OpenTree {
+    /// Returns the tree of one directory.
+    pub(crate) fn of_directory(path: &std::path::Path, way: live::Way) -> Self {
+        let live = Live::open(path, &RelPath::root(), way).unwrap();
+        Self { mounts: vec![OpenMount { at: RelPath::root(), live: Some(Arc::new(live)) }], own: Arc::default() }
+    }
 }

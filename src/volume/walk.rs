@@ -6,18 +6,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
 
 use super::beneath::{DIRECTORY, names};
 use super::content::Opened;
-use super::{MountSource, SourceContent, metadata};
+use super::live::Live;
+use super::own_names::OwnNames;
+use super::{OpenTree, metadata};
 use crate::error::{Cause, Error, Result};
+use crate::identity::FileId;
 use crate::member::{Kind, Metadata, RelPath};
 
 /// Handles of directories this many levels above the current one are closed, so that no tree is too deep for the limit on
@@ -31,6 +32,8 @@ pub(crate) enum Found {
     Entry(Entry),
     /// A socket: no archive can hold one.
     Socket(RelPath),
+    /// A directory of voltar's own, which is on record.
+    Own(RelPath),
     /// Something that was in a directory's listing but could not be read; `vanished` where it is no longer there.
     Unreadable {
         /// Where.
@@ -60,7 +63,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Inode {
     /// Device and inode number.
-    pub id: (u64, u64),
+    pub id: FileId,
     /// Its link count.
     pub nlink: u64,
     /// Bytes of disk it takes.
@@ -70,7 +73,7 @@ pub(crate) struct Inode {
 #[derive(Debug, Clone)]
 enum Place {
     Beneath(Arc<OwnedFd>, OsString),
-    Mounted(Arc<OwnedFd>),
+    Mounted(Arc<Live>),
 }
 
 impl Entry {
@@ -89,7 +92,9 @@ impl Entry {
                     other => other?,
                 }
             }
-            Place::Mounted(file) => file.try_clone().map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?,
+            Place::Mounted(live) => {
+                live.handle().try_clone().map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?
+            }
         };
         let status = fstat(&opened)?;
         if metadata::file_type(&status) != SFlag::S_IFREG {
@@ -115,7 +120,7 @@ impl Entry {
 /// regular files and symbolic links.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    seen: HashMap<(u64, u64), (RelPath, u64)>,
+    seen: HashMap<FileId, (RelPath, u64)>,
 }
 
 impl Links {
@@ -146,13 +151,9 @@ impl Links {
 pub(crate) struct Walk {
     levels: Vec<Level>,
     root: Option<Entry>,
-    mounts: BTreeMap<RelPath, Handle>,
-}
-
-#[derive(Debug, Clone)]
-enum Handle {
-    Open(Arc<OwnedFd>),
-    Empty,
+    /// The nested mounts; `None` is an empty directory.
+    mounts: BTreeMap<RelPath, Option<Arc<Live>>>,
+    own: Arc<OwnNames>,
 }
 
 /// A directory whose content is being walked.
@@ -160,41 +161,35 @@ enum Handle {
 struct Level {
     path: RelPath,
     directory: Option<Arc<OwnedFd>>,
-    id: (u64, u64),
+    id: FileId,
     /// Its handle stays open, because `..` of a nested mount's root is not this directory.
     pinned: bool,
     names: std::vec::IntoIter<OsString>,
 }
 
 impl Walk {
-    /// Opens the tree; `mounts` are its pieces, that of the root among them.
+    /// Begins at the root of `tree`.
     ///
     /// # Errors
-    /// A mount source cannot be opened, the root is no directory, or a mountpoint does not exist.
-    pub(crate) fn new(mounts: &[MountSource]) -> Result<Self> {
-        let mut handles = BTreeMap::new();
-        for mount in mounts {
-            let handle = match &mount.content {
-                SourceContent::Host(path) => Handle::Open(Arc::new(open_source(path)?)),
-                SourceContent::Empty => Handle::Empty,
-            };
-            handles.insert(mount.at.clone(), handle);
-        }
-        let Some(Handle::Open(root)) = handles.remove(&RelPath::root()) else {
+    /// The root is no directory, or cannot be examined.
+    pub(crate) fn new(tree: &OpenTree) -> Result<Self> {
+        let mut mounts: BTreeMap<_, _> =
+            tree.mounts.iter().map(|mount| (mount.at.clone(), mount.live.clone())).collect();
+        let Some(Some(live)) = mounts.remove(&RelPath::root()) else {
             return Err(Error::refused("the tree has no root to walk"));
         };
-        let status = fstat(&*root).map_err(|e| Error::failed("cannot examine", "the tree's root", e))?;
-        if metadata::file_type(&status) != SFlag::S_IFDIR {
-            return Err(Error::refused("the tree's root is not a directory"));
+        let status = fstat(live.handle()).map_err(|e| Error::failed_at("cannot examine", live.path(), e))?;
+        if !metadata::is_directory(&status) {
+            return Err(Error::refused(format!("'{}' is not a directory", live.path().display())));
         }
         let root = Entry {
             path: RelPath::root(),
             kind: Kind::Directory,
             metadata: metadata::of(&status),
             inode: inode(&status),
-            place: Place::Mounted(root),
+            place: Place::Mounted(live),
         };
-        Ok(Self { levels: Vec::new(), root: Some(root), mounts: handles })
+        Ok(Self { levels: Vec::new(), root: Some(root), mounts, own: Arc::clone(&tree.own) })
     }
 
     /// Lists a directory that was just found and goes into it next.
@@ -203,7 +198,7 @@ impl Walk {
             Place::Beneath(parent, name) => {
                 (Arc::new(openat(&**parent, name.as_os_str(), DIRECTORY, Mode::empty())?), false)
             }
-            Place::Mounted(directory) => (Arc::clone(directory), true),
+            Place::Mounted(live) => (Arc::new(openat(live.handle(), ".", DIRECTORY, Mode::empty())?), true),
         };
         let status = fstat(&*directory)?;
         let mut names = names(&directory)?;
@@ -223,7 +218,7 @@ impl Walk {
         self.levels.push(Level {
             path: entry.path.clone(),
             directory: Some(directory),
-            id: (status.st_dev, status.st_ino),
+            id: FileId::of(&status),
             pinned: pinned && self.levels.is_empty(),
             names: names.into_iter(),
         });
@@ -246,7 +241,7 @@ impl Walk {
         let below = left.directory.ok_or_else(|| failed("its handle is lost".into()))?;
         let directory = openat(&*below, "..", DIRECTORY, Mode::empty()).map_err(|e| failed(e.into()))?;
         let status = fstat(&directory).map_err(|e| failed(e.into()))?;
-        if (status.st_dev, status.st_ino) != top.id {
+        if FileId::of(&status) != top.id {
             return Err(failed("a directory was moved while it was read".into()));
         }
         top.directory = Some(Arc::new(directory));
@@ -259,12 +254,15 @@ impl Walk {
             path,
             vanished: e == Errno::ENOENT,
         };
+        if self.own.contains(directory, &name) {
+            return Found::Own(path);
+        }
         let (status, place) = match self.mounts.get(&path) {
-            Some(Handle::Open(handle)) => match fstat(&**handle) {
-                Ok(status) => (status, Place::Mounted(Arc::clone(handle))),
+            Some(Some(live)) => match fstat(live.handle()) {
+                Ok(status) => (status, Place::Mounted(Arc::clone(live))),
                 Err(e) => return unreadable(path, "cannot examine", e),
             },
-            Some(Handle::Empty) | None => match fstatat(&**directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Some(None) | None => match fstatat(&**directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
                 Ok(status) => (status, Place::Beneath(Arc::clone(directory), name)),
                 Err(e) => return unreadable(path, "cannot examine", e),
             },
@@ -275,7 +273,7 @@ impl Walk {
             SFlag::S_IFLNK => {
                 let target = match &place {
                     Place::Beneath(directory, name) => readlinkat(&**directory, name.as_os_str()),
-                    Place::Mounted(link) => readlinkat(&**link, ""),
+                    Place::Mounted(live) => readlinkat(live.handle(), ""),
                 };
                 match target {
                     Ok(target) => Kind::Symlink { target: target.into_vec() },
@@ -326,7 +324,7 @@ impl Iterator for Walk {
             let found = self.examine(&directory, path, name);
             if let Found::Entry(entry) = &found
                 && entry.kind == Kind::Directory
-                && !matches!(self.mounts.get(&entry.path), Some(Handle::Empty))
+                && !matches!(self.mounts.get(&entry.path), Some(None))
                 && let Err(e) = self.enter(entry)
             {
                 return Some(Ok(Found::Unreadable {
@@ -340,26 +338,9 @@ impl Iterator for Walk {
     }
 }
 
-/// A mount's own source is trusted as far as the engine is: links on the way to it are followed, as the
-/// engine followed them when it mounted it. A single file must be regular: opening anything else could act on it.
-fn open_source(path: &Path) -> Result<OwnedFd> {
-    let failed = |cause: Cause| Error::failed_at("cannot open", path, cause);
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let there = std::fs::metadata(path).map_err(|e| failed(e.into()))?;
-    if !there.is_dir() && !there.is_file() {
-        return Err(failed("it is mounted, but neither a directory nor a regular file".into()));
-    }
-    let handle = open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
-    let status = fstat(&handle).map_err(|e| failed(e.into()))?;
-    if (status.st_dev, status.st_ino) != (there.dev(), there.ino()) {
-        return Err(failed("it was replaced meanwhile".into()));
-    }
-    Ok(handle)
-}
-
 fn inode(status: &FileStat) -> Inode {
     Inode {
-        id: (status.st_dev, status.st_ino),
+        id: FileId::of(status),
         nlink: status.st_nlink,
         allocated: u64::try_from(status.st_blocks).unwrap_or_default() * 512,
     }

@@ -6,10 +6,12 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use voltar::internals::{Live, STAGING, Staging};
+use voltar::internals::{Live, Restoration};
+use voltar::member::RelPath;
 use voltar::plan::restore::Way;
 
 use crate::common::snapshot::TreeSnapshot;
@@ -166,21 +168,24 @@ fn sigint_in_a_restore_leaves_the_old_tree(stack: &Stack) {
 
 /// The kernel may write back at any time, and it reports an error only once, to the descriptors that were open
 /// then.
-fn write_error_prevents_the_swap(_: &Stack) {
+fn write_error_prevents_the_swap(stack: &Stack) {
     let disk = FailingDisk::new();
     let sync = || nix::unistd::syncfs(File::open(disk.path()).unwrap());
-    let live = Live { path: disk.path().join("live"), way: Way::Exchange };
-    fs::create_dir(&live.path).unwrap();
-    fs::write(live.path.join("old"), "content").unwrap();
+    let path = disk.path().join("live");
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("old"), "content").unwrap();
     sync().unwrap();
-    let staging = Staging::begin(&live).unwrap();
-    fs::write(disk.path().join(STAGING).join("tree/new"), vec![b'x'; 32 << 20]).unwrap();
+    let live = Arc::new(Live::open(&path, &RelPath::root(), Way::Exchange).unwrap());
+    let restoration = Restoration::begin(&stack.at("state"), &[("x".to_owned(), Arc::clone(&live))]).unwrap();
+    restoration.staging(&live).unwrap().root().unwrap();
+    let staging = names(disk.path()).into_iter().find(|name| name.starts_with(".voltar-restore-")).unwrap();
+    fs::write(disk.path().join(staging).join("tree/new"), vec![b'x'; 32 << 20]).unwrap();
     sync().unwrap_err();
     disk.repair();
     sync().unwrap();
-    let error = staging.swap(false).unwrap_err();
+    let error = restoration.swap(false).unwrap_err();
     assert!(error.to_string().contains("cannot sync"), "{error}");
-    assert_eq!(names(&live.path), ["old"]);
+    assert_eq!(names(&path), ["old"]);
 }
 
 /// Kills a restore at points spread over the run: while it decodes, stages, syncs and swaps.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::host::inventory::{Container, Mount, MountKind, State};
+use crate::host::inventory::{Container, Mount, State};
 use crate::host::parse::{self, PROJECT, References};
 
 use super::config::{Config, HostConfig, StoredContainer};
@@ -48,7 +48,7 @@ pub(super) fn container(stored: &StoredContainer, sources: &Sources<'_>, state: 
     for at in host.tmpfs.iter().flatten().map(|(at, _)| at) {
         let destination = parse::destination(name, at)?;
         if !mounts.iter().any(|mount: &Mount| mount.destination == destination) {
-            mounts.push(Mount { destination, source: None, kind: MountKind::Tmpfs, read_only: false });
+            mounts.push(Mount::tmpfs(destination));
         }
     }
     mounts.sort_by(|a, b| a.destination.cmp(&b.destination));

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::member::printable;
 
 use super::inventory::{Container, Host, Inventory, State};
-use super::shifted_owners;
+use super::{places, shifted_owners};
 use config::{Config, HostConfig, StoredContainer};
 use files::{show, unreadable};
 use origin::{Origin, Sources, original_root};
@@ -100,7 +100,10 @@ impl Host for DataRoot {
             let container = containers::container(stored, &sources, state);
             found.push(container.map_err(|error| error.within(format!("cannot read '{}'", show(file))))?);
         }
-        Ok(Inventory { containers: found, volumes, labels_unknown: true, notes, obstacles: self.obstacles() })
+        let mut inventory =
+            Inventory { containers: found, volumes, labels_unknown: true, notes, obstacles: self.obstacles() };
+        places::find(&mut inventory);
+        Ok(inventory)
     }
 
     fn stop(&self, _: &str) -> Result<()> {

@@ -150,7 +150,9 @@ fn volume_options_and_subpaths_are_read() {
     let options: Vec<String> =
         inventory.volumes[0].options.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(options, ["device=:/srv", "o=addr=nas", "type=nfs"]);
-    assert!(inventory.containers[0].mounts[0].source.as_ref().unwrap().ends_with("_data/pg/10"));
+    let mount = &inventory.containers[0].mounts[0];
+    assert!(mount.source.as_ref().unwrap().ends_with("_data"));
+    assert_eq!(mount.subpath.as_bytes(), b"pg/10");
 }
 
 #[test]

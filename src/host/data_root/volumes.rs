@@ -24,6 +24,7 @@ pub(super) fn volumes(root: &Path) -> Result<Vec<Volume>> {
             options: options.map(VolumeOptions::into_map).unwrap_or_default(),
             project: None,
             compose_name: None,
+            place: None,
         });
     }
     Ok(volumes)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bollard::models::{ContainerInspectResponse, MountPoint, Volume as EngineVolume};
 
 use crate::error::Result;
-use crate::host::inventory::{Container, Mount, MountKind, State, Volume};
+use crate::host::inventory::{Container, Mount, State, Volume};
 use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME};
 
 /// Converts a volume of the volume list.
@@ -23,6 +23,7 @@ pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
         options: answer.options.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         project: answer.labels.get(PROJECT).cloned(),
         compose_name: answer.labels.get(VOLUME).cloned(),
+        place: None,
         name,
     })
 }
@@ -54,7 +55,7 @@ pub(in crate::host) fn container(
     for at in host.and_then(|host| host.tmpfs.as_ref()).into_iter().flat_map(HashMap::keys) {
         let destination = parse::destination(&name, at)?;
         if !mounts.iter().any(|mount| mount.destination == destination) {
-            mounts.push(Mount { destination, source: None, kind: MountKind::Tmpfs, read_only: false });
+            mounts.push(Mount::tmpfs(destination));
         }
     }
     mounts.sort_by(|a, b| a.destination.cmp(&b.destination));
@@ -158,8 +159,9 @@ mod tests {
             .collect();
         assert_eq!(
             mounts,
-            [("/run", None, false), ("/share", Some("/srv"), true), ("/sub", Some("/v/cvat_cvat_db/_data/a/b"), false)]
+            [("/run", None, false), ("/share", Some("/srv"), true), ("/sub", Some("/v/cvat_cvat_db/_data"), false)]
         );
+        assert_eq!(container.mounts[2].subpath.as_bytes(), b"a/b");
     }
 
     #[test]

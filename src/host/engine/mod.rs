@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::member::printable;
 
 use super::inventory::{Host, Inventory, State, Volume};
-use super::parse;
+use super::{parse, places};
 use address::{Address, local_socket};
 use context::Configuration;
 use convert::{name_of, state_of};
@@ -135,12 +135,16 @@ impl Host for Engine {
                 containers.push(convert::container(&inspected, &mountpoints)?);
             }
         }
-        Ok(Inventory {
+        let mut inventory = Inventory {
             containers,
             volumes,
             obstacles: locality::obstacles(&self.address, &info, &locality::Facts::gather(&info)),
             ..Inventory::default()
-        })
+        };
+        if inventory.obstacles.is_empty() {
+            places::find(&mut inventory);
+        }
+        Ok(inventory)
     }
 
     fn stop(&self, container_id: &str) -> Result<()> {

@@ -1,0 +1,88 @@
+//! Finds the sources of mounts on this machine, so that two names of one directory are recognised. It opens nothing for
+//! reading.
+
+use std::path::Path;
+
+use super::inventory::{Inventory, MountKind, Place};
+use crate::identity::lineage;
+
+/// Adds to all mounts where their sources are.
+///
+/// Volumes with options are left out: they are filesystems of their own, of servers that may not answer, and are known by
+/// their names.
+pub(super) fn find(inventory: &mut Inventory) {
+    for volume in inventory.volumes.iter_mut().filter(|volume| volume.driver == "local" && volume.options.is_empty()) {
+        volume.place = of(&volume.mountpoint);
+    }
+    let volumes = &inventory.volumes;
+    for mount in inventory.containers.iter_mut().flat_map(|container| &mut container.mounts) {
+        mount.place = match &mount.kind {
+            MountKind::Volume { name, .. } => {
+                volumes.iter().find(|volume| &volume.name == name).and_then(|volume| volume.place.clone())
+            }
+            MountKind::Bind => mount.source.as_deref().and_then(of),
+            MountKind::Tmpfs | MountKind::Other(_) => None,
+        };
+    }
+}
+
+/// Returns where the file or directory at `path` is; `None` if it is not found.
+fn of(path: &Path) -> Option<Place> {
+    let canonical = path.canonicalize().ok()?;
+    let lineage = lineage(&canonical).ok()?;
+    Some(Place { path: canonical, lineage })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::mounts::{tree, users};
+    use crate::host::{Container, Mount};
+    use crate::member::RelPath;
+
+    fn bind(source: &Path, read_only: bool) -> Mount {
+        Mount {
+            destination: "/data".to_owned(),
+            source: Some(source.to_owned()),
+            subpath: RelPath::root(),
+            kind: MountKind::Bind,
+            read_only,
+            place: None,
+        }
+    }
+
+    #[test]
+    fn a_directory_is_recognised_by_any_of_its_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["data/media", "other"] {
+            std::fs::create_dir_all(at(name)).unwrap();
+        }
+        std::os::unix::fs::symlink("data", at("link")).unwrap();
+        let container = |name: &str, source: &Path, read_only| Container {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            mounts: vec![bind(source, read_only)],
+            ..Container::default()
+        };
+        let mut inventory = Inventory {
+            containers: vec![
+                container("owner", &at("data"), false),
+                container("through a link", &at("link"), true),
+                container("inside, through a link", &at("link/media"), true),
+                container("above", dir.path(), false),
+                container("above, reading", dir.path(), true),
+                container("other", &at("other"), false),
+            ],
+            ..Inventory::default()
+        };
+        find(&mut inventory);
+        let names = |path: &[u8]| -> Vec<String> {
+            let tree = tree(&inventory.containers[0], &RelPath::parse(path).unwrap()).unwrap();
+            users(&inventory, &tree).iter().map(|user| user.name.clone()).collect()
+        };
+        assert_eq!(names(b"data"), ["owner", "through a link", "inside, through a link", "above"]);
+        assert_eq!(names(b"data/media"), ["owner", "through a link", "inside, through a link", "above"]);
+        assert_eq!(names(b"data/none"), ["owner", "through a link", "above"]);
+    }
+}

@@ -1,0 +1,290 @@
+//! A live tree: the directory, or the single file, that containers see, as an open handle.
+//!
+//! A path is resolved once, here. Up to a mount's source, symbolic links are the administrator's and are followed, as the
+//! engine follows them. Below it everything was written by containers, and no symbolic link is followed. Whoever holds
+//! the handle acts on what was found then, whatever the path leads to later.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat, readlink};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use nix::sys::statvfs::fstatvfs;
+use serde::{Deserialize, Serialize};
+
+use super::beneath::{Beneath, DIRECTORY};
+use super::metadata::{file_type, procfs};
+use crate::error::{Cause, Error, Result};
+use crate::identity::{FileId, Identity};
+use crate::member::RelPath;
+
+/// How a tree is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Staged beside it and exchanged in one step.
+    Exchange,
+    /// Staged inside it and moved entry by entry.
+    Entries,
+}
+
+/// What a mount shows in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveKind {
+    /// A directory.
+    Directory,
+    /// A single file.
+    File,
+}
+
+/// A directory or a single file of this host, opened once.
+#[derive(Debug)]
+pub struct Live {
+    handle: OwnedFd,
+    kind: LiveKind,
+    identity: Identity,
+    /// The directory that holds it, and its name there. None for the root directory.
+    holder: Option<(OwnedFd, OsString)>,
+    way: Way,
+    /// Where it was found: for messages, and to compare with the table of mounts.
+    path: PathBuf,
+}
+
+const PATH: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+impl Live {
+    /// Opens what is at `beneath` below the mount source `source`. A directory is replaced by `way`, unless it is a
+    /// mountpoint or the source's own name is a symbolic link: neither can be exchanged. A file has no entries to move.
+    ///
+    /// # Errors
+    /// It does not exist, is neither a directory nor a regular file, or `beneath` leads through a symbolic link.
+    pub fn open(source: &Path, beneath: &RelPath, way: Way) -> Result<Self> {
+        let failed = |cause: Cause| Error::failed_at("cannot open", source, cause);
+        let found = open(source, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(|e| failed(e.into()))?;
+        if let Some((parent, name)) = beneath.split_last() {
+            return Self::below(found, source, &parent, name, way);
+        }
+        let is_link =
+            open(source, PATH, Mode::empty()).and_then(fstat).is_ok_and(|status| file_type(&status) == SFlag::S_IFLNK);
+        let path = path_of(&found).map_err(|e| failed(e.into()))?;
+        let (handle, kind) = readable(&found).map_err(failed)?;
+        let holder = match (kind, path.parent(), path.file_name()) {
+            (_, Some(parent), Some(name)) => {
+                let parent = match kind {
+                    LiveKind::Directory => openat(&handle, "..", DIRECTORY, Mode::empty()),
+                    LiveKind::File => open(parent, DIRECTORY, Mode::empty()),
+                };
+                Some((parent.map_err(|e| failed(e.into()))?, name.to_owned()))
+            }
+            _ => None,
+        };
+        let way = match kind {
+            LiveKind::Directory if is_link => Way::Entries,
+            LiveKind::Directory => way,
+            LiveKind::File => Way::Exchange,
+        };
+        Self::new(handle, kind, holder, way, path).map_err(failed)
+    }
+
+    fn below(source: OwnedFd, shown: &Path, parent: &RelPath, name: &OsStr, way: Way) -> Result<Self> {
+        let path = shown.join(parent.as_path()).join(name);
+        let failed = |cause: Cause| Error::failed_at("cannot open", &path, cause);
+        let base = Beneath::new(source);
+        let opened = base.open(parent).and_then(|holder| {
+            let found = openat(&holder, name, PATH, Mode::empty())?;
+            let is_link = file_type(&fstat(&found)?) == SFlag::S_IFLNK;
+            if is_link { Err(Errno::ELOOP) } else { Ok((holder, found)) }
+        });
+        let (holder, found) = match opened {
+            Err(Errno::ELOOP | Errno::ENOTDIR) => {
+                let wanted = parent.join(name.as_bytes()).map_err(|e| failed(e.into()))?;
+                return Err(through_link(&base, shown, &wanted));
+            }
+            other => other.map_err(|e| failed(e.into()))?,
+        };
+        let (handle, kind) = readable(&found).map_err(failed)?;
+        let canonical = path_of(&found).map_err(|e| failed(e.into()))?;
+        Self::new(handle, kind, Some((holder, name.to_owned())), way, canonical).map_err(failed)
+    }
+
+    fn new(
+        handle: OwnedFd,
+        kind: LiveKind,
+        holder: Option<(OwnedFd, OsString)>,
+        way: Way,
+        path: PathBuf,
+    ) -> std::result::Result<Self, Cause> {
+        let identity = Identity::of(&handle)?;
+        let mut live = Self { handle, kind, identity, holder, way, path };
+        let exchangeable = match &live.holder {
+            // `..` of a mountpoint's root is the directory that holds the mountpoint.
+            Some((holder, _)) => mount_id(&live.handle)? == mount_id(holder)?,
+            None => false,
+        };
+        if !exchangeable {
+            live.way = Way::Entries;
+        } else if live.named_id() != Ok(live.identity.id) {
+            return Err("it was replaced while it was opened".into());
+        }
+        Ok(live)
+    }
+
+    /// The directory, or the file, itself.
+    pub(crate) fn handle(&self) -> &OwnedFd {
+        &self.handle
+    }
+
+    pub(crate) fn kind(&self) -> LiveKind {
+        self.kind
+    }
+
+    pub(crate) fn id(&self) -> FileId {
+        self.identity.id
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    pub(crate) fn way(&self) -> Way {
+        self.way
+    }
+
+    /// For messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory that holds it, and its name there.
+    pub(crate) fn holder(&self) -> Option<(&OwnedFd, &OsStr)> {
+        self.holder.as_ref().map(|(directory, name)| (directory, name.as_os_str()))
+    }
+
+    /// Returns the id of what has its name now.
+    pub(crate) fn named_id(&self) -> Result<FileId, Errno> {
+        let (directory, name) = self.holder().ok_or(Errno::ENOENT)?;
+        fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(|status| FileId::of(&status))
+    }
+
+    /// Returns how many bytes can be written on its filesystem; `None` if unknown.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        let status = fstatvfs(&self.handle).ok()?;
+        Some(status.blocks_available() * status.fragment_size())
+    }
+}
+
+/// Opens what an `O_PATH` handle refers to for reading, without a name that could have been replaced. Opening anything
+/// but a directory or a regular file could act on it.
+fn readable(found: &OwnedFd) -> std::result::Result<(OwnedFd, LiveKind), Cause> {
+    match file_type(&fstat(found)?) {
+        SFlag::S_IFDIR => Ok((openat(found, ".", DIRECTORY, Mode::empty())?, LiveKind::Directory)),
+        SFlag::S_IFREG => {
+            let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+            Ok((open(&procfs(found), flags, Mode::empty())?, LiveKind::File))
+        }
+        _ => Err("it is mounted, but neither a directory nor a regular file".into()),
+    }
+}
+
+/// Returns where the kernel finds an open file now.
+fn path_of(handle: &OwnedFd) -> std::result::Result<PathBuf, Errno> {
+    readlink(&procfs(handle)).map(PathBuf::from)
+}
+
+/// Returns the id of the mount through which a handle was opened (proc(5), `fdinfo`).
+fn mount_id(handle: &OwnedFd) -> std::result::Result<u64, Cause> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", handle.as_raw_fd()))?;
+    let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    id.ok_or_else(|| "the kernel does not report its mount".into())
+}
+
+/// Names the first component of `path` that is no directory.
+fn through_link(base: &Beneath, source: &Path, path: &RelPath) -> Error {
+    let shown = |path: &RelPath| source.join(path.as_path()).display().to_string();
+    for step in path.steps().filter_map(|step| RelPath::parse(step).ok()) {
+        let Some((parent, name)) = step.split_last() else { continue };
+        let status = base.open(&parent).and_then(|holder| fstatat(&holder, name, AtFlags::AT_SYMLINK_NOFOLLOW));
+        if status.is_ok_and(|status| file_type(&status) == SFlag::S_IFLNK) {
+            return Error::refused(format!("'{}' leads through the symbolic link '{}'", shown(path), shown(&step))).hint(
+                "a container can point it anywhere on this host, so it is not followed (`tar` would store only the link): \
+                 name the path that it stands for in a layout file",
+            );
+        }
+    }
+    Error::refused(format!("'{}' leads through something that is no directory", shown(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{create_dir, create_dir_all, rename, write};
+    use std::os::unix::fs::symlink;
+
+    fn path(path: &str) -> RelPath {
+        RelPath::parse(path.as_bytes()).unwrap()
+    }
+
+    fn live(source: &Path, beneath: &str) -> Result<Live> {
+        Live::open(source, &path(beneath), Way::Exchange)
+    }
+
+    #[test]
+    fn links_to_the_source_are_followed_and_links_below_it_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        create_dir_all(at("source/a/b")).unwrap();
+        create_dir_all(at("host/b")).unwrap();
+        symlink(at("source"), at("link")).unwrap();
+        symlink(at("host"), at("source/out")).unwrap();
+        symlink("a", at("source/inner")).unwrap();
+
+        let direct = live(&at("source"), "").unwrap();
+        let linked = live(&at("link"), "").unwrap();
+        assert_eq!((direct.id(), direct.way()), (linked.id(), Way::Exchange));
+        assert_eq!(linked.way(), Way::Entries, "the link cannot be exchanged for a directory");
+        assert_eq!(live(&at("link"), "a/b").unwrap().id(), live(&at("source/a/b"), "").unwrap().id());
+        for below in ["out", "out/b", "inner", "inner/b"] {
+            let error = live(&at("source"), below).unwrap_err();
+            let link = at("source").join(below.split('/').next().unwrap());
+            assert!(error.to_string().ends_with(&format!("the symbolic link '{}'", link.display())), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_has_its_name_later_does_not_matter() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        create_dir(at("tree")).unwrap();
+        let live = live(&at("tree"), "").unwrap();
+        assert_eq!(live.named_id(), Ok(live.id()));
+        rename(at("tree"), at("moved")).unwrap();
+        create_dir(at("tree")).unwrap();
+        assert_ne!(live.named_id(), Ok(live.id()));
+        assert_eq!(super::super::beneath::names(live.handle()).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_single_file_is_opened_and_a_fifo_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path().join("file"), "x").unwrap();
+        nix::unistd::mkfifo(&dir.path().join("fifo"), Mode::S_IRWXU).unwrap();
+        for beneath in [true, false] {
+            let open = |name: &str| if beneath { live(dir.path(), name) } else { live(&dir.path().join(name), "") };
+            let file = open("file").unwrap();
+            assert_eq!((file.kind(), file.way(), file.named_id()), (LiveKind::File, Way::Exchange, Ok(file.id())));
+            assert!(open("fifo").unwrap_err().to_string().ends_with("neither a directory nor a regular file"));
+            assert!(open("none").unwrap_err().to_string().ends_with("No such file or directory"));
+        }
+    }
+
+    #[test]
+    fn a_mountpoint_is_not_exchanged() {
+        let root = live(Path::new("/proc"), "").unwrap();
+        assert_eq!((root.kind(), root.way()), (LiveKind::Directory, Way::Entries));
+        assert_eq!(live(Path::new("/"), "").unwrap().way(), Way::Entries);
+        assert_eq!(live(Path::new("/"), "proc").unwrap().way(), Way::Entries);
+    }
+}

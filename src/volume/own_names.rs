@@ -1,0 +1,116 @@
+//! The directories of voltar's own that can lie in a volume: the staging directories of restores that have not ended,
+//! and the trees that `--keep-previous` has kept. Records in the state directory name them.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use serde::{Deserialize, Serialize};
+
+use super::restore_record::{Content, PREVIOUS, STAGING, VERSION, parse_version, records};
+use crate::durable::record::{self, LockedRecord};
+use crate::error::{Error, Result};
+use crate::identity::{Identity, boot_id};
+
+/// The begin of the names of the records of kept trees.
+const KIND: &str = "kept";
+
+/// A directory of voltar's own in a volume, which is on record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OwnName {
+    name: String,
+    identity: Identity,
+}
+
+/// The trees that a restore has kept.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptContent {
+    version: u32,
+    boot: String,
+    trees: Vec<OwnName>,
+}
+
+/// The staging directories and kept trees on record: no archive holds them, and no restore touches them. Anything else
+/// whose name begins alike is the user's.
+#[derive(Debug, Default)]
+pub(crate) struct OwnNames {
+    /// Each with the start of the machine in which it was recorded.
+    names: Vec<(OwnName, String)>,
+}
+
+impl OwnNames {
+    /// Reads the records in `state_dir`. Those that cannot be read name nothing; recovery reports them.
+    pub(crate) fn on_record(state_dir: &Path) -> Result<Self> {
+        let mut names = Vec::new();
+        for path in records(state_dir)? {
+            let Ok(Some(found)) = record::read(&path) else { continue };
+            let Ok(content) = Content::parse(&found.text) else { continue };
+            for tree in content.trees {
+                let staging = tree.staging.map(|identity| OwnName { name: tree.name, identity });
+                names.extend(staging.map(|own| (own, content.boot.clone())));
+            }
+        }
+        let kept = record::list(state_dir, KIND);
+        for path in kept.map_err(|cause| Error::failed_at("cannot read", state_dir, cause))? {
+            let Ok(Some(found)) = record::read(&path) else { continue };
+            let Ok(content) = parse_version::<KeptContent>(&found.text) else { continue };
+            names.extend(content.trees.into_iter().map(|own| (own, content.boot.clone())));
+        }
+        Ok(Self { names })
+    }
+
+    /// Returns whether voltar gives such names: a cheap test before [`OwnNames::contains`].
+    pub(crate) fn may_have(name: &OsStr) -> bool {
+        [STAGING, PREVIOUS].iter().any(|prefix| name.as_bytes().starts_with(prefix.as_bytes()))
+    }
+
+    /// Returns whether `name` in `directory` is on record.
+    pub(crate) fn contains(&self, directory: &OwnedFd, name: &OsStr) -> bool {
+        let mut named = self.names.iter().filter(|(own, _)| own.name.as_bytes() == name.as_bytes()).peekable();
+        if named.peek().is_none() {
+            return false;
+        }
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let found = openat(directory, name, flags, Mode::empty()).ok().and_then(|handle| Identity::of(handle).ok());
+        let boot = boot_id();
+        found.is_some_and(|found| named.any(|(own, then)| own.identity.is(&found, *then == boot)))
+    }
+}
+
+/// Records a tree that is about to be kept as `name`.
+pub(crate) fn record_kept(state_dir: &Path, name: &str, identity: Identity) -> Result<()> {
+    let trees = vec![OwnName { name: name.to_owned(), identity }];
+    let content = KeptContent { version: VERSION, boot: boot_id(), trees };
+    let text = serde_json::to_vec(&content).map_err(std::io::Error::from);
+    let recorded = text.and_then(|text| LockedRecord::create(state_dir, KIND, &text));
+    recorded.map(drop).map_err(|cause| Error::failed_at("cannot record the kept tree in", state_dir, cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_on_record_is_voltars_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let name = OsStr::new(".voltar-previous-1");
+        let kept = dir.path().join(name);
+        std::fs::create_dir(&kept).unwrap();
+        let identity = |path: &Path| Identity::of(std::fs::File::open(path).unwrap()).unwrap();
+        record_kept(&state, ".voltar-previous-1", identity(&kept)).unwrap();
+        let own = OwnNames::on_record(&state).unwrap();
+        let directory = OwnedFd::from(std::fs::File::open(dir.path()).unwrap());
+        assert!(own.contains(&directory, name) && !own.contains(&directory, OsStr::new(".voltar-previous-2")));
+        // What has taken its name is the user's.
+        std::fs::rename(&kept, dir.path().join("moved")).unwrap();
+        assert!(!own.contains(&directory, name) && !own.contains(&directory, OsStr::new("moved")));
+        std::fs::create_dir(&kept).unwrap();
+        assert!(!own.contains(&directory, name));
+    }
+}

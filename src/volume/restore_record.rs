@@ -1,0 +1,362 @@
+//! The record of a restore: which trees it replaces, and how far it is. It lies in the state directory, where only root
+//! can write, and never in a volume. It identifies everything by device, inode and birth, so that a later run acts on
+//! what this run made and on nothing that has taken its name.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::FlockArg;
+use serde::{Deserialize, Serialize};
+
+use super::live::{Live, Way};
+use crate::durable::record::{self, LockedRecord};
+use crate::error::{Cause, Error, Result};
+use crate::identity::{FileId, Identity, boot_id};
+use crate::member::{Metadata, Timestamp, printable};
+
+/// The begin of the names of records.
+const KIND: &str = "restore";
+
+/// Which fields a record has; another version of voltar may know others.
+pub(super) const VERSION: u32 = 1;
+
+/// The begin of the names of staging directories.
+pub(crate) const STAGING: &str = ".voltar-restore-";
+
+/// The begin of the names of the trees that `--keep-previous` keeps.
+pub(crate) const PREVIOUS: &str = ".voltar-previous-";
+
+/// How far the replacement of one tree is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    /// Members are being extracted, and the live tree has not been touched; or all is undone.
+    Staged,
+    /// The exchange is imminent or done: the identity of the live tree decides.
+    Exchange,
+    /// Old entries move out.
+    Out,
+    /// New entries move in.
+    In,
+    /// New entries move back.
+    Back,
+    /// Nothing is left to do.
+    Settled,
+}
+
+/// One tree of a [`RestoreRecord`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TreeRecord {
+    /// The archive's name in the layout: for messages.
+    pub(crate) archive: String,
+    /// The live tree's path: for messages.
+    pub(crate) path: String,
+    pub(crate) way: Way,
+    pub(crate) phase: Phase,
+    /// The tree that is replaced.
+    pub(crate) live: Identity,
+    /// The name of the staging directory, beside the tree or in it.
+    pub(crate) name: String,
+    /// The staging directory; `None` before it was made.
+    pub(crate) staging: Option<Identity>,
+    /// The new tree; `None` before it was complete.
+    pub(crate) tree: Option<Identity>,
+    /// The name under which the old tree is kept.
+    pub(crate) keep: Option<String>,
+    /// Moving entries changes the root's time, so its metadata is restored afterwards.
+    pub(crate) root_before: RootMetadata,
+    pub(crate) root_after: RootMetadata,
+}
+
+/// The metadata of a tree's root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RootMetadata {
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    mtime_seconds: i64,
+    mtime_nanoseconds: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Content {
+    version: u32,
+    /// The start of the machine in which the record was written.
+    pub(super) boot: String,
+    /// All trees are swapped: the restore is completed. Before that, it is undone.
+    pub(crate) swapped: bool,
+    pub(crate) trees: Vec<TreeRecord>,
+}
+
+/// The record of a run, locked by this process.
+#[derive(Debug)]
+pub(crate) struct RestoreRecord {
+    file: LockedRecord,
+    pub(crate) content: Content,
+}
+
+impl From<Metadata> for RootMetadata {
+    fn from(root: Metadata) -> Self {
+        Self {
+            uid: root.uid,
+            gid: root.gid,
+            mode: root.mode,
+            mtime_seconds: root.mtime.seconds,
+            mtime_nanoseconds: root.mtime.nanoseconds,
+        }
+    }
+}
+
+impl From<RootMetadata> for Metadata {
+    fn from(root: RootMetadata) -> Self {
+        let mtime = Timestamp { seconds: root.mtime_seconds, nanoseconds: root.mtime_nanoseconds };
+        Self { mode: root.mode, uid: root.uid, gid: root.gid, mtime }
+    }
+}
+
+impl TreeRecord {
+    /// Begins the record of one tree.
+    pub(crate) fn new(archive: &str, live: &Live, root: Metadata) -> Self {
+        Self {
+            archive: archive.to_owned(),
+            path: printable(live.path().as_os_str().as_bytes()),
+            way: live.way(),
+            phase: Phase::Staged,
+            live: live.identity(),
+            name: staging_name(live.id()),
+            staging: None,
+            tree: None,
+            keep: None,
+            root_before: root.into(),
+            root_after: root.into(),
+        }
+    }
+
+    /// Whether the live tree is neither as it was nor as it is to be.
+    fn is_half(&self) -> bool {
+        !matches!(self.phase, Phase::Staged | Phase::Settled)
+    }
+}
+
+/// No other user can foresee the name, and so occupy it.
+fn staging_name(live: FileId) -> String {
+    format!("{STAGING}{:x}-{:016x}", live.inode, RandomState::new().hash_one(live))
+}
+
+impl Content {
+    pub(super) fn parse(text: &[u8]) -> std::result::Result<Self, Cause> {
+        let content: Self = parse_version(text)?;
+        for tree in &content.trees {
+            check_name(&tree.name, STAGING)?;
+            tree.keep.iter().try_for_each(|name| check_name(name, PREVIOUS))?;
+        }
+        Ok(content)
+    }
+
+    /// Returns whether `live` is the tree of this entry, old or new.
+    pub(crate) fn concerns(&self, tree: &TreeRecord, live: &Live) -> bool {
+        let same_boot = self.boot == boot_id();
+        let is = |identity: &Identity| identity.is(&live.identity(), same_boot);
+        is(&tree.live) || (tree.way == Way::Exchange && tree.tree.as_ref().is_some_and(is))
+    }
+
+    /// Returns whether `identity` is that of `recorded`.
+    pub(crate) fn is(&self, recorded: &Identity, identity: &Identity) -> bool {
+        recorded.is(identity, self.boot == boot_id())
+    }
+
+    /// Returns whether this tree can be recovered while containers use it: the live one is not touched.
+    pub(crate) fn is_safe_in_use(&self, tree: &TreeRecord) -> bool {
+        self.swapped || !tree.is_half()
+    }
+}
+
+pub(super) fn parse_version<'t, T: Deserialize<'t>>(text: &'t [u8]) -> std::result::Result<T, Cause> {
+    // The version first: another one may have other fields.
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let Versioned { version } = serde_json::from_slice(text)?;
+    if version != VERSION {
+        return Err(format!("it has version {version}, and this voltar knows version {VERSION}").into());
+    }
+    Ok(serde_json::from_slice(text)?)
+}
+
+/// A name is used in a directory that others can write: it must be one of voltar's own, and a bare name.
+fn check_name(name: &str, prefix: &str) -> std::result::Result<(), Cause> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    match name.strip_prefix(prefix) {
+        Some(rest) if !rest.is_empty() && rest.len() < 100 && rest.bytes().all(is_plain) => Ok(()),
+        _ => Err(format!("'{}' is not a name that voltar gives", printable(name.as_bytes())).into()),
+    }
+}
+
+/// Parses a record of untrusted bytes: for fuzzing.
+#[doc(hidden)]
+pub fn parse_restore_record(text: &[u8]) -> std::result::Result<(), String> {
+    Content::parse(text).map(|_| ()).map_err(|cause| cause.to_string())
+}
+
+impl RestoreRecord {
+    /// Writes the record of a new run, unless another one is restoring into one of the trees or has left one half
+    /// restored.
+    ///
+    /// # Errors
+    /// Those of the system calls; a restore into one of the trees is in progress, or was interrupted.
+    pub(crate) fn begin(state_dir: &Path, trees: Vec<TreeRecord>, lives: &[&Live]) -> Result<Self> {
+        let failed = |cause: Cause| Error::failed_at("cannot record the restore in", state_dir, cause);
+        let _lock = record::lock_directory(state_dir).map_err(|cause| failed(cause.into()))?;
+        if let Some(other) = unfinished(state_dir, lives)?.first() {
+            return Err(other.refusal());
+        }
+        let content = Content { version: VERSION, boot: boot_id(), swapped: false, trees };
+        let text = serde_json::to_vec(&content).map_err(|cause| failed(cause.into()))?;
+        let file = LockedRecord::create(state_dir, KIND, &text).map_err(|cause| failed(cause.into()))?;
+        Ok(Self { file, content })
+    }
+
+    /// Locks the record of a run that has ended. `None` while that run is in progress, or when another process has removed
+    /// the record first.
+    pub(crate) fn take_over(path: &Path) -> Result<Option<Self>> {
+        let taken = LockedRecord::take_over(path, FlockArg::LockExclusiveNonblock);
+        let Some((file, text)) = taken.map_err(|cause| Error::failed_at("cannot read", path, cause))? else {
+            return Ok(None);
+        };
+        let content = Content::parse(&text).map_err(|cause| malformed(path, cause))?;
+        Ok(Some(Self { file, content }))
+    }
+
+    /// Writes the content to disk.
+    pub(crate) fn save(&mut self) -> Result<()> {
+        let text = serde_json::to_vec(&self.content).map_err(std::io::Error::from);
+        let saved = text.and_then(|text| self.file.replace(&text));
+        saved.map_err(|cause| Error::failed_at("cannot write", self.file.path(), cause))
+    }
+
+    /// Removes the record: there is nothing left to do.
+    pub(crate) fn remove(self) -> Result<()> {
+        let path = self.file.path().to_owned();
+        self.file.remove().map_err(|cause| Error::failed_at("cannot remove", &path, cause))
+    }
+}
+
+/// Returns the paths of the records of all restores that have not ended, oldest first.
+pub(crate) fn records(state_dir: &Path) -> Result<Vec<PathBuf>> {
+    record::list(state_dir, KIND).map_err(|cause| Error::failed_at("cannot read", state_dir, cause))
+}
+
+/// A live tree that another run is replacing, or has left half restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfinished {
+    /// A restore into the tree at this path is in progress.
+    InProgress(PathBuf),
+    /// A restore into the tree at this path was interrupted: its content is half old and half new.
+    Interrupted(PathBuf),
+}
+
+impl Unfinished {
+    /// Returns the refusal of whatever needs the tree.
+    #[must_use]
+    pub fn refusal(&self) -> Error {
+        match self {
+            Self::InProgress(path) => {
+                Error::refused(format!("another restore into '{}' is in progress", path.display()))
+                    .hint("wait until it has ended")
+            }
+            Self::Interrupted(path) => Error::refused(format!(
+                "a restore into '{}' was interrupted, and its content is half old and half new",
+                path.display()
+            ))
+            .hint("stop the containers that use it; then `voltar resume` undoes that restore"),
+        }
+    }
+}
+
+/// Returns those of `lives` that a restore in progress is replacing, or that an interrupted one left half restored. A
+/// record that cannot be read says nothing about any tree; recovery reports it.
+pub(crate) fn unfinished(state_dir: &Path, lives: &[&Live]) -> Result<Vec<Unfinished>> {
+    let mut unfinished = Vec::new();
+    for path in records(state_dir)? {
+        let Ok(Some(found)) = record::read(&path) else { continue };
+        let Ok(content) = Content::parse(&found.text) else { continue };
+        for live in lives {
+            let Some(tree) = content.trees.iter().find(|tree| content.concerns(tree, live)) else { continue };
+            if found.in_progress && tree.phase != Phase::Settled {
+                unfinished.push(Unfinished::InProgress(live.path().to_owned()));
+            } else if !content.swapped && tree.is_half() {
+                unfinished.push(Unfinished::Interrupted(live.path().to_owned()));
+            }
+        }
+    }
+    Ok(unfinished)
+}
+
+fn malformed(path: &Path, cause: Cause) -> Error {
+    Error::failed_at("cannot understand", path, cause)
+        .hint("was it written by another version of voltar? `voltar resume` of that version recovers from it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::RelPath;
+
+    fn tree(directory: &Path) -> (Live, TreeRecord) {
+        let live = Live::open(directory, &RelPath::root(), Way::Entries).unwrap();
+        let record = TreeRecord::new("data", &live, Metadata::default());
+        (live, record)
+    }
+
+    #[test]
+    fn a_record_is_read_only_by_its_own_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let (live, record) = tree(dir.path());
+        let record = RestoreRecord::begin(&dir.path().join("state"), vec![record], &[&live]).unwrap();
+        let text = std::fs::read_to_string(record.file.path()).unwrap();
+        parse_restore_record(text.as_bytes()).unwrap();
+        let changed = |from: &str, to: &str| {
+            assert!(text.contains(from), "{text}");
+            parse_restore_record(text.replace(from, to).as_bytes()).unwrap_err()
+        };
+        assert_eq!(changed("\"version\":1", "\"version\":2"), "it has version 2, and this voltar knows version 1");
+        changed("\"keep\"", "\"kept\"");
+        for name in ["../../etc", ".voltar-restore-", ".voltar-restore-/etc", ".voltar-restore-..", "etc", ""] {
+            let error = changed(&record.content.trees[0].name, name);
+            assert!(error.ends_with("is not a name that voltar gives"), "{error}");
+        }
+        for keep in ["\"/etc\"", "\".voltar-previous-1/..\"", "\".voltar-restore-1\""] {
+            changed("\"keep\":null", &format!("\"keep\":{keep}"));
+        }
+        for bad in ["", "{}", "[]", "{\"version\":1}"] {
+            parse_restore_record(bad.as_bytes()).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn one_restore_at_a_time_has_a_tree() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let (live, record) = tree(dir.path());
+        let mut first = RestoreRecord::begin(&state, vec![record.clone()], &[&live]).unwrap();
+        let begin = || RestoreRecord::begin(&state, vec![record.clone()], &[&live]).map(drop);
+        assert!(begin().unwrap_err().to_string().ends_with("is in progress"));
+        let other = tempfile::tempdir().unwrap();
+        let (beside, its_record) = tree(other.path());
+        RestoreRecord::begin(&state, vec![its_record], &[&beside]).unwrap().remove().unwrap();
+
+        first.content.trees[0].phase = Phase::Out;
+        first.save().unwrap();
+        drop(first);
+        assert!(begin().unwrap_err().to_string().ends_with("half old and half new"));
+        // What is no record does not hide the others.
+        std::fs::write(state.join("restore-0.json"), "{").unwrap();
+        assert_eq!(unfinished(&state, &[&live]).unwrap().len(), 1);
+        assert!(unfinished(&state, &[&beside]).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,209 @@
+//! The staging directory: a hidden directory of root's own on the filesystem of a live tree, in which the new tree is
+//! made. It lies beside the live tree or, where entries are moved, in it. Others may be able to rename it or to remove it
+//! when it is empty, but not to enter it; all that happens in it goes through its handle.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
+
+use super::beneath::{DIRECTORY, names};
+use super::live::{Live, LiveKind, Way};
+use super::restore_record::TreeRecord;
+use super::{metadata, remove};
+use crate::error::{Cause, Error, Result};
+use crate::identity::{FileId, Identity};
+use crate::member::Metadata;
+
+/// The name of the new tree in the staging directory.
+pub(super) const TREE: &str = "tree";
+/// The name of the directory for the old entries, where entries are moved.
+pub(super) const OLD: &str = "old";
+
+/// The staging directory of one live tree.
+#[derive(Debug)]
+pub struct Staging {
+    live: Arc<Live>,
+    way: Way,
+    name: OsString,
+    directory: OwnedFd,
+    /// Made when the first member needs it: a tree that receives no member is not replaced.
+    tree: OnceLock<OwnedFd>,
+}
+
+impl Staging {
+    /// Makes the staging directory that `record` announces.
+    pub(super) fn create(live: Arc<Live>, record: &TreeRecord) -> Result<Self> {
+        let failed = |cause: Cause| Error::failed_at("cannot make a directory for the new tree of", live.path(), cause);
+        let name = OsString::from(&record.name);
+        let directory = holding(&live, record.way).and_then(|beside| {
+            mkdirat(beside, name.as_os_str(), Mode::S_IRWXU)?;
+            openat(beside, name.as_os_str(), DIRECTORY, Mode::empty())
+        });
+        let directory = directory.map_err(|errno| failed(errno.into()))?;
+        // Whoever can write beside the tree can have put another directory there meanwhile.
+        let status = fstat(&directory).map_err(|errno| failed(errno.into()))?;
+        if status.st_uid != geteuid().as_raw() || status.st_mode & 0o077 != 0 {
+            return Err(failed("it was replaced while it was opened".into()));
+        }
+        Ok(Self { live, way: record.way, name, directory, tree: OnceLock::new() })
+    }
+
+    /// Opens the staging directory of an earlier run. `None` where there is none, or another directory has its name.
+    pub(super) fn of_record(
+        live: &Arc<Live>,
+        record: &TreeRecord,
+        is_same: impl Fn(&Identity, &Identity) -> bool,
+    ) -> Result<Option<Self>> {
+        let failed = |cause: Cause| Error::failed_at("cannot open the staging directory of", live.path(), cause);
+        let name = OsString::from(&record.name);
+        let beside = holding(live, record.way).map_err(|errno| failed(errno.into()))?;
+        let Some(expected) = &record.staging else {
+            // The run was killed before it had used the directory. One that is empty can go, whoever made it.
+            if unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir).is_ok() && record.way == Way::Entries {
+                restore_root(live, record.root_before.into())?;
+            }
+            return Ok(None);
+        };
+        let directory = match openat(beside, name.as_os_str(), DIRECTORY, Mode::empty()) {
+            Err(Errno::ENOENT | Errno::ELOOP | Errno::ENOTDIR) => return Ok(None),
+            other => other.map_err(|errno| failed(errno.into()))?,
+        };
+        let found = Identity::of(&directory).map_err(|cause| failed(cause.into()))?;
+        let this = Self { live: Arc::clone(live), way: record.way, name, directory, tree: OnceLock::new() };
+        Ok(is_same(expected, &found).then_some(this))
+    }
+
+    /// The live tree.
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    pub(super) fn way(&self) -> Way {
+        self.way
+    }
+
+    /// The staging directory itself.
+    pub(super) fn directory(&self) -> &OwnedFd {
+        &self.directory
+    }
+
+    pub(super) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// The directory in which the staging directory lies.
+    pub(super) fn beside(&self) -> Result<&OwnedFd> {
+        holding(&self.live, self.way).map_err(|errno| self.failed("cannot use the directory that holds", errno))
+    }
+
+    pub(super) fn identity(&self) -> Result<Identity> {
+        Identity::of(&self.directory).map_err(|cause| self.failed("cannot examine the staging directory of", cause))
+    }
+
+    /// Returns a handle of the new tree's root, which is made by the first call.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub fn root(&self) -> Result<OwnedFd> {
+        let made = mkdirat(&self.directory, TREE, Mode::S_IRWXU)
+            .and_then(|()| openat(&self.directory, TREE, DIRECTORY, Mode::empty()));
+        self.keep_open(made)
+    }
+
+    /// Makes the new file that replaces a single live one, and returns its handle.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub(crate) fn new_file(&self) -> Result<File> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let made = openat(&self.directory, TREE, flags, Mode::S_IRUSR | Mode::S_IWUSR);
+        self.keep_open(made).map(File::from)
+    }
+
+    fn keep_open(&self, made: Result<OwnedFd, Errno>) -> Result<OwnedFd> {
+        let failed = |cause: Cause| self.failed("cannot make the new tree of", cause);
+        let made = made.map_err(|errno| failed(errno.into()))?;
+        let handle = made.try_clone().map_err(|cause| failed(cause.into()))?;
+        self.tree.set(made).unwrap_or_default();
+        Ok(handle)
+    }
+
+    /// The new tree; `None` if nothing was extracted.
+    pub(super) fn tree(&self) -> Option<&OwnedFd> {
+        self.tree.get()
+    }
+
+    /// Makes the directory for the old entries.
+    pub(super) fn make_old(&self) -> Result<()> {
+        mkdirat(&self.directory, OLD, Mode::S_IRWXU)
+            .map_err(|errno| self.failed("cannot make a directory for the old tree of", errno))
+    }
+
+    /// Opens the directory `name` in the staging directory.
+    pub(super) fn open(&self, name: &str) -> Result<OwnedFd> {
+        openat(&self.directory, name, DIRECTORY, Mode::empty())
+            .map_err(|errno| self.failed("cannot open the staged tree of", errno))
+    }
+
+    /// Returns the identity of `name` in the staging directory, without following a link; `None` if it does not exist.
+    pub(super) fn identity_of(&self, name: &str) -> Result<Option<Identity>> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(&self.directory, name, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(self.failed("cannot examine the staged tree of", errno)),
+            Ok(handle) => {
+                Identity::of(&handle).map(Some).map_err(|cause| self.failed("cannot examine the staged tree of", cause))
+            }
+        }
+    }
+
+    /// Syncs the staging directory.
+    pub(super) fn sync(&self) -> Result<()> {
+        fsync(&self.directory).map_err(|errno| self.failed("cannot sync the staging directory of", errno))
+    }
+
+    /// Removes the staging directory and all that is in it, and gives the live root its metadata `root`, whose time the
+    /// staging directory has changed if it lay in it.
+    pub(super) fn discard(&self, root: Metadata) -> Result<()> {
+        let failed = |cause: Cause| self.failed("cannot remove the staging directory of", cause);
+        for name in names(&self.directory).map_err(|errno| failed(errno.into()))? {
+            remove::remove_all(&self.directory, &name).map_err(|errno| failed(errno.into()))?;
+        }
+        let beside = self.beside()?;
+        let own = FileId::of_open(&self.directory).map_err(|errno| failed(errno.into()))?;
+        let named = fstatat(beside, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+        // If others have renamed it, it is empty now, and whatever has its name is theirs.
+        if named.is_ok_and(|status| FileId::of(&status) == own) {
+            unlinkat(beside, self.name.as_os_str(), UnlinkatFlags::RemoveDir).map_err(|errno| failed(errno.into()))?;
+        }
+        if self.way == Way::Entries {
+            restore_root(&self.live, root)?;
+        }
+        fsync(beside).map_err(|errno| failed(errno.into()))
+    }
+
+    pub(super) fn failed(&self, operation: &str, cause: impl Into<Cause>) -> Error {
+        Error::failed_at(operation, self.live.path(), cause)
+    }
+}
+
+/// Returns the directory in which the staging directory of `live` lies.
+fn holding(live: &Live, way: Way) -> Result<&OwnedFd, Errno> {
+    match (way, live.kind()) {
+        (Way::Entries, LiveKind::Directory) => Ok(live.handle()),
+        // A file that is a mountpoint itself can be neither renamed nor entered.
+        (Way::Entries, LiveKind::File) => Err(Errno::EBUSY),
+        (Way::Exchange, _) => live.holder().map(|(directory, _)| directory).ok_or(Errno::EBUSY),
+    }
+}
+
+/// Gives the live root its metadata.
+pub(super) fn restore_root(live: &Live, root: Metadata) -> Result<()> {
+    metadata::apply(live.handle(), &root).map_err(|(operation, errno)| Error::failed_at(operation, live.path(), errno))
+}

@@ -1,0 +1,458 @@
+//! Replaces live trees by staged ones: all trees of a restore, or none, after any interruption.
+//!
+//! There are two ways to replace a tree:
+//!
+//! * [`Way::Exchange`]: the staging directory lies beside the live tree, and `renameat2(RENAME_EXCHANGE)` swaps the two in
+//!   one step. The record has the identities of both, so recovery knows which of the two is live.
+//! * [`Way::Entries`]: the live directory is a mountpoint and cannot be renamed, or the directory that holds it is not
+//!   Docker's. The staging directory lies in it, and its top-level entries move: first the old ones *out*, then the new
+//!   ones *in*. Names never clash: in each step all entries on one side belong to the same tree.
+//!
+//! Before a tree is touched the record of the run ([`RestoreRecord`]) says so; when all are swapped, it says that too. A
+//! run that was interrupted before that is undone, a later one is completed. Only [`Swapped::finish`] removes a replaced
+//! tree.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, RenameFlags, openat, renameat2};
+use nix::sys::stat::Mode;
+use nix::unistd::{fsync, syncfs};
+
+use super::beneath::names;
+use super::live::{Live, LiveKind, Way};
+use super::metadata;
+use super::own_names::{OwnNames, record_kept};
+use super::restore_record::{PREVIOUS, Phase, RestoreRecord, TreeRecord};
+use super::staging::{OLD, Staging, TREE, restore_root};
+use crate::error::{Cause, Error, Result};
+use crate::identity::Identity;
+
+/// The staged trees of one restore. Dropping it removes them; no live tree has been touched.
+#[derive(Debug)]
+pub struct Restoration {
+    run: Run,
+    /// The record has no more to say, or is left to the next run.
+    released: bool,
+}
+
+/// The trees of one restore, all of them live, with those that they replaced still there.
+#[derive(Debug)]
+pub struct Swapped(Run);
+
+/// A tree that was replaced, and what became of the old one.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// The archive's name in the layout.
+    pub(crate) archive: String,
+    /// Where the old tree is kept; `None` if it was removed.
+    pub(crate) old: Result<Option<PathBuf>>,
+}
+
+/// Which tree an interrupted restore left live, after recovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recovered {
+    /// The live tree is the one from before that restore.
+    Old,
+    /// The live tree is the restored one.
+    New,
+}
+
+#[derive(Debug)]
+struct Run {
+    state_dir: PathBuf,
+    /// `None` for a restore that replaces no tree.
+    record: Option<RestoreRecord>,
+    /// One for each tree of the record.
+    stagings: Vec<Staging>,
+    own: OwnNames,
+}
+
+impl Restoration {
+    /// Writes the record of a restore that replaces `trees`, each with the name of its archive, and makes their staging
+    /// directories.
+    ///
+    /// # Errors
+    /// Those of the system calls; another restore into one of the trees is in progress, or was interrupted.
+    pub fn begin(state_dir: &Path, trees: &[(String, Arc<Live>)]) -> Result<Self> {
+        let mut records = Vec::new();
+        for (archive, live) in trees {
+            if (live.kind(), live.way()) == (LiveKind::File, Way::Entries) {
+                return Err(Error::failed_at("cannot replace", live.path(), Errno::EBUSY)
+                    .hint("it is a mountpoint of this host: unmount it, or restore what it is a mount of"));
+            }
+            let root = metadata::of_open(live.handle())
+                .map_err(|errno| Error::failed_at("cannot examine", live.path(), errno).within(archive))?;
+            records.push(TreeRecord::new(archive, live, root));
+        }
+        let lives: Vec<&Live> = trees.iter().map(|(_, live)| &**live).collect();
+        let record = if records.is_empty() { None } else { Some(RestoreRecord::begin(state_dir, records, &lives)?) };
+        let own = OwnNames::on_record(state_dir)?;
+        let run = Run { state_dir: state_dir.to_owned(), record, stagings: Vec::new(), own };
+        let mut this = Self { run, released: false };
+        this.make_stagings(trees)?;
+        Ok(this)
+    }
+
+    fn make_stagings(&mut self, trees: &[(String, Arc<Live>)]) -> Result<()> {
+        let Some(record) = &mut self.run.record else { return Ok(()) };
+        for (entry, (archive, live)) in record.content.trees.iter_mut().zip(trees) {
+            let staging = Staging::create(Arc::clone(live), entry).map_err(|error| error.within(archive))?;
+            entry.staging = Some(staging.identity()?);
+            self.run.stagings.push(staging);
+        }
+        record.save()
+    }
+
+    /// Returns the staging directory of a live tree, if it has one.
+    pub fn staging(&self, live: &Arc<Live>) -> Option<&Staging> {
+        self.run.stagings.iter().find(|staging| Arc::ptr_eq(staging.live(), live))
+    }
+
+    /// Returns the directories of voltar's own in volumes.
+    pub(crate) fn own_names(&self) -> &OwnNames {
+        &self.run.own
+    }
+
+    /// Makes all staged trees live, or none of them.
+    ///
+    /// # Errors
+    /// All live trees are as they were; or, if that is not possible either, the error names those that are not, and the
+    /// record stays for `voltar resume`.
+    pub fn swap(mut self, keep_previous: bool) -> Result<Swapped> {
+        if let Err(error) = self.run.prepare(keep_previous) {
+            return Err(error.and(self.release().err().into_iter().collect()));
+        }
+        match self.run.swap_all() {
+            Ok(()) => {
+                self.released = true;
+                let empty =
+                    Run { state_dir: PathBuf::new(), record: None, stagings: Vec::new(), own: OwnNames::default() };
+                Ok(Swapped(std::mem::replace(&mut self.run, empty)))
+            }
+            Err(error) => {
+                let failures = self.run.undo_all();
+                if failures.is_empty() {
+                    return Err(error.and(self.release().err().into_iter().collect()));
+                }
+                // Neither the staged trees nor the record may go: they are the way back.
+                self.released = true;
+                Err(error.and(failures))
+            }
+        }
+    }
+
+    /// Removes the staging directories, then the record.
+    fn release(&mut self) -> Result<()> {
+        self.released = true;
+        let Some(record) = self.run.record.take() else { return Ok(()) };
+        for (staging, entry) in self.run.stagings.iter().zip(&record.content.trees) {
+            staging.discard(entry.root_before.into())?;
+        }
+        record.remove()
+    }
+}
+
+impl Drop for Restoration {
+    fn drop(&mut self) {
+        if !self.released {
+            // What fails here stays on record, and the next run removes it.
+            self.release().unwrap_or_default();
+        }
+    }
+}
+
+impl Run {
+    /// Everything below a staged tree must be on disk before it is live, and the record must say which trees are about to
+    /// be swapped.
+    fn prepare(&mut self, keep_previous: bool) -> Result<()> {
+        let Some(record) = &mut self.record else { return Ok(()) };
+        let mut names = Vec::new();
+        for (entry, staging) in record.content.trees.iter_mut().zip(&self.stagings) {
+            let Some(tree) = staging.tree() else { continue };
+            // This handle was open before anything was written, so it reports what could not be written since.
+            syncfs(staging.directory()).map_err(|errno| staging.failed("cannot sync the new tree of", errno))?;
+            let examine = |cause: Cause| staging.failed("cannot examine the new tree of", cause);
+            entry.tree = Some(Identity::of(tree).map_err(|cause| examine(cause.into()))?);
+            entry.root_after = metadata::of_open(tree).map_err(|errno| examine(errno.into()))?.into();
+            entry.keep = if keep_previous { Some(free_name(staging, &mut names)?) } else { None };
+            entry.phase = match staging.way() {
+                Way::Exchange => Phase::Exchange,
+                Way::Entries => {
+                    staging.make_old()?;
+                    Phase::Out
+                }
+            };
+        }
+        record.save()
+    }
+
+    fn swap_all(&mut self) -> Result<()> {
+        let Some(record) = &mut self.record else { return Ok(()) };
+        for (i, staging) in self.stagings.iter().enumerate().filter(|(_, staging)| staging.tree().is_some()) {
+            let swapped = match staging.way() {
+                Way::Exchange => exchange_checked(staging, record.content.trees[i].live),
+                Way::Entries => move_entries(staging, record, i, &self.own),
+            };
+            swapped.map_err(|error| error.within(&record.content.trees[i].archive))?;
+        }
+        record.content.swapped = true;
+        record.save()
+    }
+
+    /// Makes all old trees live again, and returns what could not be undone.
+    fn undo_all(&mut self) -> Vec<Error> {
+        let Some(record) = &mut self.record else { return Vec::new() };
+        if record.content.swapped {
+            // Whether this is on disk is not known. If it is and the trees are old again, recovery finds them so.
+            record.content.swapped = false;
+            record.save().unwrap_or_default();
+        }
+        let mut failures = Vec::new();
+        for (i, staging) in self.stagings.iter().enumerate().rev() {
+            if let Err(error) = undo(staging, record, i, &self.own) {
+                failures.push(not_whole(&error, &record.content.trees[i]));
+            }
+        }
+        failures
+    }
+}
+
+impl Swapped {
+    /// Removes the replaced trees, or keeps them. The new ones are live and complete, whatever fails here.
+    pub(crate) fn finish(self) -> Vec<Finished> {
+        let Run { state_dir, record, stagings, own: _ } = self.0;
+        let Some(record) = record else { return Vec::new() };
+        let mut finished = Vec::new();
+        for (staging, entry) in stagings.iter().zip(&record.content.trees) {
+            let old = finish(staging, entry, &state_dir);
+            if staging.tree().is_some() || old.is_err() {
+                finished.push(Finished { archive: entry.archive.clone(), old });
+            }
+        }
+        if finished.iter().all(|tree| tree.old.is_ok())
+            && let Err(error) = record.remove()
+            && let Some(last) = finished.last_mut()
+        {
+            last.old = Err(error);
+        }
+        finished
+    }
+}
+
+/// Recovers one tree of an interrupted restore: completes it if all trees of that restore were swapped, else undoes it.
+/// The caller has checked that nothing uses the tree, unless [`Content::is_safe_in_use`].
+///
+/// # Errors
+/// Those of the system calls, or the staging directory is not there: the tree's entry stays on record.
+pub(crate) fn recover(
+    record: &mut RestoreRecord,
+    index: usize,
+    live: &Arc<Live>,
+    state_dir: &Path,
+) -> Result<Recovered> {
+    let entry = record.content.trees[index].clone();
+    let own = OwnNames::on_record(state_dir)?;
+    let content = record.content.clone();
+    let staging = Staging::of_record(live, &entry, |recorded, found| content.is(recorded, found))?;
+    let is_new = entry.way == Way::Exchange && entry.tree.is_some_and(|tree| content.is(&tree, &live.identity()));
+    let recovered = match (staging, content.swapped) {
+        // It was removed, which is the last step but one.
+        (None, true) => {
+            if is_new || entry.way == Way::Entries {
+                Recovered::New
+            } else {
+                Recovered::Old
+            }
+        }
+        (None, false) if entry.phase == Phase::Staged || (entry.way == Way::Exchange && !is_new) => Recovered::Old,
+        (None, false) => return Err(lost(&entry)),
+        (Some(staging), true) if entry.phase == Phase::Exchange && !is_new => {
+            staging.discard(entry.root_before.into())?;
+            Recovered::Old
+        }
+        (Some(staging), true) if entry.phase == Phase::Staged => {
+            staging.discard(entry.root_before.into())?;
+            Recovered::Old
+        }
+        (Some(staging), true) => {
+            finish(&staging, &entry, state_dir)?;
+            Recovered::New
+        }
+        (Some(staging), false) => {
+            undo(&staging, record, index, &own)?;
+            staging.discard(entry.root_before.into())?;
+            Recovered::Old
+        }
+    };
+    record.content.trees[index].phase = Phase::Settled;
+    Ok(recovered)
+}
+
+/// Exchanges the staged tree and the live one, and looks whether it was the expected one.
+fn exchange_checked(staging: &Staging, expected: Identity) -> Result<()> {
+    let live = staging.live();
+    let replaced = || {
+        staging
+            .failed("cannot swap the new tree with", "it was replaced meanwhile")
+            .hint("who else can write to the directory that holds it? Then restore again")
+    };
+    if live.named_id() != Ok(expected.id) {
+        return Err(replaced());
+    }
+    exchange(staging)?;
+    if staging.identity_of(TREE)?.is_none_or(|found| found.id != expected.id) {
+        exchange(staging)?;
+        return Err(replaced());
+    }
+    sync_exchange(staging)
+}
+
+fn exchange(staging: &Staging) -> Result<()> {
+    let failed = |errno: Errno| staging.failed("cannot swap the new tree with", errno);
+    let (holder, name) = staging.live().holder().ok_or_else(|| failed(Errno::EBUSY))?;
+    renameat2(staging.directory(), TREE, holder, name, RenameFlags::RENAME_EXCHANGE).map_err(failed)
+}
+
+fn sync_exchange(staging: &Staging) -> Result<()> {
+    staging.sync()?;
+    fsync(staging.beside()?).map_err(|errno| staging.failed("cannot sync the directory that holds", errno))
+}
+
+fn move_entries(staging: &Staging, record: &mut RestoreRecord, index: usize, own: &OwnNames) -> Result<()> {
+    let (live, old, tree) = (staging.live().handle(), staging.open(OLD)?, staging.open(TREE)?);
+    move_all(staging, live, &old, own)?;
+    enter(staging, record, index, Phase::In)?;
+    move_all(staging, &tree, live, own)?;
+    sync_entries(staging)?;
+    restore_root(staging.live(), record.content.trees[index].root_after.into())
+}
+
+/// Makes the old tree live again.
+fn undo(staging: &Staging, record: &mut RestoreRecord, index: usize, own: &OwnNames) -> Result<()> {
+    let entry = record.content.trees[index].clone();
+    match entry.phase {
+        Phase::Staged | Phase::Settled => return Ok(()),
+        Phase::Exchange => {
+            // The staged name holds the old tree if the exchange has happened.
+            let staged = staging.identity_of(TREE)?;
+            if staged.is_some_and(|found| record.content.is(&entry.live, &found)) {
+                if staging.live().named_id().ok() != entry.tree.map(|tree| tree.id) {
+                    return Err(staging.failed("cannot swap the old tree with", "it was replaced meanwhile"));
+                }
+                exchange(staging)?;
+                sync_exchange(staging)?;
+            }
+        }
+        Phase::In | Phase::Back | Phase::Out => {
+            let (live, old, tree) = (staging.live().handle(), staging.open(OLD)?, staging.open(TREE)?);
+            if entry.phase != Phase::Out {
+                enter(staging, record, index, Phase::Back)?;
+                move_all(staging, live, &tree, own)?;
+            }
+            enter(staging, record, index, Phase::Out)?;
+            move_all(staging, &old, live, own)?;
+            sync_entries(staging)?;
+            restore_root(staging.live(), entry.root_before.into())?;
+        }
+    }
+    // Not saved: what is on disk leads to the same tree, and the record is removed next.
+    record.content.trees[index].phase = Phase::Staged;
+    Ok(())
+}
+
+/// Removes the replaced tree, or keeps it and returns where; then the staging directory.
+fn finish(staging: &Staging, entry: &TreeRecord, state_dir: &Path) -> Result<Option<PathBuf>> {
+    let (old, root) = match (entry.phase, entry.way) {
+        (Phase::Staged | Phase::Settled, _) => return staging.discard(entry.root_before.into()).map(|()| None),
+        (_, Way::Exchange) => (TREE, entry.root_before),
+        (_, Way::Entries) => (OLD, entry.root_after),
+    };
+    let mut kept = None;
+    if let Some(name) = &entry.keep
+        && let Some(identity) = staging.identity_of(old)?
+    {
+        // On record before it has its name: no backup may find it as the user's.
+        record_kept(state_dir, name, identity)?;
+        let beside = staging.beside()?;
+        renameat2(staging.directory(), old, beside, name.as_str(), RenameFlags::RENAME_NOREPLACE)
+            .map_err(|errno| staging.failed("cannot keep the previous tree of", errno))?;
+        if entry.way == Way::Entries {
+            let directory = openat(beside, name.as_str(), super::beneath::DIRECTORY, Mode::empty())
+                .map_err(|errno| staging.failed("cannot open the previous tree of", errno))?;
+            metadata::apply(&directory, &entry.root_before.into())
+                .map_err(|(operation, errno)| staging.failed(operation, errno))?;
+        }
+        let directory = match entry.way {
+            Way::Exchange => staging.live().path().parent().unwrap_or(Path::new("/")),
+            Way::Entries => staging.live().path(),
+        };
+        kept = Some(directory.join(name));
+    }
+    staging.discard(root.into())?;
+    Ok(kept)
+}
+
+/// Moves all entries of the directory `from` but those of voltar's own.
+fn move_all(staging: &Staging, from: &OwnedFd, to: &OwnedFd, own: &OwnNames) -> Result<()> {
+    let failed = |cause: Cause| staging.failed("cannot list the entries of", cause);
+    for name in names(from).map_err(|errno| failed(errno.into()))? {
+        if name == staging.name() || own.contains(from, &name) {
+            continue;
+        }
+        renameat2(from, name.as_os_str(), to, name.as_os_str(), RenameFlags::RENAME_NOREPLACE)
+            .map_err(|errno| staging.failed(&format!("cannot move '{}' of", name.display()), errno))?;
+    }
+    Ok(())
+}
+
+/// Notes in the record that the next step of moving entries begins.
+fn enter(staging: &Staging, record: &mut RestoreRecord, index: usize, phase: Phase) -> Result<()> {
+    // What was moved is on disk before the record says so.
+    sync_entries(staging)?;
+    record.content.trees[index].phase = phase;
+    record.save()
+}
+
+fn sync_entries(staging: &Staging) -> Result<()> {
+    for directory in [staging.live().handle(), &staging.open(OLD)?, &staging.open(TREE)?] {
+        fsync(directory).map_err(|errno| staging.failed("cannot sync", errno))?;
+    }
+    Ok(())
+}
+
+/// Returns a name for the kept tree that nothing has yet, and adds it to those that are `taken`.
+fn free_name(staging: &Staging, taken: &mut Vec<String>) -> Result<String> {
+    let beside = staging.beside()?;
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let names = (0..100).map(|i| if i == 0 { format!("{PREVIOUS}{now}") } else { format!("{PREVIOUS}{now}-{i}") });
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let is_free = |name: &String| {
+        !taken.contains(name) && openat(beside, name.as_str(), flags, Mode::empty()).err() == Some(Errno::ENOENT)
+    };
+    let name = names.into_iter().find(is_free);
+    let name = name.ok_or_else(|| staging.failed("cannot keep the previous tree of", Errno::EEXIST))?;
+    taken.push(name.clone());
+    Ok(name)
+}
+
+fn not_whole(error: &Error, entry: &TreeRecord) -> Error {
+    Error::failed("cannot make the old tree live again in", &entry.path, error.to_string())
+        .within(&entry.archive)
+        .hint("keep the containers that use it stopped, fix the cause, then run `voltar resume`")
+}
+
+fn lost(entry: &TreeRecord) -> Error {
+    Error::failed(
+        "cannot undo the restore into",
+        &entry.path,
+        format!("its staging directory '{}' is not there", entry.name),
+    )
+    .within(&entry.archive)
+    .hint("look for that directory: it holds the missing part of the tree")
+}
+
+#[cfg(test)]
+mod tests;
