@@ -11,7 +11,7 @@ use crate::identity::FileId;
 use crate::member::RelPath;
 use crate::volume::live::{Live, LiveKind, Way};
 use crate::volume::own_names::OwnNames;
-use crate::volume::{OpenMount, OpenTree};
+use crate::volume::{Content, OpenMount, OpenTree};
 
 /// One mount of a tree as it was found on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,22 +24,33 @@ pub struct LiveMount {
     pub kind: LiveKind,
     /// The way in which it is replaced.
     pub way: Way,
-    /// Its device and inode number.
-    pub id: FileId,
+    /// Its device and inode number, then those of the directories that hold it, up to the root directory.
+    pub lineage: Vec<FileId>,
     /// Bytes that can be written on its filesystem; `None` if unknown.
     pub free_bytes: Option<u64>,
 }
 
 impl LiveMount {
-    fn of(at: &RelPath, live: &Live) -> Self {
-        Self {
+    fn of(at: &RelPath, live: &Live) -> Result<Self> {
+        let lineage = live.lineage().map_err(|errno| Error::failed_at("cannot examine", live.path(), errno))?;
+        Ok(Self {
             at: at.clone(),
             path: live.path().to_owned(),
             kind: live.kind(),
             way: live.way(),
-            id: live.id(),
+            lineage,
             free_bytes: live.free_bytes(),
-        }
+        })
+    }
+
+    /// Returns whether this is the directory or file `id`.
+    pub(crate) fn is(&self, id: FileId) -> bool {
+        self.lineage.first() == Some(&id)
+    }
+
+    /// Returns whether a file with this lineage is this mount or lies in it.
+    pub(crate) fn holds(&self, lineage: &[FileId]) -> bool {
+        self.lineage.first().is_some_and(|id| lineage.contains(id))
     }
 }
 
@@ -54,18 +65,24 @@ pub(crate) fn open(tree: &MountTree, state_dir: &Path) -> Result<OpenTree> {
 
 fn open_mount(mount: &TreeMount) -> Result<OpenMount> {
     // Entries are moved in a bind mount's source: the directory that holds it is not Docker's.
+    let open = |content| Ok(OpenMount { at: mount.at.clone(), content });
+    if mount.left_to.is_some() {
+        return open(Content::Left);
+    }
     let way = match mount.kind {
-        MountKind::Tmpfs => return Ok(OpenMount { at: mount.at.clone(), live: None }),
-        MountKind::Volume { .. } => Way::Exchange,
+        MountKind::Tmpfs => return open(Content::Tmpfs),
         MountKind::Bind | MountKind::Other(_) if mount.beneath.is_root() => Way::Entries,
-        MountKind::Bind | MountKind::Other(_) => Way::Exchange,
+        MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) => Way::Exchange,
     };
     let live = Live::open(&mount.source, &mount.beneath, way)?;
-    Ok(OpenMount { at: mount.at.clone(), live: Some(Arc::new(live)) })
+    open(Content::Live(Arc::new(live)))
 }
 
 /// Returns what was found of `tree`, as values.
-pub(crate) fn found(tree: &OpenTree) -> Vec<LiveMount> {
+///
+/// # Errors
+/// A directory that holds one of them cannot be examined.
+pub(crate) fn found(tree: &OpenTree) -> Result<Vec<LiveMount>> {
     tree.live().map(|(at, live)| LiveMount::of(at, live)).collect()
 }
 
@@ -82,7 +99,7 @@ pub(crate) fn reopen(tree: &MountTree, before: &[LiveMount], state_dir: &Path) -
 
 fn check(before: &[LiveMount], now: &OpenTree) -> Result<()> {
     let now: Vec<(&RelPath, FileId)> = now.live().map(|(at, live)| (at, live.id())).collect();
-    let is_there = |mount: &&LiveMount| now.contains(&(&mount.at, mount.id));
+    let is_there = |mount: &&LiveMount| now.iter().any(|(at, id)| **at == mount.at && mount.is(*id));
     let Some(changed) = before.iter().find(|mount| !is_there(mount)) else { return Ok(()) };
     let path = changed.path.display();
     Err(Error::refused(format!("'{path}' is no longer the directory that was found at first"))
@@ -104,7 +121,7 @@ mod tests {
         let tree = tree_of_volume(&volume, &RelPath::parse(b"srv").unwrap());
         let state = at("state");
         let first = open(&tree, &state).unwrap();
-        let before = found(&first);
+        let before = found(&first).unwrap();
         reopen(&tree, &before, &state).unwrap();
         std::fs::rename(at("_data"), at("moved")).unwrap();
         std::fs::create_dir(at("_data")).unwrap();

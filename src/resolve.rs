@@ -24,6 +24,8 @@ pub struct Selection {
 pub struct Resolution {
     /// The selected archives that were found, in the order of the layout.
     pub targets: Vec<Target>,
+    /// Archives of the layout that were found and not selected, but for extra ones.
+    pub(crate) others: Vec<Target>,
     /// The names of extra archives that exist on this host and were not selected.
     pub left_out: Vec<String>,
     /// The reasons why selected archives cannot be resolved. Nothing may be read or written if there is one;
@@ -81,6 +83,7 @@ pub(crate) fn survey(layout: &Layout, inventory: &Inventory, selection: &Selecti
             Ok(Some(one)) if wanted => found.push(one),
             Err(problem) if wanted => resolution.problems.push(problem.within(&spec.name)),
             Ok(Some(one)) if spec.extra && selection.only.is_empty() => resolution.left_out.push(one.target.archive),
+            Ok(Some(one)) if !spec.extra => resolution.others.push(one.target),
             Ok(_) | Err(_) => {}
         }
     }

@@ -118,7 +118,7 @@ fn replaced(plan: &RestorePlan, trees: &[OpenTree]) -> Vec<(String, Arc<Live>)> 
 /// Checks that the trees are still where containers will find them.
 fn check_in_place(plan: &RestorePlan, trees: &[OpenTree], state_dir: &Path) -> Result<()> {
     for (planned, tree) in plan.archives.iter().zip(trees) {
-        live_mounts::reopen(&planned.target.tree, &live_mounts::found(tree), state_dir)
+        live_mounts::reopen(&planned.target.tree, &live_mounts::found(tree)?, state_dir)
             .map_err(|error| error.within(&planned.target.archive))?;
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! One archive into the mounts of one tree: each member goes to the mount that holds its path, and is staged beside the
 //! live tree or extracted over it. Swapping the trees is left to the caller.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod mode;
 mod route;
 mod write_behind;
@@ -87,7 +89,7 @@ pub(crate) fn extract(
 ) -> Result<Extracted> {
     let mut archive = ArchiveFile::open(&input.location, pool)?;
     archive.started(Stage::Restoring, monitor);
-    let mut routes = Routes::new(tree, restoration, mode)?;
+    let mut routes = Routes::new(tree, restoration, mode, input.allow_empty)?;
     let mut members = 0_u64;
     while let Some(stored) = archive.next_member(monitor)? {
         let Some(member) = strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))? else { continue };
@@ -104,6 +106,13 @@ pub(crate) fn extract(
     for at in routes.untouched() {
         monitor.note(&format!(
             "{}: the archive holds nothing of '/{}', where another volume is mounted; that one is left as it is",
+            input.archive,
+            input.prefix.concat(at)
+        ));
+    }
+    for (at, skipped) in routes.left() {
+        monitor.note(&format!(
+            "{}: {skipped} members of '/{}' are skipped: another archive of this restore holds that volume",
             input.archive,
             input.prefix.concat(at)
         ));

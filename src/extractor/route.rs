@@ -16,7 +16,6 @@ use super::write_behind::WriteBehind;
 use crate::error::{Error, Result};
 use crate::member::{Kind, Member, Metadata, RelPath};
 use crate::ordered::Pool;
-use crate::volume::OpenTree;
 use crate::volume::beneath::{Beneath, DIRECTORY};
 use crate::volume::content::{CopyError, write_with_holes};
 use crate::volume::create::{Creator, Existing, unreadable};
@@ -25,13 +24,20 @@ use crate::volume::metadata;
 use crate::volume::own_names::OwnNames;
 use crate::volume::staging::Staging;
 use crate::volume::swap::Restoration;
+use crate::volume::{Content, OpenMount, OpenTree};
 
 /// The mounts of one tree, and the thread pool that creates small files in all of them.
 pub(super) struct Routes<'a> {
     mode: Mode,
+    /// Whether a nested mount of which the archive has only the root is emptied.
+    allow_empty: bool,
     own: &'a OwnNames,
     files: Pool,
     mounts: Vec<Route<'a>>,
+    /// Where something other than a single file is mounted.
+    directories: Vec<&'a RelPath>,
+    /// The nested mounts that another archive holds, each with the number of this one's members that are skipped.
+    left: Vec<(&'a RelPath, u64)>,
 }
 
 /// One mount, and what has been extracted there so far.
@@ -47,6 +53,8 @@ enum Destination {
     Tree {
         /// Where other mounts lie in this one, relative to it, with the kind of file that the engine mounts on.
         mountpoints: Vec<(RelPath, Kind)>,
+        /// The member of a nested mount's root, which alone does not replace that mount.
+        root: Option<Member>,
         /// `None` before the first member.
         tree: Option<Box<Tree>>,
     },
@@ -64,17 +72,28 @@ struct Tree {
 
 impl<'a> Routes<'a> {
     /// Begins the root's tree at once: it is restored even by an archive that does not name the root itself.
-    pub(super) fn new(tree: &'a OpenTree, restoration: &'a Restoration, mode: Mode) -> Result<Self> {
+    pub(super) fn new(tree: &'a OpenTree, restoration: &'a Restoration, mode: Mode, allow_empty: bool) -> Result<Self> {
         let mounts = tree.live().map(|(at, live)| Route {
             at,
             live,
             staging: restoration.staging(live),
             destination: match live.kind() {
-                LiveKind::Directory => Destination::Tree { mountpoints: mountpoints(tree, at), tree: None },
+                LiveKind::Directory => Destination::Tree { mountpoints: mountpoints(tree, at), root: None, tree: None },
                 LiveKind::File => Destination::File { complete: false },
             },
         });
-        let mut this = Self { mode, own: restoration.own_names(), files: Pool::for_files()?, mounts: mounts.collect() };
+        let is_file =
+            |mount: &&OpenMount| matches!(&mount.content, Content::Live(live) if live.kind() == LiveKind::File);
+        let left = tree.mounts.iter().filter(|mount| matches!(mount.content, Content::Left));
+        let mut this = Self {
+            mode,
+            allow_empty,
+            own: restoration.own_names(),
+            files: Pool::for_files()?,
+            mounts: mounts.collect(),
+            directories: tree.mounts.iter().filter(|mount| !is_file(mount)).map(|mount| &mount.at).collect(),
+            left: left.map(|mount| (&mount.at, 0)).collect(),
+        };
         if let Some(root) = this.mounts.first_mut() {
             root.begin(mode, &this.files)?;
         }
@@ -90,6 +109,18 @@ impl<'a> Routes<'a> {
 
     /// Extracts one member to the mount that holds its path; a file's content is read from `content`.
     pub(super) fn extract(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
+        if member.kind != Kind::Directory && self.directories.contains(&&member.path) {
+            return Err(Error::refused(format!(
+                "'{}' is no directory in the archive, but another volume is mounted there",
+                member.path
+            ))
+            .hint("restore into a container that has the same mounts as the one that was archived"));
+        }
+        let left = self.left.iter_mut().find(|(at, _)| member.path != **at && member.path.strip_prefix(at).is_some());
+        if let Some((_, skipped)) = left {
+            *skipped += 1;
+            return Ok(());
+        }
         let (at, path) = holder(self.mounts.iter().map(|route| route.at), &member.path)?;
         let kind = match &member.kind {
             Kind::HardLink { target } => {
@@ -112,6 +143,13 @@ impl<'a> Routes<'a> {
             *complete = true;
             return Ok(());
         }
+        if let Destination::Tree { root, tree: None, .. } = &mut route.destination
+            && stored.path.is_root()
+            && !self.allow_empty
+        {
+            *root = Some(stored);
+            return Ok(());
+        }
         let Some(tree) = route.begin(mode, &self.files)? else { return Err(no_holder(&stored.path)) };
         // As with `tar -x --strip`, which skips the root's own member.
         if is_tree_root && mode == Mode::Merge { Ok(()) } else { tree.writer.member(&stored, content) }
@@ -125,10 +163,15 @@ impl<'a> Routes<'a> {
         })
     }
 
+    /// Returns the nested mounts that another archive holds, each with the number of members that were skipped.
+    pub(super) fn left(&self) -> impl Iterator<Item = (&'a RelPath, u64)> {
+        self.left.iter().copied().filter(|(_, skipped)| *skipped > 0)
+    }
+
     /// Completes all trees. Swapping them is left to the caller.
     pub(super) fn finish(self) -> Result<()> {
         for Route { at, live, staging, destination } in self.mounts {
-            if let Destination::Tree { tree: Some(tree), mountpoints } = destination {
+            if let Destination::Tree { tree: Some(tree), mountpoints, .. } = destination {
                 let spared = |path: &RelPath| {
                     own_name(live, self.own, path).is_some()
                         || mountpoints.iter().any(|(mountpoint, _)| mountpoint.strip_prefix(path).is_some())
@@ -181,10 +224,13 @@ fn mountpoints(tree: &OpenTree, at: &RelPath) -> Vec<(RelPath, Kind)> {
 impl Route<'_> {
     /// Begins the tree with the first member; `None` for a single file.
     fn begin(&mut self, mode: Mode, files: &Pool) -> Result<Option<&mut Tree>> {
-        let Destination::Tree { mountpoints, tree } = &mut self.destination else { return Ok(None) };
-        let begun = match tree.take() {
-            Some(begun) => begun,
-            None => Box::new(Tree::begin(self.live, self.staging, mountpoints, mode, files)?),
+        let Destination::Tree { mountpoints, root, tree } = &mut self.destination else { return Ok(None) };
+        let begun = if let Some(begun) = tree.take() {
+            begun
+        } else {
+            let mut begun = Box::new(Tree::begin(self.live, self.staging, mountpoints, mode, files)?);
+            root.take().map_or(Ok(()), |root| begun.writer.member(&root, &mut io::empty()))?;
+            begun
         };
         Ok(Some(tree.insert(begun)))
     }

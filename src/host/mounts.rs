@@ -36,9 +36,19 @@ pub struct TreeMount {
     pub read_only: bool,
     /// Where the source is on this machine; `None` if that is not known.
     pub place: Option<Place>,
+    /// The archive that holds this nested mount instead of the tree's own one, if there is one.
+    pub left_to: Option<String>,
 }
 
 impl TreeMount {
+    /// Returns whether both mounts show the same directory or file.
+    #[must_use]
+    pub(crate) fn same_source(&self, other: &Self) -> bool {
+        let id = |mount: &Self| mount.place.as_ref().and_then(|place| place.lineage.first().copied());
+        let same = self.source == other.source || (id(self).is_some() && id(self) == id(other));
+        same && self.beneath == other.beneath && self.kind != MountKind::Tmpfs
+    }
+
     /// Returns the directory or file of the host that this mount adds to the tree.
     #[must_use]
     pub fn root(&self) -> PathBuf {
@@ -49,7 +59,7 @@ impl TreeMount {
 impl MountTree {
     /// Returns the mounts that are read-only: a restore must not write through them.
     pub(crate) fn read_only(&self) -> impl Iterator<Item = &TreeMount> {
-        self.mounts.iter().filter(|mount| mount.read_only)
+        self.mounts.iter().filter(|mount| mount.read_only && mount.left_to.is_none())
     }
 
     /// Returns whether both trees hold the same files; their paths in the containers may differ.
@@ -96,11 +106,11 @@ pub(crate) fn tree(container: &Container, path: &RelPath) -> Result<MountTree> {
         ))
         .hint("mount a volume there, or select other archives with --only"));
     }
-    let mut mounts = vec![tree_mount(container, mount, RelPath::root(), beneath)?];
+    let mut mounts = vec![tree_mount(container, mount, RelPath::root(), &beneath)?];
     for nested in &container.mounts {
         let at = RelPath::parse(nested.destination.as_bytes()).ok().and_then(|below| below.strip_prefix(path));
         if let Some(at) = at.filter(|at| !at.is_root()) {
-            mounts.push(tree_mount(container, nested, at, RelPath::root())?);
+            mounts.push(tree_mount(container, nested, at, &RelPath::root())?);
         }
     }
     // A parent is a prefix of its children, so byte order puts it first.
@@ -108,7 +118,7 @@ pub(crate) fn tree(container: &Container, path: &RelPath) -> Result<MountTree> {
     Ok(MountTree { path: path.clone(), mounts })
 }
 
-fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: RelPath) -> Result<TreeMount> {
+fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: &RelPath) -> Result<TreeMount> {
     let source = match (&mount.source, &mount.kind) {
         (_, MountKind::Tmpfs) => PathBuf::new(),
         (Some(source), _) => source.clone(),
@@ -125,11 +135,12 @@ fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: RelPat
     Ok(TreeMount {
         at,
         source,
-        beneath: mount.subpath.concat(&beneath),
+        beneath: mount.subpath.concat(beneath),
         kind: mount.kind.clone(),
         destination: mount.destination.clone(),
         read_only: mount.read_only,
         place: mount.place.clone(),
+        left_to: None,
     })
 }
 
@@ -175,6 +186,7 @@ pub(crate) fn tree_of_volume(volume: &Volume, path: &RelPath) -> MountTree {
             destination: format!("/{}", String::from_utf8_lossy(path.as_bytes())),
             read_only: false,
             place: volume.place.clone(),
+            left_to: None,
         }],
     }
 }

@@ -25,6 +25,9 @@ fn check(tree: &MountTree, volumes: &[Volume], mounted: &[PathBuf], in_fstab: &[
 }
 
 fn check_mount(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fstab: &[PathBuf]) -> Result<()> {
+    if mount.left_to.is_some() {
+        return Ok(());
+    }
     match &mount.kind {
         // A nested tmpfs is archived as an empty directory, like by a helper container with `--volumes-from`.
         MountKind::Tmpfs => return Ok(()),

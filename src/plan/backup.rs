@@ -2,6 +2,7 @@
 
 use super::facts::{Facts, Occupied};
 use super::measure::Measured;
+use super::overlaps;
 use super::{Running, in_use, obstacles, to_stop, unreal, users};
 use crate::archiver::{Expected, Job};
 use crate::codec::Compression;
@@ -78,7 +79,9 @@ const MARGIN_PERCENT: u64 = 2;
 /// # Errors
 /// The layout has no archive of a requested name, or the run was interrupted.
 pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<BackupPlan> {
-    let resolution = survey(&request.layout, inventory, &request.selection)?;
+    let mut resolution = survey(&request.layout, inventory, &request.selection)?;
+    let mut notes = inventory.notes.clone();
+    notes.extend(overlaps::leave_nested(&mut resolution.targets, &resolution.others));
     let mut refusals: Vec<Error> = obstacles(inventory).chain(resolution.problems).collect();
     let mut archives = Vec::new();
     for target in resolution.targets {
@@ -98,13 +101,15 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
         refusals.extend(occupied(target, location, facts.occupied(location), request.overwrite));
         archives.push(planned);
     }
+    refusals
+        .extend(overlaps::between(archives.iter().map(|planned| (&planned.target.archive[..], &planned.mounts[..]))));
     let users = users(archives.iter().map(|planned| &planned.target));
     refusals.extend(in_use(&users, request.running));
     let condition = facts.condition(&request.store);
     refusals.extend(store_refusals(&archives, &request.store, &condition));
     Ok(BackupPlan {
         source,
-        notes: inventory.notes.clone(),
+        notes,
         archives,
         left_out: resolution.left_out,
         store: request.store.clone(),
@@ -188,7 +193,7 @@ fn store_refusals(archives: &[PlannedArchive], store: &Directory, condition: &Co
     let mut refusals: Vec<Error> = condition.obstacle.iter().map(Error::refused).collect();
     let path = store.path().display();
     for planned in archives {
-        for mount in planned.mounts.iter().filter(|mount| condition.lineage.contains(&mount.id)) {
+        for mount in planned.mounts.iter().filter(|mount| mount.holds(&condition.lineage)) {
             refusals.push(
                 Error::refused(format!(
                     "{}: '{path}' lies inside what is to be archived ('{}')",

@@ -50,7 +50,7 @@ pub trait Facts {
     /// Returns what exists at `location`.
     fn occupied(&self, location: &Location) -> Occupied;
 
-    /// Returns the id of the file or directory at `path`, and of the directories that hold it; nothing if it is not found.
+    /// Returns the id of the file or directory at `path`, which need not exist, and of the directories that hold it.
     fn lineage(&self, path: &Path) -> Vec<FileId>;
 
     /// Returns the directory of voltar's records.
@@ -96,7 +96,7 @@ impl Facts for ThisHost<'_> {
     }
 
     fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>> {
-        live_mounts::open(tree, self.state_dir).map(|open| live_mounts::found(&open))
+        live_mounts::open(tree, self.state_dir).and_then(|open| live_mounts::found(&open))
     }
 
     fn measure(&self, tree: &MountTree, compression: Compression) -> Result<Measured> {
@@ -117,7 +117,8 @@ impl Facts for ThisHost<'_> {
     }
 
     fn lineage(&self, path: &Path) -> Vec<FileId> {
-        identity::lineage(path).unwrap_or_default()
+        let absolute = std::path::absolute(path).unwrap_or_default();
+        absolute.ancestors().find_map(|at| identity::lineage(at).ok()).unwrap_or_default()
     }
 
     fn state_dir(&self) -> &Path {

@@ -7,6 +7,7 @@
 pub mod backup;
 pub mod facts;
 pub mod measure;
+mod overlaps;
 pub mod restore;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::facts::Facts;
+use super::overlaps;
 use super::{Running, in_use, obstacles, to_stop, unreal, users};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{Container, Inventory};
@@ -76,13 +77,14 @@ pub struct PlannedRestore {
 pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<RestorePlan> {
     let found = find(request, facts)?;
     let only = found.iter().map(|(name, _)| name.clone()).collect();
-    let resolution = survey(&request.layout, inventory, &Selection { only, ..request.selection.clone() })?;
+    let mut resolution = survey(&request.layout, inventory, &Selection { only, ..request.selection.clone() })?;
+    let mut notes = inventory.notes.clone();
+    notes.extend(overlaps::leave_nested(&mut resolution.targets, &[]));
     let mut refusals: Vec<Error> = obstacles(inventory).chain(resolution.problems).collect();
     let users = users(resolution.targets.iter());
     let running = if request.running == Running::Allow { Running::Refuse } else { request.running };
     refusals.extend(in_use(&users, running));
-    let mut notes = inventory.notes.clone();
-    let mut archives = Vec::new();
+    let mut archives: Vec<PlannedRestore> = Vec::new();
     for target in resolution.targets {
         let Some((_, location)) = found.iter().find(|(name, _)| *name == target.archive) else { continue };
         let name = target.archive.clone();
@@ -108,6 +110,12 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
             refusals.extend(examine(&mut planned, request.mode, facts)?);
         }
         archives.push(planned);
+    }
+    refusals
+        .extend(overlaps::between(archives.iter().map(|planned| (&planned.target.archive[..], &planned.mounts[..]))));
+    if request.mode != Mode::Merge {
+        refusals
+            .extend(archives.iter().filter_map(|planned| overlaps::within(&planned.target.archive, &planned.mounts)));
     }
     Ok(RestorePlan {
         source,
@@ -246,7 +254,7 @@ fn inside_itself(planned: &PlannedRestore, facts: &dyn Facts) -> Vec<Error> {
     let mut refusals = Vec::new();
     for (path, what) in needed {
         let lineage = facts.lineage(path);
-        refusals.extend(planned.mounts.iter().filter(|mount| lineage.contains(&mount.id)).map(|mount| {
+        refusals.extend(planned.mounts.iter().filter(|mount| mount.holds(&lineage)).map(|mount| {
             Error::refused(format!(
                 "{}: {what} '{}' lies inside what is to be restored ('{}')",
                 planned.target.archive,

@@ -85,7 +85,7 @@ impl Facts for Script {
             path: mount.root(),
             kind: LiveKind::Directory,
             way: self.way,
-            id: id(&mount.root()),
+            lineage: lineage(&mount.root()),
             free_bytes: Some(self.free_bytes),
         };
         Ok(tree.mounts.iter().map(live).collect())

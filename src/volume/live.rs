@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::beneath::{Beneath, DIRECTORY};
 use super::metadata::{file_type, procfs};
+use super::source::{Source, open_source};
 use crate::error::{Cause, Error, Result};
-use crate::identity::{FileId, Identity};
+use crate::identity::{FileId, Identity, lineage_of};
 use crate::member::RelPath;
 
 /// How a tree is replaced.
@@ -63,21 +64,20 @@ impl Live {
     /// It does not exist, is neither a directory nor a regular file, or `beneath` leads through a symbolic link.
     pub fn open(source: &Path, beneath: &RelPath, way: Way) -> Result<Self> {
         let failed = |cause: Cause| Error::failed_at("cannot open", source, cause);
-        let found = open(source, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(|e| failed(e.into()))?;
+        let Source { handle: found, is_link } = open_source(source).map_err(failed)?;
         if let Some((parent, name)) = beneath.split_last() {
             return Self::below(found, source, &parent, name, way);
         }
-        let is_link =
-            open(source, PATH, Mode::empty()).and_then(fstat).is_ok_and(|status| file_type(&status) == SFlag::S_IFLNK);
         let path = path_of(&found).map_err(|e| failed(e.into()))?;
         let (handle, kind) = readable(&found).map_err(failed)?;
         let holder = match (kind, path.parent(), path.file_name()) {
             (_, Some(parent), Some(name)) => {
                 let parent = match kind {
-                    LiveKind::Directory => openat(&handle, "..", DIRECTORY, Mode::empty()),
-                    LiveKind::File => open(parent, DIRECTORY, Mode::empty()),
+                    LiveKind::Directory => openat(&handle, "..", DIRECTORY, Mode::empty()).map_err(Cause::from),
+                    LiveKind::File => open_source(parent)
+                        .and_then(|parent| Ok(openat(&parent.handle, ".", DIRECTORY, Mode::empty())?)),
                 };
-                Some((parent.map_err(|e| failed(e.into()))?, name.to_owned()))
+                Some((parent.map_err(failed)?, name.to_owned()))
             }
             _ => None,
         };
@@ -163,6 +163,18 @@ impl Live {
         self.holder.as_ref().map(|(directory, name)| (directory, name.as_os_str()))
     }
 
+    /// Returns its id, then those of the directories that hold it, up to the root directory.
+    pub(crate) fn lineage(&self) -> Result<Vec<FileId>, Errno> {
+        if self.kind == LiveKind::Directory {
+            return lineage_of(openat(&self.handle, ".", DIRECTORY, Mode::empty())?);
+        }
+        let mut ids = vec![self.id()];
+        if let Some((holder, _)) = self.holder() {
+            ids.extend(lineage_of(openat(holder, ".", DIRECTORY, Mode::empty())?)?);
+        }
+        Ok(ids)
+    }
+
     /// Returns the id of what has its name now.
     pub(crate) fn named_id(&self) -> Result<FileId, Errno> {
         let (directory, name) = self.holder().ok_or(Errno::ENOENT)?;
@@ -183,18 +195,25 @@ fn readable(found: &OwnedFd) -> std::result::Result<(OwnedFd, LiveKind), Cause> 
         SFlag::S_IFDIR => Ok((openat(found, ".", DIRECTORY, Mode::empty())?, LiveKind::Directory)),
         SFlag::S_IFREG => {
             let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-            Ok((open(&procfs(found), flags, Mode::empty())?, LiveKind::File))
+            Ok((open_procfs(found, flags)?, LiveKind::File))
         }
         _ => Err("it is mounted, but neither a directory nor a regular file".into()),
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "procfs leads to the open file itself, whatever its name is now")]
+fn open_procfs(handle: &OwnedFd, flags: OFlag) -> std::result::Result<OwnedFd, Errno> {
+    open(&procfs(handle), flags, Mode::empty())
+}
+
 /// Returns where the kernel finds an open file now.
+#[allow(clippy::disallowed_methods, reason = "procfs knows the open file itself")]
 fn path_of(handle: &OwnedFd) -> std::result::Result<PathBuf, Errno> {
     readlink(&procfs(handle)).map(PathBuf::from)
 }
 
 /// Returns the id of the mount through which a handle was opened (proc(5), `fdinfo`).
+#[allow(clippy::disallowed_methods, reason = "procfs knows the open file itself")]
 fn mount_id(handle: &OwnedFd) -> std::result::Result<u64, Cause> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", handle.as_raw_fd()))?;
     let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());

@@ -2,6 +2,8 @@
 //! them, and nothing outside of them is ever followed, created or changed. It knows nothing of Docker and
 //! of archives.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub(crate) mod beneath;
 pub(crate) mod content;
 pub(crate) mod create;
@@ -10,6 +12,7 @@ pub(crate) mod metadata;
 pub(crate) mod own_names;
 pub(crate) mod remove;
 pub(crate) mod restore_record;
+mod source;
 pub(crate) mod staging;
 pub(crate) mod swap;
 pub(crate) mod walk;
@@ -33,14 +36,28 @@ pub(crate) struct OpenTree {
 pub(crate) struct OpenMount {
     /// The mountpoint's path in the tree; empty for the mount that holds the root.
     pub(crate) at: RelPath,
-    /// What is mounted there. `None` shows as an empty directory: the content of a tmpfs is gone with its container.
-    pub(crate) live: Option<Arc<Live>>,
+    /// What is mounted there.
+    pub(crate) content: Content,
+}
+
+/// What an [`OpenMount`] holds.
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    /// A directory or file of this host.
+    Live(Arc<Live>),
+    /// A tmpfs, whose content is gone with its container: an empty directory.
+    Tmpfs,
+    /// The content of another archive: an empty directory in this one.
+    Left,
 }
 
 impl OpenTree {
     /// Returns the mounts that have content on this host.
     pub(crate) fn live(&self) -> impl Iterator<Item = (&RelPath, &Arc<Live>)> {
-        self.mounts.iter().filter_map(|mount| Some((&mount.at, mount.live.as_ref()?)))
+        self.mounts.iter().filter_map(|mount| match &mount.content {
+            Content::Live(live) => Some((&mount.at, live)),
+            Content::Tmpfs | Content::Left => None,
+        })
     }
 }
 
@@ -49,6 +66,9 @@ impl OpenTree {
     /// Returns the tree of one directory.
     pub(crate) fn of_directory(path: &std::path::Path, way: live::Way) -> Self {
         let live = Live::open(path, &RelPath::root(), way).unwrap();
-        Self { mounts: vec![OpenMount { at: RelPath::root(), live: Some(Arc::new(live)) }], own: Arc::default() }
+        Self {
+            mounts: vec![OpenMount { at: RelPath::root(), content: Content::Live(Arc::new(live)) }],
+            own: Arc::default(),
+        }
     }
 }

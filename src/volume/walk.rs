@@ -16,7 +16,7 @@ use super::beneath::{DIRECTORY, names};
 use super::content::Opened;
 use super::live::Live;
 use super::own_names::OwnNames;
-use super::{OpenTree, metadata};
+use super::{Content, OpenMount, OpenTree, metadata};
 use crate::error::{Cause, Error, Result};
 use crate::identity::FileId;
 use crate::member::{Kind, Metadata, RelPath};
@@ -173,8 +173,11 @@ impl Walk {
     /// # Errors
     /// The root is no directory, or cannot be examined.
     pub(crate) fn new(tree: &OpenTree) -> Result<Self> {
-        let mut mounts: BTreeMap<_, _> =
-            tree.mounts.iter().map(|mount| (mount.at.clone(), mount.live.clone())).collect();
+        let live = |mount: &OpenMount| match &mount.content {
+            Content::Live(live) => Some(Arc::clone(live)),
+            Content::Tmpfs | Content::Left => None,
+        };
+        let mut mounts: BTreeMap<_, _> = tree.mounts.iter().map(|mount| (mount.at.clone(), live(mount))).collect();
         let Some(Some(live)) = mounts.remove(&RelPath::root()) else {
             return Err(Error::refused("the tree has no root to walk"));
         };

@@ -178,7 +178,7 @@ fn write_error_prevents_the_swap(stack: &Stack) {
     let live = Arc::new(Live::open(&path, &RelPath::root(), Way::Exchange).unwrap());
     let restoration = Restoration::begin(&stack.at("state"), &[("x".to_owned(), Arc::clone(&live))]).unwrap();
     restoration.staging(&live).unwrap().root().unwrap();
-    let staging = names(disk.path()).into_iter().find(|name| name.starts_with(".voltar-restore-")).unwrap();
+    let staging = names(&disk.path()).into_iter().find(|name| name.starts_with(".voltar-restore-")).unwrap();
     fs::write(disk.path().join(staging).join("tree/new"), vec![b'x'; 32 << 20]).unwrap();
     sync().unwrap_err();
     disk.repair();

@@ -1,0 +1,302 @@
+//! Black-box tests of the way to the files: paths below mounts, symbolic links on the way, and mounts that overlap. They
+//! use a data root; neither an engine nor root is needed.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use common::data_root::DataRoot;
+use common::hostile::archive;
+use common::tool::{Outcome, Tool};
+use nix::sys::signal::Signal;
+use tar::EntryType as T;
+use tempfile::TempDir;
+
+const MODES: [&[&str]; 4] = [&[], &["--keep-previous"], &["--in-place"], &["--merge"]];
+
+/// A data root and a layout.
+struct World {
+    scratch: TempDir,
+    docker: DataRoot,
+}
+
+impl World {
+    /// Each entry of the layout is an archive's name and its path in the container `web`.
+    fn new(entries: &[(&str, &str)]) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let docker = DataRoot::new(&scratch.path().join("docker"));
+        docker.volume("other");
+        let entry =
+            |(name, path): &(&str, &str)| format!("[[archive]]\nname = '{name}'\ncontainer = 'web'\npath = '{path}'\n");
+        let layout = entries.iter().map(entry).collect::<Vec<_>>().concat();
+        fs::write(scratch.path().join("layout.toml"), layout).unwrap();
+        Self { scratch, docker }
+    }
+
+    /// A container with these volumes, each with its mountpoint.
+    fn volumes(self, volumes: &[(&str, &str)]) -> Self {
+        let mut container = self.docker.container("web").mount("other", "/other");
+        for (volume, at) in volumes {
+            self.docker.volume(volume);
+            container = container.mount(volume, at);
+        }
+        container.write();
+        self
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    fn voltar(&self, command: &str, args: &[&str]) -> Tool {
+        let tool = Tool::voltar().dir(self.scratch.path()).env("VOLTAR_STATE_DIR", self.at("state"));
+        tool.args([command, "--data-root", "docker", "--layout", "layout.toml"]).args(args)
+    }
+
+    fn refused(&self, command: &str, args: &[&str], text: &str) {
+        self.voltar(command, args).run().expect_code(2).expect_text(text);
+    }
+
+    fn listed(&self, archive: &str) -> String {
+        self.voltar("list", &[archive]).ok().text()
+    }
+}
+
+fn put(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+/// The names in a directory but for kept trees.
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| !name.starts_with(".voltar-previous-"));
+    names.sort();
+    names
+}
+
+#[test]
+fn a_symbolic_link_below_a_mount_is_refused_and_never_followed() {
+    let world = World::new(&[("media", "/srv/app/media")]).volumes(&[("app", "/srv")]);
+    let app = world.docker.data("app").join("app");
+    put(&app.join("media/file"), "archived");
+    world.voltar("backup", &["backup"]).ok();
+    put(&world.at("host/media/secret"), "the host's");
+    for (from, to) in [(app.join("media"), world.at("host/media")), (app.clone(), world.at("host"))] {
+        fs::remove_dir_all(&from).unwrap();
+        symlink(&to, &from).unwrap();
+        let text = format!("leads through the symbolic link '{}'", from.display());
+        world.voltar("plan", &["again"]).run().expect_code(1).expect_text(&text);
+        world.refused("backup", &["again"], &text);
+        for mode in MODES {
+            world.refused("restore", &[&["backup"], mode].concat(), &text);
+        }
+        world.voltar("resume", &[]).ok();
+        assert_eq!(names(&world.at("host/media")), ["secret"]);
+        assert!(!world.at("again").exists());
+        fs::remove_file(&from).unwrap();
+        put(&app.join("media/file"), "live");
+    }
+    world.voltar("restore", &["backup"]).ok();
+    assert_eq!(read(&app.join("media/file")), "archived");
+}
+
+#[test]
+fn a_source_that_is_replaced_while_the_archive_is_read_is_refused() {
+    for mode in ["--merge", "--in-place"] {
+        let world = World::new(&[("data", "/srv")]);
+        let source = world.at("home/data");
+        put(&source.join("file"), "live");
+        world.docker.container("web").mount("other", "/other").bind(&source, "/srv").write();
+        let mut builder = tar::Builder::new(Vec::new());
+        let content: Vec<u8> = (0..8_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        for name in ["srv/file", "srv/passwd"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            builder.append_data(&mut header, name, &content[..]).unwrap();
+        }
+        fs::create_dir(world.at("backup")).unwrap();
+        fs::write(world.at("data.tar"), builder.into_inner().unwrap()).unwrap();
+        Tool::shell("bzip2 -1 < data.tar > backup/data.tar.bz2").dir(world.scratch.path()).ok();
+        put(&world.at("host/passwd"), "the host's");
+
+        let log = world.at("log");
+        let run = world.voltar("restore", &["backup", mode, "--json", "-j", "1"]).spawn(&log);
+        // The plan is made; the archive is being read to its end.
+        while !fs::read_to_string(&log).unwrap_or_default().contains("\"started\"") {
+            std::thread::yield_now();
+        }
+        run.signal(Signal::SIGSTOP);
+        fs::rename(&source, world.at("home/away")).unwrap();
+        symlink(world.at("host"), &source).unwrap();
+        run.signal(Signal::SIGCONT);
+        run.wait().expect_code(2).expect_text("no longer the directory that was found at first");
+        assert_eq!(
+            (names(&world.at("host")), read(&world.at("host/passwd"))),
+            (vec!["passwd".into()], "the host's".into())
+        );
+        assert_eq!(read(&world.at("home/away/file")), "live");
+    }
+}
+
+#[test]
+fn a_nested_volume_with_an_entry_of_its_own_is_left_to_it() {
+    let world = World::new(&[("html", "/var/www/html"), ("uploads", "/var/www/html/uploads")])
+        .volumes(&[("html", "/var/www/html"), ("up", "/var/www/html/uploads")]);
+    let (html, up) = (world.docker.data("html"), world.docker.data("up"));
+    fs::create_dir(html.join("uploads")).unwrap();
+    let spoil = |text: &str| {
+        put(&html.join("index.php"), text);
+        put(&up.join("a.jpg"), text);
+        put(&up.join("late.jpg"), text);
+    };
+    put(&html.join("index.php"), "php");
+    put(&up.join("a.jpg"), "jpg");
+    let note = "html: '/var/www/html/uploads' is another volume, which is left to the archive uploads";
+    world.voltar("plan", &["backup"]).ok().expect_text(note);
+    world.voltar("backup", &["backup"]).ok();
+    let listed = world.listed("backup/html.tar.bz2");
+    assert!(listed.contains("uploads/") && !listed.contains("a.jpg"), "{listed}");
+
+    let is_restored = |merged: bool, why: &str| {
+        assert_eq!((read(&html.join("index.php")), read(&up.join("a.jpg"))), ("php".into(), "jpg".into()), "{why}");
+        assert_eq!(up.join("late.jpg").exists(), merged, "{why}");
+        assert_eq!(names(html.parent().unwrap()), ["_data"]);
+        assert_eq!(names(&html), ["index.php", "uploads"]);
+    };
+    for mode in MODES {
+        spoil("live");
+        world.voltar("restore", &[&["backup"], mode].concat()).ok();
+        is_restored(mode.contains(&"--merge"), &format!("{mode:?}"));
+    }
+    // The archive of the manual command has all mounts; the nested volume still comes from its own archive.
+    put(&world.at("x/var/www/html/index.php"), "php");
+    put(&world.at("x/var/www/html/uploads/a.jpg"), "older");
+    Tool::shell("tar -cjf backup/html.tar.bz2 -C x var/www/html").dir(world.scratch.path()).ok();
+    spoil("live");
+    world.voltar("restore", &["backup"]).ok().expect_text("1 members of '/var/www/html/uploads' are skipped");
+    is_restored(false, "beside the archive of the manual command");
+    // On its own it is all that there is.
+    world.voltar("restore", &["backup", "--only", "html"]).ok();
+    assert_eq!(read(&up.join("a.jpg")), "older");
+}
+
+#[test]
+fn a_nested_volume_of_which_the_archive_has_only_the_mountpoint_is_left_as_it_is() {
+    let world =
+        World::new(&[("html", "/var/www/html")]).volumes(&[("html", "/var/www/html"), ("up", "/var/www/html/up")]);
+    let up = world.docker.data("up");
+    put(&up.join("a.jpg"), "jpg");
+    fs::create_dir(world.at("backup")).unwrap();
+    let members = [("var/www/html/file", T::Regular, ""), ("var/www/html/up/", T::Directory, "")];
+    fs::write(world.at("backup/html.tar"), archive(&members)).unwrap();
+    for mode in MODES {
+        let run = world.voltar("restore", &[&["backup"], mode].concat()).ok();
+        run.expect_text("holds nothing of '/var/www/html/up', where another volume is mounted");
+        assert_eq!(read(&up.join("a.jpg")), "jpg", "{mode:?}");
+    }
+    world.voltar("restore", &["backup", "--allow-empty"]).ok();
+    assert!(names(&up).is_empty());
+}
+
+#[test]
+fn a_member_that_is_no_directory_where_a_volume_is_mounted_is_refused() {
+    let world =
+        World::new(&[("html", "/var/www/html")]).volumes(&[("html", "/var/www/html"), ("up", "/var/www/html/up")]);
+    let (html, up) = (world.docker.data("html"), world.docker.data("up"));
+    put(&up.join("a.jpg"), "jpg");
+    put(&html.join("file"), "live");
+    fs::create_dir(world.at("backup")).unwrap();
+    for kind in [(T::Regular, ""), (T::Symlink, "/etc"), (T::Fifo, ""), (T::Link, "var/www/html/file")] {
+        let members = [("var/www/html/file", T::Regular, ""), ("var/www/html/up", kind.0, kind.1)];
+        fs::write(world.at("backup/html.tar"), archive(&members)).unwrap();
+        for mode in [&[][..], &["--keep-previous"]] {
+            let text = "'up' is no directory in the archive, but another volume is mounted there";
+            world.refused("restore", &[&["backup"], mode].concat(), text);
+            assert_eq!((read(&up.join("a.jpg")), read(&html.join("file"))), ("jpg".into(), "live".into()));
+        }
+    }
+}
+
+#[test]
+fn archives_of_the_same_files_are_refused_with_both_names() {
+    let refusal = |entries: &[(&str, &str)], volumes: &[(&str, &str)], text: &str| {
+        let world = World::new(entries).volumes(volumes);
+        put(&world.docker.data("v").join("app/media/file"), "x");
+        let both = |outcome: Outcome| {
+            drop(outcome.expect_text("the archives a and b would hold the same files").expect_text(text));
+        };
+        both(world.voltar("plan", &["backup"]).run().expect_code(1));
+        both(world.voltar("backup", &["backup"]).run().expect_code(2));
+        assert!(!world.at("backup").exists());
+        for name in ["a", "b"] {
+            world.voltar("backup", &["backup", "--only", name]).ok();
+        }
+        for mode in MODES {
+            both(world.voltar("restore", &[&["backup"], mode].concat()).run().expect_code(2));
+        }
+        world.voltar("restore", &["backup", "--only", "b"]).ok();
+    };
+    // One volume in two entries, through two mountpoints.
+    refusal(&[("a", "/one"), ("b", "/two")], &[("v", "/one"), ("v", "/two")], "both are '");
+    // One entry inside another.
+    refusal(&[("a", "/one"), ("b", "/one/app")], &[("v", "/one")], "_data/app' is inside '");
+    refusal(&[("a", "/one/app/media"), ("b", "/two")], &[("v", "/one"), ("v", "/two")], "_data/app/media' is inside '");
+}
+
+#[test]
+fn one_directory_at_two_paths_of_a_tree_is_archived_as_by_tar_and_restored_only_by_merging() {
+    let world = World::new(&[("a", "/srv")]).volumes(&[("root", "/srv"), ("v", "/srv/one"), ("v", "/srv/two")]);
+    let shared = world.docker.data("v");
+    put(&shared.join("file"), "archived");
+    world.voltar("backup", &["backup"]).ok();
+    put(&shared.join("file"), "live");
+    for mode in [&[][..], &["--in-place"]] {
+        world.refused("restore", &[&["backup"], mode].concat(), "a: 'one' and 'two' of the tree are the same files");
+    }
+    world.voltar("restore", &["backup", "--merge"]).ok();
+    assert_eq!(read(&shared.join("file")), "archived");
+}
+
+#[test]
+fn two_directories_of_one_volume_are_restored_together() {
+    let world = World::new(&[("db", "/srv/app/db"), ("media", "/srv/app/media")]).volumes(&[("v", "/srv")]);
+    let app = world.docker.data("v").join("app");
+    let spoil = |text: &str| ["db", "media"].iter().for_each(|name| put(&app.join(name).join("file"), text));
+    spoil("archived");
+    world.voltar("backup", &["backup"]).ok();
+    for mode in MODES {
+        spoil("live");
+        world.voltar("restore", &[&["backup"], mode].concat()).ok();
+        for name in ["db", "media"] {
+            assert_eq!(read(&app.join(name).join("file")), "archived", "{name} {mode:?}");
+        }
+        assert_eq!(names(&app), ["db", "media"]);
+    }
+}
+
+#[test]
+fn an_archive_inside_the_tree_that_it_replaces_is_refused() {
+    let world = World::new(&[("a", "/srv")]).volumes(&[("v", "/srv")]);
+    let live = world.docker.data("v");
+    put(&live.join("file"), "x");
+    world.voltar("backup", &["backup"]).ok();
+    fs::rename(world.at("backup"), live.join("backup")).unwrap();
+    // By another name, too.
+    symlink(live.join("backup"), world.at("link")).unwrap();
+    for path in [live.join("backup").to_str().unwrap(), "link", "link/a.tar.bz2"] {
+        world.refused("restore", &[path, "--only", "a"], "lies inside what is to be restored");
+    }
+    world.refused("backup", &["link/more"], "lies inside what is to be archived");
+    let inside = world.voltar("restore", &["link"]).env("VOLTAR_STATE_DIR", live.join("state"));
+    inside.run().expect_code(2).expect_text("lies inside what is to be restored");
+}
