@@ -127,7 +127,7 @@ impl<W: Write> Archiver<'_, W> {
             }
             Found::Own(path) => {
                 let archive = &self.job.archive;
-                self.monitor.note(&format!("{archive}: '{path}' belongs to a restore by voltar: not archived"));
+                self.monitor.note(&format!("{archive}: '{path}' was made by a restore: not archived"));
                 Ok(())
             }
             Found::Unreadable { path, vanished: true, .. } => {
@@ -142,6 +142,11 @@ impl<W: Write> Archiver<'_, W> {
     }
 
     fn entry(&mut self, mut entry: Entry) -> io::Result<()> {
+        if entry.has_voltars_name() {
+            let (archive, path) = (&self.job.archive, &entry.path);
+            self.monitor
+                .note(&format!("{archive}: '{path}' is archived like any file: no restore on record has made it"));
+        }
         if let Some(target) = self.links.target(&entry) {
             entry.kind = Kind::HardLink { target };
             return self.header(entry).map(|_| ());

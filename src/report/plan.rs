@@ -123,6 +123,10 @@ fn target(text: &mut String, target: &Target) -> std::fmt::Result {
     for mount in &target.tree.mounts {
         let source = printable(mount.root().as_os_str().as_encoded_bytes());
         let at = if mount.at.is_root() { String::new() } else { format!(" at {}", mount.at) };
+        if let Some(archive) = &mount.left_to {
+            writeln!(text, "  left out  {at}: the archive {} holds that volume", safe(archive))?;
+            continue;
+        }
         let access = if mount.read_only { ", read-only" } else { "" };
         match &mount.kind {
             MountKind::Volume { name, .. } => writeln!(text, "  volume     {}{at}: {source}{access}", safe(name))?,

@@ -227,7 +227,12 @@ fn through_link(base: &Beneath, source: &Path, path: &RelPath) -> Error {
         let Some((parent, name)) = step.split_last() else { continue };
         let status = base.open(&parent).and_then(|holder| fstatat(&holder, name, AtFlags::AT_SYMLINK_NOFOLLOW));
         if status.is_ok_and(|status| file_type(&status) == SFlag::S_IFLNK) {
-            return Error::refused(format!("'{}' leads through the symbolic link '{}'", shown(path), shown(&step))).hint(
+            let what = if step == *path {
+                format!("'{}' is a symbolic link", shown(path))
+            } else {
+                format!("'{}' leads through the symbolic link '{}'", shown(path), shown(&step))
+            };
+            return Error::refused(what).hint(
                 "a container can point it anywhere on this host, so it is not followed (`tar` would store only the link): \
                  name the path that it stands for in a layout file",
             );
@@ -267,8 +272,14 @@ mod tests {
         assert_eq!(live(&at("link"), "a/b").unwrap().id(), live(&at("source/a/b"), "").unwrap().id());
         for below in ["out", "out/b", "inner", "inner/b"] {
             let error = live(&at("source"), below).unwrap_err();
-            let link = at("source").join(below.split('/').next().unwrap());
-            assert!(error.to_string().ends_with(&format!("the symbolic link '{}'", link.display())), "{error}");
+            let (link, path) = (at("source").join(below.split('/').next().unwrap()), at("source").join(below));
+            let (link, path) = (link.display().to_string(), path.display().to_string());
+            let expected = if link == path {
+                format!("'{path}' is a symbolic link")
+            } else {
+                format!("'{path}' leads through the symbolic link '{link}'")
+            };
+            assert_eq!(error.to_string(), expected);
         }
     }
 

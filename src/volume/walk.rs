@@ -106,6 +106,12 @@ impl Entry {
         Ok(Opened::new(opened.into(), &status))
     }
 
+    /// Returns whether it has a name that voltar gives, though it is not on record.
+    #[must_use]
+    pub(crate) fn has_voltars_name(&self) -> bool {
+        self.path.split_last().is_some_and(|(_, name)| OwnNames::may_have(name))
+    }
+
     /// Whether both are opened through the same directory's handle.
     #[must_use]
     pub(crate) fn lies_beside(&self, other: &Self) -> bool {
