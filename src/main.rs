@@ -42,7 +42,8 @@ fn main() -> ExitCode {
         Ok(Outcome::Done | Outcome::WouldBeRefused) => 1,
         Err(error) => {
             report.error(&error);
-            2
+            // As a shell reports a program that SIGINT ended.
+            if error.kind() == ErrorKind::Interrupted { 130 } else { 2 }
         }
     };
     ExitCode::from(report.finish(exit))
@@ -79,13 +80,13 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
         Command::Restore(arguments) if arguments.dry_run => return plan_restore(common, arguments, &pool, report),
         Command::Backup(arguments) => {
             let request = request::backup(common, arguments)?;
-            let host = host(common)?;
+            let host = host(common, report)?;
             report.note(&host.describe());
             backup::backup(&request, &*host, &state_dir, &pool, report)?;
         }
         Command::Restore(arguments) => {
             let request = request::restore(common, arguments)?;
-            let host = host(common)?;
+            let host = host(common, report)?;
             report.note(&host.describe());
             restore::restore(&request, &*host, &state_dir, &pool, report)?;
         }
@@ -105,7 +106,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
         })?,
         Command::Resume => {
             let layout = Layout::load(&common.layout)?;
-            resume::resume(&layout, &request::selection(common), &*host(common)?, &state_dir, report)?;
+            resume::resume(&layout, &request::selection(common), &*host(common, report)?, &state_dir, report)?;
         }
     }
     Ok(Outcome::Done)
@@ -113,7 +114,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
 
 fn plan_backup(common: &Common, arguments: &cli::Backup, pool: &Pool, report: &Report) -> Result<Outcome> {
     let request = request::backup(common, arguments)?;
-    let host = host(common)?;
+    let host = host(common, report)?;
     let plan = plan::backup::plan(&request, host.describe(), &host.inventory()?, &ThisHost::new(pool, report))?;
     show(common, report, &BackupDocument::new(&plan), &backup_text(&plan))?;
     Ok(Outcome::of_plan(&plan.refusals))
@@ -121,7 +122,7 @@ fn plan_backup(common: &Common, arguments: &cli::Backup, pool: &Pool, report: &R
 
 fn plan_restore(common: &Common, arguments: &cli::Restore, pool: &Pool, report: &Report) -> Result<Outcome> {
     let request = request::restore(common, arguments)?;
-    let host = host(common)?;
+    let host = host(common, report)?;
     let plan = plan::restore::plan(&request, host.describe(), &host.inventory()?, &ThisHost::new(pool, report))?;
     show(common, report, &RestoreDocument::new(&plan), &restore_text(&plan))?;
     Ok(Outcome::of_plan(&plan.refusals))
@@ -132,10 +133,10 @@ fn show(common: &Common, report: &Report, document: &impl Serialize, text: &str)
     if common.json { report.document(document) } else { report.text(text).map(|_| ()) }
 }
 
-fn host(common: &Common) -> Result<Box<dyn Host>> {
+fn host<'a>(common: &Common, report: &'a Report) -> Result<Box<dyn Host + 'a>> {
     Ok(match &common.data_root {
         Some(directory) => Box::new(DataRoot::open(directory)?),
-        None => Box::new(Engine::connect(common.docker.as_deref())?),
+        None => Box::new(Engine::connect(common.docker.as_deref(), report)?),
     })
 }
 
