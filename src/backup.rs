@@ -57,7 +57,12 @@ fn recover(request: &BackupRequest, host: &dyn Host, monitor: &dyn Monitor) -> R
     for removed in request.store.remove_leftovers()? {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
-    recover_unused(&survey(&request.layout, &host.inventory()?, &request.selection)?.targets, monitor)
+    let inventory = host.inventory()?;
+    if !inventory.obstacles.is_empty() {
+        // Its paths are not those of the volumes. The plan refuses it.
+        return Ok(());
+    }
+    recover_unused(&survey(&request.layout, &inventory, &request.selection)?.targets, monitor)
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {

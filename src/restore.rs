@@ -30,9 +30,12 @@ pub fn restore(
     monitor: &dyn Monitor,
 ) -> Result<()> {
     let inventory = host.inventory()?;
-    // Moved entries are recovered later, when no container uses the volume.
-    let targets = survey(&request.layout, &inventory, &request.selection)?.targets;
-    recover_targets(&targets, &[Way::Exchange], monitor)?;
+    // With an obstacle, its paths are not those of the volumes, and the plan refuses it.
+    if inventory.obstacles.is_empty() {
+        // Moved entries are recovered later, when no container uses the volume.
+        let targets = survey(&request.layout, &inventory, &request.selection)?.targets;
+        recover_targets(&targets, &[Way::Exchange], monitor)?;
+    }
     let plan = plan(request, host.describe(), &inventory, &ThisHost::new(pool, monitor))?;
     plan.notes.iter().for_each(|note| monitor.note(note));
     plan.check()?;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::containers;
 use crate::layout::Layout;
@@ -14,7 +14,8 @@ use crate::resolve::{Selection, survey};
 /// Brings back what an interrupted run left stopped.
 ///
 /// # Errors
-/// A volume cannot be recovered: then nothing is started on it. Or a container does not start.
+/// The engine's paths are not those of this machine, or a volume cannot be recovered: then nothing is started on it. Or a
+/// container does not start.
 pub fn resume(
     layout: &Layout,
     selection: &Selection,
@@ -23,8 +24,10 @@ pub fn resume(
     monitor: &dyn Monitor,
 ) -> Result<()> {
     let selection = Selection { all: true, ..selection.clone() };
+    let inventory = host.inventory()?;
+    Error::none_of(inventory.refusals().collect())?;
     // What is not found here has nothing to be recovered.
-    recover_unused(&survey(layout, &host.inventory()?, &selection)?.targets, monitor)?;
+    recover_unused(&survey(layout, &inventory, &selection)?.targets, monitor)?;
     if containers::resume(host, state_dir, monitor)?.is_empty() {
         monitor.note("no container was left stopped by an interrupted run");
     }

@@ -362,6 +362,17 @@ fn an_engine_on_another_machine_is_an_obstacle() {
 }
 
 #[test]
+fn nothing_is_resumed_for_an_engine_on_another_machine() {
+    let fake = cvat();
+    let resume = || voltar(&["resume"], &fake).output().unwrap();
+    assert_eq!(resume().status.code(), Some(0));
+    fake.set_info("Name", json!("laptop"));
+    let refused = resume();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("'laptop'"), "{refused:?}");
+}
+
+#[test]
 fn a_stop_uses_the_containers_own_signal_and_timeout() {
     let fake = cvat();
     let engine = connect(&fake);

@@ -2,7 +2,7 @@
 
 use super::facts::{Facts, Occupied};
 use super::measure::Measured;
-use super::{Running, in_use, obstacles, to_stop, unreal, users};
+use super::{Running, in_use, to_stop, unreal, users};
 use crate::archiver::{Expected, Job};
 use crate::codec::Compression;
 use crate::error::{Error, ErrorKind, Result};
@@ -77,7 +77,7 @@ const MARGIN_PERCENT: u64 = 2;
 /// The layout has no archive of a requested name, or the run was interrupted.
 pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<BackupPlan> {
     let resolution = survey(&request.layout, inventory, &request.selection)?;
-    let mut refusals: Vec<Error> = obstacles(inventory).chain(resolution.problems).collect();
+    let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
     let mut archives = Vec::new();
     for target in resolution.targets {
         let location = request.store.location(&target.archive, request.compression.format);
