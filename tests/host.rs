@@ -7,13 +7,13 @@
 mod fake_engine;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fake_engine::{FakeEngine, Fault};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use serde_json::json;
 use voltar::error::{Error, ErrorKind};
 use voltar::host::containers::{Stopped, leftovers, resume};
@@ -263,6 +263,57 @@ fn a_signal_ends_a_run_that_waits_for_the_engine() {
             assert!(text.ends_with("voltar: interrupted\n"), "{text}");
         }
     }
+}
+
+/// Runs a script in its own mount namespace; `$@` in it is `command`.
+fn unshared(options: &[&str], script: &str, arguments: &[&Path], command: &Command) -> Output {
+    let mut unshare = Command::new("unshare");
+    unshare.arg("--mount").args(options).args(["sh", "-euc", script, "sh"]).args(arguments);
+    unshare.arg(command.get_program()).args(command.get_args()).output().unwrap()
+}
+
+/// The engine's paths name other directories here than there, although its data root is at its usual path.
+#[test]
+fn an_engine_in_another_mount_namespace_is_an_obstacle_where_its_paths_are_other_files() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: mount namespaces need root");
+        return;
+    }
+    let fake = cvat();
+    let volume = fake.volume("cvat_cvat_data");
+    let decoy = fake.root().join("decoy");
+    for dir in [&volume.join("nested"), &decoy.join("nested")] {
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::write(dir.join("file"), "x").unwrap();
+    }
+    let archives = fake.root().join("archives");
+    let backup = voltar(&["backup", archives.to_str().unwrap(), "--allow-running", "--only", "cvat_data"], &fake);
+    let refused = |outcome: &Output, texts: &[&str]| {
+        let text = String::from_utf8_lossy(&outcome.stderr).into_owned();
+        assert_eq!(outcome.status.code(), Some(2), "{text}");
+        for part in texts {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!archives.exists());
+    };
+    let names = ["is in another mount namespace than voltar", volume.to_str().unwrap(), "nsenter -t"];
+
+    let over = unshared(&[], "mount --bind \"$1\" \"$2\"; shift 2; exec \"$@\"", &[&decoy, &volume], &backup);
+    refused(&over, &names);
+    let nested = volume.join("nested");
+    let below = unshared(&[], "mount -t tmpfs none \"$1\"; shift; exec \"$@\"", &[&nested], &backup);
+    refused(&below, &[names[0], nested.to_str().unwrap()]);
+    // A container: its root directory is another one, and the engine's directory is mounted into it.
+    let script = "mkdir \"$1\"; mount --rbind / \"$1\"; mount --bind \"$2\" \"$1$3\"; root=$1; shift 3; exec chroot $root \"$@\"";
+    let chroot = unshared(&[], script, &[&fake.root().join("chroot"), &decoy, &volume], &backup);
+    refused(&chroot, &names);
+    let outside = unshared(&["--pid", "--fork", "--mount-proc"], "exec \"$@\"", &[], &backup);
+    refused(&outside, &["outside of the PID namespace of voltar", "run voltar on the host itself"]);
+
+    // Private mounts that do not concern the engine's paths.
+    let elsewhere = unshared(&[], "mount -t tmpfs none /mnt; exec \"$@\"", &[], &backup);
+    assert_eq!(elsewhere.status.code(), Some(1), "{elsewhere:?}");
+    assert!(archives.join("cvat_data.tar.bz2").is_file());
 }
 
 /// The engine carries out a stop whose client has gone away, and starts no container that still runs: started again too

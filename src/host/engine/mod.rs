@@ -3,7 +3,8 @@
 //! limited size.
 //!
 //! The paths in an engine's answers are paths of the engine's machine, and there of its mount namespace. Files below its
-//! root directory show whether that is this machine; if they do not, the inventory has an obstacle.
+//! root directory show whether that is this machine, and the process that listens on its socket whether that is this
+//! mount namespace; if they do not, the inventory has an obstacle.
 //!
 //! A signal interrupts a call at once, with one exception: a container that [`Engine::stop`] was called for must run
 //! again, so [`Engine::start`] is not interrupted for it. An interrupted stop goes on in the engine, which starts no
@@ -15,11 +16,13 @@ pub(super) mod convert;
 mod fault;
 mod limited;
 mod locality;
+mod mount_view;
 mod stops;
 mod transport;
 
+use std::collections::BTreeSet;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -32,13 +35,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::Monitor;
 
-use super::inventory::{Host, Inventory, State, Volume};
+use super::inventory::{Container, Host, Inventory, MountKind, State, Volume};
 use super::parse;
 use address::{Address, local_socket};
 use context::Configuration;
 use convert::{name_of, state_of};
 use fault::{Answer, Fault, within};
 use stops::{Pending, Stops};
+use transport::Peer;
 
 /// The time limit for connecting. A healthy daemon answers in milliseconds.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -61,6 +65,7 @@ pub struct Engine<'a> {
     runtime: tokio::runtime::Runtime,
     address: Address,
     version: String,
+    peer: Peer,
     stops: Stops,
     monitor: &'a dyn Monitor,
 }
@@ -93,8 +98,11 @@ impl<'a> Engine<'a> {
             .enable_all()
             .build()
             .map_err(|cause| Error::failed("cannot connect to", address.to_string(), cause))?;
-        match runtime.block_on(within(CONNECT_LIMIT, Some(monitor), open(&address))) {
-            Ok((docker, version)) => Ok(Self { docker, runtime, address, version, stops: Stops::default(), monitor }),
+        let peer = Peer::default();
+        match runtime.block_on(within(CONNECT_LIMIT, Some(monitor), open(&address, peer.clone()))) {
+            Ok((docker, version)) => {
+                Ok(Self { docker, runtime, address, version, peer, stops: Stops::default(), monitor })
+            }
             Err(fault) => {
                 // Dropping the runtime would wait for a thread that waits for a name server.
                 runtime.shutdown_background();
@@ -194,8 +202,11 @@ impl Host for Engine<'_> {
                 containers.push(convert::container(&inspected, &mountpoints)?);
             }
         }
-        let obstacles = locality::obstacles(&self.address, &info, &locality::Facts::gather(&info));
-        Ok(Inventory { containers, volumes, obstacles, ..Inventory::default() })
+        let root = info.docker_root_dir.as_deref().map(Path::new).filter(|root| root.is_absolute());
+        let seen = mount_view::compare(&self.address, self.peer.pid(), root, &sources(&containers, &volumes));
+        let mut obstacles = locality::obstacles(&self.address, &info, &locality::Facts::gather(&info));
+        obstacles.extend(seen.obstacle);
+        Ok(Inventory { containers, volumes, notes: seen.note.into_iter().collect(), obstacles, ..Inventory::default() })
     }
 
     fn stop(&self, container_id: &str) -> Result<()> {
@@ -257,11 +268,25 @@ impl Host for Engine<'_> {
 ///
 /// bollard 0.21 omits the API version from its paths, and an engine answers such requests in the highest version that
 /// it supports. The version is negotiated nevertheless, because bollard adapts some requests to it.
-async fn open(address: &Address) -> Answer<(Docker, String)> {
-    let docker = transport::client(address, CONNECT_LIMIT).await?.negotiate_version().await?;
+async fn open(address: &Address, peer: Peer) -> Answer<(Docker, String)> {
+    let docker = transport::client(address, CONNECT_LIMIT, peer).await?.negotiate_version().await?;
     let version = docker.version().await?.version;
     let version = version.map_or_else(|| "(unknown)".to_owned(), |version| printable(version.as_bytes()));
     Ok((docker.with_timeout(REQUEST_LIMIT), version))
+}
+
+/// Returns the paths of this machine at which the content of volumes and mounts should be. Volumes of other drivers than
+/// `local` are refused wherever they are.
+fn sources(containers: &[Container], volumes: &[Volume]) -> BTreeSet<PathBuf> {
+    let local = |kind: &MountKind| match kind {
+        MountKind::Volume { driver, .. } => driver == "local",
+        MountKind::Bind => true,
+        MountKind::Tmpfs | MountKind::Other(_) => false,
+    };
+    let mounts = containers.iter().flat_map(|container| &container.mounts).filter(|mount| local(&mount.kind));
+    let of_mounts = mounts.filter_map(|mount| mount.source.clone());
+    let of_volumes = volumes.iter().filter(|volume| volume.driver == "local").map(|volume| volume.mountpoint.clone());
+    of_mounts.chain(of_volumes).filter(|path| path.is_absolute()).collect()
 }
 
 /// Returns the time before the engine kills a container that it stops.

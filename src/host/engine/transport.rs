@@ -1,10 +1,11 @@
 //! The connections to an engine: one for each request, limited in what is read from it.
 //!
-//! bollard's own transports have no limits.
+//! bollard's own transports have no limits and hide the socket, whose peer `locality` must know.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
@@ -19,6 +20,18 @@ use super::address::Address;
 use super::fault::Answer;
 use super::limited::Limited;
 
+/// The process at the other end of the latest connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Peer(Arc<AtomicI32>);
+
+impl Peer {
+    /// Returns the id of the process that listens on the Unix socket: 0 if it is in a PID namespace that is not visible
+    /// here, or if the connection is not one to a Unix socket (unix(7), `SO_PEERCRED`).
+    pub(super) fn pid(&self) -> i32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Where to connect to; host names are resolved.
 #[derive(Debug)]
 enum Endpoint {
@@ -26,9 +39,9 @@ enum Endpoint {
     Tcp(Vec<SocketAddr>),
 }
 
-/// Returns a client of the engine at `address`, which connects for each request; `limit` is the time
+/// Returns a client of the engine at `address`, which connects for each request and sets `peer`; `limit` is the time
 /// limit of a request up to the headers of its answer.
-pub(super) async fn client(address: &Address, limit: Duration) -> Answer<Docker> {
+pub(super) async fn client(address: &Address, limit: Duration, peer: Peer) -> Answer<Docker> {
     let (endpoint, base) = match address {
         // The host name is not used; `docker` and curl send a placeholder too.
         Address::Unix(socket) => (Endpoint::Unix(socket.clone()), "http://localhost".to_owned()),
@@ -39,13 +52,17 @@ pub(super) async fn client(address: &Address, limit: Duration) -> Answer<Docker>
         }
     };
     let endpoint = Arc::new(endpoint);
-    let transport = move |request: BollardRequest| request_on(Arc::clone(&endpoint), request);
+    let transport = move |request: BollardRequest| request_on(Arc::clone(&endpoint), peer.clone(), request);
     Docker::connect_with_custom_transport(transport, Some(base), limit.as_secs(), API_DEFAULT_VERSION)
 }
 
-async fn request_on(endpoint: Arc<Endpoint>, request: BollardRequest) -> Answer<Response<Incoming>> {
+async fn request_on(endpoint: Arc<Endpoint>, peer: Peer, request: BollardRequest) -> Answer<Response<Incoming>> {
     match &*endpoint {
-        Endpoint::Unix(socket) => exchange(UnixStream::connect(socket).await?, request).await,
+        Endpoint::Unix(socket) => {
+            let stream = UnixStream::connect(socket).await?;
+            peer.0.store(stream.peer_cred()?.pid().unwrap_or_default(), Ordering::Relaxed);
+            exchange(stream, request).await
+        }
         Endpoint::Tcp(addresses) => exchange(TcpStream::connect(&addresses[..]).await?, request).await,
     }
 }
