@@ -13,8 +13,7 @@ use crate::ordered::Pool;
 use crate::plan::backup::{BackupPlan, BackupRequest, plan};
 use crate::plan::facts::ThisHost;
 use crate::plan::{Running, unreal, used_since};
-use crate::recovery::recover_trees;
-use crate::resolve::survey;
+use crate::recovery::recover_selected;
 use crate::store::commit;
 use crate::together;
 use crate::volume::OpenTree;
@@ -64,8 +63,7 @@ fn recover(request: &BackupRequest, host: &dyn Host, state_dir: &Path, monitor: 
     for removed in request.store.remove_leftovers()? {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
-    let targets = survey(&request.layout, &host.inventory()?, &request.selection)?.targets;
-    recover_trees(targets.iter().map(|target| (&target.tree, target.is_unused())), state_dir, monitor).map(drop)
+    recover_selected(&request.layout, &host.inventory()?, &request.selection, state_dir, monitor)
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {

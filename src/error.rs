@@ -14,7 +14,7 @@ use crate::member::{BadPath, printable, printable_text};
 /// The result type of the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The kind of an error. Every kind leads to exit status 2.
+/// The kind of an error. Every kind leads to exit status 2, except [`Self::Interrupted`] to 130.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The request is invalid: its arguments or a layout file.

@@ -42,7 +42,8 @@ fn main() -> ExitCode {
         Ok(Outcome::Done | Outcome::WouldBeRefused) => 1,
         Err(error) => {
             report.error(&error);
-            2
+            // As a shell reports a program that SIGINT ended.
+            if error.kind() == ErrorKind::Interrupted { 130 } else { 2 }
         }
     };
     ExitCode::from(report.finish(exit))
@@ -83,13 +84,13 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
         }
         Command::Backup(arguments) => {
             let request = request::backup(common, arguments)?;
-            let host = host(common)?;
+            let host = host(common, report)?;
             report.note(&host.describe());
             backup::backup(&request, &*host, &state_dir, &pool, report)?;
         }
         Command::Restore(arguments) => {
             let request = request::restore(common, arguments)?;
-            let host = host(common)?;
+            let host = host(common, report)?;
             report.note(&host.describe());
             restore::restore(&request, &*host, &state_dir, &pool, report)?;
         }
@@ -109,7 +110,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
         })?,
         Command::Resume => {
             let layout = Layout::load(&common.layout)?;
-            resume::resume(&layout, &request::selection(common), &*host(common)?, &state_dir, report)?;
+            resume::resume(&layout, &request::selection(common), &*host(common, report)?, &state_dir, report)?;
         }
     }
     Ok(Outcome::Done)
@@ -124,7 +125,7 @@ fn plan_backup(
 ) -> Result<Outcome> {
     let facts = ThisHost::new(state_dir, pool, report);
     let request = request::backup(common, arguments)?;
-    let host = host(common)?;
+    let host = host(common, report)?;
     let plan = plan::backup::plan(&request, host.describe(), &host.inventory()?, &facts)?;
     show(common, report, &BackupDocument::new(&plan), &backup_text(&plan))?;
     Ok(Outcome::of_plan(&plan.refusals))
@@ -139,7 +140,7 @@ fn plan_restore(
 ) -> Result<Outcome> {
     let facts = ThisHost::new(state_dir, pool, report);
     let request = request::restore(common, arguments)?;
-    let host = host(common)?;
+    let host = host(common, report)?;
     let plan = plan::restore::plan(&request, host.describe(), &host.inventory()?, &facts)?;
     show(common, report, &RestoreDocument::new(&plan), &restore_text(&plan))?;
     Ok(Outcome::of_plan(&plan.refusals))
@@ -150,10 +151,10 @@ fn show(common: &Common, report: &Report, document: &impl Serialize, text: &str)
     if common.json { report.document(document) } else { report.text(text).map(|_| ()) }
 }
 
-fn host(common: &Common) -> Result<Box<dyn Host>> {
+fn host<'a>(common: &Common, report: &'a Report) -> Result<Box<dyn Host + 'a>> {
     Ok(match &common.data_root {
         Some(directory) => Box::new(DataRoot::open(directory)?),
-        None => Box::new(Engine::connect(common.docker.as_deref())?),
+        None => Box::new(Engine::connect(common.docker.as_deref(), report)?),
     })
 }
 

@@ -2,6 +2,7 @@
 //! those that should be mounted.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,9 +13,39 @@ use crate::error::{Error, Result};
 /// # Errors
 /// `/proc/self/mountinfo` cannot be read.
 pub(crate) fn mounted() -> Result<Vec<PathBuf>> {
-    let table = "/proc/self/mountinfo";
-    let text = std::fs::read(table).map_err(|e| Error::failed("cannot read", table, e))?;
-    Ok(mountpoints(&text, 4))
+    let table = table_of("self").map_err(|e| Error::failed("cannot read", "/proc/self/mountinfo", e))?;
+    Ok(table.mounted())
+}
+
+/// A table of mounts, as `/proc/PID/mountinfo` has it.
+pub(crate) struct Table(Vec<u8>);
+
+/// Reads the table of a process: its id, or `self`.
+pub(crate) fn table_of(process: &str) -> io::Result<Table> {
+    std::fs::read(format!("/proc/{process}/mountinfo")).map(Table)
+}
+
+impl Table {
+    #[cfg(test)]
+    pub(crate) fn of(text: &[u8]) -> Self {
+        Self(text.to_vec())
+    }
+
+    /// Returns the mountpoints, except `/`.
+    pub(crate) fn mounted(&self) -> Vec<PathBuf> {
+        mountpoints(&self.0, 4)
+    }
+
+    /// Returns the ID of the mount at `/`; `None` if the root directory of the process is not a mountpoint (chroot).
+    pub(crate) fn root_id(&self) -> Option<u64> {
+        let lines = self.0.split(|&byte| byte == b'\n');
+        let mut at_root = lines.filter_map(|line| {
+            let fields: Vec<&[u8]> = line.split(u8::is_ascii_whitespace).take(5).collect();
+            (fields.get(4) == Some(&&b"/"[..])).then(|| fields[0])
+        });
+        // Of several mounts on top of each other the last one is visible.
+        std::str::from_utf8(at_root.next_back()?).ok()?.parse().ok()
+    }
 }
 
 /// Returns the mountpoints in `/etc/fstab`, except `/`; none if the file cannot be read.
@@ -70,6 +101,15 @@ mod tests {
         assert_eq!(mountpoints(fstab, 1), [PathBuf::from("/srv/media")]);
         assert_eq!(unescape(b"\\04"), b"\\04");
         assert_eq!(unescape(b"\\777"), b"\\777");
+    }
+
+    #[test]
+    fn the_root_is_the_last_mount_at_the_root() {
+        let table = |text: &str| Table::of(text.as_bytes());
+        let rows =
+            "1 1 0:2 / / rw - rootfs rootfs rw\n27 1 254:0 / / rw - ext4 /dev/vda rw\n36 27 0:5 / /proc rw - x x\n";
+        assert_eq!(table(rows).root_id(), Some(27));
+        assert_eq!(table("36 27 0:5 / /proc rw - proc proc rw\n\nbroken\n").root_id(), None);
     }
 
     #[test]

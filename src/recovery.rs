@@ -6,13 +6,35 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::host::Inventory;
 use crate::host::mounts::MountTree;
+use crate::layout::Layout;
 use crate::live_mounts;
 use crate::monitor::Monitor;
+use crate::resolve::{Selection, survey};
 use crate::volume::live::Live;
 use crate::volume::restore_record::{self, Phase, RestoreRecord, Unfinished};
 use crate::volume::swap::{Recovered, recover};
+
+/// Recovers the trees of the selected archives, as far as their containers allow.
+///
+/// # Errors
+/// As [`recover_trees`]; or the selection names an archive that the layout does not have.
+pub(crate) fn recover_selected(
+    layout: &Layout,
+    inventory: &Inventory,
+    selection: &Selection,
+    state_dir: &Path,
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    // With an obstacle its paths are not those of the volumes. The plan refuses it.
+    if !inventory.obstacles.is_empty() {
+        return Ok(());
+    }
+    let targets = survey(layout, inventory, selection)?.targets;
+    recover_trees(targets.iter().map(|target| (&target.tree, target.is_unused())), state_dir, monitor).map(drop)
+}
 
 /// Recovers `trees`, each with whether no container uses it now; returns whether a live tree may have been replaced.
 /// Trees that are not found are skipped: the plan refuses them. A record that cannot be read is reported, and blocks
@@ -79,23 +101,27 @@ fn recover_record(
     Ok(replaced)
 }
 
-/// Reports the trees of interrupted restores that are still on record, and why.
+/// Checks that no tree on record is half restored. What else is left of interrupted restores is reported.
 ///
 /// # Errors
-/// The records cannot be read.
-pub(crate) fn report_left(state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
+/// A tree is half restored: no container may be started on it. Or the records cannot be read.
+pub(crate) fn check_recovered(state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
     for path in restore_record::records(state_dir)? {
         let Ok(Some(record)) = RestoreRecord::take_over(&path) else { continue };
         for tree in record.content.trees.iter().filter(|tree| tree.phase != Phase::Settled) {
-            monitor.issue(
-                &tree.archive,
-                format!(
-                    "the restore into '{}' that was interrupted is not recovered: stop the containers that use it, select \
-                     its layout, and run `voltar resume` again (if that directory is gone for good, remove '{}')",
-                    tree.path,
-                    path.display()
-                ),
-            );
+            let left = Error::refused(format!(
+                "{}: the restore into '{}' that was interrupted is not recovered",
+                tree.archive, tree.path
+            ))
+            .hint(format!(
+                "stop the containers that use it and run `voltar resume` with its layout; if that directory is gone for \
+                 good, remove '{}'",
+                path.display()
+            ));
+            if !record.content.is_safe_in_use(tree) {
+                return Err(left);
+            }
+            monitor.issue(&tree.archive, left.to_string());
         }
     }
     Ok(())

@@ -13,8 +13,7 @@ use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan};
 use crate::plan::{unreal, used_since};
-use crate::recovery::recover_trees;
-use crate::resolve::survey;
+use crate::recovery::{recover_selected, recover_trees};
 use crate::together;
 use crate::volume::OpenTree;
 use crate::volume::live::{Live, LiveKind};
@@ -34,8 +33,7 @@ pub fn restore(
 ) -> Result<()> {
     let inventory = host.inventory()?;
     // What is in use is recovered later, when its containers are stopped.
-    let targets = survey(&request.layout, &inventory, &request.selection)?.targets;
-    recover_trees(targets.iter().map(|target| (&target.tree, target.is_unused())), state_dir, monitor)?;
+    recover_selected(&request.layout, &inventory, &request.selection, state_dir, monitor)?;
     let facts = ThisHost::new(state_dir, pool, monitor);
     let plan = plan(request, host.describe(), &inventory, &facts)?;
     plan.notes.iter().for_each(|note| monitor.note(note));

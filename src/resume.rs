@@ -3,18 +3,19 @@
 
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::containers;
 use crate::layout::Layout;
 use crate::monitor::Monitor;
-use crate::recovery::{recover_trees, report_left};
-use crate::resolve::{Selection, survey};
+use crate::recovery::{check_recovered, recover_selected};
+use crate::resolve::Selection;
 
 /// Brings back what an interrupted run left stopped.
 ///
 /// # Errors
-/// A volume cannot be recovered: then nothing is started on it. Or a container does not start.
+/// The engine's paths are not those of this machine, or a volume cannot be recovered: then nothing is started on it. Or a
+/// container does not start.
 pub fn resume(
     layout: &Layout,
     selection: &Selection,
@@ -23,10 +24,11 @@ pub fn resume(
     monitor: &dyn Monitor,
 ) -> Result<()> {
     let selection = Selection { all: true, ..selection.clone() };
+    let inventory = host.inventory()?;
+    Error::none_of(inventory.refusals().collect())?;
     // What is not found here has nothing to be recovered.
-    let targets = survey(layout, &host.inventory()?, &selection)?.targets;
-    recover_trees(targets.iter().map(|target| (&target.tree, target.is_unused())), state_dir, monitor)?;
-    report_left(state_dir, monitor)?;
+    recover_selected(layout, &inventory, &selection, state_dir, monitor)?;
+    check_recovered(state_dir, monitor)?;
     if containers::resume(host, state_dir, monitor)?.is_empty() {
         monitor.note("no container was left stopped by an interrupted run");
     }

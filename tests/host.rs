@@ -7,9 +7,13 @@
 mod fake_engine;
 
 use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fake_engine::{FakeEngine, Fault};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
 use serde_json::json;
 use voltar::error::{Error, ErrorKind};
 use voltar::host::containers::{Stopped, leftovers, resume};
@@ -17,7 +21,7 @@ use voltar::host::data_root::DataRoot;
 use voltar::host::engine::Engine;
 use voltar::host::{Host as _, State, reality};
 use voltar::layout::Layout;
-use voltar::monitor::Collector;
+use voltar::monitor::{Collector, Event, Monitor};
 use voltar::resolve::{Selection, resolve};
 
 const DB: &str = "aaaaaaaaaaaaaaaa";
@@ -33,8 +37,15 @@ fn cvat() -> FakeEngine {
     engine
 }
 
-fn connect(engine: &FakeEngine) -> Engine {
-    Engine::connect(Some(&engine.address())).unwrap()
+/// A monitor of a run that is not cancelled.
+struct Quiet;
+
+impl Monitor for Quiet {
+    fn event(&self, _: &Event<'_>) {}
+}
+
+fn connect(engine: &FakeEngine) -> Engine<'static> {
+    Engine::connect(Some(&engine.address()), &Quiet).unwrap()
 }
 
 fn inventory_error(engine: &FakeEngine) -> Error {
@@ -127,20 +138,256 @@ fn hostile_paths_are_an_error() {
 
 #[test]
 fn an_engine_that_hangs_is_an_error() {
+    std::thread::scope(|scope| {
+        // The limit covers the body too.
+        for fault in [Fault::Hang, Fault::Stall(100)] {
+            scope.spawn(|| {
+                let fake = cvat();
+                fake.fault("/version", fault);
+                let begun = Instant::now();
+                let error = Engine::connect(Some(&fake.address()), &Quiet).unwrap_err();
+                assert!(begun.elapsed() < Duration::from_secs(20));
+                assert!(error.to_string().ends_with(": no complete answer within 10 s"), "{error}");
+                assert!(error.advice().unwrap().contains("daemon"));
+            });
+        }
+    });
+}
+
+#[test]
+fn an_answer_without_end_is_an_error() {
+    for (text, reason) in [
+        (r#"{"Id":"abcdefabcdefabcdef","Names":["/an-ordinary-name"]},"#, "more than 1000000 values"),
+        ("                ", "longer than 32 MiB"),
+        ("{},", "more than 1000000 values"),
+    ] {
+        let fake = cvat();
+        fake.fault("/containers/json", Fault::Endless(text));
+        let error = inventory_error(&fake);
+        assert!(error.to_string().starts_with("cannot list containers through"), "{error}");
+        assert!(error.to_string().ends_with(reason), "{error}");
+        assert_eq!(error.advice(), Some("is it a Docker engine that listens there?"));
+    }
     let fake = cvat();
-    fake.fault("/version", Fault::Hang);
-    let begun = Instant::now();
-    let error = Engine::connect(Some(&fake.address())).unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(20));
-    assert!(error.to_string().ends_with(": no complete answer within 10 s"), "{error}");
-    assert!(error.advice().unwrap().contains("daemon"));
+    fake.fault("/version", Fault::Endless(" "));
+    assert!(Engine::connect(Some(&fake.address()), &Quiet).unwrap_err().to_string().ends_with("longer than 32 MiB"));
+}
+
+#[test]
+fn a_list_of_too_many_containers_is_an_error() {
+    let fake = cvat();
+    let list = vec![r#"{"Id":"ab"}"#; 20_001].join(",");
+    fake.fault("/containers/json", Fault::Answer(200, format!("[{list}]")));
+    assert!(inventory_error(&fake).to_string().ends_with(": more than 20000"));
+}
+
+/// A monitor that is cancelled after a time, as by a signal.
+#[derive(Default)]
+struct Cancelled(AtomicBool, Collector);
+
+impl Monitor for Cancelled {
+    fn event(&self, event: &Event<'_>) {
+        self.1.event(event);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs `call`, cancels it after 200 ms, and checks that it ends at once.
+#[track_caller]
+fn interrupted<T: std::fmt::Debug>(monitor: &Cancelled, call: impl FnOnce() -> Result<T, Error>) {
+    let ended = std::thread::scope(|scope| {
+        let cancelled = scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(200));
+            monitor.0.store(true, Ordering::Relaxed);
+            Instant::now()
+        });
+        assert_eq!(call().unwrap_err().kind(), ErrorKind::Interrupted);
+        let ended = Instant::now();
+        ended.duration_since(cancelled.join().unwrap())
+    });
+    assert!(ended < Duration::from_millis(500), "{ended:?} after the signal");
+}
+
+#[test]
+fn a_signal_interrupts_a_call_at_once() {
+    let stop = format!("/containers/{DB}/stop");
+    let start = format!("/containers/{DB}/start");
+    let inspect = format!("/containers/{DB}/json");
+    for fault in [Fault::Hang, Fault::Stall(100)] {
+        // The answers to commands have no body.
+        let commands: &[&str] = if matches!(fault, Fault::Hang) { &[&stop, &start] } else { &[] };
+        for &path in ["/version", "/info", "/volumes", "/containers/json", &inspect].iter().chain(commands) {
+            let (fake, monitor) = (cvat(), Cancelled::default());
+            let connect = || Engine::connect(Some(&fake.address()), &monitor);
+            if path == "/version" {
+                fake.fault(path, fault.clone());
+                interrupted(&monitor, connect);
+                continue;
+            }
+            let engine = connect().unwrap();
+            fake.fault(path, fault.clone());
+            match path {
+                path if path == stop => interrupted(&monitor, || engine.stop(DB)),
+                path if path == start => interrupted(&monitor, || engine.start(DB)),
+                _ => interrupted(&monitor, || engine.inventory()),
+            }
+        }
+    }
+}
+
+fn voltar(args: &[&str], fake: &FakeEngine) -> Command {
+    let mut voltar = Command::new(env!("CARGO_BIN_EXE_voltar"));
+    voltar.args(args).args(["--docker", &fake.address()]).env("VOLTAR_STATE_DIR", fake.root().join("state"));
+    voltar
+}
+
+#[test]
+fn a_signal_ends_a_run_that_waits_for_the_engine() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        for args in [&["plan"][..], &["backup", "/nonexistent"], &["restore", "/nonexistent"], &["resume"]] {
+            let fake = cvat();
+            fake.fault("/containers/json", Fault::Hang);
+            let run = voltar(args, &fake).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            while !fake.requests().iter().any(|request| request.starts_with("GET /containers/json")) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            kill(Pid::from_raw(run.id().try_into().unwrap()), signal).unwrap();
+            let begun = Instant::now();
+            let ended = run.wait_with_output().unwrap();
+            assert!(begun.elapsed() < Duration::from_millis(800), "{:?} after the signal", begun.elapsed());
+            assert_eq!(ended.status.code(), Some(130), "{args:?} {signal}: {:?}", ended.status);
+            let text = String::from_utf8_lossy(&ended.stderr);
+            assert!(text.ends_with("voltar: interrupted\n"), "{text}");
+        }
+    }
+}
+
+/// Runs a script in its own mount namespace; `$@` in it is `command`.
+fn unshared(options: &[&str], script: &str, arguments: &[&Path], command: &Command) -> Output {
+    let mut unshare = Command::new("unshare");
+    unshare.arg("--mount").args(options).args(["sh", "-euc", script, "sh"]).args(arguments);
+    unshare.arg(command.get_program()).args(command.get_args()).output().unwrap()
+}
+
+/// The engine's paths name other directories here than there, although its data root is at its usual path.
+#[test]
+fn an_engine_in_another_mount_namespace_is_an_obstacle_where_its_paths_are_other_files() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: mount namespaces need root");
+        return;
+    }
+    let fake = cvat();
+    let volume = fake.volume("cvat_cvat_data");
+    let decoy = fake.root().join("decoy");
+    for dir in [&volume.join("nested"), &decoy.join("nested")] {
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::write(dir.join("file"), "x").unwrap();
+    }
+    let archives = fake.root().join("archives");
+    let backup = voltar(&["backup", archives.to_str().unwrap(), "--allow-running", "--only", "cvat_data"], &fake);
+    let refused = |outcome: &Output, texts: &[&str]| {
+        let text = String::from_utf8_lossy(&outcome.stderr).into_owned();
+        assert_eq!(outcome.status.code(), Some(2), "{text}");
+        for part in texts {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!archives.exists());
+    };
+    let names = ["is in another mount namespace than voltar", volume.to_str().unwrap(), "nsenter -t"];
+
+    let over = unshared(&[], "mount --bind \"$1\" \"$2\"; shift 2; exec \"$@\"", &[&decoy, &volume], &backup);
+    refused(&over, &names);
+    let nested = volume.join("nested");
+    let below = unshared(&[], "mount -t tmpfs none \"$1\"; shift; exec \"$@\"", &[&nested], &backup);
+    refused(&below, &[names[0], nested.to_str().unwrap()]);
+    // A container: its root directory is another one, and the engine's directory is mounted into it.
+    let script = "mkdir \"$1\"; mount --rbind / \"$1\"; mount --bind \"$2\" \"$1$3\"; root=$1; shift 3; exec chroot $root \"$@\"";
+    let chroot = unshared(&[], script, &[&fake.root().join("chroot"), &decoy, &volume], &backup);
+    refused(&chroot, &names);
+    let outside = unshared(&["--pid", "--fork", "--mount-proc"], "exec \"$@\"", &[], &backup);
+    refused(&outside, &["outside of the PID namespace of voltar", "run voltar on the host itself"]);
+
+    // Private mounts that do not concern the engine's paths.
+    let elsewhere = unshared(&[], "mount -t tmpfs none /mnt; exec \"$@\"", &[], &backup);
+    assert_eq!(elsewhere.status.code(), Some(1), "{elsewhere:?}");
+    assert!(archives.join("cvat_data.tar.bz2").is_file());
+}
+
+/// The engine carries out a stop whose client has gone away, and starts no container that still runs: started again too
+/// early, the container would be down in the end.
+#[test]
+fn a_container_whose_stop_is_interrupted_is_started_again_after_it() {
+    let state = tempfile::tempdir().unwrap();
+    let (fake, monitor) = (cvat(), Cancelled::default());
+    let engine = Engine::connect(Some(&fake.address()), &monitor).unwrap();
+    let inventory = engine.inventory().unwrap();
+    let db = inventory.containers.iter().filter(|container| container.id == DB).collect::<Vec<_>>();
+    fake.fault(&format!("/containers/{DB}/stop"), Fault::Slow(Duration::from_secs(1)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(200));
+            monitor.0.store(true, Ordering::Relaxed);
+        });
+        let error = Stopped::stop(&engine, state.path(), &db, &monitor).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Interrupted, "interrupted"));
+    });
+    let commands: Vec<String> = fake.commands().iter().map(|it| it.trim_end_matches('?').to_owned()).collect();
+    assert_eq!(commands, [format!("POST /containers/{DB}/stop"), format!("POST /containers/{DB}/start")]);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(connect(&fake).inventory().unwrap().containers[0].state, State::Running);
+    assert!(monitor.1.notes()[0].contains("'cvat_db' is being stopped, and is started again"));
+    assert!(leftovers(state.path()).unwrap().is_empty());
+}
+
+/// Nobody waits for longer than the engine would before it kills the container.
+#[test]
+fn a_container_whose_interrupted_stop_does_not_end_stays_on_record() {
+    let state = tempfile::tempdir().unwrap();
+    let (fake, monitor) = (cvat(), Cancelled::default());
+    fake.set_stop_timeout(DB, 0);
+    let engine = Engine::connect(Some(&fake.address()), &monitor).unwrap();
+    let inventory = engine.inventory().unwrap();
+    let db = inventory.containers.iter().filter(|container| container.id == DB).collect::<Vec<_>>();
+    fake.fault(&format!("/containers/{DB}/stop"), Fault::Hang);
+    let error = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(200));
+            monitor.0.store(true, Ordering::Relaxed);
+        });
+        let begun = Instant::now();
+        let error = Stopped::stop(&engine, state.path(), &db, &monitor).unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+        error
+    });
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    assert!(error.to_string().contains("'cvat_db' still runs, but the engine was asked to stop it"), "{error}");
+    assert!(error.advice().unwrap().contains("voltar resume"));
+    assert_eq!(leftovers(state.path()).unwrap()[0].names, ["cvat_db"]);
+}
+
+#[test]
+fn what_was_stopped_is_started_again_after_a_signal() {
+    let state = tempfile::tempdir().unwrap();
+    let (fake, monitor) = (cvat(), Cancelled::default());
+    let engine = Engine::connect(Some(&fake.address()), &monitor).unwrap();
+    let inventory = engine.inventory().unwrap();
+    let containers: Vec<_> = inventory.containers.iter().collect();
+    let stopped = Stopped::stop(&engine, state.path(), &containers, &monitor).unwrap();
+    monitor.0.store(true, Ordering::Relaxed);
+    assert_eq!(engine.inventory().unwrap_err().kind(), ErrorKind::Interrupted);
+    stopped.start_again().unwrap();
+    let states: Vec<State> = connect(&fake).inventory().unwrap().containers.iter().map(|one| one.state).collect();
+    assert_eq!(states, [State::Running; 2]);
 }
 
 #[test]
 fn a_missing_socket_and_one_without_listener_are_errors() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("docker.sock");
-    let connect = || Engine::connect(socket.to_str()).unwrap_err();
+    let connect = || Engine::connect(socket.to_str(), &Quiet).unwrap_err();
     let error = connect();
     assert_eq!(
         error.to_string(),
@@ -163,6 +410,17 @@ fn an_engine_on_another_machine_is_an_obstacle() {
     assert!(connect(&fake).inventory().unwrap().obstacles.is_empty());
     std::fs::write(fake.root().join("engine-id"), "other").unwrap();
     assert_eq!(connect(&fake).inventory().unwrap().obstacles.len(), 1);
+}
+
+#[test]
+fn nothing_is_resumed_for_an_engine_on_another_machine() {
+    let fake = cvat();
+    let resume = || voltar(&["resume"], &fake).output().unwrap();
+    assert_eq!(resume().status.code(), Some(0));
+    fake.set_info("Name", json!("laptop"));
+    let refused = resume();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("'laptop'"), "{refused:?}");
 }
 
 #[test]
@@ -221,7 +479,7 @@ fn stopped_containers_are_started_again_through_the_engine() {
 #[ignore = "the victim of resume_starts_what_a_killed_run_stopped"]
 fn victim() {
     let Some(address) = std::env::var_os("VICTIM_ENGINE") else { return };
-    let engine = Engine::connect(address.to_str()).unwrap();
+    let engine = Engine::connect(address.to_str(), &Quiet).unwrap();
     let inventory = engine.inventory().unwrap();
     let containers: Vec<_> = inventory.containers.iter().collect();
     let monitor = Collector::default();
@@ -235,11 +493,11 @@ fn resume_starts_what_a_killed_run_stopped() {
     let state = tempfile::tempdir().unwrap();
     let (fake, monitor) = (cvat(), Collector::default());
     let engine = connect(&fake);
-    let mut victim = std::process::Command::new(std::env::current_exe().unwrap())
+    let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "victim", "--ignored"])
         .env("VICTIM_ENGINE", fake.address())
         .env("VICTIM_STATE", state.path())
-        .stdout(std::process::Stdio::null())
+        .stdout(Stdio::null())
         .spawn()
         .unwrap();
     let begun = Instant::now();
@@ -253,9 +511,19 @@ fn resume_starts_what_a_killed_run_stopped() {
     let left = leftovers(state.path()).unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].engine, fake.address());
-    let mut started = resume(&engine, state.path(), &monitor).unwrap();
-    started.sort();
-    assert_eq!(started, ["cvat", "cvat_db"]);
+
+    // A signal keeps what is left for the next time.
+    let start = format!("/containers/{WEB}/start");
+    fake.fault(&start, Fault::Hang);
+    let cancelled = Cancelled::default();
+    let cancelled_engine = Engine::connect(Some(&fake.address()), &cancelled).unwrap();
+    interrupted(&cancelled, || resume(&cancelled_engine, state.path(), &cancelled));
+    assert_eq!(leftovers(state.path()).unwrap().len(), 1);
+
+    fake.repair(&start);
+    assert!(!resume(&engine, state.path(), &monitor).unwrap().is_empty());
+    let states: Vec<State> = engine.inventory().unwrap().containers.iter().map(|one| one.state).collect();
+    assert_eq!(states, [State::Running; 2]);
     assert!(leftovers(state.path()).unwrap().is_empty());
 }
 

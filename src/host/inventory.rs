@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::identity::FileId;
 use crate::member::RelPath;
 
@@ -148,6 +148,13 @@ pub struct Inventory {
     /// The reasons why the paths in this inventory must not be read or written on this machine (a remote daemon,
     /// shifted ids …); empty for a local host.
     pub obstacles: Vec<String>,
+}
+
+impl Inventory {
+    /// Returns a refusal for each obstacle.
+    pub fn refusals(&self) -> impl Iterator<Item = Error> {
+        self.obstacles.iter().map(Error::refused)
+    }
 }
 
 /// A source of inventories: an engine, or a data root without one.

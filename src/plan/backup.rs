@@ -3,7 +3,7 @@
 use super::facts::{Facts, Occupied};
 use super::measure::Measured;
 use super::overlaps;
-use super::{Running, in_use, obstacles, to_stop, unreal, users};
+use super::{Running, in_use, to_stop, unreal, users};
 use crate::archiver::{Expected, Job};
 use crate::codec::Compression;
 use crate::error::{Error, ErrorKind, Result};
@@ -82,7 +82,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     let mut resolution = survey(&request.layout, inventory, &request.selection)?;
     let mut notes = inventory.notes.clone();
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &resolution.others));
-    let mut refusals: Vec<Error> = obstacles(inventory).chain(resolution.problems).collect();
+    let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
     let mut archives = Vec::new();
     for target in resolution.targets {
         let location = request.store.location(&target.archive, request.compression.format);

@@ -71,11 +71,6 @@ fn to_stop(users: Vec<Container>, running: Running) -> Vec<Container> {
     }
 }
 
-/// Refuses what the inventory says of the host as a whole: nothing here can be trusted to be the engine's.
-fn obstacles(inventory: &Inventory) -> impl Iterator<Item = Error> {
-    inventory.obstacles.iter().map(Error::refused)
-}
-
 /// Refuses a target whose mounts are not really there.
 ///
 /// # Errors

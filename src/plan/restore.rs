@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::facts::Facts;
 use super::overlaps;
-use super::{Running, in_use, obstacles, to_stop, unreal, users};
+use super::{Running, in_use, to_stop, unreal, users};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{Container, Inventory};
 use crate::layout::Layout;
@@ -80,7 +80,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
     let mut resolution = survey(&request.layout, inventory, &Selection { only, ..request.selection.clone() })?;
     let mut notes = inventory.notes.clone();
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &[]));
-    let mut refusals: Vec<Error> = obstacles(inventory).chain(resolution.problems).collect();
+    let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
     let users = users(resolution.targets.iter());
     let running = if request.running == Running::Allow { Running::Refuse } else { request.running };
     refusals.extend(in_use(&users, running));

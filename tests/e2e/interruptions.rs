@@ -73,7 +73,7 @@ fn signal_in_a_backup(stack: &Stack, signal: Signal) {
     run.signal(signal);
     run.signal(Signal::SIGCONT);
     let begin = Instant::now();
-    run.wait().expect_code(2).expect_text("interrupted");
+    run.wait().expect_code(130).expect_text("interrupted");
     assert!(begin.elapsed() < Duration::from_secs(20), "an interrupted run ends soon: {:?}", begin.elapsed());
     assert_eq!(stack.archives(), Vec::<String>::new(), "no archive, complete or incomplete");
     assert_eq!(stack.running(), ["cvat", "cvat_db"], "started again");
@@ -89,7 +89,7 @@ fn sigint_keeps_the_old_archives(stack: &Stack) {
     let run = backup_in_the_middle(stack, &stack.at("backup"));
     run.signal(Signal::SIGINT);
     run.signal(Signal::SIGCONT);
-    run.wait().expect_code(2);
+    run.wait().expect_code(130);
     assert_eq!(stack.archives(), ["cvat_data.tar.bz2", "cvat_db.tar.bz2"]);
     for volume in VOLUMES {
         let kept = fs::read(stack.at(&format!("backup/{volume}.tar.bz2"))).unwrap();
@@ -160,7 +160,7 @@ fn sigint_in_a_restore_leaves_the_old_tree(stack: &Stack) {
     let run = restore_in_the_middle(stack, &["--stop"]);
     run.signal(Signal::SIGINT);
     run.signal(Signal::SIGCONT);
-    run.wait().expect_code(2).expect_text("interrupted");
+    run.wait().expect_code(130).expect_text("interrupted");
     old.assert_same(&stack.snapshot("cvat_data"), "the tree that was there");
     assert_eq!(names(stack.volume("cvat_data").parent().unwrap()), ["_data"], "nothing is left beside the tree");
     assert_eq!(stack.running(), ["cvat", "cvat_db"], "started again");

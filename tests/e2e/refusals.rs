@@ -27,6 +27,7 @@ pub const TESTS: &[Test] = &[
     ("refuses_to_restore_into_a_read_only_mount", refuses_to_restore_into_a_read_only_mount),
     ("refuses_a_remote_engine", refuses_a_remote_engine),
     ("refuses_the_context_of_another_engine", refuses_the_context_of_another_engine),
+    ("refuses_the_paths_of_another_mount_namespace", refuses_the_paths_of_another_mount_namespace),
 ];
 
 /// Fails unless the command was refused for a reason that names all of `texts`.
@@ -214,4 +215,34 @@ fn refuses_the_context_of_another_engine(stack: &Stack) {
     // A host that is given takes precedence, as with `docker`.
     with_context(&["plan", "--docker", "unix:///var/run/docker.sock"]).ok();
     with_context(&["plan"]).env("DOCKER_CONTEXT", "default").ok();
+}
+
+/// A voltar in a container or in a unit with private mounts: the path of the volume is another directory there.
+fn refuses_the_paths_of_another_mount_namespace(stack: &Stack) {
+    stack.documented_backup();
+    let before = stack.snapshots();
+    let decoy = stack.at("decoy");
+    build(&decoy, &[file("decoy", "not the volume")]);
+    let volume = stack.volume("cvat_data");
+    let unshared = |script: &str, args: &[&str]| {
+        Tool::new("unshare")
+            .args(["--mount", "sh", "-euc", &format!("{script}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_voltar")])
+            .args(args)
+            .dir(stack.work())
+            .env("VOLTAR_STATE_DIR", stack.at("state"))
+            .env("DOCKER_CONFIG", "/nonexistent")
+            .env_remove("DOCKER_HOST")
+            .env_remove("DOCKER_CONTEXT")
+    };
+    let over = format!("mount --bind '{}' '{}'", decoy.display(), volume.display());
+    let reasons = ["another mount namespace", volume.to_str().unwrap(), "nsenter -t"];
+    for command in [&["backup", "elsewhere"][..], &["restore"], &["restore", "--in-place"], &["resume"]] {
+        refused(unshared(&over, command), &reasons);
+    }
+    assert_eq!(names(&stack.at("elsewhere")), Vec::<String>::new());
+    assert_eq!(names(&decoy), ["decoy"]);
+    stack.assert_unchanged(&before);
+    // Private mounts elsewhere are no reason.
+    unshared("mount -t tmpfs none /mnt", &["backup", "elsewhere"]).run().expect_code(1);
+    assert_eq!(names(&stack.at("elsewhere")), ["cvat_data.tar.bz2", "cvat_db.tar.bz2"]);
 }

@@ -21,6 +21,13 @@ pub(crate) enum Fault {
     Truncate,
     /// No answer until the client closes the connection.
     Hang,
+    /// The headers, and half a body of this many bytes, of which the rest does not come.
+    Stall(usize),
+    /// A body without end that repeats this text.
+    Endless(&'static str),
+    /// For a stop: the container runs on for this time, as one that shuts down, and is stopped when the answer comes.
+    /// Closing the connection changes nothing.
+    Slow(Duration),
 }
 
 #[derive(Default)]
@@ -78,6 +85,11 @@ impl FakeEngine {
         self.socket.parent().unwrap().to_owned()
     }
 
+    /// Returns the mountpoint of a volume, which need not exist.
+    pub(crate) fn volume(&self, name: &str) -> PathBuf {
+        self.root().join("volumes").join(name).join("_data")
+    }
+
     pub(crate) fn set_info(&self, key: &str, value: Value) {
         self.inner.lock().unwrap().info[key] = value;
     }
@@ -85,7 +97,7 @@ impl FakeEngine {
     pub(crate) fn add_volume(&self, project: &str, name: &str) {
         let full = format!("{project}_{name}");
         self.inner.lock().unwrap().volumes.push(json!({
-            "Name": full, "Driver": "local", "Mountpoint": format!("/var/lib/docker/volumes/{full}/_data"),
+            "Name": full, "Driver": "local", "Mountpoint": self.volume(&full),
             "Labels": {"com.docker.compose.project": project, "com.docker.compose.volume": name},
             "Options": null, "Scope": "local", "CreatedAt": "2026-01-01T00:00:00Z",
         }));
@@ -99,7 +111,7 @@ impl FakeEngine {
             "HostConfig": {"AutoRemove": false, "NetworkMode": "default"},
             "Config": {"Image": "fake", "Env": [], "Labels": {}},
             "Mounts": [{"Type": "volume", "Name": volume, "Driver": "local", "Destination": destination, "RW": true,
-                        "Source": format!("/var/lib/docker/volumes/{volume}/_data")}],
+                        "Source": self.volume(volume)}],
         });
         self.inner.lock().unwrap().containers.insert(id.to_owned(), container);
     }
@@ -108,8 +120,16 @@ impl FakeEngine {
         self.inner.lock().unwrap().containers.get_mut(id).unwrap()["State"][key] = json!(value);
     }
 
+    pub(crate) fn set_stop_timeout(&self, id: &str, seconds: u64) {
+        self.inner.lock().unwrap().containers.get_mut(id).unwrap()["Config"]["StopTimeout"] = json!(seconds);
+    }
+
     pub(crate) fn fault(&self, path: &str, fault: Fault) {
         self.inner.lock().unwrap().faults.insert(path.to_owned(), fault);
+    }
+
+    pub(crate) fn repair(&self, path: &str) {
+        self.inner.lock().unwrap().faults.remove(path);
     }
 
     /// Returns the POST requests so far, as `POST /containers/x/stop?t=1`.
@@ -124,7 +144,7 @@ impl FakeEngine {
     }
 }
 
-fn serve(inner: &Mutex<Inner>, mut stream: UnixStream) -> std::io::Result<()> {
+fn serve(shared: &Mutex<Inner>, mut stream: UnixStream) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut request = String::new();
     reader.read_line(&mut request)?;
@@ -151,10 +171,19 @@ fn serve(inner: &Mutex<Inner>, mut stream: UnixStream) -> std::io::Result<()> {
     };
     let bare = path.split('?').next().unwrap_or_default().to_owned();
     let (status, body, fault) = {
-        let mut inner = inner.lock().unwrap();
+        let mut inner = shared.lock().unwrap();
         inner.requests.push(format!("{method} {path}"));
         let fault = inner.faults.get(&bare).cloned();
-        let (status, body) = inner.answer(method, version.as_deref(), &bare);
+        if let Some(Fault::Slow(time)) = fault {
+            drop(inner);
+            std::thread::sleep(time);
+            inner = shared.lock().unwrap();
+        }
+        let (status, body) = match fault {
+            // It never comes to that.
+            Some(Fault::Hang) => (500, String::new()),
+            _ => inner.answer(method, version.as_deref(), &bare),
+        };
         (status, body, fault)
     };
     let (status, body) = match &fault {
@@ -179,7 +208,20 @@ fn serve(inner: &Mutex<Inner>, mut stream: UnixStream) -> std::io::Result<()> {
             stream.write_all(&[*byte])?;
             stream.flush()
         }),
-        Some(Fault::Answer(..)) | None => stream.write_all(answer.as_bytes()),
+        Some(Fault::Stall(length)) => {
+            stream.write_all(format!("HTTP/1.1 200 X\r\nContent-Length: {length}\r\n\r\n").as_bytes())?;
+            stream.write_all(&vec![b' '; length / 2])?;
+            std::thread::sleep(Duration::from_secs(60));
+            Ok(())
+        }
+        Some(Fault::Endless(text)) => {
+            stream.write_all(b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n[")?;
+            let chunk = text.repeat((64 << 10) / text.len());
+            loop {
+                stream.write_all(chunk.as_bytes())?;
+            }
+        }
+        Some(Fault::Answer(..) | Fault::Slow(_)) | None => stream.write_all(answer.as_bytes()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nix::fcntl::FlockArg;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::host::inventory::{Host, State};
 use crate::monitor::{Event, Monitor};
 
@@ -73,6 +73,8 @@ pub fn resume(host: &dyn Host, state_dir: &Path, monitor: &dyn Monitor) -> Resul
                         monitor.event(&Event::ContainerStarted(&entry.name));
                         started.push(entry.name.clone());
                     }
+                    // The record stays, for the next time.
+                    Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
                     Err(error) => failures.push(error.to_string()),
                 },
             }

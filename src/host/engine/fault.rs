@@ -1,15 +1,21 @@
-//! Errors of requests to the engine, and the time limit of a request.
+//! Errors of requests to the engine, the time limit of a request, and its interruption.
 
 use std::error::Error as _;
 use std::future::Future;
 use std::io::ErrorKind as IoKind;
+use std::pin::pin;
 use std::time::Duration;
 
 use crate::error::ErrorKind::Failed;
 use crate::error::{Cause, Error};
 use crate::member::printable;
+use crate::monitor::Monitor;
 
 use super::address::Address;
+use super::limited::TooLarge;
+
+/// The time between two checks for cancellation while a request waits.
+const CANCEL_CHECK: Duration = Duration::from_millis(50);
 
 /// The answer to a request, as bollard returns it.
 pub(super) type Answer<T> = std::result::Result<T, bollard::errors::Error>;
@@ -20,16 +26,34 @@ pub(super) enum Fault {
     Engine(bollard::errors::Error),
     /// The answer was not complete within this time limit.
     TooSlow(Duration),
+    /// The run was cancelled before the answer was complete.
+    Interrupted,
 }
 
-/// Runs a request with a time limit that covers the complete answer; bollard's own limit does not.
+/// Runs a request with a time limit that covers the complete answer; bollard's own limit ends with its headers. The
+/// request ends early once `monitor`, if there is one, is cancelled.
 pub(super) async fn within<T>(
     limit: Duration,
+    monitor: Option<&dyn Monitor>,
     request: impl Future<Output = Answer<T>>,
 ) -> std::result::Result<T, Fault> {
-    match tokio::time::timeout(limit, request).await {
-        Ok(Err(bollard::errors::Error::RequestTimeoutError)) | Err(_) => Err(Fault::TooSlow(limit)),
-        Ok(answer) => answer.map_err(Fault::Engine),
+    match tokio::time::timeout(limit, unless_cancelled(monitor, request)).await {
+        Ok(Some(Err(bollard::errors::Error::RequestTimeoutError))) | Err(_) => Err(Fault::TooSlow(limit)),
+        Ok(Some(answer)) => answer.map_err(Fault::Engine),
+        Ok(None) => Err(Fault::Interrupted),
+    }
+}
+
+/// Returns the result of `request`, or `None` once `monitor` is cancelled: then no request is sent.
+async fn unless_cancelled<T>(monitor: Option<&dyn Monitor>, request: impl Future<Output = T>) -> Option<T> {
+    let mut request = pin!(request);
+    loop {
+        if monitor.is_some_and(Monitor::cancelled) {
+            return None;
+        }
+        if let Ok(result) = tokio::time::timeout(CANCEL_CHECK, request.as_mut()).await {
+            return Some(result);
+        }
     }
 }
 
@@ -46,19 +70,36 @@ impl Fault {
                 Error::new(Failed, describe(&format!("no complete answer within {} s", limit.as_secs())))
                     .hint("is the daemon hanging? See `docker info` and its log (`journalctl -u docker`)")
             }
+            Self::Interrupted => Error::interrupted(),
             Self::Engine(Docker::DockerResponseServerError { status_code, message }) => {
                 let reason = if message.trim().is_empty() { format!("HTTP status {status_code}") } else { message };
                 Error::new(Failed, describe(&reason))
             }
-            Self::Engine(error) => match io_cause(&error) {
-                Some((kind, cause)) => {
+            Self::Engine(error) => match (too_large(&error), io_cause(&error)) {
+                (Some(limit), _) => Error::new(Failed, describe(&limit.to_string())).hint(NOT_AN_ENGINE),
+                (None, Some((kind, cause))) => {
                     Error::new(Failed, describe(&cause.to_string())).because(cause).hint(address.hint(kind))
                 }
-                None => Error::new(Failed, describe(&format!("not what an engine would answer ({error})")))
-                    .hint("is it a Docker engine that listens there?"),
+                (None, None) => Error::new(Failed, describe(&format!("not what an engine would answer ({error})")))
+                    .hint(NOT_AN_ENGINE),
             },
         }
     }
+}
+
+const NOT_AN_ENGINE: &str = "is it a Docker engine that listens there?";
+
+/// Returns the limit that an answer exceeded, if that is the cause of an error of bollard.
+fn too_large(error: &bollard::errors::Error) -> Option<TooLarge> {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        cause = inner.source();
+        let carried = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(limit) = carried.and_then(|carried| carried.downcast_ref::<TooLarge>()) {
+            return Some(*limit);
+        }
+    }
+    None
 }
 
 /// Returns the error of the operating system that caused an error of bollard.

@@ -1,0 +1,88 @@
+//! The connections to an engine: one for each request, limited in what is read from it.
+//!
+//! bollard's own transports have no limits and hide the socket, whose peer `locality` must know.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::{Response, Uri};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::address::Address;
+use super::fault::Answer;
+use super::limited::Limited;
+
+/// The process at the other end of the latest connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Peer(Arc<AtomicI32>);
+
+impl Peer {
+    /// Returns the id of the process that listens on the Unix socket: 0 if it is in a PID namespace that is not visible
+    /// here, or if the connection is not one to a Unix socket (unix(7), `SO_PEERCRED`).
+    pub(super) fn pid(&self) -> i32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Where to connect to; host names are resolved.
+#[derive(Debug)]
+enum Endpoint {
+    Unix(PathBuf),
+    Tcp(Vec<SocketAddr>),
+}
+
+/// Returns a client of the engine at `address`, which connects for each request and sets `peer`; `limit` is the time
+/// limit of a request up to the headers of its answer.
+pub(super) async fn client(address: &Address, limit: Duration, peer: Peer) -> Answer<Docker> {
+    let (endpoint, base) = match address {
+        // The host name is not used; `docker` and curl send a placeholder too.
+        Address::Unix(socket) => (Endpoint::Unix(socket.clone()), "http://localhost".to_owned()),
+        Address::Tcp(host) => {
+            // Once, because a thread that waits for a name server cannot be interrupted.
+            let resolved = tokio::net::lookup_host(host).await?;
+            (Endpoint::Tcp(resolved.collect()), format!("http://{host}"))
+        }
+    };
+    let endpoint = Arc::new(endpoint);
+    let transport = move |request: BollardRequest| request_on(Arc::clone(&endpoint), peer.clone(), request);
+    Docker::connect_with_custom_transport(transport, Some(base), limit.as_secs(), API_DEFAULT_VERSION)
+}
+
+async fn request_on(endpoint: Arc<Endpoint>, peer: Peer, request: BollardRequest) -> Answer<Response<Incoming>> {
+    match &*endpoint {
+        Endpoint::Unix(socket) => {
+            let stream = UnixStream::connect(socket).await?;
+            peer.0.store(stream.peer_cred()?.pid().unwrap_or_default(), Ordering::Relaxed);
+            exchange(stream, request).await
+        }
+        Endpoint::Tcp(addresses) => exchange(TcpStream::connect(&addresses[..]).await?, request).await,
+    }
+}
+
+/// Sends the request and returns the answer, whose body is still to be read from `stream`.
+async fn exchange<S>(stream: S, mut request: BollardRequest) -> Answer<Response<Incoming>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    // RFC 9112, section 3.2: a server gets the path alone, and the host in a header.
+    let host = request.uri().authority().map(|host| HeaderValue::from_str(host.as_str()));
+    if let Some(Ok(host)) = host {
+        request.headers_mut().insert(HOST, host);
+    }
+    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if let Some(path) = request.uri().path_and_query().cloned() {
+        *request.uri_mut() = Uri::from(path);
+    }
+    let (mut sender, connection) = http1::handshake(Limited::new(stream)).await?;
+    // It reports its errors to the request and to the body as well.
+    tokio::spawn(connection);
+    Ok(sender.send_request(request).await?)
+}
