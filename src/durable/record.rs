@@ -43,6 +43,16 @@ impl LockedRecord {
         Ok(Self { path, _lock: lock })
     }
 
+    /// Replaces its text. A crash leaves either the old text or the new one, and the record stays locked.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub(crate) fn replace(&mut self, text: &[u8]) -> io::Result<()> {
+        // Whoever has opened the old file sees that it has no name any more.
+        *self = Self { _lock: write(&self.path, text)?, path: self.path.clone() };
+        Ok(())
+    }
+
     /// Removes it: there is nothing to complete or undo any more.
     ///
     /// # Errors
@@ -159,6 +169,21 @@ mod tests {
 
     fn take_over(path: &Path) -> Option<Vec<u8>> {
         LockedRecord::take_over(path, FlockArg::LockExclusiveNonblock).unwrap().map(|(_, text)| text)
+    }
+
+    #[test]
+    fn a_replaced_record_stays_locked() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut record = LockedRecord::create(dir.path(), "stopped", b"one").unwrap();
+        record.replace(b"two").unwrap();
+        let path = record.path().to_owned();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert!(take_over(&path).is_none(), "its run is in progress");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        drop(record);
+        let (record, text) = LockedRecord::take_over(&path, FlockArg::LockExclusiveNonblock).unwrap().unwrap();
+        assert_eq!(text, b"two");
+        record.remove().unwrap();
     }
 
     #[test]
