@@ -73,6 +73,10 @@ pub struct Container {
     pub environment: Vec<String>,
     /// Whether the engine deletes it when it stops (`--rm`), so that it cannot be started again.
     pub auto_remove: bool,
+    /// Whether `docker compose run` created it for one command, which would run a second time.
+    pub one_off: bool,
+    /// The swarm service whose task it is. Swarm starts a replacement when it stops.
+    pub swarm_service: Option<String>,
     /// The mounts of the container.
     pub mounts: Vec<Mount>,
 }

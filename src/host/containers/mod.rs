@@ -2,6 +2,7 @@
 //! succeeds or fails, or with `resume` after it was killed. `plan` decides which containers are stopped.
 
 mod resume;
+mod restartable;
 mod state_dir;
 mod stop_order;
 mod stop_record;
@@ -12,6 +13,7 @@ mod fake_host;
 
 pub use resume::{Leftover, leftovers, resume};
 pub use state_dir::state_dir;
+pub use restartable::{not_restartable, paused, swarm_tasks};
 #[doc(hidden)]
 pub use stop_record::parse_stop_record;
 pub use stopped::Stopped;

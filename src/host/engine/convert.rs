@@ -69,6 +69,8 @@ pub(in crate::host) fn container(
         depends_on: parse::depends_on(label, &references),
         environment: config.and_then(|config| config.env.clone()).unwrap_or_default(),
         auto_remove: host.and_then(|host| host.auto_remove).unwrap_or_default(),
+        one_off: parse::one_off(label),
+        swarm_service: parse::swarm_service(label),
         mounts,
         name,
     })
@@ -149,7 +151,8 @@ mod tests {
         assert_eq!((container.project.as_deref(), container.service.as_deref()), (Some("cvat"), Some("db")));
         assert_eq!(container.state, State::Running, "restarting counts as running");
         assert_eq!(container.started, "2026-01-02T00:00:00Z");
-        assert!(container.auto_remove);
+        assert!(container.auto_remove && !container.one_off);
+        assert_eq!(container.swarm_service, None);
         assert_eq!(container.depends_on, ["cvat_redis", "ffff", "opa"]);
         let mounts: Vec<(&str, Option<&str>, bool)> = container
             .mounts
