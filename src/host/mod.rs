@@ -11,6 +11,7 @@ pub mod engine;
 pub mod fuzz;
 pub mod inventory;
 pub mod mounts;
+pub(crate) mod option_volume;
 mod parse;
 pub mod reality;
 mod secrets;

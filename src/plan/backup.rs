@@ -1,5 +1,6 @@
 //! The plan of a backup: which archives, of which mounts, how large, and every refusal.
 
+use super::after_stop::unmounted;
 use super::facts::{Facts, Occupied};
 use super::measure::Measured;
 use super::{Running, in_use, obstacles, to_stop, unreal, users};
@@ -100,6 +101,10 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     }
     let users = users(archives.iter().map(|planned| &planned.target));
     refusals.extend(in_use(&users, request.running));
+    let to_stop = to_stop(users.clone(), request.running);
+    for planned in &archives {
+        refusals.extend(unmounted(&planned.target, &to_stop, inventory, facts)?);
+    }
     let condition = facts.condition(&request.store);
     refusals.extend(store_refusals(&archives, &request.store, &condition, facts));
     Ok(BackupPlan {
@@ -109,7 +114,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
         left_out: resolution.left_out,
         store: request.store.clone(),
         free_bytes: condition.free_bytes,
-        to_stop: to_stop(users.clone(), request.running),
+        to_stop,
         users,
         refusals,
     })

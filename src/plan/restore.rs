@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::after_stop::unmounted;
 use super::facts::Facts;
 use super::{Running, in_use, obstacles, to_stop, unreal, users};
 use crate::error::{Error, ErrorKind, Result};
@@ -83,6 +84,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
     let users = users(resolution.targets.iter());
     let running = if request.running == Running::Allow { Running::Refuse } else { request.running };
     refusals.extend(in_use(&users, running));
+    let to_stop = to_stop(users.clone(), running);
     let mut notes = inventory.notes.clone();
     let mut archives = Vec::new();
     for target in resolution.targets {
@@ -94,6 +96,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         let reasons = unreal(&target, inventory, facts)?;
         let is_real = reasons.is_empty();
         refusals.extend(reasons);
+        refusals.extend(unmounted(&target, &to_stop, inventory, facts)?);
         refusals.extend(unwritable(&target, request.mode, facts));
         let input = Input {
             archive: name.clone(),
@@ -119,7 +122,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         archives,
         mode: request.mode,
         keep_previous: request.keep_previous,
-        to_stop: to_stop(users.clone(), running),
+        to_stop,
         users,
         refusals,
     })
