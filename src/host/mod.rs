@@ -17,4 +17,4 @@ pub mod reality;
 mod secrets;
 mod shifted_owners;
 
-pub use inventory::{Container, Host, Inventory, Mount, MountKind, State, Volume};
+pub use inventory::{Container, ContainerState, Host, Inventory, Mount, MountKind, State, StopOutcome, Volume};

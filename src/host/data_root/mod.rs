@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::member::printable;
 
-use super::inventory::{Container, Host, Inventory, State};
+use super::inventory::{Container, Host, Inventory, State, StopOutcome};
 use super::shifted_owners;
 use config::{Config, HostConfig, StoredContainer};
 use files::{show, unreadable};
@@ -103,7 +103,7 @@ impl Host for DataRoot {
         Ok(Inventory { containers: found, volumes, labels_unknown: true, notes, obstacles: self.obstacles() })
     }
 
-    fn stop(&self, _: &str) -> Result<()> {
+    fn stop(&self, _: &str) -> Result<StopOutcome> {
         Err(no_engine("stop"))
     }
 

@@ -23,11 +23,11 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use crate::error::{Error, Result};
 use crate::member::printable;
 
-use super::inventory::{Host, Inventory, State, Volume};
+use super::inventory::{ContainerState, Host, Inventory, State, StopOutcome, Volume};
 use super::parse;
 use address::{Address, local_socket};
 use context::Configuration;
-use convert::{name_of, state_of};
+use convert::{container_state, name_of, state_of};
 use fault::{Answer, Fault, within};
 
 /// The time limit for connecting. A healthy daemon answers in milliseconds.
@@ -143,12 +143,16 @@ impl Host for Engine {
         })
     }
 
-    fn stop(&self, container_id: &str) -> Result<()> {
+    fn state(&self, container_id: &str) -> Result<Option<ContainerState>> {
+        Ok(self.inspect(&parse::id(container_id)?)?.as_ref().map(container_state))
+    }
+
+    fn stop(&self, container_id: &str) -> Result<StopOutcome> {
         let before = self.present(&parse::id(container_id)?)?;
         let name = name_of(&before)?;
         let state = state_of(&before);
         match state {
-            State::Stopped => return Ok(()),
+            State::Stopped => return Ok(StopOutcome::WasStopped),
             State::Paused => {
                 return Err(Error::refused(format!("container '{name}' is paused"))
                     .hint(format!("`docker unpause {name}` or `docker stop {name}` first")));
@@ -161,7 +165,7 @@ impl Host for Engine {
         let what = format!("cannot stop container '{name}'");
         self.run(&what, limit, docker.stop_container(container_id, None::<StopContainerOptions>))?;
         match state_of(&self.present(container_id)?) {
-            State::Stopped => Ok(()),
+            State::Stopped => Ok(StopOutcome::Stopped),
             State::Running | State::Paused => {
                 Err(Error::refused(format!("container '{name}' was stopped and runs again"))
                     .hint("something else starts it (an orchestrator, another operator); stop that first"))
