@@ -20,7 +20,8 @@ use crate::together;
 /// Plans a backup and carries it out.
 ///
 /// # Errors
-/// After any error no archive has its name, and the containers that were stopped have been started again.
+/// After any error no archive has its name, and the containers that were stopped have been started again. A container
+/// that does not start after a complete backup is an issue.
 pub fn backup(
     request: &BackupRequest,
     host: &dyn Host,
@@ -49,7 +50,8 @@ pub fn backup(
             plan.store.remove_if_empty();
         }
     })?;
-    stopped.start_again()
+    stopped.start_again_after("the archives are complete");
+    Ok(())
 }
 
 /// Removes stale files from the store, and recovers volumes from interrupted restores.

@@ -21,7 +21,8 @@ use crate::volume::swap::{Staging, Swapped, Way};
 ///
 /// # Errors
 /// After any error the volumes are as they were, and the containers that were stopped have been started again. Only
-/// [`Mode::Merge`] and [`Mode::InPlace`] can fail halfway; the error reports that.
+/// [`Mode::Merge`] and [`Mode::InPlace`] can fail halfway; the error reports that. A container that does not start after a
+/// complete restore is an issue.
 pub fn restore(
     request: &RestoreRequest,
     host: &dyn Host,
@@ -51,7 +52,8 @@ pub fn restore(
     check_idle(&plan, &host.inventory()?).map_err(|error| mixed(error, plan.mode))?;
     monitor.check_cancelled()?;
     swap(staged, plan.keep_previous, monitor)?;
-    stopped.start_again()
+    stopped.start_again_after("the volumes are restored");
+    Ok(())
 }
 
 /// `restart: always` and a restarted engine can start a container at any moment.
