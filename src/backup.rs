@@ -5,14 +5,14 @@ use std::path::Path;
 use crate::archiver::{self, Job};
 use crate::error::Result;
 use crate::host::containers::Stopped;
-use crate::host::{Host, Inventory, State};
+use crate::host::{Container, Host, Inventory, State};
 use crate::live_mounts;
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::plan::backup::{BackupPlan, BackupRequest, plan};
 use crate::plan::facts::ThisHost;
-use crate::plan::{Running, unreal, used_since};
+use crate::plan::{Running, unreal, used_since, users_now};
 use crate::recovery::recover_selected;
 use crate::store::commit;
 use crate::together;
@@ -21,7 +21,8 @@ use crate::volume::OpenTree;
 /// Plans a backup and carries it out.
 ///
 /// # Errors
-/// After any error no archive has its name, and the containers that were stopped have been started again.
+/// After any error no archive has its name, and the containers that were stopped have been started again. A container
+/// that does not start after a complete backup is an issue.
 pub fn backup(
     request: &BackupRequest,
     host: &dyn Host,
@@ -41,8 +42,12 @@ pub fn backup(
         warn_of_running(&plan, monitor);
     }
     let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
+    let mut users = plan.users.clone();
     if stopped.count() > 0 {
-        check_still_there(&plan, &host.inventory()?, &facts)?;
+        // From now on: what ran until here did so before anything was read.
+        let now = host.inventory()?;
+        check_still_there(&plan, &now, &facts)?;
+        users = users_now(plan.targets(), &now);
     }
     let trees = plan
         .archives
@@ -50,12 +55,13 @@ pub fn backup(
         .map(|planned| live_mounts::reopen(&planned.target.tree, &planned.mounts, state_dir))
         .collect::<Result<Vec<_>>>()?;
     let created = plan.store.create()?;
-    archive(&plan, &trees, request, host, pool, monitor).inspect_err(|_| {
+    archive(&plan, &trees, &users, request, host, pool, monitor).inspect_err(|_| {
         if created {
             plan.store.remove_if_empty();
         }
     })?;
-    stopped.start_again()
+    stopped.start_again_after("the archives are complete");
+    Ok(())
 }
 
 /// Removes stale files from the store, and recovers volumes from interrupted restores.
@@ -83,6 +89,7 @@ fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {
 fn archive(
     plan: &BackupPlan,
     trees: &[OpenTree],
+    users: &[Container],
     request: &BackupRequest,
     host: &dyn Host,
     pool: &Pool,
@@ -94,7 +101,7 @@ fn archive(
     };
     let written = together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write)?;
     if request.running != Running::Allow {
-        warn_of_started(plan, &host.inventory()?, monitor);
+        warn_of_started(plan, users, &host.inventory()?, monitor);
     }
     monitor.check_cancelled()?;
     let (archives, summaries): (Vec<_>, Vec<_>) = written.into_iter().unzip();
@@ -116,9 +123,8 @@ fn check_still_there(plan: &BackupPlan, now: &Inventory, facts: &ThisHost<'_>) -
     Ok(())
 }
 
-fn warn_of_started(plan: &BackupPlan, now: &Inventory, monitor: &dyn Monitor) {
-    let targets = plan.archives.iter().map(|planned| &planned.target);
-    for user in used_since(&plan.users, targets, now) {
+fn warn_of_started(plan: &BackupPlan, users: &[Container], now: &Inventory, monitor: &dyn Monitor) {
+    for user in used_since(users, plan.targets(), now) {
         let name = printable(user.name.as_bytes());
         let what = if user.state == State::Stopped { "ran" } else { "was started" };
         monitor.issue("", format!("'{name}' {what} while its data was archived: the archive may mix old and new"));

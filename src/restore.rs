@@ -6,13 +6,13 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::extractor::{Extracted, Input, Mode, check, extract};
 use crate::host::containers::Stopped;
-use crate::host::{Host, Inventory};
+use crate::host::{Container, Host, Inventory};
 use crate::live_mounts;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan};
-use crate::plan::{unreal, used_since};
+use crate::plan::{unreal, used_since, users_now};
 use crate::recovery::{recover_selected, recover_trees};
 use crate::together;
 use crate::volume::OpenTree;
@@ -23,7 +23,8 @@ use crate::volume::swap::Restoration;
 ///
 /// # Errors
 /// After any error the volumes are as they were, and the containers that were stopped have been started again. Only
-/// [`Mode::Merge`] and [`Mode::InPlace`] can fail halfway; the error reports that.
+/// [`Mode::Merge`] and [`Mode::InPlace`] can fail halfway; the error reports that. A container that does not start after a
+/// complete restore is an issue.
 pub fn restore(
     request: &RestoreRequest,
     host: &dyn Host,
@@ -45,7 +46,9 @@ pub fn restore(
     }
     let stopped = Stopped::stop(host, state_dir, &plan.users.iter().collect::<Vec<_>>(), monitor)?;
     let now = host.inventory()?;
-    check_idle(&plan, &now)?;
+    // From now on: what ran until here did so before anything was written.
+    let users = users_now(plan.targets(), &now);
+    check_idle(&plan, &users, &now)?;
     let trees = open(&plan, &now, &facts, state_dir, monitor)?;
     let restoration = Restoration::begin(state_dir, &replaced(&plan, &trees))?;
     let jobs: Vec<(&Input, &OpenTree)> = inputs.into_iter().zip(&trees).collect();
@@ -54,7 +57,7 @@ pub fn restore(
     });
     let extracted = extracted.map_err(|error| mixed(error, plan.mode))?;
     let now = host.inventory()?;
-    check_idle(&plan, &now)
+    check_idle(&plan, &users, &now)
         .and_then(|()| check_in_place(&plan, &trees, state_dir))
         .map_err(|error| mixed(error, plan.mode))?;
     monitor.check_cancelled()?;
@@ -62,12 +65,13 @@ pub fn restore(
     for Extracted { summary, location } in &extracted {
         monitor.event(&Event::Finished { stage: Stage::Restoring, summary, at: location.path() });
     }
-    stopped.start_again()
+    stopped.start_again_after("the volumes are restored");
+    Ok(())
 }
 
 /// `restart: always` and a restarted engine can start a container at any moment.
-fn check_idle(plan: &RestorePlan, now: &Inventory) -> Result<()> {
-    let used = used_since(&plan.users, plan.targets(), now);
+fn check_idle(plan: &RestorePlan, users: &[Container], now: &Inventory) -> Result<()> {
+    let used = used_since(users, plan.targets(), now);
     let started: Vec<&str> = used.iter().map(|container| container.name.as_str()).collect();
     if started.is_empty() {
         return Ok(());

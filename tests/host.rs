@@ -19,7 +19,7 @@ use voltar::error::{Error, ErrorKind};
 use voltar::host::containers::{Stopped, leftovers, resume};
 use voltar::host::data_root::DataRoot;
 use voltar::host::engine::Engine;
-use voltar::host::{Host as _, State, reality};
+use voltar::host::{Host as _, State, StopOutcome, reality};
 use voltar::layout::Layout;
 use voltar::monitor::{Collector, Event, Monitor};
 use voltar::resolve::{Selection, resolve};
@@ -427,8 +427,8 @@ fn nothing_is_resumed_for_an_engine_on_another_machine() {
 fn a_stop_uses_the_containers_own_signal_and_timeout() {
     let fake = cvat();
     let engine = connect(&fake);
-    engine.stop(DB).unwrap();
-    engine.stop(DB).unwrap();
+    assert_eq!(engine.stop(DB).unwrap(), StopOutcome::Stopped);
+    assert_eq!(engine.stop(DB).unwrap(), StopOutcome::WasStopped);
     engine.start(DB).unwrap();
     engine.start(DB).unwrap();
     let commands = fake.commands();
@@ -472,6 +472,61 @@ fn stopped_containers_are_started_again_through_the_engine() {
     assert!(leftovers(state.path()).unwrap().is_empty());
     stopped.start_again().unwrap();
     assert_eq!(states(), [State::Running; 2]);
+}
+
+#[test]
+fn a_job_that_ended_by_itself_is_not_started_again() {
+    let state = tempfile::tempdir().unwrap();
+    let (fake, monitor) = (cvat(), Collector::default());
+    let engine = connect(&fake);
+    let inventory = engine.inventory().unwrap();
+    let containers: Vec<_> = inventory.containers.iter().collect();
+    fake.set_state(DB, "Running", false);
+    Stopped::stop(&engine, state.path(), &containers, &monitor).unwrap().start_again().unwrap();
+    let commands: Vec<String> =
+        fake.commands().iter().map(|command| command.trim_end_matches('?').to_owned()).collect();
+    assert_eq!(commands, [format!("POST /containers/{WEB}/stop"), format!("POST /containers/{WEB}/start")]);
+    assert_eq!(monitor.notes(), ["container 'cvat_db' has ended by itself: not stopped, and not started again"]);
+}
+
+#[test]
+fn a_container_that_exits_again_is_a_failure_to_start() {
+    let state = tempfile::tempdir().unwrap();
+    let (fake, monitor) = (cvat(), Collector::default());
+    let engine = connect(&fake);
+    let inventory = engine.inventory().unwrap();
+    let containers: Vec<_> = inventory.containers.iter().collect();
+    fake.exits_at_once(DB, 3);
+    let stopped = Stopped::stop(&engine, state.path(), &containers, &monitor).unwrap();
+    let error = stopped.start_again().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "not every container was started again: container 'cvat_db' was started and exited again with status 3"
+    );
+    assert_eq!(error.advice(), Some("`docker logs cvat_db` says why; `voltar resume` tries again"));
+    assert_eq!(leftovers(state.path()).unwrap()[0].names, ["cvat_db"], "the other one is running");
+    resume(&engine, state.path(), &monitor).unwrap_err();
+    assert_eq!(fake.commands().iter().filter(|command| command.contains(&format!("{DB}/start"))).count(), 2);
+}
+
+#[test]
+fn labels_say_which_containers_cannot_be_started_again() {
+    let fake = cvat();
+    fake.set_labels(DB, json!({"com.docker.compose.oneoff": "True"}));
+    fake.set_labels(
+        WEB,
+        json!({"com.docker.swarm.task.id": "1x", "com.docker.swarm.service.id": "2y", "com.docker.swarm.service.name": "web"}),
+    );
+    let inventory = connect(&fake).inventory().unwrap();
+    let found: Vec<(bool, Option<&str>)> =
+        inventory.containers.iter().map(|one| (one.one_off, one.swarm_service.as_deref())).collect();
+    assert_eq!(found, [(true, None), (false, Some("web"))]);
+    let state = tempfile::tempdir().unwrap();
+    let containers: Vec<_> = inventory.containers.iter().collect();
+    let (engine, monitor) = (connect(&fake), Collector::default());
+    let error = Stopped::stop(&engine, state.path(), &containers, &monitor).unwrap_err();
+    assert_eq!((error.kind(), error.others().len()), (ErrorKind::Refused, 1));
+    assert!(fake.commands().is_empty());
 }
 
 /// Stops containers and waits: the process that the test below starts and kills.

@@ -111,8 +111,34 @@ pub struct Container {
     pub environment: Vec<String>,
     /// Whether the engine deletes it when it stops (`--rm`), so that it cannot be started again.
     pub auto_remove: bool,
+    /// Whether `docker compose run` created it for one command, which would run a second time.
+    pub one_off: bool,
+    /// The swarm service whose task it is. Swarm starts a replacement when it stops.
+    pub swarm_service: Option<String>,
     /// The mounts of the container.
     pub mounts: Vec<Mount>,
+}
+
+/// The state of one container and its last run, as of the moment of the request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerState {
+    /// Whether it is running, stopped or paused.
+    pub state: State,
+    /// Whether it has exited, and the engine is about to start it again by its restart policy. It counts as running.
+    pub restarting: bool,
+    /// The time of its last start as RFC 3339 text; empty if it is not known.
+    pub started: String,
+    /// The exit status of its last run; 0 while it is running.
+    pub exit_status: i64,
+}
+
+/// The effect of a request to stop a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopOutcome {
+    /// It was running, and has been stopped.
+    Stopped,
+    /// It was not running: nothing was stopped.
+    WasStopped,
 }
 
 /// One volume.
@@ -174,13 +200,22 @@ pub trait Host: Sync {
     /// The source cannot be read, or its data is malformed.
     fn inventory(&self) -> Result<Inventory>;
 
+    /// Returns the present state of a container, or `None` if it does not exist.
+    ///
+    /// # Errors
+    /// As [`Host::inventory`].
+    fn state(&self, container_id: &str) -> Result<Option<ContainerState>> {
+        let found = self.inventory()?.containers.into_iter().find(|container| container.id == container_id);
+        Ok(found.map(|Container { state, started, .. }| ContainerState { state, started, ..ContainerState::default() }))
+    }
+
     /// Stops a container with its own stop signal and timeout, and returns when it has stopped.
     ///
     /// # Errors
     /// The container does not exist, is paused, does not stop, or there is no engine.
-    fn stop(&self, container_id: &str) -> Result<()>;
+    fn stop(&self, container_id: &str) -> Result<StopOutcome>;
 
-    /// Starts a container.
+    /// Requests the start of a container. Its process may exit again at once.
     ///
     /// # Errors
     /// The container does not exist or does not start, or there is no engine.

@@ -11,10 +11,11 @@ pub mod engine;
 pub mod fuzz;
 pub mod inventory;
 pub mod mounts;
+pub(crate) mod option_volume;
 mod parse;
 mod places;
 pub mod reality;
 mod secrets;
 mod shifted_owners;
 
-pub use inventory::{Container, Host, Inventory, Mount, MountKind, Place, State, Volume};
+pub use inventory::{Container, ContainerState, Host, Inventory, Mount, MountKind, Place, State, StopOutcome, Volume};

@@ -14,13 +14,25 @@ const SERVICE: &str = "com.docker.compose.service";
 /// The label that holds the name of a volume in the compose file.
 pub(super) const VOLUME: &str = "com.docker.compose.volume";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
+const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
+const SWARM_SERVICE_ID: &str = "com.docker.swarm.service.id";
+const SWARM_TASK: &str = "com.docker.swarm.task.id";
 const DEPENDS_ON: &str = "com.docker.compose.depends_on";
 
 /// Returns the compose service that a container is an instance of. A container created by `compose run` has
 /// the label of the service, but is not an instance of it.
 pub(super) fn service<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<String> {
-    let one_off = label(ONE_OFF).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    label(SERVICE).filter(|_| !one_off).cloned()
+    label(SERVICE).filter(|_| !one_off(&label)).cloned()
+}
+
+/// Returns whether `compose run` created a container for one command.
+pub(super) fn one_off<'a>(label: impl Fn(&str) -> Option<&'a String>) -> bool {
+    label(ONE_OFF).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// Returns the swarm service whose task a container is: its name, or what else its labels hold to find it by.
+pub(super) fn swarm_service<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<String> {
+    [SWARM_SERVICE, SWARM_SERVICE_ID, SWARM_TASK].iter().find_map(|key| label(key)).cloned()
 }
 
 /// The references of one container to others, apart from labels.
@@ -171,6 +183,20 @@ mod tests {
         let one_off = labels(&[(SERVICE, "db"), (ONE_OFF, "True")]);
         assert_eq!(service(|key| regular.get(key)), Some("db".to_owned()));
         assert_eq!(service(|key| one_off.get(key)), None);
+    }
+
+    #[test]
+    fn a_swarm_task_has_a_service_and_a_one_off_container_a_label() {
+        let task = labels(&[(SWARM_SERVICE, "stack_db"), (SWARM_SERVICE_ID, "0abc"), (SWARM_TASK, "1def")]);
+        assert_eq!(swarm_service(|key| task.get(key)), Some("stack_db".to_owned()));
+        let unnamed = labels(&[(SWARM_SERVICE_ID, "0abc"), (SWARM_TASK, "1def")]);
+        assert_eq!(swarm_service(|key| unnamed.get(key)), Some("0abc".to_owned()));
+        assert_eq!(swarm_service(|_| None), None);
+        for (value, expected) in [("True", true), ("true", true), ("False", false)] {
+            let labels = labels(&[(ONE_OFF, value)]);
+            assert_eq!(one_off(|key| labels.get(key)), expected, "{value}");
+        }
+        assert!(!one_off(|_| None));
     }
 
     fn read(raw: &RawMount<'_>) -> std::result::Result<Mount, String> {

@@ -10,7 +10,7 @@ use crate::mountinfo;
 
 use super::inventory::{MountKind, Volume};
 use super::mounts::{MountTree, TreeMount};
-use super::secrets::{mask_device, mask_options};
+use super::option_volume::{has_mount_options, not_mounted};
 
 /// Returns every reason why the tree's directories may not hold its data, each with a hint.
 ///
@@ -67,32 +67,10 @@ fn check_mount(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fs
 /// Checks that a `local` volume with options is mounted. It is mounted only while a container uses it; until
 /// then its mountpoint is an empty directory.
 fn option_volume_is_mounted(volume: &Volume, mounted: &[PathBuf]) -> Result<()> {
-    let option = |key: &str| volume.options.get(key).map(String::as_str).unwrap_or_default();
-    let (kind, device, options) = (option("type"), option("device"), option("o"));
-    if [kind, device, options].iter().all(|value| value.is_empty()) {
+    if !has_mount_options(volume) || mounted.contains(&canonical(&volume.mountpoint)?) {
         return Ok(());
     }
-    let point = canonical(&volume.mountpoint)?;
-    if mounted.contains(&point) {
-        return Ok(());
-    }
-    let (shown_device, shown_options) = (mask_device(device), mask_options(options));
-    let given: Vec<String> = [("type", kind), ("device", &*shown_device), ("o", &*shown_options)]
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| format!("{key}={}", printable(value.as_bytes())))
-        .collect();
-    Err(Error::refused(format!(
-        "volume '{}' ({}) is mounted only while a container uses it, and it is not now: {} is an empty directory",
-        volume.name,
-        given.join(", "),
-        shown(&volume.mountpoint)
-    ))
-    .hint(format!(
-        "keep one container that uses it alive while voltar runs (`docker run -d -v {}:/x IMAGE sleep infinity`; \
-         for a backup, with --allow-running), or mount it there by hand",
-        volume.name
-    )))
+    Err(not_mounted(volume, &format!("it is not now: {} is an empty directory", shown(&volume.mountpoint))))
 }
 
 /// Resolves symbolic links, because the table of mounts has canonical paths.

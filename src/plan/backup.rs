@@ -1,5 +1,6 @@
 //! The plan of a backup: which archives, of which mounts, how large, and every refusal.
 
+use super::after_stop::unmounted;
 use super::facts::{Facts, Occupied};
 use super::measure::Measured;
 use super::overlaps;
@@ -105,6 +106,10 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
         .extend(overlaps::between(archives.iter().map(|planned| (&planned.target.archive[..], &planned.mounts[..]))));
     let users = users(archives.iter().map(|planned| &planned.target));
     refusals.extend(in_use(&users, request.running));
+    let to_stop = to_stop(users.clone(), request.running);
+    for planned in &archives {
+        refusals.extend(unmounted(&planned.target, &to_stop, inventory, facts)?);
+    }
     let condition = facts.condition(&request.store);
     refusals.extend(store_refusals(&archives, &request.store, &condition));
     Ok(BackupPlan {
@@ -114,7 +119,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
         left_out: resolution.left_out,
         store: request.store.clone(),
         free_bytes: condition.free_bytes,
-        to_stop: to_stop(users.clone(), request.running),
+        to_stop,
         users,
         refusals,
     })
@@ -127,6 +132,11 @@ impl BackupPlan {
     /// There is a refusal.
     pub fn check(&self) -> Result<()> {
         Error::none_of(self.refusals.clone())
+    }
+
+    /// Returns the trees to archive.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.archives.iter().map(|planned| &planned.target)
     }
 
     /// Returns the archives to write.

@@ -70,6 +70,9 @@ pub trait Facts {
 
     /// Returns the mountpoints of this host below `path`.
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>>;
+
+    /// Returns the number of mounts at `mountpoint`, one above the other.
+    fn mounts_at(&self, mountpoint: &Path) -> Result<usize>;
 }
 
 /// The facts of the machine that voltar runs on.
@@ -140,5 +143,11 @@ impl Facts for ThisHost<'_> {
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>> {
         let mounted = mountinfo::mounted()?;
         Ok(mountinfo::below(&mounted, path).map(Path::to_owned).collect())
+    }
+
+    fn mounts_at(&self, mountpoint: &Path) -> Result<usize> {
+        // The table has canonical paths.
+        let point = mountpoint.canonicalize().unwrap_or_else(|_| mountpoint.to_owned());
+        Ok(mountinfo::mounted()?.iter().filter(|mounted| **mounted == point).count())
     }
 }

@@ -4,6 +4,7 @@
 //! A plan is computed from a request, the inventory of the engine, and [`facts`] about this machine, which tests replace.
 //! Nothing here writes.
 
+mod after_stop;
 pub mod backup;
 pub mod facts;
 pub mod measure;
@@ -14,7 +15,7 @@ pub mod restore;
 mod tests;
 
 use crate::error::{Error, Result};
-use crate::host::{Container, Inventory, State, mounts};
+use crate::host::{Container, Inventory, State, containers, mounts};
 use crate::resolve::Target;
 use facts::Facts;
 
@@ -33,6 +34,17 @@ pub enum Running {
 pub fn users<'a>(targets: impl Iterator<Item = &'a Target>) -> Vec<Container> {
     let mut users: Vec<Container> = Vec::new();
     for container in targets.flat_map(|target| &target.users) {
+        if users.iter().all(|known| known.id != container.id) {
+            users.push(container.clone());
+        }
+    }
+    users
+}
+
+/// Returns the containers that use any of the targets' volumes at this moment, each once, in their present state.
+pub fn users_now<'a>(targets: impl Iterator<Item = &'a Target>, now: &Inventory) -> Vec<Container> {
+    let mut users: Vec<Container> = Vec::new();
+    for container in targets.flat_map(|target| mounts::users(now, &target.tree)) {
         if users.iter().all(|known| known.id != container.id) {
             users.push(container.clone());
         }
@@ -82,29 +94,22 @@ pub fn unreal(target: &Target, inventory: &Inventory, facts: &dyn Facts) -> Resu
 
 /// Refuses what running containers forbid.
 fn in_use(users: &[Container], running: Running) -> Vec<Error> {
-    let named = |which: &dyn Fn(&Container) -> bool| -> Option<String> {
-        let names: Vec<&str> = users.iter().filter(|user| which(user)).map(|user| user.name.as_str()).collect();
-        (!names.is_empty()).then(|| names.join(", "))
-    };
-    let mut refusals = Vec::new();
-    let is_running = |user: &Container| user.state == State::Running;
-    if let (Running::Refuse, Some(names)) = (running, named(&is_running)) {
-        refusals.push(
-            Error::refused(format!("containers that use these volumes are running: {names}"))
-                .hint("stop them, or let voltar stop them and start them again: --stop"),
-        );
+    let users: Vec<&Container> = users.iter().collect();
+    match running {
+        Running::Allow => Vec::new(),
+        Running::Stop => containers::not_restartable(&users),
+        Running::Refuse => {
+            // `--stop` would refuse swarm tasks too, so they have a hint of their own.
+            let names: Vec<&str> = users
+                .iter()
+                .filter(|user| user.state == State::Running && user.swarm_service.is_none())
+                .map(|user| user.name.as_str())
+                .collect();
+            let are_running = (!names.is_empty()).then(|| {
+                Error::refused(format!("containers that use these volumes are running: {}", names.join(", ")))
+                    .hint("stop them, or let voltar stop them and start them again: --stop")
+            });
+            are_running.into_iter().chain(containers::paused(&users)).chain(containers::swarm_tasks(&users)).collect()
+        }
     }
-    if let (Running::Refuse | Running::Stop, Some(names)) = (running, named(&|user| user.state == State::Paused)) {
-        refusals.push(
-            Error::refused(format!("containers that use these volumes are paused: {names}"))
-                .hint("a paused container cannot be started again as it was: unpause or stop it first"),
-        );
-    }
-    if let (Running::Stop, Some(names)) = (running, named(&|user| user.auto_remove && is_running(user))) {
-        refusals.push(
-            Error::refused(format!("containers that use these volumes are deleted when they stop (--rm): {names}"))
-                .hint("voltar could not start them again: wait for their end, or stop them yourself"),
-        );
-    }
-    refusals
 }

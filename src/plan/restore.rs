@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::after_stop::unmounted;
 use super::facts::Facts;
 use super::overlaps;
 use super::{Running, in_use, to_stop, unreal, users};
@@ -84,6 +85,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
     let users = users(resolution.targets.iter());
     let running = if request.running == Running::Allow { Running::Refuse } else { request.running };
     refusals.extend(in_use(&users, running));
+    let to_stop = to_stop(users.clone(), running);
     let mut archives: Vec<PlannedRestore> = Vec::new();
     for target in resolution.targets {
         let Some((_, location)) = found.iter().find(|(name, _)| *name == target.archive) else { continue };
@@ -97,6 +99,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         let reasons = unreal(&target, inventory, facts)?;
         let is_real = reasons.is_empty();
         refusals.extend(reasons);
+        refusals.extend(unmounted(&target, &to_stop, inventory, facts)?);
         refusals.extend(read_only(&target));
         let input = Input {
             archive: name.clone(),
@@ -123,7 +126,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         archives,
         mode: request.mode,
         keep_previous: request.keep_previous,
-        to_stop: to_stop(users.clone(), running),
+        to_stop,
         users,
         refusals,
     })

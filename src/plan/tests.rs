@@ -41,6 +41,7 @@ struct Script {
     damaged: Option<Error>,
     way: Way,
     mounted_below: Vec<PathBuf>,
+    mounts_at: usize,
     free_bytes: u64,
     state_dir: &'static Path,
 }
@@ -64,6 +65,7 @@ impl Default for Script {
             damaged: None,
             way: Way::Exchange,
             mounted_below: Vec::new(),
+            mounts_at: 1,
             free_bytes: 1_000_000,
             state_dir: Path::new("/var/lib/voltar"),
         }
@@ -134,6 +136,10 @@ impl Facts for Script {
 
     fn mounted_below(&self, _: &Path) -> Result<Vec<PathBuf>> {
         Ok(self.mounted_below.clone())
+    }
+
+    fn mounts_at(&self, _: &Path) -> Result<usize> {
+        Ok(self.mounts_at)
     }
 }
 
@@ -360,6 +366,107 @@ fn containers_that_are_deleted_when_they_stop_are_not_stopped() {
 }
 
 #[test]
+fn containers_that_a_start_would_not_bring_back_are_not_stopped() {
+    let one_off = |inventory: &mut Inventory| {
+        inventory.containers[0].state = State::Running;
+        inventory.containers[0].one_off = true;
+    };
+    let task = |inventory: &mut Inventory| {
+        inventory.containers[1].state = State::Running;
+        inventory.containers[1].swarm_service = Some("stack_media".to_owned());
+    };
+    let job = "containers that use these volumes were created for one command (`docker compose run`): db";
+    let swarm = "containers that use these volumes are swarm tasks, and swarm replaces a task that stops: media";
+    let both = |inventory: &mut Inventory| {
+        one_off(inventory);
+        task(inventory);
+    };
+    let stop = Running::Stop;
+    assert_eq!(
+        backup_refusals(|request, inventory, _| {
+            request.running = stop;
+            both(inventory);
+        }),
+        [job, swarm]
+    );
+    assert_eq!(
+        restore_refusals(|request, inventory, _| {
+            request.running = stop;
+            both(inventory);
+        }),
+        [job, swarm]
+    );
+    // A running job can be waited for or stopped; a task of swarm has a command of its own in any case.
+    let refused = backup_refusals(|_, inventory, _| both(inventory));
+    assert_eq!(refused, ["containers that use these volumes are running: db", swarm]);
+    let allowed = backup_refusals(|request, inventory, _| {
+        request.running = Running::Allow;
+        both(inventory);
+    });
+    assert_eq!(allowed, Vec::<String>::new());
+    let mut inventory = inventory();
+    task(&mut inventory);
+    let plan = plan_backup(&backup_request(), &inventory, &Script::default());
+    assert!(plan.refusals[0].advice().unwrap().contains("`docker service scale stack_media=0`"));
+}
+
+/// Returns an inventory in which the database's volume has mount options, and two containers use it.
+fn with_option_volume(states: [State; 2]) -> Inventory {
+    let [db, media] = inventory().containers.try_into().unwrap();
+    let options = [("type", "nfs"), ("device", ":/db"), ("o", "addr=nas,password=s3cret")];
+    let options = options.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let web = Container { name: "web".to_owned(), id: "web-id".to_owned(), state: states[1], ..db.clone() };
+    let db = Container { state: states[0], ..db };
+    let volume = Volume { name: "db".to_owned(), options, ..volume("db") };
+    Inventory { containers: vec![db, media, web], volumes: vec![volume], ..Inventory::default() }
+}
+
+#[test]
+fn nothing_is_stopped_that_keeps_the_volume_mounted() {
+    use State::{Paused, Running as Up, Stopped as Down};
+    let refused = |states: [State; 2], mounts_at: usize| {
+        let inventory = with_option_volume(states);
+        let script = Script { mounts_at, ..Script::default() };
+        let request = BackupRequest { running: Running::Stop, ..backup_request() };
+        let backup = plan_backup(&request, &inventory, &script).refusals;
+        let request = RestoreRequest { running: Running::Stop, ..restore_request() };
+        let restore = plan_restore(&request, &inventory, &script).refusals;
+        for refusal in backup.iter().chain(&restore) {
+            assert!(refusal.advice().is_some(), "{refusal}");
+        }
+        assert_eq!(messages(&backup), messages(&restore));
+        messages(&backup)
+    };
+    let message = |names: &str| {
+        format!(
+            "db: volume 'db' (type=nfs, device=:/db, o=addr=nas,password=***) is mounted only while a container uses \
+             it, and all that do would be stopped: {names}"
+        )
+    };
+    assert_eq!(refused([Up, Up], 1), [message("db, web")]);
+    assert_eq!(refused([Up, Down], 1), [message("db")]);
+    // It is mounted by hand, alone or above or below the engine's mount: it stays.
+    assert_eq!(refused([Down, Down], 1), Vec::<String>::new());
+    assert_eq!(refused([Up, Up], 2), Vec::<String>::new());
+    // A container that is not stopped keeps it mounted; here it is refused for another reason.
+    assert_eq!(refused([Up, Paused], 1), ["containers that use these volumes are paused: web"]);
+}
+
+#[test]
+fn a_mounted_volume_is_not_refused_if_nothing_is_stopped() {
+    let plan = |running| {
+        let request = BackupRequest { running, ..backup_request() };
+        messages(&plan_backup(&request, &with_option_volume([State::Running; 2]), &Script::default()).refusals)
+    };
+    assert_eq!(plan(Running::Allow), Vec::<String>::new());
+    assert_eq!(plan(Running::Refuse), ["containers that use these volumes are running: db, web"]);
+    let mut limited = with_option_volume([State::Running; 2]);
+    limited.volumes[0].options = [("size".to_owned(), "10G".to_owned())].into();
+    let request = BackupRequest { running: Running::Stop, ..backup_request() };
+    assert!(plan_backup(&request, &limited, &Script::default()).refusals.is_empty(), "it is not a mount");
+}
+
+#[test]
 fn containers_that_used_a_volume_meanwhile_are_found() {
     const YEAR_1: &str = "0001-01-01T00:00:00Z";
     let started = |name: &str, destination: &str, at: &str, state: State| Container {
@@ -393,6 +500,10 @@ fn containers_that_used_a_volume_meanwhile_are_found() {
     assert_eq!(used(new.clone()), 0, "it was created, but never started");
     assert_eq!(used(Container { state: State::Running, ..new.clone() }), 1);
     assert_eq!(used(Container { started: again.clone(), ..new.clone() }), 1);
+    let recreated = Container { id: "id of another".to_owned(), ..db.clone() };
+    let with_both = Inventory { containers: vec![recreated.clone()], ..Inventory::default() };
+    let targets = plan.archives.iter().map(|planned| &planned.target);
+    assert_eq!(used_since(&plan.users, targets, &with_both), [&recreated], "it has the name of one that is gone");
     let elsewhere = Container { started: again, mounts: Vec::new(), ..new };
     assert_eq!(used(elsewhere), 0, "it has no mount of these volumes");
 }

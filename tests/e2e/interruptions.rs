@@ -49,7 +49,7 @@ fn freeze_once(run: &mut Running, what: &str, begun: impl Fn() -> bool) {
 }
 
 /// Starts `voltar backup --stop` on one core into `directory` and freezes it while it writes.
-fn backup_in_the_middle(stack: &Stack, directory: &Path) -> Running {
+pub fn backup_in_the_middle(stack: &Stack, directory: &Path) -> Running {
     let already = names(directory);
     let mut run = stack.voltar(&["backup", "--stop", "-j", "1", "--overwrite"]).arg(directory).spawn(&stack.at("log"));
     // Waits for some bytes of an archive. A first block has a few hundred kilobytes.
@@ -138,7 +138,7 @@ fn killed_backup_is_reported_and_resumed(stack: &Stack) {
 }
 
 /// Starts a restore of the media and freezes it while it stages the new tree. The old tree is not changed yet.
-fn restore_in_the_middle(stack: &Stack, options: &[&str]) -> Running {
+pub fn restore_in_the_middle(stack: &Stack, options: &[&str]) -> Running {
     let directory = stack.volume("cvat_data").parent().unwrap().to_owned();
     let mut run = stack.voltar(&["restore", "-j", "1", "--only", "cvat_data"]).args(options).spawn(&stack.at("log"));
     freeze_once(&mut run, "a staged tree", || {
@@ -148,7 +148,7 @@ fn restore_in_the_middle(stack: &Stack, options: &[&str]) -> Running {
 }
 
 /// Changes the media, so that the old tree differs from the archive's.
-fn make_old_tree(stack: &Stack) -> TreeSnapshot {
+pub fn make_old_tree(stack: &Stack) -> TreeSnapshot {
     build(&stack.volume("cvat_data"), &[dir("").mode(0o751), file("old", "x"), dir("data/old/below")]);
     stack.snapshot("cvat_data")
 }

@@ -1,5 +1,5 @@
 //! voltar on a real engine with a CVAT-like stack: interchange with the documented commands, verbatim; every
-//! refusal; and interrupted runs.
+//! refusal; containers that are stopped and started again; and interrupted runs.
 //!
 //! CVAT's compose files fix the names of containers, so there is one stack, and the tests run one at a time. They
 //! are skipped on a host that has a CVAT of its own.
@@ -9,6 +9,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod containers;
 mod disk;
 mod interchange;
 mod interruptions;
@@ -21,7 +22,7 @@ use libtest_mimic::Arguments;
 fn main() {
     let mut args = Arguments::from_args();
     args.test_threads = Some(1);
-    let tests = [interchange::TESTS, refusals::TESTS, interruptions::TESTS]
+    let tests = [interchange::TESTS, refusals::TESTS, containers::TESTS, interruptions::TESTS]
         .into_iter()
         .flatten()
         .map(|(name, body)| {

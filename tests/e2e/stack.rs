@@ -313,16 +313,23 @@ fn remove_everything() {
     }
 }
 
+/// The end of a container's script: it waits for signals.
+pub const WAIT: &str = "while :; do sleep 3600 & wait $!; done";
+
 /// A container outside the stack, removed when dropped.
 pub struct Container(String);
 
 impl Container {
     /// Runs `docker create` with these options and a process that waits for SIGTERM.
     pub fn create(name: &str, options: &[&str]) -> Self {
+        Self::with_script(name, options, &format!("trap 'exit 0' TERM; {WAIT}"))
+    }
+
+    /// Runs `docker create` with these options and a process that runs `script`.
+    pub fn with_script(name: &str, options: &[&str], script: &str) -> Self {
         let name = format!("{PROJECT}-{name}");
-        let wait = ["ubuntu", "bash", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"];
         let fixed = ["create", "--network", "none", "--name", &name];
-        docker(fixed.into_iter().chain(options.iter().copied()).chain(wait));
+        docker(fixed.into_iter().chain(options.iter().copied()).chain(["ubuntu", "bash", "-c", script]));
         Self(name)
     }
 
@@ -339,6 +346,11 @@ impl Container {
     /// Returns whether it is running.
     pub fn is_running(&self) -> bool {
         docker(["inspect", "--format", "{{.State.Running}}", &self.0]) == "true"
+    }
+
+    /// Returns the time of its last start.
+    pub fn started(&self) -> String {
+        docker(["inspect", "--format", "{{.State.StartedAt}}", &self.0])
     }
 }
 

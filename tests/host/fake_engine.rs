@@ -1,5 +1,5 @@
 //! A fake engine: a thread that serves the part of Docker's API 1.41 that voltar uses on a Unix socket, with
-//! faults where a test sets them. Its only state is which containers are running.
+//! faults where a test sets them. Its only state is which containers are running, and since when.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -38,6 +38,8 @@ struct Inner {
     volumes: Vec<Value>,
     /// By path without the API version.
     faults: BTreeMap<String, Fault>,
+    /// The exit status of the containers whose process exits as soon as it is started.
+    exits: BTreeMap<String, i64>,
     requests: Vec<String>,
 }
 
@@ -122,6 +124,15 @@ impl FakeEngine {
 
     pub(crate) fn set_stop_timeout(&self, id: &str, seconds: u64) {
         self.inner.lock().unwrap().containers.get_mut(id).unwrap()["Config"]["StopTimeout"] = json!(seconds);
+    }
+
+    pub(crate) fn set_labels(&self, id: &str, labels: Value) {
+        self.inner.lock().unwrap().containers.get_mut(id).unwrap()["Config"]["Labels"] = labels;
+    }
+
+    /// Makes the process of a container exit as soon as it is started.
+    pub(crate) fn exits_at_once(&self, id: &str, status: i64) {
+        self.inner.lock().unwrap().exits.insert(id.to_owned(), status);
     }
 
     pub(crate) fn fault(&self, path: &str, fault: Fault) {
@@ -251,6 +262,13 @@ impl Inner {
                     let run = *verb == "start";
                     let already = container["State"]["Running"] == json!(run);
                     container["State"]["Running"] = json!(run);
+                    if run {
+                        container["State"]["StartedAt"] = json!(jiff::Timestamp::now().to_string());
+                    }
+                    if let Some(status) = self.exits.get(*id).filter(|_| run) {
+                        container["State"]["Running"] = json!(false);
+                        container["State"]["ExitCode"] = json!(status);
+                    }
                     (if already { 304 } else { 204 }, String::new())
                 }
                 None => (404, json!({"message": format!("No such container: {id}")}).to_string()),

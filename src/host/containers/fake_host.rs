@@ -1,10 +1,11 @@
 //! A fake host, for the tests of stopping and starting.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use crate::error::{Error, Result};
-use crate::host::inventory::{Container, Host, Inventory, State};
+use crate::host::inventory::{Container, ContainerState, Host, Inventory, State, StopOutcome};
 
 use super::stop_record::records;
 
@@ -14,24 +15,55 @@ pub(super) fn container(name: &str, second: u32, depends_on: &[&str]) -> Contain
         name: name.to_owned(),
         state: State::Running,
         created: format!("2026-01-01T00:00:{second:02}Z"),
+        started: "2026-01-02T00:00:00Z".to_owned(),
         depends_on: depends_on.iter().map(|&name| name.to_owned()).collect(),
         ..Container::default()
     }
 }
+
+/// The states of a container after it was started, by the number of earlier looks at it.
+type AfterStart = Box<dyn Fn(usize) -> ContainerState + Sync>;
 
 /// A fake host that records its calls. The calls listed in `fail` fail.
 #[derive(Default)]
 pub(super) struct FakeHost {
     pub(super) calls: Mutex<Vec<String>>,
     pub(super) fail: Vec<String>,
-    pub(super) containers: Vec<Container>,
+    /// The states of the containers, by id.
+    pub(super) states: Mutex<BTreeMap<String, ContainerState>>,
+    /// The containers that end by themselves when another one is stopped: (its id, theirs).
+    pub(super) ends_meanwhile: Vec<(&'static str, &'static str)>,
+    /// The states of each container after it was started, instead of one that keeps running.
+    pub(super) after_start: Option<AfterStart>,
+    pub(super) looks_after_start: Mutex<Option<usize>>,
     /// The directory in which the record must exist at each stop.
     pub(super) state_dir: Option<PathBuf>,
 }
 
 impl FakeHost {
-    pub(super) fn failing(fail: &[&str]) -> Self {
-        Self { fail: fail.iter().map(|&call| call.to_owned()).collect(), ..Self::default() }
+    /// Returns a host with these containers.
+    pub(super) fn of(containers: &[Container]) -> Self {
+        let state = |one: &Container| ContainerState {
+            state: one.state,
+            started: one.started.clone(),
+            ..ContainerState::default()
+        };
+        let states = containers.iter().map(|one| (one.id.clone(), state(one))).collect();
+        Self { states: Mutex::new(states), ..Self::default() }
+    }
+
+    pub(super) fn failing(self, fail: &[&str]) -> Self {
+        Self { fail: fail.iter().map(|&call| call.to_owned()).collect(), ..self }
+    }
+
+    /// Sets the state of a container.
+    pub(super) fn set(&self, id: &str, state: ContainerState) {
+        self.states.lock().unwrap().insert(id.to_owned(), state);
+    }
+
+    /// Removes a container.
+    pub(super) fn remove(&self, id: &str) {
+        self.states.lock().unwrap().remove(id);
     }
 
     fn call(&self, call: String) -> Result<()> {
@@ -44,6 +76,13 @@ impl FakeHost {
     pub(super) fn calls(&self) -> Vec<String> {
         self.calls.lock().unwrap().clone()
     }
+
+    /// Changes the state of a container, unless it does not exist; returns whether it was changed.
+    fn change(&self, id: &str, to: State) -> bool {
+        let mut states = self.states.lock().unwrap();
+        let Some(now) = states.get_mut(id) else { return false };
+        std::mem::replace(&mut now.state, to) != to
+    }
 }
 
 impl Host for FakeHost {
@@ -52,19 +91,36 @@ impl Host for FakeHost {
     }
 
     fn inventory(&self) -> Result<Inventory> {
-        Ok(Inventory { containers: self.containers.clone(), ..Inventory::default() })
+        Ok(Inventory::default())
     }
 
-    fn stop(&self, id: &str) -> Result<()> {
+    fn state(&self, id: &str) -> Result<Option<ContainerState>> {
+        if let (Some(after_start), Some(looks)) = (&self.after_start, &mut *self.looks_after_start.lock().unwrap()) {
+            *looks += 1;
+            return Ok(Some(after_start(*looks - 1)));
+        }
+        Ok(self.states.lock().unwrap().get(id).cloned())
+    }
+
+    fn stop(&self, id: &str) -> Result<StopOutcome> {
         if let Some(dir) = &self.state_dir {
             let record = std::fs::read_to_string(&records(dir).unwrap()[0]).unwrap();
             assert!(record.contains(id), "the record is on disk before the container is stopped");
         }
-        self.call(format!("stop {id}"))
+        for (_, other) in self.ends_meanwhile.iter().filter(|(stopped, _)| *stopped == id) {
+            self.change(other, State::Stopped);
+        }
+        // The engine may carry out a stop although the request fails.
+        let was_running = self.change(id, State::Stopped);
+        self.call(format!("stop {id}"))?;
+        Ok(if was_running { StopOutcome::Stopped } else { StopOutcome::WasStopped })
     }
 
     fn start(&self, id: &str) -> Result<()> {
-        self.call(format!("start {id}"))
+        self.call(format!("start {id}"))?;
+        self.change(id, State::Running);
+        *self.looks_after_start.lock().unwrap() = Some(0);
+        Ok(())
     }
 }
 

@@ -1,7 +1,10 @@
 //! Stopping containers for a backup or a restore, and starting them again: when the run ends, whether it
-//! succeeds or fails, or with `resume` after it was killed. `plan` decides which containers are stopped.
+//! succeeds or fails, or with `resume` after it was killed. `plan` decides which containers are stopped. Only a container
+//! that voltar itself has stopped is started.
 
+mod restartable;
 mod resume;
+mod start;
 mod state_dir;
 mod stop_order;
 mod stop_record;
@@ -10,6 +13,7 @@ mod stopped;
 #[cfg(test)]
 mod fake_host;
 
+pub use restartable::{not_restartable, paused, swarm_tasks};
 pub use resume::{Leftover, leftovers, resume};
 pub use state_dir::state_dir;
 #[doc(hidden)]

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use nix::fcntl::FlockArg;
 
-use crate::error::{ErrorKind, Result};
-use crate::host::inventory::{Host, State};
-use crate::monitor::{Event, Monitor};
+use crate::error::Result;
+use crate::host::inventory::Host;
+use crate::monitor::Monitor;
 
+use super::start::{none_of, start_all};
 use super::stop_record::{Record, records};
-use super::stopped::not_all_started;
 
 /// The containers that one killed run left stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,27 +31,28 @@ pub fn leftovers(state_dir: &Path) -> Result<Vec<Leftover>> {
     let mut leftovers = Vec::new();
     for path in records(state_dir)? {
         // A shared lock: with exclusive ones, each of two concurrent commands would assume that the run is in progress.
-        let Some((_, content)) = Record::take_over(&path, FlockArg::LockSharedNonblock)? else { continue };
+        let Some(record) = Record::take_over(&path, FlockArg::LockSharedNonblock)? else { continue };
+        let content = record.content();
         leftovers.push(Leftover {
-            names: content.containers.into_iter().map(|entry| entry.name).collect(),
-            when: content.stopped_at,
-            engine: content.engine,
+            names: content.containers.iter().map(|entry| entry.name.clone()).collect(),
+            when: content.stopped_at.clone(),
+            engine: content.engine.clone(),
         });
     }
     Ok(leftovers)
 }
 
-/// Starts the containers that killed runs left stopped, and returns the names of those that it started. A
-/// container that no longer exists, or a record of another engine, is reported as a note.
+/// Starts the containers that killed runs left stopped, and returns the names of those that it started. A container
+/// that no longer exists, or that somebody has started since, and a record of another engine are reported as notes.
 ///
 /// # Errors
-/// A container does not start: the others are started nevertheless, and its record is kept.
+/// A container does not start, or exits again at once: the others are started nevertheless, and its record is kept.
 pub fn resume(host: &dyn Host, state_dir: &Path, monitor: &dyn Monitor) -> Result<Vec<String>> {
-    let mut started = Vec::new();
+    let mut names = Vec::new();
     let mut failures = Vec::new();
-    let mut inventory = None;
     for path in records(state_dir)? {
-        let Some((record, content)) = Record::take_over(&path, FlockArg::LockExclusiveNonblock)? else { continue };
+        let Some(record) = Record::take_over(&path, FlockArg::LockExclusiveNonblock)? else { continue };
+        let content = record.content();
         if content.engine != host.address() {
             monitor.note(&format!(
                 "skipped: containers that were stopped at {} through {} (`voltar resume --docker {}`)",
@@ -59,31 +60,12 @@ pub fn resume(host: &dyn Host, state_dir: &Path, monitor: &dyn Monitor) -> Resul
             ));
             continue;
         }
-        let inventory = match &inventory {
-            Some(inventory) => inventory,
-            None => inventory.insert(host.inventory()?),
-        };
-        let before = failures.len();
-        for entry in content.containers.iter().rev() {
-            match inventory.containers.iter().find(|container| container.id == entry.id) {
-                None => monitor.note(&format!("container '{}' does not exist any more: not started", entry.name)),
-                Some(container) if container.state != State::Stopped => {}
-                Some(_) => match host.start(&entry.id) {
-                    Ok(()) => {
-                        monitor.event(&Event::ContainerStarted(&entry.name));
-                        started.push(entry.name.clone());
-                    }
-                    // The record stays, for the next time.
-                    Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
-                    Err(error) => failures.push(error.to_string()),
-                },
-            }
-        }
-        if failures.len() == before {
-            record.remove()?;
-        }
+        let started = start_all(host, content.containers.iter().rev(), monitor);
+        started.settle(record)?;
+        names.extend(started.names);
+        failures.extend(started.failures);
     }
-    if failures.is_empty() { Ok(started) } else { Err(not_all_started(&failures)) }
+    none_of(&failures).map(|()| names)
 }
 
 #[cfg(test)]
@@ -91,18 +73,20 @@ mod tests {
     use super::super::fake_host::{FakeHost, container, pair, refs};
     use super::super::stopped::Stopped;
     use super::*;
-    use crate::host::inventory::Container;
+    use crate::host::inventory::{Container, ContainerState, State};
     use crate::monitor::Collector;
 
     fn killed(host: &FakeHost, dir: &Path, containers: &[Container]) {
         let monitor = Collector::default();
         Stopped::stop(host, dir, &refs(containers), &monitor).unwrap().abandon();
+        host.calls.lock().unwrap().clear();
     }
 
     #[test]
     fn the_record_of_a_live_run_is_not_a_leftover() {
         let dir = tempfile::tempdir().unwrap();
-        let (host, monitor, containers) = (FakeHost::default(), Collector::default(), pair());
+        let (monitor, containers) = (Collector::default(), pair());
+        let host = FakeHost::of(&containers);
         let stopped = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap();
         assert!(leftovers(dir.path()).unwrap().is_empty());
         assert!(resume(&host, dir.path(), &monitor).unwrap().is_empty());
@@ -117,14 +101,12 @@ mod tests {
     #[test]
     fn resume_starts_what_exists_and_is_stopped() {
         let dir = tempfile::tempdir().unwrap();
-        let stopped = |one: Container| Container { state: State::Stopped, ..one };
         let [db, web] = pair();
-        let host = FakeHost {
-            containers: vec![stopped(db.clone()), web.clone(), stopped(container("cache", 3, &[]))],
-            ..FakeHost::default()
-        };
-        killed(&host, dir.path(), &[db, web, container("gone", 4, &[]), container("cache", 3, &[])]);
-        host.calls.lock().unwrap().clear();
+        let containers = [db, web, container("gone", 4, &[]), container("cache", 3, &[])];
+        let host = FakeHost::of(&containers);
+        killed(&host, dir.path(), &containers);
+        host.remove("idgone");
+        host.set("idweb", ContainerState { state: State::Running, ..ContainerState::default() });
         let monitor = Collector::default();
         assert_eq!(resume(&host, dir.path(), &monitor).unwrap(), ["db", "cache"]);
         assert_eq!(host.calls(), ["start iddb", "start idcache"]);
@@ -133,23 +115,56 @@ mod tests {
         assert!(resume(&host, dir.path(), &monitor).unwrap().is_empty());
     }
 
+    /// A job that ran again since, and one that the killed run did not get to, have ended by themselves.
+    #[test]
+    fn resume_starts_only_what_the_killed_run_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let containers = [container("later", 1, &[]), container("job", 2, &[]), container("web", 3, &[])];
+        let host = FakeHost::of(&containers);
+        let monitor = Collector::default();
+        let stopped = Stopped::stop(&host, dir.path(), &refs(&containers[1..]), &monitor).unwrap();
+        stopped.abandon();
+        let ended = |started: String| ContainerState { started, ..ContainerState::default() };
+        host.set("idlater", ended(containers[0].started.clone()));
+        host.set("idjob", ended(jiff::Timestamp::now().to_string()));
+        host.calls.lock().unwrap().clear();
+        assert_eq!(resume(&host, dir.path(), &monitor).unwrap(), ["web"]);
+        assert_eq!(host.calls(), ["start idweb"]);
+        assert_eq!(monitor.notes(), ["container 'job' was started and has ended since it was stopped: not started"]);
+        assert!(records(dir.path()).unwrap().is_empty());
+    }
+
     #[test]
     fn resume_keeps_the_record_of_what_it_could_not_start() {
         let dir = tempfile::tempdir().unwrap();
         let containers = pair();
-        let down = containers.clone().map(|one| Container { state: State::Stopped, ..one });
-        let host = FakeHost { containers: down.into(), ..FakeHost::failing(&["start iddb"]) };
+        let host = FakeHost::of(&containers).failing(&["start iddb"]);
         killed(&host, dir.path(), &containers);
         let error = resume(&host, dir.path(), &Collector::default()).unwrap_err();
         assert_eq!(error.to_string(), "not every container was started again: cannot start iddb");
         assert!(host.calls().contains(&"start idweb".to_owned()), "the others are started nevertheless");
-        assert_eq!(leftovers(dir.path()).unwrap().len(), 1);
+        assert_eq!(leftovers(dir.path()).unwrap()[0].names, ["db"]);
+    }
+
+    #[test]
+    fn resume_tries_again_what_exited_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let containers = [container("db", 1, &[])];
+        let host = FakeHost::of(&containers);
+        killed(&host, dir.path(), &containers);
+        let exited = ContainerState { started: jiff::Timestamp::now().to_string(), ..ContainerState::default() };
+        let host = FakeHost { after_start: Some(Box::new(move |_| exited.clone())), ..host };
+        for attempt in 1..=2 {
+            let error = resume(&host, dir.path(), &Collector::default()).unwrap_err();
+            assert!(error.to_string().ends_with("container 'db' was started and exited again with status 0"));
+            assert_eq!(host.calls().len(), attempt);
+        }
     }
 
     #[test]
     fn the_record_of_another_engine_is_skipped() {
         let dir = tempfile::tempdir().unwrap();
-        let host = FakeHost::default();
+        let host = FakeHost::of(&pair());
         killed(&host, dir.path(), &pair());
         let path = records(dir.path()).unwrap().remove(0);
         let text = std::fs::read_to_string(&path).unwrap().replace("\"fake\"", "\"unix:///other\"");

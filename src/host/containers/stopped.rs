@@ -1,11 +1,13 @@
 //! A guard over containers that are stopped for the duration of a run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::host::inventory::{Container, Host, State};
+use crate::error::{Error, Result};
+use crate::host::inventory::{Container, Host, State, StopOutcome};
 use crate::monitor::{Event, Monitor};
 
+use super::restartable::not_restartable;
+use super::start::{none_of, start_all};
 use super::stop_order::stop_order;
 use super::stop_record::{Entry, Record};
 
@@ -14,36 +16,30 @@ use super::stop_record::{Entry, Record};
 pub struct Stopped<'a> {
     host: &'a dyn Host,
     monitor: &'a dyn Monitor,
+    state_dir: PathBuf,
     /// The containers in the order in which they were stopped.
     entries: Vec<Entry>,
     record: Option<Record>,
 }
 
 impl<'a> Stopped<'a> {
-    /// Stops the running ones of these containers, dependents first.
+    /// Stops the running ones of these containers, dependents first. A container that has ended by itself since it was
+    /// found running is skipped: it is not started again either.
     ///
     /// # Errors
-    /// A container is paused or would be deleted when it stops: then none is stopped. Or a container does
-    /// not stop, or the run is cancelled: then those already stopped are started again.
+    /// A container is not restartable: then none is stopped. Or a container does not stop, or the run is cancelled: then
+    /// those already stopped are started again.
     pub fn stop(
         host: &'a dyn Host,
         state_dir: &Path,
         containers: &[&Container],
         monitor: &'a dyn Monitor,
     ) -> Result<Self> {
-        check_restartable(containers)?;
+        Error::none_of(not_restartable(containers))?;
         let running: Vec<&Container> =
             containers.iter().filter(|container| container.state == State::Running).copied().collect();
-        let entries: Vec<Entry> = stop_order(&running)
-            .iter()
-            .map(|container| Entry { id: container.id.clone(), name: container.name.clone() })
-            .collect();
-        let mut guard = Self { host, monitor, entries: Vec::new(), record: None };
-        if entries.is_empty() {
-            return Ok(guard);
-        }
-        guard.record = Some(Record::write(state_dir, host, &entries)?);
-        match guard.stop_all(entries) {
+        let mut guard = Self { host, monitor, state_dir: state_dir.to_owned(), entries: Vec::new(), record: None };
+        match guard.stop_all(&stop_order(&running)) {
             Ok(()) => Ok(guard),
             Err(stopping) => Err(match guard.start_again() {
                 Ok(()) => stopping,
@@ -55,15 +51,60 @@ impl<'a> Stopped<'a> {
         }
     }
 
-    fn stop_all(&mut self, entries: Vec<Entry>) -> Result<()> {
-        for entry in entries {
+    fn stop_all(&mut self, containers: &[&Container]) -> Result<()> {
+        for container in containers {
             self.monitor.check_cancelled()?;
-            // Recorded before the request, because the engine may still carry out a stop that times out here.
-            self.entries.push(entry.clone());
-            self.host.stop(&entry.id)?;
-            self.monitor.event(&Event::ContainerStopped(&entry.name));
+            if self.stop_one(container)? {
+                self.monitor.event(&Event::ContainerStopped(&container.name));
+            } else {
+                self.report_end(container)?;
+            }
         }
         self.monitor.check_cancelled()
+    }
+
+    /// Stops a container; returns whether it was running until then.
+    fn stop_one(&mut self, container: &Container) -> Result<bool> {
+        // Stopping the others before it may have taken minutes.
+        let Some(now) = self.host.state(&container.id)?.filter(|now| now.state != State::Stopped) else {
+            return Ok(false);
+        };
+        // Recorded before the request, because the engine may still carry out a stop that times out here.
+        self.entries.push(Entry::new(container, now.started));
+        self.write_record()?;
+        match self.host.stop(&container.id)? {
+            StopOutcome::Stopped => Ok(true),
+            StopOutcome::WasStopped => {
+                self.entries.pop();
+                self.write_record()?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Reports a container that ended before it was stopped. It may have failed because another one was stopped.
+    fn report_end(&self, Container { id, name, .. }: &Container) -> Result<()> {
+        let not_started = "not stopped, and not started again";
+        match self.host.state(id)?.map(|now| now.exit_status) {
+            None => self.monitor.note(&format!("container '{name}' does not exist any more: {not_started}")),
+            Some(0) => self.monitor.note(&format!("container '{name}' has ended by itself: {not_started}")),
+            Some(status) => {
+                self.monitor.issue("", format!("container '{name}' has exited with status {status}: {not_started}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the record on disk hold the containers of the guard.
+    fn write_record(&mut self) -> Result<()> {
+        if self.entries.is_empty() {
+            return self.record.take().map_or(Ok(()), Record::remove);
+        }
+        if let Some(record) = &mut self.record {
+            return record.replace(&self.entries);
+        }
+        self.record = Some(Record::write(&self.state_dir, self.host, &self.entries)?);
+        Ok(())
     }
 
     /// Returns the number of containers that are started again at the end.
@@ -75,9 +116,17 @@ impl<'a> Stopped<'a> {
     /// Starts the containers again in reverse order. The record is removed when all of them were started.
     ///
     /// # Errors
-    /// A container does not start; the others are started nevertheless, and the record is kept.
+    /// A container does not start, or exits again at once; the others are started nevertheless, and the record is kept.
     pub fn start_again(mut self) -> Result<()> {
         self.start_all()
+    }
+
+    /// Starts the containers again after the work of the run is done. A failure is then only an issue, because it does not
+    /// undo that work: `done` says what is complete.
+    pub fn start_again_after(mut self, done: &str) {
+        if let Err(error) = self.start_all() {
+            self.report(&error.within(done));
+        }
     }
 
     /// Leaves the state that `kill -9` leaves: the record without its lock, and the containers stopped.
@@ -90,22 +139,21 @@ impl<'a> Stopped<'a> {
     fn start_all(&mut self) -> Result<()> {
         let entries = std::mem::take(&mut self.entries);
         let Some(record) = self.record.take() else { return Ok(()) };
-        let mut failures = Vec::new();
-        for entry in entries.iter().rev() {
-            match self.host.start(&entry.id) {
-                Ok(()) => self.monitor.event(&Event::ContainerStarted(&entry.name)),
-                Err(error) => failures.push(error.to_string()),
-            }
-        }
-        if failures.is_empty() { record.remove() } else { Err(not_all_started(&failures)) }
+        let started = start_all(self.host, entries.iter().rev(), self.monitor);
+        started.settle(record)?;
+        none_of(&started.failures)
+    }
+
+    fn report(&self, error: &Error) {
+        let hint = error.advice().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        self.monitor.issue("", format!("{error}{hint}"));
     }
 }
 
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.start_all() {
-            let hint = error.advice().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            self.monitor.issue("", format!("{error}{hint}"));
+            self.report(&error);
         }
     }
 }
@@ -116,34 +164,6 @@ impl std::fmt::Debug for Stopped<'_> {
     }
 }
 
-pub(super) fn not_all_started(failures: &[String]) -> Error {
-    Error::new(ErrorKind::Failed, format!("not every container was started again: {}", failures.join("; ")))
-        .hint("`voltar resume` tries again")
-}
-
-/// Refuses containers that a stop and a start would not restore to their present state.
-fn check_restartable(containers: &[&Container]) -> Result<()> {
-    let names = |unfit: &dyn Fn(&Container) -> bool| -> String {
-        let names: Vec<String> = containers
-            .iter()
-            .filter(|container| unfit(container))
-            .map(|container| format!("'{}'", container.name))
-            .collect();
-        names.join(", ")
-    };
-    let paused = names(&|container| container.state == State::Paused);
-    if !paused.is_empty() {
-        return Err(Error::refused(format!("cannot stop {paused}: paused, and could not be paused again as before"))
-            .hint("`docker unpause` or `docker stop` them first"));
-    }
-    let auto_removed = names(&|container| container.state == State::Running && container.auto_remove);
-    if !auto_removed.is_empty() {
-        return Err(Error::refused(format!("cannot stop {auto_removed}: created with --rm, and deleted when stopped"))
-            .hint("stop them yourself, or wait until they exit"));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -152,15 +172,18 @@ mod tests {
     use super::super::fake_host::{FakeHost, pair, refs};
     use super::super::stop_record::records;
     use super::*;
+    use crate::error::ErrorKind;
     use crate::host::containers::leftovers;
+    use crate::host::inventory::ContainerState;
     use crate::monitor::Collector;
+    use nix::fcntl::FlockArg;
 
     #[test]
     fn containers_stop_and_start_again_in_reverse() {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("new/state");
-        let host = FakeHost { state_dir: Some(state.clone()), ..FakeHost::default() };
         let (containers, monitor) = (pair(), Collector::default());
+        let host = FakeHost { state_dir: Some(state.clone()), ..FakeHost::of(&containers) };
         let stopped = Stopped::stop(&host, &state, &refs(&containers), &monitor).unwrap();
         assert_eq!(stopped.count(), 2);
         let record = records(&state).unwrap().remove(0);
@@ -174,9 +197,9 @@ mod tests {
     #[test]
     fn only_running_containers_are_stopped() {
         let dir = tempfile::tempdir().unwrap();
-        let host = FakeHost::default();
         let mut containers = pair();
         containers[0].state = State::Stopped;
+        let host = FakeHost::of(&containers);
         let monitor = Collector::default();
         Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap().start_again().unwrap();
         assert_eq!(host.calls(), ["stop idweb", "start idweb"]);
@@ -187,8 +210,8 @@ mod tests {
     #[test]
     fn a_panic_starts_them_again() {
         let dir = tempfile::tempdir().unwrap();
-        let host = FakeHost::default();
         let containers = pair();
+        let host = FakeHost::of(&containers);
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let monitor = Collector::default();
             let _stopped = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap();
@@ -202,8 +225,8 @@ mod tests {
     #[test]
     fn a_stop_that_fails_half_way_is_undone() {
         let dir = tempfile::tempdir().unwrap();
-        let host = FakeHost::failing(&["stop iddb"]);
         let (containers, monitor) = (pair(), Collector::default());
+        let host = FakeHost::of(&containers).failing(&["stop iddb"]);
         let error = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap_err();
         assert_eq!(error.to_string(), "cannot stop iddb");
         // The container whose stop failed may have stopped nevertheless.
@@ -214,14 +237,100 @@ mod tests {
     #[test]
     fn a_container_that_does_not_start_is_named_and_stays_on_record() {
         let dir = tempfile::tempdir().unwrap();
-        let host = FakeHost::failing(&["start iddb", "start idweb"]);
         let (containers, monitor) = (pair(), Collector::default());
+        let host = FakeHost::of(&containers).failing(&["start iddb", "start idweb"]);
         let error = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap().start_again().unwrap_err();
         assert_eq!(error.to_string(), "not every container was started again: cannot start iddb; cannot start idweb");
         assert_eq!(leftovers(dir.path()).unwrap()[0].names, ["web", "db"]);
+        let host = FakeHost::of(&containers).failing(&["start iddb"]);
         drop(Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap());
         assert_eq!(monitor.issues().len(), 1, "a guard that is dropped reports to the monitor");
         assert!(monitor.issues()[0].message.contains("voltar resume"));
+        let host = FakeHost::of(&containers).failing(&["start iddb"]);
+        let stopped = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap();
+        stopped.start_again_after("the archives are complete");
+        assert_eq!(
+            monitor.issues()[1].message,
+            "the archives are complete: not every container was started again: cannot start iddb \
+             (`voltar resume` tries again)"
+        );
+    }
+
+    #[test]
+    fn a_container_that_ended_by_itself_is_not_started_again() {
+        let (containers, monitor) = (pair(), Collector::default());
+        let stopped = |host: &FakeHost| {
+            let dir = tempfile::tempdir().unwrap();
+            let stopped = Stopped::stop(host, dir.path(), &refs(&containers), &monitor).unwrap();
+            let on_record = Record::take_over(&records(dir.path()).unwrap()[0], FlockArg::LockSharedNonblock).unwrap();
+            assert!(on_record.is_none(), "its run is in progress");
+            assert_eq!(stopped.count(), 1);
+            stopped.start_again().unwrap();
+            assert!(records(dir.path()).unwrap().is_empty());
+        };
+        // Before it was looked at, and between that look and the request.
+        let host = FakeHost { ends_meanwhile: vec![("idweb", "iddb")], ..FakeHost::of(&containers) };
+        stopped(&host);
+        assert_eq!(host.calls(), ["stop idweb", "start idweb"]);
+        assert_eq!(monitor.notes(), ["container 'db' has ended by itself: not stopped, and not started again"]);
+        let host = FakeHost { ends_meanwhile: vec![("idweb", "idweb")], ..FakeHost::of(&containers) };
+        stopped(&host);
+        assert_eq!(host.calls(), ["stop idweb", "stop iddb", "start iddb"]);
+    }
+
+    #[test]
+    fn a_container_that_failed_by_itself_is_an_issue() {
+        let dir = tempfile::tempdir().unwrap();
+        let (containers, monitor) = (pair(), Collector::default());
+        let host = FakeHost::of(&containers);
+        host.set("iddb", ContainerState { exit_status: 3, ..ContainerState::default() });
+        host.remove("idweb");
+        let stopped = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap();
+        assert_eq!(stopped.count(), 0);
+        assert_eq!(
+            monitor.issues()[0].message,
+            "container 'db' has exited with status 3: not stopped, and not started again"
+        );
+        assert_eq!(monitor.notes(), ["container 'web' does not exist any more: not stopped, and not started again"]);
+        stopped.start_again().unwrap();
+        assert!(host.calls().is_empty());
+    }
+
+    #[test]
+    fn only_what_has_been_stopped_is_on_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let containers = pair();
+        let host = FakeHost::of(&containers).failing(&["stop iddb"]);
+        let monitor = CancelledAt(AtomicUsize::new(2));
+        // The guard has stopped one container when the run is killed.
+        let mut guard = Stopped {
+            host: &host,
+            monitor: &monitor,
+            state_dir: dir.path().to_owned(),
+            entries: Vec::new(),
+            record: None,
+        };
+        guard.stop_all(&[&containers[1], &containers[0]]).unwrap_err();
+        guard.abandon();
+        assert_eq!(host.calls(), ["stop idweb"]);
+        assert_eq!(leftovers(dir.path()).unwrap()[0].names, ["web"]);
+    }
+
+    #[test]
+    fn a_container_that_was_started_meanwhile_is_not_started_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (containers, monitor) = (pair(), Collector::default());
+        let host = FakeHost::of(&containers);
+        let stopped = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap();
+        let started = jiff::Timestamp::now().to_string();
+        host.set(
+            "iddb",
+            ContainerState { state: State::Running, started: started.clone(), ..ContainerState::default() },
+        );
+        host.set("idweb", ContainerState { started, ..ContainerState::default() });
+        stopped.start_again().unwrap();
+        assert_eq!(host.calls(), ["stop idweb", "stop iddb"]);
+        assert_eq!(monitor.notes(), ["container 'web' was started and has ended since it was stopped: not started"]);
     }
 
     /// A monitor that reports cancellation at the n-th check.
@@ -238,8 +347,8 @@ mod tests {
     #[test]
     fn a_cancelled_stop_starts_them_again() {
         let dir = tempfile::tempdir().unwrap();
-        let host = FakeHost::default();
         let containers = pair();
+        let host = FakeHost::of(&containers);
         let monitor = CancelledAt(AtomicUsize::new(2));
         let error = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted);
@@ -252,21 +361,21 @@ mod tests {
     #[test]
     fn paused_and_auto_removed_containers_are_refused_before_anything_stops() {
         let dir = tempfile::tempdir().unwrap();
-        let (host, monitor) = (FakeHost::default(), Collector::default());
         let mut containers = pair();
+        let (host, monitor) = (FakeHost::of(&containers), Collector::default());
         containers[0].state = State::Paused;
         let error = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap_err();
-        assert_eq!(error.to_string(), "cannot stop 'db': paused, and could not be paused again as before");
+        assert_eq!(error.to_string(), "containers that use these volumes are paused: db");
         containers[0].state = State::Running;
         containers[0].auto_remove = true;
         let error = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap_err();
-        assert_eq!(error.to_string(), "cannot stop 'db': created with --rm, and deleted when stopped");
+        assert_eq!(error.to_string(), "containers that use these volumes are deleted when they stop (--rm): db");
         assert!(host.calls().is_empty());
     }
 
     #[test]
     fn nothing_is_stopped_without_a_record() {
-        let (host, monitor, containers) = (FakeHost::default(), Collector::default(), pair());
+        let (host, monitor, containers) = (FakeHost::of(&pair()), Collector::default(), pair());
         let error = Stopped::stop(&host, Path::new("/proc/voltar"), &refs(&containers), &monitor).unwrap_err();
         assert!(error.to_string().starts_with("cannot record which containers are to be stopped in '/proc/voltar': "));
         assert!(host.calls().is_empty());

@@ -65,6 +65,8 @@ pub(super) fn container(stored: &StoredContainer, sources: &Sources<'_>, state: 
         environment: config.image.env.clone().unwrap_or_default(),
         mounts,
         auto_remove: host.auto_remove,
+        one_off: parse::one_off(label),
+        swarm_service: parse::swarm_service(label),
     })
 }
 

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::member::printable;
 
-use super::inventory::{Container, Host, Inventory, State};
+use super::inventory::{Container, Host, Inventory, State, StopOutcome};
 use super::{places, shifted_owners};
 use config::{Config, HostConfig, StoredContainer};
 use files::{show, unreadable};
@@ -106,7 +106,7 @@ impl Host for DataRoot {
         Ok(inventory)
     }
 
-    fn stop(&self, _: &str) -> Result<()> {
+    fn stop(&self, _: &str) -> Result<StopOutcome> {
         Err(no_engine("stop"))
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use bollard::models::{ContainerInspectResponse, MountPoint, Volume as EngineVolume};
 
 use crate::error::Result;
-use crate::host::inventory::{Container, Mount, State, Volume};
+use crate::host::inventory::{Container, ContainerState, Mount, State, Volume};
 use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME};
 
 /// Converts a volume of the volume list.
@@ -66,10 +66,12 @@ pub(in crate::host) fn container(
         service: parse::service(label),
         state: state_of(answer),
         created: answer.created.clone().unwrap_or_default(),
-        started: answer.state.as_ref().and_then(|state| state.started_at.clone()).unwrap_or_default(),
+        started: container_state(answer).started,
         depends_on: parse::depends_on(label, &references),
         environment: config.and_then(|config| config.env.clone()).unwrap_or_default(),
         auto_remove: host.and_then(|host| host.auto_remove).unwrap_or_default(),
+        one_off: parse::one_off(label),
+        swarm_service: parse::swarm_service(label),
         mounts,
         name,
     })
@@ -119,6 +121,17 @@ pub(super) fn state_of(answer: &ContainerInspectResponse) -> State {
     }
 }
 
+/// Returns the state of an inspected container and of its last run.
+pub(super) fn container_state(answer: &ContainerInspectResponse) -> ContainerState {
+    let state = answer.state.as_ref();
+    ContainerState {
+        state: state_of(answer),
+        restarting: state.and_then(|state| state.restarting).unwrap_or_default(),
+        started: state.and_then(|state| state.started_at.clone()).unwrap_or_default(),
+        exit_status: state.and_then(|state| state.exit_code).unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -150,7 +163,8 @@ mod tests {
         assert_eq!((container.project.as_deref(), container.service.as_deref()), (Some("cvat"), Some("db")));
         assert_eq!(container.state, State::Running, "restarting counts as running");
         assert_eq!(container.started, "2026-01-02T00:00:00Z");
-        assert!(container.auto_remove);
+        assert!(container.auto_remove && !container.one_off);
+        assert_eq!(container.swarm_service, None);
         assert_eq!(container.depends_on, ["cvat_redis", "ffff", "opa"]);
         let mounts: Vec<(&str, Option<&str>, bool)> = container
             .mounts
@@ -170,6 +184,19 @@ mod tests {
         assert_eq!(state(r#"{"Running":true,"Paused":true}"#), State::Paused);
         assert_eq!(state(r#"{"Running":true}"#), State::Running);
         assert_eq!(state(r#"{"Running":false,"Dead":true}"#), State::Stopped);
+    }
+
+    #[test]
+    fn the_last_run_is_converted() {
+        let json = r#"{"State":{"Running":true,"Restarting":true,"ExitCode":7,"StartedAt":"2026-01-02T00:00:00Z"}}"#;
+        let expected = ContainerState {
+            state: State::Running,
+            restarting: true,
+            started: "2026-01-02T00:00:00Z".to_owned(),
+            exit_status: 7,
+        };
+        assert_eq!(container_state(&serde_json::from_str(json).unwrap()), expected);
+        assert_eq!(container_state(&ContainerInspectResponse::default()), ContainerState::default());
     }
 
     #[test]

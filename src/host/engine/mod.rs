@@ -35,11 +35,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::Monitor;
 
-use super::inventory::{Container, Host, Inventory, MountKind, State, Volume};
+use super::inventory::{Container, ContainerState, Host, Inventory, MountKind, State, StopOutcome, Volume};
 use super::{parse, places};
 use address::{Address, local_socket};
 use context::Configuration;
-use convert::{name_of, state_of};
+use convert::{container_state, name_of, state_of};
 use fault::{Answer, Fault, within};
 use stops::{Pending, Stops};
 use transport::Peer;
@@ -148,8 +148,9 @@ impl<'a> Engine<'a> {
 
     /// Waits until the engine has ended a stop that was interrupted here: until then it would not start the container,
     /// which still runs, and would stop it afterwards.
-    fn await_pending_stop(&self, id: &str, name: &str, pending: Pending) -> Result<()> {
+    fn await_pending_stop(&self, id: &str, pending: Pending) -> Result<()> {
         let Pending { mut request, limit } = pending;
+        let name = name_of(&self.present(id, None)?)?;
         if !request.is_finished() {
             self.monitor
                 .note(&format!("container '{name}' is being stopped, and is started again once that has ended"));
@@ -214,14 +215,24 @@ impl Host for Engine<'_> {
         Ok(inventory)
     }
 
-    fn stop(&self, container_id: &str) -> Result<()> {
+    fn state(&self, container_id: &str) -> Result<Option<ContainerState>> {
+        let id = parse::id(container_id)?;
+        // What was stopped must run again: looking at it is not interrupted.
+        let monitor = if self.stops.contain(&id) { None } else { Some(self.monitor) };
+        if let Some(pending) = self.stops.take_pending(&id) {
+            self.await_pending_stop(&id, pending)?;
+        }
+        Ok(self.inspect(&id, monitor)?.as_ref().map(container_state))
+    }
+
+    fn stop(&self, container_id: &str) -> Result<StopOutcome> {
         let id = parse::id(container_id)?;
         self.stops.record(&id);
         let before = self.present(&id, Some(self.monitor))?;
         let name = name_of(&before)?;
         let state = state_of(&before);
         match state {
-            State::Stopped => return Ok(()),
+            State::Stopped => return Ok(StopOutcome::WasStopped),
             State::Paused => {
                 return Err(Error::refused(format!("container '{name}' is paused"))
                     .hint(format!("`docker unpause {name}` or `docker stop {name}` first")));
@@ -248,7 +259,7 @@ impl Host for Engine<'_> {
             Err(fault) => return Err(fault.into_error(&format!("cannot stop container '{name}'"), &self.address)),
         }
         match state_of(&self.present(&id, Some(self.monitor))?) {
-            State::Stopped => Ok(()),
+            State::Stopped => Ok(StopOutcome::Stopped),
             State::Running | State::Paused => {
                 Err(Error::refused(format!("container '{name}' was stopped and runs again"))
                     .hint("something else starts it (an orchestrator, another operator); stop that first"))
@@ -261,7 +272,7 @@ impl Host for Engine<'_> {
         let monitor = if self.stops.contain(&id) { None } else { Some(self.monitor) };
         let name = name_of(&self.present(&id, monitor)?)?;
         if let Some(pending) = self.stops.take_pending(&id) {
-            self.await_pending_stop(&id, &name, pending)?;
+            self.await_pending_stop(&id, pending)?;
         }
         let what = format!("cannot start container '{name}'");
         let request = self.docker.start_container(&id, None::<StartContainerOptions>);
