@@ -227,11 +227,15 @@ def data_root_seeds():
 
 def records_seeds():
     root = {"uid": 999, "gid": 999, "mode": 0o700, "mtime_seconds": 1_600_000_000, "mtime_nanoseconds": 5}
+    identity = {"id": {"device": 64769, "inode": 131}, "born": 1_600_000_000_000_000_005}
     yield from texts_of({
-        "journal": {"version": 1, "phase": "exchange", "new_root": {"device": 64769, "inode": 131},
-                    "keep": "/var/lib/docker/volumes/a/.voltar-previous-1", "root_before": root, "root_after": root},
+        "restore_record": {"version": 1, "boot": "7d0c6c50-0e8e-4f4c-9a8b-1f0b3c2d1e0f", "swapped": False, "trees": [
+            {"archive": "cvat_data", "path": "/var/lib/docker/volumes/a/_data", "way": "exchange", "phase": "exchange",
+             "live": identity, "name": ".voltar-restore-83-0123456789abcdef", "staging": identity, "tree": None,
+             "keep": ".voltar-previous-20260101T000000Z", "root_before": root, "root_after": root}]},
         "stop_record": {"version": 1, "engine": "unix:///var/run/docker.sock", "stopped_at": "2026-01-01T00:00:00Z",
-                        "pid": 7, "containers": [{"id": "0123abcd", "name": "cvat_db"}]},
+                        "pid": 7, "containers": [{"id": "0123abcd", "name": "cvat_db", "started": "2026-01-01T00:00:00.5Z",
+                                                 "requested_at": "2026-01-02T00:00:00Z"}]},
     })
 
 

@@ -115,6 +115,53 @@ fn a_symbolic_link_below_a_mount_is_refused_and_never_followed() {
 }
 
 #[test]
+fn a_symbolic_link_in_the_subpath_of_a_volume_is_refused() {
+    let world = World::new(&[("media", "/srv")]);
+    let live = world.docker.volume("v");
+    world.docker.container("web").mount("other", "/other").mount_part("v", "app/media", "/srv").write();
+    put(&live.join("app/media/file"), "archived");
+    world.voltar("backup", &["backup"]).ok();
+    assert!(world.listed("backup/media.tar.bz2").contains("srv/file"));
+    put(&live.join("app/media/file"), "live");
+    world.voltar("restore", &["backup"]).ok();
+    assert_eq!(read(&live.join("app/media/file")), "archived");
+
+    put(&world.at("host/media/secret"), "the host's");
+    fs::remove_dir_all(live.join("app")).unwrap();
+    symlink(world.at("host"), live.join("app")).unwrap();
+    world.refused("backup", &["again"], "leads through the symbolic link");
+    world.refused("restore", &["backup"], "leads through the symbolic link");
+    assert_eq!(names(&world.at("host/media")), ["secret"]);
+}
+
+#[test]
+fn a_directory_that_is_replaced_while_its_new_tree_is_staged_is_not_swapped() {
+    for mode in [&[][..], &["--keep-previous"]] {
+        let world = World::new(&[("data", "/srv")]).volumes(&[("v", "/srv")]);
+        let live = world.docker.data("v");
+        let beside = live.parent().unwrap();
+        put(&live.join("file"), "old");
+        let content: Vec<u8> = (0..8_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        fs::create_dir_all(world.at("x/srv")).unwrap();
+        fs::write(world.at("x/srv/big"), content).unwrap();
+        fs::create_dir(world.at("backup")).unwrap();
+        Tool::shell("tar -cf - -C x srv | bzip2 -1 > backup/data.tar.bz2").dir(world.scratch.path()).ok();
+        let run = world.voltar("restore", &[&["backup", "-j", "1"], mode].concat()).spawn(&world.at("log"));
+        while !names(beside).iter().any(|name| name.starts_with(".voltar-restore-")) {
+            std::thread::yield_now();
+        }
+        run.signal(Signal::SIGSTOP);
+        // As a filesystem that was unmounted, or as an engine that was upgraded would.
+        fs::rename(&live, world.at("away")).unwrap();
+        put(&live.join("another"), "another");
+        run.signal(Signal::SIGCONT);
+        run.wait().expect_code(2).expect_text("no longer the directory that was found at first");
+        assert_eq!((names(&live), names(beside)), (vec!["another".into()], vec!["_data".into()]));
+        assert_eq!(read(&world.at("away/file")), "old");
+    }
+}
+
+#[test]
 fn a_source_that_is_replaced_while_the_archive_is_read_is_refused() {
     for mode in ["--merge", "--in-place"] {
         let world = World::new(&[("data", "/srv")]);

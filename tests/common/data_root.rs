@@ -87,6 +87,14 @@ impl Container<'_> {
         self
     }
 
+    /// Mounts a directory of a volume (`volume-subpath`).
+    #[must_use]
+    pub fn mount_part(self, volume: &str, subpath: &str, at: &str) -> Self {
+        let mut this = self.mount(volume, at);
+        this.mounts[at]["Spec"]["VolumeOptions"] = json!({"Subpath": subpath});
+        this
+    }
+
     /// Mounts a directory of the host.
     #[must_use]
     pub fn bind(mut self, source: &Path, at: &str) -> Self {

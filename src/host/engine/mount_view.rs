@@ -34,6 +34,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::geteuid;
 
 use crate::error::Cause;
+use crate::identity::FileId;
 use crate::member::printable;
 use crate::mountinfo::{self, Table};
 
@@ -178,25 +179,24 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Device and inode.
-type Identity = (u64, u64);
-
-fn identity(path: &Path) -> io::Result<Identity> {
-    path.metadata().map(|found| (found.dev(), found.ino()))
+fn identity(path: &Path) -> io::Result<FileId> {
+    let found = path.metadata()?;
+    Ok(FileId { device: found.dev(), inode: found.ino() })
 }
 
 /// Resolves `path` below the root directory `root`, as its processes do: without `RESOLVE_IN_ROOT`, a symbolic link with
 /// an absolute target would lead back to the root directory of this process.
-fn identity_in(root: impl AsFd, path: &Path) -> io::Result<Identity> {
+fn identity_in(root: impl AsFd, path: &Path) -> io::Result<FileId> {
     let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    let mut tries = 0;
     let file = loop {
         match openat2(&root, path, how) {
             // A rename raced with it.
-            Err(Errno::EAGAIN) => {}
-            opened => break File::from(opened?),
+            Err(Errno::EAGAIN) if tries < 100 => tries += 1,
+            opened => break opened?,
         }
     };
-    file.metadata().map(|found| (found.dev(), found.ino()))
+    Ok(FileId::of_open(file)?)
 }
 
 #[cfg(test)]
