@@ -18,16 +18,17 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 const EXIT_STATUS: &str = "\
 EXIT STATUS
-  0  done
-  1  done, with warnings: a file changed while it was read, a socket was skipped
-  2  not done, and then nothing under a final name and nothing in a volume has
-     changed; errors in the command line too";
+  0    done
+  1    done, with warnings: a file changed while it was read, a socket was skipped
+  2    not done, and then nothing under a final name and nothing in a volume has
+       changed; errors in the command line too
+  130  interrupted by a signal: as 2";
 
 const ENVIRONMENT: &str = "\
 ENVIRONMENT
   DOCKER_HOST       the engine to ask where --docker is not given
-  VOLTAR_STATE_DIR  where voltar records which containers it stopped
-                    (default /var/lib/voltar)";
+  VOLTAR_STATE_DIR  where voltar records the containers that it stops and the
+                    trees that it replaces (default /var/lib/voltar)";
 
 const MAIN_EXAMPLES: &str = "\
 EXAMPLES

@@ -5,6 +5,7 @@
 //! `VOLTAR_ATTACK_ROUNDS` is the number of exchanges (100,000).
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
+#![allow(clippy::print_stdout, reason = "how much was attacked is the result")]
 
 mod common;
 

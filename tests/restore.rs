@@ -228,6 +228,8 @@ fn killed_restore(world: &World) {
     for n in 0..10 {
         let mut header = tar::Header::new_gnu();
         header.set_size(big.len() as u64);
+        header.set_uid(nix::unistd::geteuid().as_raw().into());
+        header.set_gid(nix::unistd::getegid().as_raw().into());
         archive.append_data(&mut header, format!("srv/x/half {n}"), &big[..]).unwrap();
     }
     fs::create_dir_all(world.at("big")).unwrap();

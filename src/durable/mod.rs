@@ -4,6 +4,8 @@
 pub(crate) mod atomic_file;
 pub(crate) mod page_cache;
 pub(crate) mod record;
+pub(crate) mod small_file;
+pub(crate) mod state_dir;
 
 use std::fs::OpenOptions;
 use std::io;

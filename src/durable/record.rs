@@ -3,16 +3,15 @@
 //! is in progress: a record without a lock is that of a run that was killed.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind as IoKind, Read as _, Write as _};
+use std::io::{self, ErrorKind as IoKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::geteuid;
 
-use super::{parent, sync_directory};
+use super::{parent, small_file, sync_directory};
 
 const SUFFIX: &str = ".json";
 
@@ -79,7 +78,7 @@ impl LockedRecord {
         if lock.metadata()?.nlink() == 0 {
             return Ok(None);
         }
-        let text = read_bounded(&lock)?;
+        let text = small_file::read_open(&lock, MAX_BYTES)?;
         Ok(Some((Self { path: path.to_owned(), lock }, text)))
     }
 }
@@ -98,7 +97,7 @@ pub(crate) struct Found {
 /// Those of the system calls, or the file is too large for a record.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Found>> {
     let Some(file) = open(path)? else { return Ok(None) };
-    let text = read_bounded(&file)?;
+    let text = small_file::read_open(&file, MAX_BYTES)?;
     // With an exclusive lock, two processes that look at the same time would each find the other's.
     match Flock::lock(file, FlockArg::LockSharedNonblock) {
         // It was replaced or removed since it was opened; whoever did so had locked it.
@@ -184,21 +183,11 @@ fn write(path: &Path, text: &[u8]) -> io::Result<Flock<File>> {
 }
 
 fn open(path: &Path) -> io::Result<Option<File>> {
-    // Opening a FIFO would wait for a writer.
-    match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path) {
+    match small_file::open_itself(path) {
         Ok(file) => Ok(Some(file)),
         Err(cause) if cause.kind() == IoKind::NotFound => Ok(None),
         Err(cause) => Err(cause),
     }
-}
-
-fn read_bounded(file: &File) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other("it is too large for a record"));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]
@@ -263,15 +252,12 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_record_is_neither_waited_for_nor_read_to_its_end() {
+    fn what_cannot_be_a_record_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("stopped-1-1.json");
         let refused = || LockedRecord::take_over(&path, FlockArg::LockExclusiveNonblock).unwrap_err();
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(take_over(&path).unwrap().is_empty());
-        fs::remove_file(&path).unwrap();
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        assert_eq!(refused().to_string(), "it is too large for a record");
+        assert_eq!(refused().to_string(), format!("it has more than {MAX_BYTES} bytes"));
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
         assert_eq!(refused().raw_os_error(), Some(nix::libc::ELOOP));

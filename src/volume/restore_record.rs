@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::live::{Live, Way};
 use crate::durable::record::{self, LockedRecord};
+use crate::durable::state_dir;
 use crate::error::{Cause, Error, Result};
 use crate::identity::{FileId, Identity, boot_id};
 use crate::member::{Metadata, Timestamp, printable};
@@ -210,7 +211,8 @@ impl RestoreRecord {
     /// # Errors
     /// Those of the system calls; a restore into one of the trees is in progress, or was interrupted.
     pub(crate) fn begin(state_dir: &Path, trees: Vec<TreeRecord>, lives: &[&Live]) -> Result<Self> {
-        let failed = |cause: Cause| Error::failed_at("cannot record the restore in", state_dir, cause);
+        let failed =
+            |cause: Cause| Error::failed_at("cannot record the restore in", state_dir, cause).hint(state_dir::HINT);
         let _lock = record::lock_directory(state_dir).map_err(|cause| failed(cause.into()))?;
         if let Some(other) = unfinished(state_dir, lives)?.first() {
             return Err(other.refusal());

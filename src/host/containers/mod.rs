@@ -5,7 +5,6 @@
 mod restartable;
 mod resume;
 mod start;
-mod state_dir;
 mod stop_order;
 mod stop_record;
 mod stopped;
@@ -13,9 +12,9 @@ mod stopped;
 #[cfg(test)]
 mod fake_host;
 
+pub use crate::durable::state_dir::state_dir;
 pub use restartable::{not_restartable, paused, swarm_tasks};
 pub use resume::{Leftover, leftovers, resume};
-pub use state_dir::state_dir;
 #[doc(hidden)]
 pub use stop_record::parse_stop_record;
 pub use stopped::Stopped;

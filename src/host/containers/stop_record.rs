@@ -10,10 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable::parent;
 use crate::durable::record::{self, LockedRecord};
+use crate::durable::state_dir;
 use crate::error::{Cause, Error, Result};
 use crate::host::inventory::{Container, Host};
-
-use super::state_dir::STATE_DIR_VARIABLE;
 
 /// The begin of a record's name.
 const KIND: &str = "stopped";
@@ -147,8 +146,7 @@ impl Record {
 }
 
 fn not_recorded(state_dir: &Path, cause: Cause) -> Error {
-    Error::failed_at("cannot record which containers are to be stopped in", state_dir, cause)
-        .hint(format!("run voltar as root, or set {STATE_DIR_VARIABLE} to a directory that only you can write"))
+    Error::failed_at("cannot record which containers are to be stopped in", state_dir, cause).hint(state_dir::HINT)
 }
 
 /// Returns the paths of all records, oldest first.

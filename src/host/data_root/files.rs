@@ -1,11 +1,12 @@
 //! Reading the small files of a data root.
 
-use std::io::{ErrorKind as IoKind, Read as _};
+use std::io::ErrorKind as IoKind;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use walkdir::WalkDir;
 
+use crate::durable::small_file;
 use crate::error::{Error, Result};
 use crate::member::printable;
 
@@ -37,11 +38,10 @@ pub(super) fn read_json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>> {
     })
 }
 
-/// Reads a file up to the size limit; returns `None` if it does not exist.
+/// Reads a file; returns `None` if it does not exist.
 fn read(file: &Path) -> Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    match std::fs::File::open(file).and_then(|open| open.take(MAX_BYTES).read_to_end(&mut bytes)) {
-        Ok(_) => Ok(Some(bytes)),
+    match small_file::open_itself(file).and_then(|open| small_file::read_open(&open, MAX_BYTES)) {
+        Ok(bytes) => Ok(Some(bytes)),
         Err(cause) if cause.kind() == IoKind::NotFound => Ok(None),
         Err(cause) => Err(unreadable(file, &cause)),
     }

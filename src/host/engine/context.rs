@@ -1,17 +1,14 @@
 //! The current context of the `docker` command (`docker context use`). Who has chosen another engine with it expects that
 //! engine: voltar does not follow contexts, but it does not ignore them either.
 
-use std::fs::OpenOptions;
-use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::libc::O_NONBLOCK;
 use nix::unistd::User;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use walkdir::WalkDir;
 
+use crate::durable::small_file;
 use crate::error::{Error, Result};
 use crate::member::printable;
 
@@ -124,12 +121,9 @@ impl Configuration {
     }
 }
 
-/// Reads a JSON file up to the size limit. It may be that of another user: a FIFO is not waited for.
+/// Reads a JSON file, which may be that of another user.
 fn read<T: DeserializeOwned>(file: &Path) -> Option<T> {
-    let open = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(file).ok()?;
-    let mut bytes = Vec::new();
-    open.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    serde_json::from_slice(&small_file::read(file, MAX_BYTES).ok()?).ok()
 }
 
 #[cfg(test)]
