@@ -64,14 +64,18 @@ pub(crate) fn open(tree: &MountTree, state_dir: &Path) -> Result<OpenTree> {
 }
 
 fn open_mount(mount: &TreeMount) -> Result<OpenMount> {
-    // Entries are moved in a bind mount's source: the directory that holds it is not Docker's.
+    // Entries are moved where the directory that holds the source is not Docker's.
     let open = |content| Ok(OpenMount { at: mount.at.clone(), content });
     if mount.left_to.is_some() {
         return open(Content::Left);
     }
     let way = match mount.kind {
         MountKind::Tmpfs => return open(Content::Tmpfs),
-        MountKind::Bind | MountKind::Other(_) if mount.beneath.is_root() => Way::Entries,
+        MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_)
+            if mount.beneath.is_root() && !mount.is_in_data_root() =>
+        {
+            Way::Entries
+        }
         MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) => Way::Exchange,
     };
     let live = Live::open(&mount.source, &mount.beneath, way)?;
@@ -118,7 +122,7 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir(at("_data")).unwrap();
         let volume = Volume { name: "data".to_owned(), mountpoint: at("_data"), ..Volume::default() };
-        let tree = tree_of_volume(&volume, &RelPath::parse(b"srv").unwrap());
+        let tree = tree_of_volume(&volume, &RelPath::parse(b"srv").unwrap()).unwrap();
         let state = at("state");
         let first = open(&tree, &state).unwrap();
         let before = found(&first).unwrap();

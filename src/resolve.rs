@@ -278,7 +278,7 @@ impl<'a> Search<'a> {
                 alternative_paths.push(other.path.clone());
             }
         }
-        let tree = mounts::tree_of_volume(volume, &first.path);
+        let tree = mounts::tree_of_volume(volume, &first.path)?;
         let target = Target { project: project.clone(), alternative_paths, ..self.target(spec, tree) };
         Ok(Some(Found { target, by_label: true }))
     }

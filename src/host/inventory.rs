@@ -1,11 +1,13 @@
 //! The containers, mounts and volumes of a host as plain values, and the trait of their sources.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::identity::FileId;
 use crate::member::RelPath;
+
+use super::mount_options;
 
 /// The state of a container: whether its processes may be writing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -156,8 +158,23 @@ pub struct Volume {
     pub project: Option<String>,
     /// The name in the compose file (`cvat_data`).
     pub compose_name: Option<String>,
-    /// Where the mountpoint is on this machine; `None` if that is not known.
+    /// Where its source is on this machine; `None` if that is not known.
     pub place: Option<Place>,
+    /// The present path of the directory to which its options bind it (`o=bind,device=DIR`); `None` if they do not, or if
+    /// the path is not known.
+    pub bound: Option<PathBuf>,
+}
+
+impl Volume {
+    /// Returns the directory of the host that holds its files: that to which it is bound, else its mountpoint. `None` if
+    /// the path is not known.
+    #[must_use]
+    pub fn source(&self) -> Option<&Path> {
+        match mount_options::bind_device(&self.options) {
+            Some(_) => self.bound.as_deref(),
+            None => Some(&self.mountpoint),
+        }
+    }
 }
 
 /// The containers and volumes of a host at one moment.

@@ -10,6 +10,7 @@ pub mod engine;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod inventory;
+mod mount_options;
 pub mod mounts;
 pub(crate) mod option_volume;
 mod parse;

@@ -18,6 +18,9 @@ pub struct MountTree {
     pub mounts: Vec<TreeMount>,
 }
 
+/// What to do where a source is not known.
+const SOURCE_HINT: &str = "run voltar on the host that has that directory, with the engine that created the container";
+
 /// One mount of a [`MountTree`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeMount {
@@ -41,6 +44,13 @@ pub struct TreeMount {
 }
 
 impl TreeMount {
+    /// Returns whether the source is the volume's own directory in the data root, which only Docker writes beside it. A
+    /// volume that is bound to another directory has that as its source.
+    #[must_use]
+    pub(crate) fn is_in_data_root(&self) -> bool {
+        matches!(&self.kind, MountKind::Volume { name, .. } if self.source.ends_with(Path::new(name).join("_data")))
+    }
+
     /// Returns whether both mounts show the same directory or file.
     #[must_use]
     pub(crate) fn same_source(&self, other: &Self) -> bool {
@@ -129,7 +139,7 @@ fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: &RelPa
                 describe(&mount.kind),
                 printable(mount.destination.as_bytes()),
             ))
-            .hint("run voltar on the host that has that directory, with the engine that created the container"));
+            .hint(SOURCE_HINT));
         }
     };
     Ok(TreeMount {
@@ -174,13 +184,22 @@ fn describe(kind: &MountKind) -> String {
 }
 
 /// Returns the mount tree of a volume whose container does not exist, as if mounted at `path` in it.
-#[must_use]
-pub(crate) fn tree_of_volume(volume: &Volume, path: &RelPath) -> MountTree {
-    MountTree {
+///
+/// # Errors
+/// The directory that holds its files is not known.
+pub(crate) fn tree_of_volume(volume: &Volume, path: &RelPath) -> Result<MountTree> {
+    let source = volume.source().ok_or_else(|| {
+        Error::refused(format!(
+            "the path on this host of the directory that volume '{}' is bound to is not known",
+            volume.name
+        ))
+        .hint(SOURCE_HINT)
+    })?;
+    Ok(MountTree {
         path: path.clone(),
         mounts: vec![TreeMount {
             at: RelPath::root(),
-            source: volume.mountpoint.clone(),
+            source: source.to_owned(),
             beneath: RelPath::root(),
             kind: MountKind::Volume { name: volume.name.clone(), driver: volume.driver.clone() },
             destination: format!("/{}", String::from_utf8_lossy(path.as_bytes())),
@@ -188,7 +207,7 @@ pub(crate) fn tree_of_volume(volume: &Volume, path: &RelPath) -> MountTree {
             place: volume.place.clone(),
             left_to: None,
         }],
-    }
+    })
 }
 
 /// Returns the containers that use a volume or directory of the tree, including stopped ones.
@@ -231,16 +250,15 @@ fn touches(inventory: &Inventory, theirs: &Mount, ours: &TreeMount) -> bool {
     })
 }
 
-/// Returns the directories of the host that hold a mount's files: its source and, for a `local` volume that is
-/// itself a bind mount, the device of that mount.
+/// Returns the paths at which the host has a mount's files: its source and, for a volume, its mountpoint.
 fn host_directories(inventory: &Inventory, kind: &MountKind, source: Option<&Path>) -> Vec<PathBuf> {
     let mut directories: Vec<PathBuf> = source.map(Path::to_path_buf).into_iter().collect();
     if let MountKind::Volume { name, .. } = kind {
-        let device = inventory.volumes.iter().find(|volume| &volume.name == name).and_then(|volume| {
-            let binds = volume.options.get("o")?.split(',').any(|option| matches!(option, "bind" | "rbind"));
-            volume.options.get("device").filter(|_| binds)
-        });
-        directories.extend(device.filter(|device| device.starts_with('/')).map(PathBuf::from));
+        let volume = inventory.volumes.iter().find(|volume| &volume.name == name);
+        let paths = volume.map(|volume| [Some(&*volume.mountpoint), volume.source()]);
+        // A plugin may report no mountpoint.
+        let known = paths.into_iter().flatten().flatten().filter(|path| !path.as_os_str().is_empty());
+        directories.extend(known.map(Path::to_path_buf));
     }
     directories
 }
@@ -405,6 +423,7 @@ mod tests {
             volumes: vec![Volume {
                 name: "data".to_owned(),
                 options: options.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+                bound: Some("/srv/media".into()),
                 ..Volume::default()
             }],
             ..Inventory::default()
@@ -429,7 +448,7 @@ mod tests {
             mountpoint: "/v/_data".into(),
             ..Volume::default()
         };
-        let tree = tree_of_volume(&volume, &path("/var/lib/postgresql/data"));
+        let tree = tree_of_volume(&volume, &path("/var/lib/postgresql/data")).unwrap();
         assert_eq!(tree.mounts[0].destination, "/var/lib/postgresql/data");
         assert_eq!(tree.mounts[0].root(), Path::new("/v/_data"));
     }

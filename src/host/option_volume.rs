@@ -5,12 +5,28 @@ use crate::error::Error;
 use crate::member::printable;
 
 use super::inventory::Volume;
+use super::mount_options::bind_device;
 use super::secrets::{mask_device, mask_options};
 
-/// Returns whether the engine mounts something on the mountpoint of this `local` volume.
+/// Returns whether the engine mounts a filesystem on the mountpoint of this `local` volume. Options without a type and a
+/// device, such as a size limit, need no mount (`volume/local` of the engine, `needsMount`).
 #[must_use]
 pub(crate) fn has_mount_options(volume: &Volume) -> bool {
-    volume.driver == "local" && ["type", "device", "o"].iter().any(|key| !option(volume, key).is_empty())
+    volume.driver == "local"
+        && bind_device(&volume.options).is_none()
+        && ["type", "device"].iter().any(|key| !option(volume, key).is_empty())
+}
+
+/// Returns the refusal of a volume in memory.
+#[must_use]
+pub(crate) fn in_memory(volume: &Volume) -> Option<Error> {
+    (volume.driver == "local" && option(volume, "type") == "tmpfs").then(|| {
+        Error::refused(format!(
+            "volume '{}' is in memory (type=tmpfs): its content is gone with the last container that uses it",
+            volume.name
+        ))
+        .hint("use a volume without type=tmpfs, or select other archives with --only")
+    })
 }
 
 /// Returns the refusal of a volume that is not mounted, now or once containers are stopped: `why` says which.

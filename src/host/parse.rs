@@ -6,7 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::{RelPath, printable};
 
-use super::inventory::{Mount, MountKind};
+use super::inventory::{Mount, MountKind, Volume};
+use super::mount_options;
 
 /// The label that holds the compose project of a container or volume.
 pub(super) const PROJECT: &str = "com.docker.compose.project";
@@ -76,9 +77,27 @@ pub(super) struct RawMount<'a> {
     pub(super) writable: bool,
 }
 
-/// Checks and converts a mount. `mountpoints` holds the mountpoints of volumes by name; it takes precedence
-/// over the source of the mount, which some engines leave empty.
-pub(super) fn mount(container: &str, raw: &RawMount<'_>, mountpoints: &BTreeMap<String, PathBuf>) -> Result<Mount> {
+/// What a volume adds to the mounts of containers.
+#[derive(Debug, Default, Clone)]
+pub(super) struct VolumeSource {
+    /// The directory that holds its files; `None` if the path is not known.
+    path: Option<PathBuf>,
+    read_only: bool,
+}
+
+/// Returns the sources of volumes, by name.
+pub(super) fn sources(volumes: &[Volume]) -> BTreeMap<String, VolumeSource> {
+    let source = |volume: &Volume| VolumeSource {
+        // A plugin may report no mountpoint until a container uses the volume.
+        path: volume.source().filter(|path| !path.as_os_str().is_empty()).map(Path::to_owned),
+        read_only: mount_options::is_read_only(&volume.options),
+    };
+    volumes.iter().map(|volume| (volume.name.clone(), source(volume))).collect()
+}
+
+/// Checks and converts a mount. The source of its volume takes precedence over that of the mount, which some engines
+/// leave empty.
+pub(super) fn mount(container: &str, raw: &RawMount<'_>, volumes: &BTreeMap<String, VolumeSource>) -> Result<Mount> {
     let kind = match raw.kind {
         // Files written by old engines have no type.
         "volume" | "" if !raw.name.is_empty() => MountKind::Volume {
@@ -91,9 +110,8 @@ pub(super) fn mount(container: &str, raw: &RawMount<'_>, mountpoints: &BTreeMap<
     };
     let source = match &kind {
         MountKind::Tmpfs => None,
-        MountKind::Volume { name, .. } if mountpoints.contains_key(name) => {
-            // A plugin may report no mountpoint until a container uses the volume.
-            mountpoints.get(name).filter(|at| !at.as_os_str().is_empty()).cloned()
+        MountKind::Volume { name, .. } if volumes.contains_key(name) => {
+            volumes.get(name).and_then(|volume| volume.path.clone())
         }
         MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) if raw.source.is_empty() => None,
         MountKind::Volume { .. } | MountKind::Bind => Some(absolute(container, "mount source", raw.source)?),
@@ -107,7 +125,7 @@ pub(super) fn mount(container: &str, raw: &RawMount<'_>, mountpoints: &BTreeMap<
         source,
         subpath,
         kind,
-        read_only: !raw.writable,
+        read_only: !raw.writable || volumes.get(raw.name).is_some_and(|volume| volume.read_only),
         place: None,
     })
 }
@@ -200,7 +218,8 @@ mod tests {
     }
 
     fn read(raw: &RawMount<'_>) -> std::result::Result<Mount, String> {
-        let known = BTreeMap::from([("data".to_owned(), PathBuf::from("/moved/data/_data"))]);
+        let data = Volume { name: "data".to_owned(), mountpoint: "/moved/data/_data".into(), ..Volume::default() };
+        let known = sources(&[data]);
         mount("web", raw, &known).map_err(|error| error.to_string())
     }
 

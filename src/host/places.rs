@@ -4,15 +4,16 @@
 use std::path::Path;
 
 use super::inventory::{Inventory, MountKind, Place};
+use super::option_volume;
 use crate::identity::lineage;
 
 /// Adds to all mounts where their sources are.
 ///
-/// Volumes with options are left out: they are filesystems of their own, of servers that may not answer, and are known by
+/// Volumes that the engine mounts are left out: they are filesystems of their own, of servers that may not answer, and are known by
 /// their names.
 pub(super) fn find(inventory: &mut Inventory) {
-    for volume in inventory.volumes.iter_mut().filter(|volume| volume.driver == "local" && volume.options.is_empty()) {
-        volume.place = of(&volume.mountpoint);
+    for volume in inventory.volumes.iter_mut().filter(|volume| !option_volume::has_mount_options(volume)) {
+        volume.place = volume.source().and_then(of);
     }
     let volumes = &inventory.volumes;
     for mount in inventory.containers.iter_mut().flat_map(|container| &mut container.mounts) {

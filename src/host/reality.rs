@@ -10,7 +10,7 @@ use crate::mountinfo;
 
 use super::inventory::{MountKind, Volume};
 use super::mounts::{MountTree, TreeMount};
-use super::option_volume::{has_mount_options, not_mounted};
+use super::option_volume::{self, has_mount_options, not_mounted};
 
 /// Returns every reason why the tree's directories may not hold its data, each with a hint.
 ///
@@ -47,6 +47,7 @@ fn check_mount(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fs
         }
         MountKind::Volume { name, .. } => {
             if let Some(volume) = volumes.iter().find(|volume| &volume.name == name) {
+                option_volume::in_memory(volume).map_or(Ok(()), Err)?;
                 option_volume_is_mounted(volume, mounted)?;
             }
         }
@@ -107,7 +108,7 @@ mod tests {
     }
 
     fn verdict(volume: &Volume, mounted: &[PathBuf], in_fstab: &[PathBuf]) -> Vec<String> {
-        let tree = tree_of_volume(volume, &RelPath::parse(b"data").unwrap());
+        let tree = tree_of_volume(volume, &RelPath::parse(b"data").unwrap()).unwrap();
         check(&tree, std::slice::from_ref(volume), mounted, in_fstab)
             .iter()
             .map(|error| {
@@ -121,7 +122,7 @@ mod tests {
     fn a_directory_that_exists_is_not_an_obstacle() {
         let dir = tempfile::tempdir().unwrap();
         assert!(verdict(&volume(dir.path(), &[]), &[], &[]).is_empty());
-        let tree = tree_of_volume(&volume(dir.path(), &[]), &RelPath::parse(b"data").unwrap());
+        let tree = tree_of_volume(&volume(dir.path(), &[]), &RelPath::parse(b"data").unwrap()).unwrap();
         assert!(obstacles(&tree, &[]).unwrap().is_empty());
     }
 
@@ -158,7 +159,11 @@ mod tests {
         let shown = &verdict(&cifs, &[], &[])[0];
         assert!(shown.contains("(type=cifs, device=//u:***@nas/x, o=user=u,password=***)"), "{shown}");
         // A volume with only a size limit is not a mount.
-        assert!(verdict(&volume(&point, &[("size", "10G")]), &[], &[]).is_empty());
+        assert!(verdict(&volume(&point, &[("o", "size=10G")]), &[], &[]).is_empty());
+        let memory = volume(&point, &[("type", "tmpfs"), ("device", "tmpfs")]);
+        for mounted in [&[][..], std::slice::from_ref(&point)] {
+            assert!(verdict(&memory, mounted, &[])[0].starts_with("volume 'cvat_data' is in memory (type=tmpfs)"));
+        }
     }
 
     #[test]
@@ -185,7 +190,7 @@ mod tests {
     #[test]
     fn unknown_mounts_are_refused_and_a_nested_tmpfs_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let mut tree = tree_of_volume(&volume(dir.path(), &[]), &RelPath::parse(b"data").unwrap());
+        let mut tree = tree_of_volume(&volume(dir.path(), &[]), &RelPath::parse(b"data").unwrap()).unwrap();
         tree.mounts[0].kind = MountKind::Other("cluster".to_owned());
         assert_eq!(
             check(&tree, &[], &[], &[])[0].to_string(),

@@ -179,6 +179,7 @@ fn volume(name: &str) -> Volume {
         project: Some("stack".to_owned()),
         compose_name: Some(name.to_owned()),
         place: None,
+        bound: None,
     }
 }
 

@@ -71,11 +71,10 @@ fn one_off_and_swarm_containers_are_refused(stack: &Stack) {
 
 /// The engine unmounts a volume with mount options when its last container stops.
 fn a_stop_that_unmounts_a_volume_is_refused(stack: &Stack) {
-    build(&stack.at("disk"), &[file("precious", "data"), dir("directory")]);
-    let device = format!("device={}", stack.at("disk").display());
-    let volume = Volume::create("bound", &["-o", "type=none", "-o", "o=bind", "-o", &device]);
-    let container = Container::create("bound", &["-v", &format!("{}:/data", volume.name())]);
-    layout(&stack.at("one.toml"), "bound", container.name(), "/data");
+    build(&stack.at("disk/lower"), &[file("precious", "data"), dir("directory")]);
+    let volume = Volume::overlay("overlay", &stack.at("disk"));
+    let container = Container::create("overlay", &["-v", &format!("{}:/data", volume.name())]);
+    layout(&stack.at("one.toml"), "overlay", container.name(), "/data");
     container.start();
     let started = container.started();
     let voltar = |args: &[&str]| stack.voltar(args).args(["--layout", "one.toml"]).run();
@@ -93,7 +92,7 @@ fn a_stop_that_unmounts_a_volume_is_refused(stack: &Stack) {
     assert_eq!(container.started(), started, "nothing was stopped");
     assert_eq!(names(&stack.at("elsewhere")), Vec::<String>::new());
     // Mounted by hand as well, it stays mounted.
-    let by_hand = crate::disk::BindMount::new(&stack.at("disk"), &volume.path());
+    let by_hand = crate::disk::BindMount::new(&volume.path(), &volume.path());
     voltar(&["plan", "--stop", "elsewhere"]).expect_code(0);
     voltar(&["backup", "--stop", "elsewhere"]).expect_code(0);
     assert!(container.is_running() && container.started() != started);

@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = &[
     ("refuses_a_database_without_a_version", refuses_a_database_without_a_version),
     ("refuses_a_path_on_no_mount", refuses_a_path_on_no_mount),
     ("refuses_a_container_that_does_not_exist", refuses_a_container_that_does_not_exist),
+    ("refuses_a_volume_in_memory", refuses_a_volume_in_memory),
     ("refuses_an_option_volume_that_is_not_mounted", refuses_an_option_volume_that_is_not_mounted),
     ("refuses_two_projects_after_down", refuses_two_projects_after_down),
     ("refuses_to_restore_into_a_read_only_mount", refuses_to_restore_into_a_read_only_mount),
@@ -162,16 +163,27 @@ fn refuses_a_container_that_does_not_exist(stack: &Stack) {
     assert_eq!(stack.archives(), ["cvat_keys.tar.bz2"]);
 }
 
+/// Its content is gone with the last container; what a run of it would archive or restore is lost.
+fn refuses_a_volume_in_memory(stack: &Stack) {
+    let volume = Volume::create("memory", &["-o", "type=tmpfs", "-o", "device=tmpfs"]);
+    let container = Container::create("memory", &["-v", &format!("{}:/data", volume.name())]);
+    container.start();
+    layout(&stack.at("one.toml"), "memory", container.name(), "/data");
+    for args in [&["backup", "--stop"][..], &["backup", "--allow-running"]] {
+        refused(stack.voltar(args).args(["--layout", "one.toml"]), &[volume.name(), "is in memory (type=tmpfs)"]);
+    }
+    assert!(container.is_running());
+}
+
 /// The volume is mounted only while a container uses it. Otherwise its mountpoint is an empty directory.
 fn refuses_an_option_volume_that_is_not_mounted(stack: &Stack) {
-    build(&stack.at("disk"), &[file("precious", "data"), dir("directory")]);
-    let device = format!("device={}", stack.at("disk").display());
-    let volume = Volume::create("bound", &["-o", "type=none", "-o", "o=bind", "-o", &device]);
-    let container = Container::create("bound", &["-v", &format!("{}:/data", volume.name())]);
-    layout(&stack.at("bound.toml"), "bound", container.name(), "/data");
-    refused(stack.voltar(&["backup", "--layout", "bound.toml"]), &[volume.name(), stack.at("disk").to_str().unwrap()]);
+    build(&stack.at("disk/lower"), &[file("precious", "data"), dir("directory")]);
+    let volume = Volume::overlay("overlay", &stack.at("disk"));
+    let container = Container::create("overlay", &["-v", &format!("{}:/data", volume.name())]);
+    layout(&stack.at("one.toml"), "overlay", container.name(), "/data");
+    refused(stack.voltar(&["backup", "--layout", "one.toml"]), &[volume.name(), stack.at("disk").to_str().unwrap()]);
     // `--allow-empty` allows empty volumes, not unmounted ones.
-    refused(stack.voltar(&["backup", "--layout", "bound.toml", "--allow-empty"]), &[volume.name()]);
+    refused(stack.voltar(&["backup", "--layout", "one.toml", "--allow-empty"]), &[volume.name()]);
     assert_eq!(stack.archives(), Vec::<String>::new());
 }
 

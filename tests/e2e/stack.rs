@@ -343,6 +343,11 @@ impl Container {
         docker(["start", &self.0]);
     }
 
+    /// Checks the content of a file in the running container.
+    pub fn assert_sees(&self, path: &str, content: &str) {
+        assert_eq!(docker(["exec", &self.0, "cat", path]), content);
+    }
+
     /// Returns whether it is running.
     pub fn is_running(&self) -> bool {
         docker(["inspect", "--format", "{{.State.Running}}", &self.0]) == "true"
@@ -369,6 +374,23 @@ impl Volume {
         let name = format!("{PROJECT}_{name}");
         docker(["volume", "create"].into_iter().chain(options.iter().copied()).chain([name.as_str()]));
         Self(name)
+    }
+
+    /// Creates a volume that the engine mounts as long as a container uses it: an overlay in `directory`, above the
+    /// files in `directory/lower`.
+    pub fn overlay(name: &str, directory: &Path) -> Self {
+        for layer in ["lower", "upper", "work"] {
+            fs::create_dir_all(directory.join(layer)).unwrap();
+        }
+        let at = directory.display();
+        let layers = format!("o=lowerdir={at}/lower,upperdir={at}/upper,workdir={at}/work");
+        Self::create(name, &["-o", "type=overlay", "-o", "device=overlay", "-o", &layers])
+    }
+
+    /// Creates a volume that is bound to `directory`.
+    pub fn bound(name: &str, directory: &Path) -> Self {
+        let device = format!("device={}", directory.display());
+        Self::create(name, &["-o", "type=none", "-o", "o=bind", "-o", &device])
     }
 
     /// Returns its name.

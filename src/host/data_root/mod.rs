@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::member::printable;
 
 use super::inventory::{Container, Host, Inventory, State, StopOutcome};
-use super::{places, shifted_owners};
+use super::{mount_options, parse, places, shifted_owners};
 use config::{Config, HostConfig, StoredContainer};
 use files::{show, unreadable};
 use origin::{Origin, Sources, original_root};
@@ -87,13 +87,14 @@ impl Host for DataRoot {
 
     fn inventory(&self) -> Result<Inventory> {
         let mut notes = Vec::new();
-        let volumes = volumes::volumes(&self.dir)?;
+        let mut volumes = volumes::volumes(&self.dir)?;
         let stored = containers::stored(&self.dir, &mut notes)?;
-        let sources = Sources {
-            mountpoints: volumes.iter().map(|volume| (volume.name.clone(), volume.mountpoint.clone())).collect(),
-            root: &self.dir,
-            origin: Origin::new(&self.dir, stored.iter().find_map(|(_, container)| original_root(container))),
-        };
+        let origin = Origin::new(&self.dir, stored.iter().find_map(|(_, container)| original_root(container)));
+        for volume in &mut volumes {
+            let device = mount_options::bind_device(&volume.options);
+            volume.bound = device.and_then(|device| origin.find(&self.dir, device));
+        }
+        let sources = Sources { volumes: parse::sources(&volumes), root: &self.dir, origin };
         let mut found = Vec::with_capacity(stored.len());
         for (file, stored) in &stored {
             let state = containers::state(stored, &self.processes, &mut notes);
@@ -119,7 +120,7 @@ impl Host for DataRoot {
 pub(super) fn moved_container(dir: &Path, config: Config, host_config: HostConfig) -> Result<Container> {
     let stored = StoredContainer::new(config, host_config)?;
     let origin = original_root(&stored).map_or(Origin::Unknown, |root| Origin::moved(dir, root));
-    let sources = Sources { mountpoints: BTreeMap::new(), root: dir, origin };
+    let sources = Sources { volumes: BTreeMap::new(), root: dir, origin };
     containers::container(&stored, &sources, State::Stopped)
 }
 

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::Result;
 use crate::host::inventory::{Mount, MountKind};
-use crate::host::parse::{self, RawMount};
+use crate::host::parse::{self, RawMount, VolumeSource};
 
 use super::config::{MountPoint, StoredContainer};
 
@@ -39,7 +39,7 @@ impl Origin {
     }
 
     /// Returns the present path of a path of the original host.
-    fn find(&self, dir: &Path, path: &Path) -> Option<PathBuf> {
+    pub(super) fn find(&self, dir: &Path, path: &Path) -> Option<PathBuf> {
         match self {
             Self::Here => Some(path.to_path_buf()),
             Self::Moved { root, prefix } => match (path.strip_prefix(root), prefix) {
@@ -59,8 +59,8 @@ fn joined(directory: &Path, path: &Path) -> PathBuf {
 
 /// The values from which the mount sources of containers are computed.
 pub(super) struct Sources<'a> {
-    /// The mountpoints of the data root's volumes, by volume name.
-    pub(super) mountpoints: BTreeMap<String, PathBuf>,
+    /// The sources of the data root's volumes, by volume name.
+    pub(super) volumes: BTreeMap<String, VolumeSource>,
     /// The present path of the data root.
     pub(super) root: &'a Path,
     pub(super) origin: Origin,
@@ -78,8 +78,8 @@ impl Sources<'_> {
             subpath: point.spec.volume_options.as_ref().map(|options| &options.subpath[..]).unwrap_or_default(),
             writable: point.rw,
         };
-        let mount = parse::mount(container, &raw, &self.mountpoints)?;
-        let in_data_root = matches!(&mount.kind, MountKind::Volume { name, .. } if self.mountpoints.contains_key(name));
+        let mount = parse::mount(container, &raw, &self.volumes)?;
+        let in_data_root = matches!(&mount.kind, MountKind::Volume { name, .. } if self.volumes.contains_key(name));
         if in_data_root {
             return Ok(mount);
         }

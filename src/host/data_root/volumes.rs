@@ -25,6 +25,7 @@ pub(super) fn volumes(root: &Path) -> Result<Vec<Volume>> {
             project: None,
             compose_name: None,
             place: None,
+            bound: None,
         });
     }
     Ok(volumes)

@@ -1,13 +1,14 @@
 //! Checks the answers of the engine, which are untrusted, and converts them into values.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bollard::models::{ContainerInspectResponse, MountPoint, Volume as EngineVolume};
 
 use crate::error::Result;
 use crate::host::inventory::{Container, ContainerState, Mount, State, Volume};
-use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME};
+use crate::host::mount_options;
+use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME, VolumeSource};
 
 /// Converts a volume of the volume list.
 pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
@@ -17,21 +18,23 @@ pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
         "" => PathBuf::new(),
         at => parse::absolute(&format!("volume '{name}'"), "mountpoint", at)?,
     };
+    let options: BTreeMap<_, _> = answer.options.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     Ok(Volume {
         driver: parse::text("volume driver", &answer.driver)?,
         mountpoint,
-        options: answer.options.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         project: answer.labels.get(PROJECT).cloned(),
         compose_name: answer.labels.get(VOLUME).cloned(),
+        bound: mount_options::bind_device(&options).map(Path::to_owned),
+        options,
         place: None,
         name,
     })
 }
 
-/// Converts the answer to an inspection. `mountpoints` holds the mountpoints in the volume list, by volume name.
+/// Converts the answer to an inspection; `volumes` are those of the volume list.
 pub(in crate::host) fn container(
     answer: &ContainerInspectResponse,
-    mountpoints: &BTreeMap<String, PathBuf>,
+    volumes: &BTreeMap<String, VolumeSource>,
 ) -> Result<Container> {
     let name = name_of(answer)?;
     let config = answer.config.as_ref();
@@ -49,7 +52,7 @@ pub(in crate::host) fn container(
     };
     let mut mounts = Vec::new();
     for point in answer.mounts.iter().flatten() {
-        mounts.push(mount(&name, answer, point, mountpoints)?);
+        mounts.push(mount(&name, answer, point, volumes)?);
     }
     // The engine reports `--mount type=tmpfs` in `Mounts`, but `--tmpfs` in `HostConfig.Tmpfs`.
     for at in host.and_then(|host| host.tmpfs.as_ref()).into_iter().flat_map(HashMap::keys) {
@@ -81,7 +84,7 @@ fn mount(
     container: &str,
     answer: &ContainerInspectResponse,
     point: &MountPoint,
-    mountpoints: &BTreeMap<String, PathBuf>,
+    volumes: &BTreeMap<String, VolumeSource>,
 ) -> Result<Mount> {
     let destination = point.destination.as_deref().unwrap_or_default();
     // `HostConfig.Mounts` holds the target as the user wrote it, not normalised.
@@ -100,7 +103,7 @@ fn mount(
         subpath: subpath.unwrap_or_default(),
         writable: point.rw.unwrap_or(true),
     };
-    parse::mount(container, &raw, mountpoints)
+    parse::mount(container, &raw, volumes)
 }
 
 /// Returns the name of an inspected container without its leading slash.
@@ -140,7 +143,9 @@ mod tests {
 
     fn inspected(json: &str) -> Result<Container> {
         let answer: ContainerInspectResponse = serde_json::from_str(json).unwrap();
-        container(&answer, &BTreeMap::from([("cvat_cvat_db".to_owned(), PathBuf::from("/v/cvat_cvat_db/_data"))]))
+        let db =
+            Volume { name: "cvat_cvat_db".to_owned(), mountpoint: "/v/cvat_cvat_db/_data".into(), ..Volume::default() };
+        container(&answer, &parse::sources(&[db]))
     }
 
     #[test]

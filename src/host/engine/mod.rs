@@ -186,7 +186,7 @@ impl Host for Engine<'_> {
         let volumes = self.run("cannot list volumes", self.docker.list_volumes(None::<ListVolumesOptions>))?;
         let volumes =
             volumes.volumes.unwrap_or_default().iter().map(convert::volume).collect::<Result<Vec<Volume>>>()?;
-        let mountpoints = volumes.iter().map(|volume| (volume.name.clone(), volume.mountpoint.clone())).collect();
+        let sources_of_volumes = parse::sources(&volumes);
 
         let all = ListContainersOptions { all: true, ..ListContainersOptions::default() };
         let listed = self.run("cannot list containers", self.docker.list_containers(Some(all)))?;
@@ -200,7 +200,7 @@ impl Host for Engine<'_> {
         for summary in listed {
             let id = parse::id(summary.id.as_deref().unwrap_or_default())?;
             if let Some(inspected) = self.inspect(&id, Some(self.monitor))? {
-                containers.push(convert::container(&inspected, &mountpoints)?);
+                containers.push(convert::container(&inspected, &sources_of_volumes)?);
             }
         }
         let root = info.docker_root_dir.as_deref().map(Path::new).filter(|root| root.is_absolute());
