@@ -69,5 +69,5 @@ pub mod internals {
     pub use crate::host::fuzz as host;
     pub use crate::volume::live::Live;
     pub use crate::volume::restore_record::parse_restore_record;
-    pub use crate::volume::swap::Restoration;
+    pub use crate::volume::swap::{Restoration, SwapError};
 }

@@ -17,13 +17,14 @@ use crate::recovery::{recover_selected, recover_trees};
 use crate::together;
 use crate::volume::OpenTree;
 use crate::volume::live::{Live, LiveKind};
-use crate::volume::swap::Restoration;
+use crate::volume::swap::{Restoration, SwapError};
 
 /// Plans a restore and carries it out.
 ///
 /// # Errors
-/// After any error the volumes are as they were, and the containers that were stopped have been started again. Only
-/// [`Mode::Merge`] and [`Mode::InPlace`] can fail halfway; the error reports that. A container that does not start after a
+/// After any error the volumes are as they were, and the containers that were stopped have been started again, with two
+/// exceptions that the error reports: [`Mode::Merge`] and [`Mode::InPlace`] can fail halfway; and where a disk fails so that
+/// a swap can neither be completed nor undone, containers stay stopped until `voltar resume` has undone it. A container that does not start after a
 /// complete restore is an issue.
 pub fn restore(
     request: &RestoreRequest,
@@ -61,7 +62,14 @@ pub fn restore(
         .and_then(|()| check_in_place(&plan, &trees, state_dir))
         .map_err(|error| mixed(error, plan.mode))?;
     monitor.check_cancelled()?;
-    swap(restoration, plan.keep_previous, monitor)?;
+    match swap(restoration, plan.keep_previous, monitor) {
+        Ok(()) => {}
+        Err(SwapError::Undone(error)) => return Err(error),
+        Err(SwapError::NotWhole(error)) => {
+            stopped.leave_stopped();
+            return Err(error);
+        }
+    }
     for Extracted { summary, location } in &extracted {
         monitor.event(&Event::Finished { stage: Stage::Restoring, summary, at: location.path() });
     }
@@ -127,7 +135,7 @@ fn check_in_place(plan: &RestorePlan, trees: &[OpenTree], state_dir: &Path) -> R
 }
 
 /// Swaps all staged trees, or none.
-fn swap(restoration: Restoration, keep_previous: bool, monitor: &dyn Monitor) -> Result<()> {
+fn swap(restoration: Restoration, keep_previous: bool, monitor: &dyn Monitor) -> Result<(), SwapError> {
     for tree in restoration.swap(keep_previous)?.finish() {
         match tree.old {
             Ok(None) => {}

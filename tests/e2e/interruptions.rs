@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use voltar::internals::{Live, Restoration};
+use voltar::internals::{Live, Restoration, SwapError};
 use voltar::member::RelPath;
 use voltar::plan::restore::Way;
 
@@ -183,7 +183,7 @@ fn write_error_prevents_the_swap(stack: &Stack) {
     sync().unwrap_err();
     disk.repair();
     sync().unwrap();
-    let error = restoration.swap(false).unwrap_err();
+    let SwapError::Undone(error) = restoration.swap(false).unwrap_err() else { panic!("it can be undone") };
     assert!(error.to_string().contains("cannot sync"), "{error}");
     assert_eq!(names(&path), ["old"]);
 }

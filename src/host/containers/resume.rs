@@ -78,7 +78,7 @@ mod tests {
 
     fn killed(host: &FakeHost, dir: &Path, containers: &[Container]) {
         let monitor = Collector::default();
-        Stopped::stop(host, dir, &refs(containers), &monitor).unwrap().abandon();
+        Stopped::stop(host, dir, &refs(containers), &monitor).unwrap().leave_stopped();
         host.calls.lock().unwrap().clear();
     }
 
@@ -123,7 +123,7 @@ mod tests {
         let host = FakeHost::of(&containers);
         let monitor = Collector::default();
         let stopped = Stopped::stop(&host, dir.path(), &refs(&containers[1..]), &monitor).unwrap();
-        stopped.abandon();
+        stopped.leave_stopped();
         let ended = |started: String| ContainerState { started, ..ContainerState::default() };
         host.set("idlater", ended(containers[0].started.clone()));
         host.set("idjob", ended(jiff::Timestamp::now().to_string()));

@@ -129,9 +129,8 @@ impl<'a> Stopped<'a> {
         }
     }
 
-    /// Leaves the state that `kill -9` leaves: the record without its lock, and the containers stopped.
-    #[cfg(test)]
-    pub(super) fn abandon(mut self) {
+    /// Leaves the containers stopped, and on record for `resume`: what they would use is not whole.
+    pub fn leave_stopped(mut self) {
         drop(self.record.take());
         self.entries.clear();
     }
@@ -311,7 +310,7 @@ mod tests {
             record: None,
         };
         guard.stop_all(&[&containers[1], &containers[0]]).unwrap_err();
-        guard.abandon();
+        guard.leave_stopped();
         assert_eq!(host.calls(), ["stop idweb"]);
         assert_eq!(leftovers(dir.path()).unwrap()[0].names, ["web"]);
     }

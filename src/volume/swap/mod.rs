@@ -51,6 +51,16 @@ pub(crate) struct Finished {
     pub(crate) old: Result<Option<PathBuf>>,
 }
 
+/// How a swap failed.
+#[derive(Debug)]
+pub enum SwapError {
+    /// All live trees are as they were.
+    Undone(Error),
+    /// Some live trees are neither old nor new. The error names them; their parts and the record stay, so that
+    /// `voltar resume` can undo the restore.
+    NotWhole(Error),
+}
+
 /// Which tree an interrupted restore left live, after recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recovered {
@@ -119,12 +129,15 @@ impl Restoration {
     /// Makes all staged trees live, or none of them.
     ///
     /// # Errors
-    /// All live trees are as they were; or, if that is not possible either, the error names those that are not, and the
-    /// record stays for `voltar resume`.
-    pub fn swap(mut self, keep_previous: bool) -> Result<Swapped> {
-        if let Err(error) = self.run.prepare(keep_previous) {
-            return Err(error.and(self.release().err().into_iter().collect()));
+    /// As [`SwapError`] says.
+    pub fn swap(mut self, keep_previous: bool) -> Result<Swapped, SwapError> {
+        match self.run.prepare(keep_previous) {
+            Ok(()) => self.swap_prepared(),
+            Err(error) => Err(self.undone(error)),
         }
+    }
+
+    fn swap_prepared(mut self) -> Result<Swapped, SwapError> {
         match self.run.swap_all() {
             Ok(()) => {
                 self.released = true;
@@ -135,13 +148,18 @@ impl Restoration {
             Err(error) => {
                 let failures = self.run.undo_all();
                 if failures.is_empty() {
-                    return Err(error.and(self.release().err().into_iter().collect()));
+                    return Err(self.undone(error));
                 }
                 // Neither the staged trees nor the record may go: they are the way back.
                 self.released = true;
-                Err(error.and(failures))
+                Err(SwapError::NotWhole(error.and(failures)))
             }
         }
+    }
+
+    /// Removes the staged trees after `error`.
+    fn undone(&mut self, error: Error) -> SwapError {
+        SwapError::Undone(error.and(self.release().err().into_iter().collect()))
     }
 
     /// Removes the staging directories, then the record.

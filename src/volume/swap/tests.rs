@@ -280,11 +280,32 @@ fn a_live_tree_that_was_replaced_meanwhile_is_not_swapped() {
     fs::rename(scene.live(), scene.at("holder/moved")).unwrap();
     create_dir(scene.live()).unwrap();
     write(scene.live().join("strange"), "").unwrap();
-    let error = restoration.swap(false).unwrap_err();
+    let SwapError::Undone(error) = restoration.swap(false).unwrap_err() else { panic!() };
     assert!(error.to_string().ends_with("it was replaced meanwhile"), "{error}");
     assert_eq!(scene.names(), ["strange"]);
     assert_eq!(names_in(&scene.at("holder")), ["_data", "moved"]);
     assert_eq!(read_to_string(scene.at("holder/moved/gone")).unwrap(), "old");
+}
+
+#[test]
+fn a_swap_that_can_neither_be_completed_nor_undone_keeps_all_parts() {
+    let scene = scene(Way::Entries);
+    let mut restoration = scene.staged();
+    restoration.run.prepare(false).unwrap();
+    let record = records(&scene.state()).unwrap().remove(0);
+    let staged = scene.live().join(restoration.run.stagings[0].name());
+    // As a disk that fails: the record cannot be written any more.
+    fs::rename(scene.state(), scene.at("failed")).unwrap();
+    let SwapError::NotWhole(error) = restoration.swap_prepared().unwrap_err() else { panic!() };
+    let [undo] = error.others() else { panic!("{error:?}") };
+    assert!(undo.to_string().contains("cannot make the old tree live again in"), "{undo}");
+    assert_eq!(names_in(&staged.join(OLD)), ["both", "gone"]);
+    assert_eq!(names_in(&staged.join(TREE)), ["both", "fresh"]);
+    // The disk is replaced; the record was on it.
+    fs::rename(scene.at("failed"), scene.state()).unwrap();
+    assert!(record.exists());
+    assert_eq!(scene.recover(), Some(Recovered::Old));
+    scene.assert_old();
 }
 
 #[test]
