@@ -97,7 +97,7 @@ fn archive(
 ) -> Result<()> {
     let jobs = plan.jobs(request.allow_empty);
     let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| {
-        archiver::write(job, tree, request.compression, pool, monitor)
+        archiver::write(job, tree, plan.compression, pool, monitor)
     };
     let written = together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write)?;
     if request.running != Running::Allow {

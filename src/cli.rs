@@ -249,9 +249,10 @@ pub(crate) struct Backup {
     #[arg(long)]
     pub paranoid: bool,
 
-    /// The archives' compression: bz2 as in the guide up to CVAT 2.1, gz as later, zst, or tar for none.
-    #[arg(long, default_value = "bz2", value_name = "bz2|gz|zst|tar", hide_possible_values = true)]
-    pub format: Format,
+    /// The archives' compression: bz2, gz, zst, or tar for none. By default that of the guide of this CVAT: bz2 up to 2.1,
+    /// gz later; bz2 for other stacks.
+    #[arg(long, value_name = "bz2|gz|zst|tar", hide_possible_values = true)]
+    pub format: Option<Format>,
 
     /// Archive trees that are empty, or a database without PG_VERSION.
     #[arg(long)]

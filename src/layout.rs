@@ -25,6 +25,9 @@ pub struct Layout {
     pub name: String,
     /// The archives, in the order in which they are processed and shown.
     pub archives: Vec<ArchiveSpec>,
+    /// The container, or compose service, of those generations of the stack whose guide writes gzip; earlier ones write
+    /// bzip2.
+    pub gzip_with: Option<String>,
 }
 
 /// The description of one archive: where its data is, and when it is selected.
@@ -95,7 +98,7 @@ impl Layout {
                 Error::usage(format!("layout '{}', line {line}, archive {number}: {reason}", shown(file)))
             })?);
         }
-        Ok(Self { name: file.to_owned(), archives })
+        Ok(Self { name: file.to_owned(), archives, gzip_with: None })
     }
 
     /// Returns the names of all archives.
@@ -192,6 +195,8 @@ fn cvat() -> Layout {
     let media = |path: &'static [u8]| MEDIA.map(|container| (container, path));
     Layout {
         name: "cvat".to_owned(),
+        // CVAT's guide since 2.2.
+        gzip_with: Some("cvat_server".to_owned()),
         archives: vec![
             built_in("cvat_db", &[("cvat_db", b"/var/lib/postgresql/data")]),
             built_in("cvat_data", &media(b"/home/django/data")),

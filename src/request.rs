@@ -1,7 +1,7 @@
 //! Arguments into requests: what the operations are asked to do. Reads the layout file; touches nothing else.
 
 use crate::cli::{self, Cli, Command, Common, Progress};
-use voltar::codec::{Compression, Format, Level};
+use voltar::codec::{Format, Level};
 use voltar::error::Result;
 use voltar::layout::Layout;
 use voltar::plan::Running;
@@ -20,16 +20,14 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupR
         layout: Layout::load(&common.layout)?,
         selection: selection(common),
         store: Directory::new(&arguments.dir),
-        compression: Compression {
-            format: match arguments.format {
-                cli::Format::Bz2 => Format::Bzip2,
-                cli::Format::Gz => Format::Gzip,
-                cli::Format::Zst => Format::Zstd,
-                cli::Format::Tar => Format::Plain,
-            },
-            level: Level::new(arguments.level).unwrap_or_default(),
-            checked: arguments.paranoid,
-        },
+        format: arguments.format.map(|format| match format {
+            cli::Format::Bz2 => Format::Bzip2,
+            cli::Format::Gz => Format::Gzip,
+            cli::Format::Zst => Format::Zstd,
+            cli::Format::Tar => Format::Plain,
+        }),
+        level: Level::new(arguments.level).unwrap_or_default(),
+        checked: arguments.paranoid,
         running: match (arguments.stop, arguments.allow_running) {
             (true, _) => Running::Stop,
             (false, true) => Running::Allow,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
-use super::{Cli, Command, Format, Progress, Verify};
+use super::{Cli, Command, Progress, Verify};
 
 fn read(line: &str) -> Cli {
     Cli::read(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"))
@@ -31,7 +31,7 @@ fn defaults_are_those_of_the_guide() {
     let cli = read("voltar backup");
     let Command::Backup(backup) = &cli.command else { panic!("{cli:?}") };
     assert_eq!(backup.dir, PathBuf::from("backup"));
-    assert_eq!((backup.level, backup.format), (9, Format::Bz2));
+    assert_eq!((backup.level, backup.format), (9, None));
     assert!(!backup.stop && !backup.allow_running && !backup.overwrite && !backup.allow_empty);
     assert_eq!((cli.common.layout.as_str(), cli.common.progress), ("cvat", Progress::Auto));
     assert!(cli.common.only.is_empty() && cli.common.jobs.is_none());

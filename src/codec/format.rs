@@ -19,6 +19,9 @@ pub enum Format {
 }
 
 impl Format {
+    /// All formats.
+    pub const ALL: [Self; 4] = [Self::Bzip2, Self::Gzip, Self::Zstd, Self::Plain];
+
     /// The number of bytes at the start of a file that [`Format::detect`] is given, or all if the file is shorter.
     pub const DETECT_BYTES: usize = 512;
 

@@ -6,7 +6,7 @@ use super::measure::Measured;
 use super::overlaps;
 use super::{Running, in_use, to_stop, unreal, users};
 use crate::archiver::{Expected, Job};
-use crate::codec::Compression;
+use crate::codec::{Compression, Format, Level};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::mounts::MountTree;
 use crate::host::{Container, Inventory};
@@ -26,8 +26,12 @@ pub struct BackupRequest {
     pub selection: Selection,
     /// The store that receives the archives.
     pub store: Directory,
-    /// How they are compressed.
-    pub compression: Compression,
+    /// Their format; `None` for that of the guide of the stack.
+    pub format: Option<Format>,
+    /// The compression level.
+    pub level: Level,
+    /// Whether each block is decompressed and compared before it is written.
+    pub checked: bool,
     /// What is done about running containers.
     pub running: Running,
     /// Whether archives that exist are replaced.
@@ -47,6 +51,8 @@ pub struct BackupPlan {
     pub archives: Vec<PlannedArchive>,
     /// Archives of the layout that this host has and the request leaves out.
     pub left_out: Vec<String>,
+    /// How they are compressed.
+    pub compression: Compression,
     /// The store that receives them.
     pub store: Directory,
     /// Bytes that can be written there; `None` if unknown.
@@ -84,13 +90,16 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     let mut notes = inventory.notes.clone();
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &resolution.others));
     let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
+    let format = request.format.unwrap_or_else(|| guide_format(&request.layout, inventory, &resolution.targets));
+    let compression = Compression { format, level: request.level, checked: request.checked };
     let mut archives = Vec::new();
     for target in resolution.targets {
-        let location = request.store.location(&target.archive, request.compression.format);
+        let location = request.store.location(&target.archive, format);
+        notes.extend(other_formats(&target.archive, format, &request.store, facts));
         let reasons = unreal(&target, inventory, facts)?;
         let mut planned = PlannedArchive { target, location, mounts: Vec::new(), measured: None };
         if reasons.is_empty() {
-            match examine(&mut planned, request, facts) {
+            match examine(&mut planned, compression, request.allow_empty, facts) {
                 Ok(refusal) => refusals.extend(refusal),
                 Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
                 Err(error) => refusals.push(error.within(&planned.target.archive)),
@@ -117,6 +126,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
         notes,
         archives,
         left_out: resolution.left_out,
+        compression,
         store: request.store.clone(),
         free_bytes: condition.free_bytes,
         to_stop,
@@ -159,12 +169,35 @@ impl BackupPlan {
 }
 
 /// Adds to `planned` its mounts and its sizes; returns a refusal if it holds too little.
-fn examine(planned: &mut PlannedArchive, request: &BackupRequest, facts: &dyn Facts) -> Result<Option<Error>> {
+fn examine(
+    planned: &mut PlannedArchive,
+    compression: Compression,
+    allow_empty: bool,
+    facts: &dyn Facts,
+) -> Result<Option<Error>> {
     let tree = &planned.target.tree;
     planned.mounts = facts.live_mounts(tree)?;
-    let measured = facts.measure(tree, request.compression)?;
+    let measured = facts.measure(tree, compression)?;
     planned.measured = Some(measured);
-    Ok(too_empty(&planned.target, &measured, request.allow_empty))
+    Ok(too_empty(&planned.target, &measured, allow_empty))
+}
+
+/// Returns the format that the guide of the stack writes. The containers tell its generation.
+fn guide_format(layout: &Layout, inventory: &Inventory, targets: &[Target]) -> Format {
+    let Some(later) = &layout.gzip_with else { return Format::Bzip2 };
+    let is_later = |container: &Container| container.name == *later || container.service.as_ref() == Some(later);
+    let is_of_stack = |container: &Container| {
+        targets.iter().any(|target| target.project.is_none() || target.project == container.project)
+    };
+    let found = inventory.containers.iter().any(|container| is_later(container) && is_of_stack(container));
+    if found { Format::Gzip } else { Format::Bzip2 }
+}
+
+/// Returns notes on archives of this name that the store has in other formats.
+fn other_formats(archive: &str, format: Format, store: &Directory, facts: &dyn Facts) -> Vec<String> {
+    let others = Format::ALL.into_iter().filter(|other| *other != format).map(|other| store.location(archive, other));
+    let there = others.filter(|location| facts.occupied(location) != Occupied::No);
+    there.map(|location| format!("{archive}: '{location}' is there too; a restore takes the newer one")).collect()
 }
 
 /// Returns what a tree must hold: a cluster, at the paths of PostgreSQL's image.

@@ -1,6 +1,7 @@
 //! Facts about this machine and its archives, from which plans are computed. Nothing here decides, and nothing writes.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::measure::{Measured, measure};
 use crate::codec::Compression;
@@ -61,6 +62,9 @@ pub trait Facts {
 
     /// Returns the length of an archive in bytes; `None` if unknown.
     fn archive_bytes(&self, location: &Location) -> Option<u64>;
+
+    /// Returns when an archive was last modified; `None` if unknown.
+    fn modified(&self, location: &Location) -> Option<SystemTime>;
 
     /// Reads the first members of an archive.
     ///
@@ -134,6 +138,10 @@ impl Facts for ThisHost<'_> {
 
     fn archive_bytes(&self, location: &Location) -> Option<u64> {
         location.bytes()
+    }
+
+    fn modified(&self, location: &Location) -> Option<SystemTime> {
+        location.path().metadata().and_then(|status| status.modified()).ok()
     }
 
     fn check_prefix(&self, input: &Input) -> Result<()> {

@@ -76,10 +76,11 @@ pub struct PlannedRestore {
 /// # Errors
 /// The sources hold no archive of the layout, or the run was interrupted.
 pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<RestorePlan> {
-    let found = find(request, facts)?;
+    let (found, older) = find(request, facts)?;
     let only = found.iter().map(|(name, _)| name.clone()).collect();
     let mut resolution = survey(&request.layout, inventory, &Selection { only, ..request.selection.clone() })?;
     let mut notes = inventory.notes.clone();
+    notes.extend(older);
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &[]));
     let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
     let users = users(resolution.targets.iter());
@@ -174,17 +175,22 @@ fn examine(planned: &mut PlannedRestore, mode: Mode, facts: &dyn Facts) -> Resul
     Ok(refusals)
 }
 
-/// Returns the archives to restore, by the layout's names.
-fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<Vec<(String, Location)>> {
+/// An archive with its name in the layout.
+type Named = (String, Location);
+
+/// Returns the archives to restore, by the layout's names, and notes on those that are not.
+fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<(Vec<Named>, Vec<String>)> {
     let RestoreRequest { layout, selection, sources, .. } = request;
-    let mut found: Vec<(String, Location)> = Vec::new();
+    let mut found: Vec<Named> = Vec::new();
+    let mut notes = Vec::new();
     let wanted = |name: &str| selection.only.is_empty() || selection.only.iter().any(|only| only == name);
     let known = |name: &str| layout.archives.iter().any(|spec| spec.name == name);
     for source in sources {
         match facts.source(source)? {
             Source::Directory(archives) => {
                 let named = archives.into_iter().map(|location| (location.name(), location));
-                found.extend(named.filter(|(name, _)| known(name) && wanted(name)));
+                let named = named.filter(|(name, _)| known(name) && wanted(name)).collect();
+                found.extend(newest(named, facts, &mut notes));
             }
             // A single file may have any name; --only then selects the archive.
             Source::Archive(location) => {
@@ -221,7 +227,22 @@ fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<Vec<(String, Loca
         return Err(Error::usage(format!("no archive of the layout '{}' in {listed}", layout.name))
             .hint(format!("looked for {}, each with .tar.bz2, .tar.gz, .tar.zst or .tar", layout.names().join(", "))));
     }
-    Ok(found)
+    Ok((found, notes))
+}
+
+/// Keeps the newest of the archives of a directory that have one name, in several formats.
+fn newest(archives: Vec<Named>, facts: &dyn Facts, notes: &mut Vec<String>) -> Vec<Named> {
+    let mut kept: Vec<Named> = Vec::new();
+    for (name, location) in archives {
+        let Some((_, other)) = kept.iter_mut().find(|(earlier, _)| *earlier == name) else {
+            kept.push((name, location));
+            continue;
+        };
+        let is_newer = facts.modified(&location) > facts.modified(other);
+        let older = if is_newer { std::mem::replace(other, location) } else { location };
+        notes.push(format!("{name}: '{other}' is used, which is newer than '{older}'"));
+    }
+    kept
 }
 
 /// Returns the refusals of mounts that are read-only.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use super::backup::{self, BackupPlan, BackupRequest};
 use super::facts::{Facts, Occupied};
@@ -124,6 +125,12 @@ impl Facts for Script {
         Some(self.archive_bytes)
     }
 
+    fn modified(&self, location: &Location) -> Option<SystemTime> {
+        // The archives are from the oldest to the newest.
+        let names = self.archives.iter().position(|name| location.path().ends_with(name));
+        names.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds as u64))
+    }
+
     fn check_prefix(&self, input: &Input) -> Result<()> {
         match (&self.damaged, self.prefix) {
             (Some(error), _) => Err(error.clone()),
@@ -202,7 +209,9 @@ fn backup_request() -> BackupRequest {
         layout: layout(),
         selection: Selection::default(),
         store: Directory::new("/backup"),
-        compression: Compression::new(Format::Bzip2, Level::default()),
+        format: None,
+        level: Level::default(),
+        checked: false,
         running: Running::Refuse,
         overwrite: false,
         allow_empty: false,
@@ -690,7 +699,10 @@ fn sources_without_exactly_one_archive_for_each_target_are_usage_errors() {
         "no archive of the layout 'stack.toml' in '/backup'"
     );
     assert_eq!(
-        message(&|_, script| script.archives = vec!["db.tar", "db.tar.gz"]),
+        message(&|request, script| {
+            request.sources = vec!["/backup/db.tar".into(), "/backup/db.tar.gz".into()];
+            script.files = vec!["/backup/db.tar", "/backup/db.tar.gz"];
+        }),
         "two archives for db: '/backup/db.tar' and '/backup/db.tar.gz'"
     );
     assert_eq!(
@@ -707,6 +719,51 @@ fn sources_without_exactly_one_archive_for_each_target_are_usage_errors() {
         }),
         "'/tmp/x.tar': the layout 'stack.toml' has no archive 'x'"
     );
+}
+
+#[test]
+fn of_several_formats_in_a_directory_the_newest_is_restored() {
+    let script = Script { archives: vec!["db.tar", "db.tar.gz", "media.tar", "db.tar.bz2"], ..Script::default() };
+    let plan = plan_restore(&restore_request(), &inventory(), &script);
+    let locations: Vec<String> = plan.inputs().map(|input| input.location.to_string()).collect();
+    assert_eq!(locations, ["/backup/db.tar.bz2", "/backup/media.tar"]);
+    assert_eq!(
+        plan.notes,
+        [
+            "db: '/backup/db.tar.gz' is used, which is newer than '/backup/db.tar'",
+            "db: '/backup/db.tar.bz2' is used, which is newer than '/backup/db.tar.gz'"
+        ]
+    );
+}
+
+#[test]
+fn the_format_is_that_of_the_stacks_guide_unless_one_is_given() {
+    let suffix = |gzip_with: Option<&str>, format, change: &dyn Fn(&mut Inventory)| {
+        let mut inventory = inventory();
+        change(&mut inventory);
+        let layout = Layout { gzip_with: gzip_with.map(str::to_owned), ..layout() };
+        let plan = plan_backup(&BackupRequest { layout, format, ..backup_request() }, &inventory, &Script::default());
+        plan.archives[0].location.to_string()
+    };
+    let later = |inventory: &mut Inventory| inventory.containers.push(container("cvat_server", "/data"));
+    assert_eq!(suffix(Some("cvat_server"), None, &|_| {}), "/backup/db.tar.bz2");
+    assert_eq!(suffix(Some("cvat_server"), None, &later), "/backup/db.tar.gz");
+    assert_eq!(suffix(None, None, &later), "/backup/db.tar.bz2");
+    assert_eq!(suffix(Some("cvat_server"), Some(Format::Zstd), &later), "/backup/db.tar.zst");
+    let of_another_project = |inventory: &mut Inventory| {
+        later(inventory);
+        for (i, container) in inventory.containers.iter_mut().enumerate() {
+            container.project = Some(if i == 2 { "other" } else { "stack" }.to_owned());
+        }
+    };
+    assert_eq!(suffix(Some("cvat_server"), None, &of_another_project), "/backup/db.tar.bz2");
+}
+
+#[test]
+fn archives_in_another_format_are_noted() {
+    let script = Script { occupied: Occupied::File, ..Script::default() };
+    let plan = plan_backup(&BackupRequest { overwrite: true, ..backup_request() }, &inventory(), &script);
+    assert_eq!(plan.notes[0], "db: '/backup/db.tar.gz' is there too; a restore takes the newer one");
 }
 
 #[test]
