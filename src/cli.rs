@@ -315,6 +315,10 @@ pub(crate) struct Restore {
     #[arg(long)]
     pub keep_previous: bool,
 
+    /// Leave volumes that are mounted read-only below the path as they are, and count what is not restored.
+    #[arg(long)]
+    pub skip_read_only: bool,
+
     /// Restore archives that hold no data, or a database without PG_VERSION.
     #[arg(long)]
     pub allow_empty: bool,

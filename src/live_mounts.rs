@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::host::MountKind;
-use crate::host::mounts::{MountTree, TreeMount};
+use crate::host::mounts::{LeftOut, MountTree, TreeMount};
 use crate::identity::FileId;
 use crate::member::RelPath;
 use crate::volume::live::{Live, LiveKind, Way};
@@ -66,8 +66,10 @@ pub(crate) fn open(tree: &MountTree, state_dir: &Path) -> Result<OpenTree> {
 fn open_mount(mount: &TreeMount) -> Result<OpenMount> {
     // Entries are moved where the directory that holds the source is not Docker's.
     let open = |content| Ok(OpenMount { at: mount.at.clone(), content });
-    if mount.left_to.is_some() {
-        return open(Content::Left);
+    match &mount.left_out {
+        None => {}
+        Some(LeftOut::Archive(_)) => return open(Content::OtherArchive),
+        Some(LeftOut::ReadOnly) => return open(Content::ReadOnly),
     }
     let way = match mount.kind {
         MountKind::Tmpfs => return open(Content::Tmpfs),

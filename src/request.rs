@@ -49,6 +49,7 @@ pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<Resto
             (false, false) => Mode::Replace,
         },
         keep_previous: arguments.keep_previous,
+        skip_read_only: arguments.skip_read_only,
         running: if arguments.stop { Running::Stop } else { Running::Refuse },
         allow_empty: arguments.allow_empty,
     })

@@ -16,7 +16,7 @@ use crate::ordered::Pool;
 use crate::store::Location;
 use crate::volume::OpenTree;
 use crate::volume::swap::Restoration;
-use route::Routes;
+use route::{Left, Routes};
 
 pub use mode::Mode;
 
@@ -110,12 +110,17 @@ pub(crate) fn extract(
             input.prefix.concat(at)
         ));
     }
-    for (at, skipped) in routes.left() {
-        monitor.note(&format!(
-            "{}: {skipped} members of '/{}' are skipped: another archive of this restore holds that volume",
-            input.archive,
-            input.prefix.concat(at)
-        ));
+    for Left { at, read_only, skipped } in routes.left() {
+        let path = input.prefix.concat(at);
+        if *read_only {
+            let what = format!("{skipped} members of '/{path}' are not restored: it is mounted read-only");
+            monitor.issue(&input.archive, what);
+        } else {
+            monitor.note(&format!(
+                "{}: {skipped} members of '/{path}' are skipped: another archive of this restore holds that volume",
+                input.archive
+            ));
+        }
     }
     routes.finish()?;
     Ok(Extracted { summary: archive.summary(), location: input.location.clone() })

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use nix::fcntl::openat;
 use nix::sys::stat;
-use nix::unistd::syncfs;
+use nix::unistd::{getegid, geteuid, syncfs};
 
 use super::mode::Mode;
 use super::write_behind::WriteBehind;
@@ -36,8 +36,17 @@ pub(super) struct Routes<'a> {
     mounts: Vec<Route<'a>>,
     /// Where something other than a single file is mounted.
     directories: Vec<&'a RelPath>,
-    /// The nested mounts that another archive holds, each with the number of this one's members that are skipped.
-    left: Vec<(&'a RelPath, u64)>,
+    /// The nested mounts that are left as they are.
+    left: Vec<Left<'a>>,
+}
+
+/// A nested mount that is left as it is.
+pub(super) struct Left<'a> {
+    pub(super) at: &'a RelPath,
+    /// Whether that is because it is read-only; else another archive holds it.
+    pub(super) read_only: bool,
+    /// The number of members that were skipped.
+    pub(super) skipped: u64,
 }
 
 /// One mount, and what has been extracted there so far.
@@ -84,7 +93,14 @@ impl<'a> Routes<'a> {
         });
         let is_file =
             |mount: &&OpenMount| matches!(&mount.content, Content::Live(live) if live.kind() == LiveKind::File);
-        let left = tree.mounts.iter().filter(|mount| matches!(mount.content, Content::Left));
+        let left = tree.mounts.iter().filter_map(|mount| {
+            let read_only = match mount.content {
+                Content::OtherArchive => false,
+                Content::ReadOnly => true,
+                Content::Live(_) | Content::Tmpfs => return None,
+            };
+            Some(Left { at: &mount.at, read_only, skipped: 0 })
+        });
         let mut this = Self {
             mode,
             allow_empty,
@@ -92,7 +108,7 @@ impl<'a> Routes<'a> {
             files: Pool::for_files()?,
             mounts: mounts.collect(),
             directories: tree.mounts.iter().filter(|mount| !is_file(mount)).map(|mount| &mount.at).collect(),
-            left: left.map(|mount| (&mount.at, 0)).collect(),
+            left: left.collect(),
         };
         if let Some(root) = this.mounts.first_mut() {
             root.begin(mode, &this.files)?;
@@ -116,9 +132,9 @@ impl<'a> Routes<'a> {
             ))
             .hint("restore into a container that has the same mounts as the one that was archived"));
         }
-        let left = self.left.iter_mut().find(|(at, _)| member.path != **at && member.path.strip_prefix(at).is_some());
-        if let Some((_, skipped)) = left {
-            *skipped += 1;
+        let is_below = |at: &RelPath| member.path != *at && member.path.strip_prefix(at).is_some();
+        if let Some(left) = self.left.iter_mut().find(|left| is_below(left.at)) {
+            left.skipped += 1;
             return Ok(());
         }
         let (at, path) = holder(self.mounts.iter().map(|route| route.at), &member.path)?;
@@ -163,9 +179,9 @@ impl<'a> Routes<'a> {
         })
     }
 
-    /// Returns the nested mounts that another archive holds, each with the number of members that were skipped.
-    pub(super) fn left(&self) -> impl Iterator<Item = (&'a RelPath, u64)> {
-        self.left.iter().copied().filter(|(_, skipped)| *skipped > 0)
+    /// Returns the nested mounts that are left as they are, and of which the archive has members.
+    pub(super) fn left(&self) -> impl Iterator<Item = &Left<'a>> {
+        self.left.iter().filter(|left| left.skipped > 0)
     }
 
     /// Completes all trees. Swapping them is left to the caller.
@@ -275,7 +291,9 @@ impl Tree {
 /// Returns the mountpoint that a nested mount needs in the staged tree, with the metadata that it has in the live one.
 fn mountpoint(live: &Beneath, path: &RelPath, kind: &Kind) -> Member {
     let there = live.open(path).ok().and_then(|directory| metadata::of_open(&directory).ok());
-    let usual = Metadata { mode: 0o755, ..Metadata::default() };
+    // As the engine makes it, but for a voltar without root, which can make it only its own.
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    let usual = Metadata { mode: 0o755, uid, gid, ..Metadata::default() };
     Member { path: path.clone(), kind: kind.clone(), metadata: there.unwrap_or(usual) }
 }
 

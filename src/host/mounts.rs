@@ -39,8 +39,17 @@ pub struct TreeMount {
     pub read_only: bool,
     /// Where the source is on this machine; `None` if that is not known.
     pub place: Option<Place>,
-    /// The archive that holds this nested mount instead of the tree's own one, if there is one.
-    pub left_to: Option<String>,
+    /// Why the content of this nested mount is left out of the tree, if it is.
+    pub left_out: Option<LeftOut>,
+}
+
+/// Why the content of a nested mount is left out of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeftOut {
+    /// The archive of this name holds it.
+    Archive(String),
+    /// It is mounted read-only, and a restore skips it on request.
+    ReadOnly,
 }
 
 impl TreeMount {
@@ -69,7 +78,7 @@ impl TreeMount {
 impl MountTree {
     /// Returns the mounts that are read-only: a restore must not write through them.
     pub(crate) fn read_only(&self) -> impl Iterator<Item = &TreeMount> {
-        self.mounts.iter().filter(|mount| mount.read_only && mount.left_to.is_none())
+        self.mounts.iter().filter(|mount| mount.read_only && mount.left_out.is_none())
     }
 
     /// Returns whether both trees hold the same files; their paths in the containers may differ.
@@ -150,7 +159,7 @@ fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: &RelPa
         destination: mount.destination.clone(),
         read_only: mount.read_only,
         place: mount.place.clone(),
-        left_to: None,
+        left_out: None,
     })
 }
 
@@ -205,7 +214,7 @@ pub(crate) fn tree_of_volume(volume: &Volume, path: &RelPath) -> Result<MountTre
             destination: format!("/{}", String::from_utf8_lossy(path.as_bytes())),
             read_only: false,
             place: volume.place.clone(),
-            left_to: None,
+            left_out: None,
         }],
     })
 }

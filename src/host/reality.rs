@@ -25,7 +25,7 @@ fn check(tree: &MountTree, volumes: &[Volume], mounted: &[PathBuf], in_fstab: &[
 }
 
 fn check_mount(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fstab: &[PathBuf]) -> Result<()> {
-    if mount.left_to.is_some() {
+    if mount.left_out.is_some() {
         return Ok(());
     }
     match &mount.kind {

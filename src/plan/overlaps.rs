@@ -2,6 +2,7 @@
 //! is refused.
 
 use crate::error::Error;
+use crate::host::mounts::LeftOut;
 use crate::live_mounts::LiveMount;
 use crate::resolve::Target;
 
@@ -19,7 +20,7 @@ pub(super) fn leave_nested(targets: &mut [Target], others: &[Target]) -> Vec<Str
         for mount in target.tree.mounts.iter_mut().skip(1) {
             let owner = roots.iter().find(|(archive, root)| *archive != target.archive && mount.same_source(root));
             if let Some((archive, _)) = owner {
-                mount.left_to = Some(archive.clone());
+                mount.left_out = Some(LeftOut::Archive(archive.clone()));
                 notes.push(format!(
                     "{}: '/{}' is another volume, which is left to the archive {archive}",
                     target.archive,

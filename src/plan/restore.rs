@@ -7,6 +7,7 @@ use super::facts::Facts;
 use super::overlaps;
 use super::{Running, in_use, to_stop, unreal, users};
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::mounts::LeftOut;
 use crate::host::{Container, Inventory};
 use crate::layout::Layout;
 use crate::resolve::{Selection, Target, survey};
@@ -31,6 +32,8 @@ pub struct RestoreRequest {
     pub mode: Mode,
     /// Whether the replaced trees are kept.
     pub keep_previous: bool,
+    /// Whether nested mounts that are read-only are left as they are; else they are refused.
+    pub skip_read_only: bool,
     /// What is done about running containers; [`Running::Allow`] is treated as [`Running::Refuse`].
     pub running: Running,
     /// Whether empty archives are accepted.
@@ -82,6 +85,9 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
     let mut notes = inventory.notes.clone();
     notes.extend(older);
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &[]));
+    if request.skip_read_only {
+        notes.extend(resolution.targets.iter_mut().flat_map(skip_read_only));
+    }
     let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
     let users = users(resolution.targets.iter());
     let running = if request.running == Running::Allow { Running::Refuse } else { request.running };
@@ -245,11 +251,27 @@ fn newest(archives: Vec<Named>, facts: &dyn Facts, notes: &mut Vec<String>) -> V
     kept
 }
 
+/// Leaves the nested mounts that are read-only as they are; returns notes that say so.
+fn skip_read_only(target: &mut Target) -> Vec<String> {
+    let mut notes = Vec::new();
+    let nested = target.tree.mounts.iter_mut().skip(1);
+    for mount in nested.filter(|mount| mount.read_only && mount.left_out.is_none()) {
+        mount.left_out = Some(LeftOut::ReadOnly);
+        notes.push(format!("{}: '{}' is mounted read-only and left as it is", target.archive, mount.destination));
+    }
+    notes
+}
+
 /// Returns the refusals of mounts that are read-only.
 fn read_only(target: &Target) -> Vec<Error> {
     let refusals = target.tree.read_only().map(|mount| {
-        Error::refused(format!("{}: '{}' is mounted read-only", target.archive, mount.destination))
-            .hint("restore through a container that mounts it read-write (a layout file can name it)")
+        let refusal = Error::refused(format!("{}: '{}' is mounted read-only", target.archive, mount.destination));
+        let hint = "restore through a container that mounts it read-write (a layout file can name it)";
+        if mount.at.is_root() {
+            refusal.hint(hint)
+        } else {
+            refusal.hint(format!("{hint}, or leave it with --skip-read-only"))
+        }
     });
     refusals.collect()
 }

@@ -225,6 +225,7 @@ fn restore_request() -> RestoreRequest {
         sources: vec!["/backup".into()],
         mode: Mode::Replace,
         keep_previous: false,
+        skip_read_only: false,
         running: Running::Refuse,
         allow_empty: false,
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::host::mounts::TreeMount;
+use crate::host::mounts::{LeftOut, TreeMount};
 use crate::host::{Container, MountKind, State};
 use crate::member::printable;
 use crate::plan::backup::{BackupPlan, PlannedArchive};
@@ -123,9 +123,16 @@ fn target(text: &mut String, target: &Target) -> std::fmt::Result {
     for mount in &target.tree.mounts {
         let source = printable(mount.root().as_os_str().as_encoded_bytes());
         let at = if mount.at.is_root() { String::new() } else { format!(" at {}", mount.at) };
-        if let Some(archive) = &mount.left_to {
-            writeln!(text, "  left out  {at}: the archive {} holds that volume", safe(archive))?;
-            continue;
+        match &mount.left_out {
+            None => {}
+            Some(LeftOut::Archive(archive)) => {
+                writeln!(text, "  left out  {at}: the archive {} holds that volume", safe(archive))?;
+                continue;
+            }
+            Some(LeftOut::ReadOnly) => {
+                writeln!(text, "  left out  {at}: mounted read-only")?;
+                continue;
+            }
         }
         let access = if mount.read_only { ", read-only" } else { "" };
         match &mount.kind {

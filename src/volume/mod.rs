@@ -48,7 +48,9 @@ pub(crate) enum Content {
     /// A tmpfs, whose content is gone with its container: an empty directory.
     Tmpfs,
     /// The content of another archive: an empty directory in this one.
-    Left,
+    OtherArchive,
+    /// A mount that is read-only, and is left as it is.
+    ReadOnly,
 }
 
 impl OpenTree {
@@ -56,7 +58,7 @@ impl OpenTree {
     pub(crate) fn live(&self) -> impl Iterator<Item = (&RelPath, &Arc<Live>)> {
         self.mounts.iter().filter_map(|mount| match &mount.content {
             Content::Live(live) => Some((&mount.at, live)),
-            Content::Tmpfs | Content::Left => None,
+            Content::Tmpfs | Content::OtherArchive | Content::ReadOnly => None,
         })
     }
 }

@@ -181,7 +181,7 @@ impl Walk {
     pub(crate) fn new(tree: &OpenTree) -> Result<Self> {
         let live = |mount: &OpenMount| match &mount.content {
             Content::Live(live) => Some(Arc::clone(live)),
-            Content::Tmpfs | Content::Left => None,
+            Content::Tmpfs | Content::OtherArchive | Content::ReadOnly => None,
         };
         let mut mounts: BTreeMap<_, _> = tree.mounts.iter().map(|mount| (mount.at.clone(), live(mount))).collect();
         let Some(Some(live)) = mounts.remove(&RelPath::root()) else {

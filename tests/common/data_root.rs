@@ -95,6 +95,14 @@ impl Container<'_> {
         this
     }
 
+    /// Mounts a volume read-only.
+    #[must_use]
+    pub fn mount_read_only(self, volume: &str, at: &str) -> Self {
+        let mut this = self.mount(volume, at);
+        this.mounts[at]["RW"] = json!(false);
+        this
+    }
+
     /// Mounts a directory of the host.
     #[must_use]
     pub fn bind(mut self, source: &Path, at: &str) -> Self {
