@@ -13,7 +13,7 @@ use crate::ordered::Pool;
 use crate::plan::backup::{BackupPlan, BackupRequest, plan};
 use crate::plan::facts::ThisHost;
 use crate::plan::{Running, unreal, used_since, users_now};
-use crate::recovery::recover_selected;
+use crate::recovery::recover_layout;
 use crate::store::commit;
 use crate::together;
 use crate::volume::OpenTree;
@@ -69,7 +69,7 @@ fn recover(request: &BackupRequest, host: &dyn Host, state_dir: &Path, monitor: 
     for removed in request.store.remove_leftovers()? {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
-    recover_selected(&request.layout, &host.inventory()?, &request.selection, state_dir, monitor)
+    recover_layout(&request.layout, &host.inventory()?, request.selection.project.as_deref(), state_dir, monitor)
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {

@@ -17,14 +17,15 @@ use crate::volume::live::Live;
 use crate::volume::restore_record::{self, Phase, RestoreRecord, Unfinished};
 use crate::volume::swap::{Recovered, recover};
 
-/// Recovers the trees of the selected archives, as far as their containers allow.
+/// Recovers the trees of all archives of a layout, as far as their containers allow: also of those that the run does not
+/// select, since the trees of one restore belong together.
 ///
 /// # Errors
-/// As [`recover_trees`]; or the selection names an archive that the layout does not have.
-pub(crate) fn recover_selected(
+/// As [`recover_trees`].
+pub(crate) fn recover_layout(
     layout: &Layout,
     inventory: &Inventory,
-    selection: &Selection,
+    project: Option<&str>,
     state_dir: &Path,
     monitor: &dyn Monitor,
 ) -> Result<()> {
@@ -32,7 +33,9 @@ pub(crate) fn recover_selected(
     if !inventory.obstacles.is_empty() {
         return Ok(());
     }
-    let targets = survey(layout, inventory, selection)?.targets;
+    let everything = Selection { only: Vec::new(), all: true, project: project.map(str::to_owned) };
+    // What is not found here has nothing to be recovered.
+    let targets = survey(layout, inventory, &everything)?.targets;
     recover_trees(targets.iter().map(|target| (&target.tree, target.is_unused())), state_dir, monitor).map(drop)
 }
 

@@ -13,7 +13,7 @@ use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan};
 use crate::plan::{unreal, used_since, users_now};
-use crate::recovery::{recover_selected, recover_trees};
+use crate::recovery::{recover_layout, recover_trees};
 use crate::together;
 use crate::volume::OpenTree;
 use crate::volume::live::{Live, LiveKind};
@@ -35,7 +35,7 @@ pub fn restore(
 ) -> Result<()> {
     let inventory = host.inventory()?;
     // What is in use is recovered later, when its containers are stopped.
-    recover_selected(&request.layout, &inventory, &request.selection, state_dir, monitor)?;
+    recover_layout(&request.layout, &inventory, request.selection.project.as_deref(), state_dir, monitor)?;
     let facts = ThisHost::new(state_dir, pool, monitor);
     let plan = plan(request, host.describe(), &inventory, &facts)?;
     plan.notes.iter().for_each(|note| monitor.note(note));

@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::host::containers;
 use crate::layout::Layout;
 use crate::monitor::Monitor;
-use crate::recovery::{check_recovered, recover_selected};
+use crate::recovery::{check_recovered, recover_layout};
 use crate::resolve::Selection;
 
 /// Brings back what an interrupted run left stopped.
@@ -23,11 +23,9 @@ pub fn resume(
     state_dir: &Path,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let selection = Selection { all: true, ..selection.clone() };
     let inventory = host.inventory()?;
     Error::none_of(inventory.refusals().collect())?;
-    // What is not found here has nothing to be recovered.
-    recover_selected(layout, &inventory, &selection, state_dir, monitor)?;
+    recover_layout(layout, &inventory, selection.project.as_deref(), state_dir, monitor)?;
     check_recovered(state_dir, monitor)?;
     if containers::resume(host, state_dir, monitor)?.is_empty() {
         monitor.note("no container was left stopped by an interrupted run");

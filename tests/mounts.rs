@@ -392,6 +392,27 @@ fn two_directories_of_one_volume_are_restored_together() {
 }
 
 #[test]
+fn all_volumes_of_a_killed_restore_are_recovered_together() {
+    let world = World::new(&[("data", "/srv"), ("db", "/db")]).volumes(&[("v", "/srv"), ("w", "/db")]);
+    let volumes = ["v", "w"].map(|name| world.docker.data(name));
+    volumes.iter().for_each(|live| put(&live.join("file"), "old"));
+    put_large_archive(&world, &["srv/big"]);
+    fs::write(world.at("backup/db.tar"), archive(&[("db/file", T::Regular, "")])).unwrap();
+    let beside = || volumes.iter().map(|live| names(live.parent().unwrap())).collect::<Vec<_>>();
+    let run = world.voltar("restore", &["backup", "-j", "1"]).spawn(&world.at("log"));
+    while beside().iter().any(|names| names.len() < 2) {
+        std::thread::yield_now();
+    }
+    run.signal(Signal::SIGKILL);
+    run.wait();
+    // Also those that the next run does not select.
+    let run = world.voltar("backup", &["again", "--only", "db"]).ok();
+    run.expect_text("data: recovered from a restore").expect_text("db: recovered from a restore");
+    assert_eq!(beside(), [["_data"], ["_data"]]);
+    volumes.iter().for_each(|live| assert_eq!(read(&live.join("file")), "old"));
+}
+
+#[test]
 fn an_archive_inside_the_tree_that_it_replaces_is_refused() {
     let world = World::new(&[("a", "/srv")]).volumes(&[("v", "/srv")]);
     let live = world.docker.data("v");
