@@ -395,7 +395,9 @@ fn two_directories_of_one_volume_are_restored_together() {
 fn all_volumes_of_a_killed_restore_are_recovered_together() {
     let world = World::new(&[("data", "/srv"), ("db", "/db")]).volumes(&[("v", "/srv"), ("w", "/db")]);
     let volumes = ["v", "w"].map(|name| world.docker.data(name));
-    volumes.iter().for_each(|live| put(&live.join("file"), "old"));
+    for live in &volumes {
+        put(&live.join("file"), "old");
+    }
     put_large_archive(&world, &["srv/big"]);
     fs::write(world.at("backup/db.tar"), archive(&[("db/file", T::Regular, "")])).unwrap();
     let beside = || volumes.iter().map(|live| names(live.parent().unwrap())).collect::<Vec<_>>();
@@ -409,7 +411,9 @@ fn all_volumes_of_a_killed_restore_are_recovered_together() {
     let run = world.voltar("backup", &["again", "--only", "db"]).ok();
     run.expect_text("data: recovered from a restore").expect_text("db: recovered from a restore");
     assert_eq!(beside(), [["_data"], ["_data"]]);
-    volumes.iter().for_each(|live| assert_eq!(read(&live.join("file")), "old"));
+    for live in &volumes {
+        assert_eq!(read(&live.join("file")), "old");
+    }
 }
 
 #[test]
