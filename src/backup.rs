@@ -12,7 +12,7 @@ use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::plan::backup::{BackupPlan, BackupRequest, plan};
 use crate::plan::facts::ThisHost;
-use crate::plan::{Running, unreal, used_since, users_now};
+use crate::plan::{Running, check_real, used_since, users_now};
 use crate::recovery::recover_layout;
 use crate::store::commit;
 use crate::together;
@@ -46,7 +46,8 @@ pub fn backup(
     if stopped.count() > 0 {
         // From now on: what ran until here did so before anything was read.
         let now = host.inventory()?;
-        check_still_there(&plan, &now, &facts)?;
+        // A volume with mount options is mounted only while a container uses it: stopping the last one unmounts it.
+        check_real(plan.targets(), &now, &facts)?;
         users = users_now(plan.targets(), &now);
     }
     let trees = plan
@@ -108,17 +109,6 @@ fn archive(
     commit(archives, request.overwrite)?;
     for (summary, job) in summaries.iter().zip(&jobs) {
         monitor.event(&Event::Finished { stage: Stage::Archiving, summary, at: job.location.path() });
-    }
-    Ok(())
-}
-
-/// A volume with mount options is mounted only while a container uses it: stopping the last one unmounts it.
-fn check_still_there(plan: &BackupPlan, now: &Inventory, facts: &ThisHost<'_>) -> Result<()> {
-    for planned in &plan.archives {
-        let refusals = unreal(&planned.target, now, facts)?;
-        if let Some(refusal) = refusals.into_iter().next() {
-            return Err(refusal);
-        }
     }
     Ok(())
 }

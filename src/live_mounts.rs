@@ -43,11 +43,6 @@ impl LiveMount {
         })
     }
 
-    /// Returns whether this is the directory or file `id`.
-    pub(crate) fn is(&self, id: FileId) -> bool {
-        self.lineage.first() == Some(&id)
-    }
-
     /// Returns whether a file with this lineage is this mount or lies in it.
     pub(crate) fn holds(&self, lineage: &[FileId]) -> bool {
         self.lineage.first().is_some_and(|id| lineage.contains(id))
@@ -64,7 +59,6 @@ pub(crate) fn open(tree: &MountTree, state_dir: &Path) -> Result<OpenTree> {
 }
 
 fn open_mount(mount: &TreeMount) -> Result<OpenMount> {
-    // Entries are moved where the directory that holds the source is not Docker's.
     let open = |content| Ok(OpenMount { at: mount.at.clone(), content });
     match &mount.left_out {
         None => {}
@@ -76,6 +70,7 @@ fn open_mount(mount: &TreeMount) -> Result<OpenMount> {
         MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_)
             if mount.beneath.is_root() && !mount.is_in_data_root() =>
         {
+            // The directory that holds the source is not Docker's.
             Way::Entries
         }
         MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) => Way::Exchange,
@@ -99,17 +94,32 @@ pub(crate) fn found(tree: &OpenTree) -> Result<Vec<LiveMount>> {
 /// As [`open`], or they are not the ones in `before`.
 pub(crate) fn reopen(tree: &MountTree, before: &[LiveMount], state_dir: &Path) -> Result<OpenTree> {
     let now = open(tree, state_dir)?;
-    check(before, &now)?;
+    let before = before.iter().filter_map(|mount| Some((&mount.at, *mount.lineage.first()?, &*mount.path)));
+    check_same(before, &now)?;
     Ok(now)
 }
 
-fn check(before: &[LiveMount], now: &OpenTree) -> Result<()> {
-    let now: Vec<(&RelPath, FileId)> = now.live().map(|(at, live)| (at, live.id())).collect();
-    let is_there = |mount: &&LiveMount| now.iter().any(|(at, id)| **at == mount.at && mount.is(*id));
-    let Some(changed) = before.iter().find(|mount| !is_there(mount)) else { return Ok(()) };
-    let path = changed.path.display();
-    Err(Error::refused(format!("'{path}' is no longer the directory that was found at first"))
-        .hint("was the volume unmounted with its last container, or the directory replaced? `voltar plan` shows what is there"))
+/// Checks that the mounts of `tree` are still the open ones.
+///
+/// # Errors
+/// As [`open`], or they are not.
+pub(crate) fn check_in_place(tree: &MountTree, before: &OpenTree, state_dir: &Path) -> Result<()> {
+    let before = before.live().map(|(at, live)| (at, live.id(), live.path()));
+    check_same(before, &open(tree, state_dir)?)
+}
+
+/// Compares mounts, each with its path in the tree and its own for a message, with those of `now`.
+fn check_same<'a>(before: impl Iterator<Item = (&'a RelPath, FileId, &'a Path)>, now: &OpenTree) -> Result<()> {
+    for (at, id, path) in before {
+        if now.live().all(|(now_at, live)| (now_at, live.id()) != (at, id)) {
+            let path = path.display();
+            return Err(Error::refused(format!("'{path}' is no longer the directory that was found at first")).hint(
+                "was the volume unmounted with its last container, or the directory replaced? `voltar plan` shows what is \
+                 there",
+            ));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

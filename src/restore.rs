@@ -12,7 +12,7 @@ use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan};
-use crate::plan::{unreal, used_since, users_now};
+use crate::plan::{check_real, used_since, users_now};
 use crate::recovery::{recover_layout, recover_trees};
 use crate::together;
 use crate::volume::OpenTree;
@@ -23,9 +23,9 @@ use crate::volume::swap::{Restoration, SwapError};
 ///
 /// # Errors
 /// After any error the volumes are as they were, and the containers that were stopped have been started again, with two
-/// exceptions that the error reports: [`Mode::Merge`] and [`Mode::InPlace`] can fail halfway; and where a disk fails so that
-/// a swap can neither be completed nor undone, containers stay stopped until `voltar resume` has undone it. A container that does not start after a
-/// complete restore is an issue.
+/// exceptions that the error reports: [`Mode::Merge`] and [`Mode::InPlace`] can fail halfway; and where a disk fails so
+/// that a swap can neither be completed nor undone, containers stay stopped until `voltar resume` has undone it. A
+/// container that does not start after a complete restore is an issue.
 pub fn restore(
     request: &RestoreRequest,
     host: &dyn Host,
@@ -97,9 +97,7 @@ fn open(
     state_dir: &Path,
     monitor: &dyn Monitor,
 ) -> Result<Vec<OpenTree>> {
-    for target in plan.targets() {
-        Error::none_of(unreal(target, now, facts)?)?;
-    }
+    check_real(plan.targets(), now, facts)?;
     let recovered = recover_trees(plan.targets().map(|target| (&target.tree, true)), state_dir, monitor)?;
     let open = plan.archives.iter().map(|planned| {
         let tree = &planned.target.tree;
@@ -128,7 +126,7 @@ fn replaced(plan: &RestorePlan, trees: &[OpenTree]) -> Vec<(String, Arc<Live>)> 
 /// Checks that the trees are still where containers will find them.
 fn check_in_place(plan: &RestorePlan, trees: &[OpenTree], state_dir: &Path) -> Result<()> {
     for (planned, tree) in plan.archives.iter().zip(trees) {
-        live_mounts::reopen(&planned.target.tree, &live_mounts::found(tree)?, state_dir)
+        live_mounts::check_in_place(&planned.target.tree, tree, state_dir)
             .map_err(|error| error.within(&planned.target.archive))?;
     }
     Ok(())

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 
 use super::page_cache::{Writeback, drop_written};
-use super::{parent, sync_directory};
+use super::{parent, small_file, sync_directory};
 use crate::error::{Cause, Error, Result};
 
 /// The suffix of temporary names: `.cvat_db.tar.bz2.4711.voltar-tmp`.
@@ -184,7 +184,7 @@ pub(crate) fn remove_leftovers(directory: &Path) -> Result<Vec<PathBuf>> {
         }
         let path = entry.path();
         // A writer holds a lock on its file until it exits.
-        let Ok(file) = OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(&path) else { continue };
+        let Ok(file) = small_file::open_itself(&path) else { continue };
         if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() && fs::remove_file(&path).is_ok() {
             removed.push(path);
         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
+use serde::Deserialize;
 
 use super::{parent, small_file, sync_directory};
 
@@ -115,6 +116,18 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Found>> {
 pub(crate) fn lock_directory(directory: &Path) -> io::Result<Flock<File>> {
     make_directory(directory)?;
     Flock::lock(File::open(directory)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+}
+
+/// Returns the version that a record begins with. It is read first, because another version may have other fields.
+///
+/// # Errors
+/// The text is no record.
+pub(crate) fn version(text: &[u8]) -> serde_json::Result<u32> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    serde_json::from_slice(text).map(|Versioned { version }| version)
 }
 
 /// Returns the paths of the records of `kind` in `directory`, oldest first: their names begin with the time. A directory

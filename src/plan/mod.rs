@@ -32,24 +32,22 @@ pub enum Running {
 
 /// The containers that use any of the targets' volumes, each once.
 pub fn users<'a>(targets: impl Iterator<Item = &'a Target>) -> Vec<Container> {
-    let mut users: Vec<Container> = Vec::new();
-    for container in targets.flat_map(|target| &target.users) {
-        if users.iter().all(|known| known.id != container.id) {
-            users.push(container.clone());
-        }
-    }
-    users
+    distinct(targets.flat_map(|target| &target.users))
 }
 
 /// Returns the containers that use any of the targets' volumes at this moment, each once, in their present state.
 pub fn users_now<'a>(targets: impl Iterator<Item = &'a Target>, now: &Inventory) -> Vec<Container> {
-    let mut users: Vec<Container> = Vec::new();
-    for container in targets.flat_map(|target| mounts::users(now, &target.tree)) {
-        if users.iter().all(|known| known.id != container.id) {
-            users.push(container.clone());
+    distinct(targets.flat_map(|target| mounts::users(now, &target.tree)))
+}
+
+fn distinct<'a>(containers: impl Iterator<Item = &'a Container>) -> Vec<Container> {
+    let mut distinct: Vec<Container> = Vec::new();
+    for container in containers {
+        if distinct.iter().all(|known| known.id != container.id) {
+            distinct.push(container.clone());
         }
     }
-    users
+    distinct
 }
 
 /// Returns the containers that have had processes on the targets' volumes since `users` were found, when the volumes
@@ -87,9 +85,17 @@ fn to_stop(users: Vec<Container>, running: Running) -> Vec<Container> {
 ///
 /// # Errors
 /// The tables of mounts cannot be read.
-pub fn unreal(target: &Target, inventory: &Inventory, facts: &dyn Facts) -> Result<Vec<Error>> {
+fn unreal(target: &Target, inventory: &Inventory, facts: &dyn Facts) -> Result<Vec<Error>> {
     let reasons = facts.unreal(&target.tree, &inventory.volumes)?;
     Ok(reasons.into_iter().map(|error| error.within(&target.archive)).collect())
+}
+
+/// Checks that the mounts of all targets are really there, at a later moment than the plan.
+///
+/// # Errors
+/// The tables of mounts cannot be read, or the reasons why those of one target are not.
+pub fn check_real<'a>(targets: impl Iterator<Item = &'a Target>, now: &Inventory, facts: &dyn Facts) -> Result<()> {
+    targets.map(|target| unreal(target, now, facts)).try_for_each(|reasons| Error::none_of(reasons?))
 }
 
 /// Refuses what running containers forbid.

@@ -106,6 +106,11 @@ fn walk_in_steps(at: &mut OwnedFd, path: &RelPath) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Opens `name` in `directory`, whatever it is, without acting on it and without following a symbolic link.
+pub(super) fn open_path(directory: impl AsFd, name: impl AsRef<OsStr>) -> Result<OwnedFd, Errno> {
+    openat(directory, name.as_ref(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+}
+
 /// The names in an open directory, in no order, `.` and `..` not among them.
 pub(super) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
     // A handle of its own: reading a listing moves the handle's position, which clones share.

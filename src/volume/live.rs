@@ -15,7 +15,7 @@ use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::sys::statvfs::fstatvfs;
 use serde::{Deserialize, Serialize};
 
-use super::beneath::{Beneath, DIRECTORY};
+use super::beneath::{Beneath, DIRECTORY, open_path};
 use super::metadata::{file_type, procfs};
 use super::source::{Source, open_source};
 use crate::error::{Cause, Error, Result};
@@ -53,8 +53,6 @@ pub struct Live {
     /// Where it was found: for messages, and to compare with the table of mounts.
     path: PathBuf,
 }
-
-const PATH: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 impl Live {
     /// Opens what is at `beneath` below the mount source `source`. A directory is replaced by `way`, unless it is a
@@ -94,7 +92,7 @@ impl Live {
         let failed = |cause: Cause| Error::failed_at("cannot open", &path, cause);
         let base = Beneath::new(source);
         let opened = base.open(parent).and_then(|holder| {
-            let found = openat(&holder, name, PATH, Mode::empty())?;
+            let found = open_path(&holder, name)?;
             let is_link = file_type(&fstat(&found)?) == SFlag::S_IFLNK;
             if is_link { Err(Errno::ELOOP) } else { Ok((holder, found)) }
         });

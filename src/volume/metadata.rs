@@ -6,13 +6,14 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{
     FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, futimens, utimensat,
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
+use super::beneath::open_path;
 use crate::member::{Metadata, Timestamp};
 
 /// The step that failed, for a message: "cannot set the owner of".
@@ -87,11 +88,6 @@ pub(super) fn change_directory_mode(directory: impl AsFd, name: &OsStr, mode: Mo
         return Err(Errno::ENOTDIR);
     }
     change_mode(&handle, mode)
-}
-
-/// Opens `name` in `directory`, whatever it is, without acting on it and without following a symbolic link.
-fn open_path(directory: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
-    openat(directory, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// Changes the mode of an `O_PATH` handle, which `fchmod` does not take. procfs leads to the open file itself.

@@ -6,10 +6,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
+use super::beneath::open_path;
 use super::restore_record::{Content, PREVIOUS, STAGING, VERSION, parse_version, records};
 use crate::durable::record::{self, LockedRecord};
 use crate::error::{Error, Result};
@@ -75,8 +74,7 @@ impl OwnNames {
         if named.peek().is_none() {
             return false;
         }
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let found = openat(directory, name, flags, Mode::empty()).ok().and_then(|handle| Identity::of(handle).ok());
+        let found = open_path(directory, name).ok().and_then(|handle| Identity::of(handle).ok());
         let boot = boot_id();
         found.is_some_and(|found| named.any(|(own, then)| own.identity.is(&found, *then == boot)))
     }

@@ -177,12 +177,7 @@ impl Content {
 }
 
 pub(super) fn parse_version<'t, T: Deserialize<'t>>(text: &'t [u8]) -> std::result::Result<T, Cause> {
-    // The version first: another one may have other fields.
-    #[derive(Deserialize)]
-    struct Versioned {
-        version: u32,
-    }
-    let Versioned { version } = serde_json::from_slice(text)?;
+    let version = record::version(text)?;
     if version != VERSION {
         return Err(format!("it has version {version}, and this voltar knows version {VERSION}").into());
     }

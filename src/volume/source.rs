@@ -9,17 +9,16 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat, readlinkat};
+use nix::fcntl::{OFlag, open, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::geteuid;
 
+use super::beneath::open_path;
 use super::metadata::file_type;
 use crate::error::Cause;
 
 /// As many symbolic links as the kernel follows in one path (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
-
-const PATH: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
 /// The source of a mount, as an `O_PATH` handle.
 #[derive(Debug)]
@@ -45,7 +44,7 @@ pub(super) fn open_source(path: &Path) -> Result<Source, Cause> {
     let mut followed: Vec<Followed> = Vec::new();
     let (mut links, mut is_link) = (0, false);
     while let Some(name) = names.pop() {
-        let next = openat(&current, name.as_os_str(), PATH, Mode::empty())?;
+        let next = open_path(&current, &name)?;
         let status = fstat(&next)?;
         if file_type(&status) != SFlag::S_IFLNK {
             current = next;

@@ -12,7 +12,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
 
-use super::beneath::{DIRECTORY, names};
+use super::beneath::{DIRECTORY, names, open_path};
 use super::live::{Live, LiveKind, Way};
 use super::restore_record::TreeRecord;
 use super::{metadata, remove};
@@ -153,8 +153,7 @@ impl Staging {
 
     /// Returns the identity of `name` in the staging directory, without following a link; `None` if it does not exist.
     pub(super) fn identity_of(&self, name: &str) -> Result<Option<Identity>> {
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        match openat(&self.directory, name, flags, Mode::empty()) {
+        match open_path(&self.directory, name) {
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(self.failed("cannot examine the staged tree of", errno)),
             Ok(handle) => {

@@ -68,16 +68,10 @@ pub(super) struct Content {
 impl Content {
     /// Parses the text of a record; an error includes its hint.
     fn parse(text: &[u8]) -> std::result::Result<Self, (Cause, &'static str)> {
-        // The version is checked first, because another version may have other fields.
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: u32,
-        }
         let malformed = |cause: serde_json::Error| {
             (cause.into(), "it is not a record of voltar; look which containers it names, and remove it")
         };
-        let Versioned { version } = serde_json::from_slice(text).map_err(malformed)?;
-        if version != VERSION {
+        if record::version(text).map_err(malformed)? != VERSION {
             return Err(("written by another version of voltar".into(), "run `voltar resume` of that version"));
         }
         serde_json::from_slice(text).map_err(malformed)

@@ -12,35 +12,43 @@
 //! run that was interrupted before that is undone, a later one is completed. Only [`Swapped::finish`] removes a replaced
 //! tree.
 
-use std::os::fd::OwnedFd;
+mod one_tree;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, openat, renameat2};
-use nix::sys::stat::Mode;
-use nix::unistd::{fsync, syncfs};
+use nix::unistd::syncfs;
 
-use super::beneath::names;
 use super::live::{Live, LiveKind, Way};
 use super::metadata;
-use super::own_names::{OwnNames, record_kept};
-use super::restore_record::{PREVIOUS, Phase, RestoreRecord, TreeRecord};
-use super::staging::{OLD, Staging, TREE, restore_root};
+use super::own_names::OwnNames;
+use super::restore_record::{Phase, RestoreRecord, TreeRecord};
+use super::staging::Staging;
 use crate::error::{Cause, Error, Result};
 use crate::identity::Identity;
+use one_tree::{exchange_checked, finish, free_name, move_entries, undo};
 
 /// The staged trees of one restore. Dropping it removes them; no live tree has been touched.
 #[derive(Debug)]
 pub struct Restoration {
-    run: Run,
-    /// The record has no more to say, or is left to the next run.
-    released: bool,
+    state_dir: PathBuf,
+    /// `None` for a restore that replaces no tree, and once it is not this value's to remove what is staged.
+    record: Option<RestoreRecord>,
+    /// One for each tree of the record.
+    stagings: Vec<Staging>,
+    own: OwnNames,
 }
 
 /// The trees of one restore, all of them live, with those that they replaced still there.
 #[derive(Debug)]
-pub struct Swapped(Run);
+pub struct Swapped {
+    state_dir: PathBuf,
+    record: Option<RestoreRecord>,
+    stagings: Vec<Staging>,
+}
 
 /// A tree that was replaced, and what became of the old one.
 #[derive(Debug)]
@@ -70,16 +78,6 @@ pub(crate) enum Recovered {
     New,
 }
 
-#[derive(Debug)]
-struct Run {
-    state_dir: PathBuf,
-    /// `None` for a restore that replaces no tree.
-    record: Option<RestoreRecord>,
-    /// One for each tree of the record.
-    stagings: Vec<Staging>,
-    own: OwnNames,
-}
-
 impl Restoration {
     /// Writes the record of a restore that replaces `trees`, each with the name of its archive, and makes their staging
     /// directories.
@@ -100,30 +98,29 @@ impl Restoration {
         let lives: Vec<&Live> = trees.iter().map(|(_, live)| &**live).collect();
         let record = if records.is_empty() { None } else { Some(RestoreRecord::begin(state_dir, records, &lives)?) };
         let own = OwnNames::on_record(state_dir)?;
-        let run = Run { state_dir: state_dir.to_owned(), record, stagings: Vec::new(), own };
-        let mut this = Self { run, released: false };
+        let mut this = Self { state_dir: state_dir.to_owned(), record, stagings: Vec::new(), own };
         this.make_stagings(trees)?;
         Ok(this)
     }
 
     fn make_stagings(&mut self, trees: &[(String, Arc<Live>)]) -> Result<()> {
-        let Some(record) = &mut self.run.record else { return Ok(()) };
+        let Some(record) = &mut self.record else { return Ok(()) };
         for (entry, (archive, live)) in record.content.trees.iter_mut().zip(trees) {
             let staging = Staging::create(Arc::clone(live), entry).map_err(|error| error.within(archive))?;
             entry.staging = Some(staging.identity()?);
-            self.run.stagings.push(staging);
+            self.stagings.push(staging);
         }
         record.save()
     }
 
     /// Returns the staging directory of a live tree, if it has one.
     pub fn staging(&self, live: &Arc<Live>) -> Option<&Staging> {
-        self.run.stagings.iter().find(|staging| Arc::ptr_eq(staging.live(), live))
+        self.stagings.iter().find(|staging| Arc::ptr_eq(staging.live(), live))
     }
 
     /// Returns the directories of voltar's own in volumes.
     pub(crate) fn own_names(&self) -> &OwnNames {
-        &self.run.own
+        &self.own
     }
 
     /// Makes all staged trees live, or none of them.
@@ -131,30 +128,27 @@ impl Restoration {
     /// # Errors
     /// As [`SwapError`] says.
     pub fn swap(mut self, keep_previous: bool) -> Result<Swapped, SwapError> {
-        match self.run.prepare(keep_previous) {
+        match self.prepare(keep_previous) {
             Ok(()) => self.swap_prepared(),
             Err(error) => Err(self.undone(error)),
         }
     }
 
     fn swap_prepared(mut self) -> Result<Swapped, SwapError> {
-        match self.run.swap_all() {
-            Ok(()) => {
-                self.released = true;
-                let empty =
-                    Run { state_dir: PathBuf::new(), record: None, stagings: Vec::new(), own: OwnNames::default() };
-                Ok(Swapped(std::mem::replace(&mut self.run, empty)))
-            }
-            Err(error) => {
-                let failures = self.run.undo_all();
-                if failures.is_empty() {
-                    return Err(self.undone(error));
-                }
-                // Neither the staged trees nor the record may go: they are the way back.
-                self.released = true;
-                Err(SwapError::NotWhole(error.and(failures)))
-            }
+        let Err(error) = self.swap_all() else {
+            return Ok(Swapped {
+                state_dir: std::mem::take(&mut self.state_dir),
+                record: self.record.take(),
+                stagings: std::mem::take(&mut self.stagings),
+            });
+        };
+        let failures = self.undo_all();
+        if failures.is_empty() {
+            return Err(self.undone(error));
         }
+        // Neither the staged trees nor the record on disk may go: they are the way back.
+        self.record = None;
+        Err(SwapError::NotWhole(error.and(failures)))
     }
 
     /// Removes the staged trees after `error`.
@@ -164,25 +158,13 @@ impl Restoration {
 
     /// Removes the staging directories, then the record.
     fn release(&mut self) -> Result<()> {
-        self.released = true;
-        let Some(record) = self.run.record.take() else { return Ok(()) };
-        for (staging, entry) in self.run.stagings.iter().zip(&record.content.trees) {
+        let Some(record) = self.record.take() else { return Ok(()) };
+        for (staging, entry) in self.stagings.iter().zip(&record.content.trees) {
             staging.discard(entry.root_before.into())?;
         }
         record.remove()
     }
-}
 
-impl Drop for Restoration {
-    fn drop(&mut self) {
-        if !self.released {
-            // What fails here stays on record, and the next run removes it.
-            self.release().unwrap_or_default();
-        }
-    }
-}
-
-impl Run {
     /// Everything below a staged tree must be on disk before it is live, and the record must say which trees are about to
     /// be swapped.
     fn prepare(&mut self, keep_previous: bool) -> Result<()> {
@@ -238,10 +220,17 @@ impl Run {
     }
 }
 
+impl Drop for Restoration {
+    fn drop(&mut self) {
+        // What fails here stays on record, and the next run removes it.
+        self.release().unwrap_or_default();
+    }
+}
+
 impl Swapped {
     /// Removes the replaced trees, or keeps them. The new ones are live and complete, whatever fails here.
     pub(crate) fn finish(self) -> Vec<Finished> {
-        let Run { state_dir, record, stagings, own: _ } = self.0;
+        let Self { state_dir, record, stagings } = self;
         let Some(record) = record else { return Vec::new() };
         let mut finished = Vec::new();
         for (staging, entry) in stagings.iter().zip(&record.content.trees) {
@@ -287,11 +276,8 @@ pub(crate) fn recover(
         }
         (None, false) if entry.phase == Phase::Staged || (entry.way == Way::Exchange && !is_new) => Recovered::Old,
         (None, false) => return Err(lost(&entry)),
-        (Some(staging), true) if entry.phase == Phase::Exchange && !is_new => {
-            staging.discard(entry.root_before.into())?;
-            Recovered::Old
-        }
-        (Some(staging), true) if entry.phase == Phase::Staged => {
+        // It received no member, or the exchange has been undone.
+        (Some(staging), true) if entry.phase == Phase::Staged || (entry.phase == Phase::Exchange && !is_new) => {
             staging.discard(entry.root_before.into())?;
             Recovered::Old
         }
@@ -309,153 +295,6 @@ pub(crate) fn recover(
     Ok(recovered)
 }
 
-/// Exchanges the staged tree and the live one, and looks whether it was the expected one.
-fn exchange_checked(staging: &Staging, expected: Identity) -> Result<()> {
-    let live = staging.live();
-    let replaced = || {
-        staging
-            .failed("cannot swap the new tree with", "it was replaced meanwhile")
-            .hint("who else can write to the directory that holds it? Then restore again")
-    };
-    if live.named_id() != Ok(expected.id) {
-        return Err(replaced());
-    }
-    exchange(staging)?;
-    if staging.identity_of(TREE)?.is_none_or(|found| found.id != expected.id) {
-        exchange(staging)?;
-        return Err(replaced());
-    }
-    sync_exchange(staging)
-}
-
-fn exchange(staging: &Staging) -> Result<()> {
-    let failed = |errno: Errno| staging.failed("cannot swap the new tree with", errno);
-    let (holder, name) = staging.live().holder().ok_or_else(|| failed(Errno::EBUSY))?;
-    renameat2(staging.directory(), TREE, holder, name, RenameFlags::RENAME_EXCHANGE).map_err(failed)
-}
-
-fn sync_exchange(staging: &Staging) -> Result<()> {
-    staging.sync()?;
-    fsync(staging.beside()?).map_err(|errno| staging.failed("cannot sync the directory that holds", errno))
-}
-
-fn move_entries(staging: &Staging, record: &mut RestoreRecord, index: usize, own: &OwnNames) -> Result<()> {
-    let (live, old, tree) = (staging.live().handle(), staging.open(OLD)?, staging.open(TREE)?);
-    move_all(staging, live, &old, own)?;
-    enter(staging, record, index, Phase::In)?;
-    move_all(staging, &tree, live, own)?;
-    sync_entries(staging)?;
-    restore_root(staging.live(), record.content.trees[index].root_after.into())
-}
-
-/// Makes the old tree live again.
-fn undo(staging: &Staging, record: &mut RestoreRecord, index: usize, own: &OwnNames) -> Result<()> {
-    let entry = record.content.trees[index].clone();
-    match entry.phase {
-        Phase::Staged | Phase::Settled => return Ok(()),
-        Phase::Exchange => {
-            // The staged name holds the old tree if the exchange has happened.
-            let staged = staging.identity_of(TREE)?;
-            if staged.is_some_and(|found| record.content.is(&entry.live, &found)) {
-                if staging.live().named_id().ok() != entry.tree.map(|tree| tree.id) {
-                    return Err(staging.failed("cannot swap the old tree with", "it was replaced meanwhile"));
-                }
-                exchange(staging)?;
-                sync_exchange(staging)?;
-            }
-        }
-        Phase::In | Phase::Back | Phase::Out => {
-            let (live, old, tree) = (staging.live().handle(), staging.open(OLD)?, staging.open(TREE)?);
-            if entry.phase != Phase::Out {
-                enter(staging, record, index, Phase::Back)?;
-                move_all(staging, live, &tree, own)?;
-            }
-            enter(staging, record, index, Phase::Out)?;
-            move_all(staging, &old, live, own)?;
-            sync_entries(staging)?;
-            restore_root(staging.live(), entry.root_before.into())?;
-        }
-    }
-    // Not saved: what is on disk leads to the same tree, and the record is removed next.
-    record.content.trees[index].phase = Phase::Staged;
-    Ok(())
-}
-
-/// Removes the replaced tree, or keeps it and returns where; then the staging directory.
-fn finish(staging: &Staging, entry: &TreeRecord, state_dir: &Path) -> Result<Option<PathBuf>> {
-    let (old, root) = match (entry.phase, entry.way) {
-        (Phase::Staged | Phase::Settled, _) => return staging.discard(entry.root_before.into()).map(|()| None),
-        (_, Way::Exchange) => (TREE, entry.root_before),
-        (_, Way::Entries) => (OLD, entry.root_after),
-    };
-    let mut kept = None;
-    if let Some(name) = &entry.keep
-        && let Some(identity) = staging.identity_of(old)?
-    {
-        // On record before it has its name: no backup may find it as the user's.
-        record_kept(state_dir, name, identity)?;
-        let beside = staging.beside()?;
-        renameat2(staging.directory(), old, beside, name.as_str(), RenameFlags::RENAME_NOREPLACE)
-            .map_err(|errno| staging.failed("cannot keep the previous tree of", errno))?;
-        if entry.way == Way::Entries {
-            let directory = openat(beside, name.as_str(), super::beneath::DIRECTORY, Mode::empty())
-                .map_err(|errno| staging.failed("cannot open the previous tree of", errno))?;
-            metadata::apply(&directory, &entry.root_before.into())
-                .map_err(|(operation, errno)| staging.failed(operation, errno))?;
-        }
-        let directory = match entry.way {
-            Way::Exchange => staging.live().path().parent().unwrap_or(Path::new("/")),
-            Way::Entries => staging.live().path(),
-        };
-        kept = Some(directory.join(name));
-    }
-    staging.discard(root.into())?;
-    Ok(kept)
-}
-
-/// Moves all entries of the directory `from` but those of voltar's own.
-fn move_all(staging: &Staging, from: &OwnedFd, to: &OwnedFd, own: &OwnNames) -> Result<()> {
-    let failed = |cause: Cause| staging.failed("cannot list the entries of", cause);
-    for name in names(from).map_err(|errno| failed(errno.into()))? {
-        if name == staging.name() || own.contains(from, &name) {
-            continue;
-        }
-        renameat2(from, name.as_os_str(), to, name.as_os_str(), RenameFlags::RENAME_NOREPLACE)
-            .map_err(|errno| staging.failed(&format!("cannot move '{}' of", name.display()), errno))?;
-    }
-    Ok(())
-}
-
-/// Notes in the record that the next step of moving entries begins.
-fn enter(staging: &Staging, record: &mut RestoreRecord, index: usize, phase: Phase) -> Result<()> {
-    // What was moved is on disk before the record says so.
-    sync_entries(staging)?;
-    record.content.trees[index].phase = phase;
-    record.save()
-}
-
-fn sync_entries(staging: &Staging) -> Result<()> {
-    for directory in [staging.live().handle(), &staging.open(OLD)?, &staging.open(TREE)?] {
-        fsync(directory).map_err(|errno| staging.failed("cannot sync", errno))?;
-    }
-    Ok(())
-}
-
-/// Returns a name for the kept tree that nothing has yet, and adds it to those that are `taken`.
-fn free_name(staging: &Staging, taken: &mut Vec<String>) -> Result<String> {
-    let beside = staging.beside()?;
-    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let names = (0..100).map(|i| if i == 0 { format!("{PREVIOUS}{now}") } else { format!("{PREVIOUS}{now}-{i}") });
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let is_free = |name: &String| {
-        !taken.contains(name) && openat(beside, name.as_str(), flags, Mode::empty()).err() == Some(Errno::ENOENT)
-    };
-    let name = names.into_iter().find(is_free);
-    let name = name.ok_or_else(|| staging.failed("cannot keep the previous tree of", Errno::EEXIST))?;
-    taken.push(name.clone());
-    Ok(name)
-}
-
 fn not_whole(error: &Error, entry: &TreeRecord) -> Error {
     Error::failed("cannot make the old tree live again in", &entry.path, error.to_string())
         .within(&entry.archive)
@@ -471,6 +310,3 @@ fn lost(entry: &TreeRecord) -> Error {
     .within(&entry.archive)
     .hint("look for that directory: it holds the missing part of the tree")
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,9 +3,13 @@
 use std::fs::{self, create_dir, read_to_string, write};
 use std::io::Write as _;
 
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
 use super::*;
 use crate::member::{Metadata, RelPath, Timestamp};
 use crate::volume::restore_record::{self, records};
+use crate::volume::staging::{OLD, TREE, restore_root};
 
 const WAYS: [Way; 2] = [Way::Exchange, Way::Entries];
 
@@ -50,7 +54,7 @@ impl Scene {
 
     fn staged(&self) -> Restoration {
         let restoration = self.begin().unwrap();
-        fill(&restoration.run.stagings[0]);
+        fill(&restoration.stagings[0]);
         restoration
     }
 
@@ -102,7 +106,7 @@ fn fill(staging: &Staging) {
 
 /// What `kill -9` leaves: everything as it is, and no lock.
 fn die(mut restoration: Restoration) {
-    restoration.released = true;
+    drop(restoration.record.take());
 }
 
 #[test]
@@ -179,7 +183,7 @@ fn two_trees_in_one_directory_are_replaced_together() {
         (name.to_owned(), Arc::new(live))
     };
     let restoration = Restoration::begin(&dir.path().join("state"), &[open("a"), open("b")]).unwrap();
-    restoration.run.stagings.iter().for_each(fill);
+    restoration.stagings.iter().for_each(fill);
     let finished = restoration.swap(true).unwrap().finish();
     assert!(finished.iter().all(|tree| matches!(tree.old, Ok(Some(_)))), "{finished:?}");
     for name in ["a", "b"] {
@@ -196,7 +200,7 @@ fn a_restore_killed_while_staging_leaves_the_old_tree() {
         scene.assert_old();
         // Killed before the record had the staging directory.
         let mut restoration = scene.begin().unwrap();
-        let record = restoration.run.record.as_mut().unwrap();
+        let record = restoration.record.as_mut().unwrap();
         record.content.trees[0].staging = None;
         record.save().unwrap();
         die(restoration);
@@ -211,10 +215,10 @@ fn a_restore_killed_before_all_trees_were_swapped_is_undone() {
         for exchanged in [false, true] {
             let scene = scene(way);
             let mut restoration = scene.staged();
-            restoration.run.prepare(false).unwrap();
+            restoration.prepare(false).unwrap();
             if exchanged {
-                restoration.run.swap_all().unwrap();
-                let record = restoration.run.record.as_mut().unwrap();
+                restoration.swap_all().unwrap();
+                let record = restoration.record.as_mut().unwrap();
                 record.content.swapped = false;
                 record.save().unwrap();
                 assert_eq!(read_to_string(scene.live().join("both")).unwrap(), "new");
@@ -233,8 +237,7 @@ fn a_restore_killed_before_all_trees_were_swapped_is_undone() {
 fn a_restore_killed_after_all_trees_were_swapped_is_completed() {
     for way in WAYS {
         let scene = scene(way);
-        let Swapped(run) = scene.staged().swap(false).unwrap();
-        drop(run);
+        drop(scene.staged().swap(false).unwrap());
         assert_eq!(scene.recover(), Some(Recovered::New));
         scene.assert_new();
         assert_eq!(scene.recover(), None);
@@ -247,8 +250,8 @@ fn moves_killed_at_any_entry_are_undone() {
         for moved in 0..=2 {
             let scene = scene(Way::Entries);
             let mut restoration = scene.staged();
-            restoration.run.prepare(false).unwrap();
-            let staging = &restoration.run.stagings[0];
+            restoration.prepare(false).unwrap();
+            let staging = &restoration.stagings[0];
             let staged = scene.live().join(staging.name());
             let (live, old, tree) = (scene.live(), staged.join(OLD), staged.join(TREE));
             let steps = match phase {
@@ -263,7 +266,7 @@ fn moves_killed_at_any_entry_are_undone() {
                     fs::rename(from.join(name), to.join(name)).unwrap();
                 }
             }
-            let record = restoration.run.record.as_mut().unwrap();
+            let record = restoration.record.as_mut().unwrap();
             record.content.trees[0].phase = phase;
             record.save().unwrap();
             die(restoration);
@@ -291,9 +294,9 @@ fn a_live_tree_that_was_replaced_meanwhile_is_not_swapped() {
 fn a_swap_that_can_neither_be_completed_nor_undone_keeps_all_parts() {
     let scene = scene(Way::Entries);
     let mut restoration = scene.staged();
-    restoration.run.prepare(false).unwrap();
+    restoration.prepare(false).unwrap();
     let record = records(&scene.state()).unwrap().remove(0);
-    let staged = scene.live().join(restoration.run.stagings[0].name());
+    let staged = scene.live().join(restoration.stagings[0].name());
     // As a disk that fails: the record cannot be written any more.
     fs::rename(scene.state(), scene.at("failed")).unwrap();
     let SwapError::NotWhole(error) = restoration.swap_prepared().unwrap_err() else { panic!() };
@@ -313,7 +316,7 @@ fn a_staging_directory_that_others_put_there_is_never_entered() {
     for way in WAYS {
         let scene = scene(way);
         let restoration = scene.staged();
-        let name = restoration.run.stagings[0].name().to_owned();
+        let name = restoration.stagings[0].name().to_owned();
         die(restoration);
         let beside = if way == Way::Exchange { scene.at("holder") } else { scene.live() };
         fs::rename(beside.join(&name), scene.at("moved")).unwrap();
@@ -335,8 +338,8 @@ fn a_staging_directory_that_others_put_there_is_never_entered() {
 fn a_half_restored_tree_without_its_staging_directory_is_named() {
     let scene = scene(Way::Entries);
     let mut restoration = scene.staged();
-    restoration.run.prepare(false).unwrap();
-    let name = restoration.run.stagings[0].name().to_owned();
+    restoration.prepare(false).unwrap();
+    let name = restoration.stagings[0].name().to_owned();
     die(restoration);
     fs::rename(scene.live().join(&name), scene.at("moved")).unwrap();
     let path = records(&scene.state()).unwrap().remove(0);
@@ -355,7 +358,7 @@ fn a_single_file_is_replaced_and_undone_like_a_tree() {
     assert_eq!((live.kind(), live.way()), (LiveKind::File, Way::Exchange));
     let staged = || {
         let restoration = Restoration::begin(&state, &[("data".to_owned(), Arc::clone(&live))]).unwrap();
-        restoration.run.stagings[0].new_file().unwrap().write_all(b"new").unwrap();
+        restoration.stagings[0].new_file().unwrap().write_all(b"new").unwrap();
         restoration
     };
     drop(staged());
