@@ -31,7 +31,7 @@ use crate::error::{Cause, Error, Result};
 use crate::identity::Identity;
 use one_tree::{exchange_checked, finish, free_name, move_entries, undo};
 
-/// The staged trees of one restore. Dropping it removes them; no live tree has been touched.
+/// The staged trees of one restore. Dropping it removes them, as long as no live tree has been touched.
 #[derive(Debug)]
 pub struct Restoration {
     state_dir: PathBuf,
@@ -222,8 +222,12 @@ impl Restoration {
 
 impl Drop for Restoration {
     fn drop(&mut self) {
-        // What fails here stays on record, and the next run removes it.
-        self.release().unwrap_or_default();
+        // After a panic in the middle of a swap, what is staged can be the old tree: the next run undoes that swap.
+        let is_staged = |record: &RestoreRecord| record.content.trees.iter().all(|tree| tree.phase == Phase::Staged);
+        if self.record.as_ref().is_some_and(is_staged) {
+            // What fails here stays on record, and the next run removes it.
+            self.release().unwrap_or_default();
+        }
     }
 }
 

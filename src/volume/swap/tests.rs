@@ -233,6 +233,22 @@ fn a_restore_killed_before_all_trees_were_swapped_is_undone() {
     }
 }
 
+/// What a panic in the middle of a swap leaves.
+#[test]
+fn a_drop_in_the_middle_of_a_swap_removes_neither_tree() {
+    for way in WAYS {
+        let scene = scene(way);
+        let mut restoration = scene.staged();
+        restoration.prepare(false).unwrap();
+        restoration.swap_all().unwrap();
+        restoration.record.as_mut().unwrap().content.swapped = false;
+        restoration.record.as_mut().unwrap().save().unwrap();
+        drop(restoration);
+        assert_eq!(scene.recover(), Some(Recovered::Old));
+        scene.assert_old();
+    }
+}
+
 #[test]
 fn a_restore_killed_after_all_trees_were_swapped_is_completed() {
     for way in WAYS {
