@@ -16,7 +16,6 @@ pub(crate) mod option_volume;
 mod parse;
 mod places;
 pub mod reality;
-mod secrets;
 mod shifted_owners;
 
 pub use inventory::{Container, ContainerState, Host, Inventory, Mount, MountKind, Place, State, StopOutcome, Volume};
