@@ -163,6 +163,24 @@ impl Live {
         Ok(live)
     }
 
+    /// Checks that no symbolic link leads to the mountpoint at `at` in this directory. It need not exist.
+    ///
+    /// # Errors
+    /// One does, or the directory on the way cannot be read.
+    pub(crate) fn check_mountpoint(&self, at: &RelPath) -> Result<()> {
+        let (LiveKind::Directory, Some((parent, name))) = (self.kind, at.split_last()) else { return Ok(()) };
+        let failed = |errno: Errno| Error::failed_at("cannot examine", &self.path.join(at.as_path()), errno);
+        let root = openat(&self.handle, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
+        let base = Beneath::new(root);
+        let found = base.open(&parent).and_then(|holder| fstatat(&holder, name, AtFlags::AT_SYMLINK_NOFOLLOW));
+        match found {
+            Ok(status) if file_type(&status) == SFlag::S_IFLNK => Err(through_link(&base, &self.path, at)),
+            Ok(_) | Err(Errno::ENOENT) => Ok(()),
+            Err(Errno::ELOOP | Errno::ENOTDIR) => Err(through_link(&base, &self.path, at)),
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+
     /// The directory, or the file, itself.
     pub(crate) fn handle(&self) -> &OwnedFd {
         &self.handle
