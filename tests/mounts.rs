@@ -458,3 +458,20 @@ fn an_archive_inside_the_tree_that_it_replaces_is_refused() {
     let inside = world.voltar("restore", &["link"]).env("VOLTAR_STATE_DIR", live.join("state"));
     inside.run().expect_code(2).expect_text("lies inside what is to be restored");
 }
+
+/// `tar -x --strip` skips the only member of such an archive; the file is its root.
+#[test]
+fn a_path_that_is_one_mounted_file_is_archived_and_restored() {
+    let world = World::new(&[("conf", "/etc/app/app.conf")]);
+    let conf = world.at("app.conf");
+    put(&conf, "archived");
+    world.docker.volume("other");
+    world.docker.container("web").mount("other", "/other").bind(&conf, "/etc/app/app.conf").write();
+    world.voltar("backup", &["backup"]).ok();
+    assert!(world.listed("backup/conf.tar.bz2").contains(" etc/app/app.conf\n"));
+    for mode in MODES {
+        put(&conf, "live");
+        world.voltar("restore", &[&["backup"], mode].concat()).ok();
+        assert_eq!(read(&conf), "archived", "{mode:?}");
+    }
+}
