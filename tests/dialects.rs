@@ -140,7 +140,7 @@ fn written_by(command: &str) {
         let world = World::new(&[&nodes[..], &always()].concat());
         let archive = world.at("x.tar");
         // Formats without room for a name or an id leave that member out, and say so.
-        Tool::new("sh").args(["-c", command, "sh"]).arg(&archive).dir(&world.at("seen")).run();
+        Tool::new("sh").args(["-c", command, "sh"]).arg(&archive).dir(world.at("seen")).run();
         // Python fails in the middle; voltar refuses an archive without an end, and GNU tar does not.
         if fs::read(&archive).unwrap().ends_with(&[0; 1024]) {
             world.compare(&archive, command);
@@ -230,7 +230,7 @@ fn headers_of_other_dialects() {
         let world = World::new(&[&nodes[..], &always()[..3]].concat());
         let archive = world.at("x.tar");
         let format = ["--format=ustar", "--format=gnu"][nodes.len() % 2];
-        Tool::new("tar").args([format, "-cf"]).arg(&archive).arg("var/lib/x").dir(&world.at("seen")).run();
+        Tool::new("tar").args([format, "-cf"]).arg(&archive).arg("var/lib/x").dir(world.at("seen")).run();
         let mut stream = fs::read(&archive).unwrap();
         let mut headers = Vec::new();
         let mut reader = TarReader::new(&stream[..]);
