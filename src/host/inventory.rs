@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::identity::FileId;
@@ -107,8 +108,8 @@ pub struct Container {
     pub created: String,
     /// The time of its last start as RFC 3339 text; empty if it is not known.
     pub started: String,
-    /// Names, ids or services of the containers that it depends on.
-    pub depends_on: Vec<String>,
+    /// The containers that it depends on.
+    pub depends_on: Vec<Dependency>,
     /// The environment variables of the image and the container, as `NAME=value`.
     pub environment: Vec<String>,
     /// Whether the engine deletes it when it stops (`--rm`), so that it cannot be started again.
@@ -119,6 +120,35 @@ pub struct Container {
     pub swarm_service: Option<String>,
     /// The mounts of the container.
     pub mounts: Vec<Mount>,
+}
+
+/// A reference of a container to another one that it depends on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dependency {
+    /// The name, the id or the compose service of the other one.
+    pub on: String,
+    /// Whether the other one must be healthy before this one is started (`condition: service_healthy`).
+    pub healthy: bool,
+}
+
+/// The result of the health checks of a running container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthStatus {
+    /// No check has succeeded since its start, and too few have failed.
+    Starting,
+    /// The last check has succeeded.
+    Healthy,
+    /// The last checks have failed.
+    Unhealthy,
+}
+
+/// The health of a container that has a health check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// The result of the checks so far.
+    pub status: HealthStatus,
+    /// The time after its start within which the checks decide, unless each takes long.
+    pub limit: Duration,
 }
 
 /// The state of one container and its last run, as of the moment of the request.
@@ -132,6 +162,10 @@ pub struct ContainerState {
     pub started: String,
     /// The exit status of its last run; 0 while it is running.
     pub exit_status: i64,
+    /// The time before it is killed when it is stopped; `None` if there is no limit or if it is not known.
+    pub stop_timeout: Option<Duration>,
+    /// Its health; `None` if it has no health check.
+    pub health: Option<Health>,
 }
 
 /// The effect of a request to stop a container.
@@ -226,15 +260,12 @@ pub trait Host: Sync {
         Ok(found.map(|Container { state, started, .. }| ContainerState { state, started, ..ContainerState::default() }))
     }
 
-    /// Stops a container with its own stop signal and timeout, and returns when it has stopped.
-    ///
-    /// # Errors
-    /// The container does not exist, is paused, does not stop, or there is no engine.
-    fn stop(&self, container_id: &str) -> Result<StopOutcome>;
+    /// Stops containers at the same time, each with its own stop signal and timeout. Returns when all have stopped, and calls
+    /// `ended`, which must not call the host, with the id of each as soon as it has: with an error if it does not exist, is
+    /// paused or does not stop, or if there is no engine.
+    fn stop(&self, container_ids: &[&str], ended: &mut dyn FnMut(&str, Result<StopOutcome>));
 
-    /// Requests the start of a container. Its process may exit again at once.
-    ///
-    /// # Errors
-    /// The container does not exist or does not start, or there is no engine.
-    fn start(&self, container_id: &str) -> Result<()>;
+    /// Requests the start of containers at the same time. Their processes may exit again at once. Calls `requested`, which must
+    /// not call the host, with the id of each: with an error if it does not exist or does not start, or if there is no engine.
+    fn start(&self, container_ids: &[&str], requested: &mut dyn FnMut(&str, Result<()>));
 }

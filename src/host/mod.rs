@@ -19,4 +19,7 @@ pub mod reality;
 mod secrets;
 mod shifted_owners;
 
-pub use inventory::{Container, ContainerState, Host, Inventory, Mount, MountKind, Place, State, StopOutcome, Volume};
+pub use inventory::{
+    Container, ContainerState, Dependency, Health, HealthStatus, Host, Inventory, Mount, MountKind, Place, State,
+    StopOutcome, Volume,
+};

@@ -2,6 +2,7 @@
 //! succeeds or fails, or with `resume` after it was killed. `plan` decides which containers are stopped. Only a container
 //! that voltar itself has stopped is started.
 
+mod health;
 mod restartable;
 mod resume;
 mod start;

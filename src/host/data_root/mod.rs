@@ -107,12 +107,12 @@ impl Host for DataRoot {
         Ok(inventory)
     }
 
-    fn stop(&self, _: &str) -> Result<StopOutcome> {
-        Err(no_engine("stop"))
+    fn stop(&self, container_ids: &[&str], ended: &mut dyn FnMut(&str, Result<StopOutcome>)) {
+        container_ids.iter().for_each(|id| ended(id, Err(no_engine("stop"))));
     }
 
-    fn start(&self, _: &str) -> Result<()> {
-        Err(no_engine("start"))
+    fn start(&self, container_ids: &[&str], requested: &mut dyn FnMut(&str, Result<()>)) {
+        container_ids.iter().for_each(|id| requested(id, Err(no_engine("start"))));
     }
 }
 

@@ -2,13 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, MountPoint, Volume as EngineVolume};
+use bollard::models::{ContainerInspectResponse, HealthConfig, HealthStatusEnum, MountPoint, Volume as EngineVolume};
 
 use crate::error::Result;
-use crate::host::inventory::{Container, ContainerState, Mount, State, Volume};
+use crate::host::inventory::{Container, ContainerState, Health, HealthStatus, Mount, State, Volume};
 use crate::host::mount_options;
 use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME, VolumeSource};
+
+/// The time before the engine kills a container that it stops, unless the container has its own timeout.
+const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time between two health checks, unless the container has its own.
+const DEFAULT_HEALTH_INTERVAL: Duration = Duration::from_secs(30);
+/// The number of health checks that must fail one after the other, unless the container has its own.
+const DEFAULT_HEALTH_RETRIES: u32 = 3;
 
 /// Converts a volume of the volume list.
 pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
@@ -124,6 +132,35 @@ pub(super) fn state_of(answer: &ContainerInspectResponse) -> State {
     }
 }
 
+/// Returns the time before the engine kills an inspected container that it stops; `None` if there is no limit.
+pub(super) fn stop_timeout(answer: &ContainerInspectResponse) -> Option<Duration> {
+    match answer.config.as_ref().and_then(|config| config.stop_timeout) {
+        None => Some(DEFAULT_STOP_TIMEOUT),
+        // A negative timeout means no limit.
+        Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+    }
+}
+
+/// Returns the health of an inspected container; `None` if it has no health check.
+fn health(answer: &ContainerInspectResponse) -> Option<Health> {
+    let status = match answer.state.as_ref()?.health.as_ref()?.status? {
+        HealthStatusEnum::STARTING => HealthStatus::Starting,
+        HealthStatusEnum::HEALTHY => HealthStatus::Healthy,
+        HealthStatusEnum::UNHEALTHY => HealthStatus::Unhealthy,
+        HealthStatusEnum::EMPTY | HealthStatusEnum::NONE => return None,
+    };
+    let check = answer.config.as_ref().and_then(|config| config.healthcheck.as_ref());
+    let nanoseconds = |of: fn(&HealthConfig) -> Option<i64>| {
+        let given = check.and_then(of).and_then(|value| u64::try_from(value).ok());
+        given.filter(|value| *value > 0).map(Duration::from_nanos)
+    };
+    let retries = check.and_then(|check| check.retries).and_then(|retries| u32::try_from(retries).ok());
+    let retries = retries.filter(|retries| *retries > 0).unwrap_or(DEFAULT_HEALTH_RETRIES);
+    let interval = nanoseconds(|check| check.interval).unwrap_or(DEFAULT_HEALTH_INTERVAL);
+    let start_period = nanoseconds(|check| check.start_period).unwrap_or_default();
+    Some(Health { status, limit: start_period.saturating_add(interval.saturating_mul(retries)) })
+}
+
 /// Returns the state of an inspected container and of its last run.
 pub(super) fn container_state(answer: &ContainerInspectResponse) -> ContainerState {
     let state = answer.state.as_ref();
@@ -132,6 +169,8 @@ pub(super) fn container_state(answer: &ContainerInspectResponse) -> ContainerSta
         restarting: state.and_then(|state| state.restarting).unwrap_or_default(),
         started: state.and_then(|state| state.started_at.clone()).unwrap_or_default(),
         exit_status: state.and_then(|state| state.exit_code).unwrap_or_default(),
+        stop_timeout: stop_timeout(answer),
+        health: health(answer),
     }
 }
 
@@ -170,7 +209,8 @@ mod tests {
         assert_eq!(container.started, "2026-01-02T00:00:00Z");
         assert!(container.auto_remove && !container.one_off);
         assert_eq!(container.swarm_service, None);
-        assert_eq!(container.depends_on, ["cvat_redis", "ffff", "opa"]);
+        let depends_on: Vec<&str> = container.depends_on.iter().map(|other| &other.on[..]).collect();
+        assert_eq!(depends_on, ["cvat_redis", "ffff", "opa"]);
         let mounts: Vec<(&str, Option<&str>, bool)> = container
             .mounts
             .iter()
@@ -199,9 +239,44 @@ mod tests {
             restarting: true,
             started: "2026-01-02T00:00:00Z".to_owned(),
             exit_status: 7,
+            stop_timeout: Some(Duration::from_secs(10)),
+            health: None,
         };
         assert_eq!(container_state(&serde_json::from_str(json).unwrap()), expected);
-        assert_eq!(container_state(&ContainerInspectResponse::default()), ContainerState::default());
+        let unknown = container_state(&ContainerInspectResponse::default());
+        assert_eq!(ContainerState { stop_timeout: None, ..unknown }, ContainerState::default());
+    }
+
+    #[test]
+    fn the_stop_timeout_is_that_of_the_container_or_ten_seconds() {
+        let timeout = |config: &str| {
+            let answer = serde_json::from_str(&format!(r#"{{"Config":{config}}}"#)).unwrap();
+            stop_timeout(&answer).map(|timeout| timeout.as_secs())
+        };
+        assert_eq!(timeout("{}"), Some(10));
+        assert_eq!(timeout(r#"{"StopTimeout":0}"#), Some(0));
+        assert_eq!(timeout(r#"{"StopTimeout":3600}"#), Some(3600));
+        assert_eq!(timeout(r#"{"StopTimeout":-1}"#), None);
+    }
+
+    #[test]
+    fn the_health_has_the_limit_of_its_check() {
+        let health = |state: &str, check: &str| {
+            let json = format!(r#"{{"State":{state},"Config":{{"Healthcheck":{check}}}}}"#);
+            health(&serde_json::from_str(&json).unwrap()).map(|health| (health.status, health.limit.as_secs()))
+        };
+        let starting = r#"{"Health":{"Status":"starting"}}"#;
+        let check = r#"{"Interval":2000000000,"Retries":5,"StartPeriod":7000000000}"#;
+        assert_eq!(health(starting, check), Some((HealthStatus::Starting, 17)));
+        // 0 stands for the default of the engine.
+        assert_eq!(health(starting, r#"{"Interval":0,"Retries":0}"#), Some((HealthStatus::Starting, 90)));
+        assert_eq!(health(r#"{"Health":{"Status":"healthy"}}"#, "null"), Some((HealthStatus::Healthy, 90)));
+        assert_eq!(health(r#"{"Health":{"Status":"unhealthy"}}"#, check), Some((HealthStatus::Unhealthy, 17)));
+        for none in [r#"{"Health":{"Status":"none"}}"#, r#"{"Health":{"Status":""}}"#, r#"{"Health":null}"#, "{}"] {
+            assert_eq!(health(none, check), None, "{none}");
+        }
+        let hostile = r#"{"Interval":9223372036854775807,"Retries":9223372036854775807,"StartPeriod":-1}"#;
+        assert!(health(starting, hostile).is_some());
     }
 
     #[test]
