@@ -45,7 +45,7 @@ pub fn restore(
         // These modes cannot be rolled back, so the archives are read to their end first.
         together::all(&inputs, monitor, |input, monitor| check(input, pool, monitor))?;
     }
-    let stopped = Stopped::stop(host, state_dir, &plan.users.iter().collect::<Vec<_>>(), monitor)?;
+    let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
     let now = host.inventory()?;
     // From now on: what ran until here did so before anything was written.
     let users = users_now(plan.targets(), &now);

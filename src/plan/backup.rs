@@ -4,7 +4,8 @@ use super::after_stop::unmounted;
 use super::facts::{Facts, Occupied};
 use super::measure::Measured;
 use super::overlaps;
-use super::{Running, in_use, to_stop, unreal, users};
+use super::stopping::{self, Stopping};
+use super::{Running, unreal, users};
 use crate::archiver::{Expected, Job};
 use crate::codec::{Compression, Format, Level};
 use crate::error::{Error, ErrorKind, Result};
@@ -59,8 +60,10 @@ pub struct BackupPlan {
     pub free_bytes: Option<u64>,
     /// All containers that use the volumes, each once.
     pub users: Vec<Container>,
-    /// The users that are stopped and started again.
+    /// The containers that are stopped and started again.
     pub to_stop: Vec<Container>,
+    /// The names of the running containers of the same compose projects that do not use the volumes, and are not stopped.
+    pub left_running: Vec<String>,
     /// The reasons to refuse; empty if the backup can be made.
     pub refusals: Vec<Error>,
 }
@@ -114,8 +117,11 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     refusals
         .extend(overlaps::between(archives.iter().map(|planned| (&planned.target.archive[..], &planned.mounts[..]))));
     let users = users(archives.iter().map(|planned| &planned.target));
-    refusals.extend(in_use(&users, request.running));
-    let to_stop = to_stop(users.clone(), request.running);
+    let targets = archives.iter().map(|planned| &planned.target);
+    let stopping = stopping::decide(&users, targets, inventory, request.running);
+    let Stopping { to_stop, left_running, .. } = stopping;
+    refusals.extend(stopping.refusals);
+    notes.extend(stopping.notes);
     for planned in &archives {
         refusals.extend(unmounted(&planned.target, &to_stop, inventory, facts)?);
     }
@@ -130,6 +136,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
         store: request.store.clone(),
         free_bytes: condition.free_bytes,
         to_stop,
+        left_running,
         users,
         refusals,
     })

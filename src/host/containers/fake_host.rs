@@ -124,7 +124,9 @@ impl Host for FakeHost {
                 assert!(record.contains(id), "the record is on disk before the container is stopped");
             }
         }
-        ids.iter().for_each(|id| ended(id, self.stop_one(id)));
+        for id in ids {
+            ended(id, self.stop_one(id));
+        }
     }
 
     fn start(&self, ids: &[&str], requested: &mut dyn FnMut(&str, Result<()>)) {

@@ -3,7 +3,6 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
 use crate::host::inventory::{ContainerState, HealthStatus, Host, State};
 use crate::monitor::Monitor;
 
@@ -41,7 +40,11 @@ pub(super) fn await_healthy<'a>(
         }
     }
     loop {
-        awaited.retain_mut(|one| one.is_to_be_awaited(host.state(&one.entry.id), monitor));
+        // One that does not run any more is reported when all have been started.
+        awaited.retain_mut(|one| {
+            let now = host.state(&one.entry.id).ok().flatten();
+            now.is_some_and(|now| now.state == State::Running && one.is_to_be_awaited(&now, monitor))
+        });
         if awaited.is_empty() {
             return;
         }
@@ -57,9 +60,8 @@ pub(super) fn await_healthy<'a>(
 
 impl Awaited<'_> {
     /// Returns whether the container may still become healthy in time.
-    fn is_to_be_awaited(&mut self, now: Result<Option<ContainerState>>, monitor: &dyn Monitor) -> bool {
-        // One that does not run any more is reported when all have been started.
-        let Ok(Some(ContainerState { state: State::Running, health: Some(health), .. })) = now else { return false };
+    fn is_to_be_awaited(&mut self, now: &ContainerState, monitor: &dyn Monitor) -> bool {
+        let Some(health) = now.health else { return false };
         let (name, dependents) = (&self.entry.name, self.dependents.join("', '"));
         let limit = health.limit.min(LONGEST);
         let why = match health.status {

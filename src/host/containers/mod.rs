@@ -14,7 +14,7 @@ mod stopped;
 mod fake_host;
 
 pub use crate::durable::state_dir::state_dir;
-pub use restartable::{not_restartable, paused, swarm_tasks};
+pub use restartable::{Why, not_restartable, paused, swarm_tasks};
 pub use resume::{Leftover, leftovers, resume};
 #[doc(hidden)]
 pub use stop_record::parse_stop_record;

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::inventory::{Container, ContainerState, Host, State, StopOutcome};
 use crate::monitor::{Event, Monitor};
 
-use super::restartable::not_restartable;
+use super::restartable::{Why, not_restartable};
 use super::start::{none_of, start_all};
 use super::stop_order::{must_be_healthy, ranks};
 use super::stop_record::{Entry, Record};
@@ -35,7 +35,7 @@ impl<'a> Stopped<'a> {
         containers: &[&Container],
         monitor: &'a dyn Monitor,
     ) -> Result<Self> {
-        Error::none_of(not_restartable(containers))?;
+        Error::none_of(not_restartable(containers, Why::Users))?;
         let running: Vec<&Container> =
             containers.iter().filter(|container| container.state == State::Running).copied().collect();
         let mut guard = Self { host, monitor, state_dir: state_dir.to_owned(), entries: Vec::new(), record: None };

@@ -108,11 +108,15 @@ impl Host for DataRoot {
     }
 
     fn stop(&self, container_ids: &[&str], ended: &mut dyn FnMut(&str, Result<StopOutcome>)) {
-        container_ids.iter().for_each(|id| ended(id, Err(no_engine("stop"))));
+        for id in container_ids {
+            ended(id, Err(no_engine("stop")));
+        }
     }
 
     fn start(&self, container_ids: &[&str], requested: &mut dyn FnMut(&str, Result<()>)) {
-        container_ids.iter().for_each(|id| requested(id, Err(no_engine("start"))));
+        for id in container_ids {
+            requested(id, Err(no_engine("start")));
+        }
     }
 }
 
