@@ -16,6 +16,7 @@ use crate::plan::{Running, check_real, used_since, users_now};
 use crate::recovery::recover_layout;
 use crate::store::commit;
 use crate::together;
+use crate::touched;
 use crate::volume::OpenTree;
 
 /// Plans a backup and carries it out.
@@ -30,9 +31,10 @@ pub fn backup(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    recover(request, host, state_dir, monitor)?;
+    let inventory = touched::inventory(host, &request.layout, request.running == Running::StopProject)?;
+    recover(request, &inventory, state_dir, monitor)?;
     let facts = ThisHost::new(state_dir, pool, monitor);
-    let plan = plan(request, host.describe(), &host.inventory()?, &facts)?;
+    let plan = plan(request, host.describe(), &inventory, &facts)?;
     plan.notes.iter().for_each(|note| monitor.note(note));
     plan.check()?;
     if !plan.left_out.is_empty() {
@@ -45,7 +47,7 @@ pub fn backup(
     let mut users = plan.users.clone();
     if stopped.count() > 0 {
         // From now on: what ran until here did so before anything was read.
-        let now = host.inventory()?;
+        let now = touched::inventory(host, &request.layout, false)?;
         // A volume with mount options is mounted only while a container uses it: stopping the last one unmounts it.
         check_real(plan.targets(), &now, &facts)?;
         users = users_now(plan.targets(), &now);
@@ -66,11 +68,11 @@ pub fn backup(
 }
 
 /// Removes stale files from the store, and recovers volumes from interrupted restores.
-fn recover(request: &BackupRequest, host: &dyn Host, state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
+fn recover(request: &BackupRequest, inventory: &Inventory, state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
     for removed in request.store.remove_leftovers()? {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
-    recover_layout(&request.layout, &host.inventory()?, request.selection.project.as_deref(), state_dir, monitor)
+    recover_layout(&request.layout, inventory, request.selection.project.as_deref(), state_dir, monitor)
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {
@@ -102,7 +104,7 @@ fn archive(
     };
     let written = together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write)?;
     if request.running != Running::Allow {
-        warn_of_started(plan, users, &host.inventory()?, monitor);
+        warn_of_started(plan, users, &touched::inventory(host, &request.layout, false)?, monitor);
     }
     monitor.check_cancelled()?;
     let (archives, summaries): (Vec<_>, Vec<_>) = written.into_iter().unzip();

@@ -308,8 +308,7 @@ impl<'a> Search<'a> {
                 .flat_map(|spec| &spec.alternatives)
                 .any(|alternative| names(container, &alternative.container))
         };
-        let of_project = |container: &&Container| project.is_some() && container.project.as_deref() == project;
-        !self.inventory.containers.iter().any(|container| of_project(&container))
+        !project.is_some_and(|project| self.inventory.has_containers_of(project))
             || !self.inventory.containers.iter().any(|container| in_layout(&container))
     }
 

@@ -12,9 +12,10 @@ use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan};
-use crate::plan::{check_real, used_since, users_now};
+use crate::plan::{Running, check_real, used_since, users_now};
 use crate::recovery::{recover_layout, recover_trees};
 use crate::together;
+use crate::touched;
 use crate::volume::OpenTree;
 use crate::volume::live::{Live, LiveKind};
 use crate::volume::swap::{Restoration, SwapError};
@@ -33,7 +34,7 @@ pub fn restore(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let inventory = host.inventory()?;
+    let inventory = touched::inventory(host, &request.layout, request.running == Running::StopProject)?;
     // What is in use is recovered later, when its containers are stopped.
     recover_layout(&request.layout, &inventory, request.selection.project.as_deref(), state_dir, monitor)?;
     let facts = ThisHost::new(state_dir, pool, monitor);
@@ -46,7 +47,7 @@ pub fn restore(
         together::all(&inputs, monitor, |input, monitor| check(input, pool, monitor))?;
     }
     let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
-    let now = host.inventory()?;
+    let now = touched::inventory(host, &request.layout, false)?;
     // From now on: what ran until here did so before anything was written.
     let users = users_now(plan.targets(), &now);
     check_idle(&plan, &users, &now)?;
@@ -57,7 +58,7 @@ pub fn restore(
         extract(input, tree, &restoration, plan.mode, pool, monitor)
     });
     let extracted = extracted.map_err(|error| mixed(error, plan.mode))?;
-    let now = host.inventory()?;
+    let now = touched::inventory(host, &request.layout, false)?;
     check_idle(&plan, &users, &now)
         .and_then(|()| check_in_place(&plan, &trees, state_dir))
         .map_err(|error| mixed(error, plan.mode))?;

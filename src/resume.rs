@@ -10,6 +10,7 @@ use crate::layout::Layout;
 use crate::monitor::Monitor;
 use crate::recovery::{check_recovered, recover_layout};
 use crate::resolve::Selection;
+use crate::touched;
 
 /// Brings back what an interrupted run left stopped.
 ///
@@ -23,7 +24,7 @@ pub fn resume(
     state_dir: &Path,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let inventory = host.inventory()?;
+    let inventory = touched::inventory(host, layout, false)?;
     Error::none_of(inventory.refusals().collect())?;
     recover_layout(layout, &inventory, selection.project.as_deref(), state_dir, monitor)?;
     check_recovered(state_dir, monitor)?;

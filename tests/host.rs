@@ -24,6 +24,7 @@ use voltar::host::{Host as _, State, StopOutcome, reality};
 use voltar::layout::Layout;
 use voltar::monitor::{Collector, Event, Monitor};
 use voltar::resolve::{Selection, resolve};
+use voltar::touched;
 
 const DB: &str = "aaaaaaaaaaaaaaaa";
 const WEB: &str = "bbbbbbbbbbbbbbbb";
@@ -97,6 +98,54 @@ fn an_engines_inventory_resolves_to_archives() {
     let archives: Vec<&str> = resolution.targets.iter().map(|target| target.archive.as_str()).collect();
     assert_eq!(archives, ["cvat_db", "cvat_data"]);
     assert_eq!(resolution.targets[1].users[0].name, "cvat");
+}
+
+/// Returns the ids of the containers that were inspected, in order, since the first `skip` requests.
+fn inspected(fake: &FakeEngine, skip: usize) -> Vec<String> {
+    let of_request = |request: &String| {
+        let id = request.strip_prefix("GET /containers/")?.split('?').next()?.strip_suffix("/json")?;
+        Some(id.to_owned())
+    };
+    fake.requests().iter().skip(skip).filter_map(of_request).collect()
+}
+
+#[test]
+fn only_the_containers_of_a_layout_are_inspected() {
+    let fake = cvat();
+    fake.add_container("cc", "worker", "cvat_cvat_data", "/elsewhere");
+    for number in 0..50 {
+        fake.add_container(&format!("e{number}"), &format!("other{number}"), &format!("other{number}"), "/data");
+    }
+    fake.set_labels("e7", json!({"com.docker.compose.project": "elsewhere"}));
+    let layout = Layout::load("cvat").unwrap();
+    for lists_no_mounts in [false, true] {
+        if lists_no_mounts {
+            fake.lists_no_mounts();
+        }
+        let engine = connect(&fake);
+        let before = fake.requests().len();
+        let inventory = touched::inventory(&engine, &layout, false).unwrap();
+        let names: Vec<&str> = inventory.containers.iter().map(|container| container.name.as_str()).collect();
+        if lists_no_mounts {
+            assert_eq!((inspected(&fake, before).len(), names.len()), (53, 53), "nothing tells what they use");
+            continue;
+        }
+        assert_eq!(names, ["cvat_db", "cvat", "worker"]);
+        assert_eq!(inspected(&fake, before), [DB, WEB, "cc"]);
+        assert_eq!(fake.requests().len(), before + 6, "one of each list, and one about the engine");
+        assert_eq!(inventory.others.len(), 50);
+        assert!(inventory.has_containers_of("elsewhere"));
+        let users = &resolve(&layout, &inventory, &Selection::default()).unwrap().targets[1].users;
+        assert_eq!(users.iter().map(|user| &user.name[..]).collect::<Vec<_>>(), ["cvat", "worker"]);
+        // The next look is a fresh one.
+        fake.set_state("cc", "Running", false);
+        fake.add_container("dd", "late", "cvat_cvat_db", "/elsewhere");
+        let later = touched::inventory(&engine, &layout, false).unwrap();
+        let states: Vec<(&str, State)> = later.containers.iter().map(|one| (&one.name[..], one.state)).collect();
+        let running = State::Running;
+        assert_eq!(states, [("cvat_db", running), ("cvat", running), ("worker", State::Stopped), ("late", running)]);
+        fake.remove_container("dd");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The containers, mounts and volumes of a host as plain values, and the trait of their sources.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -211,11 +211,24 @@ impl Volume {
     }
 }
 
+/// A container that an inventory does not describe.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The name without the leading slash.
+    pub name: String,
+    /// The compose project.
+    pub project: Option<String>,
+    /// Whether it is running, stopped or paused.
+    pub state: State,
+}
+
 /// The containers and volumes of a host at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inventory {
-    /// All containers, including stopped ones.
+    /// All containers, including stopped ones, but for [`Self::others`].
     pub containers: Vec<Container>,
+    /// The containers that were not asked for, and are known only by a list.
+    pub others: Vec<Listed>,
     /// All volumes.
     pub volumes: Vec<Volume>,
     /// Whether the labels of volumes could not be read, so that their names (`<project>_<volume>`) are used instead.
@@ -228,6 +241,14 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Returns whether a container of the compose project exists.
+    #[must_use]
+    pub fn has_containers_of(&self, project: &str) -> bool {
+        let of_containers = self.containers.iter().map(|container| &container.project);
+        let mut projects = of_containers.chain(self.others.iter().map(|other| &other.project));
+        projects.any(|theirs| theirs.as_deref() == Some(project))
+    }
+
     /// Returns a refusal for each obstacle.
     pub fn refusals(&self) -> impl Iterator<Item = Error> {
         self.obstacles.iter().map(Error::refused)
@@ -250,6 +271,18 @@ pub trait Host: Sync {
     /// # Errors
     /// The source cannot be read, or its data is malformed.
     fn inventory(&self) -> Result<Inventory>;
+
+    /// Reads the present volumes and containers, but only those containers completely whose ids `selected` returns. It gets
+    /// an inventory in which a container has only what a list of all containers says. A source for which it makes no
+    /// difference reads all of them.
+    ///
+    /// # Errors
+    /// As [`Host::inventory`].
+    fn inventory_of(&self, selected: &dyn Fn(&Inventory) -> BTreeSet<String>) -> Result<Inventory> {
+        // The parameter has a name for the documentation.
+        let _ = selected;
+        self.inventory()
+    }
 
     /// Returns the present state of a container, or `None` if it does not exist.
     ///

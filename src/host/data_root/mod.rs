@@ -101,8 +101,14 @@ impl Host for DataRoot {
             let container = containers::container(stored, &sources, state);
             found.push(container.map_err(|error| error.within(format!("cannot read '{}'", show(file))))?);
         }
-        let mut inventory =
-            Inventory { containers: found, volumes, labels_unknown: true, notes, obstacles: self.obstacles() };
+        let mut inventory = Inventory {
+            containers: found,
+            volumes,
+            labels_unknown: true,
+            notes,
+            obstacles: self.obstacles(),
+            ..Inventory::default()
+        };
         places::find(&mut inventory);
         Ok(inventory)
     }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, HealthConfig, HealthStatusEnum, MountPoint, Volume as EngineVolume};
+use bollard::models::{
+    ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum, HealthConfig, HealthStatusEnum, MountPoint,
+    Volume as EngineVolume,
+};
 
 use crate::error::Result;
 use crate::host::inventory::{Container, ContainerState, Health, HealthStatus, Mount, State, Volume};
@@ -37,6 +40,44 @@ pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
         place: None,
         name,
     })
+}
+
+/// Converts an element of the list of containers, which lacks much of what an inspection has. `None` if it does not have
+/// what decides whether a container is to be inspected: Podman lists no mounts.
+pub(super) fn listed(answer: &ContainerSummary, volumes: &BTreeMap<String, VolumeSource>) -> Result<Option<Container>> {
+    // A container has further names, with a second slash, from links of other containers.
+    let own = |name: &&String| name.trim_start_matches('/').split('/').count() == 1;
+    let name = answer.names.iter().flatten().find(own);
+    let state = match answer.state {
+        Some(ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::RESTARTING) => Some(State::Running),
+        Some(ContainerSummaryStateEnum::PAUSED) => Some(State::Paused),
+        Some(
+            ContainerSummaryStateEnum::CREATED
+            | ContainerSummaryStateEnum::EXITED
+            | ContainerSummaryStateEnum::DEAD
+            | ContainerSummaryStateEnum::REMOVING,
+        ) => Some(State::Stopped),
+        Some(_) | None => None,
+    };
+    let (Some(name), Some(state), Some(points)) = (name, state, &answer.mounts) else { return Ok(None) };
+    let name = parse::text("container", name.trim_start_matches('/'))?;
+    let label = |key: &str| answer.labels.as_ref().and_then(|labels| labels.get(key));
+    let mut mounts = Vec::new();
+    for point in points {
+        mounts.push(parse::mount(&name, &raw_mount(point, ""), volumes)?);
+    }
+    Ok(Some(Container {
+        id: parse::id(answer.id.as_deref().unwrap_or_default())?,
+        image: answer.image.clone().unwrap_or_default(),
+        project: label(PROJECT).cloned(),
+        service: parse::service(label),
+        state,
+        one_off: parse::one_off(label),
+        swarm_service: parse::swarm_service(label),
+        mounts,
+        name,
+        ..Container::default()
+    }))
 }
 
 /// Converts the answer to an inspection; `volumes` are those of the volume list.
@@ -102,16 +143,19 @@ fn mount(
     let subpath = requested
         .filter(|mount| mount.target.as_deref().is_some_and(same))
         .find_map(|mount| mount.volume_options.as_ref()?.subpath.as_deref());
-    let raw = RawMount {
+    parse::mount(container, &raw_mount(point, subpath.unwrap_or_default()), volumes)
+}
+
+fn raw_mount<'a>(point: &'a MountPoint, subpath: &'a str) -> RawMount<'a> {
+    RawMount {
         kind: point.typ.as_deref().unwrap_or_default(),
         name: point.name.as_deref().unwrap_or_default(),
         driver: point.driver.as_deref().unwrap_or_default(),
         source: point.source.as_deref().unwrap_or_default(),
-        destination,
-        subpath: subpath.unwrap_or_default(),
+        destination: point.destination.as_deref().unwrap_or_default(),
+        subpath,
         writable: point.rw.unwrap_or(true),
-    };
-    parse::mount(container, &raw, volumes)
+    }
 }
 
 /// Returns the name of an inspected container without its leading slash.

@@ -20,11 +20,12 @@ mod mount_view;
 mod stops;
 mod transport;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker;
+use bollard::models::ContainerSummary;
 use bollard::query_parameters::{ListContainersOptions, ListVolumesOptions, StartContainerOptions};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered};
@@ -33,8 +34,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::Monitor;
 
-use super::inventory::{Container, ContainerState, Host, Inventory, MountKind, StopOutcome, Volume};
-use super::{parse, places};
+use super::inventory::{Container, ContainerState, Host, Inventory, Listed, MountKind, StopOutcome, Volume};
+use super::parse::{self, VolumeSource};
+use super::places;
 use address::{Address, local_socket};
 use client::{Client, REQUEST_LIMIT};
 use context::Configuration;
@@ -102,17 +104,62 @@ impl<'a> Engine<'a> {
     }
 
     /// Inspects containers; those that do not exist any more are left out.
-    async fn inspect(&self, ids: &[String], volumes: &[Volume]) -> Result<Vec<Container>> {
-        let sources = parse::sources(volumes);
+    async fn inspect(&self, ids: &[String], sources: &BTreeMap<String, VolumeSource>) -> Result<Vec<Container>> {
         let inspections = ids.iter().map(|id| self.client.inspect(id, Some(self.client.monitor)));
         let mut inspections = stream::iter(inspections).buffered(INSPECTIONS);
         let mut containers = Vec::with_capacity(ids.len());
         while let Some(inspected) = inspections.next().await {
             if let Some(inspected) = inspected? {
-                containers.push(convert::container(&inspected, &sources)?);
+                containers.push(convert::container(&inspected, sources)?);
             }
         }
         Ok(containers)
+    }
+
+    async fn list_volumes(&self) -> Result<Vec<Volume>> {
+        let request = self.client.docker.list_volumes(None::<ListVolumesOptions>);
+        let listed = self.client.run("cannot list volumes", request).await?;
+        listed.volumes.unwrap_or_default().iter().map(convert::volume).collect()
+    }
+
+    async fn list_containers(&self) -> Result<Vec<ContainerSummary>> {
+        let all = ListContainersOptions { all: true, ..ListContainersOptions::default() };
+        let listed = self.client.run("cannot list containers", self.client.docker.list_containers(Some(all))).await?;
+        if listed.len() > MOST_CONTAINERS {
+            return Err(Error::new(
+                ErrorKind::Failed,
+                format!("cannot list containers through {}: more than {MOST_CONTAINERS}", self.client.address),
+            ));
+        }
+        Ok(listed)
+    }
+
+    /// Returns the volumes and containers of the lists, and the ids of those containers that are complete: the list did not
+    /// say enough about them, so that they were inspected.
+    async fn listed(&self) -> Result<(Inventory, BTreeSet<String>)> {
+        let info = self.client.run("cannot ask about the engine", self.client.docker.info()).await?;
+        let mut volumes = self.list_volumes().await?;
+        let volume_sources = parse::sources(&volumes);
+        let (mut containers, mut unknown) = (Vec::new(), Vec::new());
+        for summary in self.list_containers().await? {
+            match convert::listed(&summary, &volume_sources)? {
+                Some(container) => containers.push(container),
+                None => unknown.push(parse::id(summary.id.as_deref().unwrap_or_default())?),
+            }
+        }
+        containers.extend(self.inspect(&unknown, &volume_sources).await?);
+        let root = info.docker_root_dir.as_deref().map(Path::new).filter(|root| root.is_absolute());
+        let address = &self.client.address;
+        let seen = mount_view::compare(address, self.peer.pid(), root, &sources(&containers, &volumes));
+        let mut obstacles = locality::obstacles(address, &info, &locality::Facts::gather(&info));
+        obstacles.extend(seen.obstacle);
+        if obstacles.is_empty() {
+            places::of_volumes(&mut volumes);
+            places::of_mounts(&mut containers, &volumes);
+        }
+        let notes = seen.note.into_iter().collect();
+        let inventory = Inventory { containers, volumes, notes, obstacles, ..Inventory::default() };
+        Ok((inventory, unknown.into_iter().collect()))
     }
 
     /// Returns the monitor that interrupts a look at a container: none if the container was stopped and must run again.
@@ -153,32 +200,28 @@ impl Host for Engine<'_> {
     }
 
     fn inventory(&self) -> Result<Inventory> {
-        self.runtime.block_on(async {
-            let Client { docker, address, .. } = &self.client;
-            let info = self.client.run("cannot ask about the engine", docker.info()).await?;
-            let volumes =
-                self.client.run("cannot list volumes", docker.list_volumes(None::<ListVolumesOptions>)).await?;
-            let volumes =
-                volumes.volumes.unwrap_or_default().iter().map(convert::volume).collect::<Result<Vec<Volume>>>()?;
+        self.inventory_of(&|listed| listed.containers.iter().map(|container| container.id.clone()).collect())
+    }
 
-            let all = ListContainersOptions { all: true, ..ListContainersOptions::default() };
-            let listed = self.client.run("cannot list containers", docker.list_containers(Some(all))).await?;
-            if listed.len() > MOST_CONTAINERS {
-                return Err(Error::new(
-                    ErrorKind::Failed,
-                    format!("cannot list containers through {address}: more than {MOST_CONTAINERS}"),
-                ));
+    fn inventory_of(&self, selected: &dyn Fn(&Inventory) -> BTreeSet<String>) -> Result<Inventory> {
+        self.runtime.block_on(async {
+            let (mut inventory, complete) = self.listed().await?;
+            let selected = selected(&inventory);
+            let listed = std::mem::take(&mut inventory.containers);
+            let wanted = listed.iter().filter(|one| selected.contains(&one.id) && !complete.contains(&one.id));
+            let wanted: Vec<String> = wanted.map(|container| container.id.clone()).collect();
+            let inspected = self.inspect(&wanted, &parse::sources(&inventory.volumes)).await?;
+            for container in listed {
+                if complete.contains(&container.id) {
+                    inventory.containers.push(container);
+                } else if !selected.contains(&container.id) {
+                    let Container { name, project, state, .. } = container;
+                    inventory.others.push(Listed { name, project, state });
+                }
             }
-            let ids = listed.iter().map(|one| parse::id(one.id.as_deref().unwrap_or_default()));
-            let containers = self.inspect(&ids.collect::<Result<Vec<_>>>()?, &volumes).await?;
-            let root = info.docker_root_dir.as_deref().map(Path::new).filter(|root| root.is_absolute());
-            let seen = mount_view::compare(address, self.peer.pid(), root, &sources(&containers, &volumes));
-            let mut obstacles = locality::obstacles(address, &info, &locality::Facts::gather(&info));
-            obstacles.extend(seen.obstacle);
-            let notes = seen.note.into_iter().collect();
-            let mut inventory = Inventory { containers, volumes, notes, obstacles, ..Inventory::default() };
+            inventory.containers.extend(inspected);
             if inventory.obstacles.is_empty() {
-                places::find(&mut inventory);
+                places::of_mounts(&mut inventory.containers, &inventory.volumes);
             }
             Ok(inventory)
         })
