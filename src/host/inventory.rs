@@ -211,24 +211,14 @@ impl Volume {
     }
 }
 
-/// A container that an inventory does not describe.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listed {
-    /// The name without the leading slash.
-    pub name: String,
-    /// The compose project.
-    pub project: Option<String>,
-    /// Whether it is running, stopped or paused.
-    pub state: State,
-}
-
 /// The containers and volumes of a host at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inventory {
     /// All containers, including stopped ones, but for [`Self::others`].
     pub containers: Vec<Container>,
-    /// The containers that were not asked for, and are known only by a list.
-    pub others: Vec<Listed>,
+    /// The containers that were not asked for, with what a list of all containers says of them: not when they were started,
+    /// nor how.
+    pub others: Vec<Container>,
     /// All volumes.
     pub volumes: Vec<Volume>,
     /// Whether the labels of volumes could not be read, so that their names (`<project>_<volume>`) are used instead.
@@ -241,12 +231,15 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Returns all containers, also those that are only listed.
+    pub fn all(&self) -> impl Iterator<Item = &Container> {
+        self.containers.iter().chain(&self.others)
+    }
+
     /// Returns whether a container of the compose project exists.
     #[must_use]
     pub fn has_containers_of(&self, project: &str) -> bool {
-        let of_containers = self.containers.iter().map(|container| &container.project);
-        let mut projects = of_containers.chain(self.others.iter().map(|other| &other.project));
-        projects.any(|theirs| theirs.as_deref() == Some(project))
+        self.all().any(|container| container.project.as_deref() == Some(project))
     }
 
     /// Returns a refusal for each obstacle.

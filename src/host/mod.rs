@@ -20,6 +20,6 @@ mod secrets;
 mod shifted_owners;
 
 pub use inventory::{
-    Container, ContainerState, Dependency, Health, HealthStatus, Host, Inventory, Listed, Mount, MountKind, Place,
+    Container, ContainerState, Dependency, Health, HealthStatus, Host, Inventory, Mount, MountKind, Place,
     State, StopOutcome, Volume,
 };

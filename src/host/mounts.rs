@@ -228,7 +228,8 @@ pub(crate) fn users<'a>(inventory: &'a Inventory, tree: &MountTree) -> Vec<&'a C
     let uses = |container: &Container| {
         container.mounts.iter().any(|theirs| tree.mounts.iter().any(|ours| touches(inventory, theirs, ours)))
     };
-    inventory.containers.iter().filter(|container| uses(container)).collect()
+    // Those that are only listed are no users, unless whoever asked for the inventory has overlooked them.
+    inventory.all().filter(|container| uses(container)).collect()
 }
 
 /// Returns whether what is mounted may have files in common with a volume or directory, whatever parts of the two are used and

@@ -25,7 +25,7 @@ pub(super) fn unmounted(
             continue;
         }
         let keepers: Vec<&Container> =
-            inventory.containers.iter().filter(|one| one.state != State::Stopped && mounts(one, volume)).collect();
+            inventory.all().filter(|one| one.state != State::Stopped && mounts(one, volume)).collect();
         let is_stopped = |keeper: &&Container| to_stop.iter().any(|stopped| stopped.id == keeper.id);
         // A mount without such a container is not the engine's, and neither is one of two: the engine unmounts only its
         // own. Where nothing is mounted, that is refused already.

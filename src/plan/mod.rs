@@ -73,7 +73,7 @@ pub fn used_since<'a>(
         };
         container.state != State::Stopped || started_meanwhile
     };
-    now.containers.iter().filter(was_used).collect()
+    now.all().filter(was_used).collect()
 }
 
 /// Refuses a target whose mounts are not really there.

@@ -29,23 +29,16 @@ pub(super) fn decide<'a>(
     let projects: Vec<&str> = targets.filter_map(|target| target.project.as_deref()).collect();
     let users_and: Vec<&Container> = users.iter().collect();
     let others: Vec<&Container> = inventory
-        .containers
-        .iter()
+        .all()
         .filter(|one| one.project.as_deref().is_some_and(|project| projects.contains(&project)))
         .filter(|one| users.iter().all(|user| user.id != one.id))
         .collect();
-    let only_listed = inventory
-        .others
-        .iter()
-        .filter(|other| other.state == State::Running)
-        .filter(|other| other.project.as_deref().is_some_and(|project| projects.contains(&project)))
-        .map(|other| other.name.clone());
     match running {
         Running::Allow => Stopping::default(),
         Running::Refuse => Stopping { refusals: in_use(&users_and), ..Stopping::default() },
         Running::Stop => Stopping {
             to_stop: running_ones(&users_and),
-            left_running: running_ones(&others).into_iter().map(|one| one.name).chain(only_listed).collect(),
+            left_running: running_ones(&others).into_iter().map(|one| one.name).collect(),
             refusals: containers::not_restartable(&users_and, Why::Users),
             notes: Vec::new(),
         },

@@ -44,7 +44,7 @@ pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
 
 /// Converts an element of the list of containers, which lacks much of what an inspection has. `None` if it does not have
 /// what decides whether a container is to be inspected: Podman lists no mounts.
-pub(super) fn listed(answer: &ContainerSummary, volumes: &BTreeMap<String, VolumeSource>) -> Result<Option<Container>> {
+pub(in crate::host) fn listed(answer: &ContainerSummary, volumes: &BTreeMap<String, VolumeSource>) -> Result<Option<Container>> {
     // A container has further names, with a second slash, from links of other containers.
     let own = |name: &&String| name.trim_start_matches('/').split('/').count() == 1;
     let name = answer.names.iter().flatten().find(own);
@@ -265,6 +265,40 @@ mod tests {
             [("/run", None, false), ("/share", Some("/srv"), true), ("/sub", Some("/v/cvat_cvat_db/_data"), false)]
         );
         assert_eq!(container.mounts[2].subpath.as_bytes(), b"a/b");
+    }
+
+    /// Recorded from Docker 20.10, and shortened.
+    #[test]
+    fn a_listed_container_becomes_a_value() {
+        let listed = |json: &str| listed(&serde_json::from_str(json).unwrap(), &BTreeMap::new());
+        let docker = r#"{"Id":"83be","Names":["/web/db","/stack_db_1"],"Image":"ubuntu","Created":1795642414,"State":"running",
+            "Labels":{"com.docker.compose.project":"stack","com.docker.compose.service":"db"},
+            "HostConfig":{"NetworkMode":"none"},
+            "Mounts":[{"Type":"volume","Name":"v","Source":"/var/lib/docker/volumes/v/_data","Destination":"/data",
+                       "Driver":"local","Mode":"z","RW":true,"Propagation":""},
+                      {"Type":"bind","Source":"/srv","Destination":"/share","Mode":"ro","RW":false}]}"#;
+        let container = listed(docker).unwrap().unwrap();
+        assert_eq!((&container.name[..], &container.id[..]), ("stack_db_1", "83be"));
+        assert_eq!((container.project.as_deref(), container.service.as_deref()), (Some("stack"), Some("db")));
+        assert_eq!(container.state, State::Running);
+        let mounts: Vec<(&str, bool)> =
+            container.mounts.iter().map(|mount| (&mount.destination[..], mount.read_only)).collect();
+        assert_eq!(mounts, [("/data", false), ("/share", true)]);
+        for (state, expected) in [("exited", State::Stopped), ("paused", State::Paused), ("restarting", State::Running)] {
+            let container = listed(&docker.replace(""running"", &format!("{state:?}"))).unwrap().unwrap();
+            assert_eq!(container.state, expected, "{state}");
+        }
+        // Podman lists no mounts, and a container that is being removed may have no name: they are to be inspected.
+        for unknown in [
+            r#"{"Id":"83be","Names":["/a"],"State":"running","Mounts":null}"#,
+            r#"{"Id":"83be","Names":["/a"],"State":"running"}"#,
+            r#"{"Id":"83be","Names":null,"State":"running","Mounts":[]}"#,
+            r#"{"Id":"83be","Names":["/a"],"Mounts":[]}"#,
+        ] {
+            assert_eq!(listed(unknown).unwrap(), None, "{unknown}");
+        }
+        let hostile = docker.replace("/share", "/../share");
+        assert_eq!(listed(&hostile).unwrap_err().to_string(), "stack_db_1: mount destination '/../share' holds '..'");
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::Monitor;
 
-use super::inventory::{Container, ContainerState, Host, Inventory, Listed, MountKind, StopOutcome, Volume};
+use super::inventory::{Container, ContainerState, Host, Inventory, MountKind, StopOutcome, Volume};
 use super::parse::{self, VolumeSource};
 use super::places;
 use address::{Address, local_socket};
@@ -215,8 +215,7 @@ impl Host for Engine<'_> {
                 if complete.contains(&container.id) {
                     inventory.containers.push(container);
                 } else if !selected.contains(&container.id) {
-                    let Container { name, project, state, .. } = container;
-                    inventory.others.push(Listed { name, project, state });
+                    inventory.others.push(container);
                 }
             }
             inventory.containers.extend(inspected);
