@@ -100,13 +100,15 @@ fn an_engines_inventory_resolves_to_archives() {
     assert_eq!(resolution.targets[1].users[0].name, "cvat");
 }
 
-/// Returns the ids of the containers that were inspected, in order, since the first `skip` requests.
+/// Returns the ids of the containers that were inspected after the first `skip` requests, sorted.
 fn inspected(fake: &FakeEngine, skip: usize) -> Vec<String> {
     let of_request = |request: &String| {
         let id = request.strip_prefix("GET /containers/")?.split('?').next()?.strip_suffix("/json")?;
         Some(id.to_owned())
     };
-    fake.requests().iter().skip(skip).filter_map(of_request).collect()
+    let mut ids: Vec<String> = fake.requests().iter().skip(skip).filter_map(of_request).collect();
+    ids.sort();
+    ids
 }
 
 #[test]

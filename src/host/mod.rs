@@ -16,10 +16,9 @@ pub(crate) mod option_volume;
 mod parse;
 mod places;
 pub mod reality;
-mod secrets;
 mod shifted_owners;
 
 pub use inventory::{
-    Container, ContainerState, Dependency, Health, HealthStatus, Host, Inventory, Mount, MountKind, Place,
-    State, StopOutcome, Volume,
+    Container, ContainerState, Dependency, Health, HealthStatus, Host, Inventory, Mount, MountKind, Place, State,
+    StopOutcome, Volume,
 };

@@ -1,6 +1,5 @@
 //! The plan of a backup: which archives, of which mounts, how large, and every refusal.
 
-use super::after_stop::unmounted;
 use super::facts::{Facts, Occupied};
 use super::measure::Measured;
 use super::overlaps;
@@ -122,9 +121,6 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     let Stopping { to_stop, left_running, .. } = stopping;
     refusals.extend(stopping.refusals);
     notes.extend(stopping.notes);
-    for planned in &archives {
-        refusals.extend(unmounted(&planned.target, &to_stop, inventory, facts)?);
-    }
     let condition = facts.condition(&request.store);
     refusals.extend(store_refusals(&archives, &request.store, &condition));
     Ok(BackupPlan {

@@ -11,8 +11,8 @@ use bollard::models::{
 
 use crate::error::Result;
 use crate::host::inventory::{Container, ContainerState, Health, HealthStatus, Mount, State, Volume};
-use crate::host::mount_options;
 use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME, VolumeSource};
+use crate::host::{mount_options, option_volume};
 
 /// The time before the engine kills a container that it stops, unless the container has its own timeout.
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,8 +30,10 @@ pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
         at => parse::absolute(&format!("volume '{name}'"), "mountpoint", at)?,
     };
     let options: BTreeMap<_, _> = answer.options.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let driver = parse::text("volume driver", &answer.driver)?;
     Ok(Volume {
-        driver: parse::text("volume driver", &answer.driver)?,
+        filesystem: option_volume::filesystem(&driver, &options),
+        driver,
         mountpoint,
         project: answer.labels.get(PROJECT).cloned(),
         compose_name: answer.labels.get(VOLUME).cloned(),
@@ -44,7 +46,10 @@ pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
 
 /// Converts an element of the list of containers, which lacks much of what an inspection has. `None` if it does not have
 /// what decides whether a container is to be inspected: Podman lists no mounts.
-pub(in crate::host) fn listed(answer: &ContainerSummary, volumes: &BTreeMap<String, VolumeSource>) -> Result<Option<Container>> {
+pub(in crate::host) fn listed(
+    answer: &ContainerSummary,
+    volumes: &BTreeMap<String, VolumeSource>,
+) -> Result<Option<Container>> {
     // A container has further names, with a second slash, from links of other containers.
     let own = |name: &&String| name.trim_start_matches('/').split('/').count() == 1;
     let name = answer.names.iter().flatten().find(own);
@@ -284,8 +289,9 @@ mod tests {
         let mounts: Vec<(&str, bool)> =
             container.mounts.iter().map(|mount| (&mount.destination[..], mount.read_only)).collect();
         assert_eq!(mounts, [("/data", false), ("/share", true)]);
-        for (state, expected) in [("exited", State::Stopped), ("paused", State::Paused), ("restarting", State::Running)] {
-            let container = listed(&docker.replace(""running"", &format!("{state:?}"))).unwrap().unwrap();
+        for (state, expected) in [("exited", State::Stopped), ("paused", State::Paused), ("restarting", State::Running)]
+        {
+            let container = listed(&docker.replace(r#""running""#, &format!("{state:?}"))).unwrap().unwrap();
             assert_eq!(container.state, expected, "{state}");
         }
         // Podman lists no mounts, and a container that is being removed may have no name: they are to be inspected.
