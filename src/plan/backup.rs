@@ -90,6 +90,7 @@ const MARGIN_PERCENT: u64 = 2;
 pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<BackupPlan> {
     let mut resolution = survey(&request.layout, inventory, &request.selection)?;
     let mut notes = inventory.notes.clone();
+    notes.append(&mut resolution.notes);
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &resolution.others));
     let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
     let format = request.format.unwrap_or_else(|| guide_format(&request.layout, inventory, &resolution.targets));

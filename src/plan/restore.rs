@@ -85,6 +85,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
     let only = found.iter().map(|(name, _)| name.clone()).collect();
     let mut resolution = survey(&request.layout, inventory, &Selection { only, ..request.selection.clone() })?;
     let mut notes = inventory.notes.clone();
+    notes.append(&mut resolution.notes);
     notes.extend(older);
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &[]));
     if request.skip_read_only {

@@ -877,3 +877,12 @@ fn stop_project_without_a_project_stops_the_users() {
     assert_eq!(plan.to_stop.len(), 1);
     assert_eq!(plan.notes, ["the volumes belong to no compose project: only the containers that use them are stopped"]);
 }
+
+#[test]
+fn a_project_that_is_down_is_noted_in_a_plan() {
+    let mut host = inventory();
+    host.volumes = vec![volume("db")];
+    let expected = "project 'stack' is down and has volumes of this layout too: db (--project stack selects them)";
+    assert_eq!(plan_backup(&backup_request(), &host, &Script::default()).notes, [expected]);
+    assert_eq!(plan_restore(&restore_request(), &host, &Script::default()).notes, [expected]);
+}
