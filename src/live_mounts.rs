@@ -90,7 +90,8 @@ impl LiveMounts {
     /// A mount source is not there, or the path below it leads through a symbolic link; a filesystem cannot be mounted; or
     /// the records cannot be read.
     pub(crate) fn open(&self, tree: &MountTree) -> Result<OpenTree> {
-        let mounts = tree.mounts.iter().map(|mount| self.open_mount(mount)).collect::<Result<_>>()?;
+        let mounts = tree.mounts.iter().map(|mount| self.open_mount(mount)).collect::<Result<Vec<_>>>()?;
+        check_mountpoints(&mounts)?;
         Ok(OpenTree { mounts, own: Arc::new(OwnNames::on_record(&self.state_dir)?) })
     }
 
@@ -163,6 +164,21 @@ impl LiveMounts {
         let before = before.live().map(|(at, live)| (at, live.id(), live.path()));
         check_same(before, &self.open(tree)?)
     }
+}
+
+/// Checks that no symbolic link leads to a nested mountpoint: an engine mounts at the target of the link.
+fn check_mountpoints(mounts: &[OpenMount]) -> Result<()> {
+    for (index, nested) in mounts.iter().enumerate() {
+        // Parents come before their children.
+        let parents = mounts[..index].iter().rev().filter_map(|parent| match &parent.content {
+            Content::Live(live) => Some((live, nested.at.strip_prefix(&parent.at)?)),
+            Content::Tmpfs | Content::OtherArchive | Content::ReadOnly => None,
+        });
+        if let Some((live, at)) = parents.min_by_key(|(_, at)| at.components().count()) {
+            live.check_mountpoint(&at)?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns what was found of `tree`, as values.
