@@ -241,11 +241,11 @@ impl<'a> Search<'a> {
             let Some(tree) = tree_at_one_of(container, &paths)? else { continue };
             for other in others {
                 if tree_at_one_of(other, &paths)?.is_none_or(|theirs| !theirs.same_files(&tree)) {
-                    let names: Vec<&str> = replicas.iter().map(|replica| replica.name.as_str()).collect();
+                    let all: Vec<&str> = replicas.iter().map(|replica| replica.name.as_str()).collect();
                     return Err(Error::refused(format!(
                         "service '{}' has several containers that keep it in different directories: '{}'",
                         alternative.container,
-                        names.join("', '")
+                        all.join("', '")
                     ))
                     .hint("write a layout file (--layout) that names the right container"));
                 }

@@ -24,7 +24,9 @@ fn touched(layout: &Layout, listed: &Inventory, whole_projects: bool) -> BTreeSe
     let named: Vec<&Container> = listed.containers.iter().filter(|container| is_named(layout, container)).collect();
     let volumes: Vec<&Volume> = listed.volumes.iter().filter(|volume| is_of_layout(layout, volume)).collect();
     let mut sources: Vec<Mount> = Vec::new();
-    for mount in named.iter().flat_map(|container| &container.mounts).cloned().chain(volumes.iter().map(mounted)) {
+    for mount in
+        named.iter().flat_map(|container| &container.mounts).cloned().chain(volumes.iter().copied().map(mounted))
+    {
         let is_same = |known: &Mount| known.kind == mount.kind && known.source == mount.source;
         if !sources.iter().any(is_same) {
             sources.push(mount);
@@ -56,7 +58,7 @@ fn is_of_layout(layout: &Layout, volume: &Volume) -> bool {
 }
 
 /// Returns a mount of the volume.
-fn mounted(volume: &&Volume) -> Mount {
+fn mounted(volume: &Volume) -> Mount {
     Mount {
         destination: "/".to_owned(),
         source: volume.source().map(std::path::Path::to_owned),

@@ -275,9 +275,8 @@ pub trait Host: Sync {
     ///
     /// # Errors
     /// As [`Host::inventory`].
+    #[allow(unused_variables, reason = "the parameter has a name for those who implement it")]
     fn inventory_of(&self, selected: &dyn Fn(&Inventory) -> BTreeSet<String>) -> Result<Inventory> {
-        // The parameter has a name for the documentation.
-        let _ = selected;
         self.inventory()
     }
 

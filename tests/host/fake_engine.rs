@@ -140,7 +140,7 @@ impl FakeEngine {
         self.inner.lock().unwrap().exits.insert(id.to_owned(), status);
     }
 
-    /// Makes the list of containers lack their mounts, as Podman's does.
+    /// Makes the list of containers lack their mounts, as that of some versions of Podman does.
     pub(crate) fn lists_no_mounts(&self) {
         self.inner.lock().unwrap().lists_no_mounts = true;
     }

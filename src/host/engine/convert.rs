@@ -45,7 +45,7 @@ pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
 }
 
 /// Converts an element of the list of containers, which lacks much of what an inspection has. `None` if it does not have
-/// what decides whether a container is to be inspected: Podman lists no mounts.
+/// what decides whether a container is to be inspected: some versions of Podman list no mounts.
 pub(in crate::host) fn listed(
     answer: &ContainerSummary,
     volumes: &BTreeMap<String, VolumeSource>,
@@ -294,7 +294,7 @@ mod tests {
             let container = listed(&docker.replace(r#""running""#, &format!("{state:?}"))).unwrap().unwrap();
             assert_eq!(container.state, expected, "{state}");
         }
-        // Podman lists no mounts, and a container that is being removed may have no name: they are to be inspected.
+        // Some versions of Podman list no mounts, and a container that is being removed may have no name: they are to be inspected.
         for unknown in [
             r#"{"Id":"83be","Names":["/a"],"State":"running","Mounts":null}"#,
             r#"{"Id":"83be","Names":["/a"],"State":"running"}"#,
