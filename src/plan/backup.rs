@@ -3,7 +3,8 @@
 use super::facts::{Facts, Occupied};
 use super::measure::Measured;
 use super::overlaps;
-use super::{Running, in_use, to_stop, unreal, users};
+use super::stopping::{self, Stopping};
+use super::{Running, unreal, users};
 use crate::archiver::{Expected, Job};
 use crate::codec::{Compression, Format, Level};
 use crate::error::{Error, ErrorKind, Result};
@@ -58,8 +59,10 @@ pub struct BackupPlan {
     pub free_bytes: Option<u64>,
     /// All containers that use the volumes, each once.
     pub users: Vec<Container>,
-    /// The users that are stopped and started again.
+    /// The containers that are stopped and started again.
     pub to_stop: Vec<Container>,
+    /// The names of the running containers of the same compose projects that do not use the volumes, and are not stopped.
+    pub left_running: Vec<String>,
     /// The reasons to refuse; empty if the backup can be made.
     pub refusals: Vec<Error>,
 }
@@ -87,6 +90,7 @@ const MARGIN_PERCENT: u64 = 2;
 pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<BackupPlan> {
     let mut resolution = survey(&request.layout, inventory, &request.selection)?;
     let mut notes = inventory.notes.clone();
+    notes.append(&mut resolution.notes);
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &resolution.others));
     let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
     let format = request.format.unwrap_or_else(|| guide_format(&request.layout, inventory, &resolution.targets));
@@ -113,8 +117,11 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     refusals
         .extend(overlaps::between(archives.iter().map(|planned| (&planned.target.archive[..], &planned.mounts[..]))));
     let users = users(archives.iter().map(|planned| &planned.target));
-    refusals.extend(in_use(&users, request.running));
-    let to_stop = to_stop(users.clone(), request.running);
+    let targets = archives.iter().map(|planned| &planned.target);
+    let stopping = stopping::decide(&users, targets, inventory, request.running);
+    let Stopping { to_stop, left_running, .. } = stopping;
+    refusals.extend(stopping.refusals);
+    notes.extend(stopping.notes);
     let condition = facts.condition(&request.store);
     refusals.extend(store_refusals(&archives, &request.store, &condition));
     Ok(BackupPlan {
@@ -126,6 +133,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
         store: request.store.clone(),
         free_bytes: condition.free_bytes,
         to_stop,
+        left_running,
         users,
         refusals,
     })

@@ -252,6 +252,10 @@ impl Report {
                 inner.stderr_line(&text::finished(*stage, summary, at));
             }
             Event::Note(note) if !quiet => inner.stderr_line(&text::safe(note)),
+            Event::ContainerStopping { name, timeout } if !quiet => {
+                let limit = timeout.map(|timeout| format!(" (up to {} s)", timeout.as_secs())).unwrap_or_default();
+                inner.stderr_line(&format!("stopping container {}{limit}", text::safe(name)));
+            }
             Event::ContainerStopped(name) if !quiet => {
                 inner.stderr_line(&format!("stopped container {}", text::safe(name)));
             }
@@ -262,6 +266,7 @@ impl Report {
             | Event::Advanced { .. }
             | Event::Finished { .. }
             | Event::Note(_)
+            | Event::ContainerStopping { .. }
             | Event::ContainerStopped(_)
             | Event::ContainerStarted(_) => {}
         }
@@ -316,7 +321,11 @@ impl Monitor for Report {
                 inner.flush();
             }
             Event::Member { .. } => {}
-            Event::Note(_) | Event::Issue(_) | Event::ContainerStopped(_) | Event::ContainerStarted(_) => {
+            Event::Note(_)
+            | Event::Issue(_)
+            | Event::ContainerStopping { .. }
+            | Event::ContainerStopped(_)
+            | Event::ContainerStarted(_) => {
                 inner.flush();
             }
         }

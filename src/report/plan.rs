@@ -47,7 +47,7 @@ fn write_backup(text: &mut String, plan: &BackupPlan) -> std::fmt::Result {
         let wanted = units::bytes(plan.archive_bytes());
         writeln!(text, "free at '{directory}': {}, needed about {wanted}", units::bytes(free))?;
     }
-    stopped(text, &plan.to_stop)?;
+    stopped(text, &plan.to_stop, &plan.users, &plan.left_running)?;
     refusals(text, "A backup", &plan.refusals)
 }
 
@@ -57,7 +57,7 @@ fn write_restore(text: &mut String, plan: &RestorePlan) -> std::fmt::Result {
         restored(text, planned, plan.mode)?;
     }
     writeln!(text)?;
-    stopped(text, &plan.to_stop)?;
+    stopped(text, &plan.to_stop, &plan.users, &plan.left_running)?;
     if plan.mode == Mode::Replace {
         let kept = if plan.keep_previous { "kept" } else { "removed once all of it is restored" };
         writeln!(text, "previous content: {kept}")?;
@@ -151,12 +151,32 @@ fn target(text: &mut String, target: &Target) -> std::fmt::Result {
     writeln!(text, "  used by    {}", if users.is_empty() { "no container".to_owned() } else { users.join(", ") })
 }
 
-fn stopped(text: &mut String, containers: &[Container]) -> std::fmt::Result {
-    if containers.is_empty() {
-        return Ok(());
+fn stopped(
+    text: &mut String,
+    containers: &[Container],
+    users: &[Container],
+    left_running: &[String],
+) -> std::fmt::Result {
+    let listed = |of_project: bool| -> Vec<String> {
+        let those = containers.iter().filter(|one| is_user(one, users) != of_project);
+        those.map(|container| safe(&container.name)).collect()
+    };
+    let (using, of_project) = (listed(false), listed(true));
+    if !using.is_empty() {
+        writeln!(text, "stopped meanwhile, and started again: {}", using.join(", "))?;
     }
-    let names: Vec<String> = containers.iter().map(|container| safe(&container.name)).collect();
-    writeln!(text, "stopped meanwhile, and started again: {}", names.join(", "))
+    if !of_project.is_empty() {
+        writeln!(text, "likewise, as part of the compose project: {}", of_project.join(", "))?;
+    }
+    if !left_running.is_empty() {
+        let names: Vec<String> = left_running.iter().map(|name| safe(name)).collect();
+        writeln!(text, "left running, of the same compose project: {} (--stop=project stops them)", names.join(", "))?;
+    }
+    Ok(())
+}
+
+fn is_user(container: &Container, users: &[Container]) -> bool {
+    users.iter().any(|user| user.id == container.id)
 }
 
 fn refusals(text: &mut String, what: &str, refusals: &[Error]) -> std::fmt::Result {
@@ -197,6 +217,8 @@ pub struct BackupDocument<'a> {
     directory: String,
     free_bytes: Option<u64>,
     stopped: Vec<&'a str>,
+    stop_reasons: Vec<Stopped<'a>>,
+    left_running: &'a [String],
     refusals: Vec<Refusal<'a>>,
 }
 
@@ -209,6 +231,8 @@ pub struct RestoreDocument<'a> {
     mode: &'a str,
     keep_previous: bool,
     stopped: Vec<&'a str>,
+    stop_reasons: Vec<Stopped<'a>>,
+    left_running: &'a [String],
     refusals: Vec<Refusal<'a>>,
 }
 
@@ -263,6 +287,14 @@ struct User<'a> {
     state: &'a str,
 }
 
+/// Why a container is stopped: it `uses_volumes`, or is one of the `project`.
+#[derive(Serialize)]
+struct Stopped<'a> {
+    container: &'a str,
+    reason: &'a str,
+    project: Option<&'a str>,
+}
+
 #[derive(Serialize)]
 struct Refusal<'a> {
     message: String,
@@ -281,6 +313,8 @@ impl<'a> BackupDocument<'a> {
             directory: plan.store.path().to_string_lossy().into_owned(),
             free_bytes: plan.free_bytes,
             stopped: container_names(&plan.to_stop),
+            stop_reasons: Stopped::all(&plan.to_stop, &plan.users),
+            left_running: &plan.left_running,
             refusals: plan.refusals.iter().map(Refusal::new).collect(),
         }
     }
@@ -301,6 +335,8 @@ impl<'a> RestoreDocument<'a> {
             },
             keep_previous: plan.keep_previous,
             stopped: container_names(&plan.to_stop),
+            stop_reasons: Stopped::all(&plan.to_stop, &plan.users),
+            left_running: &plan.left_running,
             refusals: plan.refusals.iter().map(Refusal::new).collect(),
         }
     }
@@ -373,6 +409,17 @@ impl<'a> Mounted<'a> {
             filesystem: mount.filesystem.as_ref().map(Filesystem::describe),
             read_only: mount.read_only,
         }
+    }
+}
+
+impl<'a> Stopped<'a> {
+    fn all(containers: &'a [Container], users: &[Container]) -> Vec<Self> {
+        let stopped = containers.iter().map(|container| Self {
+            container: &container.name,
+            reason: if is_user(container, users) { "uses_volumes" } else { "project" },
+            project: container.project.as_deref(),
+        });
+        stopped.collect()
     }
 }
 
