@@ -35,6 +35,7 @@ pub mod codec;
 pub mod error;
 pub mod host;
 pub mod identity;
+pub mod ids;
 pub mod layout;
 pub mod list;
 pub mod member;

@@ -8,10 +8,11 @@ use crate::error::{Error, Result};
 use crate::host::MountKind;
 use crate::host::mounts::{LeftOut, MountTree, TreeMount};
 use crate::identity::FileId;
+use crate::ids::IdMap;
 use crate::member::RelPath;
 use crate::volume::live::{Live, LiveKind, Way};
 use crate::volume::own_names::OwnNames;
-use crate::volume::{Content, OpenMount, OpenTree};
+use crate::volume::{Content, OpenMount, OpenTree, metadata};
 
 /// One mount of a tree as it was found on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,10 +53,24 @@ impl LiveMount {
 /// Opens the mounts of `tree`. The records in `state_dir` say which directories in them are voltar's own.
 ///
 /// # Errors
-/// A mount source is not there, or the path below it leads through a symbolic link; or the records cannot be read.
+/// A mount source is not there, or belongs to a user or group that has no id in the container; the path below it leads
+/// through a symbolic link; or the records cannot be read.
 pub(crate) fn open(tree: &MountTree, state_dir: &Path) -> Result<OpenTree> {
-    let mounts = tree.mounts.iter().map(open_mount).collect::<Result<_>>()?;
-    Ok(OpenTree { mounts, own: Arc::new(OwnNames::on_record(state_dir)?) })
+    let mounts: Vec<OpenMount> = tree.mounts.iter().map(open_mount).collect::<Result<_>>()?;
+    check_owners(&mounts, &tree.ids)?;
+    Ok(OpenTree { mounts, ids: tree.ids.clone(), own: Arc::new(OwnNames::on_record(state_dir)?) })
+}
+
+/// Checks that containers have ids for the owners of `mounts`. A rootless engine can name any directory of this host; its
+/// containers can use only those of its own ids.
+fn check_owners(mounts: &[OpenMount], ids: &IdMap) -> Result<()> {
+    for mount in mounts {
+        let Content::Live(live) = &mount.content else { continue };
+        let on_disk =
+            metadata::of_open(live.handle()).map_err(|errno| Error::failed_at("cannot examine", live.path(), errno))?;
+        ids.to_container(&on_disk).map_err(|unmapped| unmapped.on_disk(live.path().display(), 0))?;
+    }
+    Ok(())
 }
 
 fn open_mount(mount: &TreeMount) -> Result<OpenMount> {

@@ -43,7 +43,8 @@ pub fn restore(
     let inputs: Vec<&Input> = plan.inputs().collect();
     if plan.mode != Mode::Replace {
         // These modes cannot be rolled back, so the archives are read to their end first.
-        together::all(&inputs, monitor, |input, monitor| check(input, pool, monitor))?;
+        let archives: Vec<_> = inputs.iter().copied().zip(plan.targets()).collect();
+        together::all(&archives, monitor, |(input, target), monitor| check(input, &target.tree.ids, pool, monitor))?;
     }
     let stopped = Stopped::stop(host, state_dir, &plan.users.iter().collect::<Vec<_>>(), monitor)?;
     let now = host.inventory()?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::identity::FileId;
+use crate::ids::IdMap;
 use crate::member::RelPath;
 
 use super::mount_options;
@@ -117,6 +118,10 @@ pub struct Container {
     pub one_off: bool,
     /// The swarm service whose task it is. Swarm starts a replacement when it stops.
     pub swarm_service: Option<String>,
+    /// Whether it was created with `--userns=host`: an engine with userns-remap does not map its ids.
+    pub host_ids: bool,
+    /// The map between the ids that it sees and those on disk.
+    pub ids: IdMap,
     /// The mounts of the container.
     pub mounts: Vec<Mount>,
 }
@@ -163,6 +168,8 @@ pub struct Volume {
     /// The present path of the directory to which its options bind it (`o=bind,device=DIR`); `None` if they do not, or if
     /// the path is not known.
     pub bound: Option<PathBuf>,
+    /// The map between the ids that containers see in it and those on disk.
+    pub ids: IdMap,
 }
 
 impl Volume {
@@ -188,8 +195,8 @@ pub struct Inventory {
     pub labels_unknown: bool,
     /// Notes to report to the user, each of one line.
     pub notes: Vec<String>,
-    /// The reasons why the paths in this inventory must not be read or written on this machine (a remote daemon,
-    /// shifted ids …); empty for a local host.
+    /// The reasons why the paths in this inventory must not be read or written on this machine (a remote daemon, unknown
+    /// maps of ids …); empty for a local host.
     pub obstacles: Vec<String>,
 }
 
@@ -198,6 +205,40 @@ impl Inventory {
     pub fn refusals(&self) -> impl Iterator<Item = Error> {
         self.obstacles.iter().map(Error::refused)
     }
+
+    /// Sets the map of ids of all volumes and containers.
+    pub(super) fn map_ids(&mut self, mapped: &MappedIds) {
+        for container in &mut self.containers {
+            let exempt = container.host_ids && mapped.by == MappedBy::Containers;
+            container.ids = if exempt { IdMap::default() } else { mapped.ids.clone() };
+        }
+        for volume in &mut self.volumes {
+            volume.ids = mapped.ids.clone();
+        }
+        if !mapped.ids.is_identity() {
+            let by = match mapped.by {
+                MappedBy::Engine => "the engine is in a user namespace",
+                MappedBy::Containers => "userns-remap",
+            };
+            self.notes.push(format!("archives hold the ids that containers see ({by}): {} on this host", mapped.ids));
+        }
+    }
+}
+
+/// The ids of an engine's containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MappedIds {
+    pub(super) ids: IdMap,
+    pub(super) by: MappedBy,
+}
+
+/// Which processes are in the user namespace that maps ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MappedBy {
+    /// The engine, and with it all containers: a rootless engine.
+    Engine,
+    /// Containers, unless they are created with `--userns=host`: an engine with userns-remap.
+    Containers,
 }
 
 /// A source of inventories: an engine, or a data root without one.

@@ -16,7 +16,8 @@ pub(crate) mod option_volume;
 mod parse;
 mod places;
 pub mod reality;
+mod rooted;
 mod secrets;
-mod shifted_owners;
+mod subids;
 
 pub use inventory::{Container, ContainerState, Host, Inventory, Mount, MountKind, Place, State, StopOutcome, Volume};

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::host::inventory::{Container, ContainerState, Mount, State, Volume};
 use crate::host::mount_options;
 use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME, VolumeSource};
+use crate::ids::IdMap;
 
 /// Converts a volume of the volume list.
 pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
@@ -27,6 +28,7 @@ pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
         bound: mount_options::bind_device(&options).map(Path::to_owned),
         options,
         place: None,
+        ids: IdMap::default(),
         name,
     })
 }
@@ -75,6 +77,8 @@ pub(in crate::host) fn container(
         auto_remove: host.and_then(|host| host.auto_remove).unwrap_or_default(),
         one_off: parse::one_off(label),
         swarm_service: parse::swarm_service(label),
+        host_ids: host.and_then(|host| host.userns_mode.as_deref()) == Some("host"),
+        ids: IdMap::default(),
         mounts,
         name,
     })
@@ -122,6 +126,12 @@ pub(super) fn state_of(answer: &ContainerInspectResponse) -> State {
     } else {
         State::Stopped
     }
+}
+
+/// Returns the first process of an inspected container; `None` if it has none.
+pub(super) fn process_of(answer: &ContainerInspectResponse) -> Option<i32> {
+    let pid = answer.state.as_ref()?.pid.and_then(|pid| i32::try_from(pid).ok());
+    pid.filter(|pid| *pid > 0)
 }
 
 /// Returns the state of an inspected container and of its last run.

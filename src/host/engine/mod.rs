@@ -14,6 +14,7 @@ mod address;
 mod context;
 pub(super) mod convert;
 mod fault;
+mod id_maps;
 mod limited;
 mod locality;
 mod mount_view;
@@ -39,7 +40,7 @@ use super::inventory::{Container, ContainerState, Host, Inventory, MountKind, St
 use super::{parse, places};
 use address::{Address, local_socket};
 use context::Configuration;
-use convert::{container_state, name_of, state_of};
+use convert::{container_state, name_of, process_of, state_of};
 use fault::{Answer, Fault, within};
 use stops::{Pending, Stops};
 use transport::Peer;
@@ -197,10 +198,13 @@ impl Host for Engine<'_> {
             ));
         }
         let mut containers = Vec::with_capacity(listed.len());
+        let mut processes = Vec::new();
         for summary in listed {
             let id = parse::id(summary.id.as_deref().unwrap_or_default())?;
             if let Some(inspected) = self.inspect(&id, Some(self.monitor))? {
-                containers.push(convert::container(&inspected, &sources_of_volumes)?);
+                let container = convert::container(&inspected, &sources_of_volumes)?;
+                processes.extend(process_of(&inspected).filter(|_| !container.host_ids));
+                containers.push(container);
             }
         }
         let root = info.docker_root_dir.as_deref().map(Path::new).filter(|root| root.is_absolute());
@@ -209,6 +213,11 @@ impl Host for Engine<'_> {
         obstacles.extend(seen.obstacle);
         let notes = seen.note.into_iter().collect();
         let mut inventory = Inventory { containers, volumes, notes, obstacles, ..Inventory::default() };
+        let engine = mount_view::engine(&self.address, self.peer.pid()).id();
+        match id_maps::find(&self.address, engine, &info, &processes) {
+            Ok(mapped) => inventory.map_ids(&mapped),
+            Err(obstacle) => inventory.obstacles.push(obstacle),
+        }
         if inventory.obstacles.is_empty() {
             places::find(&mut inventory);
         }
