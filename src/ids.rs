@@ -69,8 +69,8 @@ impl Unmapped {
         let Self { kind, id, mapped } = self;
         let likewise = if more == 0 { String::new() } else { format!(" (and {more} more files have such owners)") };
         Error::refused(format!("'{path}' belongs to {kind} {id}, which has no id in the container{likewise}")).hint(format!(
-            "a container sees 65534 (nobody) there, and `tar` in it would store that: change the owner (chown) to one of \
-             the {kind}s {mapped}"
+            "a container sees 65534 (nobody) there, and `tar` in it would store that; if this is the container's, change the \
+             owner (chown) to one of the {kind}s {mapped}"
         ))
     }
 

@@ -69,7 +69,7 @@ fn remapped(root: ContainerRoot, subids: io::Result<SubIds>) -> Result<(IdMap, S
             let usual = |host: u32| vec![IdRange { container: 0, host, count: USUAL_COUNT }];
             let ids =
                 IdMap::new(usual(root.0), usual(root.1)).map_err(|bad| format!("{why}, and by its name {bad}"))?;
-            Ok((ids, format!("by the name of its directory, with {USUAL_COUNT} ids ({why})")))
+            Ok((ids, format!("by its name {}.{}, with {USUAL_COUNT} ids ({why})", root.0, root.1)))
         }
     }
 }

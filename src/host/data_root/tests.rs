@@ -209,7 +209,7 @@ fn a_data_root_of_a_remapped_engine_has_the_map_of_the_host_that_it_is_from() {
     std::fs::rename(&at_home, &copy).unwrap();
     let (map, notes) = map_of(&copy);
     assert_eq!(map, "uids 0-65535 are 3000000000-3000065535, gids 0-65535 are 3000000001-3000065536");
-    assert!(notes[0].contains("by the name of its directory, with 65536 ids (/etc/sub"), "{notes:?}");
+    assert!(notes[0].contains("by its name 3000000000.3000000001, with 65536 ids (/etc/sub"), "{notes:?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::io;
 use std::path::Path;
 
 use bollard::models::SystemInfo;
+use nix::unistd::geteuid;
 
 use crate::durable::small_file;
 use crate::error::Cause;
@@ -28,21 +29,26 @@ use super::address::Address;
 /// The size limit of a map, in bytes: 340 lines of three numbers, in columns of ten characters each.
 const MOST_BYTES: u64 = 64 << 10;
 
-/// Returns the map of the engine at `address`; `engine` is its process, if that is known, and `containers` are processes
-/// of its containers.
+/// The processes of an engine.
+#[derive(Debug)]
+pub(super) struct Processes<'a> {
+    /// Its own, if that is known.
+    pub(super) engine: Option<i32>,
+    /// The user of the one that listens on its socket.
+    pub(super) user: u32,
+    /// The first one of each running container.
+    pub(super) containers: &'a [i32],
+}
+
+/// Returns the map of the engine at `address`.
 ///
 /// # Errors
 /// The reason why the map is not known: its archives would have wrong owners.
-pub(super) fn find(
-    address: &Address,
-    engine: Option<i32>,
-    info: &SystemInfo,
-    containers: &[i32],
-) -> Result<MappedIds, String> {
+pub(super) fn find(address: &Address, info: &SystemInfo, processes: &Processes<'_>) -> Result<MappedIds, String> {
     let has =
         |name: &str| info.security_options.iter().flatten().any(|option| option.split(',').any(|part| part == name));
     let (is_rootless, is_remapped) = (has("name=rootless"), has("name=userns"));
-    let own = match engine {
+    let own = match processes.engine {
         Some(pid) => map_of_process(pid).map_err(|cause| {
             format!(
                 "the map of ids of the engine at {address} (process {pid}) cannot be read ({}): run voltar as root on the \
@@ -57,13 +63,19 @@ pub(super) fn find(
             "the engine at {address} is rootless, but the process that listens there is in no user namespace, so that the \
              ids of its containers are not known: connect to the engine's own socket"
         )),
+        // What it reports decides where root writes. In a user namespace that is limited to directories of its own ids.
+        (_, true) if processes.user != 0 && geteuid().is_root() => Err(format!(
+            "the process that listens at {address} is of user {}, and its answers would decide which directories root reads \
+             and writes: connect to the engine's own socket",
+            processes.user
+        )),
         (false, _) => Ok(MappedIds { ids: own, by: MappedBy::Engine }),
         (true, false) => Err(format!(
             "the engine at {address} runs with userns-remap in a user namespace of its own, which is not supported: use the \
              documented tar commands"
         )),
         (true, true) => {
-            let ids = remapped(engine, info, containers).map_err(|why| {
+            let ids = remapped(info, processes).map_err(|why| {
                 format!(
                     "the engine at {address} runs with userns-remap, but the ids of its containers are not known: {why}"
                 )
@@ -73,11 +85,11 @@ pub(super) fn find(
     }
 }
 
-fn remapped(engine: Option<i32>, info: &SystemInfo, containers: &[i32]) -> Result<IdMap, String> {
+fn remapped(info: &SystemInfo, processes: &Processes<'_>) -> Result<IdMap, String> {
     let directory = info.docker_root_dir.as_deref().unwrap_or_default();
     let root = container_root(Path::new(directory))
         .ok_or_else(|| format!("its root directory {} has no ids in its name", printable(directory.as_bytes())))?;
-    let theirs = engine.map(|pid| SubIds::of_host(Path::new(&format!("/proc/{pid}/root"))));
+    let theirs = processes.engine.map(|pid| SubIds::of_host(Path::new(&format!("/proc/{pid}/root"))));
     let subids = match theirs {
         Some(Ok(theirs)) => Ok(theirs),
         // Only root can look there. Elsewhere, `mount_view` tells whether its mounts are those of voltar.
@@ -88,7 +100,7 @@ fn remapped(engine: Option<i32>, info: &SystemInfo, containers: &[i32]) -> Resul
         Err(cause) => Err(format!("/etc/subuid or /etc/subgid cannot be read: {}", Cause::from(cause))),
     };
     from_files.or_else(|why| {
-        let maps = containers.iter().filter_map(|pid| map_of_process(*pid).ok());
+        let maps = processes.containers.iter().filter_map(|pid| map_of_process(*pid).ok());
         maps.filter(|map| is_plain(map, root)).max_by_key(IdMap::len).ok_or(why)
     })
 }
@@ -132,7 +144,11 @@ mod tests {
     }
 
     fn found(engine: Option<i32>, info: &SystemInfo) -> Result<MappedIds, String> {
-        find(&Address::Unix("/run/x.sock".into()), engine, info, &[])
+        found_of_user(engine, 0, info)
+    }
+
+    fn found_of_user(engine: Option<i32>, user: u32, info: &SystemInfo) -> Result<MappedIds, String> {
+        find(&Address::Unix("/run/x.sock".into()), info, &Processes { engine, user, containers: &[] })
     }
 
     fn own() -> Option<i32> {
@@ -158,6 +174,16 @@ mod tests {
         // No process has this id: the kernel's limit is 2^22.
         let error = found(Some(i32::MAX), &info("name=cgroupns", "/")).unwrap_err();
         assert!(error.contains("cannot be read (No such file or directory)"), "{error}");
+    }
+
+    #[test]
+    fn root_does_not_believe_an_engine_of_another_user() {
+        let mapped = found_of_user(own(), 1000, &info("name=cgroupns", "/var/lib/docker"));
+        if geteuid().is_root() {
+            assert!(mapped.unwrap_err().contains("is of user 1000, and its answers would decide"));
+        } else {
+            assert!(mapped.unwrap().ids.is_identity());
+        }
     }
 
     #[test]

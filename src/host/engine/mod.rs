@@ -213,8 +213,12 @@ impl Host for Engine<'_> {
         obstacles.extend(seen.obstacle);
         let notes = seen.note.into_iter().collect();
         let mut inventory = Inventory { containers, volumes, notes, obstacles, ..Inventory::default() };
-        let engine = mount_view::engine(&self.address, self.peer.pid()).id();
-        match id_maps::find(&self.address, engine, &info, &processes) {
+        let processes = id_maps::Processes {
+            engine: mount_view::engine(&self.address, self.peer.pid()).id(),
+            user: self.peer.uid(),
+            containers: &processes,
+        };
+        match id_maps::find(&self.address, &info, &processes) {
             Ok(mapped) => inventory.map_ids(&mapped),
             Err(obstacle) => inventory.obstacles.push(obstacle),
         }
