@@ -1,5 +1,5 @@
 //! User and group ids as containers see them, and as files on this host have them. They differ where containers run in a
-//! user namespace (user_namespaces(7)): an engine with userns-remap, and a rootless engine. Archives hold the ids that
+//! user namespace (`user_namespaces(7)`): an engine with userns-remap, and a rootless engine. Archives hold the ids that
 //! containers see.
 
 use std::fmt;
@@ -194,8 +194,10 @@ impl fmt::Display for IdMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(ranges) = &self.0 else { return f.write_str("all ids are the same") };
         let show = |ranges: &[IdRange]| {
-            let one =
-                |range: &IdRange| format!("{} are {}", ids(range.container, range.count), ids(range.host, range.count));
+            let one = |range: &IdRange| {
+                let is = if range.count == 1 { "is" } else { "are" };
+                format!("{} {is} {}", ids(range.container, range.count), ids(range.host, range.count))
+            };
             enumerated(ranges.iter().map(one))
         };
         let (uids, gids) = (show(&ranges.uids), show(&ranges.gids));
@@ -322,7 +324,7 @@ mod tests {
         let text = "0 1000 1\n1 100000 65536\n";
         let map = IdMap::parse(text, text).unwrap();
         assert_eq!(map.to_container(&owner(1000, 100_000)), Ok(owner(0, 1)));
-        assert_eq!(map.to_string(), "uids 0 are 1000, 1-65536 are 100000-165535, gids likewise");
+        assert_eq!(map.to_string(), "uids 0 is 1000, 1-65536 are 100000-165535, gids likewise");
     }
 
     #[test]
@@ -340,7 +342,7 @@ mod tests {
         for malformed in ["0 0", "0 0 1 1", "x 0 1", "-1 0 1", "0 0 4294967296", "0:0:1", "\n"] {
             assert_eq!(map(malformed), Err(BadIdMap::Malformed), "{malformed}");
         }
-        let lines = |count: u32| (0..count).map(|i| format!("{i} {i} 1\n")).collect::<String>();
+        let lines = |count: u32| (0..count).map(|i| format!("{i} {i} 1")).collect::<Vec<_>>().join("\n");
         assert_eq!((map(&lines(340)), map(&lines(341))), (Ok(()), Err(BadIdMap::TooMany)));
         let ranges = |count: u32| (0..count).map(|i| range(i, i, 1)).collect();
         assert_eq!(IdMap::new(ranges(341), ranges(1)), Err(BadIdMap::TooMany));

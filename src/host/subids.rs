@@ -43,14 +43,14 @@ impl SubIds {
     }
 
     /// Parses the files. Lines that are malformed belong to no user.
-    fn parse(subuid: &str, subgid: &str, passwd: &str) -> Self {
+    pub(super) fn parse(users: &str, groups: &str, passwd: &str) -> Self {
         let ranges = |text: &str| text.lines().filter_map(Range::parse).collect();
         let name = |line: &str| {
             let mut fields = line.split(':');
             let (name, uid) = (fields.next()?, fields.nth(1)?);
             Some((uid.parse().ok()?, name.to_owned()))
         };
-        Self { uids: ranges(subuid), gids: ranges(subgid), names: passwd.lines().filter_map(name).collect() }
+        Self { uids: ranges(users), gids: ranges(groups), names: passwd.lines().filter_map(name).collect() }
     }
 
     /// Returns the map of an engine with userns-remap, and the user whose ranges it has. The engine maps the ids of
@@ -142,8 +142,8 @@ pub(super) fn container_root(directory: &Path) -> Option<ContainerRoot> {
 mod tests {
     use super::*;
 
-    fn subids(subuid: &str, subgid: &str) -> SubIds {
-        SubIds::parse(subuid, subgid, "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n")
+    fn subids(users: &str, groups: &str) -> SubIds {
+        SubIds::parse(users, groups, "root:x:0:0::/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n")
     }
 
     fn shown<E>(map: Result<IdMap, E>) -> Result<String, E> {
@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn users_whose_ids_begin_alike_are_told_apart() {
-        let remapped = |subuid: &str, subgid: &str| {
-            subids(subuid, subgid).remapped((5, 5)).map(|(map, user)| (map.to_string(), user))
+        let remapped = |users: &str, groups: &str| {
+            subids(users, groups).remapped((5, 5)).map(|(map, user)| (map.to_string(), user))
         };
         let alike = Ok(("uids 0-9 are 5-14, gids likewise".to_owned(), "a".to_owned()));
         assert_eq!(remapped("a:5:10\nb:5:20", "a:5:10"), alike, "b has no groups");
@@ -190,7 +190,7 @@ mod tests {
         let files = subids("bob:1:9\nalice:100000:65536\n1000:500000:5", "alice:200000:65536");
         assert_eq!(
             shown(files.rootless((1000, 7))),
-            Ok("uids 0 are 1000, 1-65536 are 100000-165535, 65537-65541 are 500000-500004, gids 0 are 7, \
+            Ok("uids 0 is 1000, 1-65536 are 100000-165535, 65537-65541 are 500000-500004, gids 0 is 7, \
                 1-65536 are 200000-265535"
                 .to_owned())
         );

@@ -20,7 +20,11 @@ fn main() {
     args.test_threads = Some(1);
     let mut tests = Vec::new();
     for kind in other_engine::KINDS {
-        let needs = [&[Needs::Root, Needs::Engine, Needs::GnuTar, Needs::Program("unshare")][..], kind.needs].concat();
+        let needs = [
+            &[Needs::Root, Needs::Engine, Needs::GnuTar, Needs::Program("unshare"), Needs::Program("ip")][..],
+            kind.needs,
+        ]
+        .concat();
         for (name, body) in mapped_ids::TESTS {
             tests.push(test(&format!("{}::{name}", kind.name), &needs, || other_engine::with(kind, *body)));
         }

@@ -128,10 +128,8 @@ impl OtherEngine {
         let mut engine = Self { kind, scratch, process };
         let begin = Instant::now();
         while !engine.command(["version"]).run().status.success() {
-            let slow = begin.elapsed() > Duration::from_secs(60);
-            if slow || engine.process.has_ended() {
-                panic!("the {} engine does not come up:\n{}", kind.name, fs::read_to_string(&log).unwrap());
-            }
+            let is_coming = begin.elapsed() < Duration::from_secs(60) && !engine.process.has_ended();
+            assert!(is_coming, "the {} engine does not come up:\n{}", kind.name, fs::read_to_string(&log).unwrap());
             std::thread::sleep(Duration::from_millis(200));
         }
         let image = engine.scratch.path().join("image.tar");
@@ -141,13 +139,13 @@ impl OtherEngine {
     }
 
     fn reset(&self) {
-        for (list, remove) in [
-            (&["ps", "--all", "--quiet"][..], &["rm", "--force"][..]),
-            (&["volume", "ls", "--quiet"], &["volume", "rm"]),
-        ] {
-            for found in self.docker(list).lines() {
-                self.docker(remove.iter().copied().chain([found]));
-            }
+        for container in self.docker(["ps", "--all", "--quiet"]).lines() {
+            self.docker(["rm", "--force", container]);
+        }
+        for volume in self.docker(["volume", "ls", "--quiet"]).lines() {
+            // A failed test may leave files that a rootless engine cannot remove.
+            drop(fs::remove_dir_all(self.volume(volume)));
+            self.docker(["volume", "rm", volume]);
         }
         for directory in ["archives", "state"] {
             drop(fs::remove_dir_all(self.at(directory)));

@@ -170,9 +170,9 @@ fn hostconfig_holds_dependencies_and_tmpfs() {
 }
 
 /// Writes the files of a host below `host` in which subordinate ids are.
-fn subids(host: &Path, subuid: &str, subgid: &str) {
-    write(&host.join("etc/subuid"), subuid);
-    write(&host.join("etc/subgid"), subgid);
+fn subids(host: &Path, users: &str, groups: &str) {
+    write(&host.join("etc/subuid"), users);
+    write(&host.join("etc/subgid"), groups);
     write(&host.join("etc/passwd"), "alice:x:1000:1000::/home/alice:/bin/sh\n");
 }
 
@@ -282,7 +282,7 @@ fn the_data_root_of_a_rootless_engine_has_the_map_of_its_user() {
     assert!(obstacles[0].contains("is the data root of a rootless engine of user 1000"), "{obstacles:?}");
     subids(dir.path(), "alice:100000:65536", "alice:200000:65536");
     let (map, notes) = map_of(&root);
-    assert_eq!(map, "uids 0 are 1000, 1-65536 are 100000-165535, gids 0 are 100, 1-65536 are 200000-265535");
+    assert_eq!(map, "uids 0 is 1000, 1-65536 are 100000-165535, gids 0 is 100, 1-65536 are 200000-265535");
     assert!(notes[0].contains("is of a rootless engine of user 1000"), "{notes:?}");
     // Only an engine of root keeps its files there, whoever owns this copy.
     let config = root.join("containers").join(ID).join("config.v2.json");

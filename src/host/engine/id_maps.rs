@@ -118,7 +118,7 @@ fn map_of_process(pid: i32) -> io::Result<IdMap> {
     };
     let both = |process: &str| Ok::<_, io::Error>((read(process, "uid_map")?, read(process, "gid_map")?));
     let theirs = both(&pid.to_string())?;
-    // For a process of the own namespace the kernel shows the ids of the namespace above it (user_namespaces(7)).
+    // For a process of the own namespace the kernel shows the ids of the namespace above it (`user_namespaces(7)`).
     let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/user"));
     let is_same = match (namespace("self"), namespace(&pid.to_string())) {
         (Ok(own), Ok(theirs)) => own == theirs,
