@@ -164,7 +164,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn target(&self, spec: &ArchiveSpec, tree: MountTree) -> Target {
+    fn target(&self, spec: &ArchiveSpec, mut tree: MountTree) -> Target {
+        mounts::add_filesystems(&mut tree, &self.inventory.volumes);
         let users = mounts::users(self.inventory, &tree).into_iter().cloned().collect();
         Target {
             archive: spec.name.clone(),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::extractor::{Extracted, Input, Mode, check, extract};
+use crate::filesystem::Access;
 use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory};
-use crate::live_mounts;
+use crate::live_mounts::LiveMounts;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
@@ -35,47 +36,62 @@ pub fn restore(
 ) -> Result<()> {
     let inventory = host.inventory()?;
     // What is in use is recovered later, when its containers are stopped.
-    recover_layout(&request.layout, &inventory, request.selection.project.as_deref(), state_dir, monitor)?;
-    let facts = ThisHost::new(state_dir, pool, monitor);
+    let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
+    recover_layout(&request.layout, &inventory, request.selection.project.as_deref(), &mounts, monitor)?;
+    let facts = ThisHost::new(&mounts, pool, monitor);
     let plan = plan(request, host.describe(), &inventory, &facts)?;
     plan.notes.iter().for_each(|note| monitor.note(note));
     plan.check()?;
-    let inputs: Vec<&Input> = plan.inputs().collect();
     if plan.mode != Mode::Replace {
         // These modes cannot be rolled back, so the archives are read to their end first.
-        let archives: Vec<_> = inputs.iter().copied().zip(plan.targets()).collect();
+        let archives: Vec<_> = plan.inputs().zip(plan.targets()).collect();
         together::all(&archives, monitor, |(input, target), monitor| check(input, &target.tree.ids, pool, monitor))?;
     }
     let stopped = Stopped::stop(host, state_dir, &plan.users.iter().collect::<Vec<_>>(), monitor)?;
+    let restored = restore_stopped(&plan, &mounts, host, pool, monitor);
+    mounts.release();
+    match restored {
+        Ok(extracted) => {
+            for Extracted { summary, location } in &extracted {
+                monitor.event(&Event::Finished { stage: Stage::Restoring, summary, at: location.path() });
+            }
+            stopped.start_again_after("the volumes are restored");
+            Ok(())
+        }
+        Err(SwapError::Undone(error)) => Err(error),
+        Err(SwapError::NotWhole(error)) => {
+            stopped.leave_stopped();
+            Err(error)
+        }
+    }
+}
+
+/// Extracts the archives after containers have stopped, and swaps all trees.
+fn restore_stopped(
+    plan: &RestorePlan,
+    mounts: &LiveMounts,
+    host: &dyn Host,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Vec<Extracted>, SwapError> {
     let now = host.inventory()?;
     // From now on: what ran until here did so before anything was written.
     let users = users_now(plan.targets(), &now);
-    check_idle(&plan, &users, &now)?;
-    let trees = open(&plan, &now, &facts, state_dir, monitor)?;
-    let restoration = Restoration::begin(state_dir, &replaced(&plan, &trees))?;
-    let jobs: Vec<(&Input, &OpenTree)> = inputs.into_iter().zip(&trees).collect();
+    check_idle(plan, &users, &now)?;
+    let trees = open(plan, &now, mounts, pool, monitor)?;
+    let restoration = Restoration::begin(mounts.state_dir(), &replaced(plan, &trees))?;
+    let jobs: Vec<(&Input, &OpenTree)> = plan.inputs().zip(&trees).collect();
     let extracted = together::all(&jobs, monitor, |(input, tree), monitor| {
         extract(input, tree, &restoration, plan.mode, pool, monitor)
     });
     let extracted = extracted.map_err(|error| mixed(error, plan.mode))?;
     let now = host.inventory()?;
-    check_idle(&plan, &users, &now)
-        .and_then(|()| check_in_place(&plan, &trees, state_dir))
+    check_idle(plan, &users, &now)
+        .and_then(|()| check_in_place(plan, &trees, mounts))
         .map_err(|error| mixed(error, plan.mode))?;
     monitor.check_cancelled()?;
-    match swap(restoration, plan.keep_previous, monitor) {
-        Ok(()) => {}
-        Err(SwapError::Undone(error)) => return Err(error),
-        Err(SwapError::NotWhole(error)) => {
-            stopped.leave_stopped();
-            return Err(error);
-        }
-    }
-    for Extracted { summary, location } in &extracted {
-        monitor.event(&Event::Finished { stage: Stage::Restoring, summary, at: location.path() });
-    }
-    stopped.start_again_after("the volumes are restored");
-    Ok(())
+    swap(restoration, plan.keep_previous, monitor)?;
+    Ok(extracted)
 }
 
 /// `restart: always` and a restarted engine can start a container at any moment.
@@ -89,25 +105,20 @@ fn check_idle(plan: &RestorePlan, users: &[Container], now: &Inventory) -> Resul
         .hint("stop them, and what starts them, then restore again"))
 }
 
-/// Opens the trees after the containers have stopped: they must be those that the plan has found. A volume with mount
-/// options, for example, is unmounted with its last container.
+/// Opens the trees after the containers have stopped: they must be those that the plan has found.
 fn open(
     plan: &RestorePlan,
     now: &Inventory,
-    facts: &ThisHost<'_>,
-    state_dir: &Path,
+    mounts: &LiveMounts,
+    pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Vec<OpenTree>> {
-    check_real(plan.targets(), now, facts)?;
-    let recovered = recover_trees(plan.targets().map(|target| (&target.tree, true)), state_dir, monitor)?;
+    check_real(plan.targets(), now, &ThisHost::new(mounts, pool, monitor))?;
+    let recovered = recover_trees(plan.targets().map(|target| (&target.tree, true)), mounts, monitor)?;
     let open = plan.archives.iter().map(|planned| {
         let tree = &planned.target.tree;
         // Undoing an exchange has replaced the tree that the plan has found.
-        if recovered {
-            live_mounts::open(tree, state_dir)
-        } else {
-            live_mounts::reopen(tree, &planned.mounts, state_dir)
-        }
+        if recovered { mounts.open(tree) } else { mounts.reopen(tree, &planned.mounts) }
     });
     open.collect()
 }
@@ -125,10 +136,9 @@ fn replaced(plan: &RestorePlan, trees: &[OpenTree]) -> Vec<(String, Arc<Live>)> 
 }
 
 /// Checks that the trees are still where containers will find them.
-fn check_in_place(plan: &RestorePlan, trees: &[OpenTree], state_dir: &Path) -> Result<()> {
+fn check_in_place(plan: &RestorePlan, trees: &[OpenTree], mounts: &LiveMounts) -> Result<()> {
     for (planned, tree) in plan.archives.iter().zip(trees) {
-        live_mounts::check_in_place(&planned.target.tree, tree, state_dir)
-            .map_err(|error| error.within(&planned.target.archive))?;
+        mounts.check_in_place(&planned.target.tree, tree).map_err(|error| error.within(&planned.target.archive))?;
     }
     Ok(())
 }

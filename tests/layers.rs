@@ -36,7 +36,7 @@ const LAYERS: &[&[&str]] = &[
     &["archive_file", "live_mounts"],
     &["store", "resolve", "together"],
     &["host", "volume", "codec", "layout"],
-    &["archive", "ordered", "batch", "mountinfo", "identity", "ids", "units", "durable"],
+    &["archive", "ordered", "batch", "mountinfo", "identity", "ids", "units", "durable", "filesystem"],
     &["monitor"],
     &["error"],
     &["member"],

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::filesystem::Filesystem;
 use crate::identity::FileId;
 use crate::ids::IdMap;
 use crate::member::RelPath;
@@ -168,6 +169,9 @@ pub struct Volume {
     /// The present path of the directory to which its options bind it (`o=bind,device=DIR`); `None` if they do not, or if
     /// the path is not known.
     pub bound: Option<PathBuf>,
+    /// The filesystem that the engine mounts for the containers that use it; `None` if it mounts none, or if the device is
+    /// that of another host.
+    pub filesystem: Option<Filesystem>,
     /// The map between the ids that containers see in it and those on disk.
     pub ids: IdMap,
 }
@@ -214,13 +218,17 @@ impl Inventory {
         }
         for volume in &mut self.volumes {
             volume.ids = mapped.ids.clone();
+            if !mapped.ids.is_identity() && mapped.by == MappedBy::Engine {
+                // The kernel does not let such an engine mount it, and its user is not to make root do so.
+                volume.filesystem = None;
+            }
         }
         if !mapped.ids.is_identity() {
             let by = match mapped.by {
                 MappedBy::Engine => "the engine is in a user namespace",
                 MappedBy::Containers => "userns-remap",
             };
-            self.notes.push(format!("archives hold the ids that containers see ({by}): {} on this host", mapped.ids));
+            self.notes.push(format!("archives hold the ids that containers see ({by}); on this host, {}", mapped.ids));
         }
     }
 }
@@ -278,4 +286,36 @@ pub trait Host: Sync {
     /// # Errors
     /// The container does not exist or does not start, or there is no engine.
     fn start(&self, container_id: &str) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_map_of_an_engine_is_that_of_its_volumes_and_containers() {
+        let mapped = |by| MappedIds { ids: IdMap::parse("0 5 9", "0 5 9").unwrap(), by };
+        let inventory = |by| {
+            let host = Container { host_ids: true, ..Container::default() };
+            let volume = Volume { filesystem: Some(Filesystem::default()), ..Volume::default() };
+            let mut inventory = Inventory {
+                containers: vec![Container::default(), host],
+                volumes: vec![volume],
+                ..Inventory::default()
+            };
+            inventory.map_ids(&mapped(by));
+            inventory
+        };
+        let remapped = inventory(MappedBy::Containers);
+        let is_mapped =
+            |inventory: &Inventory| inventory.containers.iter().map(|one| !one.ids.is_identity()).collect::<Vec<_>>();
+        assert_eq!(is_mapped(&remapped), [true, false], "--userns=host");
+        assert!(!remapped.volumes[0].ids.is_identity() && remapped.volumes[0].filesystem.is_some());
+        let rootless = inventory(MappedBy::Engine);
+        assert_eq!(is_mapped(&rootless), [true, true], "the engine is in that namespace itself");
+        assert_eq!(rootless.volumes[0].filesystem, None, "its user must not make root mount anything");
+        let expected =
+            "archives hold the ids that containers see (userns-remap); on this host, uids 0-8 are 5-13, gids likewise";
+        assert_eq!(remapped.notes, [expected]);
+    }
 }

@@ -17,7 +17,6 @@ mod parse;
 mod places;
 pub mod reality;
 mod rooted;
-mod secrets;
 mod subids;
 
 pub use inventory::{Container, ContainerState, Host, Inventory, Mount, MountKind, Place, State, StopOutcome, Volume};

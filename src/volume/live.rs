@@ -3,6 +3,8 @@
 //! A path is resolved once, here. Up to a mount's source, symbolic links are the administrator's and are followed, as the
 //! engine follows them. Below it everything was written by containers, and no symbolic link is followed. Whoever holds
 //! the handle acts on what was found then, whatever the path leads to later.
+//!
+//! A tree can also lie in a filesystem that is mounted at no path (`detached`): then it is opened below the handle of that.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -64,7 +66,7 @@ impl Live {
         let failed = |cause: Cause| Error::failed_at("cannot open", source, cause);
         let Source { handle: found, is_link } = open_source(source).map_err(failed)?;
         if let Some((parent, name)) = beneath.split_last() {
-            return Self::below(found, source, &parent, name, way);
+            return Self::below(found, source, &parent, name, way, path_of);
         }
         let path = path_of(&found).map_err(|e| failed(e.into()))?;
         let (handle, kind) = readable(&found).map_err(failed)?;
@@ -87,7 +89,30 @@ impl Live {
         Self::new(handle, kind, holder, way, path).map_err(failed)
     }
 
-    fn below(source: OwnedFd, shown: &Path, parent: &RelPath, name: &OsStr, way: Way) -> Result<Self> {
+    /// Opens what is at `beneath` in a filesystem whose root directory is `root`; containers find that at `shown`.
+    ///
+    /// # Errors
+    /// As [`Live::open`].
+    pub(crate) fn in_filesystem(root: &OwnedFd, shown: &Path, beneath: &RelPath, way: Way) -> Result<Self> {
+        let failed = |cause: Cause| Error::failed_at("cannot open", shown, cause);
+        let root = openat(root, ".", DIRECTORY, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+        match beneath.split_last() {
+            Some((parent, name)) => {
+                let path = shown.join(beneath.as_path());
+                Self::below(root, shown, &parent, name, way, |_| Ok(path.clone()))
+            }
+            None => Self::new(root, LiveKind::Directory, None, Way::Entries, shown.to_owned()).map_err(failed),
+        }
+    }
+
+    fn below(
+        source: OwnedFd,
+        shown: &Path,
+        parent: &RelPath,
+        name: &OsStr,
+        way: Way,
+        path_of: impl Fn(&OwnedFd) -> std::result::Result<PathBuf, Errno>,
+    ) -> Result<Self> {
         let path = shown.join(parent.as_path()).join(name);
         let failed = |cause: Cause| Error::failed_at("cannot open", &path, cause);
         let base = Beneath::new(source);
@@ -212,7 +237,7 @@ fn path_of(handle: &OwnedFd) -> std::result::Result<PathBuf, Errno> {
 
 /// Returns the id of the mount through which a handle was opened (proc(5), `fdinfo`).
 #[allow(clippy::disallowed_methods, reason = "procfs knows the open file itself")]
-fn mount_id(handle: &OwnedFd) -> std::result::Result<u64, Cause> {
+pub(super) fn mount_id(handle: &OwnedFd) -> std::result::Result<u64, Cause> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", handle.as_raw_fd()))?;
     let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
     id.ok_or_else(|| "the kernel does not report its mount".into())

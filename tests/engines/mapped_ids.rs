@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
     ("ids_without_another_side_are_refused", ids_without_another_side_are_refused),
     ("containers_with_the_hosts_ids_are_not_mapped", containers_with_the_hosts_ids_are_not_mapped),
     ("directories_of_others_are_refused", directories_of_others_are_refused),
+    ("a_rootless_engine_does_not_make_root_mount", a_rootless_engine_does_not_make_root_mount),
     ("data_roots_give_the_same_archives", data_roots_give_the_same_archives),
 ];
 
@@ -197,6 +198,17 @@ fn directories_of_others_are_refused(engine: &OtherEngine) {
     engine.voltar(&["backup", "archives"]).run().expect_code(2).expect_text(refused);
     lchown(other.join("secret"), Some(uid), Some(gid)).unwrap();
     assert_same(&backup(engine), &documented(engine, "db", &[]));
+}
+
+/// The kernel does not let a rootless engine mount a device.
+fn a_rootless_engine_does_not_make_root_mount(engine: &OtherEngine) {
+    let options = ["-o", "type=ext4", "-o", "device=/dev/voltar-none"];
+    engine.docker(["volume", "create"].into_iter().chain(options).chain(["disk"]));
+    engine.docker(["create", "--name", "db", "--network", "none", "-v", "disk:/data", "ubuntu", "true"]);
+    engine.layout("db");
+    let tried = "cannot mount 'disk (type=ext4, device=/dev/voltar-none)'";
+    let expected = if engine.kind().has_host_ids { tried } else { "voltar does not mount it" };
+    engine.voltar(&["backup", "archives"]).run().expect_code(2).expect_text(expected);
 }
 
 fn data_roots_give_the_same_archives(engine: &OtherEngine) {

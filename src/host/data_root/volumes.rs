@@ -28,6 +28,7 @@ pub(super) fn volumes(root: &Path) -> Result<Vec<Volume>> {
             place: None,
             bound: None,
             ids: IdMap::default(),
+            filesystem: None,
         });
     }
     Ok(volumes)

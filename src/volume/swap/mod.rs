@@ -69,6 +69,13 @@ pub enum SwapError {
     NotWhole(Error),
 }
 
+impl From<Error> for SwapError {
+    /// An error before anything was swapped.
+    fn from(error: Error) -> Self {
+        Self::Undone(error)
+    }
+}
+
 /// Which tree an interrupted restore left live, after recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recovered {
