@@ -11,6 +11,7 @@
 mod common;
 mod mapped_ids;
 mod other_engine;
+mod rootless;
 
 use common::skip::{Needs, run, test};
 use libtest_mimic::Arguments;
@@ -25,7 +26,8 @@ fn main() {
             kind.needs,
         ]
         .concat();
-        for (name, body) in mapped_ids::TESTS {
+        let own = if kind.name == other_engine::ROOTLESS.name { rootless::TESTS } else { &[] };
+        for (name, body) in mapped_ids::TESTS.iter().chain(own) {
             tests.push(test(&format!("{}::{name}", kind.name), &needs, || other_engine::with(kind, *body)));
         }
     }

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 use crate::common::skip::Needs;
 use crate::common::tool::{Running, Tool};
 
+/// A test's name and its body.
+pub type Test = (&'static str, fn(&OtherEngine));
+
 /// A kind of engine.
 pub struct Kind {
     /// Its name, for the names of tests.
@@ -38,8 +41,8 @@ const ISOLATED: &str = r#"
     scratch=$1
     ip link set lo up
     mount --make-rprivate /
-    mkdir -p "$scratch"/{upper,work,exec}
-    mount -t overlay overlay -o "lowerdir=/etc,upperdir=$scratch/upper,workdir=$scratch/work" /etc
+    mkdir -p "$scratch"/{upper,below,exec}
+    mount -t overlay overlay -o "lowerdir=/etc,upperdir=$scratch/upper,workdir=$scratch/below" /etc
     echo '{}' >"$scratch/daemon.json"
     alone="--config-file $scratch/daemon.json --bridge=none --iptables=false --ip6tables=false --storage-driver vfs"
 "#;
@@ -144,7 +147,7 @@ impl OtherEngine {
         }
         for volume in self.docker(["volume", "ls", "--quiet"]).lines() {
             // A failed test may leave files that a rootless engine cannot remove.
-            drop(fs::remove_dir_all(self.volume(volume)));
+            Tool::new("find").arg(self.volume(volume)).args(["-mindepth", "1", "-delete"]).run();
             self.docker(["volume", "rm", volume]);
         }
         for directory in ["archives", "state"] {
@@ -167,7 +170,8 @@ impl OtherEngine {
         self.at(self.kind.root)
     }
 
-    fn address(&self) -> String {
+    /// Returns the address of its socket.
+    pub fn address(&self) -> String {
         format!("unix://{}", self.at(self.kind.socket).display())
     }
 

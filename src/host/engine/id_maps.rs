@@ -59,7 +59,8 @@ pub(super) fn find(address: &Address, info: &SystemInfo, processes: &Processes<'
         None => IdMap::default(),
     };
     match (is_remapped, own.is_identity()) {
-        (false, true) if is_rootless => Err(format!(
+        // In the user namespace of a rootless engine, the ids of this process are those of its containers.
+        (false, true) if is_rootless && is_initial_namespace() => Err(format!(
             "the engine at {address} is rootless, but the process that listens there is in no user namespace, so that the \
              ids of its containers are not known: connect to the engine's own socket"
         )),
@@ -112,23 +113,32 @@ fn is_plain(map: &IdMap, root: ContainerRoot) -> bool {
 
 /// Returns the map between the ids in the user namespace of a process and those in that of this process.
 fn map_of_process(pid: i32) -> io::Result<IdMap> {
-    let read = |process: &str, file: &str| -> io::Result<String> {
-        let bytes = small_file::read_open(&File::open(format!("/proc/{process}/{file}"))?, MOST_BYTES)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let both = |process: &str| Ok::<_, io::Error>((read(process, "uid_map")?, read(process, "gid_map")?));
-    let theirs = both(&pid.to_string())?;
+    let theirs = maps_of(&pid.to_string())?;
     // For a process of the own namespace the kernel shows the ids of the namespace above it (`user_namespaces(7)`).
     let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/user"));
     let is_same = match (namespace("self"), namespace(&pid.to_string())) {
         (Ok(own), Ok(theirs)) => own == theirs,
         // Only root can look there.
-        (Err(_), _) | (_, Err(_)) => both("self")? == theirs,
+        (Err(_), _) | (_, Err(_)) => maps_of("self")? == theirs,
     };
     if is_same {
         return Ok(IdMap::default());
     }
     IdMap::parse(&theirs.0, &theirs.1).map_err(io::Error::other)
+}
+
+/// Returns whether this process is in the initial user namespace, which has all ids.
+fn is_initial_namespace() -> bool {
+    maps_of("self").is_ok_and(|(uids, gids)| IdMap::parse(&uids, &gids).is_ok_and(|map| map.is_identity()))
+}
+
+/// Returns the `uid_map` and the `gid_map` of a process: its id, or `self`.
+fn maps_of(process: &str) -> io::Result<(String, String)> {
+    let read = |file: &str| -> io::Result<String> {
+        let bytes = small_file::read_open(&File::open(format!("/proc/{process}/{file}"))?, MOST_BYTES)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    Ok((read("uid_map")?, read("gid_map")?))
 }
 
 #[cfg(test)]
