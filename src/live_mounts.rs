@@ -91,7 +91,8 @@ impl LiveMounts {
     /// A mount source is not there, or belongs to a user or group that has no id in the container; the path below it leads
     /// through a symbolic link; a filesystem cannot be mounted; or the records cannot be read.
     pub(crate) fn open(&self, tree: &MountTree) -> Result<OpenTree> {
-        let mounts: Vec<OpenMount> = tree.mounts.iter().map(|mount| self.open_mount(mount)).collect::<Result<_>>()?;
+        let mounts = tree.mounts.iter().map(|mount| self.open_mount(mount)).collect::<Result<Vec<_>>>()?;
+        check_mountpoints(&mounts)?;
         check_owners(&mounts, &tree.ids)?;
         Ok(OpenTree { mounts, ids: tree.ids.clone(), own: Arc::new(OwnNames::on_record(&self.state_dir)?) })
     }
@@ -175,6 +176,21 @@ fn check_owners(mounts: &[OpenMount], ids: &IdMap) -> Result<()> {
         let on_disk =
             metadata::of_open(live.handle()).map_err(|errno| Error::failed_at("cannot examine", live.path(), errno))?;
         ids.to_container(&on_disk).map_err(|unmapped| unmapped.on_disk(live.path().display(), 0))?;
+    }
+    Ok(())
+}
+
+/// Checks that no symbolic link leads to a nested mountpoint: an engine mounts at the target of the link.
+fn check_mountpoints(mounts: &[OpenMount]) -> Result<()> {
+    for (index, nested) in mounts.iter().enumerate() {
+        // Parents come before their children.
+        let parents = mounts[..index].iter().rev().filter_map(|parent| match &parent.content {
+            Content::Live(live) => Some((live, nested.at.strip_prefix(&parent.at)?)),
+            Content::Tmpfs | Content::OtherArchive | Content::ReadOnly => None,
+        });
+        if let Some((live, at)) = parents.min_by_key(|(_, at)| at.components().count()) {
+            live.check_mountpoint(&at)?;
+        }
     }
     Ok(())
 }

@@ -16,9 +16,9 @@ use crate::plan::restore::{RestorePlan, RestoreRequest, plan};
 use crate::plan::{check_real, used_since, users_now};
 use crate::recovery::{recover_layout, recover_trees};
 use crate::together;
-use crate::volume::OpenTree;
 use crate::volume::live::{Live, LiveKind};
 use crate::volume::swap::{Restoration, SwapError};
+use crate::volume::{OpenTree, owners};
 
 /// Plans a restore and carries it out.
 ///
@@ -79,6 +79,9 @@ fn restore_stopped(
     let users = users_now(plan.targets(), &now);
     check_idle(plan, &users, &now)?;
     let trees = open(plan, &now, mounts, pool, monitor)?;
+    if plan.mode != Mode::Replace {
+        check_owners(plan, &trees)?;
+    }
     let restoration = Restoration::begin(mounts.state_dir(), &replaced(plan, &trees))?;
     let jobs: Vec<(&Input, &OpenTree)> = plan.inputs().zip(&trees).collect();
     let extracted = together::all(&jobs, monitor, |(input, tree), monitor| {
@@ -133,6 +136,19 @@ fn replaced(plan: &RestorePlan, trees: &[OpenTree]) -> Vec<(String, Arc<Live>)> 
         replaced.extend(staged.map(|live| (planned.target.archive.clone(), Arc::clone(live))));
     }
     replaced
+}
+
+/// Checks that the filesystems keep owners, before the first file is replaced. Staging directories are checked when they
+/// are made.
+fn check_owners(plan: &RestorePlan, trees: &[OpenTree]) -> Result<()> {
+    for (planned, tree) in plan.archives.iter().zip(trees) {
+        for (_, live) in tree.live().filter(|(_, live)| live.kind() == LiveKind::Directory) {
+            owners::check(live.handle()).map_err(|cause| {
+                Error::failed_at("cannot restore into", live.path(), cause).within(&planned.target.archive)
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the trees are still where containers will find them.

@@ -7,6 +7,7 @@
 //! A tree can also lie in a filesystem that is mounted at no path (`detached`): then it is opened below the handle of that.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -19,12 +20,13 @@ use serde::{Deserialize, Serialize};
 
 use super::beneath::{Beneath, DIRECTORY, open_path};
 use super::metadata::{file_type, procfs};
+use super::root::is_irreplaceable;
 use super::source::{Source, open_source};
 use crate::error::{Cause, Error, Result};
 use crate::identity::{FileId, Identity, lineage_of};
 use crate::member::RelPath;
 
-/// How a tree is replaced.
+/// How a tree is replaced. A directory is not exchanged if that is impossible, or if it has what a new one would lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Way {
@@ -143,16 +145,40 @@ impl Live {
         let identity = Identity::of(&handle)?;
         let mut live = Self { handle, kind, identity, holder, way, path };
         let exchangeable = match &live.holder {
-            // `..` of a mountpoint's root is the directory that holds the mountpoint.
-            Some((holder, _)) => mount_id(&live.handle)? == mount_id(holder)?,
+            // `..` of a mountpoint's root is the directory that holds the mountpoint. A Btrfs subvolume is no mountpoint,
+            // and has a device number of its own.
+            Some((holder, _)) => {
+                mount_id(&live.handle)? == mount_id(holder)? && live.id().device == FileId::of_open(holder)?.device
+            }
             None => false,
         };
+        if kind == LiveKind::Directory && is_irreplaceable(&live.handle).map_err(io::Error::from)? {
+            live.way = Way::Entries;
+        }
         if !exchangeable {
             live.way = Way::Entries;
         } else if live.named_id() != Ok(live.identity.id) {
             return Err("it was replaced while it was opened".into());
         }
         Ok(live)
+    }
+
+    /// Checks that no symbolic link leads to the mountpoint at `at` in this directory. It need not exist.
+    ///
+    /// # Errors
+    /// One does, or the directory on the way cannot be read.
+    pub(crate) fn check_mountpoint(&self, at: &RelPath) -> Result<()> {
+        let (LiveKind::Directory, Some((parent, name))) = (self.kind, at.split_last()) else { return Ok(()) };
+        let failed = |errno: Errno| Error::failed_at("cannot examine", &self.path.join(at.as_path()), errno);
+        let root = openat(&self.handle, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
+        let base = Beneath::new(root);
+        let found = base.open(&parent).and_then(|holder| fstatat(&holder, name, AtFlags::AT_SYMLINK_NOFOLLOW));
+        match found {
+            Ok(status) if file_type(&status) == SFlag::S_IFLNK => Err(through_link(&base, &self.path, at)),
+            Ok(_) | Err(Errno::ENOENT) => Ok(()),
+            Err(Errno::ELOOP | Errno::ENOTDIR) => Err(through_link(&base, &self.path, at)),
+            Err(errno) => Err(failed(errno)),
+        }
     }
 
     /// The directory, or the file, itself.
