@@ -67,7 +67,7 @@ impl Unmapped {
     /// Returns the error of a file on disk, and of as many `more` files, that has this id.
     pub(crate) fn on_disk(&self, path: impl fmt::Display, more: u64) -> Error {
         let Self { kind, id, mapped } = self;
-        let likewise = if more == 0 { String::new() } else { format!(" (and {more} more files have such owners)") };
+        let likewise = if more == 0 { String::new() } else { format!(" (and {more} more like it)") };
         Error::refused(format!("'{path}' belongs to {kind} {id}, which has no id in the container{likewise}")).hint(format!(
             "a container sees 65534 (nobody) there, and `tar` in it would store that; if this is the container's, change the \
              owner (chown) to one of the {kind}s {mapped}"
