@@ -36,6 +36,7 @@ pub mod error;
 pub mod filesystem;
 pub mod host;
 pub mod identity;
+pub mod ids;
 pub mod layout;
 pub mod list;
 pub mod member;

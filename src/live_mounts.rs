@@ -11,10 +11,11 @@ use crate::filesystem::{Access, Filesystem};
 use crate::host::MountKind;
 use crate::host::mounts::{LeftOut, MountTree, TreeMount};
 use crate::identity::FileId;
+use crate::ids::IdMap;
 use crate::member::{RelPath, printable};
 use crate::volume::live::{Live, LiveKind, Way};
 use crate::volume::own_names::OwnNames;
-use crate::volume::{Content, OpenMount, OpenTree, detached};
+use crate::volume::{Content, OpenMount, OpenTree, detached, metadata};
 
 /// One mount of a tree as it was found on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl LiveMount {
 ///
 /// A volume with mount options is mounted only while a container uses it. One that is mounted is held by a copy of its
 /// mount when it is opened first, so that stopping its last container does not take it away; one that is not is mounted at
-/// no path. Both stay until this value is dropped or [released](LiveMounts::release).
+/// no path. Both stay until this value is dropped or released.
 #[derive(Debug)]
 pub struct LiveMounts {
     state_dir: PathBuf,
@@ -87,12 +88,13 @@ impl LiveMounts {
     /// Opens the mounts of `tree`.
     ///
     /// # Errors
-    /// A mount source is not there, or the path below it leads through a symbolic link; a filesystem cannot be mounted; or
-    /// the records cannot be read.
+    /// A mount source is not there, or belongs to a user or group that has no id in the container; the path below it leads
+    /// through a symbolic link; a filesystem cannot be mounted; or the records cannot be read.
     pub(crate) fn open(&self, tree: &MountTree) -> Result<OpenTree> {
         let mounts = tree.mounts.iter().map(|mount| self.open_mount(mount)).collect::<Result<Vec<_>>>()?;
         check_mountpoints(&mounts)?;
-        Ok(OpenTree { mounts, own: Arc::new(OwnNames::on_record(&self.state_dir)?) })
+        check_owners(&mounts, &tree.ids)?;
+        Ok(OpenTree { mounts, ids: tree.ids.clone(), own: Arc::new(OwnNames::on_record(&self.state_dir)?) })
     }
 
     fn open_mount(&self, mount: &TreeMount) -> Result<OpenMount> {
@@ -164,6 +166,18 @@ impl LiveMounts {
         let before = before.live().map(|(at, live)| (at, live.id(), live.path()));
         check_same(before, &self.open(tree)?)
     }
+}
+
+/// Checks that containers have ids for the owners of `mounts`. A rootless engine can name any directory of this host; its
+/// containers can use only those of its own ids.
+fn check_owners(mounts: &[OpenMount], ids: &IdMap) -> Result<()> {
+    for mount in mounts {
+        let Content::Live(live) = &mount.content else { continue };
+        let on_disk =
+            metadata::of_open(live.handle()).map_err(|errno| Error::failed_at("cannot examine", live.path(), errno))?;
+        ids.to_container(&on_disk).map_err(|unmapped| unmapped.on_disk(live.path().display(), 0))?;
+    }
+    Ok(())
 }
 
 /// Checks that no symbolic link leads to a nested mountpoint: an engine mounts at the target of the link.

@@ -45,7 +45,8 @@ pub fn restore(
     plan.check()?;
     if plan.mode != Mode::Replace {
         // These modes cannot be rolled back, so the archives are read to their end first.
-        together::all(&plan.inputs().collect::<Vec<_>>(), monitor, |input, monitor| check(input, pool, monitor))?;
+        let archives: Vec<_> = plan.inputs().zip(plan.targets()).collect();
+        together::all(&archives, monitor, |(input, target), monitor| check(input, &target.tree.ids, pool, monitor))?;
     }
     let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
     let restored = restore_stopped(&plan, request, &mounts, host, pool, monitor);

@@ -6,8 +6,9 @@
 #[path = "host/fake_engine.rs"]
 mod fake_engine;
 
+use std::os::unix::fs::chown;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -380,6 +381,98 @@ fn an_engine_in_another_mount_namespace_is_an_obstacle_where_its_paths_are_other
     let elsewhere = unshared(&[], "mount -t tmpfs none /mnt; exec \"$@\"", &[], &backup);
     assert_eq!(elsewhere.status.code(), Some(1), "{elsewhere:?}");
     assert!(archives.join("cvat_data.tar.bz2").is_file());
+}
+
+/// A process in a user namespace of its own, which is killed when dropped.
+struct Namespaced(Child);
+
+impl Namespaced {
+    /// The maps are as in `/proc/PID/uid_map`.
+    fn start(uid_map: &str, gid_map: &str) -> Self {
+        let child = Command::new("unshare").args(["--user", "sleep", "600"]).spawn().unwrap();
+        let this = Self(child);
+        let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/user")).unwrap();
+        let pid = this.0.id().to_string();
+        while namespace(&pid) == namespace("self") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for (file, map) in [("uid_map", uid_map), ("gid_map", gid_map)] {
+            std::fs::write(format!("/proc/{pid}/{file}"), map).unwrap();
+        }
+        this
+    }
+}
+
+impl Drop for Namespaced {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Returns a fake engine with userns-remap, of which no file of this host has the map, with one volume that holds a file of
+/// uid 5 and gid 6 of containers.
+fn remapped() -> FakeEngine {
+    let fake = cvat();
+    let root = fake.root().join("3000000.4000000");
+    std::fs::create_dir(&root).unwrap();
+    fake.set_info("DockerRootDir", json!(root));
+    fake.set_info("SecurityOptions", json!(["name=seccomp,profile=default", "name=userns"]));
+    let volume = fake.volume("cvat_cvat_data");
+    std::fs::create_dir_all(&volume).unwrap();
+    std::fs::write(volume.join("file"), "x").unwrap();
+    chown(&volume, Some(3_000_000), Some(4_000_000)).unwrap();
+    chown(volume.join("file"), Some(3_000_005), Some(4_000_006)).unwrap();
+    fake
+}
+
+#[test]
+fn the_map_of_ids_is_a_containers_where_no_file_has_it() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: maps of ids need root");
+        return;
+    }
+    let fake = remapped();
+    let archives = fake.root().join("archives");
+    let args = ["--allow-running", "--only", "cvat_data", "--format", "tar", "--overwrite"];
+    let backup = || {
+        let run = voltar(&[&["backup", archives.to_str().unwrap()][..], &args].concat(), &fake).output().unwrap();
+        (run.status.code(), String::from_utf8_lossy(&run.stderr).into_owned())
+    };
+    let (status, text) = backup();
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("the ids of its containers are not known: /etc/sub"), "{text}");
+    assert!(!archives.exists());
+
+    let plain = Namespaced::start("0 3000000 100", "0 4000000 100");
+    fake.set_process(WEB, plain.0.id());
+    let (status, text) = backup();
+    assert_eq!(status, Some(1), "only a warning of the running container: {text}");
+    let list =
+        Command::new("tar").arg("--numeric-owner").arg("-tvf").arg(archives.join("cvat_data.tar")).output().unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    let owners: Vec<&str> = list.lines().filter_map(|line| line.split_ascii_whitespace().nth(1)).collect();
+    assert_eq!(owners, ["0/0", "5/6"], "{list}");
+
+    // What the first process of a container can write for itself, in a namespace below that of the container.
+    let exchanged = Namespaced::start("0 3000000 1\n1 3000005 1\n5 3000001 1", "0 4000000 100");
+    fake.set_process(WEB, exchanged.0.id());
+    let (status, text) = backup();
+    assert_eq!(status, Some(2), "{text}");
+    // A shorter one can only lack ids.
+    let short = Namespaced::start("0 3000000 5", "0 4000000 100");
+    fake.set_process(WEB, short.0.id());
+    let (status, text) = backup();
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("'file' belongs to uid 3000005, which has no id in the container"), "{text}");
+}
+
+#[test]
+fn a_rootless_engine_that_is_in_no_user_namespace_is_an_obstacle() {
+    let fake = cvat();
+    fake.set_info("SecurityOptions", json!(["name=rootless"]));
+    let obstacles = connect(&fake).inventory().unwrap().obstacles;
+    assert!(obstacles.len() == 1 && obstacles[0].contains("is rootless, but"), "{obstacles:?}");
 }
 
 /// The engine carries out a stop whose client has gone away, and starts no container that still runs: started again too

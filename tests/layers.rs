@@ -36,7 +36,7 @@ const LAYERS: &[&[&str]] = &[
     &["archive_file", "live_mounts"],
     &["store", "resolve", "together", "touched"],
     &["host", "volume", "codec", "layout"],
-    &["archive", "ordered", "batch", "mountinfo", "identity", "units", "durable", "filesystem"],
+    &["archive", "ordered", "batch", "mountinfo", "identity", "ids", "units", "durable", "filesystem"],
     &["monitor"],
     &["error"],
     &["member"],

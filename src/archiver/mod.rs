@@ -13,7 +13,8 @@ use nix::errno::Errno;
 use self::read_ahead::{WalkItem, for_each_read_ahead};
 use crate::archive::writer::TarWriter;
 use crate::codec::{Compression, Compressor, NotReadBack};
-use crate::error::{Cause, Error, ErrorKind, Result, carried};
+use crate::error::{Cause, Error, Result, carried};
+use crate::ids::IdMap;
 use crate::member::{Kind, Member, RelPath};
 use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
@@ -77,6 +78,7 @@ pub(crate) fn write(
     let mut archiver = Archiver {
         job,
         monitor,
+        ids: &tree.ids,
         tar: TarWriter::new(compressor, job.prefix.clone()),
         links: Links::default(),
         buffer: vec![0; PIECE],
@@ -106,6 +108,7 @@ pub(crate) fn write(
 struct Archiver<'a, W: Write> {
     job: &'a Job,
     monitor: &'a dyn Monitor,
+    ids: &'a IdMap,
     tar: TarWriter<W>,
     links: Links,
     buffer: Vec<u8>,
@@ -223,7 +226,9 @@ impl<W: Write> Archiver<'_, W> {
     }
 
     fn header(&mut self, entry: Entry) -> io::Result<Member> {
-        let member = Member { path: entry.path, kind: entry.kind, metadata: entry.metadata };
+        let metadata = self.ids.to_container(&entry.metadata);
+        let metadata = metadata.map_err(|unmapped| unmapped.on_disk(&entry.path, 0).within(&self.job.archive))?;
+        let member = Member { path: entry.path, kind: entry.kind, metadata };
         let before = self.tar.written();
         self.tar.member(&member)?;
         self.members += 1;
@@ -256,8 +261,9 @@ pub(crate) fn is_cluster_version(path: &RelPath) -> bool {
 }
 
 fn cannot_write(location: &Location, e: &io::Error) -> Error {
-    if carried::<Error>(e).is_some_and(|e| e.kind() == ErrorKind::Interrupted) {
-        return Error::interrupted();
+    // An error of the run or of the tree, not of writing.
+    if let Some(error) = carried::<Error>(e) {
+        return error.clone();
     }
     let error = Error::failed_at("cannot write", location.path(), e);
     if carried::<NotReadBack>(e).is_some() {

@@ -12,6 +12,7 @@ use super::read_ahead::{Batches, read_small};
 use super::*;
 use crate::batch::{DIRECTORIES, MEMBERS, SMALL};
 use crate::codec::{Format, Level};
+use crate::error::ErrorKind;
 use crate::monitor::Collector;
 use crate::store::Location;
 use crate::volume::live::Way;
@@ -61,6 +62,7 @@ fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
     let mut archiver = Archiver {
         job: &job,
         monitor: &monitor,
+        ids: &IdMap::default(),
         tar: TarWriter::new(Vec::new(), job.prefix.clone()),
         links: Links::default(),
         buffer: vec![0; PIECE],

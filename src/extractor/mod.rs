@@ -7,10 +7,13 @@ mod mode;
 mod route;
 mod write_behind;
 
+use std::borrow::Cow;
+
 use crate::archive::strip::{Misfit, strip};
 use crate::archive_file::ArchiveFile;
 use crate::error::{Error, ErrorKind, Result};
-use crate::member::RelPath;
+use crate::ids::IdMap;
+use crate::member::{Member, RelPath};
 use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
 use crate::store::Location;
@@ -42,17 +45,18 @@ pub(crate) struct Extracted {
     pub location: Location,
 }
 
-/// Reads an archive to its end without extracting it, and checks all checksums and the names of all members.
+/// Reads an archive to its end without extracting it, and checks all checksums, and the names and owners of all members.
 ///
 /// # Errors
-/// The archive is damaged, is not that of the expected path, or holds nothing.
-pub(crate) fn check(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+/// The archive is damaged, is not that of the expected path, has an owner that `ids` does not map, or holds nothing.
+pub(crate) fn check(input: &Input, ids: &IdMap, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
     let mut archive = ArchiveFile::open(&input.location, pool)?;
     archive.started(Stage::Checking, monitor);
     let mut members = 0_u64;
     while let Some(stored) = archive.next_member(monitor)? {
-        let member = strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))?;
-        members += u64::from(member.is_some_and(|member| !member.path.is_root()));
+        let Some(member) = strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))? else { continue };
+        to_host(&member, ids).map_err(|error| error.within(&input.archive))?;
+        members += u64::from(!member.path.is_root());
     }
     check_not_empty(input, members)?;
     let at = archive.location().path();
@@ -97,7 +101,8 @@ pub(crate) fn extract(
             monitor.issue(&input.archive, format!("'{}' is not restored: '{own}' here is voltar's own", member.path));
             continue;
         }
-        let extracted = routes.extract(&member, &mut archive.content(monitor));
+        let on_disk = to_host(&member, &tree.ids).map_err(|error| error.within(&input.archive))?;
+        let extracted = routes.extract(&on_disk, &mut archive.content(monitor));
         extracted.map_err(|error| monitor.cause(error).within(&input.archive))?;
         members += u64::from(!member.path.is_root());
         monitor.event(&Event::Member { archive: &input.archive, name: &stored.name, member: &member });
@@ -124,6 +129,15 @@ pub(crate) fn extract(
     }
     routes.finish()?;
     Ok(Extracted { summary: archive.summary(), location: input.location.clone() })
+}
+
+/// Returns the member with the ids that it gets on this host.
+fn to_host<'m>(member: &'m Member, ids: &IdMap) -> Result<Cow<'m, Member>> {
+    if ids.is_identity() {
+        return Ok(Cow::Borrowed(member));
+    }
+    let metadata = ids.to_host(&member.metadata).map_err(|unmapped| unmapped.in_archive(&member.path))?;
+    Ok(Cow::Owned(Member { metadata, ..member.clone() }))
 }
 
 fn check_not_empty(input: &Input, members: u64) -> Result<()> {

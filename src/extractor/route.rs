@@ -32,6 +32,8 @@ pub(super) struct Routes<'a> {
     /// Whether a nested mount of which the archive has only the root is emptied.
     allow_empty: bool,
     own: &'a OwnNames,
+    /// The ids on this host of the container's root, where they differ.
+    root_ids: Option<(u32, u32)>,
     files: Pool,
     mounts: Vec<Route<'a>>,
     /// Where something other than a single file is mounted.
@@ -105,13 +107,14 @@ impl<'a> Routes<'a> {
             mode,
             allow_empty,
             own: restoration.own_names(),
+            root_ids: tree.ids.container_root(),
             files: Pool::for_files()?,
             mounts: mounts.collect(),
             directories: tree.mounts.iter().filter(|mount| !is_file(mount)).map(|mount| &mount.at).collect(),
             left: left.collect(),
         };
         if let Some(root) = this.mounts.first_mut() {
-            root.begin(mode, &this.files)?;
+            root.begin(mode, this.root_ids, &this.files)?;
         }
         Ok(this)
     }
@@ -152,7 +155,8 @@ impl<'a> Routes<'a> {
             kind => kind.clone(),
         };
         let Some(route) = self.mounts.iter_mut().find(|route| route.at == at) else { return Err(no_holder(&path)) };
-        let (mode, is_tree_root) = (self.mode, path.is_root() && at.is_root());
+        let (mode, root_ids) = (self.mode, self.root_ids);
+        let is_tree_root = path.is_root() && at.is_root();
         let stored = Member { path, kind, metadata: member.metadata };
         if let (Destination::File { complete }, Some(staging)) = (&mut route.destination, route.staging) {
             single_file(staging, &member.path, &stored, content)?;
@@ -166,7 +170,7 @@ impl<'a> Routes<'a> {
             *root = Some(stored);
             return Ok(());
         }
-        let Some(tree) = route.begin(mode, &self.files)? else { return Err(no_holder(&stored.path)) };
+        let Some(tree) = route.begin(mode, root_ids, &self.files)? else { return Err(no_holder(&stored.path)) };
         // As with `tar -x --strip`, which skips the root's own member.
         if is_tree_root && mode == Mode::Merge { Ok(()) } else { tree.writer.member(&stored, content) }
     }
@@ -239,12 +243,12 @@ fn mountpoints(tree: &OpenTree, at: &RelPath) -> Vec<(RelPath, Kind)> {
 
 impl Route<'_> {
     /// Begins the tree with the first member; `None` for a single file.
-    fn begin(&mut self, mode: Mode, files: &Pool) -> Result<Option<&mut Tree>> {
+    fn begin(&mut self, mode: Mode, root_ids: Option<(u32, u32)>, files: &Pool) -> Result<Option<&mut Tree>> {
         let Destination::Tree { mountpoints, root, tree } = &mut self.destination else { return Ok(None) };
         let begun = if let Some(begun) = tree.take() {
             begun
         } else {
-            let mut begun = Box::new(Tree::begin(self.live, self.staging, mountpoints, mode, files)?);
+            let mut begun = Box::new(Tree::begin(self.live, self.staging, mountpoints, mode, root_ids, files)?);
             root.take().map_or(Ok(()), |root| begun.writer.member(&root, &mut io::empty()))?;
             begun
         };
@@ -258,6 +262,7 @@ impl Tree {
         staging: Option<&Staging>,
         mountpoints: &[(RelPath, Kind)],
         mode: Mode,
+        root_ids: Option<(u32, u32)>,
         files: &Pool,
     ) -> Result<Self> {
         let failed = |operation: &str, e: io::Error| Error::failed_at(operation, live.path(), e);
@@ -268,11 +273,12 @@ impl Tree {
             None => open_live().map_err(|e| failed("cannot open", e.into()))?,
         };
         let below = root.try_clone().map_err(|e| failed("cannot open", e))?;
-        let mut creator = match mode {
+        let creator = match mode {
             Mode::Replace => Creator::new(below, Existing::Staged),
             Mode::Merge => Creator::new(below, Existing::Merge),
             Mode::InPlace => Creator::remembering(below, Existing::Merge),
         };
+        let mut creator = creator.for_owner(root_ids);
         if mode != Mode::Merge {
             // Until the archive says otherwise the root stays as it is.
             let metadata = metadata::of_open(live.handle()).map_err(|e| failed("cannot examine", e.into()))?;
@@ -281,7 +287,7 @@ impl Tree {
         if mode == Mode::Replace {
             let old = Beneath::new(open_live().map_err(|e| failed("cannot open", e.into()))?);
             for (path, kind) in mountpoints {
-                creator.member(&mountpoint(&old, path, kind), &mut io::empty())?;
+                creator.member(&mountpoint(&old, path, kind, root_ids), &mut io::empty())?;
             }
         }
         Ok(Self { writer: WriteBehind::new(creator, files), root })
@@ -289,10 +295,10 @@ impl Tree {
 }
 
 /// Returns the mountpoint that a nested mount needs in the staged tree, with the metadata that it has in the live one.
-fn mountpoint(live: &Beneath, path: &RelPath, kind: &Kind) -> Member {
+fn mountpoint(live: &Beneath, path: &RelPath, kind: &Kind, root_ids: Option<(u32, u32)>) -> Member {
     let there = live.open(path).ok().and_then(|directory| metadata::of_open(&directory).ok());
     // As the engine makes it, but for a voltar without root, which can make it only its own.
-    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    let (uid, gid) = root_ids.unwrap_or_else(|| (geteuid().as_raw(), getegid().as_raw()));
     let usual = Metadata { mode: 0o755, uid, gid, ..Metadata::default() };
     Member { path: path.clone(), kind: kind.clone(), metadata: there.unwrap_or(usual) }
 }

@@ -6,10 +6,12 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::ids::IdMap;
 
 use super::data_root;
 use super::engine;
 use super::inventory::{Container, Volume};
+use super::subids::SubIds;
 
 /// Parses the engine's answer to an inspection of a container.
 ///
@@ -53,6 +55,18 @@ pub fn stored_volume_options(options: &[u8]) -> Result<BTreeMap<String, String>>
     json("opts.json", options).map(data_root::volumes::VolumeOptions::into_map)
 }
 
+/// Computes the maps of ids that follow from `etc/subuid` and `etc/subgid` of a rescued disk, for containers whose root has `root`.
+///
+/// # Errors
+/// The files have no such user, or the ranges are no map.
+pub fn subordinate_ids(users: &[u8], groups: &[u8], root: (u32, u32)) -> Result<IdMap> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let passwd = format!("user:x:{}:0::/:/bin/sh", root.0);
+    let subids = SubIds::parse(&text(users), &text(groups), &passwd);
+    let map = subids.remapped(root).map(|(map, _)| map);
+    map.or_else(|_| subids.rootless(root)).map_err(|why| Error::failed("cannot parse", "subuid", why))
+}
+
 fn json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|cause| Error::failed("cannot parse", what, cause))
 }
@@ -80,6 +94,14 @@ mod tests {
         let volume =
             br#"{"Name":"v","Driver":"local","Mountpoint":"/v/_data","Labels":{},"Scope":"local","Options":{}}"#;
         assert_eq!(engine_volume(volume).unwrap().mountpoint, PathBuf::from("/v/_data"));
+    }
+
+    #[test]
+    fn the_ids_of_a_rescued_disk_are_parsed() {
+        let map = |root| subordinate_ids(b"user:5:10\n\xff", b"user:5:10", root).map(|map| map.to_string()).ok();
+        assert_eq!(map((5, 5)), Some("uids 0-9 are 5-14, gids likewise".to_owned()));
+        assert_eq!(map((1, 2)), Some("uids 0 is 1, 1-10 are 5-14, gids 0 is 2, 1-10 are 5-14".to_owned()));
+        assert_eq!(map((7, 7)), None, "it overlaps");
     }
 
     #[test]

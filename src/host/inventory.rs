@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::filesystem::Filesystem;
 use crate::identity::FileId;
+use crate::ids::IdMap;
 use crate::member::RelPath;
 
 use super::mount_options;
@@ -119,6 +120,10 @@ pub struct Container {
     pub one_off: bool,
     /// The swarm service whose task it is. Swarm starts a replacement when it stops.
     pub swarm_service: Option<String>,
+    /// Whether it was created with `--userns=host`: an engine with userns-remap does not map its ids.
+    pub host_ids: bool,
+    /// The map between the ids that it sees and those on disk.
+    pub ids: IdMap,
     /// The mounts of the container.
     pub mounts: Vec<Mount>,
 }
@@ -201,6 +206,8 @@ pub struct Volume {
     /// The filesystem that the engine mounts for the containers that use it; `None` if it mounts none, or if the device is
     /// that of another host.
     pub filesystem: Option<Filesystem>,
+    /// The map between the ids that containers see in it and those on disk.
+    pub ids: IdMap,
 }
 
 impl Volume {
@@ -229,8 +236,8 @@ pub struct Inventory {
     pub labels_unknown: bool,
     /// Notes to report to the user, each of one line.
     pub notes: Vec<String>,
-    /// The reasons why the paths in this inventory must not be read or written on this machine (a remote daemon,
-    /// shifted ids …); empty for a local host.
+    /// The reasons why the paths in this inventory must not be read or written on this machine (a remote daemon, unknown
+    /// maps of ids …); empty for a local host.
     pub obstacles: Vec<String>,
 }
 
@@ -250,6 +257,44 @@ impl Inventory {
     pub fn refusals(&self) -> impl Iterator<Item = Error> {
         self.obstacles.iter().map(Error::refused)
     }
+
+    /// Sets the map of ids of all volumes and containers.
+    pub(super) fn map_ids(&mut self, mapped: &MappedIds) {
+        for container in &mut self.containers {
+            let exempt = container.host_ids && mapped.by == MappedBy::Containers;
+            container.ids = if exempt { IdMap::default() } else { mapped.ids.clone() };
+        }
+        for volume in &mut self.volumes {
+            volume.ids = mapped.ids.clone();
+            if !mapped.ids.is_identity() && mapped.by == MappedBy::Engine {
+                // The kernel does not let such an engine mount it, and its user is not to make root do so.
+                volume.filesystem = None;
+            }
+        }
+        if !mapped.ids.is_identity() {
+            let by = match mapped.by {
+                MappedBy::Engine => "the engine is in a user namespace",
+                MappedBy::Containers => "userns-remap",
+            };
+            self.notes.push(format!("archives hold the ids that containers see ({by}); on this host, {}", mapped.ids));
+        }
+    }
+}
+
+/// The ids of an engine's containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MappedIds {
+    pub(super) ids: IdMap,
+    pub(super) by: MappedBy,
+}
+
+/// Which processes are in the user namespace that maps ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MappedBy {
+    /// The engine, and with it all containers: a rootless engine.
+    Engine,
+    /// Containers, unless they are created with `--userns=host`: an engine with userns-remap.
+    Containers,
 }
 
 /// A source of inventories: an engine, or a data root without one.
@@ -297,4 +342,36 @@ pub trait Host: Sync {
     /// Requests the start of containers at the same time. Their processes may exit again at once. Calls `requested`, which must
     /// not call the host, with the id of each: with an error if it does not exist or does not start, or if there is no engine.
     fn start(&self, container_ids: &[&str], requested: &mut dyn FnMut(&str, Result<()>));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_map_of_an_engine_is_that_of_its_volumes_and_containers() {
+        let mapped = |by| MappedIds { ids: IdMap::parse("0 5 9", "0 5 9").unwrap(), by };
+        let inventory = |by| {
+            let host = Container { host_ids: true, ..Container::default() };
+            let volume = Volume { filesystem: Some(Filesystem::default()), ..Volume::default() };
+            let mut inventory = Inventory {
+                containers: vec![Container::default(), host],
+                volumes: vec![volume],
+                ..Inventory::default()
+            };
+            inventory.map_ids(&mapped(by));
+            inventory
+        };
+        let remapped = inventory(MappedBy::Containers);
+        let is_mapped =
+            |inventory: &Inventory| inventory.containers.iter().map(|one| !one.ids.is_identity()).collect::<Vec<_>>();
+        assert_eq!(is_mapped(&remapped), [true, false], "--userns=host");
+        assert!(!remapped.volumes[0].ids.is_identity() && remapped.volumes[0].filesystem.is_some());
+        let rootless = inventory(MappedBy::Engine);
+        assert_eq!(is_mapped(&rootless), [true, true], "the engine is in that namespace itself");
+        assert_eq!(rootless.volumes[0].filesystem, None, "its user must not make root mount anything");
+        let expected =
+            "archives hold the ids that containers see (userns-remap); on this host, uids 0-8 are 5-13, gids likewise";
+        assert_eq!(remapped.notes, [expected]);
+    }
 }

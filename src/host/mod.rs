@@ -16,7 +16,8 @@ pub(crate) mod option_volume;
 mod parse;
 mod places;
 pub mod reality;
-mod shifted_owners;
+mod rooted;
+mod subids;
 
 pub use inventory::{
     Container, ContainerState, Dependency, Health, HealthStatus, Host, Inventory, Mount, MountKind, Place, State,

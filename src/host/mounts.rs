@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::filesystem::Filesystem;
+use crate::ids::IdMap;
 use crate::member::{RelPath, printable};
 
 use super::inventory::{Container, Inventory, Mount, MountKind, Place, Volume};
@@ -17,6 +18,8 @@ pub struct MountTree {
     pub path: RelPath,
     /// The mount that holds the path itself, then the nested mounts, parents before children.
     pub mounts: Vec<TreeMount>,
+    /// The map between the ids of its archive and those on disk.
+    pub ids: IdMap,
 }
 
 /// What to do where a source is not known.
@@ -137,7 +140,7 @@ pub(crate) fn tree(container: &Container, path: &RelPath) -> Result<MountTree> {
     }
     // A parent is a prefix of its children, so byte order puts it first.
     mounts.sort_by(|a, b| a.at.cmp(&b.at));
-    Ok(MountTree { path: path.clone(), mounts })
+    Ok(MountTree { path: path.clone(), mounts, ids: container.ids.clone() })
 }
 
 fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: &RelPath) -> Result<TreeMount> {
@@ -221,6 +224,7 @@ pub(crate) fn tree_of_volume(volume: &Volume, path: &RelPath) -> Result<MountTre
             filesystem: volume.filesystem.clone(),
             left_out: None,
         }],
+        ids: volume.ids.clone(),
     })
 }
 

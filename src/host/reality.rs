@@ -72,7 +72,8 @@ fn device_is_here(volume: &Volume, mounted: &[PathBuf]) -> Result<()> {
         return Ok(());
     }
     Err(Error::refused(format!(
-        "volume '{}' ({}) is a filesystem that is not mounted at {}, and its device is that of another host",
+        "volume '{}' ({}) is a filesystem that is not mounted at {}, and voltar does not mount it: its device is \
+         that of another host, or the engine is rootless",
         volume.name,
         filesystem.describe(),
         shown(&volume.mountpoint)
@@ -158,8 +159,8 @@ mod tests {
         assert_eq!(
             verdict(&moved, &[], &[]),
             [format!(
-                "volume 'cvat_data' (type=ext4, device=/dev/sdb1) is a filesystem that is not mounted at {}, and its \
-                 device is that of another host",
+                "volume 'cvat_data' (type=ext4, device=/dev/sdb1) is a filesystem that is not mounted at {}, and \
+                 voltar does not mount it: its device is that of another host, or the engine is rootless",
                 point.display()
             )]
         );

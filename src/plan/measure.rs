@@ -37,6 +37,9 @@ const SAMPLE: usize = 32 << 10;
 const COMPRESSED_HEADER: u64 = 64;
 
 /// Measures a tree.
+///
+/// # Errors
+/// The tree cannot be walked, a file in it has an owner that has no id in the container, or the run was interrupted.
 pub(crate) fn measure(
     tree: &OpenTree,
     compression: Compression,
@@ -46,10 +49,15 @@ pub(crate) fn measure(
     let mut measured = Measured { stream_bytes: 2 * BLOCK as u64, ..Measured::default() };
     let mut links = Links::default();
     let mut samples = Samples::default();
+    let mut unmapped = None;
     for found in Walk::new(tree)? {
         monitor.check_cancelled()?;
         let Found::Entry(entry) = found? else { continue };
         measured.members += 1;
+        if let Err(first) = tree.ids.to_container(&entry.metadata) {
+            let (.., count) = unmapped.get_or_insert((first, entry.path.clone(), 0_u64));
+            *count += 1;
+        }
         measured.stream_bytes += BLOCK as u64;
         measured.database |= is_cluster_version(&entry.path);
         if links.target(&entry).is_some() {
@@ -61,6 +69,9 @@ pub(crate) fn measure(
             measured.stream_bytes += size + padding(size) as u64;
             samples.offer(entry, size);
         }
+    }
+    if let Some((first, path, count)) = unmapped {
+        return Err(first.on_disk(path, count - 1));
     }
     measured.stream_bytes = measured.stream_bytes.next_multiple_of(RECORD as u64);
     measured.archive_bytes = if compression.format == Format::Plain {

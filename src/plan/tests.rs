@@ -180,9 +180,7 @@ fn volume(name: &str) -> Volume {
         options: BTreeMap::new(),
         project: Some("stack".to_owned()),
         compose_name: Some(name.to_owned()),
-        place: None,
-        bound: None,
-        filesystem: None,
+        ..Volume::default()
     }
 }
 

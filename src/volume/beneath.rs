@@ -12,6 +12,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{Gid, Uid, fchown};
 
 use crate::member::RelPath;
 
@@ -21,6 +22,14 @@ pub(crate) const DIRECTORY: OFlag =
 
 /// Longer paths are resolved in several steps: the kernel takes `PATH_MAX` (4,096) bytes, NUL included.
 const STEP: usize = 4000;
+
+/// How a missing directory is created.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NewDirectory {
+    pub(crate) mode: Mode,
+    /// Its user and group; `None` for those of this process.
+    pub(crate) owner: Option<(u32, u32)>,
+}
 
 /// Opens directories below one root.
 #[derive(Debug)]
@@ -51,15 +60,15 @@ impl Beneath {
         self.walk(path, None)
     }
 
-    /// Opens the directory at `path`, making what is missing on the way with `mode`.
-    pub(crate) fn open_or_create(&self, path: &RelPath, mode: Mode) -> Result<OwnedFd, Errno> {
+    /// Opens the directory at `path`, making what is missing on the way as `new` says.
+    pub(crate) fn open_or_create(&self, path: &RelPath, new: NewDirectory) -> Result<OwnedFd, Errno> {
         match self.walk(path, None) {
-            Err(Errno::ENOENT) => self.walk(path, Some(mode)),
+            Err(Errno::ENOENT) => self.walk(path, Some(new)),
             other => other,
         }
     }
 
-    fn walk(&self, path: &RelPath, create: Option<Mode>) -> Result<OwnedFd, Errno> {
+    fn walk(&self, path: &RelPath, create: Option<NewDirectory>) -> Result<OwnedFd, Errno> {
         let mut at = openat(&self.root, ".", DIRECTORY, Mode::empty())?;
         if create.is_none() && !self.by_component.load(Ordering::Relaxed) {
             match walk_in_steps(&mut at, path) {
@@ -74,13 +83,17 @@ impl Beneath {
         for name in path.components() {
             let name = OsStr::from_bytes(name);
             at = match (openat(&at, name, DIRECTORY, Mode::empty()), create) {
-                (Err(Errno::ENOENT), Some(mode)) => {
-                    match mkdirat(&at, name, mode) {
-                        Ok(()) | Err(Errno::EEXIST) => {}
-                        Err(other) => return Err(other),
+                (Err(Errno::ENOENT), Some(new)) => match mkdirat(&at, name, new.mode) {
+                    Ok(()) => {
+                        let made = openat(&at, name, DIRECTORY, Mode::empty())?;
+                        if let Some((uid, gid)) = new.owner {
+                            fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+                        }
+                        made
                     }
-                    openat(&at, name, DIRECTORY, Mode::empty())?
-                }
+                    Err(Errno::EEXIST) => openat(&at, name, DIRECTORY, Mode::empty())?,
+                    Err(other) => return Err(other),
+                },
                 (result, _) => result?,
             };
         }
@@ -143,6 +156,8 @@ mod tests {
     use std::fs::{File, create_dir_all};
     use std::os::unix::fs::{MetadataExt as _, symlink};
 
+    const PRIVATE: NewDirectory = NewDirectory { mode: Mode::S_IRWXU, owner: None };
+
     fn path(name: &str) -> RelPath {
         RelPath::parse(name.as_bytes()).unwrap()
     }
@@ -163,7 +178,7 @@ mod tests {
             let opened = File::from(beneath.open(&path("a/b")).unwrap()).metadata().unwrap().ino();
             assert_eq!(opened, std::fs::metadata(dir.path().join("root/a/b")).unwrap().ino());
             for link in ["out", "inner", "inner/b", "out/x"] {
-                let error = beneath.open_or_create(&path(link), Mode::S_IRWXU).unwrap_err();
+                let error = beneath.open_or_create(&path(link), PRIVATE).unwrap_err();
                 assert!(matches!(error, Errno::ELOOP | Errno::ENOTDIR), "{link}: {error}");
             }
             assert_eq!(std::fs::read_dir(dir.path().join("outside")).unwrap().count(), 0);
@@ -176,7 +191,7 @@ mod tests {
         for (i, beneath) in both(dir.path()).iter().enumerate() {
             let wanted = path(&format!("{i}/x/y"));
             assert_eq!(beneath.open(&wanted).unwrap_err(), Errno::ENOENT);
-            beneath.open_or_create(&wanted, Mode::S_IRWXU).unwrap();
+            beneath.open_or_create(&wanted, PRIVATE).unwrap();
             beneath.open(&wanted).unwrap();
         }
     }
@@ -186,7 +201,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let deep = RelPath::parse(&[&b"d".repeat(200)[..], b"/"].concat().repeat(30)).unwrap();
         for beneath in both(dir.path()) {
-            beneath.open_or_create(&deep, Mode::S_IRWXU).unwrap();
+            beneath.open_or_create(&deep, PRIVATE).unwrap();
             beneath.open(&deep).unwrap();
         }
         super::super::remove::remove_all(File::open(dir.path()).unwrap(), OsStr::new(&"d".repeat(200))).unwrap();

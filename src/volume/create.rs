@@ -17,7 +17,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
-use super::beneath::{Beneath, DIRECTORY, names};
+use super::beneath::{Beneath, DIRECTORY, NewDirectory, names};
 use super::content::{CopyError, write_at_once, write_with_holes};
 use super::{metadata, remove};
 use crate::durable::page_cache::RecentFiles;
@@ -33,7 +33,7 @@ pub(crate) enum Existing {
     Merge,
 }
 
-/// Directories that no member describes are created with this mode, as by `mkdir` with the usual umask.
+/// The mode of directories that no member describes, as by `mkdir` with the usual umask.
 const UNDESCRIBED: Mode = Mode::from_bits_truncate(0o755);
 
 /// While members are extracted, directories are open to their owner alone.
@@ -44,6 +44,8 @@ const UNFINISHED: Mode = Mode::S_IRWXU;
 pub(crate) struct Creator {
     beneath: Beneath,
     existing: Existing,
+    /// How directories that no member describes are created.
+    undescribed: NewDirectory,
     /// The directory that the last member lay in: members come directory by directory.
     last: Option<(RelPath, Arc<OwnedFd>)>,
     directories: Vec<(RelPath, Metadata)>,
@@ -75,6 +77,7 @@ impl Creator {
         Self {
             beneath: Beneath::new(root),
             existing,
+            undescribed: NewDirectory { mode: UNDESCRIBED, owner: None },
             last: None,
             directories: Vec::new(),
             named: None,
@@ -87,6 +90,13 @@ impl Creator {
     #[must_use]
     pub(crate) fn remembering(root: OwnedFd, existing: Existing) -> Self {
         Self { named: Some(Named::default()), ..Self::new(root, existing) }
+    }
+
+    /// The same, and gives directories that no member describes this user and group instead of those of this process.
+    #[must_use]
+    pub(crate) fn for_owner(mut self, owner: Option<(u32, u32)>) -> Self {
+        self.undescribed.owner = owner;
+        self
     }
 
     /// Creates one member; a file's content is read from `content`.
@@ -217,7 +227,7 @@ impl Creator {
         if self.last.as_ref().is_none_or(|(path, _)| path != parent) {
             let directory = self
                 .beneath
-                .open_or_create(parent, UNDESCRIBED)
+                .open_or_create(parent, self.undescribed)
                 .map_err(|e| cannot("cannot open the directory", parent, e))?;
             self.last = Some((parent.clone(), Arc::new(directory)));
         }

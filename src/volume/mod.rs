@@ -23,6 +23,7 @@ pub(crate) mod walk;
 
 use std::sync::Arc;
 
+use crate::ids::IdMap;
 use crate::member::RelPath;
 use live::Live;
 use own_names::OwnNames;
@@ -31,6 +32,8 @@ use own_names::OwnNames;
 #[derive(Debug, Clone)]
 pub(crate) struct OpenTree {
     pub(crate) mounts: Vec<OpenMount>,
+    /// The map between the ids of its archive and those on disk.
+    pub(crate) ids: IdMap,
     /// The directories of voltar's own in them.
     pub(crate) own: Arc<OwnNames>,
 }
@@ -74,6 +77,7 @@ impl OpenTree {
         let live = Live::open(path, &RelPath::root(), way).unwrap();
         Self {
             mounts: vec![OpenMount { at: RelPath::root(), content: Content::Live(Arc::new(live)) }],
+            ids: IdMap::default(),
             own: Arc::default(),
         }
     }

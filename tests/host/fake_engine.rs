@@ -127,6 +127,11 @@ impl FakeEngine {
         self.inner.lock().unwrap().containers.get_mut(id).unwrap()["State"][key] = json!(value);
     }
 
+    /// Sets the first process of a container.
+    pub(crate) fn set_process(&self, id: &str, pid: u32) {
+        self.inner.lock().unwrap().containers.get_mut(id).unwrap()["State"]["Pid"] = json!(pid);
+    }
+
     pub(crate) fn set_stop_timeout(&self, id: &str, seconds: u64) {
         self.inner.lock().unwrap().containers.get_mut(id).unwrap()["Config"]["StopTimeout"] = json!(seconds);
     }

@@ -95,6 +95,7 @@ pub(in crate::host) struct HostConfig {
     pub(super) network_mode: String,
     pub(super) pid_mode: String,
     pub(super) ipc_mode: String,
+    pub(super) userns_mode: String,
     pub(super) auto_remove: bool,
     pub(super) tmpfs: Option<BTreeMap<String, String>>,
 }

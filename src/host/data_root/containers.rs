@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Result;
 use crate::host::inventory::{Container, Mount, State};
 use crate::host::parse::{self, PROJECT, References};
+use crate::ids::IdMap;
 
 use super::config::{Config, HostConfig, StoredContainer};
 use super::files::{directories, read_json, show};
@@ -59,6 +60,8 @@ pub(super) fn container(stored: &StoredContainer, sources: &Sources<'_>, state: 
         project: label(PROJECT).cloned(),
         service: parse::service(label),
         state,
+        host_ids: host.userns_mode == "host",
+        ids: IdMap::default(),
         created: config.created.clone().unwrap_or_default(),
         started: config.state.started_at.clone(),
         depends_on: parse::depends_on(label, &references),

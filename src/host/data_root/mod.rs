@@ -8,6 +8,7 @@
 mod config;
 mod containers;
 mod files;
+mod id_maps;
 mod origin;
 mod processes;
 pub(super) mod volumes;
@@ -20,9 +21,10 @@ use crate::error::{Error, Result};
 use crate::member::printable;
 
 use super::inventory::{Container, Host, Inventory, State, StopOutcome};
-use super::{mount_options, option_volume, parse, places, shifted_owners};
+use super::{mount_options, option_volume, parse, places, subids};
 use config::{Config, HostConfig, StoredContainer};
-use files::{show, unreadable};
+use files::{directories, show, unreadable};
+use id_maps::Place;
 use origin::{Origin, Sources, original_root};
 use processes::Processes;
 
@@ -49,30 +51,18 @@ impl DataRoot {
                 Ok(found) if found.is_dir() => {}
                 Err(cause) if cause.kind() == IoKind::PermissionDenied => return Err(unreadable(&dir, &cause)),
                 Ok(_) | Err(_) => {
-                    return Err(Error::usage(format!(
-                        "{shown} is not a Docker data root: it has no directory '{part}'"
-                    ))
-                    .hint("a data root is a directory like /var/lib/docker (`docker info` names it)"));
+                    let error =
+                        Error::usage(format!("{shown} is not a Docker data root: it has no directory '{part}'"));
+                    return Err(error.hint(match &remapped_roots(&dir)[..] {
+                        [] => "a data root is a directory like /var/lib/docker (`docker info` names it)".to_owned(),
+                        roots => {
+                            format!("it holds that of an engine with userns-remap: --data-root {}", roots.join(", "))
+                        }
+                    }));
                 }
             }
         }
         Ok(Self { dir, shown, processes: Processes::of_this_machine() })
-    }
-
-    fn obstacles(&self) -> Vec<String> {
-        let name = self.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let remapped = name.split_once('.').is_some_and(|(uid, gid)| number(uid) && number(gid));
-        let mut obstacles = Vec::new();
-        if remapped {
-            let engine = format!("{} is the data root of an engine with userns-remap", self.shown);
-            obstacles.push(shifted_owners::obstacle(&engine));
-        }
-        if self.dir.ends_with(".local/share/docker") {
-            let engine = format!("{} is the data root of a rootless engine", self.shown);
-            obstacles.push(shifted_owners::obstacle(&engine));
-        }
-        obstacles
     }
 }
 
@@ -89,7 +79,10 @@ impl Host for DataRoot {
         let mut notes = Vec::new();
         let mut volumes = volumes::volumes(&self.dir)?;
         let stored = containers::stored(&self.dir, &mut notes)?;
-        let origin = Origin::new(&self.dir, stored.iter().find_map(|(_, container)| original_root(container)));
+        let original = stored.iter().find_map(|(_, container)| original_root(container));
+        let origin = Origin::new(&self.dir, original.clone());
+        let place = Place { dir: &self.dir, original: original.as_deref(), host: origin.host() };
+        let mapped = id_maps::find(&place);
         for volume in &mut volumes {
             let device = mount_options::bind_device(&volume.options);
             volume.bound = device.and_then(|device| origin.find(&self.dir, device));
@@ -104,14 +97,18 @@ impl Host for DataRoot {
             let container = containers::container(stored, &sources, state);
             found.push(container.map_err(|error| error.within(format!("cannot read '{}'", show(file))))?);
         }
-        let mut inventory = Inventory {
-            containers: found,
-            volumes,
-            labels_unknown: true,
-            notes,
-            obstacles: self.obstacles(),
-            ..Inventory::default()
-        };
+        for other in remapped_roots(&self.dir) {
+            notes.push(format!("{other} is the data root of an engine with userns-remap, and not looked at"));
+        }
+        let mut inventory =
+            Inventory { containers: found, volumes, labels_unknown: true, notes, ..Inventory::default() };
+        match mapped {
+            Ok((mapped, note)) => {
+                inventory.notes.extend(note);
+                inventory.map_ids(&mapped);
+            }
+            Err(obstacle) => inventory.obstacles.push(obstacle),
+        }
         places::find(&mut inventory);
         Ok(inventory)
     }
@@ -135,6 +132,15 @@ pub(super) fn moved_container(dir: &Path, config: Config, host_config: HostConfi
     let origin = original_root(&stored).map_or(Origin::Unknown, |root| Origin::moved(dir, root));
     let sources = Sources { volumes: BTreeMap::new(), root: dir, origin };
     containers::container(&stored, &sources, State::Stopped)
+}
+
+/// Returns the data roots of engines with userns-remap in `dir`: such an engine has a data root of its own in the one
+/// that it is configured with.
+fn remapped_roots(dir: &Path) -> Vec<String> {
+    let is_data_root = |dir: &&PathBuf| {
+        subids::container_root(dir).is_some() && ["containers", "volumes"].iter().all(|part| dir.join(part).is_dir())
+    };
+    directories(dir).unwrap_or_default().iter().filter(is_data_root).map(|dir| show(dir)).collect()
 }
 
 fn no_engine(verb: &str) -> Error {

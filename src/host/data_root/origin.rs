@@ -38,6 +38,14 @@ impl Origin {
         Self::Moved { root, prefix }
     }
 
+    /// Returns the present path of the original host's root directory; that of this host if it is not known.
+    pub(super) fn host(&self) -> &Path {
+        match self {
+            Self::Moved { prefix: Some(prefix), .. } => prefix,
+            Self::Here | Self::Moved { prefix: None, .. } | Self::Unknown => Path::new("/"),
+        }
+    }
+
     /// Returns the present path of a path of the original host.
     pub(super) fn find(&self, dir: &Path, path: &Path) -> Option<PathBuf> {
         match self {

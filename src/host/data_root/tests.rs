@@ -170,16 +170,128 @@ fn hostconfig_holds_dependencies_and_tmpfs() {
     assert!(container.auto_remove);
 }
 
+/// Writes the files of a host below `host` in which subordinate ids are.
+fn subids(host: &Path, users: &str, groups: &str) {
+    write(&host.join("etc/subuid"), users);
+    write(&host.join("etc/subgid"), groups);
+    write(&host.join("etc/passwd"), "alice:x:1000:1000::/home/alice:/bin/sh\n");
+}
+
+/// The path of a container's file in the data root `root`.
+fn written_at(root: &str) -> Value {
+    json!({"HostnamePath": format!("{root}/containers/{ID}/hostname")})
+}
+
+/// The map of the container of a data root, and the notes.
+fn map_of(root: &Path) -> (String, Vec<String>) {
+    let inventory = DataRoot::open(root).unwrap().inventory().unwrap();
+    assert!(inventory.obstacles.is_empty(), "{:?}", inventory.obstacles);
+    let ids = &inventory.containers[0].ids;
+    assert!(inventory.volumes.iter().all(|volume| volume.ids == *ids));
+    (ids.to_string(), inventory.notes)
+}
+
 #[test]
-fn shifted_ids_are_an_obstacle() {
+fn a_data_root_of_a_remapped_engine_has_the_map_of_the_host_that_it_is_from() {
     let dir = tempfile::tempdir().unwrap();
-    for (name, obstacles) in [("100000.100000", 1), ("docker.old", 0), ("1.", 0), ("home/.local/share/docker", 1)] {
+    let original = "/var/lib/docker/3000000000.3000000001";
+    let root = data_root(dir.path(), &written_at(original));
+    // A disk that is mounted at the scratch directory: its own files are read, not those of this host.
+    let at_home = dir.path().join(original.trim_start_matches('/'));
+    std::fs::rename(&root, dir.path().join("copy")).unwrap();
+    std::fs::create_dir_all(at_home.parent().unwrap()).unwrap();
+    std::fs::rename(dir.path().join("copy"), &at_home).unwrap();
+    subids(dir.path(), "x:3000000000:70000", "x:3000000001:65536");
+    let (map, notes) = map_of(&at_home);
+    assert_eq!(map, "uids 0-69999 are 3000000000-3000069999, gids 0-65535 are 3000000001-3000065536");
+    assert!(notes[0].ends_with("its ids are mapped as /etc/subuid says of user 'x'"), "{notes:?}");
+    // A copy under another name: its path is in its files. No user of this host has such ids.
+    let copy = dir.path().join("copy");
+    std::fs::rename(&at_home, &copy).unwrap();
+    let (map, notes) = map_of(&copy);
+    assert_eq!(map, "uids 0-65535 are 3000000000-3000065535, gids 0-65535 are 3000000001-3000065536");
+    assert!(notes[0].contains("by its name 3000000000.3000000001, with 65536 ids (/etc/sub"), "{notes:?}");
+}
+
+#[test]
+fn a_container_with_the_hosts_ids_is_not_mapped() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = data_root(dir.path(), &written_at("/srv/docker/3000000000.3000000000"));
+    write(&root.join("containers").join(ID).join("hostconfig.json"), r#"{"UsernsMode":"host"}"#);
+    let inventory = DataRoot::open(&root).unwrap().inventory().unwrap();
+    assert!(inventory.containers[0].host_ids && inventory.containers[0].ids.is_identity());
+    assert!(!inventory.volumes[0].ids.is_identity(), "other containers can use it");
+}
+
+#[test]
+fn only_a_name_that_is_two_ids_is_that_of_a_remapped_engine() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, mapped) in [("3000000000.3000000000", true), ("docker.old", false), ("1.", false)] {
         let root = dir.path().join(name);
         std::fs::create_dir_all(root.join("containers")).unwrap();
-        std::fs::create_dir_all(root.join("volumes")).unwrap();
-        let found = DataRoot::open(&root).unwrap().inventory().unwrap().obstacles;
-        assert_eq!(found.len(), obstacles, "{name}: {found:?}");
+        std::fs::create_dir_all(root.join("volumes/v/_data")).unwrap();
+        let inventory = DataRoot::open(&root).unwrap().inventory().unwrap();
+        let is_mapped = inventory.volumes.iter().any(|volume| !volume.ids.is_identity());
+        assert_eq!(is_mapped || inventory.obstacles.len() == 1, mapped, "{name}: {:?}", inventory.obstacles);
     }
+    // The name is a date, and the path in its files that of an engine without userns-remap.
+    let root = data_root(dir.path(), &written_at("/var/lib/docker"));
+    let dated = dir.path().join("20240501.1200");
+    std::fs::rename(root, &dated).unwrap();
+    assert_eq!(map_of(&dated), ("all ids are the same".to_owned(), vec![]));
+    let last = data_root(dir.path(), &written_at("/srv/4294967295.7"));
+    let obstacles = DataRoot::open(&last).unwrap().inventory().unwrap().obstacles;
+    assert!(obstacles[0].contains("whose map of ids is not known"), "{obstacles:?}");
+}
+
+#[test]
+fn the_data_root_above_that_of_a_remapped_engine_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let below = dir.path().join("200000.200000");
+    std::fs::create_dir_all(below.join("containers")).unwrap();
+    let no_hint = DataRoot::open(dir.path()).unwrap_err();
+    assert!(no_hint.advice().unwrap().starts_with("a data root is"), "it has no volumes");
+    std::fs::create_dir_all(below.join("volumes")).unwrap();
+    let error = DataRoot::open(dir.path()).unwrap_err();
+    let below = below.canonicalize().unwrap();
+    let hint = format!("it holds that of an engine with userns-remap: --data-root {}", below.display());
+    assert_eq!(error.advice(), Some(&hint[..]));
+    for part in ["containers", "volumes"] {
+        std::fs::create_dir_all(dir.path().join(part)).unwrap();
+    }
+    let notes = DataRoot::open(dir.path()).unwrap().inventory().unwrap().notes;
+    let expected = format!("{} is the data root of an engine with userns-remap, and not looked at", below.display());
+    assert_eq!(notes, [expected]);
+}
+
+#[test]
+fn the_data_root_of_a_rootless_engine_has_the_map_of_its_user() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let original = "/home/alice/.local/share/docker";
+    let home = dir.path().join("home/alice/.local/share");
+    let root = data_root(dir.path(), &written_at(original));
+    std::fs::create_dir_all(&home).unwrap();
+    std::fs::rename(root, home.join("docker")).unwrap();
+    let root = home.join("docker");
+    assert_eq!(map_of(&root).0, "all ids are the same", "a copy without its owners");
+    std::os::unix::fs::chown(root.join("volumes"), Some(1000), Some(100)).unwrap();
+    let obstacles = DataRoot::open(&root).unwrap().inventory().unwrap().obstacles;
+    assert!(obstacles[0].contains("is the data root of a rootless engine of user 1000"), "{obstacles:?}");
+    subids(dir.path(), "alice:100000:65536", "alice:200000:65536");
+    let (map, notes) = map_of(&root);
+    assert_eq!(map, "uids 0 is 1000, 1-65536 are 100000-165535, gids 0 is 100, 1-65536 are 200000-265535");
+    assert!(notes[0].contains("is of a rootless engine of user 1000"), "{notes:?}");
+    // Only an engine of root keeps its files there, whoever owns this copy.
+    let config = root.join("containers").join(ID).join("config.v2.json");
+    let text = std::fs::read_to_string(&config).unwrap().replace(original, "/var/lib/docker");
+    write(&config, &text);
+    let copy = dir.path().join("copy");
+    std::fs::rename(root, &copy).unwrap();
+    assert_eq!(map_of(&copy).0, "all ids are the same");
 }
 
 #[test]

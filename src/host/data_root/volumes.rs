@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::error::Result;
 use crate::host::inventory::Volume;
 use crate::host::parse;
+use crate::ids::IdMap;
 
 use super::files::{directories, read_json};
 
@@ -26,6 +27,7 @@ pub(super) fn volumes(root: &Path) -> Result<Vec<Volume>> {
             compose_name: None,
             place: None,
             bound: None,
+            ids: IdMap::default(),
             filesystem: None,
         });
     }

@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::host::inventory::{Container, ContainerState, Health, HealthStatus, Mount, State, Volume};
 use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME, VolumeSource};
 use crate::host::{mount_options, option_volume};
+use crate::ids::IdMap;
 
 /// The time before the engine kills a container that it stops, unless the container has its own timeout.
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,6 +41,7 @@ pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
         bound: mount_options::bind_device(&options).map(Path::to_owned),
         options,
         place: None,
+        ids: IdMap::default(),
         name,
     })
 }
@@ -129,6 +131,8 @@ pub(in crate::host) fn container(
         auto_remove: host.and_then(|host| host.auto_remove).unwrap_or_default(),
         one_off: parse::one_off(label),
         swarm_service: parse::swarm_service(label),
+        host_ids: host.and_then(|host| host.userns_mode.as_deref()) == Some("host"),
+        ids: IdMap::default(),
         mounts,
         name,
     })
@@ -208,6 +212,12 @@ fn health(answer: &ContainerInspectResponse) -> Option<Health> {
     let interval = nanoseconds(|check| check.interval).unwrap_or(DEFAULT_HEALTH_INTERVAL);
     let start_period = nanoseconds(|check| check.start_period).unwrap_or_default();
     Some(Health { status, limit: start_period.saturating_add(interval.saturating_mul(retries)) })
+}
+
+/// Returns the first process of an inspected container; `None` if it has none.
+pub(super) fn process_of(answer: &ContainerInspectResponse) -> Option<i32> {
+    let pid = answer.state.as_ref()?.pid.and_then(|pid| i32::try_from(pid).ok());
+    pid.filter(|pid| *pid > 0)
 }
 
 /// Returns the state of an inspected container and of its last run.

@@ -4,10 +4,13 @@ use std::path::Path;
 
 use bollard::models::SystemInfo;
 
-use crate::host::shifted_owners;
+use crate::durable::small_file;
 use crate::member::printable;
 
 use super::address::Address;
+
+/// The size limit of the file with the engine's id, in bytes.
+const MOST_BYTES: u64 = 4096;
 
 /// The facts that identify this machine, and the engine that keeps its files on it.
 #[derive(Debug, Clone, Default)]
@@ -26,9 +29,10 @@ impl Facts {
         let text = |text: Option<&std::ffi::OsStr>| text.unwrap_or_default().to_string_lossy().into_owned();
         let root = info.docker_root_dir.as_deref().map(Path::new).filter(|root| root.is_absolute());
         Self {
+            // The data root of a rootless engine belongs to its user.
             engine_id: root
-                .and_then(|root| std::fs::read_to_string(root.join("engine-id")).ok())
-                .map(|id| id.trim().to_owned())
+                .and_then(|root| small_file::read(&root.join("engine-id"), MOST_BYTES).ok())
+                .map(|id| String::from_utf8_lossy(&id).trim().to_owned())
                 .filter(|id| !id.is_empty()),
             root_dir_exists: root.is_some_and(Path::is_dir),
             host_name: text(uname.as_ref().map(nix::sys::utsname::UtsName::nodename)),
@@ -47,16 +51,6 @@ pub(super) fn obstacles(address: &Address, info: &SystemInfo, facts: &Facts) -> 
             "the engine at {address} is not known to be on this machine (it calls itself '{name}' and keeps its files in \
              {root}): its volumes may be elsewhere, so run voltar there, through the local socket"
         ));
-    }
-    let options = info.security_options.iter().flatten();
-    for option in options {
-        let named = |name: &str| option.split(',').any(|part| part == name);
-        if named("name=userns") {
-            obstacles.push(shifted_owners::obstacle(&format!("the engine at {address} runs with userns-remap")));
-        }
-        if named("name=rootless") {
-            obstacles.push(shifted_owners::obstacle(&format!("the engine at {address} is rootless")));
-        }
     }
     obstacles
 }
@@ -108,16 +102,5 @@ mod tests {
         assert!(!is_local(&unix, &info("A"), &Facts { kernel: "6.2".to_owned(), ..here() }));
         assert!(obstacles(&unix, &info("A"), &here()).is_empty());
         assert!(obstacles(&tcp, &info("A"), &here())[0].contains("run voltar there"));
-    }
-
-    #[test]
-    fn shifted_ids_are_an_obstacle() {
-        let unix = Address::Unix("/var/run/docker.sock".into());
-        for (option, name) in [("name=userns", "userns-remap"), ("name=rootless", "rootless")] {
-            let options = vec!["name=seccomp,profile=default".to_owned(), option.to_owned()];
-            let shifted = SystemInfo { security_options: Some(options), ..info("A") };
-            let found = obstacles(&unix, &shifted, &here());
-            assert!(found.len() == 1 && found[0].contains(name), "{found:?}");
-        }
     }
 }

@@ -14,6 +14,7 @@ mod client;
 mod context;
 pub(super) mod convert;
 mod fault;
+mod id_maps;
 mod limited;
 mod locality;
 mod mount_view;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::ContainerSummary;
+use bollard::models::{ContainerSummary, SystemInfo};
 use bollard::query_parameters::{ListContainersOptions, ListVolumesOptions, StartContainerOptions};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered};
@@ -40,7 +41,7 @@ use super::places;
 use address::{Address, local_socket};
 use client::{Client, REQUEST_LIMIT};
 use context::Configuration;
-use convert::{container_state, name_of};
+use convert::{container_state, name_of, process_of};
 use fault::{Answer, within};
 use stops::Stops;
 use transport::Peer;
@@ -59,6 +60,17 @@ pub struct Engine<'a> {
     version: String,
     peer: Peer,
     stops: Stops,
+}
+
+/// An inspected container, and its first process.
+type Inspected = (Container, Option<i32>);
+
+/// What an engine lists.
+struct Listed {
+    inventory: Inventory,
+    /// Those of its containers about which the list did not say enough: they were inspected, and are complete.
+    inspected: Vec<Inspected>,
+    info: SystemInfo,
 }
 
 impl<'a> Engine<'a> {
@@ -103,14 +115,14 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Inspects containers; those that do not exist any more are left out.
-    async fn inspect(&self, ids: &[String], sources: &BTreeMap<String, VolumeSource>) -> Result<Vec<Container>> {
+    /// Inspects containers, and returns them with their first processes; those that do not exist any more are left out.
+    async fn inspect(&self, ids: &[String], sources: &BTreeMap<String, VolumeSource>) -> Result<Vec<Inspected>> {
         let inspections = ids.iter().map(|id| self.client.inspect(id, Some(self.client.monitor)));
         let mut inspections = stream::iter(inspections).buffered(INSPECTIONS);
         let mut containers = Vec::with_capacity(ids.len());
         while let Some(inspected) = inspections.next().await {
             if let Some(inspected) = inspected? {
-                containers.push(convert::container(&inspected, sources)?);
+                containers.push((convert::container(&inspected, sources)?, process_of(&inspected)));
             }
         }
         Ok(containers)
@@ -134,9 +146,22 @@ impl<'a> Engine<'a> {
         Ok(listed)
     }
 
-    /// Returns the volumes and containers of the lists, and the ids of those containers that are complete: the list did not
-    /// say enough about them, so that they were inspected.
-    async fn listed(&self) -> Result<(Inventory, BTreeSet<String>)> {
+    /// Adds the map of ids of the engine's containers.
+    fn map_ids(&self, inventory: &mut Inventory, info: &SystemInfo, inspected: &[Inspected]) {
+        let mapped = inspected.iter().filter(|(container, _)| !container.host_ids);
+        let processes = id_maps::Processes {
+            engine: mount_view::engine(&self.client.address, self.peer.pid()).id(),
+            user: self.peer.uid(),
+            containers: &mapped.filter_map(|(_, process)| *process).collect::<Vec<_>>(),
+        };
+        match id_maps::find(&self.client.address, info, &processes) {
+            Ok(mapped) => inventory.map_ids(&mapped),
+            Err(obstacle) => inventory.obstacles.push(obstacle),
+        }
+    }
+
+    /// Returns the volumes and containers of the lists.
+    async fn listed(&self) -> Result<Listed> {
         let info = self.client.run("cannot ask about the engine", self.client.docker.info()).await?;
         let mut volumes = self.list_volumes().await?;
         let volume_sources = parse::sources(&volumes);
@@ -147,7 +172,8 @@ impl<'a> Engine<'a> {
                 None => unknown.push(parse::id(summary.id.as_deref().unwrap_or_default())?),
             }
         }
-        containers.extend(self.inspect(&unknown, &volume_sources).await?);
+        let inspected = self.inspect(&unknown, &volume_sources).await?;
+        containers.extend(inspected.iter().map(|(container, _)| container.clone()));
         let root = info.docker_root_dir.as_deref().map(Path::new).filter(|root| root.is_absolute());
         let address = &self.client.address;
         let seen = mount_view::compare(address, self.peer.pid(), root, &sources(&containers, &volumes));
@@ -159,7 +185,7 @@ impl<'a> Engine<'a> {
         }
         let notes = seen.note.into_iter().collect();
         let inventory = Inventory { containers, volumes, notes, obstacles, ..Inventory::default() };
-        Ok((inventory, unknown.into_iter().collect()))
+        Ok(Listed { inventory, inspected, info })
     }
 
     /// Returns the monitor that interrupts a look at a container: none if the container was stopped and must run again.
@@ -205,20 +231,20 @@ impl Host for Engine<'_> {
 
     fn inventory_of(&self, selected: &dyn Fn(&Inventory) -> BTreeSet<String>) -> Result<Inventory> {
         self.runtime.block_on(async {
-            let (mut inventory, complete) = self.listed().await?;
+            let Listed { mut inventory, mut inspected, info } = self.listed().await?;
+            let complete: BTreeSet<String> = inspected.iter().map(|(container, _)| container.id.clone()).collect();
             let selected = selected(&inventory);
-            let listed = std::mem::take(&mut inventory.containers);
-            let wanted = listed.iter().filter(|one| selected.contains(&one.id) && !complete.contains(&one.id));
-            let wanted: Vec<String> = wanted.map(|container| container.id.clone()).collect();
-            let inspected = self.inspect(&wanted, &parse::sources(&inventory.volumes)).await?;
-            for container in listed {
-                if complete.contains(&container.id) {
-                    inventory.containers.push(container);
-                } else if !selected.contains(&container.id) {
-                    inventory.others.push(container);
+            let mut wanted = Vec::new();
+            for container in std::mem::take(&mut inventory.containers) {
+                match (complete.contains(&container.id), selected.contains(&container.id)) {
+                    (true, _) => {}
+                    (false, true) => wanted.push(container.id),
+                    (false, false) => inventory.others.push(container),
                 }
             }
-            inventory.containers.extend(inspected);
+            inspected.extend(self.inspect(&wanted, &parse::sources(&inventory.volumes)).await?);
+            inventory.containers = inspected.iter().map(|(container, _)| container.clone()).collect();
+            self.map_ids(&mut inventory, &info, &inspected);
             if inventory.obstacles.is_empty() {
                 places::of_mounts(&mut inventory.containers, &inventory.volumes);
             }

@@ -29,11 +29,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
 use crate::error::Cause;
+use crate::host::rooted;
 use crate::identity::FileId;
 use crate::member::printable;
 use crate::mountinfo::{self, Table};
@@ -58,7 +58,7 @@ pub(super) struct Seen {
 /// `root` is the engine's data root, and `sources` are the directories and files that it mounts into containers.
 pub(super) fn compare(address: &Address, peer: i32, root: Option<&Path>, sources: &BTreeSet<PathBuf>) -> Seen {
     let obstacle = |obstacle: String| Seen { obstacle: Some(obstacle), note: None };
-    let engine = match process(address, peer, || pid_file(Path::new(PID_FILE))) {
+    let engine = match engine(address, peer) {
         Process::Id(pid) => pid,
         Process::Hidden => {
             return obstacle(format!(
@@ -121,13 +121,27 @@ fn not_compared(address: &Address, engine: i32, cause: &io::Error) -> String {
 }
 
 /// The process whose view is that of the engine.
-#[derive(Debug, PartialEq, Eq)]
-enum Process {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Process {
     Id(i32),
     /// It has no id in the PID namespace of this process.
     Hidden,
     /// Nothing tells which process it is.
     Unknown,
+}
+
+impl Process {
+    pub(super) fn id(self) -> Option<i32> {
+        match self {
+            Self::Id(pid) => Some(pid),
+            Self::Hidden | Self::Unknown => None,
+        }
+    }
+}
+
+/// Returns the process of the engine at `address`, on whose socket process `peer` listens.
+pub(super) fn engine(address: &Address, peer: i32) -> Process {
+    process(address, peer, || pid_file(Path::new(PID_FILE)))
 }
 
 fn process(address: &Address, peer: i32, pid_file: impl FnOnce() -> Option<i32>) -> Process {
@@ -184,19 +198,9 @@ fn identity(path: &Path) -> io::Result<FileId> {
     Ok(FileId { device: found.dev(), inode: found.ino() })
 }
 
-/// Resolves `path` below the root directory `root`, as its processes do: without `RESOLVE_IN_ROOT`, a symbolic link with
-/// an absolute target would lead back to the root directory of this process.
+/// Returns the id of the file at `path` below the root directory `root`.
 fn identity_in(root: impl AsFd, path: &Path) -> io::Result<FileId> {
-    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-    let mut tries = 0;
-    let file = loop {
-        match openat2(&root, path, how) {
-            // A rename raced with it.
-            Err(Errno::EAGAIN) if tries < 100 => tries += 1,
-            opened => break opened?,
-        }
-    };
-    Ok(FileId::of_open(file)?)
+    Ok(FileId::of_open(rooted::open(root, path, OFlag::O_PATH)?)?)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
@@ -14,6 +14,7 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::{Response, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::unix::UCred;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::address::Address;
@@ -22,13 +23,30 @@ use super::limited::Limited;
 
 /// The process at the other end of the latest connection.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Peer(Arc<AtomicI32>);
+pub(super) struct Peer(Arc<Credentials>);
+
+#[derive(Debug, Default)]
+struct Credentials {
+    pid: AtomicI32,
+    uid: AtomicU32,
+}
 
 impl Peer {
     /// Returns the id of the process that listens on the Unix socket: 0 if it is in a PID namespace that is not visible
     /// here, or if the connection is not one to a Unix socket (unix(7), `SO_PEERCRED`).
     pub(super) fn pid(&self) -> i32 {
-        self.0.load(Ordering::Relaxed)
+        self.0.pid.load(Ordering::Relaxed)
+    }
+
+    /// Returns the user that this process had when it called listen(2); root's if the connection is not one to a Unix
+    /// socket.
+    pub(super) fn uid(&self) -> u32 {
+        self.0.uid.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, credentials: UCred) {
+        self.0.pid.store(credentials.pid().unwrap_or_default(), Ordering::Relaxed);
+        self.0.uid.store(credentials.uid(), Ordering::Relaxed);
     }
 }
 
@@ -60,7 +78,7 @@ async fn request_on(endpoint: Arc<Endpoint>, peer: Peer, request: BollardRequest
     match &*endpoint {
         Endpoint::Unix(socket) => {
             let stream = UnixStream::connect(socket).await?;
-            peer.0.store(stream.peer_cred()?.pid().unwrap_or_default(), Ordering::Relaxed);
+            peer.set(stream.peer_cred()?);
             exchange(stream, request).await
         }
         Endpoint::Tcp(addresses) => exchange(TcpStream::connect(&addresses[..]).await?, request).await,
