@@ -7,7 +7,7 @@
 //! mount namespace; if they do not, the inventory has an obstacle.
 //!
 //! A signal interrupts a call at once, with one exception: a container for which a stop was requested must run again, so
-//! that its start is not interrupted ([`stops`]).
+//! that its start is not interrupted (`stops`).
 
 mod address;
 mod client;
