@@ -101,6 +101,7 @@ impl ArchiveFile {
         Summary {
             archive: self.name.clone(),
             members: self.members,
+            left_out: 0,
             stream_bytes: self.tar.offset(),
             file_bytes: self.bytes.unwrap_or_else(|| self.tar.get_ref().compressed_bytes()),
             elapsed: self.elapsed(),

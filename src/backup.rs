@@ -70,7 +70,7 @@ fn recover(request: &BackupRequest, host: &dyn Host, state_dir: &Path, monitor: 
     for removed in request.store.remove_leftovers()? {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
-    recover_layout(&request.layout, &host.inventory()?, request.selection.project.as_deref(), state_dir, monitor)
+    recover_layout(&request.layout, &host.inventory()?, &request.selection, state_dir, monitor)
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {
@@ -96,10 +96,8 @@ fn archive(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let jobs = plan.jobs(request.allow_empty);
-    let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| {
-        archiver::write(job, tree, plan.compression, pool, monitor)
-    };
+    let jobs = plan.jobs();
+    let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| archiver::write(job, tree, pool, monitor);
     let written = together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write)?;
     if request.running != Running::Allow {
         warn_of_started(plan, users, &host.inventory()?, monitor);
@@ -108,6 +106,10 @@ fn archive(
     let (archives, summaries): (Vec<_>, Vec<_>) = written.into_iter().unzip();
     commit(archives, request.overwrite)?;
     for (summary, job) in summaries.iter().zip(&jobs) {
+        if summary.left_out > 0 {
+            let (archive, count) = (&summary.archive, summary.left_out);
+            monitor.note(&format!("{archive}: {count} excluded (a directory counts as one, with all that it holds)"));
+        }
         monitor.event(&Event::Finished { stage: Stage::Archiving, summary, at: job.location.path() });
     }
     Ok(())

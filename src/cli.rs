@@ -178,6 +178,10 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_name = "NAME", help_heading = "Which archives")]
     pub project: Option<String>,
 
+    /// The archive NAME is the volume with this full name; may be given more than once.
+    #[arg(long, global = true, value_name = "NAME=VOLUME", value_parser = assignment, help_heading = "Which archives")]
+    pub volume: Vec<(String, String)>,
+
     /// The engine's address, such as unix:///run/docker.sock [default: DOCKER_HOST, then the local socket]
     #[arg(long, global = true, value_name = "ADDR", help_heading = "Where the volumes are")]
     pub docker: Option<String>,
@@ -257,6 +261,11 @@ pub(crate) struct Backup {
     /// Archive trees that are empty, or a database without PG_VERSION.
     #[arg(long)]
     pub allow_empty: bool,
+
+    /// Leave out the members that match, as `tar --exclude` does: the pattern is compared with the whole name and with
+    /// every end of it after a slash, and wildcards match slashes; may be given more than once.
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<OsString>,
 }
 
 /// How archives are compressed.
@@ -322,6 +331,14 @@ pub(crate) struct Restore {
     /// Restore archives that hold no data, or a database without PG_VERSION.
     #[arg(long)]
     pub allow_empty: bool,
+}
+
+/// Parses `NAME=VOLUME`.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, volume)) if !name.is_empty() && !volume.is_empty() => Ok((name.to_owned(), volume.to_owned())),
+        _ => Err("it reads NAME=VOLUME: an archive of the layout and the full name of its volume".to_owned()),
+    }
 }
 
 impl Cli {

@@ -33,6 +33,7 @@ pub mod archive;
 pub mod backup;
 pub mod codec;
 pub mod error;
+pub mod exclude;
 pub mod host;
 pub mod identity;
 pub mod layout;

@@ -110,7 +110,8 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
         })?,
         Command::Resume => {
             let layout = Layout::load(&common.layout)?;
-            resume::resume(&layout, &request::selection(common), &*host(common, report)?, &state_dir, report)?;
+            let selection = request::selection(common, &layout)?;
+            resume::resume(&layout, &selection, &*host(common, report)?, &state_dir, report)?;
         }
     }
     Ok(Outcome::Done)

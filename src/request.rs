@@ -1,9 +1,15 @@
 //! Arguments into requests: what the operations are asked to do. Reads the layout file; touches nothing else.
 
+use std::collections::BTreeMap;
+
 use crate::cli::{self, Cli, Command, Common, Progress};
+use std::os::unix::ffi::OsStrExt as _;
 use voltar::codec::{Format, Level};
-use voltar::error::Result;
+
+use voltar::error::{Error, Result};
+use voltar::exclude::{Exclude, Pattern};
 use voltar::layout::Layout;
+use voltar::member::printable;
 use voltar::plan::Running;
 use voltar::plan::backup::BackupRequest;
 use voltar::plan::restore::{Mode, RestoreRequest};
@@ -11,14 +17,32 @@ use voltar::report::{self, Verbosity};
 use voltar::resolve::Selection;
 use voltar::store::Directory;
 
-pub(crate) fn selection(common: &Common) -> Selection {
-    Selection { only: common.only.clone(), all: common.all, project: common.project.clone() }
+pub(crate) fn selection(common: &Common, layout: &Layout) -> Result<Selection> {
+    let mut volumes = BTreeMap::new();
+    for (archive, volume) in &common.volume {
+        if let Some(other) = volumes.insert(archive.clone(), volume.clone()) {
+            return Err(Error::usage(format!("--volume gives '{archive}' two volumes: '{other}' and '{volume}'")));
+        }
+    }
+    Ok(Selection {
+        only: common.only.clone(),
+        all: common.all,
+        project: common.project.clone().or_else(|| layout.project.clone()),
+        volumes,
+    })
 }
 
 pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupRequest> {
+    let patterns = arguments.exclude.iter().map(|text| {
+        Pattern::parse(text.as_bytes()).map_err(|bad| {
+            Error::usage(format!("--exclude '{}': {bad}", printable(text.as_bytes())))
+                .hint("patterns are those of `tar --exclude`")
+        })
+    });
+    let layout = Layout::load(&common.layout)?;
     Ok(BackupRequest {
-        layout: Layout::load(&common.layout)?,
-        selection: selection(common),
+        selection: selection(common, &layout)?,
+        layout,
         store: Directory::new(&arguments.dir),
         format: arguments.format.map(|format| match format {
             cli::Format::Bz2 => Format::Bzip2,
@@ -35,13 +59,15 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupR
         },
         overwrite: arguments.overwrite,
         allow_empty: arguments.allow_empty,
+        exclude: Exclude::new(patterns.collect::<Result<_>>()?),
     })
 }
 
 pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<RestoreRequest> {
+    let layout = Layout::load(&common.layout)?;
     Ok(RestoreRequest {
-        layout: Layout::load(&common.layout)?,
-        selection: selection(common),
+        selection: selection(common, &layout)?,
+        layout,
         sources: arguments.from.clone(),
         mode: match (arguments.merge, arguments.in_place) {
             (true, _) => Mode::Merge,

@@ -35,7 +35,7 @@ pub fn restore(
 ) -> Result<()> {
     let inventory = host.inventory()?;
     // What is in use is recovered later, when its containers are stopped.
-    recover_layout(&request.layout, &inventory, request.selection.project.as_deref(), state_dir, monitor)?;
+    recover_layout(&request.layout, &inventory, &request.selection, state_dir, monitor)?;
     let facts = ThisHost::new(state_dir, pool, monitor);
     let plan = plan(request, host.describe(), &inventory, &facts)?;
     plan.notes.iter().for_each(|note| monitor.note(note));

@@ -25,7 +25,7 @@ pub fn resume(
 ) -> Result<()> {
     let inventory = host.inventory()?;
     Error::none_of(inventory.refusals().collect())?;
-    recover_layout(layout, &inventory, selection.project.as_deref(), state_dir, monitor)?;
+    recover_layout(layout, &inventory, selection, state_dir, monitor)?;
     check_recovered(state_dir, monitor)?;
     if containers::resume(host, state_dir, monitor)?.is_empty() {
         monitor.note("no container was left stopped by an interrupted run");

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use super::measure::{Measured, measure};
 use crate::codec::Compression;
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::exclude::Exclude;
 use crate::extractor::{self, Input};
 use crate::host::mounts::MountTree;
 use crate::host::{Volume, reality};
@@ -42,8 +42,8 @@ pub trait Facts {
     /// Returns the mounts of `tree` as they are on this host.
     fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>>;
 
-    /// Measures a tree.
-    fn measure(&self, tree: &MountTree, compression: Compression) -> Result<Measured>;
+    /// Measures a tree without what `exclude` matches.
+    fn measure(&self, tree: &MountTree, exclude: &Exclude, compression: Compression) -> Result<Measured>;
 
     /// Returns the state of the store's directory.
     fn condition(&self, store: &Directory) -> Condition;
@@ -106,8 +106,9 @@ impl Facts for ThisHost<'_> {
         live_mounts::open(tree, self.state_dir).and_then(|open| live_mounts::found(&open))
     }
 
-    fn measure(&self, tree: &MountTree, compression: Compression) -> Result<Measured> {
-        measure(&live_mounts::open(tree, self.state_dir)?, compression, self.pool, self.monitor)
+    fn measure(&self, tree: &MountTree, exclude: &Exclude, compression: Compression) -> Result<Measured> {
+        let open = live_mounts::open(tree, self.state_dir)?;
+        measure(&open, &tree.path, exclude, compression, self.pool, self.monitor)
             .map_err(|error| self.monitor.cause(error))
     }
 

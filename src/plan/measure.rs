@@ -8,7 +8,8 @@ use crate::archive::{BLOCK, RECORD, padding};
 use crate::archiver::is_cluster_version;
 use crate::codec::{Compression, Compressor, Format};
 use crate::error::Result;
-use crate::member::Kind;
+use crate::exclude::Exclude;
+use crate::member::{Kind, RelPath};
 use crate::monitor::Monitor;
 use crate::ordered::Pool;
 use crate::volume::OpenTree;
@@ -19,6 +20,8 @@ use crate::volume::walk::{Entry, Found, Links, Walk};
 pub struct Measured {
     /// Members that an archive of it would have, the root's own included.
     pub members: u64,
+    /// What is excluded from it; a directory is one, with all that it holds.
+    pub excluded: u64,
     /// Content of its files in bytes, each counted once however many links it has.
     pub file_bytes: u64,
     /// Length of the tar stream in bytes.
@@ -39,6 +42,8 @@ const COMPRESSED_HEADER: u64 = 64;
 /// Measures a tree.
 pub(crate) fn measure(
     tree: &OpenTree,
+    prefix: &RelPath,
+    exclude: &Exclude,
     compression: Compression,
     pool: &Pool,
     monitor: &dyn Monitor,
@@ -46,9 +51,16 @@ pub(crate) fn measure(
     let mut measured = Measured { stream_bytes: 2 * BLOCK as u64, ..Measured::default() };
     let mut links = Links::default();
     let mut samples = Samples::default();
-    for found in Walk::new(tree)? {
+    for found in Walk::new(tree)?.excluding(exclude, prefix) {
         monitor.check_cancelled()?;
-        let Found::Entry(entry) = found? else { continue };
+        let entry = match found? {
+            Found::Entry(entry) => entry,
+            Found::Excluded => {
+                measured.excluded += 1;
+                continue;
+            }
+            Found::Socket(_) | Found::Own(_) | Found::Unreadable { .. } => continue,
+        };
         measured.members += 1;
         measured.stream_bytes += BLOCK as u64;
         measured.database |= is_cluster_version(&entry.path);

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::mounts::LeftOut;
 use crate::host::{Container, Inventory};
 use crate::layout::Layout;
-use crate::resolve::{Selection, Target, survey};
+use crate::resolve::{Selection, Target, not_found, survey};
 use crate::store::{Location, Source};
 use crate::units;
 use crate::volume::restore_record::Unfinished;
@@ -88,7 +88,8 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
     if request.skip_read_only {
         notes.extend(resolution.targets.iter_mut().flat_map(skip_read_only));
     }
-    let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
+    let missing = not_found(&resolution.missing);
+    let mut refusals: Vec<Error> = inventory.refusals().chain(missing).chain(resolution.problems).collect();
     let users = users(resolution.targets.iter());
     let running = if request.running == Running::Allow { Running::Refuse } else { request.running };
     refusals.extend(in_use(&users, running));

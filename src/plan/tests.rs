@@ -12,6 +12,7 @@ use super::restore::{self, RestorePlan, RestoreRequest};
 use super::*;
 use crate::codec::{Compression, Format, Level};
 use crate::error::ErrorKind;
+use crate::exclude::{Exclude, Pattern};
 use crate::extractor::{Input, Mode};
 use crate::host::mounts::{MountTree, TreeMount};
 use crate::host::{Mount, MountKind, Volume};
@@ -94,7 +95,7 @@ impl Facts for Script {
         Ok(tree.mounts.iter().map(live).collect())
     }
 
-    fn measure(&self, _: &MountTree, _: Compression) -> Result<Measured> {
+    fn measure(&self, _: &MountTree, _: &Exclude, _: Compression) -> Result<Measured> {
         self.measured.clone()
     }
 
@@ -215,6 +216,7 @@ fn backup_request() -> BackupRequest {
         running: Running::Refuse,
         overwrite: false,
         allow_empty: false,
+        exclude: Exclude::default(),
     }
 }
 
@@ -271,7 +273,7 @@ fn nothing_is_refused_without_a_reason() {
 #[test]
 fn a_backup_plan_has_a_job_for_each_archive() {
     let plan = plan_backup(&backup_request(), &inventory(), &Script::default());
-    let jobs = plan.jobs(false);
+    let jobs = plan.jobs();
     let shown: Vec<String> =
         jobs.iter().map(|job| format!("{} {} {}", job.archive, job.prefix, job.location)).collect();
     assert_eq!(shown, ["db var/lib/postgresql/data /backup/db.tar.bz2", "media srv/media /backup/media.tar.bz2"]);
@@ -300,6 +302,14 @@ fn a_missing_container_is_refused() {
     let message = "media: there is no container 'media', and no volume with the compose name 'media'";
     assert_eq!(backup_refusals(|_, inventory, _| drop(inventory.containers.pop())), [message]);
     assert_eq!(restore_refusals(|_, inventory, _| drop(inventory.containers.pop())), [message]);
+}
+
+#[test]
+fn all_that_is_missing_is_one_refusal() {
+    let text = "media: there is no container 'media', and no volume with the compose name 'media'";
+    let expected = format!("{}; {text}", text.replace("media", "db"));
+    assert_eq!(backup_refusals(|_, inventory, _| inventory.containers.clear()), [&expected[..]]);
+    assert_eq!(restore_refusals(|_, inventory, _| inventory.containers.clear()), [&expected[..]]);
 }
 
 #[test]
@@ -758,6 +768,73 @@ fn the_format_is_that_of_the_stacks_guide_unless_one_is_given() {
         }
     };
     assert_eq!(suffix(Some("cvat_server"), None, &of_another_project), "/backup/db.tar.bz2");
+}
+
+fn layout_with(more: &str) -> Layout {
+    let text = format!(
+        "[[archive]]\nname = \"db\"\ncontainer = \"db\"\npath = \"/var/lib/postgresql/data\"\n{more}\
+         [[archive]]\nname = \"media\"\ncontainer = \"media\"\npath = \"/srv/media\"\n"
+    );
+    Layout::parse("stack.toml", &text).unwrap()
+}
+
+#[test]
+fn each_archive_has_the_format_of_its_entry_unless_one_is_given_for_all() {
+    let suffixes = |format| {
+        let layout = layout_with("format = \"tar\"\n");
+        let plan = plan_backup(&BackupRequest { layout, format, ..backup_request() }, &inventory(), &Script::default());
+        plan.jobs().iter().map(|job| format!("{} {}", job.location, job.compression.format)).collect::<Vec<_>>()
+    };
+    assert_eq!(suffixes(None), ["/backup/db.tar tar", "/backup/media.tar.bz2 bz2"]);
+    assert_eq!(suffixes(Some(Format::Gzip)), ["/backup/db.tar.gz gz", "/backup/media.tar.gz gz"]);
+}
+
+#[test]
+fn a_cluster_is_expected_where_the_layout_says_so() {
+    let refused = |more: &str| {
+        backup_refusals(|request, _, script| {
+            request.layout = layout_with(more);
+            script.measured = Ok(Measured { members: 9, database: false, ..Measured::default() });
+        })
+    };
+    assert_eq!(refused(""), ["db: '/var/lib/postgresql/data' holds no PG_VERSION, so it is no PostgreSQL database"]);
+    assert_eq!(refused("database = false\n"), Vec::<String>::new());
+}
+
+fn exclude(patterns: &[&str]) -> Exclude {
+    Exclude::new(patterns.iter().map(|text| Pattern::parse(text.as_bytes()).unwrap()).collect())
+}
+
+#[test]
+fn patterns_of_the_layout_and_of_the_request_are_excluded() {
+    let layout = layout_with("exclude = [\"*.pid\"]\n");
+    let request = BackupRequest { layout, exclude: exclude(&["*.log"]), ..backup_request() };
+    let plan = plan_backup(&request, &inventory(), &Script::default());
+    let jobs = plan.jobs();
+    let is_out = |job: usize, name: &str| jobs[job].exclude.matching(name.as_bytes()).is_some();
+    assert!(is_out(0, "x/a.pid") && is_out(0, "x/a.log") && !is_out(1, "x/a.pid") && is_out(1, "x/a.log"));
+    let measured = Measured { members: 9, excluded: 3, database: true, ..Measured::default() };
+    let plan = plan_backup(&request, &inventory(), &Script { measured: Ok(measured), ..Script::default() });
+    assert!(backup_text(&plan).contains("  size       9 members (3 excluded), "), "{}", backup_text(&plan));
+    assert_eq!(serde_json::to_value(BackupDocument::new(&plan)).unwrap()["archives"][0]["excluded"], 3);
+}
+
+#[test]
+fn a_pattern_that_excludes_all_is_refused() {
+    let refused = |pattern: &str| backup_refusals(|request, _, _| request.exclude = exclude(&[pattern]));
+    assert_eq!(refused("media"), ["media: 'media' excludes '/srv/media' itself, and so all of it"]);
+    assert_eq!(refused("media/media"), Vec::<String>::new());
+    let plan = plan_backup(
+        &BackupRequest { exclude: exclude(&["media"]), ..backup_request() },
+        &inventory(),
+        &Script::default(),
+    );
+    assert!(plan.refusals[0].advice().unwrap().contains("'srv/media/media'"), "{:?}", plan.refusals);
+    let nothing_left = backup_refusals(|request, _, script| {
+        request.exclude = exclude(&["media/*"]);
+        script.measured = Ok(Measured { members: 1, excluded: 5, ..Measured::default() });
+    });
+    assert_eq!(nothing_left[1], "media: '/srv/media' holds nothing, without what is excluded");
 }
 
 #[test]

@@ -73,9 +73,13 @@ fn archive(text: &mut String, planned: &PlannedArchive) -> std::fmt::Result {
     writeln!(text, "\n{} -> {}", safe(&planned.target.archive), planned.location)?;
     target(text, &planned.target)?;
     if let Some(measured) = planned.measured {
+        let excluded = match measured.excluded {
+            0 => String::new(),
+            excluded => format!(" ({excluded} excluded)"),
+        };
         writeln!(
             text,
-            "  size       {} members, {} of files; the archive will take about {}",
+            "  size       {} members{excluded}, {} of files; the archive will take about {}",
             measured.members,
             units::bytes(measured.file_bytes),
             units::bytes(measured.archive_bytes)
@@ -116,6 +120,7 @@ fn way_text(mount: &LiveMount, mode: Mode) -> &'static str {
 fn target(text: &mut String, target: &Target) -> std::fmt::Result {
     let container = match &target.container {
         Some(container) => named(container),
+        None if target.by_name => "none; its volume was found by its name".to_owned(),
         None => "gone; its volume was found by its labels".to_owned(),
     };
     writeln!(text, "  container  {container}")?;
@@ -214,6 +219,7 @@ struct Archive<'a> {
     #[serde(flatten)]
     tree: Tree<'a>,
     members: Option<u64>,
+    excluded: Option<u64>,
     file_bytes: Option<u64>,
     stream_bytes: Option<u64>,
     estimated_archive_bytes: Option<u64>,
@@ -310,6 +316,7 @@ impl<'a> Archive<'a> {
             file: planned.location.path().to_string_lossy().into_owned(),
             tree: Tree::new(&planned.target),
             members: planned.measured.map(|measured| measured.members),
+            excluded: planned.measured.map(|measured| measured.excluded),
             file_bytes: planned.measured.map(|measured| measured.file_bytes),
             stream_bytes: planned.measured.map(|measured| measured.stream_bytes),
             estimated_archive_bytes: planned.measured.map(|measured| measured.archive_bytes),
