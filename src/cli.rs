@@ -302,7 +302,7 @@ pub(crate) struct List {
 pub(crate) struct Restore {
     /// A directory that holds archives of the layout, or archive files.
     #[arg(value_name = "DIR|FILE", default_value = "backup")]
-    pub from: Vec<PathBuf>,
+    pub sources: Vec<PathBuf>,
 
     /// Print what would be done, and every reason against it; change nothing.
     #[arg(short = 'n', long)]
@@ -327,6 +327,11 @@ pub(crate) struct Restore {
     /// Leave volumes that are mounted read-only below the path as they are, and count what is not restored.
     #[arg(long)]
     pub skip_read_only: bool,
+
+    /// Restore what lies below this directory of the archive, and skip the rest: `.` for an archive of `tar -C DIR .`,
+    /// `data` for one that begins with `data/`.
+    #[arg(long, value_name = "PREFIX")]
+    pub from: Option<OsString>,
 
     /// Restore archives that hold no data, or a database without PG_VERSION.
     #[arg(long)]

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::cli::{self, Cli, Command, Common, Progress};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use voltar::codec::{Format, Level};
 
 use voltar::error::{Error, Result};
 use voltar::exclude::{Exclude, Pattern};
 use voltar::layout::Layout;
-use voltar::member::printable;
+use voltar::member::{RelPath, printable};
 use voltar::plan::Running;
 use voltar::plan::backup::BackupRequest;
 use voltar::plan::restore::{Mode, RestoreRequest};
@@ -64,11 +65,17 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupR
 }
 
 pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<RestoreRequest> {
+    let parse = |prefix: &OsString| {
+        RelPath::parse(prefix.as_bytes())
+            .map_err(|bad| Error::usage(format!("--from '{}': {bad}", printable(prefix.as_bytes()))))
+    };
+    let from = arguments.from.as_ref().map(parse).transpose()?;
     let layout = Layout::load(&common.layout)?;
     Ok(RestoreRequest {
         selection: selection(common, &layout)?,
         layout,
-        sources: arguments.from.clone(),
+        sources: arguments.sources.clone(),
+        from,
         mode: match (arguments.merge, arguments.in_place) {
             (true, _) => Mode::Merge,
             (false, true) => Mode::InPlace,

@@ -40,6 +40,10 @@ pub fn restore(
     let plan = plan(request, host.describe(), &inventory, &facts)?;
     plan.notes.iter().for_each(|note| monitor.note(note));
     plan.check()?;
+    for location in &plan.foreign {
+        let (layout, name) = (&request.layout.name, location.name());
+        monitor.issue("", format!("not restored: '{location}': the layout '{layout}' has no archive '{name}'"));
+    }
     let inputs: Vec<&Input> = plan.inputs().collect();
     if plan.mode != Mode::Replace {
         // These modes cannot be rolled back, so the archives are read to their end first.

@@ -38,7 +38,7 @@ fn defaults_are_those_of_the_guide() {
     let backup = || vec![PathBuf::from("backup")];
     assert_eq!(read("voltar verify").command, Command::Verify(Verify { from: backup() }));
     let Command::Restore(restore) = read("voltar restore").command else { panic!() };
-    assert_eq!(restore.from, backup());
+    assert_eq!(restore.sources, backup());
     assert!(!restore.stop && !restore.merge && !restore.in_place && !restore.keep_previous);
 }
 

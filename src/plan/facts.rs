@@ -7,11 +7,12 @@ use super::measure::{Measured, measure};
 use crate::codec::Compression;
 use crate::error::{Error, Result};
 use crate::exclude::Exclude;
-use crate::extractor::{self, Input};
+use crate::extractor::{self, Input, Origin};
 use crate::host::mounts::MountTree;
 use crate::host::{Volume, reality};
 use crate::identity::{self, FileId};
 use crate::live_mounts::{self, LiveMount};
+use crate::member::RelPath;
 use crate::monitor::Monitor;
 use crate::mountinfo;
 use crate::ordered::Pool;
@@ -71,6 +72,10 @@ pub trait Facts {
     /// # Errors
     /// They are not below the prefix of `input`.
     fn check_prefix(&self, input: &Input) -> Result<()>;
+
+    /// Returns the directory that the first members of an archive have in common, and whether one of them lies in `path`;
+    /// `None` if it has no members.
+    fn origin(&self, location: &Location, path: &RelPath) -> Result<Option<Origin>>;
 
     /// Returns the mountpoints of this host below `path`.
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>>;
@@ -147,6 +152,10 @@ impl Facts for ThisHost<'_> {
 
     fn check_prefix(&self, input: &Input) -> Result<()> {
         extractor::check_prefix(input, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
+    }
+
+    fn origin(&self, location: &Location, path: &RelPath) -> Result<Option<Origin>> {
+        extractor::origin(location, path, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
     }
 
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>> {

@@ -9,6 +9,7 @@ pub mod backup;
 pub mod facts;
 pub mod measure;
 mod overlaps;
+mod prefix;
 pub mod restore;
 
 #[cfg(test)]

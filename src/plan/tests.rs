@@ -13,7 +13,7 @@ use super::*;
 use crate::codec::{Compression, Format, Level};
 use crate::error::ErrorKind;
 use crate::exclude::{Exclude, Pattern};
-use crate::extractor::{Input, Mode};
+use crate::extractor::{Input, Mode, Origin};
 use crate::host::mounts::{MountTree, TreeMount};
 use crate::host::{Mount, MountKind, Volume};
 use crate::identity::FileId;
@@ -142,6 +142,11 @@ impl Facts for Script {
         }
     }
 
+    fn origin(&self, _: &Location, path: &RelPath) -> Result<Option<Origin>> {
+        let root = self.prefix.map(|prefix| RelPath::parse(prefix.as_bytes()).unwrap());
+        Ok(root.map(|root| Origin { holds_path: root.strip_prefix(path).is_some(), root }))
+    }
+
     fn mounted_below(&self, _: &Path) -> Result<Vec<PathBuf>> {
         Ok(self.mounted_below.clone())
     }
@@ -230,6 +235,7 @@ fn restore_request() -> RestoreRequest {
         skip_read_only: false,
         running: Running::Refuse,
         allow_empty: false,
+        from: None,
     }
 }
 
@@ -676,6 +682,107 @@ fn filesystems_inside_a_tree_are_refused_unless_it_is_merged() {
 fn an_archive_of_another_path_is_refused() {
     let refusals = restore_refusals(|_, _, script| script.prefix = Some("srv/media"));
     assert_eq!(refusals, ["'/backup/db.tar.bz2' is not the archive of '/var/lib/postgresql/data'"]);
+}
+
+#[test]
+fn the_refusal_of_an_archive_of_another_path_proposes_an_option() {
+    let hints = |prefix: &'static str| {
+        let script = Script { prefix: Some(prefix), ..Script::default() };
+        let plan = plan_restore(&restore_request(), &inventory(), &script);
+        plan.refusals.iter().map(|refusal| refusal.advice().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(
+        hints("data")[0].starts_with("`--from data` restores what lies below 'data' to '/var/lib/postgresql/data'")
+    );
+    assert!(hints("")[1].starts_with("`--from .` restores what lies below '.' to '/srv/media'"), "{:?}", hints(""));
+    assert_eq!(hints("srv/media").len(), 1);
+    assert_eq!(
+        hints("srv/media")[0],
+        "that is the path of the archive media: `--only media /backup/db.tar.bz2` restores it as that one"
+    );
+}
+
+fn from(prefix: &str) -> Option<RelPath> {
+    Some(RelPath::parse(prefix.as_bytes()).unwrap())
+}
+
+#[test]
+fn an_archive_with_another_root_is_restored_from_there() {
+    let script = Script { prefix: Some("data"), ..Script::default() };
+    let request = RestoreRequest { from: from("data"), ..restore_request() };
+    let plan = plan_restore(&request, &inventory(), &script);
+    assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+    let shown = |input: &Input| (input.prefix.to_string(), input.path.to_string(), input.selected);
+    assert_eq!(shown(&plan.archives[1].input), ("data".to_owned(), "srv/media".to_owned(), true));
+    let text = restore_text(&plan);
+    assert!(text.contains("  from       'data' in the archive; members outside of it are skipped\n"), "{text}");
+    let document = serde_json::to_value(RestoreDocument::new(&plan)).unwrap();
+    assert_eq!(
+        (&document["archives"][1]["prefix"], &document["archives"][1]["skips_others"]),
+        (&"/data".into(), &true.into())
+    );
+
+    let plan = plan_restore(&RestoreRequest { from: from("dta"), ..restore_request() }, &inventory(), &script);
+    assert_eq!(plan.refusals.len(), 2);
+    assert_eq!(plan.refusals[0].advice(), Some("its members lie below 'data': `--from data`"));
+}
+
+#[test]
+fn an_archive_of_the_layouts_path_needs_no_prefix() {
+    let request = RestoreRequest { from: from("."), ..restore_request() };
+    let script = Script { prefix: Some("srv/media"), ..Script::default() };
+    let mut request_media = request;
+    request_media.selection.only = vec!["media".to_owned()];
+    let plan = plan_restore(&request_media, &inventory(), &script);
+    assert!(plan.refusals.is_empty());
+    assert!(!plan.archives[0].input.selected && plan.archives[0].input.prefix.as_bytes() == b"srv/media");
+    assert_eq!(plan.notes, ["media: '/backup/media.tar.gz' is the archive of '/srv/media', and needs no --from"]);
+    // A directory below that path is another tree.
+    request_media.from = from("srv/media/raw");
+    let script = Script { prefix: Some("srv/media/raw"), ..Script::default() };
+    let plan = plan_restore(&request_media, &inventory(), &script);
+    assert!(plan.archives[0].input.selected && plan.notes.is_empty());
+}
+
+#[test]
+fn archives_that_are_not_in_the_layout_are_named() {
+    let archives = vec!["db.tar", "data.tar.xz", "db-2024.tar.bz2", "media.tar"];
+    let script = Script { archives, ..Script::default() };
+    let plan = plan_restore(&restore_request(), &inventory(), &script);
+    let foreign: Vec<String> = plan.foreign.iter().map(Location::to_string).collect();
+    assert_eq!(foreign, ["/backup/data.tar.xz", "/backup/db-2024.tar.bz2"]);
+    assert!(restore_text(&plan).contains("\nnot restored: /backup/data.tar.xz, which is not in the layout\n"));
+    let document = serde_json::to_value(RestoreDocument::new(&plan)).unwrap();
+    assert_eq!(document["not_restored"][1], "/backup/db-2024.tar.bz2");
+
+    let mut request = restore_request();
+    request.selection.only = vec!["db".to_owned()];
+    let plan = plan_restore(&request, &inventory(), &script);
+    assert!(plan.foreign.is_empty());
+    assert_eq!(
+        plan.notes,
+        ["not in the layout 'stack.toml', and not restored: '/backup/data.tar.xz', '/backup/db-2024.tar.bz2'"]
+    );
+}
+
+#[test]
+fn a_source_without_an_archive_of_the_layout_says_what_it_holds() {
+    let hint = |only: &[&str]| {
+        let error = restore_error(|request, script| {
+            request.selection.only = only.iter().map(|&name| name.to_owned()).collect();
+            script.archives = vec!["a.tar", "b.tar", "c.tar", "d.tar", "e.tar", "f.tar.xz"];
+        });
+        error.advice().unwrap().to_owned()
+    };
+    assert!(
+        hint(&[]).starts_with(
+            "there is '/backup/a.tar', '/backup/b.tar', '/backup/c.tar', '/backup/d.tar', '/backup/e.tar' and 1 more; \
+             `--only NAME /backup/a.tar` says which"
+        ),
+        "{}",
+        hint(&[])
+    );
+    assert!(hint(&["db"]).contains("`--only db /backup/a.tar`"));
 }
 
 #[test]

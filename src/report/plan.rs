@@ -9,7 +9,7 @@ use crate::host::mounts::{LeftOut, TreeMount};
 use crate::host::{Container, MountKind, State};
 use crate::member::printable;
 use crate::plan::backup::{BackupPlan, PlannedArchive};
-use crate::plan::restore::{LiveKind, LiveMount, Mode, PlannedRestore, RestorePlan, Way};
+use crate::plan::restore::{Input, LiveKind, LiveMount, Mode, PlannedRestore, RestorePlan, Way};
 use crate::report::text::safe;
 use crate::resolve::Target;
 use crate::units;
@@ -56,6 +56,9 @@ fn write_restore(text: &mut String, plan: &RestorePlan) -> std::fmt::Result {
         restored(text, planned, plan.mode)?;
     }
     writeln!(text)?;
+    for location in &plan.foreign {
+        writeln!(text, "not restored: {location}, which is not in the layout")?;
+    }
     stopped(text, &plan.to_stop)?;
     if plan.mode == Mode::Replace {
         let kept = if plan.keep_previous { "kept" } else { "removed once all of it is restored" };
@@ -92,8 +95,11 @@ fn restored(text: &mut String, planned: &PlannedRestore, mode: Mode) -> std::fmt
     let length = planned.archive_bytes.map(|bytes| format!(" ({})", units::bytes(bytes))).unwrap_or_default();
     writeln!(text, "\n{} <- {}{length}", safe(&planned.target.archive), planned.input.location)?;
     target(text, &planned.target)?;
-    if planned.input.prefix != planned.target.tree.path {
-        writeln!(text, "  archive of /{}", planned.input.prefix)?;
+    let Input { prefix, selected, .. } = &planned.input;
+    if *selected {
+        writeln!(text, "  from       '{prefix}' in the archive; members outside of it are skipped")?;
+    } else if *prefix != planned.target.tree.path {
+        writeln!(text, "  archive of /{prefix}")?;
     }
     for mount in &planned.mounts {
         let at = if mount.at.is_root() { String::new() } else { format!("{}: ", mount.at) };
@@ -206,6 +212,8 @@ pub struct RestoreDocument<'a> {
     source: &'a str,
     notes: &'a [String],
     archives: Vec<Restored<'a>>,
+    /// The archives of the sources that are not in the layout.
+    not_restored: Vec<String>,
     mode: &'a str,
     keep_previous: bool,
     stopped: Vec<&'a str>,
@@ -232,6 +240,7 @@ struct Restored<'a> {
     #[serde(flatten)]
     tree: Tree<'a>,
     prefix: String,
+    skips_others: bool,
     archive_bytes: Option<u64>,
     free_bytes: Option<u64>,
     ways: Vec<&'a str>,
@@ -293,6 +302,7 @@ impl<'a> RestoreDocument<'a> {
             source: &plan.source,
             notes: &plan.notes,
             archives: plan.archives.iter().map(Restored::new).collect(),
+            not_restored: plan.foreign.iter().map(|location| location.path().to_string_lossy().into_owned()).collect(),
             mode: match plan.mode {
                 Mode::Replace => "replace",
                 Mode::Merge => "merge",
@@ -335,7 +345,8 @@ impl<'a> Restored<'a> {
             name: &planned.target.archive,
             file: planned.input.location.path().to_string_lossy().into_owned(),
             tree: Tree::new(&planned.target),
-            prefix: format!("/{}", planned.input.prefix),
+            prefix: format!("/{}", String::from_utf8_lossy(planned.input.prefix.as_bytes())),
+            skips_others: planned.input.selected,
             archive_bytes: planned.archive_bytes,
             free_bytes: planned.mounts.first().and_then(|root| root.free_bytes),
             ways: planned.mounts.iter().map(way).collect(),

@@ -1,0 +1,80 @@
+//! The prefix of an archive's members: the path of the layout, another path of the stack, or the directory that the user
+//! names. What does not fit is refused, with the option that would restore it.
+
+use super::facts::Facts;
+use crate::error::{Error, ErrorKind, Result};
+use crate::extractor::Input;
+use crate::layout::Layout;
+use crate::member::RelPath;
+use crate::resolve::Target;
+
+/// Returns the input with the prefix that its archive was made with.
+///
+/// # Errors
+/// No member, or not all of the first ones, lie below the prefix; or the archive cannot be read.
+pub(super) fn fitting(
+    input: &Input,
+    target: &Target,
+    (from, layout): (Option<&RelPath>, &Layout),
+    facts: &dyn Facts,
+    notes: &mut Vec<String>,
+) -> Result<Input> {
+    match from {
+        Some(from) => selected(input, from, facts, notes),
+        None => of_layout(input, target, layout, facts),
+    }
+}
+
+/// Returns the input with the directory that the user names as its prefix.
+fn selected(input: &Input, from: &RelPath, facts: &dyn Facts, notes: &mut Vec<String>) -> Result<Input> {
+    let Input { archive, location, path, .. } = input;
+    let is_above = path != from && path.strip_prefix(from).is_some();
+    if is_above && facts.check_prefix(input).is_ok() {
+        // Among archives of several kinds, this one is that of the layout's path, which it would hold a second time.
+        notes.push(format!("{archive}: '{location}' is the archive of '/{path}', and needs no --from"));
+        return Ok(input.clone());
+    }
+    let input = Input { prefix: from.clone(), selected: true, ..input.clone() };
+    let Err(error) = facts.check_prefix(&input) else { return Ok(input) };
+    let Ok(Some(origin)) = facts.origin(location, path) else { return Err(error) };
+    if error.kind() != ErrorKind::Refused || origin.root == *from {
+        return Err(error);
+    }
+    Err(error.hint(format!("its members lie below '{0}': `--from {0}`", origin.root)))
+}
+
+/// Returns the input with the layout's path as its prefix or, if the container is gone, one of its other paths.
+fn of_layout(input: &Input, target: &Target, layout: &Layout, facts: &dyn Facts) -> Result<Input> {
+    let Err(error) = facts.check_prefix(input) else { return Ok(input.clone()) };
+    if error.kind() != ErrorKind::Refused {
+        return Err(error);
+    }
+    for path in &target.alternative_paths {
+        let other = Input { prefix: path.clone(), ..input.clone() };
+        if facts.check_prefix(&other).is_ok() {
+            return Ok(other);
+        }
+    }
+    Err(with_way_out(error, input, layout, facts))
+}
+
+/// Returns the refusal of an archive of another path, with the option that would restore it as its hint.
+fn with_way_out(error: Error, input: &Input, layout: &Layout, facts: &dyn Facts) -> Error {
+    let Input { archive, location, path, .. } = input;
+    let Ok(Some(origin)) = facts.origin(location, path) else { return error };
+    let mut owners = layout.archives.iter().filter(|spec| {
+        spec.name != *archive
+            && (spec.path == origin.root || spec.alternatives.iter().any(|one| one.path == origin.root))
+    });
+    if let Some(owner) = owners.next() {
+        return error.hint(format!(
+            "that is the path of the archive {0}: `--only {0} {location}` restores it as that one",
+            owner.name
+        ));
+    }
+    let from = if origin.holds_path { path } else { &origin.root };
+    error.hint(format!(
+        "`--from {from}` restores what lies below '{from}' to '/{path}', and skips the rest (`voltar list {location}` shows \
+         the members)"
+    ))
+}
