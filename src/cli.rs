@@ -328,6 +328,11 @@ pub(crate) struct Restore {
     #[arg(long)]
     pub skip_read_only: bool,
 
+    /// Create the volumes that do not exist, as compose would: on a new host, or after `docker compose down -v`. The
+    /// project is that of the layout or of --project.
+    #[arg(long)]
+    pub create_volumes: bool,
+
     /// Restore what lies below this directory of the archive, and skip the rest: `.` for an archive of `tar -C DIR .`,
     /// `data` for one that begins with `data/`.
     #[arg(long, value_name = "PREFIX")]

@@ -57,6 +57,7 @@ mod durable;
 mod extractor;
 mod live_mounts;
 mod mountinfo;
+mod new_volumes;
 mod recovery;
 mod together;
 mod volume;

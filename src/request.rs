@@ -76,6 +76,7 @@ pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<Resto
         layout,
         sources: arguments.sources.clone(),
         from,
+        create_volumes: arguments.create_volumes,
         mode: match (arguments.merge, arguments.in_place) {
             (true, _) => Mode::Merge,
             (false, true) => Mode::InPlace,

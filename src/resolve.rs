@@ -48,19 +48,17 @@ pub struct Missing {
     what: String,
 }
 
-/// Returns one refusal for all that is missing, with the hint that a backup gives.
+/// Returns one refusal for all that is missing.
 #[must_use]
-pub(crate) fn not_found(missing: &[Missing]) -> Option<Error> {
+pub(crate) fn not_found(missing: &[Missing], hint: &str) -> Option<Error> {
     let (first, others) = missing.split_first()?;
     let others = others.iter().map(|one| format!("; {}: {}", one.archive, one.what)).collect::<String>();
-    Some(
-        Error::refused(format!("{}: {}{others}", first.archive, first.what))
-            .hint(format!("is the stack created (`docker compose up --no-start`)? {OTHERWISE}")),
-    )
+    Some(Error::refused(format!("{}: {}{others}", first.archive, first.what)).hint(hint))
 }
 
-/// What else can be done where something is missing.
-pub(crate) const OTHERWISE: &str = "--only selects other archives, --layout FILE describes another stack";
+/// What can be done where something is missing.
+pub(crate) const CREATE_STACK: &str = "is the stack created (`docker compose up --no-start`)? --only selects other archives, --layout FILE describes \
+     another stack";
 
 /// One archive and the mount tree that it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +96,7 @@ pub fn resolve(layout: &Layout, inventory: &Inventory, selection: &Selection) ->
     if !resolution.problems.is_empty() {
         return Err(resolution.problems.remove(0));
     }
-    not_found(&resolution.missing).map_or(Ok(resolution), Err)
+    not_found(&resolution.missing, CREATE_STACK).map_or(Ok(resolution), Err)
 }
 
 /// Resolves the selected archives of a layout, and collects every problem for a plan.
@@ -827,7 +825,7 @@ mod tests {
     fn every_problem_is_surveyed() {
         let survey = survey(&cvat(), &Inventory::default(), &Selection::default()).unwrap();
         assert_eq!((survey.missing.len(), survey.problems.len()), (2, 0));
-        let error = not_found(&survey.missing).unwrap();
+        let error = not_found(&survey.missing, CREATE_STACK).unwrap();
         assert_eq!(
             error.to_string(),
             "cvat_db: there is no container 'cvat_db', and no volume with the compose name 'cvat_db'; cvat_data: there is \

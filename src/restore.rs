@@ -1,4 +1,4 @@
-//! The story of a restore: recover, plan, check, stop, extract, check again, swap, start.
+//! The story of a restore: recover, plan, check, create volumes, stop, extract, check again, swap, start.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory};
 use crate::live_mounts;
 use crate::monitor::{Event, Monitor, Stage};
+use crate::new_volumes::NewVolumes;
 use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
-use crate::plan::restore::{RestorePlan, RestoreRequest, plan};
+use crate::plan::restore::{RestorePlan, RestoreRequest, plan as make_plan};
 use crate::plan::{check_real, used_since, users_now};
 use crate::recovery::{recover_layout, recover_trees};
 use crate::together;
@@ -37,9 +38,17 @@ pub fn restore(
     // What is in use is recovered later, when its containers are stopped.
     recover_layout(&request.layout, &inventory, &request.selection, state_dir, monitor)?;
     let facts = ThisHost::new(state_dir, pool, monitor);
-    let plan = plan(request, host.describe(), &inventory, &facts)?;
-    plan.notes.iter().for_each(|note| monitor.note(note));
+    let mut plan = make_plan(request, host.describe(), &inventory, &facts)?;
     plan.check()?;
+    let new_volumes = NewVolumes::create(plan.created.iter().map(|one| &one.volume), host, state_dir, monitor)?;
+    if !plan.created.is_empty() {
+        plan = make_plan(request, host.describe(), &host.inventory()?, &facts)?;
+        plan.check()?;
+        if let Some(still) = plan.created.first() {
+            return Err(Error::refused(format!("volume '{}' was removed meanwhile", still.volume.name)));
+        }
+    }
+    plan.notes.iter().for_each(|note| monitor.note(note));
     for location in &plan.foreign {
         let (layout, name) = (&request.layout.name, location.name());
         monitor.issue("", format!("not restored: '{location}': the layout '{layout}' has no archive '{name}'"));
@@ -67,7 +76,7 @@ pub fn restore(
         .map_err(|error| mixed(error, plan.mode))?;
     monitor.check_cancelled()?;
     match swap(restoration, plan.keep_previous, monitor) {
-        Ok(()) => {}
+        Ok(()) => new_volumes.keep(),
         Err(SwapError::Undone(error)) => return Err(error),
         Err(SwapError::NotWhole(error)) => {
             stopped.leave_stopped();

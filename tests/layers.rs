@@ -30,7 +30,7 @@ const LAYERS: &[&[&str]] = &[
     &["request"],
     &["report", "cli"],
     &["backup", "restore", "resume", "verify", "list"],
-    &["plan"],
+    &["plan", "new_volumes"],
     &["recovery"],
     &["archiver", "extractor"],
     &["archive_file", "live_mounts"],

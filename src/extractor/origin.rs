@@ -1,6 +1,8 @@
 //! Where an archive comes from: the directory that its first members have in common. It tells the user what to do with
 //! the archive of another path.
 
+use std::collections::BTreeMap;
+
 use crate::archive::reader::StoredKind;
 use crate::archive_file::ArchiveFile;
 use crate::error::Result;
@@ -13,6 +15,9 @@ use crate::store::Location;
 const MEMBERS: u64 = 1000;
 const BYTES: u64 = 64 << 20;
 
+/// The most trees that are distinguished.
+const TREES: usize = 8;
+
 /// The directories of an archive's first members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
@@ -20,6 +25,8 @@ pub struct Origin {
     pub root: RelPath,
     /// Whether one of them is, or lies in, the path that was asked for.
     pub holds_path: bool,
+    /// The trees that may have been archived together, if the archive holds directories and nothing beside them.
+    pub trees: Vec<RelPath>,
 }
 
 /// Reads the first members of an archive; returns `None` if it has none.
@@ -58,6 +65,10 @@ struct Seen {
     is_member: bool,
     holds_path: bool,
     complete: bool,
+    /// The directory in which all members below each first component lie.
+    trees: BTreeMap<RelPath, RelPath>,
+    /// Whether a member lies beside those trees.
+    beside: bool,
 }
 
 impl Seen {
@@ -70,6 +81,12 @@ impl Seen {
         };
         self.is_member = (is_directory && *name == root) || (self.is_member && self.root.as_ref() == Some(&root));
         self.root = Some(root);
+        let first = first_component(&directory);
+        self.beside |= first.is_root();
+        if self.trees.len() < TREES || self.trees.contains_key(&first) {
+            let tree = self.trees.entry(first).or_insert_with(|| directory.clone());
+            *tree = common(tree, &directory);
+        }
         self.holds_path |= name.strip_prefix(path).is_some();
     }
 
@@ -78,7 +95,9 @@ impl Seen {
         let is_certain = self.is_member || self.complete;
         // Other members may lie beside those that were read: then the root is a directory above.
         let root = if is_certain { root } else { first_component(&root) };
-        Some(Origin { root, holds_path: self.holds_path })
+        let several = root.is_root() && !self.beside && self.trees.len() > 1;
+        let trees = if several { self.trees.into_values().collect() } else { Vec::new() };
+        Some(Origin { root, holds_path: self.holds_path, trees })
     }
 }
 
@@ -96,15 +115,24 @@ fn common(one: &RelPath, other: &RelPath) -> RelPath {
 mod tests {
     use super::*;
 
-    /// Returns the root of members, of which directories end with `/`.
-    fn root(names: &[&str], complete: bool) -> (String, bool) {
+    /// Returns the origin of members, of which directories end with `/`.
+    fn origin(names: &[&str], complete: bool) -> Origin {
         let mut seen = Seen { complete, ..Seen::default() };
         let path = RelPath::parse(b"srv/x").unwrap();
         for name in names {
             seen.add(&RelPath::parse(name.as_bytes()).unwrap(), name.ends_with('/'), &path);
         }
-        let origin = seen.origin().unwrap();
-        (origin.root.to_string(), origin.holds_path)
+        seen.origin().unwrap()
+    }
+
+    #[test]
+    fn directories_with_nothing_beside_them_may_be_several_trees() {
+        let trees = |names: &[&str]| origin(names, true).trees.iter().map(RelPath::to_string).collect::<Vec<_>>();
+        assert_eq!(trees(&["var/lib/x/", "var/lib/x/a", "etc/", "etc/b/c"]), ["etc", "var/lib/x"]);
+        assert_eq!(trees(&["./", "var/", "etc/"]), Vec::<String>::new());
+        assert_eq!(trees(&["PG_VERSION", "base/", "global/"]), Vec::<String>::new());
+        let many: Vec<String> = (0..100).map(|number| format!("d{number}/")).collect();
+        assert_eq!(trees(&many.iter().map(String::as_str).collect::<Vec<_>>()).len(), TREES);
     }
 
     #[test]
@@ -119,10 +147,12 @@ mod tests {
             (&["x/a/1", "x/a/2"], false, "x"),
             (&["x/ab/", "x/ac/"], false, "x"),
         ] {
-            assert_eq!(root(names, complete), (expected.to_owned(), false), "{names:?}");
+            let origin = origin(names, complete);
+            assert_eq!((origin.root.to_string(), origin.holds_path), (expected.to_owned(), false), "{names:?}");
+            assert!(origin.trees.is_empty(), "{names:?}");
         }
-        assert_eq!(root(&["etc/", "srv/x/", "srv/x/a"], false), (".".to_owned(), true));
-        assert!(!root(&["srv/", "srv/xy"], false).1);
+        assert!(origin(&["etc/", "srv/x/", "srv/x/a"], false).holds_path);
+        assert!(!origin(&["srv/", "srv/xy"], false).holds_path);
         assert_eq!(Seen::default().origin(), None);
     }
 }

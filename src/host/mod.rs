@@ -19,4 +19,7 @@ pub mod reality;
 mod secrets;
 mod shifted_owners;
 
-pub use inventory::{Container, ContainerState, Host, Inventory, Mount, MountKind, Place, State, StopOutcome, Volume};
+pub(crate) use inventory::no_engine_for;
+pub use inventory::{
+    Container, ContainerState, Host, Inventory, Mount, MountKind, NewVolume, Place, State, StopOutcome, Volume,
+};

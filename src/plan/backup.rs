@@ -12,7 +12,7 @@ use crate::exclude::Exclude;
 use crate::host::{Container, Inventory};
 use crate::layout::{ArchiveSpec, Layout};
 use crate::live_mounts::LiveMount;
-use crate::resolve::{Selection, Target, not_found, survey};
+use crate::resolve::{CREATE_STACK, Selection, Target, not_found, survey};
 use crate::store::directory::Condition;
 use crate::store::{Directory, Location};
 use crate::units;
@@ -95,7 +95,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     let mut resolution = survey(&request.layout, inventory, &request.selection)?;
     let mut notes = inventory.notes.clone();
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &resolution.others));
-    let missing = not_found(&resolution.missing);
+    let missing = not_found(&resolution.missing, CREATE_STACK);
     let mut refusals: Vec<Error> = inventory.refusals().chain(missing).chain(resolution.problems).collect();
     let guide_format = guide_format(&request.layout, inventory, &resolution.targets);
     let mut archives = Vec::new();

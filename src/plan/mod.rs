@@ -6,6 +6,7 @@
 
 mod after_stop;
 pub mod backup;
+mod creation;
 pub mod facts;
 pub mod measure;
 mod overlaps;

@@ -3,25 +3,25 @@
 
 use super::facts::Facts;
 use crate::error::{Error, ErrorKind, Result};
-use crate::extractor::Input;
+use crate::extractor::{Input, Origin};
 use crate::layout::Layout;
 use crate::member::RelPath;
-use crate::resolve::Target;
 
-/// Returns the input with the prefix that its archive was made with.
+/// Returns the input with the prefix that its archive was made with; `other_paths` are those of other generations of the
+/// stack that can be meant.
 ///
 /// # Errors
 /// No member, or not all of the first ones, lie below the prefix; or the archive cannot be read.
 pub(super) fn fitting(
     input: &Input,
-    target: &Target,
+    other_paths: &[RelPath],
     (from, layout): (Option<&RelPath>, &Layout),
     facts: &dyn Facts,
     notes: &mut Vec<String>,
 ) -> Result<Input> {
     match from {
         Some(from) => selected(input, from, facts, notes),
-        None => of_layout(input, target, layout, facts),
+        None => of_layout(input, other_paths, layout, facts),
     }
 }
 
@@ -40,16 +40,16 @@ fn selected(input: &Input, from: &RelPath, facts: &dyn Facts, notes: &mut Vec<St
     if error.kind() != ErrorKind::Refused || origin.root == *from {
         return Err(error);
     }
-    Err(error.hint(format!("its members lie below '{0}': `--from {0}`", origin.root)))
+    Err(error.hint(proposal(&origin, &input)))
 }
 
 /// Returns the input with the layout's path as its prefix or, if the container is gone, one of its other paths.
-fn of_layout(input: &Input, target: &Target, layout: &Layout, facts: &dyn Facts) -> Result<Input> {
+fn of_layout(input: &Input, other_paths: &[RelPath], layout: &Layout, facts: &dyn Facts) -> Result<Input> {
     let Err(error) = facts.check_prefix(input) else { return Ok(input.clone()) };
     if error.kind() != ErrorKind::Refused {
         return Err(error);
     }
-    for path in &target.alternative_paths {
+    for path in other_paths {
         let other = Input { prefix: path.clone(), ..input.clone() };
         if facts.check_prefix(&other).is_ok() {
             return Ok(other);
@@ -72,9 +72,22 @@ fn with_way_out(error: Error, input: &Input, layout: &Layout, facts: &dyn Facts)
             owner.name
         ));
     }
+    error.hint(proposal(&origin, input))
+}
+
+/// Returns the option that restores an archive of this origin.
+fn proposal(origin: &Origin, Input { location, path, .. }: &Input) -> String {
+    if let (false, [first, ..]) = (origin.holds_path, &origin.trees[..]) {
+        let trees: Vec<String> = origin.trees.iter().map(|tree| format!("'{tree}'")).collect();
+        return format!(
+            "it holds {}: `--from {first}` restores what lies below one of them to '/{path}', and skips the rest; `--from .` \
+             restores all",
+            trees.join(", ")
+        );
+    }
     let from = if origin.holds_path { path } else { &origin.root };
-    error.hint(format!(
+    format!(
         "`--from {from}` restores what lies below '{from}' to '/{path}', and skips the rest (`voltar list {location}` shows \
          the members)"
-    ))
+    )
 }

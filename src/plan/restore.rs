@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use super::after_stop::unmounted;
 use super::facts::Facts;
 use super::{Running, in_use, to_stop, unreal, users};
-use super::{overlaps, prefix};
+use super::{creation, overlaps, prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::mounts::LeftOut;
-use crate::host::{Container, Inventory};
+use crate::host::{Container, Inventory, NewVolume};
 use crate::layout::Layout;
 use crate::member::RelPath;
-use crate::resolve::{Selection, Target, not_found, survey};
+use crate::resolve::{Missing, Selection, Target, not_found, survey};
 use crate::store::{Location, Source};
 use crate::units;
 use crate::volume::restore_record::Unfinished;
@@ -41,6 +41,8 @@ pub struct RestoreRequest {
     pub allow_empty: bool,
     /// The directory in the archives whose content is restored; `None` for the path of the layout.
     pub from: Option<RelPath>,
+    /// Whether volumes that do not exist are created.
+    pub create_volumes: bool,
 }
 
 /// The plan of a restore.
@@ -52,6 +54,8 @@ pub struct RestorePlan {
     pub notes: Vec<String>,
     /// The archives, in the layout's order.
     pub archives: Vec<PlannedRestore>,
+    /// The archives whose volumes are created first. Then the restore is planned again.
+    pub created: Vec<PlannedCreation>,
     /// The archives of the sources that are not in the layout, if all of a source is restored.
     pub foreign: Vec<Location>,
     /// How members are extracted.
@@ -79,6 +83,15 @@ pub struct PlannedRestore {
     pub mounts: Vec<LiveMount>,
 }
 
+/// An archive whose volume does not exist, and is created.
+#[derive(Debug, Clone)]
+pub struct PlannedCreation {
+    /// The volume.
+    pub volume: NewVolume,
+    /// The archive.
+    pub input: Input,
+}
+
 /// Plans a restore; `source` describes where the inventory comes from.
 ///
 /// # Errors
@@ -93,8 +106,21 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
     if request.skip_read_only {
         notes.extend(resolution.targets.iter_mut().flat_map(skip_read_only));
     }
-    let missing = not_found(&resolution.missing);
-    let mut refusals: Vec<Error> = inventory.refusals().chain(missing).chain(resolution.problems).collect();
+    let mut refusals: Vec<Error> = inventory.refusals().collect();
+    let mut created = Vec::new();
+    if request.create_volumes {
+        for Missing { archive, .. } in &resolution.missing {
+            let planned = create(archive, &found, request, inventory, facts, &mut notes);
+            match planned {
+                Ok(planned) => created.extend(planned),
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+                Err(error) => refusals.push(error),
+            }
+        }
+    } else {
+        refusals.extend(not_found(&resolution.missing, CREATE));
+    }
+    refusals.extend(resolution.problems);
     let users = users(resolution.targets.iter());
     let running = if request.running == Running::Allow { Running::Refuse } else { request.running };
     refusals.extend(in_use(&users, running));
@@ -139,6 +165,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         source,
         notes,
         archives,
+        created,
         foreign,
         mode: request.mode,
         keep_previous: request.keep_previous,
@@ -168,6 +195,38 @@ impl RestorePlan {
     }
 }
 
+/// What can be done where something is missing.
+const CREATE: &str = "`docker compose up --no-start` creates the stack, --create-volumes (with --project NAME) only its volumes; --only selects \
+                      other archives, --layout FILE describes another stack";
+
+/// Plans to create the volume of an archive. The archive is examined before anything is created for it.
+fn create(
+    archive: &str,
+    found: &[Named],
+    request: &RestoreRequest,
+    inventory: &Inventory,
+    facts: &dyn Facts,
+    notes: &mut Vec<String>,
+) -> Result<Option<PlannedCreation>> {
+    let (Some(spec), Some((_, location))) =
+        (request.layout.archive(archive), found.iter().find(|(name, _)| name == archive))
+    else {
+        return Ok(None);
+    };
+    let volume = creation::new_volume(spec, &request.selection, inventory)?;
+    let input = Input {
+        archive: archive.to_owned(),
+        location: location.clone(),
+        path: spec.path.clone(),
+        prefix: spec.path.clone(),
+        selected: false,
+        allow_empty: request.allow_empty,
+    };
+    let other_paths: Vec<RelPath> = spec.alternatives.iter().map(|one| one.path.clone()).collect();
+    let input = prefix::fitting(&input, &other_paths, (request.from.as_ref(), &request.layout), facts, notes)?;
+    Ok(Some(PlannedCreation { volume, input }))
+}
+
 /// Adds to `planned` its mounts and the prefix of its archive; returns refusals.
 fn examine(
     planned: &mut PlannedRestore,
@@ -181,7 +240,13 @@ fn examine(
         Ok(mounts) => planned.mounts = mounts,
         Err(error) => refusals.push(error.within(&planned.target.archive)),
     }
-    match prefix::fitting(&planned.input, &planned.target, (request.from.as_ref(), &request.layout), facts, notes) {
+    match prefix::fitting(
+        &planned.input,
+        &planned.target.alternative_paths,
+        (request.from.as_ref(), &request.layout),
+        facts,
+        notes,
+    ) {
         Ok(input) => planned.input = input,
         Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
         Err(error) => refusals.push(error),

@@ -144,7 +144,7 @@ impl Facts for Script {
 
     fn origin(&self, _: &Location, path: &RelPath) -> Result<Option<Origin>> {
         let root = self.prefix.map(|prefix| RelPath::parse(prefix.as_bytes()).unwrap());
-        Ok(root.map(|root| Origin { holds_path: root.strip_prefix(path).is_some(), root }))
+        Ok(root.map(|root| Origin { holds_path: root.strip_prefix(path).is_some(), root, trees: Vec::new() }))
     }
 
     fn mounted_below(&self, _: &Path) -> Result<Vec<PathBuf>> {
@@ -236,6 +236,7 @@ fn restore_request() -> RestoreRequest {
         running: Running::Refuse,
         allow_empty: false,
         from: None,
+        create_volumes: false,
     }
 }
 
@@ -316,6 +317,109 @@ fn all_that_is_missing_is_one_refusal() {
     let expected = format!("{}; {text}", text.replace("media", "db"));
     assert_eq!(backup_refusals(|_, inventory, _| inventory.containers.clear()), [&expected[..]]);
     assert_eq!(restore_refusals(|_, inventory, _| inventory.containers.clear()), [&expected[..]]);
+}
+
+/// Returns the plan of a restore on a host without containers and volumes, which may create the latter.
+fn plan_creation(change: impl Fn(&mut RestoreRequest, &mut Inventory, &mut Script)) -> RestorePlan {
+    let text = "project = \"wp\"\n[[archive]]\nname = \"db\"\ncontainer = \"db\"\nvolume = \"db_data\"\npath = \"/var/lib/mysql\"\n\
+                [[archive]]\nname = \"media\"\nvolume = \"html\"\npath = \"/var/www/html\"\n";
+    let layout = Layout::parse("wp.toml", text).unwrap();
+    let selection = Selection { project: layout.project.clone(), ..Selection::default() };
+    let mut request = RestoreRequest { layout, selection, create_volumes: true, ..restore_request() };
+    let (mut inventory, mut script) = (Inventory::default(), Script::default());
+    change(&mut request, &mut inventory, &mut script);
+    plan_restore(&request, &inventory, &script)
+}
+
+#[test]
+fn volumes_that_do_not_exist_are_created_as_compose_would() {
+    let plan = plan_creation(|_, _, _| {});
+    assert!(plan.refusals.is_empty() && plan.archives.is_empty(), "{:?}", plan.refusals);
+    let shown: Vec<String> = plan
+        .created
+        .iter()
+        .map(|one| format!("{} {} {:?}", one.input.archive, one.volume.name, one.volume.labels))
+        .collect();
+    let labels = |volume: &str| {
+        format!(
+            "{{\"com.docker.compose.project\": \"wp\", \"com.docker.compose.version\": \"voltar {}\", \
+             \"com.docker.compose.volume\": \"{volume}\"}}",
+            env!("CARGO_PKG_VERSION")
+        )
+    };
+    assert_eq!(shown, [format!("db wp_db_data {}", labels("db_data")), format!("media wp_html {}", labels("html"))]);
+    let text = restore_text(&plan);
+    assert!(
+        text.contains(
+            "\ndb <- /backup/db.tar.bz2\n  path       /var/lib/mysql\n  volume     wp_db_data, which is created first, with \
+             compose's labels\n"
+        ),
+        "{text}"
+    );
+    let document = serde_json::to_value(RestoreDocument::new(&plan)).unwrap();
+    assert_eq!(document["created"][1]["volume"], "wp_html");
+    assert_eq!(document["created"][1]["labels"]["com.docker.compose.volume"], "html");
+}
+
+#[test]
+fn a_created_volume_may_have_another_name_with_or_without_a_project() {
+    let created = |project: Option<&str>| {
+        let plan = plan_creation(|request, _, _| {
+            request.selection.project = project.map(str::to_owned);
+            request.selection.only = vec!["db".to_owned()];
+            request.selection.volumes = [("db".to_owned(), "nas_db".to_owned())].into();
+        });
+        assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+        (plan.created[0].volume.name.clone(), plan.created[0].volume.labels.len())
+    };
+    assert_eq!(created(Some("wp")), ("nas_db".to_owned(), 3));
+    assert_eq!(created(None), ("nas_db".to_owned(), 0));
+}
+
+#[test]
+fn what_compose_would_not_take_for_its_own_is_not_created() {
+    let refused = |change: &dyn Fn(&mut RestoreRequest, &mut Inventory, &mut Script)| {
+        let plan = plan_creation(change);
+        assert!(plan.refusals.iter().all(|refusal| refusal.advice().is_some()), "{:?}", plan.refusals);
+        messages(&plan.refusals)
+    };
+    assert_eq!(
+        refused(&|request, _, _| request.selection.project = None)[0],
+        "db: the compose project of the volume to be created is not known"
+    );
+    assert_eq!(
+        refused(&|request, _, _| request.layout.archives[1].volume = None),
+        ["media: the layout does not say which volume is to be created"]
+    );
+    let plain = Volume { name: "wp_html".to_owned(), project: None, compose_name: None, ..volume("html") };
+    assert_eq!(
+        refused(&|_, inventory, _| inventory.volumes.push(plain.clone())),
+        ["media: the volume 'wp_html' exists, but its labels are not those of compose"]
+    );
+    assert_eq!(
+        refused(&|_, inventory, _| inventory.labels_unknown = true)[1],
+        "media: cannot create the volume 'wp_html': with --data-root no engine is used"
+    );
+    // Nothing is created for an archive that cannot be restored.
+    assert_eq!(
+        refused(&|_, _, script| script.prefix = Some("var/www/html")),
+        ["'/backup/db.tar.bz2' is not the archive of '/var/lib/mysql'"]
+    );
+    assert_eq!(refused(&|_, _, script| script.damaged = Some(Error::refused("damaged"))), ["damaged", "damaged"]);
+}
+
+#[test]
+fn where_something_is_missing_a_restore_names_both_ways_out() {
+    let plan = plan_creation(|request, _, _| request.create_volumes = false);
+    assert_eq!(
+        messages(&plan.refusals),
+        [
+            "db: there is no container 'db' in project 'wp', and no volume with the compose name 'db_data'; media: there is no \
+          volume 'html' in project 'wp', by its compose name or its full name"
+        ]
+    );
+    let hint = plan.refusals[0].advice().unwrap();
+    assert!(hint.contains("`docker compose up --no-start`") && hint.contains("--create-volumes"), "{hint}");
 }
 
 #[test]
@@ -724,7 +828,7 @@ fn an_archive_with_another_root_is_restored_from_there() {
 
     let plan = plan_restore(&RestoreRequest { from: from("dta"), ..restore_request() }, &inventory(), &script);
     assert_eq!(plan.refusals.len(), 2);
-    assert_eq!(plan.refusals[0].advice(), Some("its members lie below 'data': `--from data`"));
+    assert!(plan.refusals[0].advice().unwrap().starts_with("`--from data` restores what lies below 'data'"));
 }
 
 #[test]

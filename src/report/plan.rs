@@ -1,5 +1,6 @@
 //! Renders a plan as text for people, and as one JSON document. Both only present the content of the plan.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -9,7 +10,7 @@ use crate::host::mounts::{LeftOut, TreeMount};
 use crate::host::{Container, MountKind, State};
 use crate::member::printable;
 use crate::plan::backup::{BackupPlan, PlannedArchive};
-use crate::plan::restore::{Input, LiveKind, LiveMount, Mode, PlannedRestore, RestorePlan, Way};
+use crate::plan::restore::{Input, LiveKind, LiveMount, Mode, PlannedCreation, PlannedRestore, RestorePlan, Way};
 use crate::report::text::safe;
 use crate::resolve::Target;
 use crate::units;
@@ -54,6 +55,12 @@ fn write_restore(text: &mut String, plan: &RestorePlan) -> std::fmt::Result {
     head(text, &plan.source, &plan.notes)?;
     for planned in &plan.archives {
         restored(text, planned, plan.mode)?;
+    }
+    for PlannedCreation { volume, input } in &plan.created {
+        let name = safe(&volume.name);
+        let project = if volume.labels.is_empty() { "" } else { ", with compose's labels" };
+        writeln!(text, "\n{} <- {}\n  path       /{}", safe(&input.archive), input.location, input.path)?;
+        writeln!(text, "  volume     {name}, which is created first{project}")?;
     }
     writeln!(text)?;
     for location in &plan.foreign {
@@ -212,6 +219,8 @@ pub struct RestoreDocument<'a> {
     source: &'a str,
     notes: &'a [String],
     archives: Vec<Restored<'a>>,
+    /// The archives whose volumes are created first.
+    created: Vec<Created<'a>>,
     /// The archives of the sources that are not in the layout.
     not_restored: Vec<String>,
     mode: &'a str,
@@ -244,6 +253,27 @@ struct Restored<'a> {
     archive_bytes: Option<u64>,
     free_bytes: Option<u64>,
     ways: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Created<'a> {
+    name: &'a str,
+    file: String,
+    path: String,
+    volume: &'a str,
+    labels: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Created<'a> {
+    fn new(planned: &'a PlannedCreation) -> Self {
+        Self {
+            name: &planned.input.archive,
+            file: planned.input.location.path().to_string_lossy().into_owned(),
+            path: format!("/{}", planned.input.path),
+            volume: &planned.volume.name,
+            labels: &planned.volume.labels,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -302,6 +332,7 @@ impl<'a> RestoreDocument<'a> {
             source: &plan.source,
             notes: &plan.notes,
             archives: plan.archives.iter().map(Restored::new).collect(),
+            created: plan.created.iter().map(Created::new).collect(),
             not_restored: plan.foreign.iter().map(|location| location.path().to_string_lossy().into_owned()).collect(),
             mode: match plan.mode {
                 Mode::Replace => "replace",

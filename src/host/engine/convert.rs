@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use bollard::models::{ContainerInspectResponse, MountPoint, Volume as EngineVolume};
 
 use crate::error::Result;
-use crate::host::inventory::{Container, ContainerState, Mount, State, Volume};
+use crate::host::inventory::{Container, ContainerState, Mount, PROJECT, State, VOLUME, Volume};
 use crate::host::mount_options;
-use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME, VolumeSource};
+use crate::host::parse::{self, RawMount, References, VolumeSource};
 
 /// Converts a volume of the volume list.
 pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {

@@ -20,22 +20,23 @@ mod mount_view;
 mod stops;
 mod transport;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::ContainerInspectResponse;
+use bollard::models::{ContainerInspectResponse, VolumeCreateRequest};
 use bollard::query_parameters::{
-    InspectContainerOptions, ListContainersOptions, ListVolumesOptions, StartContainerOptions, StopContainerOptions,
+    InspectContainerOptions, ListContainersOptions, ListVolumesOptions, RemoveVolumeOptions, StartContainerOptions,
+    StopContainerOptions,
 };
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::Monitor;
 
-use super::inventory::{Container, ContainerState, Host, Inventory, MountKind, State, StopOutcome, Volume};
+use super::inventory::{Container, ContainerState, Host, Inventory, MountKind, NewVolume, State, StopOutcome, Volume};
 use super::{parse, places};
 use address::{Address, local_socket};
 use context::Configuration;
@@ -277,6 +278,36 @@ impl Host for Engine<'_> {
         let what = format!("cannot start container '{name}'");
         let request = self.docker.start_container(&id, None::<StartContainerOptions>);
         self.finish(&what, REQUEST_LIMIT, monitor, request)
+    }
+
+    fn create_volume(&self, volume: &NewVolume) -> Result<Volume> {
+        let name = printable(volume.name.as_bytes());
+        let labels: HashMap<String, String> = volume.labels.clone().into_iter().collect();
+        let config = VolumeCreateRequest {
+            name: Some(volume.name.clone()),
+            driver: Some("local".to_owned()),
+            labels: Some(labels.clone()),
+            ..VolumeCreateRequest::default()
+        };
+        // Once it is asked for, the answer says whether there is a volume to be removed again.
+        let what = format!("cannot create volume '{name}'");
+        let answer = self.finish(&what, REQUEST_LIMIT, None, self.docker.create_volume(config))?;
+        let created = convert::volume(&answer)?;
+        // The engine answers a request for a volume that exists with that one.
+        if created.name != volume.name
+            || created.driver != "local"
+            || answer.labels != labels
+            || !created.options.is_empty()
+        {
+            return Err(Error::refused(format!("{what}: there is one already")));
+        }
+        Ok(created)
+    }
+
+    fn remove_volume(&self, name: &str) -> Result<()> {
+        let what = format!("cannot remove volume '{}'", printable(name.as_bytes()));
+        let request = self.docker.remove_volume(name, None::<RemoveVolumeOptions>);
+        self.finish(&what, REQUEST_LIMIT, None, request)
     }
 }
 
