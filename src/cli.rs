@@ -79,6 +79,12 @@ const RESUME_EXAMPLES: &str = "\
 EXAMPLES
   voltar resume                  after a `kill -9` or a power cut";
 
+const LAYOUT_EXAMPLES: &str = "\
+EXAMPLES
+  voltar layout > wp.toml        the only compose project, or all containers
+  voltar layout --project wp     one of several projects
+  voltar backup --layout wp.toml --stop";
+
 /// What goes below the options of a command's help.
 macro_rules! after {
     ($examples:expr) => {
@@ -155,6 +161,14 @@ pub(crate) enum Command {
     /// the old tree or the new one.
     #[command(after_help = after!(RESUME_EXAMPLES))]
     Resume,
+
+    /// Print a layout for another stack than CVAT: TOML, ready to save.
+    ///
+    /// Describes one compose project or, if there is none, the containers: one entry for each volume, and for each
+    /// directory of the host that a container can write. Comments say what each one is, and what is left out. --only
+    /// selects entries by name.
+    #[command(after_help = after!(LAYOUT_EXAMPLES))]
+    Layout,
 }
 
 /// Options of every command; they may stand before its name and after it.

@@ -21,7 +21,7 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 pub(crate) const MAX_NAME_BYTES: usize = 200;
 
 /// Where PostgreSQL's image keeps its cluster.
-const CLUSTER: &[u8] = b"var/lib/postgresql/data";
+pub(crate) const CLUSTER: &[u8] = b"var/lib/postgresql/data";
 
 /// The archives of a stack, and the paths of their data in containers.
 #[derive(Debug, Clone, PartialEq, Eq)]

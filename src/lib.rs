@@ -32,6 +32,7 @@
 pub mod archive;
 pub mod backup;
 pub mod codec;
+pub mod discover;
 pub mod error;
 pub mod exclude;
 pub mod host;

@@ -29,7 +29,7 @@ use voltar::plan::facts::ThisHost;
 use voltar::report::Report;
 use voltar::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
 use voltar::store::{self, Location};
-use voltar::{backup, list, restore, resume, verify};
+use voltar::{backup, discover, list, restore, resume, verify};
 
 fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
@@ -108,6 +108,13 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
                 gname: &stored.gname,
             })
         })?,
+        Command::Layout if common.json => {
+            return Err(Error::usage("a layout is TOML: `voltar layout` has no --json"));
+        }
+        Command::Layout => {
+            let host = host(common, report)?;
+            report.text(&discover::discover(&*host, common.project.as_deref(), &common.only)?)?;
+        }
         Command::Resume => {
             let layout = Layout::load(&common.layout)?;
             let selection = request::selection(common, &layout)?;

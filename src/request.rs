@@ -111,6 +111,6 @@ fn is_plan(command: &Command) -> bool {
         Command::Plan(_) => true,
         Command::Backup(arguments) => arguments.dry_run,
         Command::Restore(arguments) => arguments.dry_run,
-        Command::Verify(_) | Command::List(_) | Command::Resume => false,
+        Command::Verify(_) | Command::List(_) | Command::Resume | Command::Layout => false,
     }
 }

@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["request"],
     &["report", "cli"],
-    &["backup", "restore", "resume", "verify", "list"],
+    &["backup", "restore", "resume", "verify", "list", "discover"],
     &["plan", "new_volumes"],
     &["recovery"],
     &["archiver", "extractor"],

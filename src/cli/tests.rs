@@ -51,6 +51,7 @@ fn common_options_stand_before_and_after_the_command() {
         "--docker tcp://x:1",
         "--data-root /d",
         "--project p",
+        "--volume cvat_db=my_db",
         "-j 3",
         "-v",
         "-q",
@@ -61,7 +62,7 @@ fn common_options_stand_before_and_after_the_command() {
         let after = read(&format!("voltar backup --stop {options} out"));
         assert_eq!(before, after, "{options}");
         assert_ne!(before.common, read("voltar backup").common, "{options} changes nothing");
-        for command in ["plan", "verify", "list x", "restore", "resume"] {
+        for command in ["plan", "verify", "list x", "restore", "resume", "layout"] {
             read(&format!("voltar {command} {options}"));
         }
     }
@@ -75,7 +76,7 @@ fn only_takes_commas_and_repeats() {
 
 #[test]
 fn plan_takes_what_backup_takes() {
-    let options = "--stop --overwrite --paranoid --level 1 --format zst --allow-empty out";
+    let options = "--stop --overwrite --paranoid --level 1 --format zst --allow-empty --exclude a --exclude b out";
     let Command::Plan(plan) = read(&format!("voltar plan {options}")).command else { panic!() };
     let Command::Backup(backup) = read(&format!("voltar backup {options}")).command else { panic!() };
     assert_eq!(plan, backup);
@@ -113,6 +114,10 @@ fn values_out_of_range_are_refused() {
         "voltar list",
         "voltar list a b",
         "voltar resume x",
+        "voltar layout x",
+        "voltar backup --volume cvat_db",
+        "voltar backup --volume =x",
+        "voltar backup --volume cvat_db=",
         "voltar frobnicate",
         "voltar",
     ] {
@@ -122,7 +127,7 @@ fn values_out_of_range_are_refused() {
 
 #[test]
 fn every_help_has_a_description_examples_and_exit_statuses() {
-    for command in ["", " plan", " backup", " verify", " list", " restore", " resume"] {
+    for command in ["", " plan", " backup", " verify", " list", " restore", " resume", " layout"] {
         let line = format!("voltar{command} --help");
         let help = Cli::read(line.split(' ')).expect_err("help is not a request");
         assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));

@@ -405,7 +405,10 @@ fn what_compose_would_not_take_for_its_own_is_not_created() {
         refused(&|_, _, script| script.prefix = Some("var/www/html")),
         ["'/backup/db.tar.bz2' is not the archive of '/var/lib/mysql'"]
     );
-    assert_eq!(refused(&|_, _, script| script.damaged = Some(Error::refused("damaged"))), ["damaged", "damaged"]);
+    assert_eq!(
+        refused(&|_, _, script| script.damaged = Some(Error::refused("damaged").hint("x"))),
+        ["damaged", "damaged"]
+    );
 }
 
 #[test]
