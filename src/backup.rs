@@ -4,9 +4,10 @@ use std::path::Path;
 
 use crate::archiver::{self, Job};
 use crate::error::Result;
+use crate::filesystem::Access;
 use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory, State};
-use crate::live_mounts;
+use crate::live_mounts::LiveMounts;
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
@@ -31,7 +32,8 @@ pub fn backup(
     monitor: &dyn Monitor,
 ) -> Result<()> {
     recover(request, host, state_dir, monitor)?;
-    let facts = ThisHost::new(state_dir, pool, monitor);
+    let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
+    let facts = ThisHost::new(&mounts, pool, monitor);
     let plan = plan(request, host.describe(), &host.inventory()?, &facts)?;
     plan.notes.iter().for_each(|note| monitor.note(note));
     plan.check()?;
@@ -42,27 +44,41 @@ pub fn backup(
         warn_of_running(&plan, monitor);
     }
     let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
+    let archived = archive_stopped(&plan, stopped.count() > 0, &mounts, request, host, pool, monitor);
+    mounts.release();
+    archived?;
+    stopped.start_again_after("the archives are complete");
+    Ok(())
+}
+
+/// Archives the trees after containers have stopped, if any had to.
+fn archive_stopped(
+    plan: &BackupPlan,
+    has_stopped: bool,
+    mounts: &LiveMounts,
+    request: &BackupRequest,
+    host: &dyn Host,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<()> {
     let mut users = plan.users.clone();
-    if stopped.count() > 0 {
+    if has_stopped {
         // From now on: what ran until here did so before anything was read.
         let now = host.inventory()?;
-        // A volume with mount options is mounted only while a container uses it: stopping the last one unmounts it.
-        check_real(plan.targets(), &now, &facts)?;
+        check_real(plan.targets(), &now, &ThisHost::new(mounts, pool, monitor))?;
         users = users_now(plan.targets(), &now);
     }
     let trees = plan
         .archives
         .iter()
-        .map(|planned| live_mounts::reopen(&planned.target.tree, &planned.mounts, state_dir))
+        .map(|planned| mounts.reopen(&planned.target.tree, &planned.mounts))
         .collect::<Result<Vec<_>>>()?;
     let created = plan.store.create()?;
-    archive(&plan, &trees, &users, request, host, pool, monitor).inspect_err(|_| {
+    archive(plan, &trees, &users, request, host, pool, monitor).inspect_err(|_| {
         if created {
             plan.store.remove_if_empty();
         }
-    })?;
-    stopped.start_again_after("the archives are complete");
-    Ok(())
+    })
 }
 
 /// Removes stale files from the store, and recovers volumes from interrupted restores.
@@ -70,7 +86,8 @@ fn recover(request: &BackupRequest, host: &dyn Host, state_dir: &Path, monitor: 
     for removed in request.store.remove_leftovers()? {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
-    recover_layout(&request.layout, &host.inventory()?, &request.selection, state_dir, monitor)
+    let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
+    recover_layout(&request.layout, &host.inventory()?, &request.selection, &mounts, monitor)
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {

@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::sys::stat::{FileStat, Mode, fstat, major};
 use serde::{Deserialize, Serialize};
 
 /// The device and the inode number of a file. No two files have the same at one moment; after a file was removed,
@@ -52,11 +52,14 @@ impl Identity {
         Ok(Self { id, born: born.and_then(|since| u64::try_from(since.as_nanos()).ok()) })
     }
 
-    /// Returns whether both are the same file. Device numbers can change when the machine restarts: they are compared
-    /// only if both identities were taken since the same start.
+    /// Returns whether both are the same file. Device numbers can change when the machine restarts, and those without a
+    /// device behind them (overlay, Btrfs, network filesystems) also when the filesystem is mounted again: they are
+    /// compared only if both identities were taken since the same start, and are of a device or tell nothing else.
     pub(crate) fn is(&self, other: &Self, same_boot: bool) -> bool {
         let inode = self.id.inode == other.id.inode && self.born == other.born;
-        inode && (!same_boot || self.id.device == other.id.device)
+        let is_anonymous = major(self.id.device) == 0 && major(other.id.device) == 0;
+        let comparable = same_boot && !(is_anonymous && self.born.is_some());
+        inode && (!comparable || self.id.device == other.id.device)
     }
 }
 
@@ -99,6 +102,7 @@ pub(crate) fn lineage_of(directory: OwnedFd) -> Result<Vec<FileId>, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::stat::makedev;
     use std::fs::{create_dir, remove_dir};
 
     #[test]
@@ -113,8 +117,14 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(20));
         create_dir(&path).unwrap();
         assert!(!first.is(&identity(), true), "its number may be the same, its birth is not");
-        let elsewhere = Identity { id: FileId { device: 0, ..first.id }, ..first };
-        assert!(first.is(&elsewhere, false) && !first.is(&elsewhere, true));
+        let on = |device| Identity { id: FileId { device, ..first.id }, ..first };
+        let (disk, other_disk) = (on(makedev(8, 1)), on(makedev(8, 2)));
+        assert!(disk.is(&other_disk, false) && !disk.is(&other_disk, true));
+        // Mounted again, it has another number.
+        let (overlay, again) = (on(makedev(0, 41)), on(makedev(0, 42)));
+        assert!(overlay.is(&again, true) && !overlay.is(&disk, true));
+        let unborn = |identity: Identity| Identity { born: None, ..identity };
+        assert!(!unborn(overlay).is(&unborn(again), true));
     }
 
     #[test]

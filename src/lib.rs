@@ -35,6 +35,7 @@ pub mod codec;
 pub mod discover;
 pub mod error;
 pub mod exclude;
+pub mod filesystem;
 pub mod host;
 pub mod identity;
 pub mod layout;

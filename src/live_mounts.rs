@@ -1,17 +1,20 @@
 //! Opens the mounts of a tree on this host, and compares them with what was found before. This is the only way from an
 //! inventory to the files.
 
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
+use crate::filesystem::{Access, Filesystem};
 use crate::host::MountKind;
 use crate::host::mounts::{LeftOut, MountTree, TreeMount};
 use crate::identity::FileId;
-use crate::member::RelPath;
+use crate::member::{RelPath, printable};
 use crate::volume::live::{Live, LiveKind, Way};
 use crate::volume::own_names::OwnNames;
-use crate::volume::{Content, OpenMount, OpenTree};
+use crate::volume::{Content, OpenMount, OpenTree, detached};
 
 /// One mount of a tree as it was found on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,34 +52,133 @@ impl LiveMount {
     }
 }
 
-/// Opens the mounts of `tree`. The records in `state_dir` say which directories in them are voltar's own.
+/// Opens the mounts of trees, and holds the filesystems that the engine mounts for their volumes.
 ///
-/// # Errors
-/// A mount source is not there, or the path below it leads through a symbolic link; or the records cannot be read.
-pub(crate) fn open(tree: &MountTree, state_dir: &Path) -> Result<OpenTree> {
-    let mounts = tree.mounts.iter().map(open_mount).collect::<Result<_>>()?;
-    Ok(OpenTree { mounts, own: Arc::new(OwnNames::on_record(state_dir)?) })
+/// A volume with mount options is mounted only while a container uses it. One that is mounted is held by a copy of its
+/// mount when it is opened first, so that stopping its last container does not take it away; one that is not is mounted at
+/// no path. Both stay until this value is dropped or [released](LiveMounts::release).
+#[derive(Debug)]
+pub struct LiveMounts {
+    state_dir: PathBuf,
+    access: Access,
+    /// By the names of the volumes.
+    held: Mutex<BTreeMap<String, Arc<OwnedFd>>>,
 }
 
-fn open_mount(mount: &TreeMount) -> Result<OpenMount> {
-    let open = |content| Ok(OpenMount { at: mount.at.clone(), content });
-    match &mount.left_out {
-        None => {}
-        Some(LeftOut::Archive(_)) => return open(Content::OtherArchive),
-        Some(LeftOut::ReadOnly) => return open(Content::ReadOnly),
+impl LiveMounts {
+    /// The records in `state_dir` say which directories in volumes are voltar's own. Filesystems are mounted for `access`.
+    #[must_use]
+    pub fn new(state_dir: &Path, access: Access) -> Self {
+        Self { state_dir: state_dir.to_owned(), access, held: Mutex::default() }
     }
-    let way = match mount.kind {
-        MountKind::Tmpfs => return open(Content::Tmpfs),
-        MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_)
-            if mount.beneath.is_root() && !mount.is_in_data_root() =>
-        {
-            // The directory that holds the source is not Docker's.
-            Way::Entries
+
+    /// The directory of voltar's records.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// Lets go of all filesystems, as far as no open tree uses them: containers are about to start, and an engine mounts
+    /// some filesystems (overlay) only once.
+    pub(crate) fn release(&self) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Opens the mounts of `tree`.
+    ///
+    /// # Errors
+    /// A mount source is not there, or the path below it leads through a symbolic link; a filesystem cannot be mounted; or
+    /// the records cannot be read.
+    pub(crate) fn open(&self, tree: &MountTree) -> Result<OpenTree> {
+        let mounts = tree.mounts.iter().map(|mount| self.open_mount(mount)).collect::<Result<Vec<_>>>()?;
+        check_mountpoints(&mounts)?;
+        Ok(OpenTree { mounts, own: Arc::new(OwnNames::on_record(&self.state_dir)?) })
+    }
+
+    fn open_mount(&self, mount: &TreeMount) -> Result<OpenMount> {
+        let open = |content| Ok(OpenMount { at: mount.at.clone(), content });
+        match &mount.left_out {
+            None => {}
+            Some(LeftOut::Archive(_)) => return open(Content::OtherArchive),
+            Some(LeftOut::ReadOnly) => return open(Content::ReadOnly),
         }
-        MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) => Way::Exchange,
-    };
-    let live = Live::open(&mount.source, &mount.beneath, way)?;
-    open(Content::Live(Arc::new(live)))
+        let way = match mount.kind {
+            MountKind::Tmpfs => return open(Content::Tmpfs),
+            MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_)
+                if mount.beneath.is_root() && !mount.is_in_data_root() =>
+            {
+                // The directory that holds the source is not Docker's.
+                Way::Entries
+            }
+            MountKind::Volume { .. } | MountKind::Bind | MountKind::Other(_) => Way::Exchange,
+        };
+        let live = match (&mount.filesystem, &mount.kind) {
+            (Some(filesystem), MountKind::Volume { name, .. }) => {
+                let root = self.hold(name, filesystem, &mount.source)?;
+                Live::in_filesystem(&root, &mount.source, &mount.beneath, way)?
+            }
+            _ => Live::open(&mount.source, &mount.beneath, way)?,
+        };
+        open(Content::Live(Arc::new(live)))
+    }
+
+    /// Returns a handle of the root of a volume's filesystem, which is mounted if nobody has mounted it.
+    fn hold(&self, volume: &str, filesystem: &Filesystem, mountpoint: &Path) -> Result<Arc<OwnedFd>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = held.get(volume) {
+            return Ok(Arc::clone(root));
+        }
+        let failed = |cause: Cause| {
+            let volume = printable(volume.as_bytes());
+            Error::failed("cannot mount", format!("{volume} ({})", filesystem.describe()), cause).hint(format!(
+                "mount it by hand (`{}`), or start a container that uses it; then run the same command again",
+                filesystem.command(mountpoint)
+            ))
+        };
+        let root = match detached::hold(mountpoint).map_err(failed)? {
+            Some(root) => root,
+            None => detached::mount(filesystem, self.access).map_err(failed)?,
+        };
+        let root = Arc::new(root);
+        held.insert(volume.to_owned(), Arc::clone(&root));
+        Ok(root)
+    }
+
+    /// Opens the mounts of `tree` again after a wait, in which an engine can unmount a volume, and others can replace a
+    /// directory.
+    ///
+    /// # Errors
+    /// As [`LiveMounts::open`], or they are not the ones in `before`.
+    pub(crate) fn reopen(&self, tree: &MountTree, before: &[LiveMount]) -> Result<OpenTree> {
+        let now = self.open(tree)?;
+        let before = before.iter().filter_map(|mount| Some((&mount.at, *mount.lineage.first()?, &*mount.path)));
+        check_same(before, &now)?;
+        Ok(now)
+    }
+
+    /// Checks that the mounts of `tree` are still the open ones.
+    ///
+    /// # Errors
+    /// As [`LiveMounts::open`], or they are not.
+    pub(crate) fn check_in_place(&self, tree: &MountTree, before: &OpenTree) -> Result<()> {
+        let before = before.live().map(|(at, live)| (at, live.id(), live.path()));
+        check_same(before, &self.open(tree)?)
+    }
+}
+
+/// Checks that no symbolic link leads to a nested mountpoint: an engine mounts at the target of the link.
+fn check_mountpoints(mounts: &[OpenMount]) -> Result<()> {
+    for (index, nested) in mounts.iter().enumerate() {
+        // Parents come before their children.
+        let parents = mounts[..index].iter().rev().filter_map(|parent| match &parent.content {
+            Content::Live(live) => Some((live, nested.at.strip_prefix(&parent.at)?)),
+            Content::Tmpfs | Content::OtherArchive | Content::ReadOnly => None,
+        });
+        if let Some((live, at)) = parents.min_by_key(|(_, at)| at.components().count()) {
+            live.check_mountpoint(&at)?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns what was found of `tree`, as values.
@@ -85,27 +187,6 @@ fn open_mount(mount: &TreeMount) -> Result<OpenMount> {
 /// A directory that holds one of them cannot be examined.
 pub(crate) fn found(tree: &OpenTree) -> Result<Vec<LiveMount>> {
     tree.live().map(|(at, live)| LiveMount::of(at, live)).collect()
-}
-
-/// Opens the mounts of `tree` again after a wait, in which an engine can unmount a volume, and others can replace a
-/// directory.
-///
-/// # Errors
-/// As [`open`], or they are not the ones in `before`.
-pub(crate) fn reopen(tree: &MountTree, before: &[LiveMount], state_dir: &Path) -> Result<OpenTree> {
-    let now = open(tree, state_dir)?;
-    let before = before.iter().filter_map(|mount| Some((&mount.at, *mount.lineage.first()?, &*mount.path)));
-    check_same(before, &now)?;
-    Ok(now)
-}
-
-/// Checks that the mounts of `tree` are still the open ones.
-///
-/// # Errors
-/// As [`open`], or they are not.
-pub(crate) fn check_in_place(tree: &MountTree, before: &OpenTree, state_dir: &Path) -> Result<()> {
-    let before = before.live().map(|(at, live)| (at, live.id(), live.path()));
-    check_same(before, &open(tree, state_dir)?)
 }
 
 /// Compares mounts, each with its path in the tree and its own for a message, with those of `now`.
@@ -135,13 +216,12 @@ mod tests {
         std::fs::create_dir(at("_data")).unwrap();
         let volume = Volume { name: "data".to_owned(), mountpoint: at("_data"), ..Volume::default() };
         let tree = tree_of_volume(&volume, &RelPath::parse(b"srv").unwrap()).unwrap();
-        let state = at("state");
-        let first = open(&tree, &state).unwrap();
-        let before = found(&first).unwrap();
-        reopen(&tree, &before, &state).unwrap();
+        let mounts = LiveMounts::new(&at("state"), Access::ReadOnly);
+        let before = found(&mounts.open(&tree).unwrap()).unwrap();
+        mounts.reopen(&tree, &before).unwrap();
         std::fs::rename(at("_data"), at("moved")).unwrap();
         std::fs::create_dir(at("_data")).unwrap();
-        let error = reopen(&tree, &before, &state).unwrap_err();
+        let error = mounts.reopen(&tree, &before).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("'{}' is no longer the directory that was found at first", at("_data").display())

@@ -17,6 +17,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::cli::{Cli, Command, Common};
 use voltar::archive::listing::Line;
 use voltar::error::{Error, ErrorKind, Result};
+use voltar::filesystem::Access;
 use voltar::host::Host;
 use voltar::host::containers::{leftovers, state_dir};
 use voltar::host::data_root::DataRoot;
@@ -25,7 +26,7 @@ use voltar::layout::Layout;
 use voltar::monitor::Monitor as _;
 use voltar::ordered::Pool;
 use voltar::plan;
-use voltar::plan::facts::ThisHost;
+use voltar::plan::facts::{LiveMounts, ThisHost};
 use voltar::report::Report;
 use voltar::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
 use voltar::store::{self, Location};
@@ -113,7 +114,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
         }
         Command::Layout => {
             let host = host(common, report)?;
-            report.text(&discover::discover(&*host, common.project.as_deref(), &common.only)?)?;
+            report.text(&discover::discover(&*host, common.project.as_deref(), &common.only)?).map(drop)?;
         }
         Command::Resume => {
             let layout = Layout::load(&common.layout)?;
@@ -131,7 +132,8 @@ fn plan_backup(
     pool: &Pool,
     report: &Report,
 ) -> Result<Outcome> {
-    let facts = ThisHost::new(state_dir, pool, report);
+    let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
+    let facts = ThisHost::new(&mounts, pool, report);
     let request = request::backup(common, arguments)?;
     let host = host(common, report)?;
     let plan = plan::backup::plan(&request, host.describe(), &host.inventory()?, &facts)?;
@@ -146,7 +148,8 @@ fn plan_restore(
     pool: &Pool,
     report: &Report,
 ) -> Result<Outcome> {
-    let facts = ThisHost::new(state_dir, pool, report);
+    let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
+    let facts = ThisHost::new(&mounts, pool, report);
     let request = request::restore(common, arguments)?;
     let host = host(common, report)?;
     let plan = plan::restore::plan(&request, host.describe(), &host.inventory()?, &facts)?;

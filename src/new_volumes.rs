@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::filesystem::Access;
 use crate::host::mounts::tree_of_volume;
 use crate::host::{Host, NewVolume, Volume};
-use crate::live_mounts;
+use crate::live_mounts::LiveMounts;
 use crate::member::{RelPath, printable};
 use crate::monitor::Monitor;
 use crate::recovery::unfinished;
@@ -47,8 +48,9 @@ impl<'a> NewVolumes<'a> {
     /// Removes a volume that holds nothing. The engine refuses to remove one that a container uses.
     fn remove(&self, volume: &Volume) -> Result<()> {
         let tree = tree_of_volume(volume, &RelPath::root())?;
-        let open = live_mounts::open(&tree, self.state_dir)?;
-        let is_unfinished = !unfinished(&tree, self.state_dir)?.is_empty();
+        let mounts = LiveMounts::new(self.state_dir, Access::ReadOnly);
+        let open = mounts.open(&tree)?;
+        let is_unfinished = !unfinished(&tree, &mounts)?.is_empty();
         // The walk begins with the root itself.
         if is_unfinished || Walk::new(&open)?.nth(1).is_some() {
             return Err(Error::refused("it is not empty"));

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::host::Inventory;
 use crate::host::mounts::MountTree;
 use crate::layout::Layout;
-use crate::live_mounts;
+use crate::live_mounts::LiveMounts;
 use crate::monitor::Monitor;
 use crate::resolve::{Selection, survey};
 use crate::volume::live::Live;
@@ -26,7 +26,7 @@ pub(crate) fn recover_layout(
     layout: &Layout,
     inventory: &Inventory,
     selection: &Selection,
-    state_dir: &Path,
+    mounts: &LiveMounts,
     monitor: &dyn Monitor,
 ) -> Result<()> {
     // With an obstacle its paths are not those of the volumes. The plan refuses it.
@@ -36,7 +36,7 @@ pub(crate) fn recover_layout(
     let everything = Selection { only: Vec::new(), all: true, ..selection.clone() };
     // What is not found here has nothing to be recovered.
     let targets = survey(layout, inventory, &everything)?.targets;
-    recover_trees(targets.iter().map(|target| (&target.tree, target.is_unused())), state_dir, monitor).map(drop)
+    recover_trees(targets.iter().map(|target| (&target.tree, target.is_unused())), mounts, monitor).map(drop)
 }
 
 /// Recovers `trees`, each with whether no container uses it now; returns whether a live tree may have been replaced.
@@ -47,16 +47,17 @@ pub(crate) fn recover_layout(
 /// A tree cannot be recovered.
 pub(crate) fn recover_trees<'a>(
     trees: impl IntoIterator<Item = (&'a MountTree, bool)>,
-    state_dir: &Path,
+    mounts: &LiveMounts,
     monitor: &dyn Monitor,
 ) -> Result<bool> {
+    let state_dir = mounts.state_dir();
     let records = restore_record::records(state_dir)?;
     if records.is_empty() {
         return Ok(false);
     }
     let mut lives = Vec::new();
     for (tree, is_unused) in trees {
-        if let Ok(open) = live_mounts::open(tree, state_dir) {
+        if let Ok(open) = mounts.open(tree) {
             lives.extend(open.live().map(|(_, live)| (Arc::clone(live), is_unused)));
         }
     }
@@ -134,8 +135,8 @@ pub(crate) fn check_recovered(state_dir: &Path, monitor: &dyn Monitor) -> Result
 ///
 /// # Errors
 /// The records cannot be read.
-pub(crate) fn unfinished(tree: &MountTree, state_dir: &Path) -> Result<Vec<Unfinished>> {
-    let Ok(open) = live_mounts::open(tree, state_dir) else { return Ok(Vec::new()) };
+pub(crate) fn unfinished(tree: &MountTree, mounts: &LiveMounts) -> Result<Vec<Unfinished>> {
+    let Ok(open) = mounts.open(tree) else { return Ok(Vec::new()) };
     let lives: Vec<&Live> = open.live().map(|(_, live)| &**live).collect();
-    restore_record::unfinished(state_dir, &lives)
+    restore_record::unfinished(mounts.state_dir(), &lives)
 }

@@ -220,7 +220,8 @@ impl<'a> Search<'a> {
         spec.usual_with.as_ref().is_some_and(|name| self.candidates().any(|container| is(container, name)))
     }
 
-    fn target(&self, spec: &ArchiveSpec, tree: MountTree) -> Target {
+    fn target(&self, spec: &ArchiveSpec, mut tree: MountTree) -> Target {
+        mounts::add_filesystems(&mut tree, &self.inventory.volumes);
         let users = mounts::users(self.inventory, &tree).into_iter().cloned().collect();
         Target {
             archive: spec.name.clone(),

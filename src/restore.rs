@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::extractor::{Extracted, Input, Mode, check, extract};
+use crate::filesystem::Access;
 use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory};
-use crate::live_mounts;
+use crate::live_mounts::LiveMounts;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::new_volumes::NewVolumes;
 use crate::ordered::Pool;
@@ -16,9 +17,9 @@ use crate::plan::restore::{RestorePlan, RestoreRequest, plan as make_plan};
 use crate::plan::{check_real, used_since, users_now};
 use crate::recovery::{recover_layout, recover_trees};
 use crate::together;
-use crate::volume::OpenTree;
 use crate::volume::live::{Live, LiveKind};
 use crate::volume::swap::{Restoration, SwapError};
+use crate::volume::{OpenTree, owners};
 
 /// Plans a restore and carries it out.
 ///
@@ -36,8 +37,9 @@ pub fn restore(
 ) -> Result<()> {
     let inventory = host.inventory()?;
     // What is in use is recovered later, when its containers are stopped.
-    recover_layout(&request.layout, &inventory, &request.selection, state_dir, monitor)?;
-    let facts = ThisHost::new(state_dir, pool, monitor);
+    let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
+    recover_layout(&request.layout, &inventory, &request.selection, &mounts, monitor)?;
+    let facts = ThisHost::new(&mounts, pool, monitor);
     let mut plan = make_plan(request, host.describe(), &inventory, &facts)?;
     plan.check()?;
     let new_volumes = NewVolumes::create(plan.created.iter().map(|one| &one.volume), host, state_dir, monitor)?;
@@ -53,41 +55,59 @@ pub fn restore(
         let (layout, name) = (&request.layout.name, location.name());
         monitor.issue("", format!("not restored: '{location}': the layout '{layout}' has no archive '{name}'"));
     }
-    let inputs: Vec<&Input> = plan.inputs().collect();
     if plan.mode != Mode::Replace {
         // These modes cannot be rolled back, so the archives are read to their end first.
-        together::all(&inputs, monitor, |input, monitor| check(input, pool, monitor))?;
+        together::all(&plan.inputs().collect::<Vec<_>>(), monitor, |input, monitor| check(input, pool, monitor))?;
     }
     let stopped = Stopped::stop(host, state_dir, &plan.users.iter().collect::<Vec<_>>(), monitor)?;
+    let restored = restore_stopped(&plan, &mounts, host, pool, monitor);
+    mounts.release();
+    match restored {
+        Ok(extracted) => {
+            new_volumes.keep();
+            for Extracted { summary, location } in &extracted {
+                monitor.event(&Event::Finished { stage: Stage::Restoring, summary, at: location.path() });
+            }
+            stopped.start_again_after("the volumes are restored");
+            Ok(())
+        }
+        Err(SwapError::Undone(error)) => Err(error),
+        Err(SwapError::NotWhole(error)) => {
+            stopped.leave_stopped();
+            Err(error)
+        }
+    }
+}
+
+/// Extracts the archives after containers have stopped, and swaps all trees.
+fn restore_stopped(
+    plan: &RestorePlan,
+    mounts: &LiveMounts,
+    host: &dyn Host,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Vec<Extracted>, SwapError> {
     let now = host.inventory()?;
     // From now on: what ran until here did so before anything was written.
     let users = users_now(plan.targets(), &now);
-    check_idle(&plan, &users, &now)?;
-    let trees = open(&plan, &now, &facts, state_dir, monitor)?;
-    let restoration = Restoration::begin(state_dir, &replaced(&plan, &trees))?;
-    let jobs: Vec<(&Input, &OpenTree)> = inputs.into_iter().zip(&trees).collect();
+    check_idle(plan, &users, &now)?;
+    let trees = open(plan, &now, mounts, pool, monitor)?;
+    if plan.mode != Mode::Replace {
+        check_owners(plan, &trees)?;
+    }
+    let restoration = Restoration::begin(mounts.state_dir(), &replaced(plan, &trees))?;
+    let jobs: Vec<(&Input, &OpenTree)> = plan.inputs().zip(&trees).collect();
     let extracted = together::all(&jobs, monitor, |(input, tree), monitor| {
         extract(input, tree, &restoration, plan.mode, pool, monitor)
     });
     let extracted = extracted.map_err(|error| mixed(error, plan.mode))?;
     let now = host.inventory()?;
-    check_idle(&plan, &users, &now)
-        .and_then(|()| check_in_place(&plan, &trees, state_dir))
+    check_idle(plan, &users, &now)
+        .and_then(|()| check_in_place(plan, &trees, mounts))
         .map_err(|error| mixed(error, plan.mode))?;
     monitor.check_cancelled()?;
-    match swap(restoration, plan.keep_previous, monitor) {
-        Ok(()) => new_volumes.keep(),
-        Err(SwapError::Undone(error)) => return Err(error),
-        Err(SwapError::NotWhole(error)) => {
-            stopped.leave_stopped();
-            return Err(error);
-        }
-    }
-    for Extracted { summary, location } in &extracted {
-        monitor.event(&Event::Finished { stage: Stage::Restoring, summary, at: location.path() });
-    }
-    stopped.start_again_after("the volumes are restored");
-    Ok(())
+    swap(restoration, plan.keep_previous, monitor)?;
+    Ok(extracted)
 }
 
 /// `restart: always` and a restarted engine can start a container at any moment.
@@ -101,25 +121,20 @@ fn check_idle(plan: &RestorePlan, users: &[Container], now: &Inventory) -> Resul
         .hint("stop them, and what starts them, then restore again"))
 }
 
-/// Opens the trees after the containers have stopped: they must be those that the plan has found. A volume with mount
-/// options, for example, is unmounted with its last container.
+/// Opens the trees after the containers have stopped: they must be those that the plan has found.
 fn open(
     plan: &RestorePlan,
     now: &Inventory,
-    facts: &ThisHost<'_>,
-    state_dir: &Path,
+    mounts: &LiveMounts,
+    pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Vec<OpenTree>> {
-    check_real(plan.targets(), now, facts)?;
-    let recovered = recover_trees(plan.targets().map(|target| (&target.tree, true)), state_dir, monitor)?;
+    check_real(plan.targets(), now, &ThisHost::new(mounts, pool, monitor))?;
+    let recovered = recover_trees(plan.targets().map(|target| (&target.tree, true)), mounts, monitor)?;
     let open = plan.archives.iter().map(|planned| {
         let tree = &planned.target.tree;
         // Undoing an exchange has replaced the tree that the plan has found.
-        if recovered {
-            live_mounts::open(tree, state_dir)
-        } else {
-            live_mounts::reopen(tree, &planned.mounts, state_dir)
-        }
+        if recovered { mounts.open(tree) } else { mounts.reopen(tree, &planned.mounts) }
     });
     open.collect()
 }
@@ -136,11 +151,23 @@ fn replaced(plan: &RestorePlan, trees: &[OpenTree]) -> Vec<(String, Arc<Live>)> 
     replaced
 }
 
-/// Checks that the trees are still where containers will find them.
-fn check_in_place(plan: &RestorePlan, trees: &[OpenTree], state_dir: &Path) -> Result<()> {
+/// Checks that the filesystems keep owners, before the first file is replaced. Staging directories are checked when they
+/// are made.
+fn check_owners(plan: &RestorePlan, trees: &[OpenTree]) -> Result<()> {
     for (planned, tree) in plan.archives.iter().zip(trees) {
-        live_mounts::check_in_place(&planned.target.tree, tree, state_dir)
-            .map_err(|error| error.within(&planned.target.archive))?;
+        for (_, live) in tree.live().filter(|(_, live)| live.kind() == LiveKind::Directory) {
+            owners::check(live.handle()).map_err(|cause| {
+                Error::failed_at("cannot restore into", live.path(), cause).within(&planned.target.archive)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the trees are still where containers will find them.
+fn check_in_place(plan: &RestorePlan, trees: &[OpenTree], mounts: &LiveMounts) -> Result<()> {
+    for (planned, tree) in plan.archives.iter().zip(trees) {
+        mounts.check_in_place(&planned.target.tree, tree).map_err(|error| error.within(&planned.target.archive))?;
     }
     Ok(())
 }

@@ -4,9 +4,11 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::filesystem::Access;
 use crate::host::Host;
 use crate::host::containers;
 use crate::layout::Layout;
+use crate::live_mounts::LiveMounts;
 use crate::monitor::Monitor;
 use crate::recovery::{check_recovered, recover_layout};
 use crate::resolve::Selection;
@@ -25,7 +27,10 @@ pub fn resume(
 ) -> Result<()> {
     let inventory = host.inventory()?;
     Error::none_of(inventory.refusals().collect())?;
-    recover_layout(layout, &inventory, selection, state_dir, monitor)?;
+    let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
+    recover_layout(layout, &inventory, selection, &mounts, monitor)?;
+    // Containers are about to start on them.
+    drop(mounts);
     check_recovered(state_dir, monitor)?;
     if containers::resume(host, state_dir, monitor)?.is_empty() {
         monitor.note("no container was left stopped by an interrupted run");

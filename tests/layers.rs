@@ -37,7 +37,7 @@ const LAYERS: &[&[&str]] = &[
     &["store", "resolve", "together"],
     &["layout"],
     &["host", "volume", "codec"],
-    &["archive", "ordered", "batch", "exclude", "mountinfo", "identity", "units", "durable"],
+    &["archive", "ordered", "batch", "exclude", "mountinfo", "identity", "units", "durable", "filesystem"],
     &["monitor"],
     &["error"],
     &["member"],

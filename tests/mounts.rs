@@ -153,6 +153,32 @@ fn a_volume_that_is_bound_to_a_directory_is_that_directory() {
     world.refused("restore", &["backup"], "is mounted read-only");
 }
 
+/// An engine mounts the inner volume at the target of the link, in the container.
+#[test]
+fn a_symbolic_link_to_a_nested_mountpoint_is_refused() {
+    let world = World::new(&[("html", "/var/www/html")])
+        .volumes(&[("html", "/var/www/html"), ("up", "/var/www/html/a/uploads")]);
+    let (html, up) = (world.docker.data("html"), world.docker.data("up"));
+    put(&up.join("a.jpg"), "jpg");
+    put(&html.join("index.php"), "php");
+    // The mountpoint need not exist before the container is started.
+    world.voltar("backup", &["backup"]).ok();
+    for (link, target) in [("a", "/etc"), ("a/uploads", "../index.php")] {
+        if link == "a/uploads" {
+            fs::remove_file(html.join("a")).unwrap();
+            fs::create_dir(html.join("a")).unwrap();
+        }
+        symlink(target, html.join(link)).unwrap();
+        let text = format!("the symbolic link '{}'", html.join("a").display());
+        let text = if link == "a" { text } else { format!("'{}' is a symbolic link", html.join(link).display()) };
+        world.refused("backup", &["again"], &text);
+        for mode in MODES {
+            world.refused("restore", &[&["backup"], mode].concat(), &text);
+        }
+    }
+    assert_eq!(read(&up.join("a.jpg")), "jpg");
+}
+
 #[test]
 fn a_symbolic_link_in_the_subpath_of_a_volume_is_refused() {
     let world = World::new(&[("media", "/srv")]);
@@ -431,4 +457,21 @@ fn an_archive_inside_the_tree_that_it_replaces_is_refused() {
     world.refused("backup", &["link/more"], "lies inside what is to be archived");
     let inside = world.voltar("restore", &["link"]).env("VOLTAR_STATE_DIR", live.join("state"));
     inside.run().expect_code(2).expect_text("lies inside what is to be restored");
+}
+
+/// `tar -x --strip` skips the only member of such an archive; the file is its root.
+#[test]
+fn a_path_that_is_one_mounted_file_is_archived_and_restored() {
+    let world = World::new(&[("conf", "/etc/app/app.conf")]);
+    let conf = world.at("app.conf");
+    put(&conf, "archived");
+    world.docker.volume("other");
+    world.docker.container("web").mount("other", "/other").bind(&conf, "/etc/app/app.conf").write();
+    world.voltar("backup", &["backup"]).ok();
+    assert!(world.listed("backup/conf.tar.bz2").contains(" etc/app/app.conf\n"));
+    for mode in MODES {
+        put(&conf, "live");
+        world.voltar("restore", &[&["backup"], mode].concat()).ok();
+        assert_eq!(read(&conf), "archived", "{mode:?}");
+    }
 }

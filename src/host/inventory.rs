@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::filesystem::Filesystem;
 use crate::identity::FileId;
 use crate::member::{RelPath, printable};
 
@@ -170,6 +171,9 @@ pub struct Volume {
     /// The present path of the directory to which its options bind it (`o=bind,device=DIR`); `None` if they do not, or if
     /// the path is not known.
     pub bound: Option<PathBuf>,
+    /// The filesystem that the engine mounts for the containers that use it; `None` if it mounts none, or if the device is
+    /// that of another host.
+    pub filesystem: Option<Filesystem>,
 }
 
 impl Volume {

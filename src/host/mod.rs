@@ -16,7 +16,6 @@ pub(crate) mod option_volume;
 mod parse;
 mod places;
 pub mod reality;
-mod secrets;
 mod shifted_owners;
 
 pub(crate) use inventory::no_engine_for;

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::filesystem::Filesystem;
 use crate::member::{RelPath, printable};
 
 use super::inventory::{Container, Inventory, Mount, MountKind, Place, Volume};
@@ -39,6 +40,8 @@ pub struct TreeMount {
     pub read_only: bool,
     /// Where the source is on this machine; `None` if that is not known.
     pub place: Option<Place>,
+    /// The filesystem that the engine mounts at the source while a container uses it.
+    pub filesystem: Option<Filesystem>,
     /// Why the content of this nested mount is left out of the tree, if it is.
     pub left_out: Option<LeftOut>,
 }
@@ -159,6 +162,7 @@ fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: &RelPa
         destination: mount.destination.clone(),
         read_only: mount.read_only,
         place: mount.place.clone(),
+        filesystem: None,
         left_out: None,
     })
 }
@@ -214,9 +218,20 @@ pub(crate) fn tree_of_volume(volume: &Volume, path: &RelPath) -> Result<MountTre
             destination: format!("/{}", String::from_utf8_lossy(path.as_bytes())),
             read_only: false,
             place: volume.place.clone(),
+            filesystem: volume.filesystem.clone(),
             left_out: None,
         }],
     })
+}
+
+/// Adds to the mounts of volumes the filesystems that the engine mounts for them.
+pub(crate) fn add_filesystems(tree: &mut MountTree, volumes: &[Volume]) {
+    for mount in &mut tree.mounts {
+        if let MountKind::Volume { name, .. } = &mount.kind {
+            let volume = volumes.iter().find(|volume| &volume.name == name);
+            mount.filesystem = volume.and_then(|volume| volume.filesystem.clone());
+        }
+    }
 }
 
 /// Returns the containers that use a volume or directory of the tree, including stopped ones.

@@ -1,55 +1,39 @@
 //! `local` volumes with mount options (`type`, `device`, `o`). The engine mounts them only while a container uses them;
 //! until then their mountpoint is an empty directory.
 
+use std::collections::BTreeMap;
+
 use crate::error::Error;
-use crate::member::printable;
+use crate::filesystem::Filesystem;
 
 use super::inventory::Volume;
 use super::mount_options::bind_device;
-use super::secrets::{mask_device, mask_options};
 
-/// Returns whether the engine mounts a filesystem on the mountpoint of this `local` volume. Options without a type and a
-/// device, such as a size limit, need no mount (`volume/local` of the engine, `needsMount`).
+/// Returns the filesystem that the engine mounts on the mountpoint of a `local` volume with these options. Options without
+/// a type and a device, such as a size limit, need no mount (`volume/local` of the engine, `needsMount`); a volume that
+/// is bound to a directory needs none here.
 #[must_use]
-pub(crate) fn has_mount_options(volume: &Volume) -> bool {
-    volume.driver == "local"
-        && bind_device(&volume.options).is_none()
-        && ["type", "device"].iter().any(|key| !option(volume, key).is_empty())
+pub(super) fn filesystem(driver: &str, options: &BTreeMap<String, String>) -> Option<Filesystem> {
+    let option = |key: &str| options.get(key).cloned().unwrap_or_default();
+    let filesystem = Filesystem { kind: option("type"), device: option("device"), options: option("o") };
+    let is_needed = !(filesystem.kind.is_empty() && filesystem.device.is_empty());
+    (driver == "local" && is_needed && bind_device(options).is_none()).then_some(filesystem)
+}
+
+/// Returns whether the engine mounts a filesystem on the mountpoint of a volume.
+#[must_use]
+pub(super) fn is_mounted_by_the_engine(volume: &Volume) -> bool {
+    filesystem(&volume.driver, &volume.options).is_some()
 }
 
 /// Returns the refusal of a volume in memory.
 #[must_use]
 pub(crate) fn in_memory(volume: &Volume) -> Option<Error> {
-    (volume.driver == "local" && option(volume, "type") == "tmpfs").then(|| {
+    (filesystem(&volume.driver, &volume.options)?.kind == "tmpfs").then(|| {
         Error::refused(format!(
             "volume '{}' is in memory (type=tmpfs): its content is gone with the last container that uses it",
             volume.name
         ))
         .hint("use a volume without type=tmpfs, or select other archives with --only")
     })
-}
-
-/// Returns the refusal of a volume that is not mounted, now or once containers are stopped: `why` says which.
-#[must_use]
-pub(crate) fn not_mounted(volume: &Volume, why: &str) -> Error {
-    let (device, options) = (mask_device(option(volume, "device")), mask_options(option(volume, "o")));
-    let given: Vec<String> = [("type", option(volume, "type")), ("device", &*device), ("o", &*options)]
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| format!("{key}={}", printable(value.as_bytes())))
-        .collect();
-    Error::refused(format!(
-        "volume '{}' ({}) is mounted only while a container uses it, and {why}",
-        volume.name,
-        given.join(", ")
-    ))
-    .hint(format!(
-        "keep one container that uses it alive while voltar runs (`docker run -d -v {}:/x IMAGE sleep infinity`; \
-         for a backup, with --allow-running), or mount it there by hand",
-        volume.name
-    ))
-}
-
-fn option<'a>(volume: &'a Volume, key: &str) -> &'a str {
-    volume.options.get(key).map(String::as_str).unwrap_or_default()
 }

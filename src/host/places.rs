@@ -12,7 +12,7 @@ use crate::identity::lineage;
 /// Volumes that the engine mounts are left out: they are filesystems of their own, of servers that may not answer, and are known by
 /// their names.
 pub(super) fn find(inventory: &mut Inventory) {
-    for volume in inventory.volumes.iter_mut().filter(|volume| !option_volume::has_mount_options(volume)) {
+    for volume in inventory.volumes.iter_mut().filter(|volume| !option_volume::is_mounted_by_the_engine(volume)) {
         volume.place = volume.source().and_then(of);
     }
     let volumes = &inventory.volumes;

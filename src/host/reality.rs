@@ -10,7 +10,7 @@ use crate::mountinfo;
 
 use super::inventory::{MountKind, Volume};
 use super::mounts::{MountTree, TreeMount};
-use super::option_volume::{self, has_mount_options, not_mounted};
+use super::option_volume;
 
 /// Returns every reason why the tree's directories may not hold its data, each with a hint.
 ///
@@ -48,7 +48,7 @@ fn check_mount(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fs
         MountKind::Volume { name, .. } => {
             if let Some(volume) = volumes.iter().find(|volume| &volume.name == name) {
                 option_volume::in_memory(volume).map_or(Ok(()), Err)?;
-                option_volume_is_mounted(volume, mounted)?;
+                device_is_here(volume, mounted)?;
             }
         }
         MountKind::Bind => {}
@@ -65,13 +65,22 @@ fn check_mount(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fs
     Ok(())
 }
 
-/// Checks that a `local` volume with options is mounted. It is mounted only while a container uses it; until
-/// then its mountpoint is an empty directory.
-fn option_volume_is_mounted(volume: &Volume, mounted: &[PathBuf]) -> Result<()> {
-    if !has_mount_options(volume) || mounted.contains(&canonical(&volume.mountpoint)?) {
+/// Checks that a `local` volume with options is mounted, or that its device is on this host.
+fn device_is_here(volume: &Volume, mounted: &[PathBuf]) -> Result<()> {
+    let Some(filesystem) = option_volume::filesystem(&volume.driver, &volume.options) else { return Ok(()) };
+    if volume.filesystem.is_some() || mounted.contains(&canonical(&volume.mountpoint)?) {
         return Ok(());
     }
-    Err(not_mounted(volume, &format!("it is not now: {} is an empty directory", shown(&volume.mountpoint))))
+    Err(Error::refused(format!(
+        "volume '{}' ({}) is a filesystem that is not mounted at {}, and its device is that of another host",
+        volume.name,
+        filesystem.describe(),
+        shown(&volume.mountpoint)
+    ))
+    .hint(format!(
+        "mount it there by hand: `{}`, with its device on this host",
+        filesystem.command(&volume.mountpoint)
+    )))
 }
 
 /// Resolves symbolic links, because the table of mounts has canonical paths.
@@ -142,22 +151,21 @@ mod tests {
     }
 
     #[test]
-    fn an_option_volume_counts_only_while_it_is_mounted() {
+    fn the_device_of_a_volume_is_on_this_host_or_it_is_mounted() {
         let dir = tempfile::tempdir().unwrap();
         let point = dir.path().canonicalize().unwrap();
-        let nfs = volume(&point, &[("type", "nfs"), ("device", ":/srv"), ("o", "addr=nas")]);
+        let moved = volume(&point, &[("type", "ext4"), ("device", "/dev/sdb1")]);
         assert_eq!(
-            verdict(&nfs, &[], &[]),
+            verdict(&moved, &[], &[]),
             [format!(
-                "volume 'cvat_data' (type=nfs, device=:/srv, o=addr=nas) is mounted only while a container uses it, \
-                 and it is not now: {} is an empty directory",
+                "volume 'cvat_data' (type=ext4, device=/dev/sdb1) is a filesystem that is not mounted at {}, and its \
+                 device is that of another host",
                 point.display()
             )]
         );
-        assert!(verdict(&nfs, std::slice::from_ref(&point), &[]).is_empty());
-        let cifs = volume(&point, &[("type", "cifs"), ("device", "//u:s3@nas/x"), ("o", "user=u,password=s3cret")]);
-        let shown = &verdict(&cifs, &[], &[])[0];
-        assert!(shown.contains("(type=cifs, device=//u:***@nas/x, o=user=u,password=***)"), "{shown}");
+        assert!(verdict(&moved, std::slice::from_ref(&point), &[]).is_empty());
+        let filesystem = option_volume::filesystem("local", &moved.options);
+        assert!(verdict(&Volume { filesystem, ..moved }, &[], &[]).is_empty());
         // A volume with only a size limit is not a mount.
         assert!(verdict(&volume(&point, &[("o", "size=10G")]), &[], &[]).is_empty());
         let memory = volume(&point, &[("type", "tmpfs"), ("device", "tmpfs")]);

@@ -1,6 +1,5 @@
 //! The plan of a backup: which archives, of which mounts, how large, and every refusal.
 
-use super::after_stop::unmounted;
 use super::facts::{Facts, Occupied};
 use super::measure::Measured;
 use super::overlaps;
@@ -132,9 +131,6 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     let users = users(archives.iter().map(|planned| &planned.target));
     refusals.extend(in_use(&users, request.running));
     let to_stop = to_stop(users.clone(), request.running);
-    for planned in &archives {
-        refusals.extend(unmounted(&planned.target, &to_stop, inventory, facts)?);
-    }
     let condition = facts.condition(&request.store);
     refusals.extend(store_refusals(&archives, &request.store, &condition));
     Ok(BackupPlan {

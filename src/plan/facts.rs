@@ -11,6 +11,7 @@ use crate::extractor::{self, Input, Origin};
 use crate::host::mounts::MountTree;
 use crate::host::{Volume, reality};
 use crate::identity::{self, FileId};
+pub use crate::live_mounts::LiveMounts;
 use crate::live_mounts::{self, LiveMount};
 use crate::member::RelPath;
 use crate::monitor::Monitor;
@@ -79,22 +80,19 @@ pub trait Facts {
 
     /// Returns the mountpoints of this host below `path`.
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>>;
-
-    /// Returns the number of mounts at `mountpoint`, one above the other.
-    fn mounts_at(&self, mountpoint: &Path) -> Result<usize>;
 }
 
 /// The facts of the machine that voltar runs on.
 pub struct ThisHost<'a> {
-    state_dir: &'a Path,
+    mounts: &'a LiveMounts,
     pool: &'a Pool,
     monitor: &'a dyn Monitor,
 }
 
 impl<'a> ThisHost<'a> {
-    /// Measures with the threads of `pool`, until `monitor` is cancelled; `state_dir` holds voltar's records.
-    pub fn new(state_dir: &'a Path, pool: &'a Pool, monitor: &'a dyn Monitor) -> Self {
-        Self { state_dir, pool, monitor }
+    /// Opens trees through `mounts`, and measures with the threads of `pool` until `monitor` is cancelled.
+    pub fn new(mounts: &'a LiveMounts, pool: &'a Pool, monitor: &'a dyn Monitor) -> Self {
+        Self { mounts, pool, monitor }
     }
 }
 
@@ -104,15 +102,15 @@ impl Facts for ThisHost<'_> {
     }
 
     fn unfinished(&self, tree: &MountTree) -> Result<Vec<Unfinished>> {
-        recovery::unfinished(tree, self.state_dir)
+        recovery::unfinished(tree, self.mounts)
     }
 
     fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>> {
-        live_mounts::open(tree, self.state_dir).and_then(|open| live_mounts::found(&open))
+        self.mounts.open(tree).and_then(|open| live_mounts::found(&open))
     }
 
     fn measure(&self, tree: &MountTree, exclude: &Exclude, compression: Compression) -> Result<Measured> {
-        let open = live_mounts::open(tree, self.state_dir)?;
+        let open = self.mounts.open(tree)?;
         measure(&open, &tree.path, exclude, compression, self.pool, self.monitor)
             .map_err(|error| self.monitor.cause(error))
     }
@@ -135,7 +133,7 @@ impl Facts for ThisHost<'_> {
     }
 
     fn state_dir(&self) -> &Path {
-        self.state_dir
+        self.mounts.state_dir()
     }
 
     fn source(&self, path: &Path) -> Result<Source> {
@@ -161,11 +159,5 @@ impl Facts for ThisHost<'_> {
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>> {
         let mounted = mountinfo::mounted()?;
         Ok(mountinfo::below(&mounted, path).map(Path::to_owned).collect())
-    }
-
-    fn mounts_at(&self, mountpoint: &Path) -> Result<usize> {
-        // The table has canonical paths.
-        let point = mountpoint.canonicalize().unwrap_or_else(|_| mountpoint.to_owned());
-        Ok(mountinfo::mounted()?.iter().filter(|mounted| **mounted == point).count())
     }
 }

@@ -4,7 +4,6 @@
 //! A plan is computed from a request, the inventory of the engine, and [`facts`] about this machine, which tests replace.
 //! Nothing here writes.
 
-mod after_stop;
 pub mod backup;
 mod creation;
 pub mod facts;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::after_stop::unmounted;
 use super::facts::Facts;
 use super::{Running, in_use, to_stop, unreal, users};
 use super::{creation, overlaps, prefix};
@@ -138,7 +137,6 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         let reasons = unreal(&target, inventory, facts)?;
         let is_real = reasons.is_empty();
         refusals.extend(reasons);
-        refusals.extend(unmounted(&target, &to_stop, inventory, facts)?);
         refusals.extend(read_only(&target));
         let input = Input {
             archive: name.clone(),

@@ -14,6 +14,7 @@ use crate::codec::{Compression, Format, Level};
 use crate::error::ErrorKind;
 use crate::exclude::{Exclude, Pattern};
 use crate::extractor::{Input, Mode, Origin};
+use crate::filesystem::Filesystem;
 use crate::host::mounts::{MountTree, TreeMount};
 use crate::host::{Mount, MountKind, Volume};
 use crate::identity::FileId;
@@ -43,7 +44,6 @@ struct Script {
     damaged: Option<Error>,
     way: Way,
     mounted_below: Vec<PathBuf>,
-    mounts_at: usize,
     free_bytes: u64,
     state_dir: &'static Path,
 }
@@ -67,7 +67,6 @@ impl Default for Script {
             damaged: None,
             way: Way::Exchange,
             mounted_below: Vec::new(),
-            mounts_at: 1,
             free_bytes: 1_000_000,
             state_dir: Path::new("/var/lib/voltar"),
         }
@@ -150,10 +149,6 @@ impl Facts for Script {
     fn mounted_below(&self, _: &Path) -> Result<Vec<PathBuf>> {
         Ok(self.mounted_below.clone())
     }
-
-    fn mounts_at(&self, _: &Path) -> Result<usize> {
-        Ok(self.mounts_at)
-    }
 }
 
 /// Returns an id for a path that does not exist.
@@ -193,6 +188,7 @@ fn volume(name: &str) -> Volume {
         compose_name: Some(name.to_owned()),
         place: None,
         bound: None,
+        filesystem: None,
     }
 }
 
@@ -544,60 +540,26 @@ fn containers_that_a_start_would_not_bring_back_are_not_stopped() {
     assert!(plan.refusals[0].advice().unwrap().contains("`docker service scale stack_media=0`"));
 }
 
-/// Returns an inventory in which the database's volume has mount options, and two containers use it.
-fn with_option_volume(states: [State; 2]) -> Inventory {
-    let [db, media] = inventory().containers.try_into().unwrap();
-    let options = [("type", "nfs"), ("device", ":/db"), ("o", "addr=nas,password=s3cret")];
-    let options = options.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    let web = Container { name: "web".to_owned(), id: "web-id".to_owned(), state: states[1], ..db.clone() };
-    let db = Container { state: states[0], ..db };
-    let volume = Volume { name: "db".to_owned(), options, ..volume("db") };
-    Inventory { containers: vec![db, media, web], volumes: vec![volume], ..Inventory::default() }
-}
-
 #[test]
-fn nothing_is_stopped_that_keeps_the_volume_mounted() {
-    use State::{Paused, Running as Up, Stopped as Down};
-    let refused = |states: [State; 2], mounts_at: usize| {
-        let inventory = with_option_volume(states);
-        let script = Script { mounts_at, ..Script::default() };
-        let request = BackupRequest { running: Running::Stop, ..backup_request() };
-        let backup = plan_backup(&request, &inventory, &script).refusals;
-        let request = RestoreRequest { running: Running::Stop, ..restore_request() };
-        let restore = plan_restore(&request, &inventory, &script).refusals;
-        for refusal in backup.iter().chain(&restore) {
-            assert!(refusal.advice().is_some(), "{refusal}");
-        }
-        assert_eq!(messages(&backup), messages(&restore));
-        messages(&backup)
+fn a_volume_with_mount_options_keeps_its_filesystem_through_a_stop() {
+    let mut inventory = inventory();
+    let filesystem = Filesystem {
+        kind: "nfs".to_owned(),
+        device: ":/db".to_owned(),
+        options: "addr=nas,password=s3cret".to_owned(),
     };
-    let message = |names: &str| {
-        format!(
-            "db: volume 'db' (type=nfs, device=:/db, o=addr=nas,password=***) is mounted only while a container uses \
-             it, and all that do would be stopped: {names}"
-        )
-    };
-    assert_eq!(refused([Up, Up], 1), [message("db, web")]);
-    assert_eq!(refused([Up, Down], 1), [message("db")]);
-    // It is mounted by hand, alone or above or below the engine's mount: it stays.
-    assert_eq!(refused([Down, Down], 1), Vec::<String>::new());
-    assert_eq!(refused([Up, Up], 2), Vec::<String>::new());
-    // A container that is not stopped keeps it mounted; here it is refused for another reason.
-    assert_eq!(refused([Up, Paused], 1), ["containers that use these volumes are paused: web"]);
-}
-
-#[test]
-fn a_mounted_volume_is_not_refused_if_nothing_is_stopped() {
-    let plan = |running| {
-        let request = BackupRequest { running, ..backup_request() };
-        messages(&plan_backup(&request, &with_option_volume([State::Running; 2]), &Script::default()).refusals)
-    };
-    assert_eq!(plan(Running::Allow), Vec::<String>::new());
-    assert_eq!(plan(Running::Refuse), ["containers that use these volumes are running: db, web"]);
-    let mut limited = with_option_volume([State::Running; 2]);
-    limited.volumes[0].options = [("size".to_owned(), "10G".to_owned())].into();
+    for container in &mut inventory.containers {
+        container.state = State::Running;
+    }
+    inventory.volumes = vec![Volume { name: "db".to_owned(), filesystem: Some(filesystem.clone()), ..volume("db") }];
     let request = BackupRequest { running: Running::Stop, ..backup_request() };
-    assert!(plan_backup(&request, &limited, &Script::default()).refusals.is_empty(), "it is not a mount");
+    let plan = plan_backup(&request, &inventory, &Script::default());
+    assert_eq!(messages(&plan.refusals), Vec::<String>::new());
+    assert_eq!(plan.archives[0].target.tree.mounts[0].filesystem, Some(filesystem));
+    assert_eq!(plan.archives[1].target.tree.mounts[0].filesystem, None);
+    let text = backup_text(&plan);
+    assert!(text.contains("(type=nfs, device=:/db, o=addr=nas,password=***)"), "{text}");
+    assert!(!text.contains("s3cret"));
 }
 
 #[test]

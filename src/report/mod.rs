@@ -294,6 +294,8 @@ impl Monitor for Report {
             Event::Started { archive, stage, total_bytes } => {
                 inner.began.get_or_insert_with(Instant::now);
                 inner.progress.start(archive, *stage, *total_bytes);
+                // Whoever reads the events follows the run by them.
+                inner.flush();
             }
             Event::Advanced { archive, bytes } => {
                 if let Some(state) = inner.progress.advance(archive, *bytes) {

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::filesystem::Filesystem;
 use crate::host::mounts::{LeftOut, TreeMount};
 use crate::host::{Container, MountKind, State};
 use crate::member::printable;
@@ -154,7 +155,11 @@ fn target(text: &mut String, target: &Target) -> std::fmt::Result {
         }
         let access = if mount.read_only { ", read-only" } else { "" };
         match &mount.kind {
-            MountKind::Volume { name, .. } => writeln!(text, "  volume     {}{at}: {source}{access}", safe(name))?,
+            MountKind::Volume { name, .. } => {
+                let filesystem =
+                    mount.filesystem.as_ref().map(|filesystem| format!(" ({})", safe(&filesystem.describe())));
+                writeln!(text, "  volume     {}{at}: {source}{access}{}", safe(name), filesystem.unwrap_or_default())?;
+            }
             MountKind::Bind => writeln!(text, "  bind{at:10} {source}{access}")?,
             MountKind::Tmpfs => writeln!(text, "  tmpfs     {at}: memory, archived as an empty directory")?,
             MountKind::Other(kind) => writeln!(text, "  {}{at}: {source}{access}", safe(kind))?,
@@ -292,6 +297,8 @@ struct Mounted<'a> {
     destination: &'a str,
     at: String,
     source: String,
+    /// The filesystem that is mounted at the source while the volume is used, without passwords.
+    filesystem: Option<String>,
     read_only: bool,
 }
 
@@ -412,6 +419,7 @@ impl<'a> Mounted<'a> {
             destination: &mount.destination,
             at: if mount.at.is_root() { String::new() } else { mount.at.to_string() },
             source: mount.root().to_string_lossy().into_owned(),
+            filesystem: mount.filesystem.as_ref().map(Filesystem::describe),
             read_only: mount.read_only,
         }
     }

@@ -3,8 +3,11 @@
 //! A path is resolved once, here. Up to a mount's source, symbolic links are the administrator's and are followed, as the
 //! engine follows them. Below it everything was written by containers, and no symbolic link is followed. Whoever holds
 //! the handle acts on what was found then, whatever the path leads to later.
+//!
+//! A tree can also lie in a filesystem that is mounted at no path (`detached`): then it is opened below the handle of that.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -17,12 +20,13 @@ use serde::{Deserialize, Serialize};
 
 use super::beneath::{Beneath, DIRECTORY, open_path};
 use super::metadata::{file_type, procfs};
+use super::root::is_irreplaceable;
 use super::source::{Source, open_source};
 use crate::error::{Cause, Error, Result};
 use crate::identity::{FileId, Identity, lineage_of};
 use crate::member::RelPath;
 
-/// How a tree is replaced.
+/// How a tree is replaced. A directory is not exchanged if that is impossible, or if it has what a new one would lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Way {
@@ -64,7 +68,7 @@ impl Live {
         let failed = |cause: Cause| Error::failed_at("cannot open", source, cause);
         let Source { handle: found, is_link } = open_source(source).map_err(failed)?;
         if let Some((parent, name)) = beneath.split_last() {
-            return Self::below(found, source, &parent, name, way);
+            return Self::below(found, source, &parent, name, way, path_of);
         }
         let path = path_of(&found).map_err(|e| failed(e.into()))?;
         let (handle, kind) = readable(&found).map_err(failed)?;
@@ -87,7 +91,30 @@ impl Live {
         Self::new(handle, kind, holder, way, path).map_err(failed)
     }
 
-    fn below(source: OwnedFd, shown: &Path, parent: &RelPath, name: &OsStr, way: Way) -> Result<Self> {
+    /// Opens what is at `beneath` in a filesystem whose root directory is `root`; containers find that at `shown`.
+    ///
+    /// # Errors
+    /// As [`Live::open`].
+    pub(crate) fn in_filesystem(root: &OwnedFd, shown: &Path, beneath: &RelPath, way: Way) -> Result<Self> {
+        let failed = |cause: Cause| Error::failed_at("cannot open", shown, cause);
+        let root = openat(root, ".", DIRECTORY, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+        match beneath.split_last() {
+            Some((parent, name)) => {
+                let path = shown.join(beneath.as_path());
+                Self::below(root, shown, &parent, name, way, |_| Ok(path.clone()))
+            }
+            None => Self::new(root, LiveKind::Directory, None, Way::Entries, shown.to_owned()).map_err(failed),
+        }
+    }
+
+    fn below(
+        source: OwnedFd,
+        shown: &Path,
+        parent: &RelPath,
+        name: &OsStr,
+        way: Way,
+        path_of: impl Fn(&OwnedFd) -> std::result::Result<PathBuf, Errno>,
+    ) -> Result<Self> {
         let path = shown.join(parent.as_path()).join(name);
         let failed = |cause: Cause| Error::failed_at("cannot open", &path, cause);
         let base = Beneath::new(source);
@@ -118,16 +145,40 @@ impl Live {
         let identity = Identity::of(&handle)?;
         let mut live = Self { handle, kind, identity, holder, way, path };
         let exchangeable = match &live.holder {
-            // `..` of a mountpoint's root is the directory that holds the mountpoint.
-            Some((holder, _)) => mount_id(&live.handle)? == mount_id(holder)?,
+            // `..` of a mountpoint's root is the directory that holds the mountpoint. A Btrfs subvolume is no mountpoint,
+            // and has a device number of its own.
+            Some((holder, _)) => {
+                mount_id(&live.handle)? == mount_id(holder)? && live.id().device == FileId::of_open(holder)?.device
+            }
             None => false,
         };
+        if kind == LiveKind::Directory && is_irreplaceable(&live.handle).map_err(io::Error::from)? {
+            live.way = Way::Entries;
+        }
         if !exchangeable {
             live.way = Way::Entries;
         } else if live.named_id() != Ok(live.identity.id) {
             return Err("it was replaced while it was opened".into());
         }
         Ok(live)
+    }
+
+    /// Checks that no symbolic link leads to the mountpoint at `at` in this directory. It need not exist.
+    ///
+    /// # Errors
+    /// One does, or the directory on the way cannot be read.
+    pub(crate) fn check_mountpoint(&self, at: &RelPath) -> Result<()> {
+        let (LiveKind::Directory, Some((parent, name))) = (self.kind, at.split_last()) else { return Ok(()) };
+        let failed = |errno: Errno| Error::failed_at("cannot examine", &self.path.join(at.as_path()), errno);
+        let root = openat(&self.handle, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
+        let base = Beneath::new(root);
+        let found = base.open(&parent).and_then(|holder| fstatat(&holder, name, AtFlags::AT_SYMLINK_NOFOLLOW));
+        match found {
+            Ok(status) if file_type(&status) == SFlag::S_IFLNK => Err(through_link(&base, &self.path, at)),
+            Ok(_) | Err(Errno::ENOENT) => Ok(()),
+            Err(Errno::ELOOP | Errno::ENOTDIR) => Err(through_link(&base, &self.path, at)),
+            Err(errno) => Err(failed(errno)),
+        }
     }
 
     /// The directory, or the file, itself.
@@ -212,7 +263,7 @@ fn path_of(handle: &OwnedFd) -> std::result::Result<PathBuf, Errno> {
 
 /// Returns the id of the mount through which a handle was opened (proc(5), `fdinfo`).
 #[allow(clippy::disallowed_methods, reason = "procfs knows the open file itself")]
-fn mount_id(handle: &OwnedFd) -> std::result::Result<u64, Cause> {
+pub(super) fn mount_id(handle: &OwnedFd) -> std::result::Result<u64, Cause> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", handle.as_raw_fd()))?;
     let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
     id.ok_or_else(|| "the kernel does not report its mount".into())

@@ -7,11 +7,15 @@
 pub(crate) mod beneath;
 pub(crate) mod content;
 pub(crate) mod create;
+pub(crate) mod detached;
 pub(crate) mod live;
 pub(crate) mod metadata;
 pub(crate) mod own_names;
+pub(crate) mod owners;
 pub(crate) mod remove;
+mod rename;
 pub(crate) mod restore_record;
+mod root;
 mod source;
 pub(crate) mod staging;
 pub(crate) mod swap;

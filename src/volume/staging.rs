@@ -4,6 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 
@@ -14,8 +15,10 @@ use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
 
 use super::beneath::{DIRECTORY, names, open_path};
 use super::live::{Live, LiveKind, Way};
+use super::rename::can_exchange;
 use super::restore_record::TreeRecord;
-use super::{metadata, remove};
+use super::root::copy_label;
+use super::{metadata, owners, remove};
 use crate::error::{Cause, Error, Result};
 use crate::identity::{FileId, Identity};
 use crate::member::Metadata;
@@ -41,17 +44,19 @@ impl Staging {
     pub(super) fn create(live: Arc<Live>, record: &TreeRecord) -> Result<Self> {
         let failed = |cause: Cause| Error::failed_at("cannot make a directory for the new tree of", live.path(), cause);
         let name = OsString::from(&record.name);
-        let directory = holding(&live, record.way).and_then(|beside| {
-            mkdirat(beside, name.as_os_str(), Mode::S_IRWXU)?;
-            openat(beside, name.as_os_str(), DIRECTORY, Mode::empty())
-        });
-        let directory = directory.map_err(|errno| failed(errno.into()))?;
-        // Whoever can write beside the tree can have put another directory there meanwhile.
-        let status = fstat(&directory).map_err(|errno| failed(errno.into()))?;
-        if status.st_uid != geteuid().as_raw() || status.st_mode & 0o077 != 0 {
-            return Err(failed("it was replaced while it was opened".into()));
-        }
+        let beside = holding(&live, record.way).map_err(|errno| failed(errno.into()))?;
+        mkdirat(beside, name.as_os_str(), Mode::S_IRWXU).map_err(|errno| failed(errno.into()))?;
+        let directory = open_own(beside, &name).map_err(|cause| {
+            // It is empty, or not this one.
+            unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir).unwrap_or_default();
+            failed(cause)
+        })?;
         Ok(Self { live, way: record.way, name, directory, tree: OnceLock::new() })
+    }
+
+    /// Returns whether the staged tree can be exchanged with the live one.
+    pub(super) fn can_exchange(&self) -> Result<bool> {
+        can_exchange(&self.directory).map_err(|errno| self.failed("cannot rename beside", errno))
     }
 
     /// Opens the staging directory of an earlier run. `None` where there is none, or another directory has its name.
@@ -113,6 +118,10 @@ impl Staging {
     pub fn root(&self) -> Result<OwnedFd> {
         let made = mkdirat(&self.directory, TREE, Mode::S_IRWXU)
             .and_then(|()| openat(&self.directory, TREE, DIRECTORY, Mode::empty()));
+        if let Ok(root) = &made {
+            copy_label(self.live.handle(), root)
+                .map_err(|errno| self.failed("cannot copy the label of", io::Error::from(errno)))?;
+        }
         self.keep_open(made)
     }
 
@@ -190,6 +199,18 @@ impl Staging {
     pub(super) fn failed(&self, operation: &str, cause: impl Into<Cause>) -> Error {
         Error::failed_at(operation, self.live.path(), cause)
     }
+}
+
+/// Opens a directory that was just made, in which every file can have its owner.
+fn open_own(beside: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Cause> {
+    let directory = openat(beside, name, DIRECTORY, Mode::empty())?;
+    owners::check(&directory)?;
+    // Whoever can write beside it can have put another one there meanwhile.
+    let status = fstat(&directory)?;
+    if status.st_uid != geteuid().as_raw() || status.st_mode & 0o077 != 0 {
+        return Err("it was replaced while it was opened".into());
+    }
+    Ok(directory)
 }
 
 /// Returns the directory in which the staging directory of `live` lies.

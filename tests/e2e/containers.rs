@@ -5,14 +5,13 @@ use std::fs;
 use nix::sys::signal::Signal;
 
 use crate::common::engine::docker;
-use crate::common::tree::{build, dir, file};
+use crate::common::tree::{build, file};
 use crate::interruptions::{backup_in_the_middle, make_old_tree, restore_in_the_middle};
 use crate::stack::{Container, Stack, Test, Volume, WAIT, layout, names, wait_until};
 
 pub const TESTS: &[Test] = &[
     ("stop_a_job_that_ends_by_itself_runs_once", a_job_that_ends_by_itself_runs_once),
     ("stop_one_off_and_swarm_containers_are_refused", one_off_and_swarm_containers_are_refused),
-    ("stop_that_unmounts_a_volume_is_refused", a_stop_that_unmounts_a_volume_is_refused),
     ("start_that_fails_after_a_backup_is_a_warning", a_start_that_fails_after_a_backup_is_a_warning),
     ("start_that_fails_after_a_restore_is_a_warning", a_start_that_fails_after_a_restore_is_a_warning),
     ("recreated_container_is_reported_by_a_backup", a_recreated_container_is_reported_by_a_backup),
@@ -67,36 +66,6 @@ fn one_off_and_swarm_containers_are_refused(stack: &Stack) {
         assert_eq!((container.started(), container.is_running()), (started, true), "{label}");
     }
     assert_eq!(stack.archives(), Vec::<String>::new());
-}
-
-/// The engine unmounts a volume with mount options when its last container stops.
-fn a_stop_that_unmounts_a_volume_is_refused(stack: &Stack) {
-    build(&stack.at("disk/lower"), &[file("precious", "data"), dir("directory")]);
-    let volume = Volume::overlay("overlay", &stack.at("disk"));
-    let container = Container::create("overlay", &["-v", &format!("{}:/data", volume.name())]);
-    layout(&stack.at("one.toml"), "overlay", container.name(), "/data");
-    container.start();
-    let started = container.started();
-    let voltar = |args: &[&str]| stack.voltar(args).args(["--layout", "one.toml"]).run();
-    voltar(&["backup", "--allow-running"]).expect_code(1);
-    let words = format!("and all that do would be stopped: {}", container.name());
-    for (args, code) in [
-        (&["plan", "--stop", "elsewhere"][..], 1),
-        (&["backup", "--stop", "elsewhere"], 2),
-        (&["restore", "--stop", "--dry-run"], 1),
-        (&["restore", "--stop"], 2),
-        (&["restore", "--stop", "--merge"], 2),
-    ] {
-        voltar(args).expect_code(code).expect_text(volume.name()).expect_text(&words);
-    }
-    assert_eq!(container.started(), started, "nothing was stopped");
-    assert_eq!(names(&stack.at("elsewhere")), Vec::<String>::new());
-    // Mounted by hand as well, it stays mounted.
-    let by_hand = crate::disk::BindMount::new(&volume.path(), &volume.path());
-    voltar(&["plan", "--stop", "elsewhere"]).expect_code(0);
-    voltar(&["backup", "--stop", "elsewhere"]).expect_code(0);
-    assert!(container.is_running() && container.started() != started);
-    drop(by_hand);
 }
 
 /// A container whose process runs once and then fails with status 7.

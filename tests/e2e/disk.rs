@@ -1,4 +1,4 @@
-//! Small disks: ext4 file systems in mounted image files, which a test can fill completely or make fail. Bind mounts.
+//! Small disks: ext4 file systems in mounted image files, which a test can fill completely or make fail.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -81,23 +81,6 @@ impl Drop for FailingDisk {
     fn drop(&mut self) {
         unmount(&self.path());
         unmount(&self.scratch.path().join("memory"));
-    }
-}
-
-/// A bind mount, unmounted when dropped.
-pub struct BindMount(PathBuf);
-
-impl BindMount {
-    /// Mounts a directory at another one.
-    pub fn new(directory: &Path, at: &Path) -> Self {
-        Tool::new("mount").arg("--bind").args([directory, at]).ok();
-        Self(at.to_owned())
-    }
-}
-
-impl Drop for BindMount {
-    fn drop(&mut self) {
-        unmount(&self.0);
     }
 }
 

@@ -11,6 +11,7 @@
 mod common;
 mod containers;
 mod disk;
+mod filesystems;
 mod interchange;
 mod interruptions;
 mod refusals;
@@ -22,12 +23,13 @@ use libtest_mimic::Arguments;
 fn main() {
     let mut args = Arguments::from_args();
     args.test_threads = Some(1);
-    let tests = [interchange::TESTS, refusals::TESTS, containers::TESTS, interruptions::TESTS]
+    let tests = [interchange::TESTS, refusals::TESTS, filesystems::TESTS, containers::TESTS, interruptions::TESTS]
         .into_iter()
         .flatten()
         .map(|(name, body)| {
             let needs = [Needs::Root, Needs::Engine, Needs::PostgreSql, Needs::Program("python3"), Needs::NoCvat];
-            test(name, &needs, || stack::with(*body))
+            let more = if name.contains("btrfs") { &[Needs::Program("mkfs.btrfs")][..] } else { &[] };
+            test(name, &[&needs, more].concat(), || stack::with(*body))
         })
         .collect();
     run(&args, tests, stack::take_down);

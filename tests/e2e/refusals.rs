@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::common::engine::docker;
 use crate::common::tool::{Outcome, Tool};
-use crate::common::tree::{build, dir, file};
+use crate::common::tree::{build, file};
 use crate::stack::{Container, Stack, Test, Volume, compose, empty, layout, names};
 
 /// In the order in which the plan checks them.
@@ -23,7 +23,6 @@ pub const TESTS: &[Test] = &[
     ("refuses_a_path_on_no_mount", refuses_a_path_on_no_mount),
     ("refuses_a_container_that_does_not_exist", refuses_a_container_that_does_not_exist),
     ("refuses_a_volume_in_memory", refuses_a_volume_in_memory),
-    ("refuses_an_option_volume_that_is_not_mounted", refuses_an_option_volume_that_is_not_mounted),
     ("refuses_two_projects_after_down", refuses_two_projects_after_down),
     ("refuses_to_restore_into_a_read_only_mount", refuses_to_restore_into_a_read_only_mount),
     ("refuses_a_remote_engine", refuses_a_remote_engine),
@@ -173,18 +172,6 @@ fn refuses_a_volume_in_memory(stack: &Stack) {
         refused(stack.voltar(args).args(["--layout", "one.toml"]), &[volume.name(), "is in memory (type=tmpfs)"]);
     }
     assert!(container.is_running());
-}
-
-/// The volume is mounted only while a container uses it. Otherwise its mountpoint is an empty directory.
-fn refuses_an_option_volume_that_is_not_mounted(stack: &Stack) {
-    build(&stack.at("disk/lower"), &[file("precious", "data"), dir("directory")]);
-    let volume = Volume::overlay("overlay", &stack.at("disk"));
-    let container = Container::create("overlay", &["-v", &format!("{}:/data", volume.name())]);
-    layout(&stack.at("one.toml"), "overlay", container.name(), "/data");
-    refused(stack.voltar(&["backup", "--layout", "one.toml"]), &[volume.name(), stack.at("disk").to_str().unwrap()]);
-    // `--allow-empty` allows empty volumes, not unmounted ones.
-    refused(stack.voltar(&["backup", "--layout", "one.toml", "--allow-empty"]), &[volume.name()]);
-    assert_eq!(stack.archives(), Vec::<String>::new());
 }
 
 fn refuses_two_projects_after_down(stack: &Stack) {

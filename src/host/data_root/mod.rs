@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::member::printable;
 
 use super::inventory::{Container, Host, Inventory, State, StopOutcome};
-use super::{mount_options, parse, places, shifted_owners};
+use super::{mount_options, option_volume, parse, places, shifted_owners};
 use config::{Config, HostConfig, StoredContainer};
 use files::{show, unreadable};
 use origin::{Origin, Sources, original_root};
@@ -93,6 +93,9 @@ impl Host for DataRoot {
         for volume in &mut volumes {
             let device = mount_options::bind_device(&volume.options);
             volume.bound = device.and_then(|device| origin.find(&self.dir, device));
+            if origin == Origin::Here {
+                volume.filesystem = option_volume::filesystem(&volume.driver, &volume.options);
+            }
         }
         let sources = Sources { volumes: parse::sources(&volumes), root: &self.dir, origin };
         let mut found = Vec::with_capacity(stored.len());

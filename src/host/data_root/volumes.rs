@@ -26,6 +26,7 @@ pub(super) fn volumes(root: &Path) -> Result<Vec<Volume>> {
             compose_name: None,
             place: None,
             bound: None,
+            filesystem: None,
         });
     }
     Ok(volumes)

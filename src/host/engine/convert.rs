@@ -7,8 +7,8 @@ use bollard::models::{ContainerInspectResponse, MountPoint, Volume as EngineVolu
 
 use crate::error::Result;
 use crate::host::inventory::{Container, ContainerState, Mount, PROJECT, State, VOLUME, Volume};
-use crate::host::mount_options;
 use crate::host::parse::{self, RawMount, References, VolumeSource};
+use crate::host::{mount_options, option_volume};
 
 /// Converts a volume of the volume list.
 pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
@@ -19,8 +19,10 @@ pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
         at => parse::absolute(&format!("volume '{name}'"), "mountpoint", at)?,
     };
     let options: BTreeMap<_, _> = answer.options.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let driver = parse::text("volume driver", &answer.driver)?;
     Ok(Volume {
-        driver: parse::text("volume driver", &answer.driver)?,
+        filesystem: option_volume::filesystem(&driver, &options),
+        driver,
         mountpoint,
         project: answer.labels.get(PROJECT).cloned(),
         compose_name: answer.labels.get(VOLUME).cloned(),

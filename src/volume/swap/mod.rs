@@ -69,6 +69,13 @@ pub enum SwapError {
     NotWhole(Error),
 }
 
+impl From<Error> for SwapError {
+    /// An error before anything was swapped.
+    fn from(error: Error) -> Self {
+        Self::Undone(error)
+    }
+}
+
 /// Which tree an interrupted restore left live, after recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recovered {
@@ -110,6 +117,28 @@ impl Restoration {
             entry.staging = Some(staging.identity()?);
             self.stagings.push(staging);
         }
+        record.save()?;
+        for (i, (archive, live)) in trees.iter().enumerate() {
+            self.check_exchange(i, live).map_err(|error| error.within(archive))?;
+        }
+        Ok(())
+    }
+
+    /// Moves the staging directory into the live tree where the two trees cannot be exchanged.
+    fn check_exchange(&mut self, index: usize, live: &Arc<Live>) -> Result<()> {
+        let (Some(record), Some(staging)) = (&mut self.record, self.stagings.get_mut(index)) else { return Ok(()) };
+        if staging.way() == Way::Entries || staging.can_exchange()? {
+            return Ok(());
+        }
+        if live.kind() == LiveKind::File {
+            return Err(staging.failed("cannot replace", "its filesystem cannot exchange two files in one step"));
+        }
+        let entry = &mut record.content.trees[index];
+        staging.discard(entry.root_before.into())?;
+        (entry.way, entry.staging) = (Way::Entries, None);
+        record.save()?;
+        *staging = Staging::create(Arc::clone(live), &record.content.trees[index])?;
+        record.content.trees[index].staging = Some(staging.identity()?);
         record.save()
     }
 

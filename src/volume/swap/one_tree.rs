@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{RenameFlags, openat, renameat2};
+use nix::fcntl::openat;
 use nix::sys::stat::Mode;
 use nix::unistd::fsync;
 
@@ -12,10 +12,10 @@ use crate::error::{Cause, Result};
 use crate::identity::Identity;
 use crate::volume::beneath::{DIRECTORY, names, open_path};
 use crate::volume::live::Way;
-use crate::volume::metadata;
 use crate::volume::own_names::{OwnNames, record_kept};
 use crate::volume::restore_record::{PREVIOUS, Phase, RestoreRecord, TreeRecord};
 use crate::volume::staging::{OLD, Staging, TREE, restore_root};
+use crate::volume::{metadata, rename};
 
 /// Exchanges the staged tree and the live one, and looks whether it was the expected one.
 pub(super) fn exchange_checked(staging: &Staging, expected: Identity) -> Result<()> {
@@ -39,7 +39,7 @@ pub(super) fn exchange_checked(staging: &Staging, expected: Identity) -> Result<
 fn exchange(staging: &Staging) -> Result<()> {
     let failed = |errno: Errno| staging.failed("cannot swap the new tree with", errno);
     let (holder, name) = staging.live().holder().ok_or_else(|| failed(Errno::EBUSY))?;
-    renameat2(staging.directory(), TREE, holder, name, RenameFlags::RENAME_EXCHANGE).map_err(failed)
+    rename::exchange(staging.directory(), TREE, holder, name).map_err(failed)
 }
 
 fn sync_exchange(staging: &Staging) -> Result<()> {
@@ -103,7 +103,7 @@ pub(super) fn finish(staging: &Staging, entry: &TreeRecord, state_dir: &Path) ->
         // On record before it has its name: no backup may find it as the user's.
         record_kept(state_dir, name, identity)?;
         let beside = staging.beside()?;
-        renameat2(staging.directory(), old, beside, name.as_str(), RenameFlags::RENAME_NOREPLACE)
+        rename::move_to(staging.directory(), old, beside, name)
             .map_err(|errno| staging.failed("cannot keep the previous tree of", errno))?;
         if entry.way == Way::Entries {
             let directory = openat(beside, name.as_str(), DIRECTORY, Mode::empty())
@@ -128,7 +128,7 @@ fn move_all(staging: &Staging, from: &OwnedFd, to: &OwnedFd, own: &OwnNames) -> 
         if name == staging.name() || own.contains(from, &name) {
             continue;
         }
-        renameat2(from, name.as_os_str(), to, name.as_os_str(), RenameFlags::RENAME_NOREPLACE)
+        rename::move_to(from, &name, to, &name)
             .map_err(|errno| staging.failed(&format!("cannot move '{}' of", name.display()), errno))?;
     }
     Ok(())

@@ -1,0 +1,240 @@
+//! Restores into trees whose filesystem lacks something, or whose root directory has something that an archive does not
+//! hold. They use a data root, and no engine.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
+
+mod common;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use common::data_root::DataRoot;
+use common::skip::{Needs, run, test};
+use common::snapshot::TreeSnapshot;
+use common::tool::Tool;
+use common::tree::{build, dir, file, hard_link, link};
+use libtest_mimic::Arguments;
+use tempfile::TempDir;
+
+fn main() {
+    let args = Arguments::from_args();
+    let root = Needs::Root;
+    let program = Needs::Program;
+    let tests = vec![
+        test(
+            "a_root_keeps_what_no_archive_holds",
+            &[root, program("setfacl"), program("setfattr"), program("chattr")],
+            a_root_keeps_what_no_archive_holds,
+        ),
+        test("trees_are_moved_where_they_cannot_be_exchanged", &[root, program("bindfs")], trees_are_moved),
+        test("a_filesystem_that_keeps_no_owners_is_refused", &[root, program("bindfs")], no_owners),
+        test("a_btrfs_subvolume_stays_one", &[root, program("mkfs.btrfs")], a_btrfs_subvolume_stays_one),
+    ];
+    run(&args, tests, || ());
+}
+
+/// A container `x` that has a volume at `/srv/x`, in a data root that can be mounted somewhere, and an archive of it.
+struct World {
+    scratch: TempDir,
+    live: PathBuf,
+    first: TreeSnapshot,
+}
+
+impl World {
+    /// `prepare` gets the directory for the data root before anything is in it.
+    fn new(prepare: impl FnOnce(&Path)) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().join("docker");
+        fs::create_dir(&root).unwrap();
+        prepare(&root);
+        let data_root = DataRoot::new(&root);
+        data_root.container("x").mount("x", "/srv/x").write();
+        let live = data_root.volume("x");
+        let layout = "[[archive]]\nname = 'x'\ncontainer = 'x'\npath = '/srv/x'\n";
+        fs::write(scratch.path().join("x.toml"), layout).unwrap();
+        let world = Self { first: TreeSnapshot::of(&live), live, scratch };
+        world.fill();
+        let first = TreeSnapshot::of(&world.live).carried_by_tar();
+        world.voltar(&["backup", "--format", "tar"]).ok();
+        Self { first, ..world }
+    }
+
+    fn fill(&self) {
+        let nodes = [
+            dir("").mode(0o2750).mtime(1_000_000_000, 0),
+            file("both", "archived").mode(0o640).mtime(1_000_000_000, 0),
+            dir("directory").mode(0o750).mtime(1_000_000_001, 0),
+            file("directory/file", "archived").mtime(1_000_000_002, 0),
+            hard_link("directory/hard", "both"),
+            link("directory/link", "/etc/passwd"),
+        ];
+        build(&self.live, &nodes);
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    fn voltar(&self, args: &[&str]) -> Tool {
+        let tool = Tool::voltar().dir(self.scratch.path()).env("VOLTAR_STATE_DIR", self.at("state"));
+        tool.args(args).args(["--data-root", "docker", "--layout", "x.toml"])
+    }
+
+    fn change(&self) {
+        fs::write(self.live.join("both"), "changed").unwrap();
+        fs::write(self.live.join("new"), "new").unwrap();
+        fs::remove_dir_all(self.live.join("directory")).unwrap();
+    }
+
+    fn now(&self) -> TreeSnapshot {
+        TreeSnapshot::of(&self.live).carried_by_tar()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for directory in [&*self.live, self.live.parent().unwrap()] {
+            names.extend(
+                fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()),
+            );
+        }
+        names.sort();
+        names
+    }
+}
+
+/// A mounted filesystem, unmounted when dropped.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if !Tool::new("umount").arg(&self.0).run().status.success() {
+            Tool::new("umount").arg("--lazy").arg(&self.0).run();
+        }
+    }
+}
+
+/// Mounts a copy of a directory over itself, through a filesystem in user space.
+fn through_fuse(root: &Path, options: &[&str]) -> Mounted {
+    let below = root.with_file_name("below");
+    fs::create_dir(&below).unwrap();
+    // Attributes are not cached, so that a snapshot shows them.
+    let fresh = ["-o", "attr_timeout=0,entry_timeout=0,negative_timeout=0"];
+    Tool::new("bindfs").args(fresh).args(options).args([&below, root]).ok();
+    Mounted(root.to_owned())
+}
+
+/// Default ACLs are inherited by all that is extracted, as by what `tar -x` creates.
+fn a_root_keeps_what_no_archive_holds() {
+    let world = World::new(|_| ());
+    let control = world.at("control");
+    fs::create_dir(&control).unwrap();
+    fs::set_permissions(&control, fs::Permissions::from_mode(0o2750)).unwrap();
+    let both = [&world.live, &control];
+    for root in both {
+        Tool::new("setfacl").args(["-m", "d:u:1234:rwx,d:g:99:r-x,u:77:r-x"]).arg(root).ok();
+        Tool::new("setfattr").args(["-n", "user.note", "-v", "kept"]).arg(root).ok();
+        Tool::new("chattr").arg("+Ad").arg(root).ok();
+    }
+    Tool::new("tar")
+        .args(["-x", "--numeric-owner", "--strip", "2", "-f"])
+        .arg(world.at("backup/x.tar"))
+        .dir(&control)
+        .ok();
+    let inode = fs::metadata(&world.live).unwrap().ino();
+    for mode in [&[][..], &["--in-place"], &["--keep-previous"], &["--merge"]] {
+        fs::write(world.live.join("both"), "changed").unwrap();
+        world.voltar(&["restore"]).args(mode).ok();
+        let attributes = |root: &Path| {
+            let acl = Tool::new("getfacl").args(["--recursive", "--numeric", "both", "directory", "."]).dir(root).ok();
+            let acl =
+                acl.answer().lines().filter(|line| !line.contains("voltar-previous")).collect::<Vec<_>>().join("\n");
+            let note = Tool::new("getfattr").args(["--only-values", "-n", "user.note", "."]).dir(root).ok().answer();
+            let flags = Tool::new("lsattr").args(["-d", "."]).dir(root).ok().answer();
+            (acl, note, flags)
+        };
+        let (found, expected) = (attributes(&world.live), attributes(&control));
+        if mode.is_empty() || *mode == ["--merge"] {
+            assert_eq!(found.0, expected.0, "{mode:?}: ACLs, as GNU tar leaves them");
+        }
+        assert_eq!((found.1, found.2), (expected.1, expected.2), "{mode:?}");
+        assert_eq!(fs::metadata(&world.live).unwrap().ino(), inode, "{mode:?}: the directory itself stays");
+        let previous = fs::read_dir(&world.live).unwrap().map(|entry| entry.unwrap().path());
+        for path in previous.filter(|path| path.to_str().unwrap().contains(".voltar-previous-")) {
+            fs::remove_dir_all(path).unwrap();
+        }
+    }
+}
+
+/// bindfs has neither flag of renameat2(2), like NFS. It does not set a time of modification alone (`touch -m`).
+fn trees_are_moved() {
+    let mut mounted = None;
+    let world = World::new(|root| mounted = Some(through_fuse(root, &[])));
+    let clean = world.names();
+    for mode in [&[][..], &["--in-place"], &["--keep-previous"]] {
+        world.change();
+        world.voltar(&["restore"]).args(mode).ok();
+        if let Some(kept) = world.names().into_iter().find(|name| name.starts_with(".voltar-previous-")) {
+            assert_eq!(*mode, ["--keep-previous"]);
+            assert_eq!(fs::read_to_string(world.live.join(&kept).join("both")).unwrap(), "changed");
+            fs::remove_dir_all(world.live.join(kept)).unwrap();
+        }
+        assert_eq!(world.names(), clean, "{mode:?}");
+        assert_eq!(fs::metadata(&world.live).unwrap().mode() & 0o7777, 0o2750);
+        for name in ["both", "directory/file", "directory/hard"] {
+            assert_eq!(fs::read_to_string(world.live.join(name)).unwrap(), "archived", "{mode:?} {name}");
+        }
+    }
+    // A damaged archive changes nothing.
+    world.change();
+    let before = world.now();
+    let archive = world.at("backup/x.tar");
+    let complete = fs::read(&archive).unwrap();
+    fs::write(&archive, &complete[..2048]).unwrap();
+    world.voltar(&["restore"]).run().expect_code(2);
+    before.without_root().assert_same(&world.now().without_root(), "after a damaged archive");
+}
+
+/// An NFS export with `root_squash` gives what root creates to somebody else, and lets root give nothing away.
+fn no_owners() {
+    let mut mounted = None;
+    let world = World::new(|root| mounted = Some(through_fuse(root, &[])));
+    drop(mounted.take());
+    let squashed = ["--force-user=nobody", "--force-group=nogroup", "--chown-deny", "--chgrp-deny"];
+    Tool::new("bindfs").args(squashed).args([world.at("below"), world.at("docker")]).ok();
+    let _mounted = Mounted(world.at("docker"));
+    let before = world.now();
+    let clean = world.names();
+    for mode in [&[][..], &["--in-place"], &["--merge"]] {
+        let refused = world.voltar(&["restore"]).args(mode).run().expect_code(2);
+        // Trying has changed the time of the directory.
+        before
+            .clone()
+            .without_root()
+            .assert_same(&world.now().without_root(), &format!("{mode:?}: nothing was replaced"));
+        assert_eq!(world.names(), clean, "{mode:?}");
+        refused.expect_text("belongs to user 65534").expect_text("squash");
+    }
+}
+
+/// Docker's btrfs users make one of a volume to take snapshots of it.
+fn a_btrfs_subvolume_stays_one() {
+    let mut mounted = None;
+    let world = World::new(|root| {
+        let image = root.with_file_name("image");
+        File::create(&image).unwrap().set_len(256 << 20).unwrap();
+        Tool::new("mkfs.btrfs").arg("-q").arg(&image).ok();
+        Tool::new("mount").args(["-o", "loop"]).args([&*image, root]).ok();
+        mounted = Some(Mounted(root.to_owned()));
+        fs::create_dir_all(root.join("volumes/x")).unwrap();
+        Tool::new("btrfs").args(["subvolume", "create"]).arg(root.join("volumes/x/_data")).ok();
+    });
+    let clean = world.names();
+    for mode in [&[][..], &["--in-place"]] {
+        world.change();
+        world.voltar(&["restore"]).args(mode).ok();
+        world.first.assert_same(&world.now(), &format!("{mode:?}"));
+        assert_eq!(fs::metadata(&world.live).unwrap().ino(), 256, "the inode number of a subvolume's root");
+        assert_eq!(world.names(), clean);
+    }
+}
