@@ -58,7 +58,7 @@ EXAMPLES
 
 const VERIFY_EXAMPLES: &str = "\
 EXAMPLES
-  voltar verify                              the layout's archives in ./backup
+  voltar verify                              every archive in ./backup
   voltar verify /mnt/nas/2022-03-01          those in another directory
   voltar verify old/cvat_data.tar.gz         just this file";
 
@@ -73,7 +73,9 @@ EXAMPLES
   voltar restore --stop                      every archive in ./backup
   voltar restore --stop old/cvat_db.tar.bz2  just this one
   voltar restore --stop --keep-previous      and keep what was there before
-  voltar restore --merge --only cvat_data    extract it over what is there";
+  voltar restore --merge --only cvat_data    extract it over what is there
+  voltar restore --only cvat_db --from . x.tar   an archive of `tar -C DIR .`
+  voltar restore --project cvat --create-volumes on a new host";
 
 const RESUME_EXAMPLES: &str = "\
 EXAMPLES
@@ -179,7 +181,7 @@ pub(crate) struct Common {
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub only: Vec<String>,
 
-    /// Also the archives that the guide leaves out, if they exist: cvat_keys, cvat_logs, the caches.
+    /// Also the archives that the guide leaves out, if they exist: cvat_logs, the caches, cvat_keys before CVAT 2.2.
     #[arg(long, global = true, help_heading = "Which archives")]
     pub all: bool,
 
@@ -298,7 +300,7 @@ pub(crate) enum Format {
 /// Arguments of `verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Verify {
-    /// A directory that holds archives of the layout, or archive files.
+    /// A directory that holds archives, or archive files.
     #[arg(value_name = "DIR|FILE", default_value = "backup")]
     pub from: Vec<PathBuf>,
 }

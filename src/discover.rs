@@ -137,7 +137,7 @@ impl<'a> Survey<'a> {
             for mount in &container.mounts {
                 match self.content(mount) {
                     Ok(content) => uses.entry(content).or_default().push((container, mount)),
-                    Err(why) => self.leave_out(container, mount, why),
+                    Err(why) => self.leave_out(container, mount, &why),
                 }
             }
         }
@@ -149,10 +149,10 @@ impl<'a> Survey<'a> {
                 Content::Directory(source) => {
                     let outer = directories.iter().find(|other| source.starts_with(other) && source != **other);
                     if uses.iter().all(|(_, mount)| mount.read_only) {
-                        self.leave_out(container, mount, "mounted read-only".to_owned());
+                        self.leave_out(container, mount, "mounted read-only");
                     } else if let Some(outer) = outer {
                         let outer = printable(outer.as_os_str().as_encoded_bytes());
-                        self.leave_out(container, mount, format!("inside '{outer}', which is another entry's"));
+                        self.leave_out(container, mount, &format!("inside '{outer}', which is another entry's"));
                     } else {
                         self.add_directory(&source, container, mount, &uses);
                     }
@@ -301,7 +301,7 @@ impl<'a> Survey<'a> {
         self.entries.push(Entry { container, ..entry });
     }
 
-    fn leave_out(&mut self, container: &Container, mount: &Mount, why: String) {
+    fn leave_out(&mut self, container: &Container, mount: &Mount, why: &str) {
         let container = printable(container.name.as_bytes());
         self.left_out.insert(format!("{} of {container}: {why}", printable(mount.destination.as_bytes())));
     }
@@ -385,15 +385,15 @@ fn is_database(container: &Container, mount: &Mount) -> bool {
 }
 
 fn used_by(uses: &[Use<'_>]) -> String {
-    let mut users: Vec<String> = uses
+    let mut shown: Vec<String> = uses
         .iter()
         .map(|(container, _)| {
             format!("{} ({})", printable(container.name.as_bytes()), printable(container.image.as_bytes()))
         })
         .collect();
-    users.sort();
-    users.dedup();
-    format!("in {}", users.join(", "))
+    shown.sort();
+    shown.dedup();
+    format!("in {}", shown.join(", "))
 }
 
 /// Returns the name of the archive of a mount that has no name of its own: `web_uploads`.

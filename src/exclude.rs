@@ -172,8 +172,11 @@ impl fmt::Display for Pattern {
     }
 }
 
+/// A set in brackets, and what follows it.
+type Bracket<'a> = (Box<Set>, &'a [u8]);
+
 /// Parses what follows a `[`: returns the set, and what follows its `]`. `None` if there is no `]`.
-fn bracket(text: &[u8]) -> Result<Option<(Box<Set>, &[u8])>, BadPattern> {
+fn bracket(text: &[u8]) -> Result<Option<Bracket<'_>>, BadPattern> {
     let (negated, mut rest) = match text {
         [b'!' | b'^', rest @ ..] => (true, rest),
         _ => (false, text),
@@ -213,16 +216,12 @@ fn bracket(text: &[u8]) -> Result<Option<(Box<Set>, &[u8])>, BadPattern> {
             [b'-', b']', ..] => low,
             [b'-'] => return Err(BadPattern::Range),
             [b'-', b'\\'] => return Err(BadPattern::Backslash),
-            [b'-', b'\\', high, after @ ..] => {
-                rest = after;
-                *high
-            }
             [b'-', b'[', b'.', ..] => {
                 let (high, after) = collating(&rest[2..])?;
                 rest = after;
                 high
             }
-            [b'-', high, after @ ..] => {
+            [b'-', b'\\', high, after @ ..] | [b'-', high, after @ ..] => {
                 rest = after;
                 *high
             }

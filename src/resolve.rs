@@ -51,9 +51,8 @@ pub struct Missing {
 /// Returns one refusal for all that is missing.
 #[must_use]
 pub(crate) fn not_found(missing: &[Missing], hint: &str) -> Option<Error> {
-    let (first, others) = missing.split_first()?;
-    let others = others.iter().map(|one| format!("; {}: {}", one.archive, one.what)).collect::<String>();
-    Some(Error::refused(format!("{}: {}{others}", first.archive, first.what)).hint(hint))
+    let each: Vec<String> = missing.iter().map(|one| format!("{}: {}", one.archive, one.what)).collect();
+    (!each.is_empty()).then(|| Error::refused(each.join("; ")).hint(hint))
 }
 
 /// What can be done where something is missing.
@@ -349,9 +348,9 @@ impl<'a> Search<'a> {
                     let what = format!("{begin}several projects have a volume '{name}'");
                     return Err(several_projects(&what, &projects));
                 }
-                let names: Vec<&str> = volumes.iter().map(|(volume, _)| volume.name.as_str()).collect();
-                Err(Error::refused(format!("{begin}'{name}' can be several volumes: {}", names.join(", ")))
-                    .hint(format!("choose with --volume {}={}", spec.name, names.first().copied().unwrap_or("VOLUME"))))
+                let full: Vec<&str> = volumes.iter().map(|(volume, _)| volume.name.as_str()).collect();
+                Err(Error::refused(format!("{begin}'{name}' can be several volumes: {}", full.join(", ")))
+                    .hint(format!("choose with --volume {}={}", spec.name, full.first().copied().unwrap_or("VOLUME"))))
             }
         }
     }
@@ -371,7 +370,7 @@ impl<'a> Search<'a> {
             }
         }
         let tree = mounts::tree_of_volume(volume, &spec.path)?;
-        let target = Target { project, alternative_paths, by_name, ..self.target(spec, tree) };
+        let target = Target { by_name, project, alternative_paths, ..self.target(spec, tree) };
         Ok(Outcome::Found(Box::new(Found { target, by_label: !by_name })))
     }
 

@@ -98,7 +98,7 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
                     filled.add(small(entry).unwrap_or(0), same_directory);
                 }
                 Ok(Found::Socket(_) | Found::Own(_) | Found::Excluded | Found::Unreadable { .. }) => {
-                    filled.add(0, true)
+                    filled.add(0, true);
                 }
                 Err(_) => self.0 = None,
             }

@@ -41,10 +41,10 @@ pub(crate) fn origin(
 ) -> Result<Option<Origin>> {
     let mut archive = ArchiveFile::open(location, pool)?;
     let mut seen = Seen::default();
-    let (mut members, mut bytes) = (0, 0_u64);
+    let (mut members, mut bytes, mut complete) = (0, 0_u64, false);
     while members < MEMBERS && bytes < BYTES {
         let Some(stored) = archive.next_member(monitor)? else {
-            seen.complete = true;
+            complete = true;
             break;
         };
         members += 1;
@@ -54,7 +54,7 @@ pub(crate) fn origin(
             seen.add(&name, stored.kind == StoredKind::Directory, path);
         }
     }
-    Ok(seen.origin())
+    Ok(seen.origin(complete))
 }
 
 /// The members that were read.
@@ -64,7 +64,6 @@ struct Seen {
     /// Whether the root is a member itself, so that nothing lies outside of it.
     is_member: bool,
     holds_path: bool,
-    complete: bool,
     /// The directory in which all members below each first component lie.
     trees: BTreeMap<RelPath, RelPath>,
     /// Whether a member lies beside those trees.
@@ -90,9 +89,10 @@ impl Seen {
         self.holds_path |= name.strip_prefix(path).is_some();
     }
 
-    fn origin(self) -> Option<Origin> {
+    /// Returns the origin; `complete` is whether all members were read.
+    fn origin(self, complete: bool) -> Option<Origin> {
         let root = self.root?;
-        let is_certain = self.is_member || self.complete;
+        let is_certain = self.is_member || complete;
         // Other members may lie beside those that were read: then the root is a directory above.
         let root = if is_certain { root } else { first_component(&root) };
         let several = root.is_root() && !self.beside && self.trees.len() > 1;
@@ -117,12 +117,12 @@ mod tests {
 
     /// Returns the origin of members, of which directories end with `/`.
     fn origin(names: &[&str], complete: bool) -> Origin {
-        let mut seen = Seen { complete, ..Seen::default() };
+        let mut seen = Seen::default();
         let path = RelPath::parse(b"srv/x").unwrap();
         for name in names {
             seen.add(&RelPath::parse(name.as_bytes()).unwrap(), name.ends_with('/'), &path);
         }
-        seen.origin().unwrap()
+        seen.origin(complete).unwrap()
     }
 
     #[test]
@@ -153,6 +153,6 @@ mod tests {
         }
         assert!(origin(&["etc/", "srv/x/", "srv/x/a"], false).holds_path);
         assert!(!origin(&["srv/", "srv/xy"], false).holds_path);
-        assert_eq!(Seen::default().origin(), None);
+        assert_eq!(Seen::default().origin(true), None);
     }
 }

@@ -21,6 +21,7 @@ pub use crate::volume::live::{LiveKind, Way};
 
 /// The arguments of a restore.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct RestoreRequest {
     /// The archives that can be restored.
     pub layout: Layout,

@@ -771,14 +771,14 @@ fn the_refusal_of_an_archive_of_another_path_proposes_an_option() {
     );
 }
 
-fn from(prefix: &str) -> Option<RelPath> {
-    Some(RelPath::parse(prefix.as_bytes()).unwrap())
+fn path(path: &str) -> RelPath {
+    RelPath::parse(path.as_bytes()).unwrap()
 }
 
 #[test]
 fn an_archive_with_another_root_is_restored_from_there() {
     let script = Script { prefix: Some("data"), ..Script::default() };
-    let request = RestoreRequest { from: from("data"), ..restore_request() };
+    let request = RestoreRequest { from: Some(path("data")), ..restore_request() };
     let plan = plan_restore(&request, &inventory(), &script);
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
     let shown = |input: &Input| (input.prefix.to_string(), input.path.to_string(), input.selected);
@@ -791,14 +791,14 @@ fn an_archive_with_another_root_is_restored_from_there() {
         (&"/data".into(), &true.into())
     );
 
-    let plan = plan_restore(&RestoreRequest { from: from("dta"), ..restore_request() }, &inventory(), &script);
+    let plan = plan_restore(&RestoreRequest { from: Some(path("dta")), ..restore_request() }, &inventory(), &script);
     assert_eq!(plan.refusals.len(), 2);
     assert!(plan.refusals[0].advice().unwrap().starts_with("`--from data` restores what lies below 'data'"));
 }
 
 #[test]
 fn an_archive_of_the_layouts_path_needs_no_prefix() {
-    let request = RestoreRequest { from: from("."), ..restore_request() };
+    let request = RestoreRequest { from: Some(path(".")), ..restore_request() };
     let script = Script { prefix: Some("srv/media"), ..Script::default() };
     let mut request_media = request;
     request_media.selection.only = vec!["media".to_owned()];
@@ -807,7 +807,7 @@ fn an_archive_of_the_layouts_path_needs_no_prefix() {
     assert!(!plan.archives[0].input.selected && plan.archives[0].input.prefix.as_bytes() == b"srv/media");
     assert_eq!(plan.notes, ["media: '/backup/media.tar.gz' is the archive of '/srv/media', and needs no --from"]);
     // A directory below that path is another tree.
-    request_media.from = from("srv/media/raw");
+    request_media.from = Some(path("srv/media/raw"));
     let script = Script { prefix: Some("srv/media/raw"), ..Script::default() };
     let plan = plan_restore(&request_media, &inventory(), &script);
     assert!(plan.archives[0].input.selected && plan.notes.is_empty());
