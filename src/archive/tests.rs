@@ -2,7 +2,7 @@ use std::io::{self, Read};
 
 use proptest::prelude::*;
 
-use super::reader::{Stored, TarReader};
+use super::reader::{Stored, StoredKind, TarReader};
 use super::strip::{Misfit, strip};
 use super::writer::TarWriter;
 use super::{BLOCK, RECORD};
@@ -154,8 +154,148 @@ fn fields_that_make_no_sense_are_refused() {
     let uid = |text: &[u8; 8]| tampered(|header| header[108..116].copy_from_slice(text));
     assert!(message(&uid(b"\x80\0\0\0\xff\xff\xff\xff")).contains("owner 4294967295, which cannot exist"));
     assert!(message(&uid(&[0xff; 8])).contains("owner -1"));
-    assert!(message(&tampered(|header| header[156] = b'M')).contains("type 'M'"));
-    assert!(message(&tampered(|header| header[156] = b'S')).contains("sparse"));
+    assert!(message(&tampered(|header| header[156] = b'M')).contains("continued from another volume"));
+    assert!(message(&pax(&record("GNU.volume.offset=5"), false)).contains("continued from another volume"));
+    assert!(message(&tampered(|header| header[156] = b'S')).contains("map of a sparse file"));
+}
+
+#[test]
+fn headers_of_other_tars_are_read_as_gnu_tar_reads_them() {
+    let one = |change: &dyn Fn(&mut [u8])| read(&tampered(|header| change(header))).map(|mut all| all.remove(0));
+    // ustar with another version than 00: the name is still in two parts.
+    let (stored, _) = one(&|header| {
+        header[257..265].copy_from_slice(b"ustar\x0099");
+        header[345..350].copy_from_slice(b"first");
+    })
+    .unwrap();
+    assert_eq!(stored.name, b"first/home/x/file");
+    // In GNU's format these bytes are something else, and the oldest format has no names of owners.
+    let (stored, _) = one(&|header| header[345..350].copy_from_slice(b"first")).unwrap();
+    assert_eq!(stored.name, b"home/x/file");
+    let (stored, content) = one(&|header| {
+        header[257..].fill(0);
+        header[156] = 0;
+        header[265..269].copy_from_slice(b"root");
+    })
+    .unwrap();
+    assert_eq!((&stored.uname[..], &content[..]), (&b""[..], &b"abc"[..]));
+    // Content follows; it is a list of names in an incremental archive.
+    let (stored, content) = one(&|header| header[156] = b'D').unwrap();
+    assert_eq!((stored.kind, stored.size, content.len()), (StoredKind::Directory, 0, 0));
+    let (stored, content) = one(&|header| header[156] = b'Z').unwrap();
+    assert_eq!((stored.kind, stored.unknown_type, &content[..]), (StoredKind::File, Some(b'Z'), &b"abc"[..]));
+    let mut solaris = pax("12 uid=1234\n", false);
+    solaris[156] = b'X';
+    fix_checksum(&mut solaris[..BLOCK]);
+    assert_eq!(read(&solaris).unwrap().remove(0).0.metadata.uid, 1234);
+}
+
+#[test]
+fn the_end_of_an_archive_can_be_missing_or_be_followed_by_members() {
+    let stream = one_file();
+    let read_all = |stream: &[u8], allow: bool| {
+        let mut reader = TarReader::new(stream);
+        if allow {
+            reader.allow_missing_end();
+        }
+        while reader.next_member()?.is_some() {}
+        Ok::<_, io::Error>((reader.is_end_missing(), reader.trailing() > 0, reader.has_members_after_end()))
+    };
+    assert_eq!(read_all(&stream, true).unwrap(), (false, false, false));
+    assert_eq!(read_all(&stream[..2 * BLOCK], true).unwrap(), (true, false, false));
+    read_all(&stream[..2 * BLOCK], false).unwrap_err();
+    for cut in [0, BLOCK, BLOCK + 3, 3 * BLOCK - 1] {
+        read_all(&stream[..cut], true).unwrap_err();
+    }
+    assert_eq!(read_all(&[&stream[..], &stream].concat(), false).unwrap(), (false, true, true));
+    assert_eq!(read_all(&[&stream[..], b"garbage"].concat(), false).unwrap(), (false, true, false));
+}
+
+/// The stream of `x` bytes at 3 and of 600 `y` at 1,000, in a file of 2,000 bytes.
+fn sparse_content() -> Vec<u8> {
+    let mut content = vec![0; 2000];
+    content[3] = b'x';
+    content[1000..1600].fill(b'y');
+    content
+}
+
+fn assert_sparse(stream: &[u8]) {
+    let (stored, content) = read(stream).unwrap().remove(0);
+    assert_eq!((stored.kind, stored.size), (StoredKind::File, 2000));
+    assert_eq!(content, sparse_content());
+    let mut reader = TarReader::new(stream);
+    reader.next_member().unwrap();
+    assert_eq!((reader.content_left(), reader.skip_hole(), reader.skip_hole()), (2000, 3, 0));
+    reader.read_exact(&mut [0]).unwrap();
+    assert_eq!((reader.content_left(), reader.skip_hole()), (1996, 996));
+    assert!(reader.next_member().unwrap().is_none(), "the rest is skipped");
+}
+
+/// Returns a stream of `records`, a file of `content`, and the end-of-archive marker.
+fn pax_file(records: &str, content: &[u8]) -> Vec<u8> {
+    let mut stream = pax(records, false);
+    let at = stream.len() - one_file().len();
+    stream.truncate(at + BLOCK);
+    stream[at + 124..at + 136].copy_from_slice(format!("{:011o}\0", content.len()).as_bytes());
+    fix_checksum(&mut stream[at..]);
+    stream.extend_from_slice(content);
+    stream.resize(stream.len().next_multiple_of(BLOCK) + 2 * BLOCK, 0);
+    stream
+}
+
+fn record(text: &str) -> String {
+    let length = (1..999).find(|length| length.to_string().len() + 1 + text.len() + 1 == *length).unwrap();
+    format!("{length} {text}\n")
+}
+
+#[test]
+fn sparse_files_of_all_forms_are_read() {
+    let stored = [&b"x"[..], &[b'y'; 600]].concat();
+    let records = |texts: &[&str]| texts.iter().map(|text| record(text)).collect::<String>();
+    let pairs = ["offset=3", "numbytes=1", "offset=1000", "numbytes=600"].map(|text| format!("GNU.sparse.{text}"));
+    let pairs: Vec<&str> = pairs.iter().map(String::as_str).collect();
+    let head = ["GNU.sparse.size=2000", "GNU.sparse.numblocks=2"];
+    assert_sparse(&pax_file(&records(&[&head[..], &pairs].concat()), &stored));
+    let map = ["GNU.sparse.map=3,1,1000,600", "GNU.sparse.name=home/x/real"];
+    let form_1 = pax_file(&records(&[&head[..], &map].concat()), &stored);
+    assert_sparse(&form_1);
+    assert_eq!(read(&form_1).unwrap()[0].0.name, b"home/x/real");
+    let mut leading = b"2\n3\n1\n1000\n600\n".to_vec();
+    leading.resize(BLOCK, 0);
+    let major = ["GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.realsize=2000"];
+    assert_sparse(&pax_file(&records(&major), &[&leading[..], &stored].concat()));
+    let gnu = |entries: &[(u64, u64)], extended: bool| {
+        let mut stream = pax_file("", &stored);
+        stream.drain(..BLOCK);
+        stream[156] = b'S';
+        stream[257..265].copy_from_slice(b"ustar  \0");
+        stream[345..].iter_mut().take(BLOCK - 345).for_each(|byte| *byte = 0);
+        let mut more = [0; BLOCK];
+        for (i, (offset, length)) in entries.iter().enumerate() {
+            let entry = format!("{offset:011o}\0{length:011o}\0");
+            match (extended, i) {
+                (true, 1) => more[..24].copy_from_slice(entry.as_bytes()),
+                _ => stream[386 + 24 * i..][..24].copy_from_slice(entry.as_bytes()),
+            }
+        }
+        stream[482] = extended.into();
+        stream[483..495].copy_from_slice(b"00000003720\0");
+        fix_checksum(&mut stream[..BLOCK]);
+        if extended {
+            stream.splice(BLOCK..BLOCK, more);
+        }
+        stream
+    };
+    assert_sparse(&gnu(&[(3, 1), (1000, 600)], false));
+    assert_sparse(&gnu(&[(3, 1), (1000, 600)], true));
+    for wrong in [&[(3, 1), (1000, 599)][..], &[(3, 1), (2, 600)], &[(3, 1), (1401, 600)]] {
+        assert!(message(&gnu(wrong, false)).contains("does not fit the file"), "{wrong:?}");
+    }
+    assert!(message(&pax_file(&records(&major), &stored)).contains("malformed map"));
+    assert!(
+        message(&pax_file(&records(&major[..2]), &[&leading[..], &stored].concat())).contains("without its length")
+    );
+    assert!(message(&pax_file(&records(&["GNU.sparse.major=2"]), &stored)).contains("version 2"));
 }
 
 #[test]
@@ -191,12 +331,12 @@ fn pax_records_override_the_header() {
     assert_eq!(stored.metadata.uid, 1234);
     let (stored, _) = read(&pax("12 uid=1234\n", true)).unwrap().remove(0);
     assert_eq!(stored.metadata.uid, 1234);
-    assert!(message(&pax("22 GNU.sparse.major=1\n", false)).contains("sparse"));
+    assert!(message(&pax("22 GNU.sparse.major=1\n", false)).contains("a sparse file without its map"));
     assert!(message(&pax("99 path=x\n", false)).contains("malformed"));
     assert!(message(&pax("12 uid=-123\n", false)).contains("cannot exist"));
 }
 
-fn stored(name: &str, link: &str, kind: super::reader::StoredKind) -> Stored {
+fn stored(name: &str, link: &str, kind: StoredKind) -> Stored {
     Stored {
         name: name.into(),
         link: link.into(),
@@ -206,13 +346,14 @@ fn stored(name: &str, link: &str, kind: super::reader::StoredKind) -> Stored {
         uname: Vec::new(),
         gname: Vec::new(),
         device: (0, 0),
+        unknown_type: None,
         offset: 0,
     }
 }
 
 #[test]
 fn only_members_below_the_path_are_stripped() {
-    use super::reader::StoredKind::{Directory, File, HardLink, Symlink};
+    use StoredKind::{Directory, File, HardLink, Symlink};
     let prefix = path("home/django/data");
     let strip = |name: &str, link: &str, kind| strip(&stored(name, link, kind), &prefix);
     assert_eq!(strip("home/django/data/a", "", File).unwrap().unwrap().path, path("a"));

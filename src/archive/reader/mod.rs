@@ -1,14 +1,19 @@
-//! Reads a tar stream member by member: ustar, GNU and pax headers, with long names. The input is untrusted: sizes,
-//! names and extended headers are bounded, and anything unknown is an error with its offset. This module only
-//! parses; it restores nothing.
+//! Reads a tar stream member by member: V7, ustar, GNU, Solaris and pax headers, with long names, sparse files and the
+//! directories of incremental archives, as GNU tar reads them. The input is untrusted: sizes, names and extended headers
+//! are bounded, and damage is an error with its offset. This module only parses; it restores nothing.
+
+mod header;
+mod pax;
+mod sparse;
 
 use std::fmt;
 use std::io::{self, Read};
 
-use tar::{EntryType, Header};
-
-use super::{BLOCK, checksum, number, padding};
+use super::{BLOCK, checksum, padding};
 use crate::member::{Kind, Metadata, RelPath, Timestamp, printable};
+use header::{Field, Header};
+use pax::Extensions;
+use sparse::{LeadingMap, Map, Next, Position};
 
 /// The longest name, link target or extended header that is read, in bytes. One Linux system call takes paths of
 /// up to 4,096 bytes (`PATH_MAX`), but a tree that is walked with `openat` can be deeper.
@@ -50,6 +55,7 @@ pub enum StoredKind {
 ///     uname: Vec::new(),
 ///     gname: Vec::new(),
 ///     device: (0, 0),
+///     unknown_type: None,
 ///     offset: 0,
 /// };
 /// assert!(strip(&stored, &RelPath::parse(b"srv/www")?).is_err());
@@ -63,7 +69,7 @@ pub struct Stored {
     pub link: Vec<u8>,
     /// The type of the member.
     pub kind: StoredKind,
-    /// Content length in bytes.
+    /// Content length in bytes, the holes of a sparse file included.
     pub size: u64,
     /// Owner, mode and modification time.
     pub metadata: Metadata,
@@ -73,6 +79,8 @@ pub struct Stored {
     pub gname: Vec<u8>,
     /// Major and minor device number; 0 for members that are not devices.
     pub device: (u32, u32),
+    /// The type of a member that no tar is known to write; it is a regular file here, as for GNU tar.
+    pub unknown_type: Option<u8>,
     /// The offset of the header in the uncompressed stream, in bytes.
     pub offset: u64,
 }
@@ -150,31 +158,60 @@ impl std::error::Error for TarDamage {}
 pub struct TarReader<R: Read> {
     inner: R,
     offset: u64,
-    content: u64,
+    content: Content,
+    /// Bytes of the current member that are left in the stream, without its padding.
+    stored: u64,
     padding: usize,
     global: Extensions,
-    ended: bool,
-    trailing: u64,
+    allow_missing_end: bool,
+    end: End,
 }
 
-/// The values that extended headers set for the next member.
-#[derive(Debug, Clone, Default)]
-struct Extensions {
-    name: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<i64>,
-    gid: Option<i64>,
-    mtime: Option<Timestamp>,
-    uname: Option<Vec<u8>>,
-    gname: Option<Vec<u8>>,
-    sparse: bool,
+/// The content of the current member.
+#[derive(Debug)]
+enum Content {
+    /// It is skipped: the member is no file.
+    Skipped,
+    /// It is what is stored.
+    Plain,
+    /// It has holes.
+    Sparse(Position),
+}
+
+/// The end of the archive.
+#[derive(Debug, Default)]
+struct End {
+    reached: bool,
+    is_missing: bool,
+    /// Bytes after it, from the first one that is not zero.
+    trailing: u64,
+    /// Whether there are headers among them.
+    has_members: bool,
 }
 
 impl<R: Read> TarReader<R> {
     /// Returns a reader of the stream that `inner` delivers.
     pub fn new(inner: R) -> Self {
-        Self { inner, offset: 0, content: 0, padding: 0, global: Extensions::default(), ended: false, trailing: 0 }
+        Self {
+            inner,
+            offset: 0,
+            content: Content::Skipped,
+            stored: 0,
+            padding: 0,
+            global: Extensions::default(),
+            allow_missing_end: false,
+            end: End::default(),
+        }
+    }
+
+    /// Accepts a stream that ends after a complete member, without an end-of-archive marker, as GNU tar does.
+    pub fn allow_missing_end(&mut self) {
+        self.allow_missing_end = true;
+    }
+
+    /// Returns whether the stream has ended without an end-of-archive marker.
+    pub fn is_end_missing(&self) -> bool {
+        self.end.is_missing
     }
 
     /// Returns the number of bytes of the stream read so far.
@@ -184,7 +221,20 @@ impl<R: Read> TarReader<R> {
 
     /// Returns the number of bytes of the current member's content that have not been read.
     pub fn content_left(&self) -> u64 {
-        self.content
+        match &self.content {
+            Content::Skipped => 0,
+            Content::Plain => self.stored,
+            Content::Sparse(position) => position.left(),
+        }
+    }
+
+    /// Skips the hole of a sparse file at which its content is being read, and returns its length in bytes: 0 where there
+    /// is none. Reading returns zeros for a hole.
+    pub fn skip_hole(&mut self) -> u64 {
+        let Content::Sparse(position) = &mut self.content else { return 0 };
+        let Next::Hole(count) = position.next() else { return 0 };
+        position.advance(count);
+        count
     }
 
     /// Returns the underlying reader.
@@ -195,7 +245,12 @@ impl<R: Read> TarReader<R> {
     /// Returns the number of bytes, other than zero padding, that follow the end-of-archive marker. It is known once
     /// [`TarReader::next_member`] has returned `None`.
     pub fn trailing(&self) -> u64 {
-        self.trailing
+        self.end.trailing
+    }
+
+    /// Returns whether members follow the end-of-archive marker, as after `cat a.tar b.tar`.
+    pub fn has_members_after_end(&self) -> bool {
+        self.end.has_members
     }
 
     /// Returns the next member, or `None` after the end-of-archive marker. By then the stream has been read to its
@@ -204,7 +259,7 @@ impl<R: Read> TarReader<R> {
     /// # Errors
     /// Those of the inner reader, and [`TarDamage`] as the source of an `InvalidData` error.
     pub fn next_member(&mut self) -> io::Result<Option<Stored>> {
-        if self.ended {
+        if self.end.reached {
             return Ok(None);
         }
         self.skip_content()?;
@@ -212,32 +267,33 @@ impl<R: Read> TarReader<R> {
         let start = self.offset;
         loop {
             let at = self.offset;
-            let Some(header) = self.header()? else {
+            let Some(header) = self.header(at == start)? else {
                 if at != start {
                     return Err(damage(at, "the archive ends after an extended header, before its member"));
                 }
                 self.drain()?;
                 return Ok(None);
             };
-            let size = read_field(at, "size", gnu_field(&header, Field::Size))?;
+            let size = header.number(Field::Size).map_err(|what| damage(at, what))?;
             let size = u64::try_from(size).map_err(|_| damage(at, "a negative size"))?;
-            match header.entry_type() {
-                EntryType::GNULongName => local.name = Some(self.long_name(at, size)?),
-                EntryType::GNULongLink => local.link = Some(self.long_name(at, size)?),
-                EntryType::XHeader => {
+            match header.kind() {
+                b'L' => local.name = Some(self.long_name(at, size)?),
+                b'K' => local.link = Some(self.long_name(at, size)?),
+                // pax, and Solaris' tar before it.
+                b'x' | b'X' => {
                     let records = self.small_content(at, size, "extended header")?;
-                    local.read_pax(&records).map_err(|what| damage(at, what))?;
+                    local.read(&records).map_err(|what| damage(at, what))?;
                 }
-                EntryType::XGlobalHeader => {
+                b'g' => {
                     let records = self.small_content(at, size, "extended header")?;
-                    self.global.read_pax(&records).map_err(|what| damage(at, what))?;
-                    local.read_pax(&records).map_err(|what| damage(at, what))?;
+                    self.global.read(&records).map_err(|what| damage(at, what))?;
+                    local.read(&records).map_err(|what| damage(at, what))?;
                 }
                 // A volume label (`tar -V`) is not a member; GNU tar skips it too.
-                other if other.as_byte() == b'V' => {
+                b'V' => {
                     self.small_content(at, size, "volume label")?;
                 }
-                other => return self.member(at, &header, other, size, local).map(Some),
+                kind => return self.member(at, &header, kind, size, local).map(Some),
             }
         }
     }
@@ -246,100 +302,158 @@ impl<R: Read> TarReader<R> {
         &mut self,
         at: u64,
         header: &Header,
-        entry_type: EntryType,
+        entry_type: u8,
         size: u64,
-        ext: Extensions,
+        mut ext: Extensions,
     ) -> io::Result<Stored> {
-        let name = ext.name.unwrap_or_else(|| header.path_bytes().into_owned());
+        let damaged = |what: String| damage(at, what);
+        let name = ext.sparse.name.take().or(ext.name.take()).unwrap_or_else(|| header.name());
+        if entry_type == b'M' || ext.continued {
+            return Err(damage(
+                at,
+                format!("'{}' is continued from another volume (tar -M), which voltar does not read", printable(&name)),
+            ));
+        }
+        let mut unknown_type = None;
         let kind = match entry_type {
             // In archives older than POSIX, a directory is a file whose name ends with a slash.
-            EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => StoredKind::Directory,
-            EntryType::Regular | EntryType::Continuous => StoredKind::File,
-            EntryType::Directory => StoredKind::Directory,
-            EntryType::Symlink => StoredKind::Symlink,
-            EntryType::Link => StoredKind::HardLink,
-            EntryType::Fifo => StoredKind::Fifo,
-            EntryType::Char => StoredKind::CharDevice,
-            EntryType::Block => StoredKind::BlockDevice,
-            EntryType::GNUSparse => return Err(sparse(at, &name)),
+            0 | b'0' | b'7' if name.ends_with(b"/") => StoredKind::Directory,
+            0 | b'0' | b'7' | b'S' => StoredKind::File,
+            b'1' => StoredKind::HardLink,
+            b'2' => StoredKind::Symlink,
+            b'3' => StoredKind::CharDevice,
+            b'4' => StoredKind::BlockDevice,
+            // The content of an incremental archive's directory is a list of its entries.
+            b'5' | b'D' => StoredKind::Directory,
+            b'6' => StoredKind::Fifo,
             other => {
-                return Err(damage(
-                    at,
-                    format!(
-                        "'{}' is a member of type '{}', which voltar does not know",
-                        printable(&name),
-                        printable(&[other.as_byte()])
-                    ),
-                ));
+                unknown_type = Some(other);
+                StoredKind::File
             }
         };
-        if ext.sparse {
-            return Err(sparse(at, &name));
-        }
-        let size = match kind {
-            StoredKind::File => ext.size.unwrap_or(size),
+        let stored = match kind {
             // Some tars store the size of the linked file in a hard link's header, but no content follows.
-            StoredKind::Directory
-            | StoredKind::Symlink
-            | StoredKind::HardLink
-            | StoredKind::Fifo
-            | StoredKind::CharDevice
-            | StoredKind::BlockDevice => 0,
+            StoredKind::HardLink => 0,
+            _ => ext.size.unwrap_or(size),
         };
-        if size > i64::MAX as u64 - self.offset {
-            return Err(damage(at, format!("'{}' claims {size} bytes", printable(&name))));
+        if stored > i64::MAX as u64 - self.offset {
+            return Err(damaged(format!("'{}' claims {stored} bytes", printable(&name))));
         }
+        (self.stored, self.padding) = (stored, padding(stored));
+        let size = if kind == StoredKind::File {
+            self.begin_content(at, header, entry_type, &mut ext)?
+        } else {
+            self.content = Content::Skipped;
+            0
+        };
+        let number = |field| header.number(field).map_err(damaged);
         let mut device = (0, 0);
         if matches!(kind, StoredKind::CharDevice | StoredKind::BlockDevice) {
-            let number = |field| {
-                let value = read_field(at, "device number", gnu_field(header, field))?;
-                u32::try_from(value).map_err(|_| damage(at, "a device number out of range"))
-            };
+            let number =
+                |field| u32::try_from(number(field)?).map_err(|_| damaged("a device number out of range".to_owned()));
             device = (number(Field::Major)?, number(Field::Minor)?);
         }
         let id = |own: Option<i64>, field, what| -> io::Result<u32> {
             let value = match own {
                 Some(value) => value,
-                None => read_field(at, what, gnu_field(header, field))?,
+                None => number(field)?,
             };
             // For chown(2), 2^32 - 1 means "do not change", so no file can have this owner.
             u32::try_from(value)
                 .ok()
                 .filter(|&id| id != u32::MAX)
-                .ok_or_else(|| damage(at, format!("'{}' has {what} {value}, which cannot exist", printable(&name))))
+                .ok_or_else(|| damaged(format!("'{}' has {what} {value}, which cannot exist", printable(&name))))
         };
         let metadata = Metadata {
-            mode: u32::try_from(read_field(at, "mode", gnu_field(header, Field::Mode))? & 0o7777).unwrap_or_default(),
+            mode: u32::try_from(number(Field::Mode)? & 0o7777).unwrap_or_default(),
             uid: id(ext.uid, Field::Uid, "owner")?,
             gid: id(ext.gid, Field::Gid, "group")?,
             mtime: match ext.mtime {
                 Some(mtime) => mtime,
-                None => Timestamp { seconds: read_field(at, "time", gnu_field(header, Field::Mtime))?, nanoseconds: 0 },
+                None => Timestamp { seconds: number(Field::Mtime)?, nanoseconds: 0 },
             },
         };
-        let link =
-            ext.link.unwrap_or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default());
-        self.content = size;
-        self.padding = padding(size);
+        let (uname, gname) = header.owner_names();
         Ok(Stored {
             name,
-            link,
+            link: ext.link.unwrap_or_else(|| header.link()),
             kind,
             size,
             metadata,
-            uname: ext.uname.unwrap_or_else(|| header.username_bytes().unwrap_or_default().to_vec()),
-            gname: ext.gname.unwrap_or_else(|| header.groupname_bytes().unwrap_or_default().to_vec()),
+            uname: ext.uname.unwrap_or(uname),
+            gname: ext.gname.unwrap_or(gname),
             device,
+            unknown_type,
             offset: at,
         })
     }
 
-    /// Reads the next header; returns `None` at the end-of-archive marker.
-    fn header(&mut self) -> io::Result<Option<Header>> {
+    /// Begins to read the content of a file, and returns its length: the map of a sparse file may have to be read first.
+    fn begin_content(&mut self, at: u64, header: &Header, entry_type: u8, ext: &mut Extensions) -> io::Result<u64> {
+        let damaged = |what: String| damage(at, what);
+        let (map, size) = if entry_type == b'S' {
+            let size = header.number(Field::RealSize).map_err(damaged)?;
+            (self.gnu_map(at, header)?, u64::try_from(size).ok())
+        } else if ext.sparse.leading_map {
+            (self.leading_map(at)?, ext.sparse.size)
+        } else if let Some(map) = ext.sparse.map.take() {
+            (map, ext.sparse.size)
+        } else {
+            self.content = Content::Plain;
+            return Ok(self.stored);
+        };
+        let size = size.filter(|&size| i64::try_from(size).is_ok());
+        let size = size.ok_or_else(|| damaged("a sparse file without its length".to_owned()))?;
+        self.content = Content::Sparse(map.begin(size, self.stored).map_err(damaged)?);
+        Ok(size)
+    }
+
+    /// Reads the map of the old GNU format: in the header, and in the blocks that follow it.
+    fn gnu_map(&mut self, at: u64, header: &Header) -> io::Result<Map> {
+        let damaged = |what: String| damage(at, what);
+        let mut map = Map::default();
+        map.push_entries(&header.block()[386..482]).map_err(damaged)?;
+        let mut goes_on = header.block()[482] != 0;
+        while goes_on {
+            let block = self.block(at)?;
+            map.push_entries(&block[..504]).map_err(damaged)?;
+            goes_on = block[504] != 0;
+        }
+        Ok(map)
+    }
+
+    /// Reads the map of pax 1.0, which is a part of what is stored.
+    fn leading_map(&mut self, at: u64) -> io::Result<Map> {
+        let mut leading = LeadingMap::default();
+        loop {
+            let left = self.stored.checked_sub(BLOCK as u64);
+            self.stored = left.ok_or_else(|| damage(at, "a sparse file without its map"))?;
+            let block = self.block(at)?;
+            if let Some(map) = leading.block(&block).map_err(|what| damage(at, what))? {
+                return Ok(map);
+            }
+        }
+    }
+
+    /// Reads a block of a map.
+    fn block(&mut self, at: u64) -> io::Result<[u8; BLOCK]> {
+        let mut block = [0; BLOCK];
+        if self.read_up_to(&mut block)? < BLOCK {
+            return Err(damage(at, "the archive ends in the middle of the map of a sparse file: it was cut off"));
+        }
+        Ok(block)
+    }
+
+    /// Reads the next header; returns `None` at the end-of-archive marker. The stream can end here if `may_end`.
+    fn header(&mut self, may_end: bool) -> io::Result<Option<Header>> {
         let at = self.offset;
-        let mut header = Header::new_old();
-        let got = self.read_up_to(header.as_mut_bytes())?;
+        let mut block = [0; BLOCK];
+        let got = self.read_up_to(&mut block)?;
         if got == 0 {
+            if at > 0 && may_end && self.allow_missing_end {
+                self.end.is_missing = true;
+                return Ok(None);
+            }
             let what = if at == 0 {
                 "the archive is empty"
             } else {
@@ -350,13 +464,11 @@ impl<R: Read> TarReader<R> {
         if got < BLOCK {
             return Err(damage(at, "the archive ends in the middle of a header: it was cut off"));
         }
-        if header.as_bytes().iter().all(|&b| b == 0) {
+        if block.iter().all(|&b| b == 0) {
             return Ok(None);
         }
-        if !checksum::is_right(header.as_bytes()) {
-            return Err(damage(at, "no tar header where one should be (checksum mismatch)"));
-        }
-        Ok(Some(header))
+        let header = Header::new(&block);
+        header.map(Some).ok_or_else(|| damage(at, "no tar header where one should be (checksum mismatch)"))
     }
 
     fn long_name(&mut self, at: u64, size: u64) -> io::Result<Vec<u8>> {
@@ -381,9 +493,10 @@ impl<R: Read> TarReader<R> {
     }
 
     fn skip_content(&mut self) -> io::Result<()> {
-        let mut scratch = vec![0; if self.content > 0 { 64 << 10 } else { 0 }];
-        while self.content > 0 {
-            self.read_exactly_some(&mut scratch)?;
+        self.content = Content::Skipped;
+        let mut scratch = vec![0; if self.stored > 0 { 64 << 10 } else { 0 }];
+        while self.stored > 0 {
+            self.read_stored(&mut scratch)?;
         }
         let mut padding = [0; BLOCK];
         let wanted = std::mem::take(&mut self.padding);
@@ -393,8 +506,9 @@ impl<R: Read> TarReader<R> {
         Ok(())
     }
 
-    fn read_exactly_some(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let want = usize::try_from(self.content).map_or(buf.len(), |left| left.min(buf.len()));
+    /// Reads some of the bytes that are stored of the current member: none only if none are left or wanted.
+    fn read_stored(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let want = usize::try_from(self.stored).map_or(buf.len(), |left| left.min(buf.len()));
         if want == 0 {
             return Ok(0);
         }
@@ -408,7 +522,7 @@ impl<R: Read> TarReader<R> {
             return Err(self.cut_off());
         }
         self.offset += got as u64;
-        self.content -= got as u64;
+        self.stored -= got as u64;
         Ok(got)
     }
 
@@ -418,12 +532,14 @@ impl<R: Read> TarReader<R> {
 
     /// Reads everything after the first zero block, to the end of the stream.
     fn drain(&mut self) -> io::Result<()> {
-        self.ended = true;
-        let mut scratch = vec![0; 64 << 10];
+        self.end.reached = true;
+        let mut scratch = vec![0; 128 * BLOCK];
         loop {
             let got = self.read_up_to(&mut scratch)?;
-            if self.trailing > 0 || scratch[..got].iter().any(|&b| b != 0) {
-                self.trailing += got as u64;
+            let read = &scratch[..got];
+            if self.end.trailing > 0 || read.iter().any(|&b| b != 0) {
+                self.end.trailing += got as u64;
+                self.end.has_members |= read.as_chunks::<BLOCK>().0.iter().any(checksum::is_right);
             }
             if got < scratch.len() {
                 return Ok(());
@@ -449,100 +565,29 @@ impl<R: Read> TarReader<R> {
 /// Reads the content of the current member.
 impl<R: Read> Read for TarReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read_exactly_some(buf)
-    }
-}
-
-impl Extensions {
-    /// Parses pax records, each `length key=value\n` (POSIX.1-2001, "pax Extended Header").
-    fn read_pax(&mut self, mut records: &[u8]) -> Result<(), String> {
-        // Some writers include the zero padding of the last block in the size.
-        while !records.is_empty() && records.iter().any(|&b| b != 0) {
-            let malformed = || "a malformed extended header".to_owned();
-            let space = records.iter().position(|&b| b == b' ').ok_or_else(malformed)?;
-            let length: usize =
-                std::str::from_utf8(&records[..space]).ok().and_then(|n| n.parse().ok()).ok_or_else(malformed)?;
-            if length <= space + 1 || length > records.len() {
-                return Err(malformed());
-            }
-            let (record, rest) = records.split_at(length);
-            let record = record[space + 1..].strip_suffix(b"\n").ok_or_else(malformed)?;
-            let equals = record.iter().position(|&b| b == b'=').ok_or_else(malformed)?;
-            self.set(&record[..equals], &record[equals + 1..])?;
-            records = rest;
+        let at_most = |count: u64| usize::try_from(count).map_or(buf.len(), |count| count.min(buf.len()));
+        match &mut self.content {
+            Content::Skipped => Ok(0),
+            Content::Plain => self.read_stored(buf),
+            Content::Sparse(position) => match position.next() {
+                Next::End => Ok(0),
+                Next::Hole(count) => {
+                    let count = at_most(count);
+                    buf[..count].fill(0);
+                    position.advance(count as u64);
+                    Ok(count)
+                }
+                Next::Data(count) => {
+                    let count = at_most(count);
+                    let got = self.read_stored(&mut buf[..count])?;
+                    if let Content::Sparse(position) = &mut self.content {
+                        position.advance(got as u64);
+                    }
+                    Ok(got)
+                }
+            },
         }
-        Ok(())
     }
-
-    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let text = || std::str::from_utf8(value).unwrap_or_default();
-        let bad = || format!("the extended header's {} is '{}'", printable(key), printable(value));
-        // An empty value cancels what a global header set.
-        let given = !value.is_empty();
-        match key {
-            b"path" => self.name = given.then(|| value.to_vec()),
-            b"linkpath" => self.link = given.then(|| value.to_vec()),
-            b"uname" => self.uname = given.then(|| value.to_vec()),
-            b"gname" => self.gname = given.then(|| value.to_vec()),
-            b"size" => self.size = if given { Some(text().parse().map_err(|_| bad())?) } else { None },
-            b"uid" => self.uid = if given { Some(text().parse().map_err(|_| bad())?) } else { None },
-            b"gid" => self.gid = if given { Some(text().parse().map_err(|_| bad())?) } else { None },
-            b"mtime" => self.mtime = if given { Some(pax_time(text()).ok_or_else(bad)?) } else { None },
-            key if key.starts_with(b"GNU.sparse.") => self.sparse = true,
-            // Comments, charsets, atime, xattrs: GNU tar does not restore them by default.
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-/// Parses a decimal time, in seconds since 1970. `-1.5` is half a second before -1; as a `timespec` it is
-/// -2 s + 500,000,000 ns.
-fn pax_time(text: &str) -> Option<Timestamp> {
-    let (integer, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds: i64 = integer.parse().ok()?;
-    if !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
-    let nanoseconds: u32 = digits.parse().ok()?;
-    if integer.starts_with('-') && nanoseconds > 0 {
-        return Some(Timestamp { seconds: seconds.checked_sub(1)?, nanoseconds: 1_000_000_000 - nanoseconds });
-    }
-    Some(Timestamp { seconds, nanoseconds })
-}
-
-#[derive(Clone, Copy)]
-enum Field {
-    Mode,
-    Uid,
-    Gid,
-    Size,
-    Mtime,
-    Major,
-    Minor,
-}
-
-/// Returns a field that has the same offset in every tar format (device numbers: since ustar).
-fn gnu_field(header: &Header, field: Field) -> &[u8] {
-    let range = match field {
-        Field::Mode => 100..108,
-        Field::Uid => 108..116,
-        Field::Gid => 116..124,
-        Field::Size => 124..136,
-        Field::Mtime => 136..148,
-        Field::Major => 329..337,
-        Field::Minor => 337..345,
-    };
-    header.as_bytes().get(range).unwrap_or_default()
-}
-
-fn read_field(at: u64, what: &str, field: &[u8]) -> io::Result<i64> {
-    number::read(field).ok_or_else(|| damage(at, format!("unreadable {what} field '{}'", printable(field))))
-}
-
-fn sparse(at: u64, name: &[u8]) -> io::Error {
-    damage(at, format!("'{}' is stored as a sparse member (tar -S), which voltar does not read", printable(name)))
 }
 
 fn damage(offset: u64, what: impl Into<String>) -> io::Error {

@@ -1,0 +1,122 @@
+//! The values that extended headers set: pax records (POSIX.1-2001), and GNU tar's long names.
+
+use super::sparse::Map;
+use crate::member::{Timestamp, printable};
+
+/// The values that extended headers set for the next member.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Extensions {
+    pub(super) name: Option<Vec<u8>>,
+    pub(super) link: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    pub(super) uid: Option<i64>,
+    pub(super) gid: Option<i64>,
+    pub(super) mtime: Option<Timestamp>,
+    pub(super) uname: Option<Vec<u8>>,
+    pub(super) gname: Option<Vec<u8>>,
+    pub(super) sparse: Sparse,
+    /// The member is continued from another volume (`tar -M`).
+    pub(super) continued: bool,
+}
+
+/// What `GNU.sparse.*` records set.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sparse {
+    /// The name of the file; that of the member is one that other programs can extract it to.
+    pub(super) name: Option<Vec<u8>>,
+    /// The length of the file in bytes, holes included.
+    pub(super) size: Option<u64>,
+    /// The map of pax 0.0 or 0.1.
+    pub(super) map: Option<Map>,
+    /// Whether the map precedes the data (pax 1.0).
+    pub(super) leading_map: bool,
+    /// The offset whose length follows (pax 0.0).
+    offset: Option<u64>,
+}
+
+impl Extensions {
+    /// Parses pax records, each `length key=value\n` (POSIX.1-2001, "pax Extended Header").
+    pub(super) fn read(&mut self, mut records: &[u8]) -> Result<(), String> {
+        // Some writers include the zero padding of the last block in the size.
+        while !records.is_empty() && records.iter().any(|&b| b != 0) {
+            let malformed = || "a malformed extended header".to_owned();
+            let space = records.iter().position(|&b| b == b' ').ok_or_else(malformed)?;
+            let length: usize =
+                std::str::from_utf8(&records[..space]).ok().and_then(|n| n.parse().ok()).ok_or_else(malformed)?;
+            if length <= space + 1 || length > records.len() {
+                return Err(malformed());
+            }
+            let (record, rest) = records.split_at(length);
+            let record = record[space + 1..].strip_suffix(b"\n").ok_or_else(malformed)?;
+            let equals = record.iter().position(|&b| b == b'=').ok_or_else(malformed)?;
+            self.set(&record[..equals], &record[equals + 1..])?;
+            records = rest;
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let text = || std::str::from_utf8(value).unwrap_or_default();
+        let bad = || format!("the extended header's {} is '{}'", printable(key), printable(value));
+        // An empty value cancels what a global header set.
+        let given = !value.is_empty();
+        match key {
+            b"path" => self.name = given.then(|| value.to_vec()),
+            b"linkpath" => self.link = given.then(|| value.to_vec()),
+            b"uname" => self.uname = given.then(|| value.to_vec()),
+            b"gname" => self.gname = given.then(|| value.to_vec()),
+            b"size" => self.size = if given { Some(text().parse().map_err(|_| bad())?) } else { None },
+            b"uid" => self.uid = if given { Some(text().parse().map_err(|_| bad())?) } else { None },
+            b"gid" => self.gid = if given { Some(text().parse().map_err(|_| bad())?) } else { None },
+            b"mtime" => self.mtime = if given { Some(time(text()).ok_or_else(bad)?) } else { None },
+            b"GNU.volume.filename" | b"GNU.volume.offset" => self.continued = given,
+            // Comments, charsets, atime, xattrs: GNU tar does not restore them by default.
+            key => {
+                if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                    self.sparse.set(key, value, bad)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sparse {
+    fn set(&mut self, key: &[u8], value: &[u8], bad: impl Fn() -> String) -> Result<(), String> {
+        let text = || std::str::from_utf8(value).unwrap_or_default();
+        let number = || text().parse::<u64>().map_err(|_| bad());
+        match key {
+            b"name" => self.name = Some(value.to_vec()),
+            b"size" | b"realsize" => self.size = Some(number()?),
+            b"map" => self.map = Some(if value.is_empty() { Map::default() } else { Map::of_list(text())? }),
+            b"numblocks" => self.map = Some(self.map.take().unwrap_or_default()),
+            b"offset" => self.offset = Some(number()?),
+            b"numbytes" => {
+                let offset = self.offset.take().ok_or_else(&bad)?;
+                self.map.get_or_insert_default().push(offset, number()?)?;
+            }
+            b"major" if number()? == 1 => self.leading_map = true,
+            b"major" if number()? == 0 => {}
+            b"minor" => {}
+            b"major" => return Err(format!("a sparse file of version {}, which is not known", printable(value))),
+            _ => return Err(bad()),
+        }
+        Ok(())
+    }
+}
+
+/// Parses a decimal time, in seconds since 1970. `-1.5` is half a second before -1; as a `timespec` it is
+/// -2 s + 500,000,000 ns.
+fn time(text: &str) -> Option<Timestamp> {
+    let (integer, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = integer.parse().ok()?;
+    if !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let nanoseconds: u32 = digits.parse().ok()?;
+    if integer.starts_with('-') && nanoseconds > 0 {
+        return Some(Timestamp { seconds: seconds.checked_sub(1)?, nanoseconds: 1_000_000_000 - nanoseconds });
+    }
+    Some(Timestamp { seconds, nanoseconds })
+}
