@@ -86,6 +86,11 @@ fn proposal(origin: &Origin, Input { location, path, .. }: &Input) -> String {
         );
     }
     let from = if origin.holds_path { path } else { &origin.root };
+    if from.is_root() {
+        return format!(
+            "`--from .` restores all that it holds to '/{path}' (`voltar list {location}` shows the members)"
+        );
+    }
     format!(
         "`--from {from}` restores what lies below '{from}' to '/{path}', and skips the rest (`voltar list {location}` shows \
          the members)"

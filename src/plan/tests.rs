@@ -763,7 +763,7 @@ fn the_refusal_of_an_archive_of_another_path_proposes_an_option() {
     assert!(
         hints("data")[0].starts_with("`--from data` restores what lies below 'data' to '/var/lib/postgresql/data'")
     );
-    assert!(hints("")[1].starts_with("`--from .` restores what lies below '.' to '/srv/media'"), "{:?}", hints(""));
+    assert!(hints("")[1].starts_with("`--from .` restores all that it holds to '/srv/media'"), "{:?}", hints(""));
     assert_eq!(hints("srv/media").len(), 1);
     assert_eq!(
         hints("srv/media")[0],
