@@ -35,8 +35,13 @@ impl ArchiveFile {
     /// The file cannot be opened, or has no known format.
     pub(crate) fn open(location: &Location, pool: &Pool) -> Result<Self> {
         let opened = location.open()?;
-        let tar =
-            Decompressor::with_plain(opened.reader, tar_likeness, pool).map_err(|e| located(location, &e, None))?;
+        let tar = Decompressor::with_plain(opened.reader, tar_likeness, pool).map_err(|e| {
+            let error = located(location, &e, None);
+            match location.foreign_program() {
+                Some(program) => error.hint(format!("decompress it first: `{program} -dk {location}`")),
+                None => error,
+            }
+        })?;
         Ok(Self {
             name: location.name(),
             location: location.clone(),
@@ -101,6 +106,7 @@ impl ArchiveFile {
         Summary {
             archive: self.name.clone(),
             members: self.members,
+            left_out: 0,
             stream_bytes: self.tar.offset(),
             file_bytes: self.bytes.unwrap_or_else(|| self.tar.get_ref().compressed_bytes()),
             elapsed: self.elapsed(),

@@ -32,7 +32,8 @@ pub fn backup(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let inventory = touched::inventory(host, &request.layout, request.running == Running::StopProject)?;
+    let inventory =
+        touched::inventory(host, &request.layout, &request.selection.volumes, request.running == Running::StopProject)?;
     recover(request, &inventory, state_dir, monitor)?;
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
     let facts = ThisHost::new(&mounts, pool, monitor);
@@ -66,7 +67,7 @@ fn archive_stopped(
     let mut users = plan.users.clone();
     if has_stopped {
         // From now on: what ran until here did so before anything was read.
-        let now = touched::inventory(host, &request.layout, false)?;
+        let now = touched::inventory(host, &request.layout, &request.selection.volumes, false)?;
         check_real(plan.targets(), &now, &ThisHost::new(mounts, pool, monitor))?;
         users = users_now(plan.targets(), &now);
     }
@@ -89,7 +90,7 @@ fn recover(request: &BackupRequest, inventory: &Inventory, state_dir: &Path, mon
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
-    recover_layout(&request.layout, inventory, request.selection.project.as_deref(), &mounts, monitor)
+    recover_layout(&request.layout, inventory, &request.selection, &mounts, monitor)
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {
@@ -115,18 +116,25 @@ fn archive(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let jobs = plan.jobs(request.allow_empty);
-    let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| {
-        archiver::write(job, tree, plan.compression, pool, monitor)
-    };
+    let jobs = plan.jobs();
+    let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| archiver::write(job, tree, pool, monitor);
     let written = together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write)?;
     if request.running != Running::Allow {
-        warn_of_started(plan, users, &touched::inventory(host, &request.layout, false)?, monitor);
+        warn_of_started(
+            plan,
+            users,
+            &touched::inventory(host, &request.layout, &request.selection.volumes, false)?,
+            monitor,
+        );
     }
     monitor.check_cancelled()?;
     let (archives, summaries): (Vec<_>, Vec<_>) = written.into_iter().unzip();
     commit(archives, request.overwrite)?;
     for (summary, job) in summaries.iter().zip(&jobs) {
+        if summary.left_out > 0 {
+            let (archive, count) = (&summary.archive, summary.left_out);
+            monitor.note(&format!("{archive}: {count} excluded (a directory counts as one, with all that it holds)"));
+        }
         monitor.event(&Event::Finished { stage: Stage::Archiving, summary, at: job.location.path() });
     }
     Ok(())

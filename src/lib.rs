@@ -32,7 +32,9 @@
 pub mod archive;
 pub mod backup;
 pub mod codec;
+pub mod discover;
 pub mod error;
+pub mod exclude;
 pub mod filesystem;
 pub mod host;
 pub mod identity;
@@ -59,6 +61,7 @@ mod durable;
 mod extractor;
 mod live_mounts;
 mod mountinfo;
+mod new_volumes;
 mod recovery;
 mod together;
 mod volume;

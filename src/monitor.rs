@@ -36,6 +36,9 @@ pub struct Summary {
     pub archive: String,
     /// The number of members, including the root.
     pub members: u64,
+    /// The number of members that were left out on request: excluded from an archive, or outside of the prefix that is
+    /// restored. A directory that was excluded is one, with all that it holds.
+    pub left_out: u64,
     /// The length of the uncompressed tar stream in bytes.
     pub stream_bytes: u64,
     /// The length of the archive file in bytes.

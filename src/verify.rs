@@ -1,7 +1,7 @@
 //! Verifies archives by reading them to their end: the checksum of every block and stream, and every header.
 
 use crate::archive_file::ArchiveFile;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::store::Location;
@@ -16,6 +16,9 @@ pub fn verify(archives: &[Location], pool: &Pool, monitor: &dyn Monitor, damaged
     for location in archives {
         match verify_one(location, pool, monitor) {
             Ok(()) => {}
+            Err(error) if archives.len() > 1 && is_foreign(location, &error) => {
+                monitor.issue("", format!("not verified: {error}"));
+            }
             Err(error) => {
                 monitor.check_cancelled()?;
                 failures.push(error);
@@ -30,6 +33,11 @@ pub fn verify(archives: &[Location], pool: &Pool, monitor: &dyn Monitor, damaged
             Err(Error::refused(format!("{n} of {} archives are damaged", archives.len())))
         }
     }
+}
+
+/// Returns whether the archive is in a format that voltar does not read. Its name alone does not say so.
+fn is_foreign(location: &Location, error: &Error) -> bool {
+    error.kind() == ErrorKind::Damaged && location.foreign_program().is_some()
 }
 
 fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {

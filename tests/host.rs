@@ -6,6 +6,7 @@
 #[path = "host/fake_engine.rs"]
 mod fake_engine;
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -127,7 +128,7 @@ fn only_the_containers_of_a_layout_are_inspected() {
         }
         let engine = connect(&fake);
         let before = fake.requests().len();
-        let inventory = touched::inventory(&engine, &layout, false).unwrap();
+        let inventory = touched::inventory(&engine, &layout, &BTreeMap::new(), false).unwrap();
         let names: Vec<&str> = inventory.containers.iter().map(|container| container.name.as_str()).collect();
         if lists_no_mounts {
             assert_eq!((inspected(&fake, before).len(), names.len()), (53, 53), "nothing tells what they use");
@@ -143,7 +144,7 @@ fn only_the_containers_of_a_layout_are_inspected() {
         // The next look is a fresh one.
         fake.set_state("cc", "Running", false);
         fake.add_container("dd", "late", "cvat_cvat_db", "/elsewhere");
-        let later = touched::inventory(&engine, &layout, false).unwrap();
+        let later = touched::inventory(&engine, &layout, &BTreeMap::new(), false).unwrap();
         let states: Vec<(&str, State)> = later.containers.iter().map(|one| (&one.name[..], one.state)).collect();
         let running = State::Running;
         assert_eq!(states, [("cvat_db", running), ("cvat", running), ("worker", State::Stopped), ("late", running)]);

@@ -134,6 +134,71 @@ fn merging_keeps_what_the_archive_does_not_name() {
     }
 }
 
+/// What other commands than the guide's write: `tar -C DIR .`, `docker cp`, and one archive of several trees.
+#[test]
+fn archives_with_other_roots_are_restored_from_there() {
+    for world in World::both() {
+        let source = world.live.display();
+        for (number, (transform, more, from, skipped)) in
+            [("s,^x,.,", "", ".", 0), ("s,^x,data,", "", "data", 0), ("s,^x,a/srv/x,", "backup", "a/srv/x", 2)]
+                .into_iter()
+                .enumerate()
+        {
+            let name = format!("other/{number}/x.tar");
+            fs::create_dir_all(world.at(&format!("other/{number}"))).unwrap();
+            // Names are transformed with the targets of hard links, as if the archive were made elsewhere.
+            Tool::shell(&format!(
+                "tar --numeric-owner -cf {name} --transform 'flags=rh;s,^{source},x,;{transform}' -P {more} {source}"
+            ))
+            .dir(world.scratch.path())
+            .ok();
+            let file = world.at(&name);
+            let file = file.to_str().unwrap();
+            for mode in MODES {
+                fs::remove_file(world.live.join("both")).unwrap();
+                let refused = world.voltar("restore", &[file]).args(mode).run().expect_code(2);
+                refused.expect_text(&format!("`--from {from}`"));
+                let restored = world.voltar("restore", &[file, "--from", from]).args(mode).ok();
+                if skipped > 0 {
+                    restored.expect_text(&format!(
+                        "x: {skipped} members of the archive lie outside of '{from}' and are skipped"
+                    ));
+                }
+                // With --merge the time of the root is that of the extraction.
+                let is_merge = mode.contains(&"--merge");
+                let tree = |tree: TreeSnapshot| if is_merge { tree.without_root() } else { tree };
+                tree(world.first.clone()).assert_same(&tree(world.now()), &format!("{from} {mode:?}"));
+                let paths = ["both", "directory/hard"].map(|path| world.live.join(path).metadata().unwrap().ino());
+                assert_eq!(paths[0], paths[1], "the hard link, from {from}");
+            }
+            world.voltar("restore", &["backup"]).ok();
+            let wrong = world.voltar("restore", &[file, "--from", "elsewhere"]).run().expect_code(2);
+            wrong.expect_text("holds nothing below 'elsewhere'").expect_text(&format!("`--from {from}`"));
+            world.first.assert_same(&world.now(), from);
+        }
+    }
+}
+
+#[test]
+fn no_archive_of_a_directory_is_passed_over_in_silence() {
+    let world = World::new(false);
+    let backup = world.at("backup");
+    fs::copy(backup.join("x.tar.bz2"), backup.join("x-2024-05-01.tar.bz2")).unwrap();
+    fs::write(backup.join("data.tar.xz"), b"\xfd7zXZ\0 and more").unwrap();
+    fs::write(backup.join("notes.txt"), "x").unwrap();
+    let named = |command: &str, verb: &str| {
+        let outcome = world.voltar(command, &["backup"]).run().expect_code(1);
+        outcome.expect_text(&format!("{verb}: 'backup/data.tar.xz'")).expect_no_text("notes.txt")
+    };
+    named("restore", "not restored").expect_text("not restored: 'backup/x-2024-05-01.tar.bz2'");
+    named("verify", "not verified").expect_no_text("not verified: 'backup/x-");
+    world.voltar("restore", &["backup", "--only", "x"]).ok().expect_text("'backup/data.tar.xz'");
+    world.voltar("verify", &["backup/data.tar.xz"]).run().expect_code(2).expect_text("`xz -dk backup/data.tar.xz`");
+    fs::remove_file(backup.join("x.tar.bz2")).unwrap();
+    let nothing = world.voltar("restore", &["backup"]).run().expect_code(2);
+    nothing.expect_text("no archive of the layout 'x.toml'").expect_text("'backup/x-2024-05-01.tar.bz2'");
+}
+
 #[test]
 fn the_replaced_tree_is_kept_at_the_reported_path() {
     for world in World::both() {

@@ -14,6 +14,7 @@ use self::read_ahead::{WalkItem, for_each_read_ahead};
 use crate::archive::writer::TarWriter;
 use crate::codec::{Compression, Compressor, NotReadBack};
 use crate::error::{Cause, Error, Result, carried};
+use crate::exclude::Exclude;
 use crate::ids::IdMap;
 use crate::member::{Kind, Member, RelPath};
 use crate::monitor::{Event, Monitor, Stage, Summary};
@@ -36,6 +37,10 @@ pub struct Job {
     pub expected_bytes: Option<u64>,
     /// The least content of a tree that is archived.
     pub expected: Expected,
+    /// The members that are left out.
+    pub exclude: Exclude,
+    /// How the archive is compressed.
+    pub compression: Compression,
 }
 
 /// The least content of a tree: a tree with less is refused, because it is probably not the data.
@@ -63,18 +68,12 @@ impl Expected {
 }
 
 /// Writes the archive of `tree` under its temporary name.
-pub(crate) fn write(
-    job: &Job,
-    tree: &OpenTree,
-    compression: Compression,
-    pool: &Pool,
-    monitor: &dyn Monitor,
-) -> Result<(Complete, Summary)> {
+pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monitor) -> Result<(Complete, Summary)> {
     let begun = Instant::now();
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
     let file = job.location.create()?;
     let cannot_write = |e: io::Error| cannot_write(&job.location, &e);
-    let compressor = Compressor::new(file, compression, pool);
+    let compressor = Compressor::new(file, job.compression, pool);
     let mut archiver = Archiver {
         job,
         monitor,
@@ -83,21 +82,24 @@ pub(crate) fn write(
         links: Links::default(),
         buffer: vec![0; PIECE],
         members: 0,
+        excluded: 0,
         database: false,
     };
-    let walk = Walk::new(tree)?.map(|found| monitor.check_cancelled().and(found));
+    let walk = Walk::new(tree)?.excluding(&job.exclude, &job.prefix);
+    let walk = walk.map(|found| monitor.check_cancelled().and(found));
     for_each_read_ahead(walk, &Pool::for_files()?, |item| {
         monitor.check_cancelled()?;
         archiver.take(item?).map_err(cannot_write)
     })?;
     archiver.check_expectations()?;
-    let Archiver { tar, members, .. } = archiver;
+    let Archiver { tar, members, excluded, .. } = archiver;
     let (compressor, stream_bytes) = tar.finish().map_err(cannot_write)?;
     let file = compressor.finish().map_err(cannot_write)?;
     let complete = file.finish()?;
     let summary = Summary {
         archive: job.archive.clone(),
         members,
+        left_out: excluded,
         stream_bytes,
         file_bytes: complete.bytes(),
         elapsed: begun.elapsed(),
@@ -113,6 +115,7 @@ struct Archiver<'a, W: Write> {
     links: Links,
     buffer: Vec<u8>,
     members: u64,
+    excluded: u64,
     database: bool,
 }
 
@@ -126,6 +129,10 @@ impl<W: Write> Archiver<'_, W> {
             Found::Entry(entry) => self.entry(entry),
             Found::Socket(path) => {
                 self.issue(format!("'{path}' is a socket, which no archive can hold: skipped"));
+                Ok(())
+            }
+            Found::Excluded => {
+                self.excluded += 1;
                 Ok(())
             }
             Found::Own(path) => {

@@ -36,6 +36,12 @@ impl Format {
         }
     }
 
+    /// Returns the format of this name, as it is displayed: `bz2`, `gz`, `zst` or `tar`.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.to_string() == name)
+    }
+
     /// Detects the format of a file by its first [`Format::DETECT_BYTES`] bytes, without regard to its name. `plain`
     /// states whether the bytes look like content that is not compressed.
     #[must_use]

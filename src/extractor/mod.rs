@@ -4,14 +4,16 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod mode;
+mod origin;
 mod route;
 mod write_behind;
 
 use std::borrow::Cow;
 
+use crate::archive::reader::Stored;
 use crate::archive::strip::{Misfit, strip};
 use crate::archive_file::ArchiveFile;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::ids::IdMap;
 use crate::member::{Member, RelPath};
 use crate::monitor::{Event, Monitor, Stage, Summary};
@@ -22,6 +24,8 @@ use crate::volume::swap::Restoration;
 use route::{Left, Routes};
 
 pub use mode::Mode;
+pub use origin::Origin;
+pub(crate) use origin::origin;
 
 /// An archive to extract, and what it must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +34,12 @@ pub struct Input {
     pub archive: String,
     /// Where it is.
     pub location: Location,
-    /// The path in the container: the prefix of the names of all members.
+    /// The path in the container.
+    pub path: RelPath,
+    /// What precedes a path of the tree in the names of the members: usually the path in the container.
     pub prefix: RelPath,
+    /// Whether members outside of the prefix are skipped; else the archive is refused.
+    pub selected: bool,
     /// Whether an archive that holds only its root is accepted.
     pub allow_empty: bool,
 }
@@ -54,7 +62,7 @@ pub(crate) fn check(input: &Input, ids: &IdMap, pool: &Pool, monitor: &dyn Monit
     archive.started(Stage::Checking, monitor);
     let mut members = 0_u64;
     while let Some(stored) = archive.next_member(monitor)? {
-        let Some(member) = strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))? else { continue };
+        let Some(member) = fit(input, &stored)?.member() else { continue };
         to_host(&member, ids).map_err(|error| error.within(&input.archive))?;
         members += u64::from(!member.path.is_root());
     }
@@ -71,9 +79,13 @@ pub(crate) fn check(input: &Input, ids: &IdMap, pool: &Pool, monitor: &dyn Monit
 pub(crate) fn check_prefix(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
     let mut archive = ArchiveFile::open(&input.location, pool)?;
     while let Some(stored) = archive.next_member(monitor)? {
-        if strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))?.is_some() {
+        if fit(input, &stored)?.member().is_some() {
             return Ok(());
         }
+    }
+    if input.selected {
+        return Err(Error::refused(format!("'{}' holds nothing below '{}'", input.location, input.prefix))
+            .hint("`voltar list` shows what it holds"));
     }
     check_not_empty(input, 0)
 }
@@ -94,9 +106,16 @@ pub(crate) fn extract(
     let mut archive = ArchiveFile::open(&input.location, pool)?;
     archive.started(Stage::Restoring, monitor);
     let mut routes = Routes::new(tree, restoration, mode, input.allow_empty)?;
-    let mut members = 0_u64;
+    let (mut members, mut skipped) = (0_u64, 0_u64);
     while let Some(stored) = archive.next_member(monitor)? {
-        let Some(member) = strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))? else { continue };
+        let member = match fit(input, &stored)? {
+            Fit::Member(member) => member,
+            Fit::Above => continue,
+            Fit::Outside => {
+                skipped += 1;
+                continue;
+            }
+        };
         if let Some(own) = routes.own_name(&member.path) {
             monitor.issue(&input.archive, format!("'{}' is not restored: '{own}' here is voltar's own", member.path));
             continue;
@@ -112,11 +131,11 @@ pub(crate) fn extract(
         monitor.note(&format!(
             "{}: the archive holds nothing of '/{}', where another volume is mounted; that one is left as it is",
             input.archive,
-            input.prefix.concat(at)
+            input.path.concat(at)
         ));
     }
     for Left { at, read_only, skipped } in routes.left() {
-        let path = input.prefix.concat(at);
+        let path = input.path.concat(at);
         if *read_only {
             let what = format!("{skipped} members of '/{path}' are not restored: it is mounted read-only");
             monitor.issue(&input.archive, what);
@@ -127,8 +146,41 @@ pub(crate) fn extract(
             ));
         }
     }
+    if skipped > 0 {
+        let Input { archive, prefix, .. } = input;
+        monitor.note(&format!("{archive}: {skipped} members of the archive lie outside of '{prefix}' and are skipped"));
+    }
     routes.finish()?;
-    Ok(Extracted { summary: archive.summary(), location: input.location.clone() })
+    let summary = Summary { left_out: skipped, ..archive.summary() };
+    Ok(Extracted { summary, location: input.location.clone() })
+}
+
+/// How a member fits into the tree that is restored.
+enum Fit {
+    /// It belongs to the tree.
+    Member(Member),
+    /// It is a directory above the tree.
+    Above,
+    /// It is outside, where the user has selected the prefix.
+    Outside,
+}
+
+impl Fit {
+    fn member(self) -> Option<Member> {
+        match self {
+            Self::Member(member) => Some(member),
+            Self::Above | Self::Outside => None,
+        }
+    }
+}
+
+fn fit(input: &Input, stored: &Stored) -> Result<Fit> {
+    match strip(stored, &input.prefix) {
+        Ok(Some(member)) => Ok(Fit::Member(member)),
+        Ok(None) => Ok(Fit::Above),
+        Err(Misfit::Elsewhere { .. }) if input.selected => Ok(Fit::Outside),
+        Err(why) => Err(wrong(input, &why)),
+    }
 }
 
 /// Returns the member with the ids that it gets on this host.
@@ -149,9 +201,19 @@ fn check_not_empty(input: &Input, members: u64) -> Result<()> {
 }
 
 fn wrong(input: &Input, why: &Misfit) -> Error {
-    Error::new(
-        ErrorKind::Refused,
-        format!("'{}' is not the archive of '/{}' ({}): {why}", input.location, input.prefix, input.archive),
-    )
-    .hint("`voltar list` shows what it holds; --only NAME says which of the layout's archives a file is")
+    let (location, prefix) = (&input.location, &input.prefix);
+    let error = if input.selected {
+        Error::refused(format!("'{location}' cannot be restored from '{prefix}' ({}): {why}", input.archive))
+    } else {
+        Error::refused(format!("'{location}' is not the archive of '/{prefix}' ({}): {why}", input.archive))
+    };
+    match why {
+        // The first members of the archive did fit.
+        Misfit::Elsewhere { .. } => {
+            error.hint(format!("`--from {prefix}` restores what lies there, and skips the other members"))
+        }
+        Misfit::LinkElsewhere { .. } | Misfit::Bad { .. } | Misfit::RootIsNoDirectory | Misfit::BadTarget { .. } => {
+            error.hint("`voltar list` shows what it holds; --only NAME says which of the layout's archives a file is")
+        }
+    }
 }

@@ -9,11 +9,7 @@ use crate::member::{RelPath, printable};
 use super::inventory::{Dependency, Mount, MountKind, Volume};
 use super::mount_options;
 
-/// The label that holds the compose project of a container or volume.
-pub(super) const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
-/// The label that holds the name of a volume in the compose file.
-pub(super) const VOLUME: &str = "com.docker.compose.volume";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
 const SWARM_SERVICE_ID: &str = "com.docker.swarm.service.id";

@@ -8,11 +8,11 @@ use super::{Running, unreal, users};
 use crate::archiver::{Expected, Job};
 use crate::codec::{Compression, Format, Level};
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::mounts::MountTree;
+use crate::exclude::Exclude;
 use crate::host::{Container, Inventory};
-use crate::layout::Layout;
+use crate::layout::{ArchiveSpec, Layout};
 use crate::live_mounts::LiveMount;
-use crate::resolve::{Selection, Target, survey};
+use crate::resolve::{CREATE_STACK, Selection, Target, not_found, survey};
 use crate::store::directory::Condition;
 use crate::store::{Directory, Location};
 use crate::units;
@@ -26,7 +26,7 @@ pub struct BackupRequest {
     pub selection: Selection,
     /// The store that receives the archives.
     pub store: Directory,
-    /// Their format; `None` for that of the guide of the stack.
+    /// The format of all of them; `None` for that of the layout, or else of the guide of the stack.
     pub format: Option<Format>,
     /// The compression level.
     pub level: Level,
@@ -38,6 +38,8 @@ pub struct BackupRequest {
     pub overwrite: bool,
     /// Whether empty trees are accepted.
     pub allow_empty: bool,
+    /// The members that are left out of all of them, in addition to those of the layout.
+    pub exclude: Exclude,
 }
 
 /// The plan of a backup.
@@ -51,8 +53,6 @@ pub struct BackupPlan {
     pub archives: Vec<PlannedArchive>,
     /// Archives of the layout that this host has and the request leaves out.
     pub left_out: Vec<String>,
-    /// How they are compressed.
-    pub compression: Compression,
     /// The store that receives them.
     pub store: Directory,
     /// Bytes that can be written there; `None` if unknown.
@@ -74,6 +74,12 @@ pub struct PlannedArchive {
     pub target: Target,
     /// Where the archive is written.
     pub location: Location,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// The members that are left out of it.
+    pub exclude: Exclude,
+    /// The least that its tree must hold.
+    pub expected: Expected,
     /// The mounts as they were found on this host; empty where they were not.
     pub mounts: Vec<LiveMount>,
     /// The sizes of the tree; `None` where it cannot be walked.
@@ -92,17 +98,27 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     let mut notes = inventory.notes.clone();
     notes.append(&mut resolution.notes);
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &resolution.others));
-    let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
-    let format = request.format.unwrap_or_else(|| guide_format(&request.layout, inventory, &resolution.targets));
-    let compression = Compression { format, level: request.level, checked: request.checked };
+    let missing = not_found(&resolution.missing, CREATE_STACK);
+    let mut refusals: Vec<Error> = inventory.refusals().chain(missing).chain(resolution.problems).collect();
+    let guide_format = guide_format(&request.layout, inventory, &resolution.targets);
     let mut archives = Vec::new();
     for target in resolution.targets {
+        let Some(spec) = request.layout.archive(&target.archive) else { continue };
+        let format = request.format.or(spec.format).unwrap_or(guide_format);
         let location = request.store.location(&target.archive, format);
         notes.extend(other_formats(&target.archive, format, &request.store, facts));
         let reasons = unreal(&target, inventory, facts)?;
-        let mut planned = PlannedArchive { target, location, mounts: Vec::new(), measured: None };
+        let mut planned = PlannedArchive {
+            target,
+            location,
+            compression: Compression { format, level: request.level, checked: request.checked },
+            exclude: spec.exclude.and(&request.exclude),
+            expected: expected(spec, request.allow_empty),
+            mounts: Vec::new(),
+            measured: None,
+        };
         if reasons.is_empty() {
-            match examine(&mut planned, compression, request.allow_empty, facts) {
+            match examine(&mut planned, facts) {
                 Ok(refusal) => refusals.extend(refusal),
                 Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
                 Err(error) => refusals.push(error.within(&planned.target.archive)),
@@ -129,7 +145,6 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
         notes,
         archives,
         left_out: resolution.left_out,
-        compression,
         store: request.store.clone(),
         free_bytes: condition.free_bytes,
         to_stop,
@@ -154,13 +169,15 @@ impl BackupPlan {
     }
 
     /// Returns the archives to write.
-    pub fn jobs(&self, allow_empty: bool) -> Vec<Job> {
+    pub fn jobs(&self) -> Vec<Job> {
         let job = |planned: &PlannedArchive| Job {
             archive: planned.target.archive.clone(),
             prefix: planned.target.tree.path.clone(),
             location: planned.location.clone(),
             expected_bytes: planned.measured.map(|measured| measured.stream_bytes),
-            expected: expected(&planned.target.tree, allow_empty),
+            expected: planned.expected,
+            exclude: planned.exclude.clone(),
+            compression: planned.compression,
         };
         self.archives.iter().map(job).collect()
     }
@@ -173,17 +190,19 @@ impl BackupPlan {
 }
 
 /// Adds to `planned` its mounts and its sizes; returns a refusal if it holds too little.
-fn examine(
-    planned: &mut PlannedArchive,
-    compression: Compression,
-    allow_empty: bool,
-    facts: &dyn Facts,
-) -> Result<Option<Error>> {
+fn examine(planned: &mut PlannedArchive, facts: &dyn Facts) -> Result<Option<Error>> {
     let tree = &planned.target.tree;
     planned.mounts = facts.live_mounts(tree)?;
-    let measured = facts.measure(tree, compression)?;
+    if let Some(pattern) = planned.exclude.matching_root(&tree.path) {
+        let archive = &planned.target.archive;
+        return Ok(Some(
+            Error::refused(format!("{archive}: '{pattern}' excludes '/{}' itself, and so all of it", tree.path))
+                .hint(format!("a pattern is compared with whole names: '{}/{pattern}' is one below it", tree.path)),
+        ));
+    }
+    let measured = facts.measure(tree, &planned.exclude, planned.compression)?;
     planned.measured = Some(measured);
-    Ok(too_empty(&planned.target, &measured, allow_empty))
+    Ok(too_empty(&planned.target, &measured, planned.expected))
 }
 
 /// Returns the format that the guide of the stack writes. The containers tell its generation.
@@ -204,19 +223,20 @@ fn other_formats(archive: &str, format: Format, store: &Directory, facts: &dyn F
     there.map(|location| format!("{archive}: '{location}' is there too; a restore takes the newer one")).collect()
 }
 
-/// Returns what a tree must hold: a cluster, at the paths of PostgreSQL's image.
-fn expected(tree: &MountTree, allow_empty: bool) -> Expected {
-    match (allow_empty, tree.path.as_bytes() == b"var/lib/postgresql/data") {
+/// Returns the least that the tree of an archive must hold.
+fn expected(spec: &ArchiveSpec, allow_empty: bool) -> Expected {
+    match (allow_empty, spec.database) {
         (true, _) => Expected::Anything,
         (false, true) => Expected::Database,
         (false, false) => Expected::Members,
     }
 }
 
-fn too_empty(target: &Target, measured: &Measured, allow_empty: bool) -> Option<Error> {
-    let what = expected(&target.tree, allow_empty).missing(measured.members, measured.database)?;
+fn too_empty(target: &Target, measured: &Measured, expected: Expected) -> Option<Error> {
+    let what = expected.missing(measured.members, measured.database)?;
+    let excluded = if measured.excluded > 0 { ", without what is excluded" } else { "" };
     Some(
-        Error::refused(format!("{}: '/{}' {what}", target.archive, target.tree.path))
+        Error::refused(format!("{}: '/{}' {what}{excluded}", target.archive, target.tree.path))
             .hint("is this the right volume? --allow-empty overrides this"),
     )
 }

@@ -5,14 +5,15 @@ use std::time::SystemTime;
 
 use super::measure::{Measured, measure};
 use crate::codec::Compression;
-use crate::error::Error;
-use crate::error::Result;
-use crate::extractor::{self, Input};
+use crate::error::{Error, Result};
+use crate::exclude::Exclude;
+use crate::extractor::{self, Input, Origin};
 use crate::host::mounts::MountTree;
 use crate::host::{Volume, reality};
 use crate::identity::{self, FileId};
 pub use crate::live_mounts::LiveMounts;
 use crate::live_mounts::{self, LiveMount};
+use crate::member::RelPath;
 use crate::monitor::Monitor;
 use crate::mountinfo;
 use crate::ordered::Pool;
@@ -43,8 +44,8 @@ pub trait Facts {
     /// Returns the mounts of `tree` as they are on this host.
     fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>>;
 
-    /// Measures a tree.
-    fn measure(&self, tree: &MountTree, compression: Compression) -> Result<Measured>;
+    /// Measures a tree without what `exclude` matches.
+    fn measure(&self, tree: &MountTree, exclude: &Exclude, compression: Compression) -> Result<Measured>;
 
     /// Returns the state of the store's directory.
     fn condition(&self, store: &Directory) -> Condition;
@@ -72,6 +73,10 @@ pub trait Facts {
     /// # Errors
     /// They are not below the prefix of `input`.
     fn check_prefix(&self, input: &Input) -> Result<()>;
+
+    /// Returns the directory that the first members of an archive have in common, and whether one of them lies in `path`;
+    /// `None` if it has no members.
+    fn origin(&self, location: &Location, path: &RelPath) -> Result<Option<Origin>>;
 
     /// Returns the mountpoints of this host below `path`.
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>>;
@@ -104,8 +109,9 @@ impl Facts for ThisHost<'_> {
         self.mounts.open(tree).and_then(|open| live_mounts::found(&open))
     }
 
-    fn measure(&self, tree: &MountTree, compression: Compression) -> Result<Measured> {
-        measure(&self.mounts.open(tree)?, compression, self.pool, self.monitor)
+    fn measure(&self, tree: &MountTree, exclude: &Exclude, compression: Compression) -> Result<Measured> {
+        let open = self.mounts.open(tree)?;
+        measure(&open, &tree.path, exclude, compression, self.pool, self.monitor)
             .map_err(|error| self.monitor.cause(error))
     }
 
@@ -144,6 +150,10 @@ impl Facts for ThisHost<'_> {
 
     fn check_prefix(&self, input: &Input) -> Result<()> {
         extractor::check_prefix(input, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
+    }
+
+    fn origin(&self, location: &Location, path: &RelPath) -> Result<Option<Origin>> {
+        extractor::origin(location, path, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
     }
 
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>> {

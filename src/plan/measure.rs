@@ -8,7 +8,8 @@ use crate::archive::{BLOCK, RECORD, padding};
 use crate::archiver::is_cluster_version;
 use crate::codec::{Compression, Compressor, Format};
 use crate::error::Result;
-use crate::member::Kind;
+use crate::exclude::Exclude;
+use crate::member::{Kind, RelPath};
 use crate::monitor::Monitor;
 use crate::ordered::Pool;
 use crate::volume::OpenTree;
@@ -19,6 +20,8 @@ use crate::volume::walk::{Entry, Found, Links, Walk};
 pub struct Measured {
     /// Members that an archive of it would have, the root's own included.
     pub members: u64,
+    /// What is excluded from it; a directory is one, with all that it holds.
+    pub excluded: u64,
     /// Content of its files in bytes, each counted once however many links it has.
     pub file_bytes: u64,
     /// Length of the tar stream in bytes.
@@ -42,6 +45,8 @@ const COMPRESSED_HEADER: u64 = 64;
 /// The tree cannot be walked, a file in it has an owner that has no id in the container, or the run was interrupted.
 pub(crate) fn measure(
     tree: &OpenTree,
+    prefix: &RelPath,
+    exclude: &Exclude,
     compression: Compression,
     pool: &Pool,
     monitor: &dyn Monitor,
@@ -50,9 +55,16 @@ pub(crate) fn measure(
     let mut links = Links::default();
     let mut samples = Samples::default();
     let mut unmapped = None;
-    for found in Walk::new(tree)? {
+    for found in Walk::new(tree)?.excluding(exclude, prefix) {
         monitor.check_cancelled()?;
-        let Found::Entry(entry) = found? else { continue };
+        let entry = match found? {
+            Found::Entry(entry) => entry,
+            Found::Excluded => {
+                measured.excluded += 1;
+                continue;
+            }
+            Found::Socket(_) | Found::Own(_) | Found::Unreadable { .. } => continue,
+        };
         measured.members += 1;
         if let Err(first) = tree.ids.to_container(&entry.metadata) {
             let (.., count) = unmapped.get_or_insert((first, entry.path.clone(), 0_u64));

@@ -10,7 +10,7 @@
 //! | `warning` | `archive`, `message` | something was not stored or restored completely; `archive` is empty if it concerns the entire run |
 //! | `container_stopping` | `container`, `seconds` | a container is about to be stopped; it is killed after `seconds`, which is `null` if there is no limit |
 //! | `container_stopped`, `container_started` | `container` | a container was stopped before the operation, or started after it |
-//! | `finished` | `archive`, `stage`, `path`, `members`, `stream_bytes`, `file_bytes`, `seconds` | an archive is done; the bytes are those of the tar stream and of the archive file |
+//! | `finished` | `archive`, `stage`, `path`, `members`, `left_out`, `stream_bytes`, `file_bytes`, `seconds` | an archive is done; `left_out` are the members that were excluded or not selected, the bytes are those of the tar stream and of the archive file |
 //! | `error` | `message`, `hint` | why something was not done; `hint` is `null` where there is none |
 //! | `done` | `exit`, `issues` | always the last line: the exit status, and the number of warnings |
 //!
@@ -87,6 +87,7 @@ pub(crate) enum Object<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         path_base64: Option<String>,
         members: u64,
+        left_out: u64,
         stream_bytes: u64,
         file_bytes: u64,
         seconds: f64,
@@ -158,6 +159,7 @@ impl<'a> Object<'a> {
                     path,
                     path_base64,
                     members: summary.members,
+                    left_out: summary.left_out,
                     stream_bytes: summary.stream_bytes,
                     file_bytes: summary.file_bytes,
                     // Rounded to milliseconds: further digits would not be meaningful.

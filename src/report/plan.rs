@@ -1,5 +1,6 @@
 //! Renders a plan as text for people, and as one JSON document. Both only present the content of the plan.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use crate::host::mounts::{LeftOut, TreeMount};
 use crate::host::{Container, MountKind, State};
 use crate::member::printable;
 use crate::plan::backup::{BackupPlan, PlannedArchive};
-use crate::plan::restore::{LiveKind, LiveMount, Mode, PlannedRestore, RestorePlan, Way};
+use crate::plan::restore::{Input, LiveKind, LiveMount, Mode, PlannedCreation, PlannedRestore, RestorePlan, Way};
 use crate::report::text::safe;
 use crate::resolve::Target;
 use crate::units;
@@ -56,7 +57,16 @@ fn write_restore(text: &mut String, plan: &RestorePlan) -> std::fmt::Result {
     for planned in &plan.archives {
         restored(text, planned, plan.mode)?;
     }
+    for PlannedCreation { volume, input } in &plan.created {
+        let name = safe(&volume.name);
+        let project = if volume.labels.is_empty() { "" } else { ", with compose's labels" };
+        writeln!(text, "\n{} <- {}\n  path       /{}", safe(&input.archive), input.location, input.path)?;
+        writeln!(text, "  volume     {name}, which is created first{project}")?;
+    }
     writeln!(text)?;
+    for location in &plan.foreign {
+        writeln!(text, "not restored: {location}, which is not in the layout")?;
+    }
     stopped(text, &plan.to_stop, &plan.users, &plan.left_running)?;
     if plan.mode == Mode::Replace {
         let kept = if plan.keep_previous { "kept" } else { "removed once all of it is restored" };
@@ -74,9 +84,13 @@ fn archive(text: &mut String, planned: &PlannedArchive) -> std::fmt::Result {
     writeln!(text, "\n{} -> {}", safe(&planned.target.archive), planned.location)?;
     target(text, &planned.target)?;
     if let Some(measured) = planned.measured {
+        let excluded = match measured.excluded {
+            0 => String::new(),
+            excluded => format!(" ({excluded} excluded)"),
+        };
         writeln!(
             text,
-            "  size       {} members, {} of files; the archive will take about {}",
+            "  size       {} members{excluded}, {} of files; the archive will take about {}",
             measured.members,
             units::bytes(measured.file_bytes),
             units::bytes(measured.archive_bytes)
@@ -89,8 +103,11 @@ fn restored(text: &mut String, planned: &PlannedRestore, mode: Mode) -> std::fmt
     let length = planned.archive_bytes.map(|bytes| format!(" ({})", units::bytes(bytes))).unwrap_or_default();
     writeln!(text, "\n{} <- {}{length}", safe(&planned.target.archive), planned.input.location)?;
     target(text, &planned.target)?;
-    if planned.input.prefix != planned.target.tree.path {
-        writeln!(text, "  archive of /{}", planned.input.prefix)?;
+    let Input { prefix, selected, .. } = &planned.input;
+    if *selected {
+        writeln!(text, "  from       '{prefix}' in the archive; members outside of it are skipped")?;
+    } else if *prefix != planned.target.tree.path {
+        writeln!(text, "  archive of /{prefix}")?;
     }
     for mount in &planned.mounts {
         let at = if mount.at.is_root() { String::new() } else { format!("{}: ", mount.at) };
@@ -117,6 +134,7 @@ fn way_text(mount: &LiveMount, mode: Mode) -> &'static str {
 fn target(text: &mut String, target: &Target) -> std::fmt::Result {
     let container = match &target.container {
         Some(container) => named(container),
+        None if target.by_name => "none; its volume was found by its name".to_owned(),
         None => "gone; its volume was found by its labels".to_owned(),
     };
     writeln!(text, "  container  {container}")?;
@@ -228,6 +246,10 @@ pub struct RestoreDocument<'a> {
     source: &'a str,
     notes: &'a [String],
     archives: Vec<Restored<'a>>,
+    /// The archives whose volumes are created first.
+    created: Vec<Created<'a>>,
+    /// The archives of the sources that are not in the layout.
+    not_restored: Vec<String>,
     mode: &'a str,
     keep_previous: bool,
     stopped: Vec<&'a str>,
@@ -243,6 +265,7 @@ struct Archive<'a> {
     #[serde(flatten)]
     tree: Tree<'a>,
     members: Option<u64>,
+    excluded: Option<u64>,
     file_bytes: Option<u64>,
     stream_bytes: Option<u64>,
     estimated_archive_bytes: Option<u64>,
@@ -255,9 +278,31 @@ struct Restored<'a> {
     #[serde(flatten)]
     tree: Tree<'a>,
     prefix: String,
+    skips_others: bool,
     archive_bytes: Option<u64>,
     free_bytes: Option<u64>,
     ways: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Created<'a> {
+    name: &'a str,
+    file: String,
+    path: String,
+    volume: &'a str,
+    labels: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Created<'a> {
+    fn new(planned: &'a PlannedCreation) -> Self {
+        Self {
+            name: &planned.input.archive,
+            file: planned.input.location.path().to_string_lossy().into_owned(),
+            path: format!("/{}", planned.input.path),
+            volume: &planned.volume.name,
+            labels: &planned.volume.labels,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -328,6 +373,8 @@ impl<'a> RestoreDocument<'a> {
             source: &plan.source,
             notes: &plan.notes,
             archives: plan.archives.iter().map(Restored::new).collect(),
+            created: plan.created.iter().map(Created::new).collect(),
+            not_restored: plan.foreign.iter().map(|location| location.path().to_string_lossy().into_owned()).collect(),
             mode: match plan.mode {
                 Mode::Replace => "replace",
                 Mode::Merge => "merge",
@@ -353,6 +400,7 @@ impl<'a> Archive<'a> {
             file: planned.location.path().to_string_lossy().into_owned(),
             tree: Tree::new(&planned.target),
             members: planned.measured.map(|measured| measured.members),
+            excluded: planned.measured.map(|measured| measured.excluded),
             file_bytes: planned.measured.map(|measured| measured.file_bytes),
             stream_bytes: planned.measured.map(|measured| measured.stream_bytes),
             estimated_archive_bytes: planned.measured.map(|measured| measured.archive_bytes),
@@ -371,7 +419,8 @@ impl<'a> Restored<'a> {
             name: &planned.target.archive,
             file: planned.input.location.path().to_string_lossy().into_owned(),
             tree: Tree::new(&planned.target),
-            prefix: format!("/{}", planned.input.prefix),
+            prefix: format!("/{}", String::from_utf8_lossy(planned.input.prefix.as_bytes())),
+            skips_others: planned.input.selected,
             archive_bytes: planned.archive_bytes,
             free_bytes: planned.mounts.first().and_then(|root| root.free_bytes),
             ways: planned.mounts.iter().map(way).collect(),

@@ -78,7 +78,7 @@ fn report(options: Options) -> (Report, Sink, Sink) {
 
 fn summary(archive: &str, stream_bytes: u64) -> Summary {
     let (members, file_bytes, elapsed) = (1234, stream_bytes / 2, Duration::from_secs(2));
-    Summary { archive: archive.to_owned(), members, stream_bytes, file_bytes, elapsed }
+    Summary { archive: archive.to_owned(), members, left_out: 0, stream_bytes, file_bytes, elapsed }
 }
 
 /// Reports a backup of one archive with one member, whose name needs escaping, and one warning.
@@ -168,7 +168,7 @@ fn a_run_as_json() {
 {"event":"started","archive":"cvat_db","stage":"archiving","total_bytes":4194304}
 {"event":"member","archive":"cvat_db","name":"d/a\\033\\n\\377","name_base64":"ZC9hGwr/","kind":"file","size":3}
 {"event":"warning","archive":"cvat_db","message":"'d/s\\n': socket ignored"}
-{"event":"finished","archive":"cvat_db","stage":"archiving","path":"backup/cvat_db.tar.bz2","members":1234,"stream_bytes":4194304,"file_bytes":2097152,"seconds":2.0}
+{"event":"finished","archive":"cvat_db","stage":"archiving","path":"backup/cvat_db.tar.bz2","members":1234,"left_out":0,"stream_bytes":4194304,"file_bytes":2097152,"seconds":2.0}
 {"event":"container_started","container":"cvat_db"}
 {"event":"error","message":"no","hint":"do"}
 {"event":"done","exit":1,"issues":1}

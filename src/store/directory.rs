@@ -54,8 +54,8 @@ impl Directory {
         &self.path
     }
 
-    /// Returns the archives in the directory, sorted by file name. Hidden files and files without the suffix of an
-    /// archive are ignored.
+    /// Returns the archives in the directory, sorted by file name, also those in formats that voltar does not read. Hidden
+    /// files and files without the suffix of an archive are ignored.
     ///
     /// # Errors
     /// The directory cannot be listed.

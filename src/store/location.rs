@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::name::archive_name;
+use super::name::{archive_name, foreign_program};
 use crate::durable::page_cache::ReadOnce;
 use crate::error::{Error, Result};
 use crate::member::printable;
@@ -36,6 +36,12 @@ impl Location {
     #[must_use]
     pub fn name(&self) -> String {
         archive_name(&self.path)
+    }
+
+    /// Returns the program that decompresses the archive, if its suffix is that of a format that voltar does not read.
+    #[must_use]
+    pub fn foreign_program(&self) -> Option<&'static str> {
+        foreign_program(&self.path)
     }
 
     /// Returns the path of the archive file, which identifies it in events and JSON documents.

@@ -18,6 +18,7 @@ use super::live::Live;
 use super::own_names::OwnNames;
 use super::{Content, OpenMount, OpenTree, metadata};
 use crate::error::{Cause, Error, Result};
+use crate::exclude::Exclude;
 use crate::identity::FileId;
 use crate::member::{Kind, Metadata, RelPath};
 
@@ -34,6 +35,8 @@ pub(crate) enum Found {
     Socket(RelPath),
     /// A directory of voltar's own, which is on record.
     Own(RelPath),
+    /// Something that the user has excluded. A directory is one, with all that it holds.
+    Excluded,
     /// Something that was in a directory's listing but could not be read; `vanished` where it is no longer there.
     Unreadable {
         /// Where.
@@ -160,6 +163,8 @@ pub(crate) struct Walk {
     /// The nested mounts; `None` is an empty directory.
     mounts: BTreeMap<RelPath, Option<Arc<Live>>>,
     own: Arc<OwnNames>,
+    /// What is left out, and what precedes a path of the tree in the names that it is compared with.
+    excluded: Option<(Exclude, RelPath)>,
 }
 
 /// A directory whose content is being walked.
@@ -198,7 +203,20 @@ impl Walk {
             inode: inode(&status),
             place: Place::Mounted(live),
         };
-        Ok(Self { levels: Vec::new(), root: Some(root), mounts, own: Arc::clone(&tree.own) })
+        Ok(Self { levels: Vec::new(), root: Some(root), mounts, own: Arc::clone(&tree.own), excluded: None })
+    }
+
+    /// Leaves out what `exclude` matches, with all that it holds. The names of members begin with `prefix`.
+    #[must_use]
+    pub(crate) fn excluding(mut self, exclude: &Exclude, prefix: &RelPath) -> Self {
+        self.excluded = (!exclude.is_empty()).then(|| (exclude.clone(), prefix.clone()));
+        self
+    }
+
+    fn excludes(&self, path: &RelPath) -> bool {
+        let matching =
+            |(exclude, prefix): &(Exclude, RelPath)| exclude.matching(prefix.concat(path).as_bytes()).is_some();
+        self.excluded.as_ref().is_some_and(matching)
     }
 
     /// Lists a directory that was just found and goes into it next.
@@ -330,6 +348,9 @@ impl Iterator for Walk {
                 Ok(path) => path,
                 Err(why) => return Some(Err(Error::failed("cannot use the name", name.as_bytes(), why))),
             };
+            if self.excludes(&path) {
+                return Some(Ok(Found::Excluded));
+            }
             let found = self.examine(&directory, path, name);
             if let Found::Entry(entry) = &found
                 && entry.kind == Kind::Directory

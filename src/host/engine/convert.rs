@@ -10,8 +10,8 @@ use bollard::models::{
 };
 
 use crate::error::Result;
-use crate::host::inventory::{Container, ContainerState, Health, HealthStatus, Mount, State, Volume};
-use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME, VolumeSource};
+use crate::host::inventory::{Container, ContainerState, Health, HealthStatus, Mount, PROJECT, State, VOLUME, Volume};
+use crate::host::parse::{self, RawMount, References, VolumeSource};
 use crate::host::{mount_options, option_volume};
 use crate::ids::IdMap;
 
