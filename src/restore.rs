@@ -9,7 +9,7 @@ use crate::filesystem::Access;
 use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory};
 use crate::live_mounts::LiveMounts;
-use crate::monitor::{Event, Monitor, Stage};
+use crate::monitor::{Event, Monitor, Phase, Stage};
 use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan};
@@ -34,6 +34,10 @@ pub fn restore(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
+    run(request, host, state_dir, pool, monitor).map_err(|error| error.leaving("nothing was changed"))
+}
+
+fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
     let inventory = host.inventory()?;
     // What is in use is recovered later, when its containers are stopped.
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
@@ -44,7 +48,11 @@ pub fn restore(
     plan.check()?;
     if plan.mode != Mode::Replace {
         // These modes cannot be rolled back, so the archives are read to their end first.
+        monitor.phase(Phase::Checking);
         together::all(&plan.inputs().collect::<Vec<_>>(), monitor, |input, monitor| check(input, pool, monitor))?;
+    }
+    if !plan.to_stop.is_empty() {
+        monitor.phase(Phase::Stopping);
     }
     let stopped = Stopped::stop(host, state_dir, &plan.users.iter().collect::<Vec<_>>(), monitor)?;
     let restored = restore_stopped(&plan, &mounts, host, pool, monitor);
@@ -53,6 +61,9 @@ pub fn restore(
         Ok(extracted) => {
             for Extracted { summary, location } in &extracted {
                 monitor.event(&Event::Finished { stage: Stage::Restoring, summary, at: location.path() });
+            }
+            if stopped.count() > 0 {
+                monitor.phase(Phase::Starting);
             }
             stopped.start_again_after("the volumes are restored");
             Ok(())
@@ -83,6 +94,7 @@ fn restore_stopped(
     }
     let restoration = Restoration::begin(mounts.state_dir(), &replaced(plan, &trees))?;
     let jobs: Vec<(&Input, &OpenTree)> = plan.inputs().zip(&trees).collect();
+    monitor.phase(Phase::Restoring);
     let extracted = together::all(&jobs, monitor, |(input, tree), monitor| {
         extract(input, tree, &restoration, plan.mode, pool, monitor)
     });
@@ -92,6 +104,7 @@ fn restore_stopped(
         .and_then(|()| check_in_place(plan, &trees, mounts))
         .map_err(|error| mixed(error, plan.mode))?;
     monitor.check_cancelled()?;
+    monitor.phase(Phase::Swapping);
     swap(restoration, plan.keep_previous, monitor)?;
     Ok(extracted)
 }

@@ -33,7 +33,7 @@ pub fn verify(archives: &[Location], pool: &Pool, monitor: &dyn Monitor, damaged
 }
 
 fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let mut archive = ArchiveFile::open(location, pool)?;
+    let mut archive = ArchiveFile::open(location, pool, monitor)?;
     archive.started(Stage::Checking, monitor);
     let mut last = None;
     while let Some(stored) = archive.next_member(monitor)? {

@@ -10,8 +10,8 @@ mod write_behind;
 use crate::archive::strip::{Misfit, strip};
 use crate::archive_file::ArchiveFile;
 use crate::error::{Error, ErrorKind, Result};
-use crate::member::RelPath;
-use crate::monitor::{Event, Monitor, Stage, Summary};
+use crate::member::{Kind, RelPath};
+use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
 use crate::store::Location;
 use crate::volume::OpenTree;
@@ -47,7 +47,7 @@ pub(crate) struct Extracted {
 /// # Errors
 /// The archive is damaged, is not that of the expected path, or holds nothing.
 pub(crate) fn check(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let mut archive = ArchiveFile::open(&input.location, pool)?;
+    let mut archive = ArchiveFile::open(&input.location, pool, monitor)?;
     archive.started(Stage::Checking, monitor);
     let mut members = 0_u64;
     while let Some(stored) = archive.next_member(monitor)? {
@@ -65,7 +65,15 @@ pub(crate) fn check(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result
 /// # Errors
 /// As [`check`], as far as the archive is read.
 pub(crate) fn check_prefix(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let mut archive = ArchiveFile::open(&input.location, pool)?;
+    match check_first_members(input, pool, monitor) {
+        // Extracting it checks every member.
+        Err(_) if input.location.peek_exhausted() => Ok(()),
+        result => result,
+    }
+}
+
+fn check_first_members(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+    let mut archive = ArchiveFile::peek(&input.location, pool, monitor)?;
     while let Some(stored) = archive.next_member(monitor)? {
         if strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))?.is_some() {
             return Ok(());
@@ -87,7 +95,7 @@ pub(crate) fn extract(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Extracted> {
-    let mut archive = ArchiveFile::open(&input.location, pool)?;
+    let mut archive = ArchiveFile::open(&input.location, pool, monitor)?;
     archive.started(Stage::Restoring, monitor);
     let mut routes = Routes::new(tree, restoration, mode, input.allow_empty)?;
     let mut members = 0_u64;
@@ -100,6 +108,9 @@ pub(crate) fn extract(
         let extracted = routes.extract(&member, &mut archive.content(monitor));
         extracted.map_err(|error| monitor.cause(error).within(&input.archive))?;
         members += u64::from(!member.path.is_root());
+        if let Kind::File { size } = member.kind {
+            monitor.event(&Event::Written { bytes: size });
+        }
         monitor.event(&Event::Member { archive: &input.archive, name: &stored.name, member: &member });
     }
     check_not_empty(input, members)?;
@@ -122,6 +133,7 @@ pub(crate) fn extract(
             ));
         }
     }
+    monitor.event(&Event::Phase { archive: archive.name(), phase: Phase::Syncing });
     routes.finish()?;
     Ok(Extracted { summary: archive.summary(), location: input.location.clone() })
 }
