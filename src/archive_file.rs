@@ -184,10 +184,10 @@ fn located(location: &Location, e: &io::Error, last_complete: Option<&[u8]>) -> 
 #[must_use]
 pub fn tar_likeness(first_bytes: &[u8]) -> Likeness {
     let Some(block) = first_bytes.first_chunk() else { return Likeness::None };
-    let has_magic = block[257..262] == *b"ustar";
-    if has_magic && checksum::is_right(block) {
+    // Nothing else tells the oldest format, which has no magic.
+    if checksum::is_right(block) {
         Likeness::Certain
-    } else if has_magic || block.iter().all(|&byte| byte == 0) {
+    } else if block[257..262] == *b"ustar" || block.iter().all(|&byte| byte == 0) {
         // A damaged header, or an archive without members, which has only the end-of-archive marker.
         Likeness::Possible
     } else {
@@ -213,6 +213,10 @@ mod tests {
         assert_eq!(detect(&header), Some(Format::Bzip2));
         header[148..156].copy_from_slice(b"002233\0 ");
         assert_eq!(detect(&header), Some(Format::Plain));
+        let mut oldest = header;
+        oldest[257..262].fill(0);
+        oldest[148..156].copy_from_slice(b"001154\0 ");
+        assert_eq!(detect(&oldest), Some(Format::Plain));
         // A damaged tar header, since it has no other magic.
         header[..5].copy_from_slice(b"home/");
         assert_eq!(detect(&header), Some(Format::Plain));

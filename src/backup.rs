@@ -17,6 +17,7 @@ use crate::plan::{Running, check_real, used_since, users_now};
 use crate::recovery::recover_layout;
 use crate::store::commit;
 use crate::together;
+use crate::touched;
 use crate::volume::OpenTree;
 
 /// Plans a backup and carries it out.
@@ -36,10 +37,11 @@ pub fn backup(
 }
 
 fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    recover(request, host, state_dir, monitor)?;
+    let inventory = touched::inventory(host, &request.layout, request.running == Running::StopProject)?;
+    recover(request, &inventory, state_dir, monitor)?;
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
     let facts = ThisHost::new(&mounts, pool, monitor);
-    let plan = plan(request, host.describe(), &host.inventory()?, &facts)?;
+    let plan = plan(request, host.describe(), &inventory, &facts)?;
     plan.notes.iter().for_each(|note| monitor.note(note));
     plan.check()?;
     if !plan.left_out.is_empty() {
@@ -75,7 +77,7 @@ fn archive_stopped(
     let mut users = plan.users.clone();
     if has_stopped {
         // From now on: what ran until here did so before anything was read.
-        let now = host.inventory()?;
+        let now = touched::inventory(host, &request.layout, false)?;
         check_real(plan.targets(), &now, &ThisHost::new(mounts, pool, monitor))?;
         users = users_now(plan.targets(), &now);
     }
@@ -93,12 +95,12 @@ fn archive_stopped(
 }
 
 /// Removes stale files from the sink, and recovers volumes from interrupted restores.
-fn recover(request: &BackupRequest, host: &dyn Host, state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
+fn recover(request: &BackupRequest, inventory: &Inventory, state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
     for removed in request.sink.remove_leftovers()? {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
-    recover_layout(&request.layout, &host.inventory()?, request.selection.project.as_deref(), &mounts, monitor)
+    recover_layout(&request.layout, inventory, request.selection.project.as_deref(), &mounts, monitor)
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {
@@ -131,7 +133,7 @@ fn archive(
     };
     let written = together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write)?;
     if request.running != Running::Allow {
-        warn_of_started(plan, users, &host.inventory()?, monitor);
+        warn_of_started(plan, users, &touched::inventory(host, &request.layout, false)?, monitor);
     }
     monitor.check_cancelled()?;
     monitor.phase(Phase::Committing);

@@ -76,6 +76,7 @@ EXAMPLES
   voltar restore --stop                      every archive in ./backup
   voltar restore --stop old/cvat_db.tar.bz2  just this one
   voltar restore --stop --keep-previous      and keep what was there before
+  voltar restore --stop=project              stop the whole compose project
   voltar restore --merge --only cvat_data    extract it over what is there
   ssh nas 'cat cvat_db.tar.bz2' | voltar restore --stop --only cvat_db -";
 
@@ -240,9 +241,11 @@ pub(crate) struct Backup {
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 
-    /// Stop every running container that uses the volumes, and start them again afterwards.
-    #[arg(long)]
-    pub stop: bool,
+    /// Stop every running container that uses the volumes, and start them again afterwards. With =project, every container of
+    /// their compose project: also those that reach a database only over the network.
+    #[arg(long, value_name = "project", num_args = 0..=1, require_equals = true, default_missing_value = "users")]
+    #[arg(hide_possible_values = true)]
+    pub stop: Option<Stop>,
 
     /// Archive although containers are running: the archive may hold files in the middle of a change.
     #[arg(long, conflicts_with = "stop")]
@@ -268,6 +271,16 @@ pub(crate) struct Backup {
     /// Archive trees that are empty, or a database without PG_VERSION.
     #[arg(long)]
     pub allow_empty: bool,
+}
+
+/// Which containers are stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stop {
+    /// Those that use the volumes.
+    #[value(hide = true)]
+    Users,
+    /// All of the compose project.
+    Project,
 }
 
 /// How archives are compressed.
@@ -310,9 +323,11 @@ pub(crate) struct Restore {
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 
-    /// Stop every running container that uses the volumes, and start them again afterwards.
-    #[arg(long)]
-    pub stop: bool,
+    /// Stop every running container that uses the volumes, and start them again afterwards. With =project, every container of
+    /// their compose project: also those that reach a database only over the network.
+    #[arg(long, value_name = "project", num_args = 0..=1, require_equals = true, default_missing_value = "users")]
+    #[arg(hide_possible_values = true)]
+    pub stop: Option<Stop>,
 
     /// Extract over the live files, as `tar -x` does, and keep files that the archive does not name.
     #[arg(long, conflicts_with_all = ["in_place", "keep_previous"])]

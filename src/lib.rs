@@ -47,6 +47,7 @@ pub mod resolve;
 pub mod restore;
 pub mod resume;
 pub mod store;
+pub mod touched;
 pub mod units;
 pub mod verify;
 

@@ -116,6 +116,13 @@ pub enum Event<'a> {
     },
     /// Something was not stored or restored completely.
     Issue(&'a Issue),
+    /// A container is about to be stopped for the operation.
+    ContainerStopping {
+        /// Its name.
+        name: &'a str,
+        /// The time before it is killed; `None` if there is no limit or if it is not known.
+        timeout: Option<Duration>,
+    },
     /// A container was stopped for the operation.
     ContainerStopped(&'a str),
     /// A container that was stopped for the operation was started again.
@@ -209,6 +216,7 @@ impl Monitor for Collector {
             | Event::Written { .. }
             | Event::Member { .. }
             | Event::CommandOutput { .. }
+            | Event::ContainerStopping { .. }
             | Event::ContainerStopped(_)
             | Event::ContainerStarted(_)
             | Event::Finished { .. } => {}

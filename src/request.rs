@@ -28,11 +28,7 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupR
         }),
         level: Level::new(arguments.level).unwrap_or_default(),
         checked: arguments.paranoid,
-        running: match (arguments.stop, arguments.allow_running) {
-            (true, _) => Running::Stop,
-            (false, true) => Running::Allow,
-            (false, false) => Running::Refuse,
-        },
+        running: if arguments.allow_running { Running::Allow } else { running(arguments.stop) },
         overwrite: arguments.overwrite,
         allow_empty: arguments.allow_empty,
     })
@@ -58,9 +54,17 @@ pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<Resto
         },
         keep_previous: arguments.keep_previous,
         skip_read_only: arguments.skip_read_only,
-        running: if arguments.stop { Running::Stop } else { Running::Refuse },
+        running: running(arguments.stop),
         allow_empty: arguments.allow_empty,
     })
+}
+
+fn running(stop: Option<cli::Stop>) -> Running {
+    match stop {
+        None => Running::Refuse,
+        Some(cli::Stop::Users) => Running::Stop,
+        Some(cli::Stop::Project) => Running::StopProject,
+    }
 }
 
 pub(crate) fn report(cli: &Cli) -> report::Options {

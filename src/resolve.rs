@@ -2,6 +2,8 @@
 //! inventory. A missing or ambiguous archive is an error with a hint; `plan` checks whether the directories can be read
 //! or written.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Error, Result};
 use crate::host::mounts::{self, MountTree};
 use crate::host::{Container, Inventory, State, Volume};
@@ -28,6 +30,8 @@ pub struct Resolution {
     pub(crate) others: Vec<Target>,
     /// The names of extra archives that exist on this host and were not selected.
     pub left_out: Vec<String>,
+    /// Notes for the user on what else this host has.
+    pub notes: Vec<String>,
     /// The reasons why selected archives cannot be resolved. Nothing may be read or written if there is one;
     /// [`resolve`] returns the first as an error.
     pub problems: Vec<Error>,
@@ -73,7 +77,7 @@ pub fn resolve(layout: &Layout, inventory: &Inventory, selection: &Selection) ->
 /// The selection names an archive that the layout does not have.
 pub(crate) fn survey(layout: &Layout, inventory: &Inventory, selection: &Selection) -> Result<Resolution> {
     check_names(layout, selection)?;
-    let search = Search { layout, inventory, project: selection.project.as_deref() };
+    let search = Search::new(layout, inventory, selection);
     let mut resolution = Resolution::default();
     let mut found = Vec::new();
     for spec in &layout.archives {
@@ -89,6 +93,7 @@ pub(crate) fn survey(layout: &Layout, inventory: &Inventory, selection: &Selecti
     }
     resolution.problems.extend(one_project(&found));
     resolution.targets = found.into_iter().map(|one| one.target).collect();
+    resolution.notes.extend(search.projects_that_are_down(&resolution.targets));
     if resolution.targets.is_empty() && resolution.problems.is_empty() {
         resolution.problems.push(nothing_found(layout, selection));
     }
@@ -126,7 +131,7 @@ fn one_project(found: &[Found]) -> Option<Error> {
     let by_label = found.iter().find(|one| one.by_label && one.target.project.is_some())?;
     let other =
         found.iter().find(|one| one.target.project.is_some() && one.target.project != by_label.target.project)?;
-    let mut projects: Vec<&str> = [by_label, other].iter().filter_map(|one| one.target.project.as_deref()).collect();
+    let mut projects = distinct(found.iter().map(|one| one.target.project.as_deref()));
     projects.sort_unstable();
     Some(several_projects(
         &format!("'{}' and '{}' were found in different projects", by_label.target.archive, other.target.archive),
@@ -136,9 +141,10 @@ fn one_project(found: &[Found]) -> Option<Error> {
 
 /// Returns the error for an ambiguous project.
 fn several_projects(what: &str, projects: &[&str]) -> Error {
-    let listed: Vec<String> = projects.iter().map(|project| printable(project.as_bytes())).collect();
-    Error::refused(format!("{what}: {}", listed.join(", ")))
-        .hint(format!("choose with --project {}", listed.first().map_or("NAME", String::as_str)))
+    let mut listed: Vec<String> = projects.iter().map(|project| printable(project.as_bytes())).collect();
+    listed.sort_unstable();
+    let options: Vec<String> = listed.iter().map(|project| format!("--project {project}")).collect();
+    Error::refused(format!("{what}: {}", listed.join(", "))).hint(format!("choose with {}", options.join(" or ")))
 }
 
 struct Found {
@@ -150,12 +156,50 @@ struct Search<'a> {
     layout: &'a Layout,
     inventory: &'a Inventory,
     project: Option<&'a str>,
+    /// The project of the containers of the layout, if there is only one: its volumes come before those of others.
+    home: Option<&'a str>,
 }
 
 /// A volume and its compose project, if known.
 type Labelled<'a> = (&'a Volume, Option<String>);
 
 impl<'a> Search<'a> {
+    fn new(layout: &'a Layout, inventory: &'a Inventory, selection: &'a Selection) -> Self {
+        let mut search = Self { layout, inventory, project: selection.project.as_deref(), home: None };
+        let names =
+            layout.archives.iter().flat_map(|spec| &spec.alternatives).map(|alternative| &alternative.container);
+        let found = names.filter_map(|name| search.containers(name).ok()).flat_map(|(containers, _)| containers);
+        if let [home] = distinct(found.map(|container| container.project.as_deref()))[..] {
+            search.home = Some(home);
+        }
+        search
+    }
+
+    /// Returns a note for each project that has volumes of the layout and no container, beside those of the targets.
+    fn projects_that_are_down(&self, targets: &[Target]) -> Vec<String> {
+        if self.project.is_some() || targets.iter().all(|target| target.container.is_none()) {
+            return Vec::new();
+        }
+        let mut volumes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for volume in &self.inventory.volumes {
+            let (Some(project), Some(name)) = (&volume.project, &volume.compose_name) else { continue };
+            let is_of_layout = self.layout.archives.iter().any(|spec| spec.volume == *name);
+            let is_of_target = targets.iter().any(|target| target.project.as_ref() == Some(project));
+            if is_of_layout && !is_of_target && !self.inventory.has_containers_of(project) {
+                volumes.entry(project).or_default().push(name);
+            }
+        }
+        let note = |(project, names): (&str, Vec<&str>)| {
+            let names: Vec<String> = names.iter().map(|name| printable(name.as_bytes())).collect();
+            let project = printable(project.as_bytes());
+            format!(
+                "project '{project}' is down and has volumes of this layout too: {} (--project {project} selects them)",
+                names.join(", ")
+            )
+        };
+        volumes.into_iter().map(note).collect()
+    }
+
     /// Finds an archive. `named` is whether the user selected it by name, so that it must not be left out.
     fn find(&self, spec: &ArchiveSpec, named: bool) -> Result<Option<Found>> {
         match self.in_container(spec, named)? {
@@ -197,9 +241,11 @@ impl<'a> Search<'a> {
             let Some(tree) = tree_at_one_of(container, &paths)? else { continue };
             for other in others {
                 if tree_at_one_of(other, &paths)?.is_none_or(|theirs| !theirs.same_files(&tree)) {
+                    let all: Vec<&str> = replicas.iter().map(|replica| replica.name.as_str()).collect();
                     return Err(Error::refused(format!(
-                        "service '{}' has several containers that keep it in different directories: '{}', '{}'",
-                        alternative.container, container.name, other.name
+                        "service '{}' has several containers that keep it in different directories: '{}'",
+                        alternative.container,
+                        all.join("', '")
                     ))
                     .hint("write a layout file (--layout) that names the right container"));
                 }
@@ -259,7 +305,7 @@ impl<'a> Search<'a> {
             .volumes(&spec.volume)
             .into_iter()
             // If the project has other containers, an optional container is missing on purpose.
-            .filter(|(_, project)| needed || self.is_down(project.as_deref()))
+            .filter(|(_, project)| needed || (self.is_home(project.as_deref()) && self.is_down(project.as_deref())))
             .collect();
         let projects = distinct(volumes.iter().map(|(_, project)| project.as_deref()));
         let (volume, project) = match &volumes[..] {
@@ -285,17 +331,40 @@ impl<'a> Search<'a> {
     }
 
     /// Returns the volumes that have this name in a compose file: by their labels, or by `<project>_<name>` if the
-    /// labels could not be read.
+    /// labels could not be read. Those of the project whose containers were found come before others, and those before one
+    /// that only its own name tells: an external volume has no labels, and one with a fixed name (`name:`) may have another
+    /// key.
     fn volumes(&self, name: &str) -> Vec<Labelled<'a>> {
         let project_of = |volume: &Volume| -> Option<Option<String>> {
             if let Some(labelled) = &volume.compose_name {
-                return (labelled == name).then(|| volume.project.clone());
+                // Compose v1 labels a volume with a fixed name (`name:`) by that name, v2 by its key.
+                let with_project = volume.project.as_ref().map(|project| format!("{project}_{name}"));
+                return (labelled == name || Some(labelled) == with_project.as_ref()).then(|| volume.project.clone());
             }
             let prefix = volume.name.strip_suffix(name)?.strip_suffix('_')?;
             (self.inventory.labels_unknown && !prefix.is_empty()).then(|| Some(prefix.to_owned()))
         };
         let found = self.inventory.volumes.iter().filter_map(|volume| Some((volume, project_of(volume)?)));
-        found.filter(|(_, project)| self.project.is_none() || project.as_deref() == self.project).collect()
+        let mut found: Vec<Labelled<'_>> =
+            found.filter(|(_, project)| self.project.is_none() || project.as_deref() == self.project).collect();
+        let of_home = |(_, project): &Labelled<'_>| project.is_some() && project.as_deref() == self.home;
+        if found.iter().any(of_home) {
+            found.retain(of_home);
+        }
+        if found.is_empty() {
+            let by_own_name = self.inventory.volumes.iter().filter(|volume| volume.name == name);
+            // An external volume belongs to no project.
+            let by_own_name = by_own_name.filter(|volume| {
+                self.project.is_none() || volume.project.is_none() || volume.project.as_deref() == self.project
+            });
+            found.extend(by_own_name.map(|volume| (volume, volume.project.clone())));
+        }
+        found
+    }
+
+    /// Returns whether the project is that of the containers that were found, if any were.
+    fn is_home(&self, project: Option<&str>) -> bool {
+        self.home.is_none() || project == self.home
     }
 
     /// Returns whether only the volumes of the stack exist.
@@ -309,8 +378,7 @@ impl<'a> Search<'a> {
                 .flat_map(|spec| &spec.alternatives)
                 .any(|alternative| names(container, &alternative.container))
         };
-        let of_project = |container: &&Container| project.is_some() && container.project.as_deref() == project;
-        !self.inventory.containers.iter().any(|container| of_project(&container))
+        !project.is_some_and(|project| self.inventory.has_containers_of(project))
             || !self.inventory.containers.iter().any(|container| in_layout(&container))
     }
 
@@ -537,7 +605,7 @@ mod tests {
     fn a_service_in_several_projects_needs_a_choice() {
         let (message, hint) = refusal(&two_projects(), &Selection::default());
         assert_eq!(message, "cvat_db: service 'cvat_db' exists in several projects: a, b");
-        assert_eq!(hint, "choose with --project a");
+        assert_eq!(hint, "choose with --project a or --project b");
         assert_eq!(targets(&two_projects(), &project("b")), ["cvat_db=b-cvat_db-1", "cvat_data=b-cvat_server-1"]);
     }
 
@@ -549,6 +617,106 @@ mod tests {
             message,
             "cvat_db: there is no container 'cvat_db' in project 'b', and no volume with the compose name 'cvat_db'"
         );
+    }
+
+    #[test]
+    fn all_projects_are_listed() {
+        let of = |project: &str| {
+            let name = format!("{project}-cvat_db-1");
+            labelled(project, "cvat_db", container(&name, &[&format!("{project}:/var/lib/postgresql/data")]))
+        };
+        let (message, hint) = refusal(&inventory(vec![of("c"), of("a"), of("b")], vec![]), &only(&["cvat_db"]));
+        assert_eq!(message, "cvat_db: service 'cvat_db' exists in several projects: a, b, c");
+        assert_eq!(hint, "choose with --project a or --project b or --project c");
+    }
+
+    #[test]
+    fn a_project_that_is_down_beside_one_that_is_up_is_noted() {
+        let up = vec![labelled("up", "cvat_db", db()), labelled("up", "cvat", media("cvat"))];
+        let of = |project: &str| ["cvat_db", "cvat_data", "cvat_events"].map(|name| volume(project, name));
+        let volumes = [of("down").to_vec(), vec![volume("up", "cvat_db"), volume("other", "web")]].concat();
+        let mut host = inventory(up, volumes);
+        // The events of the other project do not belong to this backup.
+        assert_eq!(targets(&host, &Selection::default()), ["cvat_db=cvat_db", "cvat_data=cvat"]);
+        let notes = |host: &Inventory, selection: &Selection| resolve(&cvat(), host, selection).unwrap().notes;
+        assert_eq!(
+            notes(&host, &Selection::default()),
+            ["project 'down' is down and has volumes of this layout too: cvat_db, cvat_data, cvat_events (--project \
+                 down selects them)"]
+        );
+        assert_eq!(notes(&host, &project("up")), Vec::<String>::new());
+        let chosen = ["cvat_db=(down_cvat_db)", "cvat_data=(down_cvat_data)", "cvat_events=(down_cvat_events)"];
+        assert_eq!(targets(&host, &project("down")), chosen);
+        host.others.push(labelled("down", "proxy", container("proxy", &[])));
+        assert_eq!(notes(&host, &Selection::default()), Vec::<String>::new(), "it is not down");
+    }
+
+    /// The required volume of a removed container is that of the project which is up.
+    #[test]
+    fn volumes_of_the_project_that_is_up_come_first() {
+        let volumes = vec![volume("down", "cvat_data"), volume("cvat", "cvat_data")];
+        let host = inventory(vec![labelled("cvat", "cvat_db", db())], volumes);
+        assert_eq!(targets(&host, &Selection::default()), ["cvat_db=cvat_db", "cvat_data=(cvat_cvat_data)"]);
+    }
+
+    #[test]
+    fn a_one_off_container_is_a_user_and_not_the_service() {
+        // `docker compose run` labels it with the service; `parse` has removed that.
+        let one_off = Container {
+            project: Some("cvat".to_owned()),
+            one_off: true,
+            ..container("cvat_cvat_db_run_61a2010da80a", &["cvat_cvat_db:/var/lib/postgresql/data"])
+        };
+        let service = labelled("cvat", "cvat_db", Container { name: "cvat_cvat_db_1".to_owned(), ..db() });
+        let host = inventory(vec![one_off.clone(), service], vec![]);
+        let resolution = resolve(&cvat(), &host, &only(&["cvat_db"])).unwrap();
+        assert_eq!(show(&resolution.targets[0]), "cvat_db=cvat_cvat_db_1");
+        assert_eq!(resolution.targets[0].users.len(), 2);
+        let (message, _) = refusal(&inventory(vec![one_off], vec![]), &only(&["cvat_db"]));
+        assert!(message.contains("there is no container 'cvat_db'"), "{message}");
+    }
+
+    /// The labels that docker-compose 1.29.2 and Docker Compose 2.26 write for the volume `cvat_db` with `name:`, and for an
+    /// external one.
+    #[test]
+    fn volumes_with_fixed_names_and_external_volumes_are_found() {
+        let stored = |name: &str, labels: Option<(&str, &str)>| Volume {
+            name: name.to_owned(),
+            driver: "local".to_owned(),
+            mountpoint: format!("/v/{name}/_data").into(),
+            project: labels.map(|(project, _)| project.to_owned()),
+            compose_name: labels.map(|(_, volume)| volume.to_owned()),
+            ..Volume::default()
+        };
+        let found = |volume: Volume| {
+            let host = inventory(vec![], vec![stored("unrelated_cvat_db", None), volume]);
+            let resolution = resolve(&cvat(), &host, &only(&["cvat_db"])).unwrap();
+            (show(&resolution.targets[0]), resolution.targets[0].project.clone())
+        };
+        for (volume, project) in [
+            // name: cvat_db
+            (stored("cvat_db", Some(("stack", "cvat_db"))), Some("stack")),
+            // name: ${COMPOSE_PROJECT_NAME}_cvat_db, by v1 and by v2
+            (stored("stack_cvat_db", Some(("stack", "stack_cvat_db"))), Some("stack")),
+            (stored("stack_cvat_db", Some(("stack", "cvat_db"))), Some("stack")),
+            // name: anything, by v2
+            (stored("fixed", Some(("stack", "cvat_db"))), Some("stack")),
+            // name: cvat_db of the key `database`, by v2
+            (stored("cvat_db", Some(("stack", "database"))), Some("stack")),
+            // external: true
+            (stored("cvat_db", None), None),
+        ] {
+            let name = format!("cvat_db=({})", volume.name);
+            assert_eq!(found(volume), (name, project.map(str::to_owned)));
+        }
+        // The label comes before the name, and --project finds an external volume too.
+        let both = vec![stored("cvat_db", None), volume("cvat", "cvat_db")];
+        assert_eq!(targets(&inventory(vec![], both), &only(&["cvat_db"])), ["cvat_db=(cvat_cvat_db)"]);
+        let external = inventory(vec![], vec![stored("cvat_db", None)]);
+        let selection = Selection { project: Some("stack".to_owned()), ..only(&["cvat_db"]) };
+        assert_eq!(targets(&external, &selection), ["cvat_db=(cvat_db)"]);
+        let foreign = inventory(vec![], vec![stored("cvat_db", Some(("other", "database")))]);
+        assert!(refusal(&foreign, &selection).0.contains("in project 'stack'"));
     }
 
     #[test]
@@ -568,11 +736,14 @@ mod tests {
         };
         let shared = inventory(vec![replica(2, "db"), replica(1, "db")], vec![]);
         assert_eq!(targets(&shared, &only(&["cvat_db"])), ["cvat_db=cvat-cvat_db-1"]);
-        let (message, _) = refusal(&inventory(vec![replica(1, "db"), replica(2, "db2")], vec![]), &only(&["cvat_db"]));
+        let different = inventory(vec![replica(1, "db"), replica(2, "db2"), replica(3, "db")], vec![]);
+        let (message, hint) = refusal(&different, &only(&["cvat_db"]));
         assert_eq!(
             message,
-            "cvat_db: service 'cvat_db' has several containers that keep it in different directories: 'cvat-cvat_db-1', 'cvat-cvat_db-2'"
+            "cvat_db: service 'cvat_db' has several containers that keep it in different directories: 'cvat-cvat_db-1', \
+             'cvat-cvat_db-2', 'cvat-cvat_db-3'"
         );
+        assert!(hint.contains("--layout"));
     }
 
     #[test]
@@ -615,7 +786,7 @@ mod tests {
             message,
             "cvat_db: its container does not exist, and several projects have a volume 'cvat_db': a, b"
         );
-        assert_eq!(hint, "choose with --project a");
+        assert_eq!(hint, "choose with --project a or --project b");
         assert_eq!(targets(&host, &project("b")), ["cvat_db=(b_cvat_db)", "cvat_data=(b_cvat_data)"]);
     }
 

@@ -13,9 +13,10 @@ use crate::monitor::{Event, Monitor, Phase, Stage};
 use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan};
-use crate::plan::{check_real, used_since, users_now};
+use crate::plan::{Running, check_real, used_since, users_now};
 use crate::recovery::{recover_layout, recover_trees};
 use crate::together;
+use crate::touched;
 use crate::volume::live::{Live, LiveKind};
 use crate::volume::swap::{Restoration, SwapError};
 use crate::volume::{OpenTree, owners};
@@ -38,7 +39,7 @@ pub fn restore(
 }
 
 fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let inventory = host.inventory()?;
+    let inventory = touched::inventory(host, &request.layout, request.running == Running::StopProject)?;
     // What is in use is recovered later, when its containers are stopped.
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
     recover_layout(&request.layout, &inventory, request.selection.project.as_deref(), &mounts, monitor)?;
@@ -54,8 +55,8 @@ fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool,
     if !plan.to_stop.is_empty() {
         monitor.phase(Phase::Stopping);
     }
-    let stopped = Stopped::stop(host, state_dir, &plan.users.iter().collect::<Vec<_>>(), monitor)?;
-    let restored = restore_stopped(&plan, &mounts, host, pool, monitor);
+    let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
+    let restored = restore_stopped(&plan, request, &mounts, host, pool, monitor);
     mounts.release();
     match restored {
         Ok(extracted) => {
@@ -79,12 +80,13 @@ fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool,
 /// Extracts the archives after containers have stopped, and swaps all trees.
 fn restore_stopped(
     plan: &RestorePlan,
+    request: &RestoreRequest,
     mounts: &LiveMounts,
     host: &dyn Host,
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Vec<Extracted>, SwapError> {
-    let now = host.inventory()?;
+    let now = touched::inventory(host, &request.layout, false)?;
     // From now on: what ran until here did so before anything was written.
     let users = users_now(plan.targets(), &now);
     check_idle(plan, &users, &now)?;
@@ -99,7 +101,7 @@ fn restore_stopped(
         extract(input, tree, &restoration, plan.mode, pool, monitor)
     });
     let extracted = extracted.map_err(|error| mixed(error, plan.mode))?;
-    let now = host.inventory()?;
+    let now = touched::inventory(host, &request.layout, false)?;
     check_idle(plan, &users, &now)
         .and_then(|()| check_in_place(plan, &trees, mounts))
         .map_err(|error| mixed(error, plan.mode))?;

@@ -12,6 +12,7 @@ use crate::live_mounts::LiveMounts;
 use crate::monitor::Monitor;
 use crate::recovery::{check_recovered, recover_layout};
 use crate::resolve::Selection;
+use crate::touched;
 
 /// Brings back what an interrupted run left stopped.
 ///
@@ -25,7 +26,7 @@ pub fn resume(
     state_dir: &Path,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let inventory = host.inventory()?;
+    let inventory = touched::inventory(host, layout, false)?;
     Error::none_of(inventory.refusals().collect())?;
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
     recover_layout(layout, &inventory, selection.project.as_deref(), &mounts, monitor)?;

@@ -8,6 +8,7 @@ mod fake_engine;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use voltar::host::{Host as _, State, StopOutcome, reality};
 use voltar::layout::Layout;
 use voltar::monitor::{Collector, Event, Monitor};
 use voltar::resolve::{Selection, resolve};
+use voltar::touched;
 
 const DB: &str = "aaaaaaaaaaaaaaaa";
 const WEB: &str = "bbbbbbbbbbbbbbbb";
@@ -46,6 +48,20 @@ impl Monitor for Quiet {
 
 fn connect(engine: &FakeEngine) -> Engine<'static> {
     Engine::connect(Some(&engine.address()), &Quiet).unwrap()
+}
+
+/// Stops one container.
+fn stop_one(engine: &Engine<'_>, id: &str) -> Result<StopOutcome, Error> {
+    let mut outcomes = Vec::new();
+    engine.stop(&[id], &mut |_, outcome| outcomes.push(outcome));
+    outcomes.pop().unwrap()
+}
+
+/// Starts one container.
+fn start_one(engine: &Engine<'_>, id: &str) -> Result<(), Error> {
+    let mut outcomes = Vec::new();
+    engine.start(&[id], &mut |_, outcome| outcomes.push(outcome));
+    outcomes.pop().unwrap()
 }
 
 fn inventory_error(engine: &FakeEngine) -> Error {
@@ -82,6 +98,56 @@ fn an_engines_inventory_resolves_to_archives() {
     let archives: Vec<&str> = resolution.targets.iter().map(|target| target.archive.as_str()).collect();
     assert_eq!(archives, ["cvat_db", "cvat_data"]);
     assert_eq!(resolution.targets[1].users[0].name, "cvat");
+}
+
+/// Returns the ids of the containers that were inspected after the first `skip` requests, sorted.
+fn inspected(fake: &FakeEngine, skip: usize) -> Vec<String> {
+    let of_request = |request: &String| {
+        let id = request.strip_prefix("GET /containers/")?.split('?').next()?.strip_suffix("/json")?;
+        Some(id.to_owned())
+    };
+    let mut ids: Vec<String> = fake.requests().iter().skip(skip).filter_map(of_request).collect();
+    ids.sort();
+    ids
+}
+
+#[test]
+fn only_the_containers_of_a_layout_are_inspected() {
+    let fake = cvat();
+    fake.add_container("cc", "worker", "cvat_cvat_data", "/elsewhere");
+    for number in 0..50 {
+        fake.add_container(&format!("e{number}"), &format!("other{number}"), &format!("other{number}"), "/data");
+    }
+    fake.set_labels("e7", json!({"com.docker.compose.project": "elsewhere"}));
+    let layout = Layout::load("cvat").unwrap();
+    for lists_no_mounts in [false, true] {
+        if lists_no_mounts {
+            fake.lists_no_mounts();
+        }
+        let engine = connect(&fake);
+        let before = fake.requests().len();
+        let inventory = touched::inventory(&engine, &layout, false).unwrap();
+        let names: Vec<&str> = inventory.containers.iter().map(|container| container.name.as_str()).collect();
+        if lists_no_mounts {
+            assert_eq!((inspected(&fake, before).len(), names.len()), (53, 53), "nothing tells what they use");
+            continue;
+        }
+        assert_eq!(names, ["cvat_db", "cvat", "worker"]);
+        assert_eq!(inspected(&fake, before), [DB, WEB, "cc"]);
+        assert_eq!(fake.requests().len(), before + 6, "one of each list, and one about the engine");
+        assert_eq!(inventory.others.len(), 50);
+        assert!(inventory.has_containers_of("elsewhere"));
+        let users = &resolve(&layout, &inventory, &Selection::default()).unwrap().targets[1].users;
+        assert_eq!(users.iter().map(|user| &user.name[..]).collect::<Vec<_>>(), ["cvat", "worker"]);
+        // The next look is a fresh one.
+        fake.set_state("cc", "Running", false);
+        fake.add_container("dd", "late", "cvat_cvat_db", "/elsewhere");
+        let later = touched::inventory(&engine, &layout, false).unwrap();
+        let states: Vec<(&str, State)> = later.containers.iter().map(|one| (&one.name[..], one.state)).collect();
+        let running = State::Running;
+        assert_eq!(states, [("cvat_db", running), ("cvat", running), ("worker", State::Stopped), ("late", running)]);
+        fake.remove_container("dd");
+    }
 }
 
 #[test]
@@ -230,8 +296,8 @@ fn a_signal_interrupts_a_call_at_once() {
             let engine = connect().unwrap();
             fake.fault(path, fault.clone());
             match path {
-                path if path == stop => interrupted(&monitor, || engine.stop(DB)),
-                path if path == start => interrupted(&monitor, || engine.start(DB)),
+                path if path == stop => interrupted(&monitor, || stop_one(&engine, DB)),
+                path if path == start => interrupted(&monitor, || start_one(&engine, DB)),
                 _ => interrupted(&monitor, || engine.inventory()),
             }
         }
@@ -427,10 +493,10 @@ fn nothing_is_resumed_for_an_engine_on_another_machine() {
 fn a_stop_uses_the_containers_own_signal_and_timeout() {
     let fake = cvat();
     let engine = connect(&fake);
-    assert_eq!(engine.stop(DB).unwrap(), StopOutcome::Stopped);
-    assert_eq!(engine.stop(DB).unwrap(), StopOutcome::WasStopped);
-    engine.start(DB).unwrap();
-    engine.start(DB).unwrap();
+    assert_eq!(stop_one(&engine, DB).unwrap(), StopOutcome::Stopped);
+    assert_eq!(stop_one(&engine, DB).unwrap(), StopOutcome::WasStopped);
+    start_one(&engine, DB).unwrap();
+    start_one(&engine, DB).unwrap();
     let commands = fake.commands();
     assert_eq!(commands[0].trim_end_matches('?'), format!("POST /containers/{DB}/stop"));
     assert_eq!(commands.len(), 3, "a stopped container is not stopped again: {commands:?}");
@@ -444,18 +510,18 @@ fn a_container_that_does_not_stop_is_an_error() {
         &format!("/containers/{DB}/stop"),
         Fault::Answer(500, r#"{"message":"tried to kill container"}"#.to_owned()),
     );
-    let error = connect(&fake).stop(DB).unwrap_err();
+    let error = stop_one(&connect(&fake), DB).unwrap_err();
     assert!(error.to_string().starts_with("cannot stop container 'cvat_db' through"), "{error}");
     assert!(error.to_string().ends_with(": tried to kill container"));
 
     let fake = cvat();
     fake.set_state(DB, "Restarting", true);
-    let error = connect(&fake).stop(DB).unwrap_err();
+    let error = stop_one(&connect(&fake), DB).unwrap_err();
     assert_eq!(error.to_string(), "container 'cvat_db' was stopped and runs again");
 
     let fake = cvat();
     fake.set_state(DB, "Paused", true);
-    assert_eq!(connect(&fake).stop(DB).unwrap_err().kind(), ErrorKind::Refused);
+    assert_eq!(stop_one(&connect(&fake), DB).unwrap_err().kind(), ErrorKind::Refused);
     assert!(fake.commands().is_empty());
 }
 
@@ -472,6 +538,81 @@ fn stopped_containers_are_started_again_through_the_engine() {
     assert!(leftovers(state.path()).unwrap().is_empty());
     stopped.start_again().unwrap();
     assert_eq!(states(), [State::Running; 2]);
+}
+
+/// A monitor that records what happens to containers, and when.
+struct Times(Instant, Mutex<Vec<(String, Duration)>>);
+
+impl Monitor for Times {
+    fn event(&self, event: &Event<'_>) {
+        let what = match event {
+            Event::ContainerStopping { name, timeout } => format!("stopping {name} {}", timeout.unwrap().as_secs()),
+            Event::ContainerStopped(name) => format!("stopped {name}"),
+            Event::ContainerStarted(name) => format!("started {name}"),
+            _ => return,
+        };
+        self.1.lock().unwrap().push((what, self.0.elapsed()));
+    }
+}
+
+#[test]
+fn containers_that_do_not_depend_on_each_other_stop_at_the_same_time() {
+    let state = tempfile::tempdir().unwrap();
+    let fake = FakeEngine::new("1.41");
+    // Each takes as long as its digit says, in tenths of a second.
+    let ids = ["a5", "b9", "c7", "d4"];
+    for id in ids {
+        fake.add_container(id, id, "data", "/data");
+        let tenths = u64::from(id.as_bytes()[1] - b'0');
+        fake.fault(&format!("/containers/{id}/stop"), Fault::Slow(Duration::from_millis(100 * tenths)));
+    }
+    fake.set_stop_timeout("a5", 60);
+    // a5 needs d4, so that d4 stops after all of the first rank.
+    fake.set_labels("a5", json!({"com.docker.compose.depends_on": "d4:service_started:false"}));
+    let engine = connect(&fake);
+    let inventory = engine.inventory().unwrap();
+    let containers: Vec<_> = inventory.containers.iter().collect();
+    let times = Times(Instant::now(), Mutex::default());
+    let stopped = Stopped::stop(&engine, state.path(), &containers, &times).unwrap();
+    let took = times.0.elapsed();
+    assert!(took >= Duration::from_millis(1300) && took < Duration::from_millis(1900), "{took:?}");
+    let (events, at): (Vec<String>, Vec<Duration>) = times.1.lock().unwrap().drain(..).unzip();
+    let expected = [
+        "stopping a5 60",
+        "stopping b9 10",
+        "stopping c7 10",
+        "stopped a5",
+        "stopped c7",
+        "stopped b9",
+        "stopping d4 10",
+        "stopped d4",
+    ];
+    assert_eq!(events, expected);
+    assert!(at[2] < Duration::from_millis(400), "they are named before they are stopped: {at:?}");
+    stopped.start_again().unwrap();
+    let commands = fake.commands();
+    let starts: Vec<&String> = commands.iter().filter(|command| command.contains("/start")).collect();
+    assert!(starts.len() == 4 && starts[0].contains("/d4/"), "what others need is started first: {starts:?}");
+}
+
+#[test]
+fn all_stops_of_a_rank_that_fail_are_reported() {
+    let state = tempfile::tempdir().unwrap();
+    let (fake, monitor) = (cvat(), Collector::default());
+    for id in [DB, WEB] {
+        let answer = Fault::Answer(500, format!(r#"{{"message":"cannot kill {}"}}"#, &id[..1]));
+        fake.fault(&format!("/containers/{id}/stop"), answer);
+    }
+    let engine = connect(&fake);
+    let inventory = engine.inventory().unwrap();
+    let error = Stopped::stop(&engine, state.path(), &inventory.containers.iter().collect::<Vec<_>>(), &monitor);
+    let error = error.unwrap_err();
+    let mut messages: Vec<String> = error.others().iter().chain([&error]).map(Error::to_string).collect();
+    messages.sort();
+    assert_eq!(messages.len(), 2);
+    assert!(messages[0].starts_with("cannot stop container 'cvat' ") && messages[0].ends_with(": cannot kill b"));
+    assert!(messages[1].starts_with("cannot stop container 'cvat_db' ") && messages[1].ends_with(": cannot kill a"));
+    assert!(leftovers(state.path()).unwrap().is_empty());
 }
 
 #[test]

@@ -34,7 +34,7 @@ const LAYERS: &[&[&str]] = &[
     &["recovery"],
     &["archiver", "extractor"],
     &["archive_file", "live_mounts"],
-    &["store", "resolve", "together"],
+    &["store", "resolve", "together", "touched"],
     &["host", "volume", "codec", "layout"],
     &["archive", "ordered", "batch", "mountinfo", "identity", "units", "durable", "filesystem"],
     &["monitor"],

@@ -3,12 +3,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use voltar::internals::host::{engine_container, engine_volume};
+use voltar::internals::host::{engine_container, engine_listed, engine_volume};
 use voltar_fuzz::{check_container, check_error, is_normal, is_text};
 
 fuzz_target!(|answer: &[u8]| {
     match engine_container(answer) {
         Ok(container) => check_container(&container),
+        Err(error) => check_error(&error),
+    }
+    match engine_listed(answer) {
+        Ok(Some(container)) => check_container(&container),
+        Ok(None) => {}
         Err(error) => check_error(&error),
     }
     match engine_volume(answer) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
-use super::{Cli, Command, Progress, Verify};
+use super::{Cli, Command, Progress, Stop, Verify};
 
 fn read(line: &str) -> Cli {
     Cli::read(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"))
@@ -32,14 +32,14 @@ fn defaults_are_those_of_the_guide() {
     let Command::Backup(backup) = &cli.command else { panic!("{cli:?}") };
     assert_eq!(backup.dir, PathBuf::from("backup"));
     assert_eq!((backup.level, backup.format), (9, None));
-    assert!(!backup.stop && !backup.allow_running && !backup.overwrite && !backup.allow_empty);
+    assert!(backup.stop.is_none() && !backup.allow_running && !backup.overwrite && !backup.allow_empty);
     assert_eq!((cli.common.layout.as_str(), cli.common.progress), ("cvat", Progress::Auto));
     assert!(cli.common.only.is_empty() && cli.common.jobs.is_none());
     let backup = || vec![PathBuf::from("backup")];
     assert_eq!(read("voltar verify").command, Command::Verify(Verify { from: backup() }));
     let Command::Restore(restore) = read("voltar restore").command else { panic!() };
     assert_eq!(restore.from, backup());
-    assert!(!restore.stop && !restore.merge && !restore.in_place && !restore.keep_previous);
+    assert!(restore.stop.is_none() && !restore.merge && !restore.in_place && !restore.keep_previous);
 }
 
 #[test]
@@ -82,10 +82,25 @@ fn plan_takes_what_backup_takes() {
 }
 
 #[test]
+fn stop_names_the_project_only_behind_an_equals_sign() {
+    for (options, expected) in [("", None), (" --stop", Some(Stop::Users)), (" --stop=project", Some(Stop::Project))] {
+        let Command::Backup(backup) = read(&format!("voltar backup{options} out")).command else { panic!() };
+        let Command::Restore(restore) = read(&format!("voltar restore{options} out")).command else { panic!() };
+        assert_eq!((backup.stop, restore.stop), (expected, expected), "{options}");
+        assert_eq!((backup.dir, restore.from), (PathBuf::from("out"), vec![PathBuf::from("out")]));
+    }
+    // Without the equals sign it is the directory.
+    let Command::Backup(backup) = read("voltar backup --stop project").command else { panic!() };
+    assert_eq!((backup.stop, backup.dir), (Some(Stop::Users), PathBuf::from("project")));
+    refusal("voltar backup --stop=everything");
+}
+
+#[test]
 fn options_that_contradict_each_other_are_refused() {
     for line in [
         "voltar backup --stop --allow-running",
         "voltar plan --stop --allow-running",
+        "voltar plan --stop=project --allow-running",
         "voltar backup -v -q",
         "voltar -v backup -q",
         "voltar backup --docker a --data-root b",

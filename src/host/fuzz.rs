@@ -19,6 +19,14 @@ pub fn engine_container(inspect: &[u8]) -> Result<Container> {
     engine::convert::container(&json("inspect", inspect)?, &BTreeMap::new())
 }
 
+/// Parses a container of the engine's list of containers; `None` if it does not say what voltar needs.
+///
+/// # Errors
+/// The bytes are not such a container, or it holds a name, an id or a path that is refused.
+pub fn engine_listed(summary: &[u8]) -> Result<Option<Container>> {
+    engine::convert::listed(&json("container", summary)?, &BTreeMap::new())
+}
+
 /// Parses a volume of the engine's volume list.
 ///
 /// # Errors
@@ -60,6 +68,8 @@ mod tests {
         let container = engine_container(br#"{"Id":"ab","Name":"/web","Mounts":null}"#).unwrap();
         assert_eq!(container.name, "web");
         assert!(engine_container(br#"{"Id":"ab","Name":"/web\u0007"}"#).is_err());
+        let listed = engine_listed(br#"{"Id":"ab","Names":["/web"],"State":"running","Mounts":[]}"#).unwrap();
+        assert_eq!(listed.unwrap().name, "web");
         let error = engine_container(b"[").unwrap_err().to_string();
         assert!(error.starts_with("cannot parse 'inspect': EOF"), "{error}");
         let quoted = engine_volume(

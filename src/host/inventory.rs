@@ -1,7 +1,8 @@
 //! The containers, mounts and volumes of a host as plain values, and the trait of their sources.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::filesystem::Filesystem;
@@ -108,8 +109,8 @@ pub struct Container {
     pub created: String,
     /// The time of its last start as RFC 3339 text; empty if it is not known.
     pub started: String,
-    /// Names, ids or services of the containers that it depends on.
-    pub depends_on: Vec<String>,
+    /// The containers that it depends on.
+    pub depends_on: Vec<Dependency>,
     /// The environment variables of the image and the container, as `NAME=value`.
     pub environment: Vec<String>,
     /// Whether the engine deletes it when it stops (`--rm`), so that it cannot be started again.
@@ -120,6 +121,35 @@ pub struct Container {
     pub swarm_service: Option<String>,
     /// The mounts of the container.
     pub mounts: Vec<Mount>,
+}
+
+/// A reference of a container to another one that it depends on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dependency {
+    /// The name, the id or the compose service of the other one.
+    pub on: String,
+    /// Whether the other one must be healthy before this one is started (`condition: service_healthy`).
+    pub healthy: bool,
+}
+
+/// The result of the health checks of a running container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthStatus {
+    /// No check has succeeded since its start, and too few have failed.
+    Starting,
+    /// The last check has succeeded.
+    Healthy,
+    /// The last checks have failed.
+    Unhealthy,
+}
+
+/// The health of a container that has a health check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// The result of the checks so far.
+    pub status: HealthStatus,
+    /// The time after its start within which the checks decide, unless each takes long.
+    pub limit: Duration,
 }
 
 /// The state of one container and its last run, as of the moment of the request.
@@ -133,6 +163,10 @@ pub struct ContainerState {
     pub started: String,
     /// The exit status of its last run; 0 while it is running.
     pub exit_status: i64,
+    /// The time before it is killed when it is stopped; `None` if there is no limit or if it is not known.
+    pub stop_timeout: Option<Duration>,
+    /// Its health; `None` if it has no health check.
+    pub health: Option<Health>,
 }
 
 /// The effect of a request to stop a container.
@@ -184,8 +218,11 @@ impl Volume {
 /// The containers and volumes of a host at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inventory {
-    /// All containers, including stopped ones.
+    /// All containers, including stopped ones, but for [`Self::others`].
     pub containers: Vec<Container>,
+    /// The containers that were not asked for, with what a list of all containers says of them: not when they were started,
+    /// nor how.
+    pub others: Vec<Container>,
     /// All volumes.
     pub volumes: Vec<Volume>,
     /// Whether the labels of volumes could not be read, so that their names (`<project>_<volume>`) are used instead.
@@ -198,6 +235,17 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Returns all containers, also those that are only listed.
+    pub fn all(&self) -> impl Iterator<Item = &Container> {
+        self.containers.iter().chain(&self.others)
+    }
+
+    /// Returns whether a container of the compose project exists.
+    #[must_use]
+    pub fn has_containers_of(&self, project: &str) -> bool {
+        self.all().any(|container| container.project.as_deref() == Some(project))
+    }
+
     /// Returns a refusal for each obstacle.
     pub fn refusals(&self) -> impl Iterator<Item = Error> {
         self.obstacles.iter().map(Error::refused)
@@ -221,6 +269,17 @@ pub trait Host: Sync {
     /// The source cannot be read, or its data is malformed.
     fn inventory(&self) -> Result<Inventory>;
 
+    /// Reads the present volumes and containers, but only those containers completely whose ids `selected` returns. It gets
+    /// an inventory in which a container has only what a list of all containers says. A source for which it makes no
+    /// difference reads all of them.
+    ///
+    /// # Errors
+    /// As [`Host::inventory`].
+    #[allow(unused_variables, reason = "the parameter has a name for those who implement it")]
+    fn inventory_of(&self, selected: &dyn Fn(&Inventory) -> BTreeSet<String>) -> Result<Inventory> {
+        self.inventory()
+    }
+
     /// Returns the present state of a container, or `None` if it does not exist.
     ///
     /// # Errors
@@ -230,15 +289,12 @@ pub trait Host: Sync {
         Ok(found.map(|Container { state, started, .. }| ContainerState { state, started, ..ContainerState::default() }))
     }
 
-    /// Stops a container with its own stop signal and timeout, and returns when it has stopped.
-    ///
-    /// # Errors
-    /// The container does not exist, is paused, does not stop, or there is no engine.
-    fn stop(&self, container_id: &str) -> Result<StopOutcome>;
+    /// Stops containers at the same time, each with its own stop signal and timeout. Returns when all have stopped, and calls
+    /// `ended`, which must not call the host, with the id of each as soon as it has: with an error if it does not exist, is
+    /// paused or does not stop, or if there is no engine.
+    fn stop(&self, container_ids: &[&str], ended: &mut dyn FnMut(&str, Result<StopOutcome>));
 
-    /// Requests the start of a container. Its process may exit again at once.
-    ///
-    /// # Errors
-    /// The container does not exist or does not start, or there is no engine.
-    fn start(&self, container_id: &str) -> Result<()>;
+    /// Requests the start of containers at the same time. Their processes may exit again at once. Calls `requested`, which must
+    /// not call the host, with the id of each: with an error if it does not exist or does not start, or if there is no engine.
+    fn start(&self, container_ids: &[&str], requested: &mut dyn FnMut(&str, Result<()>));
 }

@@ -18,4 +18,7 @@ mod places;
 pub mod reality;
 mod shifted_owners;
 
-pub use inventory::{Container, ContainerState, Host, Inventory, Mount, MountKind, Place, State, StopOutcome, Volume};
+pub use inventory::{
+    Container, ContainerState, Dependency, Health, HealthStatus, Host, Inventory, Mount, MountKind, Place, State,
+    StopOutcome, Volume,
+};

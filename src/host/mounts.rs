@@ -243,7 +243,27 @@ pub(crate) fn users<'a>(inventory: &'a Inventory, tree: &MountTree) -> Vec<&'a C
     let uses = |container: &Container| {
         container.mounts.iter().any(|theirs| tree.mounts.iter().any(|ours| touches(inventory, theirs, ours)))
     };
-    inventory.containers.iter().filter(|container| uses(container)).collect()
+    // Those that are only listed are no users, unless whoever asked for the inventory has overlooked them.
+    inventory.all().filter(|container| uses(container)).collect()
+}
+
+/// Returns whether what is mounted may have files in common with a volume or directory, whatever parts of the two are used and
+/// however they are mounted: where this is false, no [`users`] are found.
+#[must_use]
+pub(crate) fn may_share(inventory: &Inventory, mount: &Mount, source: &Mount) -> bool {
+    let whole = Mount { subpath: RelPath::root(), read_only: false, ..mount.clone() };
+    let source = TreeMount {
+        at: RelPath::root(),
+        source: source.source.clone().unwrap_or_default(),
+        beneath: RelPath::root(),
+        kind: source.kind.clone(),
+        destination: String::new(),
+        read_only: false,
+        place: source.place.clone(),
+        filesystem: None,
+        left_out: None,
+    };
+    touches(inventory, &whole, &source)
 }
 
 fn touches(inventory: &Inventory, theirs: &Mount, ours: &TreeMount) -> bool {

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::{RelPath, printable};
 
-use super::inventory::{Mount, MountKind, Volume};
+use super::inventory::{Dependency, Mount, MountKind, Volume};
 use super::mount_options;
 
 /// The label that holds the compose project of a container or volume.
@@ -45,23 +45,32 @@ pub(super) struct References<'a> {
     pub(super) modes: [Option<&'a str>; 3],
 }
 
-/// Returns the names, services or ids of the containers that one depends on.
-pub(super) fn depends_on<'a>(label: impl Fn(&str) -> Option<&'a String>, references: &References<'_>) -> Vec<String> {
+/// Returns the containers that one depends on, each once.
+pub(super) fn depends_on<'a>(
+    label: impl Fn(&str) -> Option<&'a String>,
+    references: &References<'_>,
+) -> Vec<Dependency> {
+    let mut needed: BTreeMap<String, bool> = BTreeMap::new();
+    let mut add = |on: &str, healthy: bool| {
+        let on = on.trim().trim_start_matches('/');
+        if !on.is_empty() {
+            *needed.entry(on.to_owned()).or_default() |= healthy;
+        }
+    };
     // Like "db:service_started:false,redis:service_healthy:true".
-    let services = label(DEPENDS_ON).map(String::as_str).unwrap_or_default().split(',');
-    // Like "/cvat_db:/cvat/db", and "cvat_db:ro".
-    let others = references.links.iter().chain(references.volumes_from).map(String::as_str);
-    let modes = references.modes.iter().flatten().filter_map(|mode| mode.strip_prefix("container:"));
-    let mut needed: Vec<String> = Vec::new();
-    for reference in services.chain(others) {
-        let name = reference.split(':').next().unwrap_or_default();
-        needed.push(name.trim().trim_start_matches('/').to_owned());
+    for reference in label(DEPENDS_ON).map(String::as_str).unwrap_or_default().split(',') {
+        let mut fields = reference.split(':');
+        let service = fields.next().unwrap_or_default();
+        add(service, fields.next() == Some("service_healthy"));
     }
-    needed.extend(modes.map(str::to_owned));
-    needed.retain(|name| !name.is_empty());
-    needed.sort();
-    needed.dedup();
-    needed
+    // Like "/cvat_db:/cvat/db", and "cvat_db:ro".
+    for reference in references.links.iter().chain(references.volumes_from) {
+        add(reference.split(':').next().unwrap_or_default(), false);
+    }
+    for other in references.modes.iter().flatten().filter_map(|mode| mode.strip_prefix("container:")) {
+        add(other, false);
+    }
+    needed.into_iter().map(|(on, healthy)| Dependency { on, healthy }).collect()
 }
 
 /// A mount as the engine or the file of a container reports it, not yet checked.
@@ -191,7 +200,12 @@ mod tests {
             volumes_from: &volumes_from,
             modes: [Some("container:0123abc"), Some("host"), None],
         };
-        assert_eq!(depends_on(|key| labels.get(key), &references), ["0123abc", "cvat_db", "cvat_opa", "db", "redis"]);
+        let needed = depends_on(|key| labels.get(key), &references);
+        let shown: Vec<(&str, bool)> = needed.iter().map(|one| (&one.on[..], one.healthy)).collect();
+        assert_eq!(
+            shown,
+            [("0123abc", false), ("cvat_db", false), ("cvat_opa", false), ("db", false), ("redis", true)]
+        );
         assert!(depends_on(|_| None, &References::default()).is_empty());
     }
 

@@ -1,26 +1,36 @@
 //! Finds the sources of mounts on this machine, so that two names of one directory are recognised. It opens nothing for
 //! reading.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::inventory::{Inventory, MountKind, Place};
+use super::inventory::{Container, Inventory, MountKind, Place, Volume};
 use super::option_volume;
 use crate::identity::lineage;
 
-/// Adds to all mounts where their sources are.
-///
-/// Volumes that the engine mounts are left out: they are filesystems of their own, of servers that may not answer, and are known by
-/// their names.
+/// Adds to all volumes and mounts where their sources are.
 pub(super) fn find(inventory: &mut Inventory) {
-    for volume in inventory.volumes.iter_mut().filter(|volume| !option_volume::is_mounted_by_the_engine(volume)) {
+    of_volumes(&mut inventory.volumes);
+    of_mounts(&mut inventory.containers, &inventory.volumes);
+}
+
+/// Adds to volumes where they are.
+///
+/// Those that the engine mounts are left out: they are filesystems of their own, of servers that may not answer, and are known by
+/// their names.
+pub(super) fn of_volumes(volumes: &mut [Volume]) {
+    for volume in volumes.iter_mut().filter(|volume| !option_volume::is_mounted_by_the_engine(volume)) {
         volume.place = volume.source().and_then(of);
     }
-    let volumes = &inventory.volumes;
-    for mount in inventory.containers.iter_mut().flat_map(|container| &mut container.mounts) {
+}
+
+/// Adds to the mounts of containers where their sources are; `volumes` have their places.
+pub(super) fn of_mounts(containers: &mut [Container], volumes: &[Volume]) {
+    let of_volume: BTreeMap<&str, &Option<Place>> =
+        volumes.iter().map(|volume| (volume.name.as_str(), &volume.place)).collect();
+    for mount in containers.iter_mut().flat_map(|container| &mut container.mounts) {
         mount.place = match &mount.kind {
-            MountKind::Volume { name, .. } => {
-                volumes.iter().find(|volume| &volume.name == name).and_then(|volume| volume.place.clone())
-            }
+            MountKind::Volume { name, .. } => of_volume.get(name.as_str()).and_then(|&place| place.clone()),
             MountKind::Bind => mount.source.as_deref().and_then(of),
             MountKind::Tmpfs | MountKind::Other(_) => None,
         };
@@ -37,8 +47,8 @@ fn of(path: &Path) -> Option<Place> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Mount;
     use crate::host::mounts::{tree, users};
-    use crate::host::{Container, Mount};
     use crate::member::RelPath;
 
     fn bind(source: &Path, read_only: bool) -> Mount {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::facts::{Facts, Occupied};
 use super::measure::{Measured, backup_time};
 use super::overlaps;
-use super::{Running, in_use, to_stop, unreal, users};
+use super::stopping::{self, Stopping};
+use super::{Running, unreal, users};
 use crate::archiver::{Expected, Job};
 use crate::codec::{Compression, Format, Level};
 use crate::error::{Error, ErrorKind, Result};
@@ -64,8 +65,10 @@ pub struct BackupPlan {
     pub threads: usize,
     /// All containers that use the volumes, each once.
     pub users: Vec<Container>,
-    /// The users that are stopped and started again.
+    /// The containers that are stopped and started again.
     pub to_stop: Vec<Container>,
+    /// The names of the running containers of the same compose projects that do not use the volumes, and are not stopped.
+    pub left_running: Vec<String>,
     /// The reasons to refuse; empty if the backup can be made.
     pub refusals: Vec<Error>,
 }
@@ -94,6 +97,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     let mut resolution = survey(&request.layout, inventory, &request.selection)?;
     check_capacity(&request.sink, &resolution.targets)?;
     let mut notes = inventory.notes.clone();
+    notes.append(&mut resolution.notes);
     notes.extend(if resolution.targets.len() > 1 { request.sink.note_on_several() } else { None });
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &resolution.others));
     let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
@@ -121,8 +125,11 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     refusals
         .extend(overlaps::between(archives.iter().map(|planned| (&planned.target.archive[..], &planned.mounts[..]))));
     let users = users(archives.iter().map(|planned| &planned.target));
-    refusals.extend(in_use(&users, request.running));
-    let to_stop = to_stop(users.clone(), request.running);
+    let targets = archives.iter().map(|planned| &planned.target);
+    let stopping = stopping::decide(&users, targets, inventory, request.running);
+    let Stopping { to_stop, left_running, .. } = stopping;
+    refusals.extend(stopping.refusals);
+    notes.extend(stopping.notes);
     let condition = facts.condition(&request.sink);
     refusals.extend(sink_refusals(&archives, &request.sink, &condition));
     let measured: Vec<_> = archives.iter().map(|planned| planned.measured).collect();
@@ -138,6 +145,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
         sink: request.sink.clone(),
         free_bytes: condition.free_bytes,
         to_stop,
+        left_running,
         users,
         refusals,
     })

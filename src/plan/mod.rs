@@ -9,12 +9,13 @@ pub mod facts;
 pub mod measure;
 mod overlaps;
 pub mod restore;
+mod stopping;
 
 #[cfg(test)]
 mod tests;
 
 use crate::error::{Error, Result};
-use crate::host::{Container, Inventory, State, containers, mounts};
+use crate::host::{Container, Inventory, State, mounts};
 use crate::resolve::Target;
 use facts::Facts;
 
@@ -25,6 +26,8 @@ pub enum Running {
     Refuse,
     /// They are stopped, and started again afterwards.
     Stop,
+    /// All containers of their compose projects are: also those that reach a database only over the network.
+    StopProject,
     /// They go on; the archive may mix old and new.
     Allow,
 }
@@ -69,15 +72,7 @@ pub fn used_since<'a>(
         };
         container.state != State::Stopped || started_meanwhile
     };
-    now.containers.iter().filter(was_used).collect()
-}
-
-/// Those of `users` that would be stopped, and started again.
-fn to_stop(users: Vec<Container>, running: Running) -> Vec<Container> {
-    match running {
-        Running::Stop => users.into_iter().filter(|user| user.state == State::Running).collect(),
-        Running::Refuse | Running::Allow => Vec::new(),
-    }
+    now.all().filter(was_used).collect()
 }
 
 /// Refuses a target whose mounts are not really there.
@@ -95,26 +90,4 @@ fn unreal(target: &Target, inventory: &Inventory, facts: &dyn Facts) -> Result<V
 /// The tables of mounts cannot be read, or the reasons why those of one target are not.
 pub fn check_real<'a>(targets: impl Iterator<Item = &'a Target>, now: &Inventory, facts: &dyn Facts) -> Result<()> {
     targets.map(|target| unreal(target, now, facts)).try_for_each(|reasons| Error::none_of(reasons?))
-}
-
-/// Refuses what running containers forbid.
-fn in_use(users: &[Container], running: Running) -> Vec<Error> {
-    let users: Vec<&Container> = users.iter().collect();
-    match running {
-        Running::Allow => Vec::new(),
-        Running::Stop => containers::not_restartable(&users),
-        Running::Refuse => {
-            // `--stop` would refuse swarm tasks too, so they have a hint of their own.
-            let names: Vec<&str> = users
-                .iter()
-                .filter(|user| user.state == State::Running && user.swarm_service.is_none())
-                .map(|user| user.name.as_str())
-                .collect();
-            let are_running = (!names.is_empty()).then(|| {
-                Error::refused(format!("containers that use these volumes are running: {}", names.join(", ")))
-                    .hint("stop them, or let voltar stop them and start them again: --stop")
-            });
-            are_running.into_iter().chain(containers::paused(&users)).chain(containers::swarm_tasks(&users)).collect()
-        }
-    }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::facts::Facts;
 use super::measure::time_of_all;
 use super::overlaps;
-use super::{Running, in_use, to_stop, unreal, users};
+use super::stopping::{self, Stopping};
+use super::{Running, unreal, users};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::mounts::LeftOut;
 use crate::host::{Container, Inventory};
@@ -60,8 +61,10 @@ pub struct RestorePlan {
     pub threads: usize,
     /// All containers that use the volumes, each once.
     pub users: Vec<Container>,
-    /// The users that are stopped and started again.
+    /// The containers that are stopped and started again.
     pub to_stop: Vec<Container>,
+    /// The names of the running containers of the same compose projects that do not use the volumes, and are not stopped.
+    pub left_running: Vec<String>,
     /// The reasons to refuse; empty if the restore can be done.
     pub refusals: Vec<Error>,
 }
@@ -88,6 +91,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
     let only = found.iter().map(|(name, _)| name.clone()).collect();
     let mut resolution = survey(&request.layout, inventory, &Selection { only, ..request.selection.clone() })?;
     let mut notes = inventory.notes.clone();
+    notes.append(&mut resolution.notes);
     notes.extend(older);
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &[]));
     if request.skip_read_only {
@@ -96,8 +100,10 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
     let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
     let users = users(resolution.targets.iter());
     let running = if request.running == Running::Allow { Running::Refuse } else { request.running };
-    refusals.extend(in_use(&users, running));
-    let to_stop = to_stop(users.clone(), running);
+    let stopping = stopping::decide(&users, resolution.targets.iter(), inventory, running);
+    let Stopping { to_stop, left_running, .. } = stopping;
+    refusals.extend(stopping.refusals);
+    notes.extend(stopping.notes);
     let mut archives: Vec<PlannedRestore> = Vec::new();
     for target in resolution.targets {
         let Some((_, location)) = found.iter().find(|(name, _)| *name == target.archive) else { continue };
@@ -143,6 +149,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         mode: request.mode,
         keep_previous: request.keep_previous,
         to_stop,
+        left_running,
         users,
         refusals,
     })

@@ -882,3 +882,99 @@ fn a_backup_plan_is_printed_with_what_would_be_stopped() {
     assert_eq!(document["stopped"][0], "media");
     assert_eq!(document["folder"], "/backup", "the name is kept for compatibility");
 }
+
+/// Returns an inventory of a project of which all is running: the database, the media, a server that mounts nothing, and
+/// what else `change` adds; and of a container of another project.
+fn project(change: impl Fn(&mut Vec<Container>)) -> Inventory {
+    let of = |project: &str, container: Container| Container {
+        project: Some(project.to_owned()),
+        state: State::Running,
+        ..container
+    };
+    let mut containers = inventory().containers;
+    containers.extend(["server", "proxy"].map(|name| Container { mounts: Vec::new(), ..container(name, "/") }));
+    change(&mut containers);
+    let mut containers: Vec<Container> = containers.into_iter().map(|one| of("stack", one)).collect();
+    containers.push(of("other", Container { mounts: Vec::new(), ..container("neighbour", "/") }));
+    containers[3].state = State::Stopped;
+    Inventory { containers, ..Inventory::default() }
+}
+
+#[test]
+fn stop_project_stops_all_that_runs_of_the_project() {
+    let running = project(|_| {});
+    let names = |containers: &[Container]| containers.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
+    let backup = BackupRequest { running: Running::StopProject, ..backup_request() };
+    let plan = plan_backup(&backup, &running, &Script::default());
+    assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+    assert_eq!(names(&plan.to_stop), ["db", "media", "server"]);
+    assert_eq!(names(&plan.users), ["db", "media"]);
+    let text = backup_text(&plan);
+    let end = "stopped meanwhile, and started again: db, media\nlikewise, as part of the compose project: server\n";
+    assert!(text.ends_with(end), "{text}");
+    let document = serde_json::to_value(BackupDocument::new(&plan)).unwrap();
+    assert_eq!(document["stopped"], serde_json::json!(["db", "media", "server"]));
+    assert_eq!(
+        document["stop_reasons"][1],
+        serde_json::json!({"container": "media", "reason": "uses_volumes", "project": "stack"})
+    );
+    assert_eq!(document["stop_reasons"][2]["reason"], "project");
+    let restore = RestoreRequest { running: Running::StopProject, ..restore_request() };
+    assert_eq!(names(&plan_restore(&restore, &running, &Script::default()).to_stop), ["db", "media", "server"]);
+    // --only selects the archives, and they the project.
+    let only = Selection { only: vec!["media".to_owned()], ..Selection::default() };
+    let plan = plan_backup(&BackupRequest { selection: only, ..backup }, &running, &Script::default());
+    assert_eq!(names(&plan.to_stop), ["media", "db", "server"]);
+}
+
+#[test]
+fn stop_names_what_of_the_project_is_left_running() {
+    let running = project(|_| {});
+    let backup = BackupRequest { running: Running::Stop, ..backup_request() };
+    let plan = plan_backup(&backup, &running, &Script::default());
+    assert_eq!(plan.left_running, ["server"]);
+    let end = "stopped meanwhile, and started again: db, media\n\
+               left running, of the same compose project: server (--stop=project stops them)\n";
+    assert!(backup_text(&plan).ends_with(end), "{}", backup_text(&plan));
+    let refused = plan_backup(&backup_request(), &running, &Script::default());
+    assert!(refused.left_running.is_empty() && refused.to_stop.is_empty());
+    let restore = RestoreRequest { running: Running::Stop, ..restore_request() };
+    assert_eq!(plan_restore(&restore, &running, &Script::default()).left_running, ["server"]);
+}
+
+#[test]
+fn stop_project_refuses_what_could_not_be_started_again() {
+    let running = project(|containers| {
+        let job = |name: &str| Container { mounts: Vec::new(), ..container(name, "/") };
+        containers.push(Container { one_off: true, ..job("migration") });
+        containers.push(Container { one_off: true, auto_remove: true, ..job("shell") });
+    });
+    let expected = [
+        "containers of the compose project are deleted when they stop (--rm): shell",
+        "containers of the compose project were created for one command (`docker compose run`): migration",
+    ];
+    let backup = |running_containers| BackupRequest { running: running_containers, ..backup_request() };
+    let plan = plan_backup(&backup(Running::StopProject), &running, &Script::default());
+    assert_eq!(messages(&plan.refusals), expected);
+    let plan = plan_backup(&backup(Running::Stop), &running, &Script::default());
+    assert_eq!(messages(&plan.refusals), Vec::<String>::new());
+}
+
+#[test]
+fn stop_project_without_a_project_stops_the_users() {
+    let mut running = inventory();
+    running.containers[1].state = State::Running;
+    let request = BackupRequest { running: Running::StopProject, ..backup_request() };
+    let plan = plan_backup(&request, &running, &Script::default());
+    assert_eq!(plan.to_stop.len(), 1);
+    assert_eq!(plan.notes, ["the volumes belong to no compose project: only the containers that use them are stopped"]);
+}
+
+#[test]
+fn a_project_that_is_down_is_noted_in_a_plan() {
+    let mut host = inventory();
+    host.volumes = vec![volume("db")];
+    let expected = "project 'stack' is down and has volumes of this layout too: db (--project stack selects them)";
+    assert_eq!(plan_backup(&backup_request(), &host, &Script::default()).notes, [expected]);
+    assert_eq!(plan_restore(&restore_request(), &host, &Script::default()).notes, [expected]);
+}

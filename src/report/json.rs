@@ -10,6 +10,7 @@
 //! | `listed` | `name`, `kind`, `size`, `device`, `mode`, `uid`, `gid`, `user`, `group`, `mtime`, `target` | `list`: a member |
 //! | `command_output` | `archive`, `line` | with `--to-command`: the archive's command has printed a line |
 //! | `warning` | `archive`, `message` | something was not stored or restored completely; `archive` is empty if it concerns the entire run |
+//! | `container_stopping` | `container`, `seconds` | a container is about to be stopped; it is killed after `seconds`, which is `null` if there is no limit |
 //! | `container_stopped`, `container_started` | `container` | a container was stopped before the operation, or started after it |
 //! | `finished` | `archive`, `stage`, `path`, `members`, `stream_bytes`, `file_bytes`, `seconds` | an archive is done; the bytes are those of the tar stream and of the archive file |
 //! | `error` | `message`, `hint` | why something was not done; `hint` is `null` where there is none |
@@ -79,6 +80,10 @@ pub(crate) enum Object<'a> {
     Warning {
         archive: &'a str,
         message: &'a str,
+    },
+    ContainerStopping {
+        container: &'a str,
+        seconds: Option<u64>,
     },
     ContainerStopped {
         container: &'a str,
@@ -154,6 +159,9 @@ impl<'a> Object<'a> {
             }
             Event::CommandOutput { archive, line } => Self::CommandOutput { archive, line },
             Event::Issue(issue) => Self::Warning { archive: &issue.archive, message: &issue.message },
+            Event::ContainerStopping { name, timeout } => {
+                Self::ContainerStopping { container: name, seconds: timeout.map(|timeout| timeout.as_secs()) }
+            }
             Event::ContainerStopped(container) => Self::ContainerStopped { container },
             Event::ContainerStarted(container) => Self::ContainerStarted { container },
             Event::Finished { stage, summary, at } => {

@@ -280,6 +280,10 @@ impl Report {
                 inner.stderr_line(&format!("{}: {}", text::safe(archive), text::safe(line)));
             }
             Event::Note(note) if !quiet => inner.stderr_line(&text::safe(note)),
+            Event::ContainerStopping { name, timeout } if !quiet => {
+                let limit = timeout.map(|timeout| format!(" (up to {} s)", timeout.as_secs())).unwrap_or_default();
+                inner.stderr_line(&format!("stopping container {}{limit}", text::safe(name)));
+            }
             Event::ContainerStopped(name) if !quiet => {
                 inner.stderr_line(&format!("stopped container {}", text::safe(name)));
             }
@@ -292,6 +296,7 @@ impl Report {
             | Event::Written { .. }
             | Event::Finished { .. }
             | Event::Note(_)
+            | Event::ContainerStopping { .. }
             | Event::ContainerStopped(_)
             | Event::ContainerStarted(_) => {}
         }
@@ -358,7 +363,11 @@ impl Monitor for Report {
                 inner.started_again.push((*name).to_owned());
                 inner.flush();
             }
-            Event::Note(_) | Event::Issue(_) | Event::CommandOutput { .. } | Event::ContainerStopped(_) => {
+            Event::Note(_)
+            | Event::Issue(_)
+            | Event::CommandOutput { .. }
+            | Event::ContainerStopping { .. }
+            | Event::ContainerStopped(_) => {
                 inner.flush();
             }
         }

@@ -51,7 +51,7 @@ fn write_backup(text: &mut String, plan: &BackupPlan) -> std::fmt::Result {
     let free = plan.free_bytes.map_or(UNKNOWN.to_owned(), units::bytes);
     writeln!(text, "free at {}: {free}, needed: {wanted}", plan.sink)?;
     time(text, plan.time, plan.threads)?;
-    stopped(text, &plan.to_stop)?;
+    stopped(text, &plan.to_stop, &plan.users, &plan.left_running)?;
     refusals(text, "A backup", &plan.refusals)
 }
 
@@ -62,7 +62,7 @@ fn write_restore(text: &mut String, plan: &RestorePlan) -> std::fmt::Result {
     }
     writeln!(text)?;
     time(text, plan.time, plan.threads)?;
-    stopped(text, &plan.to_stop)?;
+    stopped(text, &plan.to_stop, &plan.users, &plan.left_running)?;
     if plan.mode == Mode::Replace {
         let kept = if plan.keep_previous { "kept" } else { "removed once all of it is restored" };
         writeln!(text, "previous content: {kept}")?;
@@ -173,12 +173,32 @@ fn target(text: &mut String, target: &Target) -> std::fmt::Result {
     Ok(())
 }
 
-fn stopped(text: &mut String, containers: &[Container]) -> std::fmt::Result {
-    if containers.is_empty() {
-        return Ok(());
+fn stopped(
+    text: &mut String,
+    containers: &[Container],
+    users: &[Container],
+    left_running: &[String],
+) -> std::fmt::Result {
+    let listed = |of_project: bool| -> Vec<String> {
+        let those = containers.iter().filter(|one| is_user(one, users) != of_project);
+        those.map(|container| safe(&container.name)).collect()
+    };
+    let (using, of_project) = (listed(false), listed(true));
+    if !using.is_empty() {
+        writeln!(text, "stopped meanwhile, and started again: {}", using.join(", "))?;
     }
-    let names: Vec<String> = containers.iter().map(|container| safe(&container.name)).collect();
-    writeln!(text, "stopped meanwhile, and started again: {}", names.join(", "))
+    if !of_project.is_empty() {
+        writeln!(text, "likewise, as part of the compose project: {}", of_project.join(", "))?;
+    }
+    if !left_running.is_empty() {
+        let names: Vec<String> = left_running.iter().map(|name| safe(name)).collect();
+        writeln!(text, "left running, of the same compose project: {} (--stop=project stops them)", names.join(", "))?;
+    }
+    Ok(())
+}
+
+fn is_user(container: &Container, users: &[Container]) -> bool {
+    users.iter().any(|user| user.id == container.id)
 }
 
 fn refusals(text: &mut String, what: &str, refusals: &[Error]) -> std::fmt::Result {
@@ -232,6 +252,8 @@ pub struct BackupDocument<'a> {
     free_bytes: Option<u64>,
     estimated_seconds: Option<f64>,
     stopped: Vec<&'a str>,
+    stop_reasons: Vec<Stopped<'a>>,
+    left_running: &'a [String],
     refusals: Vec<Refusal<'a>>,
 }
 
@@ -245,6 +267,8 @@ pub struct RestoreDocument<'a> {
     keep_previous: bool,
     estimated_seconds: Option<f64>,
     stopped: Vec<&'a str>,
+    stop_reasons: Vec<Stopped<'a>>,
+    left_running: &'a [String],
     refusals: Vec<Refusal<'a>>,
 }
 
@@ -301,6 +325,14 @@ struct User<'a> {
     image: &'a str,
 }
 
+/// Why a container is stopped: it `uses_volumes`, or is one of the `project`.
+#[derive(Serialize)]
+struct Stopped<'a> {
+    container: &'a str,
+    reason: &'a str,
+    project: Option<&'a str>,
+}
+
 #[derive(Serialize)]
 struct Refusal<'a> {
     message: String,
@@ -325,6 +357,8 @@ impl<'a> BackupDocument<'a> {
             free_bytes: plan.free_bytes,
             estimated_seconds: plan.time.map(seconds),
             stopped: container_names(&plan.to_stop),
+            stop_reasons: Stopped::all(&plan.to_stop, &plan.users),
+            left_running: &plan.left_running,
             refusals: plan.refusals.iter().map(Refusal::new).collect(),
         }
     }
@@ -346,6 +380,8 @@ impl<'a> RestoreDocument<'a> {
             keep_previous: plan.keep_previous,
             estimated_seconds: plan.time.map(seconds),
             stopped: container_names(&plan.to_stop),
+            stop_reasons: Stopped::all(&plan.to_stop, &plan.users),
+            left_running: &plan.left_running,
             refusals: plan.refusals.iter().map(Refusal::new).collect(),
         }
     }
@@ -431,6 +467,17 @@ impl<'a> Mounted<'a> {
             filesystem: mount.filesystem.as_ref().map(Filesystem::describe),
             read_only: mount.read_only,
         }
+    }
+}
+
+impl<'a> Stopped<'a> {
+    fn all(containers: &'a [Container], users: &[Container]) -> Vec<Self> {
+        let stopped = containers.iter().map(|container| Self {
+            container: &container.name,
+            reason: if is_user(container, users) { "uses_volumes" } else { "project" },
+            project: container.project.as_deref(),
+        });
+        stopped.collect()
     }
 }
 

@@ -55,6 +55,7 @@ fn a_run(report: &Report) {
     let metadata = Metadata::default();
     let member = Member { path: RelPath::parse(b"d").unwrap(), kind: Kind::File { size: 3 }, metadata };
     report.note("engine: unix:///run/docker.sock");
+    report.event(&Event::ContainerStopping { name: "cvat_db", timeout: Some(Duration::from_secs(60)) });
     report.event(&Event::ContainerStopped("cvat_db"));
     report.event(&Event::Started { archive: "cvat_db", stage: Stage::Archiving, total_bytes: Some(4 << 20) });
     report.event(&Event::Member { archive: "cvat_db", name: b"d/a\x1b\n\xff", member: &member });
@@ -80,6 +81,7 @@ fn a_run_as_text() {
         err.text(),
         "\
 engine: unix:///run/docker.sock
+stopping container cvat_db (up to 60 s)
 stopped container cvat_db
 cvat_db: archiving 4.00 MiB
 voltar: warning: cvat_db: 'd/s\\n': socket ignored
@@ -130,6 +132,7 @@ fn a_run_as_json() {
     assert_eq!(
         out.text(),
         r#"{"event":"note","message":"engine: unix:///run/docker.sock"}
+{"event":"container_stopping","container":"cvat_db","seconds":60}
 {"event":"container_stopped","container":"cvat_db"}
 {"event":"started","archive":"cvat_db","stage":"archiving","total_bytes":4194304}
 {"event":"member","archive":"cvat_db","name":"d/a\\033\\n\\377","name_base64":"ZC9hGwr/","kind":"file","size":3}

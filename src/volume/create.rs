@@ -169,7 +169,11 @@ impl Creator {
             })
             .flatten()
         {
-            let directory = self.beneath.open(path).map_err(|e| cannot("cannot open the directory", path, e))?;
+            let directory = match self.beneath.open(path) {
+                // A later member has replaced it (`tar -r`).
+                Err(Errno::ENOTDIR | Errno::ELOOP) => continue,
+                other => other.map_err(|e| cannot("cannot open the directory", path, e))?,
+            };
             metadata::apply(&directory, metadata).map_err(|(operation, e)| cannot(operation, path, e))?;
         }
         Ok(())
@@ -225,9 +229,6 @@ impl Creator {
             return Err(Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to a directory", member.path)));
         };
         let Some((_, own_name)) = member.path.split_last() else { return Ok(()) };
-        if *target == member.path {
-            return Err(Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to itself", member.path)));
-        }
         let missing = |e: Errno| match e {
             Errno::ENOENT => Error::new(
                 ErrorKind::Damaged,
@@ -239,6 +240,9 @@ impl Creator {
         let status = fstatat(&from, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(missing)?;
         if metadata::is_directory(&status) {
             return Err(Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to a directory", member.path)));
+        }
+        if *target == member.path {
+            return Ok(());
         }
         make_way(directory, own_name, || linkat(&from, name, directory, own_name, AtFlags::empty())).map_err(missing)
     }

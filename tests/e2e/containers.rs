@@ -1,16 +1,22 @@
 //! Which containers are stopped, which are started again, and which are noticed that use a volume meanwhile.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::common::engine::docker;
+use crate::common::tool::Tool;
 use crate::common::tree::{build, file};
 use crate::interruptions::{backup_in_the_middle, make_old_tree, restore_in_the_middle};
 use crate::stack::{Container, Stack, Test, Volume, WAIT, layout, names, wait_until};
 
 pub const TESTS: &[Test] = &[
     ("stop_a_job_that_ends_by_itself_runs_once", a_job_that_ends_by_itself_runs_once),
+    ("stop_of_several_takes_as_long_as_the_slowest", a_stop_of_several_takes_as_long_as_the_slowest),
+    ("stop_project_includes_what_mounts_nothing", stop_project_includes_what_mounts_nothing),
+    ("start_waits_until_a_dependency_is_healthy", a_start_waits_until_a_dependency_is_healthy),
+    ("start_does_not_wait_for_ever_or_after_a_signal", a_start_does_not_wait_for_ever_or_after_a_signal),
     ("stop_one_off_and_swarm_containers_are_refused", one_off_and_swarm_containers_are_refused),
     ("start_that_fails_after_a_backup_is_a_warning", a_start_that_fails_after_a_backup_is_a_warning),
     ("start_that_fails_after_a_restore_is_a_warning", a_start_that_fails_after_a_restore_is_a_warning),
@@ -32,14 +38,15 @@ fn a_job_that_ends_by_itself_runs_once(stack: &Stack) {
     fs::create_dir(stack.at("signal")).unwrap();
     let mounts = [format!("{}:/data", volume.name()), format!("{}:/signal", stack.at("signal").display())];
     let options = ["-v", &mounts[0], "-v", &mounts[1]];
-    // The container created last is stopped first.
     let job = Container::with_script(
         "job",
         &options,
         "echo run >>/signal/runs; while [ ! -e /signal/go ]; do sleep 0.1; done",
     );
-    let web =
-        Container::with_script("web", &options, &format!("trap 'touch /signal/go; sleep 1; exit 0' TERM; {WAIT}"));
+    // It depends on the job, so that it is stopped first.
+    let depends = ["--label", "com.docker.compose.depends_on=voltar-e2e-job:service_started:false"];
+    let script = format!("trap 'touch /signal/go; sleep 1; exit 0' TERM; {WAIT}");
+    let web = Container::with_script("web", &[&options[..], &depends].concat(), &script);
     job.start();
     web.start();
     wait_until("the job", || stack.at("signal/runs").exists());
@@ -47,6 +54,132 @@ fn a_job_that_ends_by_itself_runs_once(stack: &Stack) {
     assert!(web.is_running());
     assert!(!job.is_running());
     assert_eq!(fs::read_to_string(stack.at("signal/runs")).unwrap(), "run\n");
+}
+
+/// Four containers ignore SIGTERM, so that the engine kills each after its ten seconds.
+fn a_stop_of_several_takes_as_long_as_the_slowest(stack: &Stack) {
+    let volume = volume_of(stack, "deaf", "deaf-1");
+    let mount = format!("{}:/data", volume.name());
+    let deaf: Vec<Container> = (1..=4)
+        .map(|number| {
+            let script = format!("trap '' TERM; touch /ready; {WAIT}");
+            let container = Container::with_script(&format!("deaf-{number}"), &["-v", &mount], &script);
+            container.start();
+            container
+        })
+        .collect();
+    for container in &deaf {
+        wait_until("the trap", || docker_succeeds(&["exec", container.name(), "test", "-e", "/ready"]));
+    }
+    let begin = Instant::now();
+    let outcome = stack.voltar(&["backup", "--stop", "--layout", "one.toml"]).ok();
+    let took = begin.elapsed();
+    assert!(took >= Duration::from_secs(10) && took < Duration::from_secs(20), "{took:?}");
+    let text = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    let stopping = text.rfind("stopping container voltar-e2e-deaf-").unwrap();
+    let stopped = text.find("stopped container voltar-e2e-deaf-").unwrap();
+    assert!(stopping < stopped && text.matches("(up to 10 s)").count() == 4, "{text}");
+    assert!(deaf.iter().all(Container::is_running));
+}
+
+/// Returns whether a docker command succeeds.
+fn docker_succeeds(args: &[&str]) -> bool {
+    Tool::new("docker").args(args).run().status.success()
+}
+
+const OF_PROJECT: &str = "com.docker.compose.project=voltar-e2e-stack";
+
+fn stop_project_includes_what_mounts_nothing(stack: &Stack) {
+    let volume = volume_of(stack, "whole", "db");
+    let mount = format!("{}:/data", volume.name());
+    let db = Container::create("db", &["-v", &mount, "--label", OF_PROJECT]);
+    let depends = "com.docker.compose.depends_on=voltar-e2e-db:service_started:false";
+    let server = Container::create("server", &["--label", OF_PROJECT, "--label", depends]);
+    let stranger = Container::create("stranger", &["--label", "com.docker.compose.project=voltar-e2e-other"]);
+    for container in [&db, &server, &stranger] {
+        container.start();
+    }
+    let started = || [&db, &server, &stranger].map(Container::started);
+    let before = started();
+    stack
+        .voltar(&["plan", "--stop", "--layout", "one.toml"])
+        .ok()
+        .expect_text("left running, of the same compose project: voltar-e2e-server (--stop=project stops them)");
+    stack
+        .voltar(&["plan", "--stop=project", "--layout", "one.toml"])
+        .ok()
+        .expect_text("stopped meanwhile, and started again: voltar-e2e-db")
+        .expect_text("likewise, as part of the compose project: voltar-e2e-server");
+    assert_eq!(started(), before, "a plan changes nothing");
+    for command in ["backup", "restore"] {
+        let before = started();
+        let outcome = stack.voltar(&[command, "--stop=project", "--layout", "one.toml"]).ok();
+        let text = String::from_utf8_lossy(&outcome.stderr).into_owned();
+        let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+        assert!(at("stopped container voltar-e2e-server") < at("stopping container voltar-e2e-db"), "{text}");
+        let after = started();
+        assert_eq!([0, 1, 2].map(|one: usize| before[one] != after[one]), [true, true, false], "{command}");
+        assert!(db.is_running() && server.is_running() && stranger.is_running());
+    }
+    let before = started();
+    stack.voltar(&["backup", "--stop", "--overwrite", "--layout", "one.toml"]).ok();
+    assert_eq!(started()[1], before[1], "without =project it goes on");
+}
+
+/// Returns a database that is healthy when `healthy` says so, and a server that needs that. Both are running.
+fn with_health(volume: &Volume, healthy: &str, options: &[&str]) -> [Container; 2] {
+    let mount = format!("{}:/data", volume.name());
+    let fixed = ["-v", &mount, "--health-cmd", healthy, "--health-interval", "500ms"];
+    let script = format!("date +%s >/begun; trap 'exit 0' TERM; {WAIT}");
+    let db = Container::with_script("db", &[&fixed[..], options].concat(), &script);
+    let needs = "com.docker.compose.depends_on=voltar-e2e-db:service_healthy:false";
+    let server = Container::create("server", &["-v", &mount, "--label", needs]);
+    db.start();
+    server.start();
+    [db, server]
+}
+
+fn seconds_between(earlier: &Container, later: &Container) -> f64 {
+    let started = |container: &Container| container.started().parse::<jiff::Timestamp>().unwrap();
+    started(later).duration_since(started(earlier)).as_secs_f64()
+}
+
+fn a_start_waits_until_a_dependency_is_healthy(stack: &Stack) {
+    let volume = volume_of(stack, "healthy", "db");
+    // From three seconds after each start on.
+    let healthy = "[ $(($(date +%s) - $(cat /begun))) -ge 3 ]";
+    let [db, server] = with_health(&volume, healthy, &["--health-retries", "40"]);
+    stack.voltar(&["backup", "--stop", "--layout", "one.toml"]).ok().expect_text(
+        "waiting up to 20 s until container 'voltar-e2e-db' is healthy, before 'voltar-e2e-server' is started",
+    );
+    assert!(db.is_running() && server.is_running());
+    let waited = seconds_between(&db, &server);
+    assert!((2.0..10.0).contains(&waited), "{waited} s");
+}
+
+fn a_start_does_not_wait_for_ever_or_after_a_signal(stack: &Stack) {
+    let volume = volume_of(stack, "ill", "db");
+    let [db, server] = with_health(&volume, "false", &["--health-retries", "4"]);
+    stack
+        .voltar(&["backup", "--stop", "--layout", "one.toml"])
+        .run()
+        .expect_code(1)
+        .expect_text("container 'voltar-e2e-db' is")
+        .expect_text("'voltar-e2e-server', which needs that, is started nevertheless");
+    assert!(db.is_running() && server.is_running());
+    let waited = seconds_between(&db, &server);
+    assert!((1.0..10.0).contains(&waited), "{waited} s");
+    drop([db, server]);
+
+    let [db, server] = with_health(&volume, "false", &["--health-retries", "80"]);
+    let before = db.started();
+    let run = stack.voltar(&["backup", "--stop", "--overwrite", "--layout", "one.toml"]).spawn(&stack.at("log"));
+    wait_until("the start of the database", || db.is_running() && db.started() != before);
+    let begin = Instant::now();
+    run.signal(Signal::SIGINT);
+    run.wait().expect_text("not waiting any longer until container 'voltar-e2e-db' is healthy");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(db.is_running() && server.is_running());
 }
 
 fn one_off_and_swarm_containers_are_refused(stack: &Stack) {

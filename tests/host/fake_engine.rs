@@ -41,6 +41,7 @@ struct Inner {
     /// The exit status of the containers whose process exits as soon as it is started.
     exits: BTreeMap<String, i64>,
     requests: Vec<String>,
+    lists_no_mounts: bool,
 }
 
 pub(crate) struct FakeEngine {
@@ -118,6 +119,10 @@ impl FakeEngine {
         self.inner.lock().unwrap().containers.insert(id.to_owned(), container);
     }
 
+    pub(crate) fn remove_container(&self, id: &str) {
+        self.inner.lock().unwrap().containers.remove(id);
+    }
+
     pub(crate) fn set_state(&self, id: &str, key: &str, value: bool) {
         self.inner.lock().unwrap().containers.get_mut(id).unwrap()["State"][key] = json!(value);
     }
@@ -133,6 +138,11 @@ impl FakeEngine {
     /// Makes the process of a container exit as soon as it is started.
     pub(crate) fn exits_at_once(&self, id: &str, status: i64) {
         self.inner.lock().unwrap().exits.insert(id.to_owned(), status);
+    }
+
+    /// Makes the list of containers lack their mounts, as that of some versions of Podman does.
+    pub(crate) fn lists_no_mounts(&self) {
+        self.inner.lock().unwrap().lists_no_mounts = true;
     }
 
     pub(crate) fn fault(&self, path: &str, fault: Fault) {
@@ -237,6 +247,22 @@ fn serve(shared: &Mutex<Inner>, mut stream: UnixStream) -> std::io::Result<()> {
 }
 
 impl Inner {
+    /// Returns the element of the list for a container.
+    fn summary(&self, container: &Value) -> Value {
+        let flag = |flag: &str| container["State"][flag] == json!(true);
+        let state = match (flag("Paused"), flag("Restarting"), flag("Running")) {
+            (true, _, _) => "paused",
+            (_, true, _) => "restarting",
+            (_, _, true) => "running",
+            (false, false, false) => "exited",
+        };
+        json!({
+            "Id": container["Id"], "Names": ["/linking/alias", container["Name"]], "Image": container["Config"]["Image"],
+            "Labels": container["Config"]["Labels"], "State": state,
+            "Mounts": if self.lists_no_mounts { Value::Null } else { container["Mounts"].clone() },
+        })
+    }
+
     fn answer(&mut self, method: &str, version: Option<&str>, path: &str) -> (u16, String) {
         let minor = |version: &str| version.split_once('.').and_then(|(_, minor)| minor.parse::<u32>().ok());
         if let Some(version) = version.filter(|version| minor(version) > minor(&self.version)) {
@@ -250,8 +276,8 @@ impl Inner {
             ("GET", ["info"]) => (200, self.info.to_string()),
             ("GET", ["volumes"]) => (200, json!({"Volumes": self.volumes, "Warnings": null}).to_string()),
             ("GET", ["containers", "json"]) => {
-                let ids: Vec<Value> = self.containers.keys().map(|id| json!({"Id": id})).collect();
-                (200, json!(ids).to_string())
+                let listed: Vec<Value> = self.containers.values().map(|container| self.summary(container)).collect();
+                (200, json!(listed).to_string())
             }
             ("GET", ["containers", id, "json"]) => match self.containers.get(*id) {
                 Some(container) => (200, container.to_string()),

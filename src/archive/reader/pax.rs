@@ -105,18 +105,51 @@ impl Sparse {
     }
 }
 
-/// Parses a decimal time, in seconds since 1970. `-1.5` is half a second before -1; as a `timespec` it is
-/// -2 s + 500,000,000 ns.
+/// Parses a decimal time, in seconds since 1970, rounded down. `-1.5` is half a second before -1; as a `timespec` it is
+/// -2 s + 500,000,000 ns. What follows the number is ignored, as by GNU tar: Python writes some as `1e-09`.
 fn time(text: &str) -> Option<Timestamp> {
-    let (integer, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let (negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
+    let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (integer, rest) = text.split_at(digits(text));
     let seconds: i64 = integer.parse().ok()?;
-    if !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
+    let fraction = rest.strip_prefix('.').map_or("", |fraction| &fraction[..digits(fraction)]);
+    let (counted, beyond) = fraction.split_at(fraction.len().min(9));
+    let nanoseconds: u32 = format!("{counted:0<9}").parse().ok()?;
+    if !negative {
+        return Some(Timestamp { seconds, nanoseconds });
     }
-    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
-    let nanoseconds: u32 = digits.parse().ok()?;
-    if integer.starts_with('-') && nanoseconds > 0 {
-        return Some(Timestamp { seconds: seconds.checked_sub(1)?, nanoseconds: 1_000_000_000 - nanoseconds });
-    }
+    let nanoseconds = nanoseconds + u32::from(beyond.bytes().any(|digit| digit != b'0'));
+    let (seconds, nanoseconds) =
+        if nanoseconds > 0 { (-seconds - 1, 1_000_000_000 - nanoseconds) } else { (-seconds, 0) };
     Some(Timestamp { seconds, nanoseconds })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What GNU tar 1.34 makes of them.
+    #[test]
+    fn times_are_read_as_by_gnu_tar() {
+        let nanoseconds = |text: &str| {
+            let Timestamp { seconds, nanoseconds } = time(text)?;
+            Some(i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds))
+        };
+        for (text, expected) in [
+            ("12.3456789019", 12_345_678_901),
+            ("5.", 5_000_000_000),
+            ("0.5", 500_000_000),
+            ("-0.5", -500_000_000),
+            ("-1.8254681465", -1_825_468_147),
+            ("-1.9999999999", -2_000_000_000),
+            ("-2", -2_000_000_000),
+            ("1e-09", 1_000_000_000),
+            ("1.5e3", 1_500_000_000),
+        ] {
+            assert_eq!(nanoseconds(text), Some(expected), "{text}");
+        }
+        for text in ["", "-", "+5", ".5", "abc", "99999999999999999999"] {
+            assert_eq!(nanoseconds(text), None, "{text}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use crate::error::{Error, Result};
-use crate::host::inventory::{Container, ContainerState, Host, Inventory, State, StopOutcome};
+use crate::host::inventory::{Container, ContainerState, Dependency, Host, Inventory, State, StopOutcome};
 
 use super::stop_record::records;
 
@@ -16,7 +16,7 @@ pub(super) fn container(name: &str, second: u32, depends_on: &[&str]) -> Contain
         state: State::Running,
         created: format!("2026-01-01T00:00:{second:02}Z"),
         started: "2026-01-02T00:00:00Z".to_owned(),
-        depends_on: depends_on.iter().map(|&name| name.to_owned()).collect(),
+        depends_on: depends_on.iter().map(|&on| Dependency { on: on.to_owned(), healthy: false }).collect(),
         ..Container::default()
     }
 }
@@ -35,7 +35,8 @@ pub(super) struct FakeHost {
     pub(super) ends_meanwhile: Vec<(&'static str, &'static str)>,
     /// The states of each container after it was started, instead of one that keeps running.
     pub(super) after_start: Option<AfterStart>,
-    pub(super) looks_after_start: Mutex<Option<usize>>,
+    /// The number of looks at each container since it was started, by id.
+    pub(super) looks_after_start: Mutex<BTreeMap<String, usize>>,
     /// The directory in which the record must exist at each stop.
     pub(super) state_dir: Option<PathBuf>,
 }
@@ -85,6 +86,18 @@ impl FakeHost {
     }
 }
 
+impl FakeHost {
+    fn stop_one(&self, id: &str) -> Result<StopOutcome> {
+        for (_, other) in self.ends_meanwhile.iter().filter(|(stopped, _)| *stopped == id) {
+            self.change(other, State::Stopped);
+        }
+        // The engine may carry out a stop although the request fails.
+        let was_running = self.change(id, State::Stopped);
+        self.call(format!("stop {id}"))?;
+        Ok(if was_running { StopOutcome::Stopped } else { StopOutcome::WasStopped })
+    }
+}
+
 impl Host for FakeHost {
     fn describe(&self) -> String {
         "fake".to_owned()
@@ -95,32 +108,36 @@ impl Host for FakeHost {
     }
 
     fn state(&self, id: &str) -> Result<Option<ContainerState>> {
-        if let (Some(after_start), Some(looks)) = (&self.after_start, &mut *self.looks_after_start.lock().unwrap()) {
+        if let (Some(after_start), Some(looks)) =
+            (&self.after_start, self.looks_after_start.lock().unwrap().get_mut(id))
+        {
             *looks += 1;
             return Ok(Some(after_start(*looks - 1)));
         }
         Ok(self.states.lock().unwrap().get(id).cloned())
     }
 
-    fn stop(&self, id: &str) -> Result<StopOutcome> {
+    fn stop(&self, ids: &[&str], ended: &mut dyn FnMut(&str, Result<StopOutcome>)) {
         if let Some(dir) = &self.state_dir {
             let record = std::fs::read_to_string(&records(dir).unwrap()[0]).unwrap();
-            assert!(record.contains(id), "the record is on disk before the container is stopped");
+            for id in ids {
+                assert!(record.contains(id), "the record is on disk before the container is stopped");
+            }
         }
-        for (_, other) in self.ends_meanwhile.iter().filter(|(stopped, _)| *stopped == id) {
-            self.change(other, State::Stopped);
+        for id in ids {
+            ended(id, self.stop_one(id));
         }
-        // The engine may carry out a stop although the request fails.
-        let was_running = self.change(id, State::Stopped);
-        self.call(format!("stop {id}"))?;
-        Ok(if was_running { StopOutcome::Stopped } else { StopOutcome::WasStopped })
     }
 
-    fn start(&self, id: &str) -> Result<()> {
-        self.call(format!("start {id}"))?;
-        self.change(id, State::Running);
-        *self.looks_after_start.lock().unwrap() = Some(0);
-        Ok(())
+    fn start(&self, ids: &[&str], requested: &mut dyn FnMut(&str, Result<()>)) {
+        for id in ids {
+            let outcome = self.call(format!("start {id}"));
+            if outcome.is_ok() {
+                self.change(id, State::Running);
+                self.looks_after_start.lock().unwrap().insert((*id).to_owned(), 0);
+            }
+            requested(id, outcome);
+        }
     }
 }
 

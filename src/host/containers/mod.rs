@@ -2,6 +2,7 @@
 //! succeeds or fails, or with `resume` after it was killed. `plan` decides which containers are stopped. Only a container
 //! that voltar itself has stopped is started.
 
+mod health;
 mod restartable;
 mod resume;
 mod start;
@@ -13,7 +14,7 @@ mod stopped;
 mod fake_host;
 
 pub use crate::durable::state_dir::state_dir;
-pub use restartable::{not_restartable, paused, swarm_tasks};
+pub use restartable::{Why, not_restartable, paused, swarm_tasks};
 pub use resume::{Leftover, leftovers, resume};
 #[doc(hidden)]
 pub use stop_record::parse_stop_record;

@@ -3,10 +3,28 @@
 use crate::error::Error;
 use crate::host::inventory::{Container, State};
 
+/// Why containers are to be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// They use the volumes.
+    Users,
+    /// They belong to the compose project of the volumes.
+    Project,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Users => "containers that use these volumes",
+            Self::Project => "containers of the compose project",
+        })
+    }
+}
+
 /// Returns a refusal for each reason why some of these containers cannot be stopped and started again.
 #[must_use]
-pub fn not_restartable(containers: &[&Container]) -> Vec<Error> {
-    [paused(containers), auto_removed(containers), one_offs(containers), swarm_tasks(containers)]
+pub fn not_restartable(containers: &[&Container], why: Why) -> Vec<Error> {
+    [paused(containers, why), auto_removed(containers, why), one_offs(containers, why), swarm_tasks(containers, why)]
         .into_iter()
         .flatten()
         .collect()
@@ -14,37 +32,35 @@ pub fn not_restartable(containers: &[&Container]) -> Vec<Error> {
 
 /// Returns a refusal if some of these containers are paused: a start would continue where they are not.
 #[must_use]
-pub fn paused(containers: &[&Container]) -> Option<Error> {
+pub fn paused(containers: &[&Container], why: Why) -> Option<Error> {
     let names = names(containers, &|container| container.state == State::Paused)?;
     Some(
-        Error::refused(format!("containers that use these volumes are paused: {names}"))
+        Error::refused(format!("{why} are paused: {names}"))
             .hint("a paused container cannot be started again as it was: unpause or stop it first"),
     )
 }
 
-fn auto_removed(containers: &[&Container]) -> Option<Error> {
+fn auto_removed(containers: &[&Container], why: Why) -> Option<Error> {
     let names = names(containers, &|container| is_running(container) && container.auto_remove)?;
     Some(
-        Error::refused(format!("containers that use these volumes are deleted when they stop (--rm): {names}"))
+        Error::refused(format!("{why} are deleted when they stop (--rm): {names}"))
             .hint("voltar could not start them again: wait for their end, or stop them yourself"),
     )
 }
 
 /// A one-off container with `--rm` is refused as such.
-fn one_offs(containers: &[&Container]) -> Option<Error> {
+fn one_offs(containers: &[&Container], why: Why) -> Option<Error> {
     let unfit = |container: &Container| is_running(container) && container.one_off && !container.auto_remove;
     let names = names(containers, &unfit)?;
     Some(
-        Error::refused(format!(
-            "containers that use these volumes were created for one command (`docker compose run`): {names}"
-        ))
-        .hint("voltar could not resume that command: wait for its end, or stop it yourself"),
+        Error::refused(format!("{why} were created for one command (`docker compose run`): {names}"))
+            .hint("voltar could not resume that command: wait for its end, or stop it yourself"),
     )
 }
 
 /// Returns a refusal if some of these containers are running tasks of swarm services.
 #[must_use]
-pub fn swarm_tasks(containers: &[&Container]) -> Option<Error> {
+pub fn swarm_tasks(containers: &[&Container], why: Why) -> Option<Error> {
     let names = names(containers, &is_running_task)?;
     let mut services: Vec<String> = containers
         .iter()
@@ -55,10 +71,8 @@ pub fn swarm_tasks(containers: &[&Container]) -> Option<Error> {
     services.sort();
     services.dedup();
     Some(
-        Error::refused(format!(
-            "containers that use these volumes are swarm tasks, and swarm replaces a task that stops: {names}"
-        ))
-        .hint(format!("`docker service scale {}` first, and scale up again afterwards", services.join(" "))),
+        Error::refused(format!("{why} are swarm tasks, and swarm replaces a task that stops: {names}"))
+            .hint(format!("`docker service scale {}` first, and scale up again afterwards", services.join(" "))),
     )
 }
 
@@ -83,7 +97,7 @@ mod tests {
     use super::*;
 
     fn refusals(containers: &[Container]) -> Vec<(String, String)> {
-        not_restartable(&containers.iter().collect::<Vec<_>>())
+        not_restartable(&containers.iter().collect::<Vec<_>>(), Why::Users)
             .iter()
             .map(|error| (error.to_string(), error.advice().unwrap().to_owned()))
             .collect()

@@ -60,7 +60,7 @@ pub fn resume(host: &dyn Host, state_dir: &Path, monitor: &dyn Monitor) -> Resul
             ));
             continue;
         }
-        let started = start_all(host, content.containers.iter().rev(), monitor);
+        let started = start_all(host, &content.containers, monitor);
         started.settle(record)?;
         names.extend(started.names);
         failures.extend(started.failures);

@@ -1,6 +1,7 @@
 //! Starting containers that a run has stopped. Each start is verified: the engine reports success once the process
 //! exists, although it may exit at once, for example because its data or its configuration is wrong.
 
+use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::inventory::{ContainerState, Host, State};
 use crate::monitor::{Event, Monitor};
 
+use super::health::await_healthy;
 use super::stop_record::{Entry, Record};
 
 /// The time for which a container must have been running to count as started.
@@ -46,29 +48,37 @@ impl Started {
     }
 }
 
-/// Starts those of these containers that are as the run has left them, in this order. A container that somebody has
-/// started or removed since is skipped.
-pub(super) fn start_all<'a>(
-    host: &dyn Host,
-    entries: impl Iterator<Item = &'a Entry>,
-    monitor: &dyn Monitor,
-) -> Started {
+/// Starts those of these containers, in the order of their stop, that are as the run has left them: rank by rank, those
+/// stopped last first. A container that somebody has started or removed since is skipped.
+pub(super) fn start_all(host: &dyn Host, entries: &[Entry], monitor: &dyn Monitor) -> Started {
     let mut started = Started::default();
-    let mut watched = Vec::new();
-    for entry in entries {
-        match start(host, entry, monitor) {
-            Ok(true) => watched.push(Watched { entry, exit_status: None }),
-            Ok(false) => {}
-            Err(error) => started.failures.push((entry.id.clone(), error)),
+    let mut watched: Vec<Watched<'_>> = Vec::new();
+    let ranks: BTreeSet<usize> = entries.iter().map(|entry| entry.rank).collect();
+    for rank in ranks.into_iter().rev() {
+        let of_rank: Vec<&Entry> = entries.iter().rev().filter(|entry| entry.rank == rank).collect();
+        await_healthy(host, watched.iter().map(|one| (one.entry, one.since)), &of_rank, monitor);
+        let mut to_start = Vec::new();
+        for entry in of_rank {
+            match is_as_left(host, entry, monitor) {
+                Ok(true) => to_start.push(entry),
+                Ok(false) => {}
+                Err(error) => started.failures.push((entry.id.clone(), error)),
+            }
         }
+        let ids: Vec<&str> = to_start.iter().map(|entry| entry.id.as_str()).collect();
+        host.start(&ids, &mut |id, outcome| match (outcome, to_start.iter().find(|entry| entry.id == id)) {
+            (Ok(()), Some(entry)) => watched.push(Watched { entry, since: Instant::now(), exit_status: None }),
+            (Ok(()), None) => {}
+            (Err(error), _) => started.failures.push((id.to_owned(), error)),
+        });
     }
     // All are started before the first is watched: dependents start sooner, and the wait is one for all.
     watch(host, watched, monitor, &mut started);
     started
 }
 
-/// Requests the start of a container; returns whether there was something to start.
-fn start(host: &dyn Host, entry: &Entry, monitor: &dyn Monitor) -> Result<bool> {
+/// Returns whether a container is as the run has left it, so that it must be started.
+fn is_as_left(host: &dyn Host, entry: &Entry, monitor: &dyn Monitor) -> Result<bool> {
     let name = &entry.name;
     match state(host, entry)? {
         None => {
@@ -80,7 +90,7 @@ fn start(host: &dyn Host, entry: &Entry, monitor: &dyn Monitor) -> Result<bool> 
             monitor.note(&format!("container '{name}' was started and has ended since it was stopped: not started"));
             Ok(false)
         }
-        Some(_) => host.start(&entry.id).map(|()| true),
+        Some(_) => Ok(true),
     }
 }
 
@@ -92,6 +102,8 @@ fn state(host: &dyn Host, entry: &Entry) -> Result<Option<ContainerState>> {
 /// A container whose start was requested.
 struct Watched<'a> {
     entry: &'a Entry,
+    /// The time of the request.
+    since: Instant,
     /// The exit status that was seen before the engine started it again.
     exit_status: Option<i64>,
 }
@@ -260,8 +272,8 @@ mod tests {
         host.set("iddb", ContainerState::default());
         let host = FakeHost { after_start: Some(Box::new(|_| running(now()))), ..host };
         let begin = Instant::now();
-        let entry = Entry::new(&containers[0], String::new());
-        let started = start_all(&host, std::iter::once(&entry), &Cancelled);
+        let entry = Entry::new(&containers[0], String::new(), 0, Vec::new());
+        let started = start_all(&host, &[entry], &Cancelled);
         assert_eq!(started.names, ["db"]);
         assert!(begin.elapsed() < INTERVAL, "{:?}", begin.elapsed());
     }

@@ -1,21 +1,33 @@
-//! The order in which containers are stopped.
+//! The order in which containers are stopped and, reversed, started again.
 
-use crate::host::inventory::Container;
+use crate::host::inventory::{Container, Dependency};
 
-/// Returns the containers in the order in which they are stopped: a container before those that it depends
-/// on, and otherwise the one created last first. A cycle is broken at the container created last.
+/// Returns the containers in ranks, which are stopped one after the other: each container in an earlier rank than those
+/// that it depends on. Those of one rank do not depend on each other; the one created last comes first. A cycle is broken at
+/// the container created last.
 #[must_use]
-pub(super) fn stop_order<'a>(containers: &[&'a Container]) -> Vec<&'a Container> {
+pub(super) fn ranks<'a>(containers: &[&'a Container]) -> Vec<Vec<&'a Container>> {
     let mut waiting: Vec<&Container> = containers.to_vec();
-    // Oldest first: among equal containers, the last one is stopped next.
-    waiting.sort_by(|a, b| created(a).cmp(&created(b)).then_with(|| b.name.cmp(&a.name)));
-    let mut order = Vec::with_capacity(waiting.len());
+    waiting.sort_by(|a, b| created(b).cmp(&created(a)).then_with(|| a.name.cmp(&b.name)));
+    let mut ranks = Vec::new();
     while !waiting.is_empty() {
-        let needed = |one: &Container| waiting.iter().any(|other| other.id != one.id && needs(other, one));
-        let next = waiting.iter().rposition(|one| !needed(one)).unwrap_or(waiting.len() - 1);
-        order.push(waiting.remove(next));
+        let is_needed = |one: &Container| waiting.iter().any(|other| other.id != one.id && needs(other, one));
+        let (later, mut rank): (Vec<&Container>, Vec<&Container>) = waiting.iter().partition(|one| is_needed(one));
+        waiting = later;
+        if rank.is_empty() {
+            rank.push(waiting.remove(0));
+        }
+        ranks.push(rank);
     }
-    order
+    ranks
+}
+
+/// Returns the ids of those of `others` that must be healthy before `container` is started.
+pub(super) fn must_be_healthy(container: &Container, others: &[&Container]) -> Vec<String> {
+    let healthy = others.iter().filter(|other| {
+        other.id != container.id && container.depends_on.iter().any(|on| on.healthy && refers(on, container, other))
+    });
+    healthy.map(|other| other.id.clone()).collect()
 }
 
 /// Parses the time of creation. Engines trim the trailing zeros of a fraction, so the texts do not sort like the times.
@@ -24,12 +36,14 @@ fn created(container: &Container) -> Option<jiff::Timestamp> {
 }
 
 fn needs(dependent: &Container, other: &Container) -> bool {
+    dependent.depends_on.iter().any(|on| refers(on, dependent, other))
+}
+
+/// Returns whether `reference` of `dependent` is to `other`.
+fn refers(reference: &Dependency, dependent: &Container, other: &Container) -> bool {
+    let on = &reference.on;
     let same_project = dependent.project == other.project;
-    dependent.depends_on.iter().any(|reference| {
-        *reference == other.name
-            || *reference == other.id
-            || (same_project && other.service.as_ref() == Some(reference))
-    })
+    *on == other.name || *on == other.id || (same_project && other.service.as_ref() == Some(on))
 }
 
 #[cfg(test)]
@@ -37,24 +51,35 @@ mod tests {
     use super::super::fake_host::container;
     use super::*;
 
+    /// Returns the names in each rank.
     fn order(containers: &[Container]) -> Vec<String> {
-        stop_order(&containers.iter().collect::<Vec<_>>()).iter().map(|one| one.name.clone()).collect()
+        let names = |rank: Vec<&Container>| rank.iter().map(|one| one.name.clone()).collect::<Vec<_>>().join(" ");
+        ranks(&containers.iter().collect::<Vec<_>>()).into_iter().map(names).collect()
     }
 
     #[test]
     fn dependents_stop_before_what_they_need() {
         let chain = [container("db", 3, &[]), container("web", 1, &["server"]), container("server", 2, &["db"])];
         assert_eq!(order(&chain), ["web", "server", "db"]);
+        // What several others need waits for all of them.
+        let diamond = [
+            container("web", 1, &["api", "db"]),
+            container("api", 2, &["db"]),
+            container("job", 3, &["db"]),
+            container("db", 4, &[]),
+            container("mail", 5, &[]),
+        ];
+        assert_eq!(order(&diamond), ["mail job web", "api", "db"]);
     }
 
     #[test]
-    fn among_equals_the_youngest_stops_first() {
+    fn among_equals_the_youngest_comes_first() {
         let equals = [container("a", 1, &[]), container("c", 3, &[]), container("b", 2, &[])];
-        assert_eq!(order(&equals), ["c", "b", "a"]);
+        assert_eq!(order(&equals), ["c b a"]);
         let fraction = |text: &str| format!("2026-01-01T00:00:00{text}");
         let earlier = Container { created: fraction("Z"), ..container("earlier", 0, &[]) };
         let later = Container { created: fraction(".5Z"), ..container("later", 0, &[]) };
-        assert_eq!(order(&[later, earlier]), ["later", "earlier"]);
+        assert_eq!(order(&[later, earlier]), ["later earlier"]);
     }
 
     #[test]
@@ -66,13 +91,13 @@ mod tests {
         };
         let young = of("b", container("b-db-1", 9, &[]));
         let own = of("a", container("a-db-1", 8, &[]));
-        let web = Container {
-            project: Some("a".to_owned()),
-            depends_on: vec!["db".to_owned()],
-            ..container("a-web-1", 1, &[])
-        };
-        assert_eq!(order(&[own, web, young]), ["b-db-1", "a-web-1", "a-db-1"]);
+        let mut web = Container { project: Some("a".to_owned()), ..container("a-web-1", 1, &["db"]) };
+        assert_eq!(order(&[own.clone(), web.clone(), young.clone()]), ["b-db-1 a-web-1", "a-db-1"]);
         assert_eq!(order(&[container("net", 9, &[]), container("guest", 1, &["idnet"])]), ["guest", "net"]);
+        let all = [&own, &web, &young];
+        assert_eq!(must_be_healthy(&web, &all), Vec::<String>::new());
+        web.depends_on[0].healthy = true;
+        assert_eq!(must_be_healthy(&web, &[&own, &web, &young]), ["ida-db-1"]);
     }
 
     #[test]

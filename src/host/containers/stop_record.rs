@@ -29,13 +29,19 @@ pub(super) struct Entry {
     /// The time of the last request to stop or to start it, as RFC 3339 text.
     #[serde(default)]
     requested_at: String,
+    /// The number of the rank in which it was stopped. Later ranks are started first.
+    #[serde(default)]
+    pub(super) rank: usize,
+    /// The ids of the containers that must be healthy before it is started.
+    #[serde(default)]
+    pub(super) must_be_healthy: Vec<String>,
 }
 
 impl Entry {
     /// Returns the entry of a container that is about to be stopped; `started` is the time of its last start.
-    pub(super) fn new(container: &Container, started: String) -> Self {
+    pub(super) fn new(container: &Container, started: String, rank: usize, must_be_healthy: Vec<String>) -> Self {
         let Container { id, name, .. } = container.clone();
-        Self { id, name, started, requested_at: Timestamp::now().to_string() }
+        Self { id, name, started, requested_at: Timestamp::now().to_string(), rank, must_be_healthy }
     }
 
     /// Returns the entry of the same container after another request.
@@ -61,7 +67,7 @@ pub(super) struct Content {
     /// The time as RFC 3339 text.
     pub(super) stopped_at: String,
     pid: u32,
-    /// The containers in the order in which they were stopped; the last one may still be running.
+    /// The containers in the order in which they were stopped; those of the last rank may still be running.
     pub(super) containers: Vec<Entry>,
 }
 
@@ -159,6 +165,8 @@ mod tests {
             name: "a".to_owned(),
             started: "2026-01-01T00:00:01.5Z".to_owned(),
             requested_at: "2026-01-01T00:01:00Z".to_owned(),
+            rank: 0,
+            must_be_healthy: Vec::new(),
         };
         assert!(!entry.was_started_since("2026-01-01T00:00:01.5Z"), "the start before it was stopped");
         assert!(!entry.was_started_since("2026-01-01T00:00:59Z"), "by its restart policy, just before");

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
-use crate::host::inventory::{Container, Host, State, StopOutcome};
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::inventory::{Container, ContainerState, Host, State, StopOutcome};
 use crate::monitor::{Event, Monitor};
 
-use super::restartable::not_restartable;
+use super::restartable::{Why, not_restartable};
 use super::start::{none_of, start_all};
-use super::stop_order::stop_order;
+use super::stop_order::{must_be_healthy, ranks};
 use super::stop_record::{Entry, Record};
 
 /// A guard over containers that are stopped for the duration of a run. Dropping it starts them again.
@@ -23,8 +23,8 @@ pub struct Stopped<'a> {
 }
 
 impl<'a> Stopped<'a> {
-    /// Stops the running ones of these containers, dependents first. A container that has ended by itself since it was
-    /// found running is skipped: it is not started again either.
+    /// Stops the running ones of these containers, dependents first, and those that do not depend on each other at the same
+    /// time. A container that has ended by itself since it was found running is skipped: it is not started again either.
     ///
     /// # Errors
     /// A container is not restartable: then none is stopped. Or a container does not stop, or the run is cancelled: then
@@ -35,51 +35,75 @@ impl<'a> Stopped<'a> {
         containers: &[&Container],
         monitor: &'a dyn Monitor,
     ) -> Result<Self> {
-        Error::none_of(not_restartable(containers))?;
+        Error::none_of(not_restartable(containers, Why::Users))?;
         let running: Vec<&Container> =
             containers.iter().filter(|container| container.state == State::Running).copied().collect();
         let mut guard = Self { host, monitor, state_dir: state_dir.to_owned(), entries: Vec::new(), record: None };
-        match guard.stop_all(&stop_order(&running)) {
+        match guard.stop_all(&running) {
             Ok(()) => Ok(guard),
             Err(stopping) => Err(match guard.start_again() {
                 Ok(()) => stopping,
                 Err(starting) => {
                     let hint = starting.advice().unwrap_or_default().to_owned();
-                    Error::new(stopping.kind(), format!("{stopping}; and then {starting}")).hint(hint)
+                    Error::new(stopping.kind(), format!("{stopping}; and then {starting}"))
+                        .hint(hint)
+                        .and(stopping.others().to_vec())
                 }
             }),
         }
     }
 
     fn stop_all(&mut self, containers: &[&Container]) -> Result<()> {
-        for container in containers {
+        for (number, rank) in ranks(containers).iter().enumerate() {
             self.monitor.check_cancelled()?;
-            if self.stop_one(container)? {
-                self.monitor.event(&Event::ContainerStopped(&container.name));
-            } else {
-                self.report_end(container)?;
-            }
+            self.stop_rank(number, rank, containers)?;
         }
         self.monitor.check_cancelled()
     }
 
-    /// Stops a container; returns whether it was running until then.
-    fn stop_one(&mut self, container: &Container) -> Result<bool> {
-        // Stopping the others before it may have taken minutes.
-        let Some(now) = self.host.state(&container.id)?.filter(|now| now.state != State::Stopped) else {
-            return Ok(false);
-        };
-        // Recorded before the request, because the engine may still carry out a stop that times out here.
-        self.entries.push(Entry::new(container, now.started));
-        self.write_record()?;
-        match self.host.stop(&container.id)? {
-            StopOutcome::Stopped => Ok(true),
-            StopOutcome::WasStopped => {
-                self.entries.pop();
-                self.write_record()?;
-                Ok(false)
+    /// Stops the containers of one rank at the same time; `all` are those of all ranks.
+    fn stop_rank(&mut self, number: usize, rank: &[&Container], all: &[&Container]) -> Result<()> {
+        let mut running = Vec::new();
+        for container in rank {
+            // Stopping the ranks before it may have taken minutes.
+            match self.host.state(&container.id)?.filter(|now| now.state != State::Stopped) {
+                Some(now) => running.push((*container, now)),
+                None => self.report_end(container)?,
             }
         }
+        // Recorded before the request, because the engine may still carry out a stop that times out here.
+        let entry = |(container, now): &(&Container, ContainerState)| {
+            Entry::new(container, now.started.clone(), number, must_be_healthy(container, all))
+        };
+        self.entries.extend(running.iter().map(entry));
+        self.write_record()?;
+        for (container, now) in &running {
+            self.monitor.event(&Event::ContainerStopping { name: &container.name, timeout: now.stop_timeout });
+        }
+        let running: Vec<&Container> = running.into_iter().map(|(container, _)| container).collect();
+        let ids: Vec<&str> = running.iter().map(|container| container.id.as_str()).collect();
+        let mut ended: Vec<&Container> = Vec::new();
+        let mut errors = Vec::new();
+        self.host.stop(&ids, &mut |id, outcome| {
+            let container = running.iter().find(|container| container.id == id);
+            match (container, outcome) {
+                (Some(container), Ok(StopOutcome::Stopped)) => {
+                    self.monitor.event(&Event::ContainerStopped(&container.name));
+                }
+                (Some(container), Ok(StopOutcome::WasStopped)) => ended.push(container),
+                (None, Ok(_)) => {}
+                (_, Err(error)) => errors.push(error),
+            }
+        });
+        if !ended.is_empty() {
+            self.entries.retain(|entry| ended.iter().all(|container| container.id != entry.id));
+            self.write_record()?;
+        }
+        // One signal interrupts all of them.
+        let interrupted = errors.iter().position(|error| error.kind() == ErrorKind::Interrupted);
+        interrupted.map_or(Ok(()), |at| Err(errors.swap_remove(at)))?;
+        Error::none_of(errors)?;
+        ended.iter().try_for_each(|container| self.report_end(container))
     }
 
     /// Reports a container that ended before it was stopped. It may have failed because another one was stopped.
@@ -113,7 +137,7 @@ impl<'a> Stopped<'a> {
         self.entries.len()
     }
 
-    /// Starts the containers again in reverse order. The record is removed when all of them were started.
+    /// Starts the containers again, rank by rank in reverse order. The record is removed when all of them were started.
     ///
     /// # Errors
     /// A container does not start, or exits again at once; the others are started nevertheless, and the record is kept.
@@ -138,7 +162,7 @@ impl<'a> Stopped<'a> {
     fn start_all(&mut self) -> Result<()> {
         let entries = std::mem::take(&mut self.entries);
         let Some(record) = self.record.take() else { return Ok(()) };
-        let started = start_all(self.host, entries.iter().rev(), self.monitor);
+        let started = start_all(self.host, &entries, self.monitor);
         started.settle(record)?;
         none_of(&started.failures)
     }
@@ -171,9 +195,7 @@ mod tests {
     use super::super::fake_host::{FakeHost, pair, refs};
     use super::super::stop_record::records;
     use super::*;
-    use crate::error::ErrorKind;
     use crate::host::containers::leftovers;
-    use crate::host::inventory::ContainerState;
     use crate::monitor::Collector;
     use nix::fcntl::FlockArg;
 
@@ -309,7 +331,7 @@ mod tests {
             entries: Vec::new(),
             record: None,
         };
-        guard.stop_all(&[&containers[1], &containers[0]]).unwrap_err();
+        guard.stop_all(&refs(&containers)).unwrap_err();
         guard.leave_stopped();
         assert_eq!(host.calls(), ["stop idweb"]);
         assert_eq!(leftovers(dir.path()).unwrap()[0].names, ["web"]);

@@ -104,18 +104,28 @@ impl Host for DataRoot {
             let container = containers::container(stored, &sources, state);
             found.push(container.map_err(|error| error.within(format!("cannot read '{}'", show(file))))?);
         }
-        let mut inventory =
-            Inventory { containers: found, volumes, labels_unknown: true, notes, obstacles: self.obstacles() };
+        let mut inventory = Inventory {
+            containers: found,
+            volumes,
+            labels_unknown: true,
+            notes,
+            obstacles: self.obstacles(),
+            ..Inventory::default()
+        };
         places::find(&mut inventory);
         Ok(inventory)
     }
 
-    fn stop(&self, _: &str) -> Result<StopOutcome> {
-        Err(no_engine("stop"))
+    fn stop(&self, container_ids: &[&str], ended: &mut dyn FnMut(&str, Result<StopOutcome>)) {
+        for id in container_ids {
+            ended(id, Err(no_engine("stop")));
+        }
     }
 
-    fn start(&self, _: &str) -> Result<()> {
-        Err(no_engine("start"))
+    fn start(&self, container_ids: &[&str], requested: &mut dyn FnMut(&str, Result<()>)) {
+        for id in container_ids {
+            requested(id, Err(no_engine("start")));
+        }
     }
 }
 

@@ -164,7 +164,8 @@ fn hostconfig_holds_dependencies_and_tmpfs() {
         r#"{"Links":["/redis:/x/redis"],"VolumesFrom":null,"NetworkMode":"container:ffff","Tmpfs":{"/run":""},"AutoRemove":true}"#,
     );
     let container = DataRoot::open(&root).unwrap().inventory().unwrap().containers.remove(0);
-    assert_eq!(container.depends_on, ["ffff", "redis"]);
+    let depends_on: Vec<&str> = container.depends_on.iter().map(|other| &other.on[..]).collect();
+    assert_eq!(depends_on, ["ffff", "redis"]);
     assert_eq!(container.mounts[0].kind, MountKind::Tmpfs);
     assert!(container.auto_remove);
 }
@@ -215,7 +216,11 @@ fn damaged_files_are_named() {
 fn nothing_is_stopped_or_started_without_an_engine() {
     let dir = tempfile::tempdir().unwrap();
     let root = DataRoot::open(&data_root(dir.path(), &json!({}))).unwrap();
-    for error in [root.stop("x").unwrap_err(), root.start("x").unwrap_err()] {
+    let mut errors = Vec::new();
+    root.stop(&["x"], &mut |_, outcome| errors.push(outcome.unwrap_err()));
+    root.start(&["x"], &mut |_, outcome| errors.push(outcome.unwrap_err()));
+    assert_eq!(errors.len(), 2);
+    for error in errors {
         assert!(error.to_string().ends_with("with --data-root no engine is used"));
         assert!(error.advice().is_some());
     }

@@ -2,13 +2,24 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, MountPoint, Volume as EngineVolume};
+use bollard::models::{
+    ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum, HealthConfig, HealthStatusEnum, MountPoint,
+    Volume as EngineVolume,
+};
 
 use crate::error::Result;
-use crate::host::inventory::{Container, ContainerState, Mount, State, Volume};
+use crate::host::inventory::{Container, ContainerState, Health, HealthStatus, Mount, State, Volume};
 use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME, VolumeSource};
 use crate::host::{mount_options, option_volume};
+
+/// The time before the engine kills a container that it stops, unless the container has its own timeout.
+const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time between two health checks, unless the container has its own.
+const DEFAULT_HEALTH_INTERVAL: Duration = Duration::from_secs(30);
+/// The number of health checks that must fail one after the other, unless the container has its own.
+const DEFAULT_HEALTH_RETRIES: u32 = 3;
 
 /// Converts a volume of the volume list.
 pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
@@ -31,6 +42,47 @@ pub(in crate::host) fn volume(answer: &EngineVolume) -> Result<Volume> {
         place: None,
         name,
     })
+}
+
+/// Converts an element of the list of containers, which lacks much of what an inspection has. `None` if it does not have
+/// what decides whether a container is to be inspected: some versions of Podman list no mounts.
+pub(in crate::host) fn listed(
+    answer: &ContainerSummary,
+    volumes: &BTreeMap<String, VolumeSource>,
+) -> Result<Option<Container>> {
+    // A container has further names, with a second slash, from links of other containers.
+    let own = |name: &&String| name.trim_start_matches('/').split('/').count() == 1;
+    let name = answer.names.iter().flatten().find(own);
+    let state = match answer.state {
+        Some(ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::RESTARTING) => Some(State::Running),
+        Some(ContainerSummaryStateEnum::PAUSED) => Some(State::Paused),
+        Some(
+            ContainerSummaryStateEnum::CREATED
+            | ContainerSummaryStateEnum::EXITED
+            | ContainerSummaryStateEnum::DEAD
+            | ContainerSummaryStateEnum::REMOVING,
+        ) => Some(State::Stopped),
+        Some(_) | None => None,
+    };
+    let (Some(name), Some(state), Some(points)) = (name, state, &answer.mounts) else { return Ok(None) };
+    let name = parse::text("container", name.trim_start_matches('/'))?;
+    let label = |key: &str| answer.labels.as_ref().and_then(|labels| labels.get(key));
+    let mut mounts = Vec::new();
+    for point in points {
+        mounts.push(parse::mount(&name, &raw_mount(point, ""), volumes)?);
+    }
+    Ok(Some(Container {
+        id: parse::id(answer.id.as_deref().unwrap_or_default())?,
+        image: answer.image.clone().unwrap_or_default(),
+        project: label(PROJECT).cloned(),
+        service: parse::service(label),
+        state,
+        one_off: parse::one_off(label),
+        swarm_service: parse::swarm_service(label),
+        mounts,
+        name,
+        ..Container::default()
+    }))
 }
 
 /// Converts the answer to an inspection; `volumes` are those of the volume list.
@@ -96,16 +148,19 @@ fn mount(
     let subpath = requested
         .filter(|mount| mount.target.as_deref().is_some_and(same))
         .find_map(|mount| mount.volume_options.as_ref()?.subpath.as_deref());
-    let raw = RawMount {
+    parse::mount(container, &raw_mount(point, subpath.unwrap_or_default()), volumes)
+}
+
+fn raw_mount<'a>(point: &'a MountPoint, subpath: &'a str) -> RawMount<'a> {
+    RawMount {
         kind: point.typ.as_deref().unwrap_or_default(),
         name: point.name.as_deref().unwrap_or_default(),
         driver: point.driver.as_deref().unwrap_or_default(),
         source: point.source.as_deref().unwrap_or_default(),
-        destination,
-        subpath: subpath.unwrap_or_default(),
+        destination: point.destination.as_deref().unwrap_or_default(),
+        subpath,
         writable: point.rw.unwrap_or(true),
-    };
-    parse::mount(container, &raw, volumes)
+    }
 }
 
 /// Returns the name of an inspected container without its leading slash.
@@ -126,6 +181,35 @@ pub(super) fn state_of(answer: &ContainerInspectResponse) -> State {
     }
 }
 
+/// Returns the time before the engine kills an inspected container that it stops; `None` if there is no limit.
+pub(super) fn stop_timeout(answer: &ContainerInspectResponse) -> Option<Duration> {
+    match answer.config.as_ref().and_then(|config| config.stop_timeout) {
+        None => Some(DEFAULT_STOP_TIMEOUT),
+        // A negative timeout means no limit.
+        Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+    }
+}
+
+/// Returns the health of an inspected container; `None` if it has no health check.
+fn health(answer: &ContainerInspectResponse) -> Option<Health> {
+    let status = match answer.state.as_ref()?.health.as_ref()?.status? {
+        HealthStatusEnum::STARTING => HealthStatus::Starting,
+        HealthStatusEnum::HEALTHY => HealthStatus::Healthy,
+        HealthStatusEnum::UNHEALTHY => HealthStatus::Unhealthy,
+        HealthStatusEnum::EMPTY | HealthStatusEnum::NONE => return None,
+    };
+    let check = answer.config.as_ref().and_then(|config| config.healthcheck.as_ref());
+    let nanoseconds = |of: fn(&HealthConfig) -> Option<i64>| {
+        let given = check.and_then(of).and_then(|value| u64::try_from(value).ok());
+        given.filter(|value| *value > 0).map(Duration::from_nanos)
+    };
+    let retries = check.and_then(|check| check.retries).and_then(|retries| u32::try_from(retries).ok());
+    let retries = retries.filter(|retries| *retries > 0).unwrap_or(DEFAULT_HEALTH_RETRIES);
+    let interval = nanoseconds(|check| check.interval).unwrap_or(DEFAULT_HEALTH_INTERVAL);
+    let start_period = nanoseconds(|check| check.start_period).unwrap_or_default();
+    Some(Health { status, limit: start_period.saturating_add(interval.saturating_mul(retries)) })
+}
+
 /// Returns the state of an inspected container and of its last run.
 pub(super) fn container_state(answer: &ContainerInspectResponse) -> ContainerState {
     let state = answer.state.as_ref();
@@ -134,6 +218,8 @@ pub(super) fn container_state(answer: &ContainerInspectResponse) -> ContainerSta
         restarting: state.and_then(|state| state.restarting).unwrap_or_default(),
         started: state.and_then(|state| state.started_at.clone()).unwrap_or_default(),
         exit_status: state.and_then(|state| state.exit_code).unwrap_or_default(),
+        stop_timeout: stop_timeout(answer),
+        health: health(answer),
     }
 }
 
@@ -172,7 +258,8 @@ mod tests {
         assert_eq!(container.started, "2026-01-02T00:00:00Z");
         assert!(container.auto_remove && !container.one_off);
         assert_eq!(container.swarm_service, None);
-        assert_eq!(container.depends_on, ["cvat_redis", "ffff", "opa"]);
+        let depends_on: Vec<&str> = container.depends_on.iter().map(|other| &other.on[..]).collect();
+        assert_eq!(depends_on, ["cvat_redis", "ffff", "opa"]);
         let mounts: Vec<(&str, Option<&str>, bool)> = container
             .mounts
             .iter()
@@ -183,6 +270,41 @@ mod tests {
             [("/run", None, false), ("/share", Some("/srv"), true), ("/sub", Some("/v/cvat_cvat_db/_data"), false)]
         );
         assert_eq!(container.mounts[2].subpath.as_bytes(), b"a/b");
+    }
+
+    /// Recorded from Docker 20.10, and shortened.
+    #[test]
+    fn a_listed_container_becomes_a_value() {
+        let listed = |json: &str| listed(&serde_json::from_str(json).unwrap(), &BTreeMap::new());
+        let docker = r#"{"Id":"83be","Names":["/web/db","/stack_db_1"],"Image":"ubuntu","Created":1795642414,"State":"running",
+            "Labels":{"com.docker.compose.project":"stack","com.docker.compose.service":"db"},
+            "HostConfig":{"NetworkMode":"none"},
+            "Mounts":[{"Type":"volume","Name":"v","Source":"/var/lib/docker/volumes/v/_data","Destination":"/data",
+                       "Driver":"local","Mode":"z","RW":true,"Propagation":""},
+                      {"Type":"bind","Source":"/srv","Destination":"/share","Mode":"ro","RW":false}]}"#;
+        let container = listed(docker).unwrap().unwrap();
+        assert_eq!((&container.name[..], &container.id[..]), ("stack_db_1", "83be"));
+        assert_eq!((container.project.as_deref(), container.service.as_deref()), (Some("stack"), Some("db")));
+        assert_eq!(container.state, State::Running);
+        let mounts: Vec<(&str, bool)> =
+            container.mounts.iter().map(|mount| (&mount.destination[..], mount.read_only)).collect();
+        assert_eq!(mounts, [("/data", false), ("/share", true)]);
+        for (state, expected) in [("exited", State::Stopped), ("paused", State::Paused), ("restarting", State::Running)]
+        {
+            let container = listed(&docker.replace(r#""running""#, &format!("{state:?}"))).unwrap().unwrap();
+            assert_eq!(container.state, expected, "{state}");
+        }
+        // Some versions of Podman list no mounts, and a container that is being removed may have no name: they are to be inspected.
+        for unknown in [
+            r#"{"Id":"83be","Names":["/a"],"State":"running","Mounts":null}"#,
+            r#"{"Id":"83be","Names":["/a"],"State":"running"}"#,
+            r#"{"Id":"83be","Names":null,"State":"running","Mounts":[]}"#,
+            r#"{"Id":"83be","Names":["/a"],"Mounts":[]}"#,
+        ] {
+            assert_eq!(listed(unknown).unwrap(), None, "{unknown}");
+        }
+        let hostile = docker.replace("/share", "/../share");
+        assert_eq!(listed(&hostile).unwrap_err().to_string(), "stack_db_1: mount destination '/../share' holds '..'");
     }
 
     #[test]
@@ -201,9 +323,44 @@ mod tests {
             restarting: true,
             started: "2026-01-02T00:00:00Z".to_owned(),
             exit_status: 7,
+            stop_timeout: Some(Duration::from_secs(10)),
+            health: None,
         };
         assert_eq!(container_state(&serde_json::from_str(json).unwrap()), expected);
-        assert_eq!(container_state(&ContainerInspectResponse::default()), ContainerState::default());
+        let unknown = container_state(&ContainerInspectResponse::default());
+        assert_eq!(ContainerState { stop_timeout: None, ..unknown }, ContainerState::default());
+    }
+
+    #[test]
+    fn the_stop_timeout_is_that_of_the_container_or_ten_seconds() {
+        let timeout = |config: &str| {
+            let answer = serde_json::from_str(&format!(r#"{{"Config":{config}}}"#)).unwrap();
+            stop_timeout(&answer).map(|timeout| timeout.as_secs())
+        };
+        assert_eq!(timeout("{}"), Some(10));
+        assert_eq!(timeout(r#"{"StopTimeout":0}"#), Some(0));
+        assert_eq!(timeout(r#"{"StopTimeout":3600}"#), Some(3600));
+        assert_eq!(timeout(r#"{"StopTimeout":-1}"#), None);
+    }
+
+    #[test]
+    fn the_health_has_the_limit_of_its_check() {
+        let health = |state: &str, check: &str| {
+            let json = format!(r#"{{"State":{state},"Config":{{"Healthcheck":{check}}}}}"#);
+            health(&serde_json::from_str(&json).unwrap()).map(|health| (health.status, health.limit.as_secs()))
+        };
+        let starting = r#"{"Health":{"Status":"starting"}}"#;
+        let check = r#"{"Interval":2000000000,"Retries":5,"StartPeriod":7000000000}"#;
+        assert_eq!(health(starting, check), Some((HealthStatus::Starting, 17)));
+        // 0 stands for the default of the engine.
+        assert_eq!(health(starting, r#"{"Interval":0,"Retries":0}"#), Some((HealthStatus::Starting, 90)));
+        assert_eq!(health(r#"{"Health":{"Status":"healthy"}}"#, "null"), Some((HealthStatus::Healthy, 90)));
+        assert_eq!(health(r#"{"Health":{"Status":"unhealthy"}}"#, check), Some((HealthStatus::Unhealthy, 17)));
+        for none in [r#"{"Health":{"Status":"none"}}"#, r#"{"Health":{"Status":""}}"#, r#"{"Health":null}"#, "{}"] {
+            assert_eq!(health(none, check), None, "{none}");
+        }
+        let hostile = r#"{"Interval":9223372036854775807,"Retries":9223372036854775807,"StartPeriod":-1}"#;
+        assert!(health(starting, hostile).is_some());
     }
 
     #[test]

@@ -6,11 +6,11 @@
 //! root directory show whether that is this machine, and the process that listens on its socket whether that is this
 //! mount namespace; if they do not, the inventory has an obstacle.
 //!
-//! A signal interrupts a call at once, with one exception: a container that [`Engine::stop`] was called for must run
-//! again, so [`Engine::start`] is not interrupted for it. An interrupted stop goes on in the engine, which starts no
-//! container that is still running; so the start waits until that stop has ended.
+//! A signal interrupts a call at once, with one exception: a container for which a stop was requested must run again, so
+//! that its start is not interrupted ([`stops`]).
 
 mod address;
+mod client;
 mod context;
 pub(super) mod convert;
 mod fault;
@@ -20,54 +20,45 @@ mod mount_view;
 mod stops;
 mod transport;
 
-use std::collections::BTreeSet;
-use std::future::Future;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::ContainerInspectResponse;
-use bollard::query_parameters::{
-    InspectContainerOptions, ListContainersOptions, ListVolumesOptions, StartContainerOptions, StopContainerOptions,
-};
+use bollard::models::ContainerSummary;
+use bollard::query_parameters::{ListContainersOptions, ListVolumesOptions, StartContainerOptions};
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, FuturesUnordered};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::Monitor;
 
-use super::inventory::{Container, ContainerState, Host, Inventory, MountKind, State, StopOutcome, Volume};
-use super::{parse, places};
+use super::inventory::{Container, ContainerState, Host, Inventory, MountKind, StopOutcome, Volume};
+use super::parse::{self, VolumeSource};
+use super::places;
 use address::{Address, local_socket};
+use client::{Client, REQUEST_LIMIT};
 use context::Configuration;
-use convert::{container_state, name_of, state_of};
-use fault::{Answer, Fault, within};
-use stops::{Pending, Stops};
+use convert::{container_state, name_of};
+use fault::{Answer, within};
+use stops::Stops;
 use transport::Peer;
 
 /// The time limit for connecting. A healthy daemon answers in milliseconds.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// The time limit of one request: enough for a busy host with hundreds of containers.
-const REQUEST_LIMIT: Duration = Duration::from_secs(120);
 /// The most containers of an engine, each of which costs a request. The largest hosts have a few thousand.
 const MOST_CONTAINERS: usize = 20_000;
-/// The time before the engine kills a container that it stops, unless the container has its own timeout.
-const DEFAULT_GRACE: Duration = Duration::from_secs(10);
-/// The time that a stop may take in addition to the container's stop timeout: unmounting, networks, slow disks.
-const STOP_SLACK: Duration = Duration::from_secs(300);
-/// The same once the run was interrupted, when somebody waits for its end.
-const INTERRUPTED_STOP_SLACK: Duration = Duration::from_secs(5);
-/// The time limit for stopping a container that has an unlimited stop timeout.
-const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The most inspections at the same time. With more, 500 take no less time on two cores.
+const INSPECTIONS: usize = 16;
 
 /// A connection to a Docker engine.
 pub struct Engine<'a> {
-    docker: Docker,
+    client: Client<'a>,
     runtime: tokio::runtime::Runtime,
-    address: Address,
     version: String,
     peer: Peer,
     stops: Stops,
-    monitor: &'a dyn Monitor,
 }
 
 impl<'a> Engine<'a> {
@@ -101,7 +92,8 @@ impl<'a> Engine<'a> {
         let peer = Peer::default();
         match runtime.block_on(within(CONNECT_LIMIT, Some(monitor), open(&address, peer.clone()))) {
             Ok((docker, version)) => {
-                Ok(Self { docker, runtime, address, version, peer, stops: Stops::default(), monitor })
+                let client = Client { docker, address, monitor };
+                Ok(Self { client, runtime, version, peer, stops: Stops::default() })
             }
             Err(fault) => {
                 // Dropping the runtime would wait for a thread that waits for a name server.
@@ -111,172 +103,155 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Runs one request to its end, unless the run is cancelled.
-    fn run<T>(&self, what: &str, request: impl Future<Output = Answer<T>>) -> Result<T> {
-        self.finish(what, REQUEST_LIMIT, Some(self.monitor), request)
-    }
-
-    /// Runs one request to its end, unless `monitor` is cancelled.
-    fn finish<T>(
-        &self,
-        what: &str,
-        limit: Duration,
-        monitor: Option<&dyn Monitor>,
-        request: impl Future<Output = Answer<T>>,
-    ) -> Result<T> {
-        let answer = self.runtime.block_on(within(limit, monitor, request));
-        answer.map_err(|fault| fault.into_error(what, &self.address))
-    }
-
-    /// Inspects a container; returns `None` if it does not exist.
-    fn inspect(&self, id: &str, monitor: Option<&dyn Monitor>) -> Result<Option<ContainerInspectResponse>> {
-        let request = self.docker.inspect_container(id, None::<InspectContainerOptions>);
-        let what = format!("cannot inspect container {}", short(id));
-        match self.runtime.block_on(within(REQUEST_LIMIT, monitor, request)) {
-            Ok(found) => Ok(Some(found)),
-            // The container was removed since it was listed.
-            Err(Fault::Engine(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. })) => Ok(None),
-            Err(fault) => Err(fault.into_error(&what, &self.address)),
+    /// Inspects containers; those that do not exist any more are left out.
+    async fn inspect(&self, ids: &[String], sources: &BTreeMap<String, VolumeSource>) -> Result<Vec<Container>> {
+        let inspections = ids.iter().map(|id| self.client.inspect(id, Some(self.client.monitor)));
+        let mut inspections = stream::iter(inspections).buffered(INSPECTIONS);
+        let mut containers = Vec::with_capacity(ids.len());
+        while let Some(inspected) = inspections.next().await {
+            if let Some(inspected) = inspected? {
+                containers.push(convert::container(&inspected, sources)?);
+            }
         }
+        Ok(containers)
     }
 
-    /// Inspects a container that must exist.
-    fn present(&self, id: &str, monitor: Option<&dyn Monitor>) -> Result<ContainerInspectResponse> {
-        self.inspect(id, monitor)?
-            .ok_or_else(|| Error::refused(format!("container {} does not exist any more", short(id))))
+    async fn list_volumes(&self) -> Result<Vec<Volume>> {
+        let request = self.client.docker.list_volumes(None::<ListVolumesOptions>);
+        let listed = self.client.run("cannot list volumes", request).await?;
+        listed.volumes.unwrap_or_default().iter().map(convert::volume).collect()
     }
 
-    /// Waits until the engine has ended a stop that was interrupted here: until then it would not start the container,
-    /// which still runs, and would stop it afterwards.
-    fn await_pending_stop(&self, id: &str, pending: Pending) -> Result<()> {
-        let Pending { mut request, limit } = pending;
-        let name = name_of(&self.present(id, None)?)?;
-        if !request.is_finished() {
-            self.monitor
-                .note(&format!("container '{name}' is being stopped, and is started again once that has ended"));
+    async fn list_containers(&self) -> Result<Vec<ContainerSummary>> {
+        let all = ListContainersOptions { all: true, ..ListContainersOptions::default() };
+        let listed = self.client.run("cannot list containers", self.client.docker.list_containers(Some(all))).await?;
+        if listed.len() > MOST_CONTAINERS {
+            return Err(Error::new(
+                ErrorKind::Failed,
+                format!("cannot list containers through {}: more than {MOST_CONTAINERS}", self.client.address),
+            ));
         }
-        let ended = self.runtime.block_on(async { tokio::time::timeout(limit, &mut request).await.is_ok() });
-        if ended || state_of(&self.present(id, None)?) == State::Stopped {
-            return Ok(());
+        Ok(listed)
+    }
+
+    /// Returns the volumes and containers of the lists, and the ids of those containers that are complete: the list did not
+    /// say enough about them, so that they were inspected.
+    async fn listed(&self) -> Result<(Inventory, BTreeSet<String>)> {
+        let info = self.client.run("cannot ask about the engine", self.client.docker.info()).await?;
+        let mut volumes = self.list_volumes().await?;
+        let volume_sources = parse::sources(&volumes);
+        let (mut containers, mut unknown) = (Vec::new(), Vec::new());
+        for summary in self.list_containers().await? {
+            match convert::listed(&summary, &volume_sources)? {
+                Some(container) => containers.push(container),
+                None => unknown.push(parse::id(summary.id.as_deref().unwrap_or_default())?),
+            }
         }
-        Err(Error::new(
-            ErrorKind::Failed,
-            format!("container '{name}' still runs, but the engine was asked to stop it and has not answered"),
-        ))
+        containers.extend(self.inspect(&unknown, &volume_sources).await?);
+        let root = info.docker_root_dir.as_deref().map(Path::new).filter(|root| root.is_absolute());
+        let address = &self.client.address;
+        let seen = mount_view::compare(address, self.peer.pid(), root, &sources(&containers, &volumes));
+        let mut obstacles = locality::obstacles(address, &info, &locality::Facts::gather(&info));
+        obstacles.extend(seen.obstacle);
+        if obstacles.is_empty() {
+            places::of_volumes(&mut volumes);
+            places::of_mounts(&mut containers, &volumes);
+        }
+        let notes = seen.note.into_iter().collect();
+        let inventory = Inventory { containers, volumes, notes, obstacles, ..Inventory::default() };
+        Ok((inventory, unknown.into_iter().collect()))
+    }
+
+    /// Returns the monitor that interrupts a look at a container: none if the container was stopped and must run again.
+    fn interruption(&self, id: &str) -> Option<&dyn Monitor> {
+        if self.stops.contain(id) { None } else { Some(self.client.monitor) }
+    }
+
+    async fn stop_one(&self, id: &str) -> Result<StopOutcome> {
+        self.stops.stop(&self.client, &parse::id(id)?).await
+    }
+
+    async fn start_one(&self, id: &str) -> Result<()> {
+        let id = parse::id(id)?;
+        let monitor = self.interruption(&id);
+        let name = name_of(&self.client.present(&id, monitor).await?)?;
+        self.stops.settle(&self.client, &id).await?;
+        let request = self.client.docker.start_container(&id, None::<StartContainerOptions>);
+        self.client.finish(&format!("cannot start container '{name}'"), monitor, request).await
     }
 }
 
 impl std::fmt::Debug for Engine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("address", &self.address).field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("address", &self.client.address)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 
 impl Host for Engine<'_> {
     fn describe(&self) -> String {
-        format!("Docker {} at {}", self.version, self.address)
+        format!("Docker {} at {}", self.version, self.client.address)
     }
 
     fn address(&self) -> String {
-        self.address.to_string()
+        self.client.address.to_string()
     }
 
     fn inventory(&self) -> Result<Inventory> {
-        let info = self.run("cannot ask about the engine", self.docker.info())?;
-        let volumes = self.run("cannot list volumes", self.docker.list_volumes(None::<ListVolumesOptions>))?;
-        let volumes =
-            volumes.volumes.unwrap_or_default().iter().map(convert::volume).collect::<Result<Vec<Volume>>>()?;
-        let sources_of_volumes = parse::sources(&volumes);
+        self.inventory_of(&|listed| listed.containers.iter().map(|container| container.id.clone()).collect())
+    }
 
-        let all = ListContainersOptions { all: true, ..ListContainersOptions::default() };
-        let listed = self.run("cannot list containers", self.docker.list_containers(Some(all)))?;
-        if listed.len() > MOST_CONTAINERS {
-            return Err(Error::new(
-                ErrorKind::Failed,
-                format!("cannot list containers through {}: more than {MOST_CONTAINERS}", self.address),
-            ));
-        }
-        let mut containers = Vec::with_capacity(listed.len());
-        for summary in listed {
-            let id = parse::id(summary.id.as_deref().unwrap_or_default())?;
-            if let Some(inspected) = self.inspect(&id, Some(self.monitor))? {
-                containers.push(convert::container(&inspected, &sources_of_volumes)?);
+    fn inventory_of(&self, selected: &dyn Fn(&Inventory) -> BTreeSet<String>) -> Result<Inventory> {
+        self.runtime.block_on(async {
+            let (mut inventory, complete) = self.listed().await?;
+            let selected = selected(&inventory);
+            let listed = std::mem::take(&mut inventory.containers);
+            let wanted = listed.iter().filter(|one| selected.contains(&one.id) && !complete.contains(&one.id));
+            let wanted: Vec<String> = wanted.map(|container| container.id.clone()).collect();
+            let inspected = self.inspect(&wanted, &parse::sources(&inventory.volumes)).await?;
+            for container in listed {
+                if complete.contains(&container.id) {
+                    inventory.containers.push(container);
+                } else if !selected.contains(&container.id) {
+                    inventory.others.push(container);
+                }
             }
-        }
-        let root = info.docker_root_dir.as_deref().map(Path::new).filter(|root| root.is_absolute());
-        let seen = mount_view::compare(&self.address, self.peer.pid(), root, &sources(&containers, &volumes));
-        let mut obstacles = locality::obstacles(&self.address, &info, &locality::Facts::gather(&info));
-        obstacles.extend(seen.obstacle);
-        let notes = seen.note.into_iter().collect();
-        let mut inventory = Inventory { containers, volumes, notes, obstacles, ..Inventory::default() };
-        if inventory.obstacles.is_empty() {
-            places::find(&mut inventory);
-        }
-        Ok(inventory)
+            inventory.containers.extend(inspected);
+            if inventory.obstacles.is_empty() {
+                places::of_mounts(&mut inventory.containers, &inventory.volumes);
+            }
+            Ok(inventory)
+        })
     }
 
     fn state(&self, container_id: &str) -> Result<Option<ContainerState>> {
         let id = parse::id(container_id)?;
-        // What was stopped must run again: looking at it is not interrupted.
-        let monitor = if self.stops.contain(&id) { None } else { Some(self.monitor) };
-        if let Some(pending) = self.stops.take_pending(&id) {
-            self.await_pending_stop(&id, pending)?;
-        }
-        Ok(self.inspect(&id, monitor)?.as_ref().map(container_state))
+        self.runtime.block_on(async {
+            self.stops.settle(&self.client, &id).await?;
+            Ok(self.client.inspect(&id, self.interruption(&id)).await?.as_ref().map(container_state))
+        })
     }
 
-    fn stop(&self, container_id: &str) -> Result<StopOutcome> {
-        let id = parse::id(container_id)?;
-        self.stops.record(&id);
-        let before = self.present(&id, Some(self.monitor))?;
-        let name = name_of(&before)?;
-        let state = state_of(&before);
-        match state {
-            State::Stopped => return Ok(StopOutcome::WasStopped),
-            State::Paused => {
-                return Err(Error::refused(format!("container '{name}' is paused"))
-                    .hint(format!("`docker unpause {name}` or `docker stop {name}` first")));
+    fn stop(&self, container_ids: &[&str], ended: &mut dyn FnMut(&str, Result<StopOutcome>)) {
+        self.runtime.block_on(async {
+            let stops = container_ids.iter().copied().map(async |id| (id, self.stop_one(id).await));
+            let mut stops: FuturesUnordered<_> = stops.collect();
+            while let Some((id, outcome)) = stops.next().await {
+                ended(id, outcome);
             }
-            State::Running => {}
-        }
-        self.monitor.check_cancelled()?;
-        let grace = grace(before.config.as_ref().and_then(|config| config.stop_timeout));
-        let limit = stop_limit(grace);
-        let mut request = {
-            let docker = self.docker.clone().with_timeout(limit);
-            let id = id.clone();
-            // Without `t` and `signal` the container's own timeout and signal apply.
-            self.runtime.spawn(async move { docker.stop_container(&id, None::<StopContainerOptions>).await })
-        };
-        let joined = async { (&mut request).await.unwrap_or_else(|panic| Err(std::io::Error::other(panic).into())) };
-        match self.runtime.block_on(within(limit, Some(self.monitor), joined)) {
-            Ok(()) => {}
-            Err(Fault::Interrupted) => {
-                let limit = grace.saturating_add(INTERRUPTED_STOP_SLACK);
-                self.stops.interrupted(&id, Pending { request, limit });
-                return Err(Error::interrupted());
-            }
-            Err(fault) => return Err(fault.into_error(&format!("cannot stop container '{name}'"), &self.address)),
-        }
-        match state_of(&self.present(&id, Some(self.monitor))?) {
-            State::Stopped => Ok(StopOutcome::Stopped),
-            State::Running | State::Paused => {
-                Err(Error::refused(format!("container '{name}' was stopped and runs again"))
-                    .hint("something else starts it (an orchestrator, another operator); stop that first"))
-            }
-        }
+        });
     }
 
-    fn start(&self, container_id: &str) -> Result<()> {
-        let id = parse::id(container_id)?;
-        let monitor = if self.stops.contain(&id) { None } else { Some(self.monitor) };
-        let name = name_of(&self.present(&id, monitor)?)?;
-        if let Some(pending) = self.stops.take_pending(&id) {
-            self.await_pending_stop(&id, pending)?;
-        }
-        let what = format!("cannot start container '{name}'");
-        let request = self.docker.start_container(&id, None::<StartContainerOptions>);
-        self.finish(&what, REQUEST_LIMIT, monitor, request)
+    fn start(&self, container_ids: &[&str], requested: &mut dyn FnMut(&str, Result<()>)) {
+        self.runtime.block_on(async {
+            let starts = container_ids.iter().copied().map(async |id| (id, self.start_one(id).await));
+            let mut starts: FuturesUnordered<_> = starts.collect();
+            while let Some((id, outcome)) = starts.next().await {
+                requested(id, outcome);
+            }
+        });
     }
 }
 
@@ -303,39 +278,4 @@ fn sources(containers: &[Container], volumes: &[Volume]) -> BTreeSet<PathBuf> {
     let of_mounts = mounts.filter_map(|mount| mount.source.clone());
     let of_volumes = volumes.iter().filter(|volume| volume.driver == "local").map(|volume| volume.mountpoint.clone());
     of_mounts.chain(of_volumes).filter(|path| path.is_absolute()).collect()
-}
-
-/// Returns the time before the engine kills a container that it stops.
-fn grace(stop_timeout: Option<i64>) -> Duration {
-    match stop_timeout.map(u64::try_from) {
-        None => DEFAULT_GRACE,
-        Some(Ok(seconds)) => Duration::from_secs(seconds).min(ENDLESS),
-        // A negative timeout means no limit.
-        Some(Err(_)) => ENDLESS,
-    }
-}
-
-/// Returns the time limit for stopping a container, which is longer than the engine waits for the container: a database
-/// may need long to shut down.
-fn stop_limit(grace: Duration) -> Duration {
-    (grace + STOP_SLACK).min(ENDLESS)
-}
-
-/// Returns an id as shortened by `docker ps`.
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_client_waits_longer_than_the_engine() {
-        let limit = |stop_timeout| stop_limit(grace(stop_timeout));
-        assert!(limit(None) > Duration::from_secs(10));
-        assert!(limit(Some(3600)) > Duration::from_secs(3600));
-        assert_eq!(limit(Some(-1)), ENDLESS);
-        assert_eq!(limit(Some(i64::MAX)), ENDLESS);
-    }
 }

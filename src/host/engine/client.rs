@@ -1,0 +1,67 @@
+//! Requests to an engine: each ends within a time limit, and its failure is an error of this crate.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::models::ContainerInspectResponse;
+use bollard::query_parameters::InspectContainerOptions;
+
+use crate::error::{Error, Result};
+use crate::monitor::Monitor;
+
+use super::address::Address;
+use super::fault::{Answer, Fault, within};
+
+/// The time limit of one request: enough for a busy host with hundreds of containers.
+pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(120);
+
+/// The client of one engine.
+pub(super) struct Client<'a> {
+    pub(super) docker: Docker,
+    pub(super) address: Address,
+    pub(super) monitor: &'a dyn Monitor,
+}
+
+impl Client<'_> {
+    /// Runs one request to its end, unless the run is cancelled.
+    pub(super) async fn run<T>(&self, what: &str, request: impl Future<Output = Answer<T>>) -> Result<T> {
+        self.finish(what, Some(self.monitor), request).await
+    }
+
+    /// Runs one request to its end, unless `monitor` is cancelled.
+    pub(super) async fn finish<T>(
+        &self,
+        what: &str,
+        monitor: Option<&dyn Monitor>,
+        request: impl Future<Output = Answer<T>>,
+    ) -> Result<T> {
+        within(REQUEST_LIMIT, monitor, request).await.map_err(|fault| fault.into_error(what, &self.address))
+    }
+
+    /// Inspects a container; returns `None` if it does not exist.
+    pub(super) async fn inspect(
+        &self,
+        id: &str,
+        monitor: Option<&dyn Monitor>,
+    ) -> Result<Option<ContainerInspectResponse>> {
+        let request = self.docker.inspect_container(id, None::<InspectContainerOptions>);
+        match within(REQUEST_LIMIT, monitor, request).await {
+            Ok(found) => Ok(Some(found)),
+            // The container was removed since it was listed.
+            Err(Fault::Engine(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. })) => Ok(None),
+            Err(fault) => Err(fault.into_error(&format!("cannot inspect container {}", short(id)), &self.address)),
+        }
+    }
+
+    /// Inspects a container that must exist.
+    pub(super) async fn present(&self, id: &str, monitor: Option<&dyn Monitor>) -> Result<ContainerInspectResponse> {
+        let found = self.inspect(id, monitor).await?;
+        found.ok_or_else(|| Error::refused(format!("container {} does not exist any more", short(id))))
+    }
+}
+
+/// Returns an id as shortened by `docker ps`.
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}

@@ -1,0 +1,248 @@
+//! Archives of all tars that people have: written by GNU tar in all its formats, by bsdtar, busybox and Python, and
+//! streams whose headers are changed to other dialects. What GNU tar extracts without an error, voltar restores to the
+//! same tree.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use common::data_root::DataRoot;
+use common::skip::{Needs, run, test};
+use common::snapshot::TreeSnapshot;
+use common::tool::Tool;
+use common::tree::{Node, build, dir, file, hard_link, sparse, trees};
+use libtest_mimic::Arguments;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestRunner};
+use tempfile::TempDir;
+use voltar::archive::reader::TarReader;
+
+/// Commands that write the tree `var/lib/x` to `$1`, and what they need.
+const WRITERS: &[(&str, &str, &str)] = &[
+    ("gnu_v7", "tar", "tar --format=v7 -cf \"$1\" var/lib/x"),
+    ("gnu_oldgnu", "tar", "tar --format=oldgnu -cf \"$1\" var/lib/x"),
+    ("gnu_gnu", "tar", "tar --format=gnu -cf \"$1\" var/lib/x"),
+    ("gnu_ustar", "tar", "tar --format=ustar -cf \"$1\" var/lib/x"),
+    ("gnu_posix", "tar", "tar --format=posix -cf \"$1\" var/lib/x"),
+    ("gnu_labelled", "tar", "tar --label=set -cf \"$1\" var/lib/x"),
+    ("gnu_sparse", "tar", "tar -S -cf \"$1\" var/lib/x"),
+    ("gnu_sparse_0_0", "tar", "tar -S --format=posix --sparse-version=0.0 -cf \"$1\" var/lib/x"),
+    ("gnu_sparse_0_1", "tar", "tar -S --format=posix --sparse-version=0.1 -cf \"$1\" var/lib/x"),
+    ("gnu_sparse_1_0", "tar", "tar -S --format=posix --sparse-version=1.0 -cf \"$1\" var/lib/x"),
+    ("gnu_incremental", "tar", "tar -g /dev/null -cf \"$1\" var/lib/x"),
+    ("gnu_incremental_posix", "tar", "tar --format=posix -g /dev/null -cf \"$1\" var/lib/x"),
+    ("bsdtar", "bsdtar", "bsdtar -cf \"$1\" var/lib/x"),
+    ("bsdtar_pax", "bsdtar", "bsdtar --format=pax -cf \"$1\" var/lib/x"),
+    ("bsdtar_gnutar", "bsdtar", "bsdtar --format=gnutar -cf \"$1\" var/lib/x"),
+    ("bsdtar_ustar", "bsdtar", "bsdtar --format=ustar -cf \"$1\" var/lib/x"),
+    ("bsdtar_v7", "bsdtar", "bsdtar --format=v7 -cf \"$1\" var/lib/x"),
+    ("busybox", "busybox", "busybox tar -cf \"$1\" var/lib/x"),
+    ("python_gnu", "python3", "python3 -m tarfile -c \"$1\" var/lib/x"),
+    ("python_pax", "python3", "python3 -c 'import sys, tarfile
+with tarfile.open(sys.argv[1], \"w\", format=tarfile.PAX_FORMAT) as tar: tar.add(\"var/lib/x\")' \"$1\""),
+    ("python_ustar", "python3", "python3 -c 'import sys, tarfile
+with tarfile.open(sys.argv[1], \"w\", format=tarfile.USTAR_FORMAT, errorlevel=0) as tar: tar.add(\"var/lib/x\")' \"$1\""),
+];
+
+fn main() {
+    let written = WRITERS.iter().map(|&(name, program, command)| {
+        let needs = [Needs::Root, Needs::GnuTar, Needs::Program(program)];
+        test(&format!("written_by_{name}"), &needs, move || written_by(command))
+    });
+    let changed = test("headers_of_other_dialects", &[Needs::Root, Needs::GnuTar], headers_of_other_dialects);
+    run(&Arguments::from_args(), written.chain([changed]).collect(), || {});
+}
+
+/// A volume at `/var/lib/x`, and a directory in which the same tree can be archived as `var/lib/x`.
+struct World {
+    scratch: TempDir,
+    docker: DataRoot,
+}
+
+impl World {
+    fn new(nodes: &[Node]) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let docker = DataRoot::new(&scratch.path().join("docker"));
+        docker.volume("x");
+        docker.container("x").mount("x", "/var/lib/x").write();
+        let layout = "[[archive]]\nname = 'x'\ncontainer = 'x'\npath = '/var/lib/x'\n";
+        fs::write(scratch.path().join("x.toml"), layout).unwrap();
+        fs::create_dir_all(scratch.path().join("seen/var/lib")).unwrap();
+        build(&scratch.path().join("seen/var/lib/x"), nodes);
+        Self { scratch, docker }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Restores an archive with both programs, and compares the trees where GNU tar reports no error.
+    fn compare(&self, archive: &Path, context: &str) {
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() - 1.0;
+        let control = self.at("control");
+        fs::create_dir(&control).unwrap();
+        // Without this, directories whose members do not follow them at once keep the time of the extraction.
+        let options = ["-x", "--numeric-owner", "--delay-directory-restore", "--strip", "3", "-f"];
+        let oracle = Tool::new("tar").args(options).arg(archive).dir(&control).run();
+        let voltar = Tool::voltar().dir(self.scratch.path()).env("VOLTAR_STATE_DIR", self.at("state"));
+        let voltar =
+            voltar.args(["restore", "--data-root", "docker", "--layout", "x.toml", "--only", "x", "--allow-empty"]);
+        let restored = voltar.arg(archive).run();
+        if oracle.status.success() {
+            assert!(matches!(restored.status.code(), Some(0 | 1)), "{context}: GNU tar extracts it: {restored}");
+            let found = TreeSnapshot::of(&self.docker.data("x")).without_root();
+            let mut differences = TreeSnapshot::of(&control).without_root().diff(&found);
+            // GNU tar leaves setgid on a directory of mode 0 that it makes below one with setgid. A directory that no
+            // member describes has the time of its extraction.
+            let recent =
+                |time: &str| time.parse::<f64>().is_ok_and(|seconds| (began..began + 3600.0).contains(&seconds));
+            differences.retain(|difference| {
+                let times = difference.rsplit_once(": mtime ").and_then(|(_, times)| times.split_once(", "));
+                let both_recent = times.is_some_and(|(theirs, ours)| recent(theirs) && recent(ours));
+                !both_recent && !difference.ends_with(": mode 2000, 0000")
+            });
+            assert!(differences.is_empty(), "{context}: GNU tar's tree, then ours: {differences:#?}");
+        }
+        fs::remove_dir_all(control).unwrap();
+    }
+}
+
+fn property<T: std::fmt::Debug>(strategy: &impl Strategy<Value = T>, body: impl Fn(&T)) {
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { Config::default().cases } else { 12 };
+    let config = Config { cases, max_shrink_iters: 20, failure_persistence: None, ..Config::default() };
+    let checked = TestRunner::new(config).run(strategy, |value| {
+        body(&value);
+        Ok(())
+    });
+    checked.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// A few entries that every tree has: holes, and names and links that several formats store differently.
+fn always() -> Vec<Node> {
+    vec![
+        dir("directory").mode(0o2750).mtime(1_600_000_001, 500_000_000),
+        file("directory/file", "content").owner(70, 3_000_000).mtime(-5, 0),
+        hard_link("again", "directory/file"),
+        sparse("holes", &[(0, b"first"), (1_000_000, b"middle"), (3_000_000, b"last")], 5_000_000),
+        sparse("hole", &[], 1_000_000),
+        sparse("many-holes", &(1..60).map(|n| (n * 8192, &b"x"[..])).collect::<Vec<_>>(), 600_000),
+        file("n".repeat(120), "long name"),
+    ]
+}
+
+fn written_by(command: &str) {
+    property(&trees(30), |nodes| {
+        let world = World::new(&[&nodes[..], &always()].concat());
+        let archive = world.at("x.tar");
+        // Formats without room for a name or an id leave that member out, and say so.
+        Tool::new("sh").args(["-c", command, "sh"]).arg(&archive).dir(world.at("seen")).run();
+        // Python fails in the middle; voltar refuses an archive without an end, and GNU tar does not.
+        if fs::read(&archive).unwrap().ends_with(&[0; 1024]) {
+            world.compare(&archive, command);
+        }
+    });
+}
+
+/// A change of a header to what another tar writes.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    /// ustar with these version bytes.
+    Version([u8; 2]),
+    /// ustar with the name in two parts.
+    Prefix,
+    /// No magic: the oldest format.
+    V7,
+    /// Another type, which can be unknown.
+    Type(u8),
+    /// Numbers with leading spaces and no NUL.
+    Spaces,
+    /// The sum of signed bytes.
+    SignedSum,
+    /// A name that begins with a slash, or with `./`.
+    Start(&'static [u8]),
+    /// A size where none belongs.
+    Size,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        any::<[u8; 2]>().prop_map(Change::Version),
+        Just(Change::Prefix),
+        Just(Change::V7),
+        prop::sample::select(&b"07AZNS\0"[..]).prop_map(Change::Type),
+        Just(Change::Spaces),
+        Just(Change::SignedSum),
+        prop::sample::select(vec![&b"/"[..], b"./", b"//"]).prop_map(Change::Start),
+        Just(Change::Size),
+    ]
+}
+
+impl Change {
+    fn apply(self, header: &mut [u8]) {
+        let is_file = matches!(header[156], b'0' | 0);
+        match self {
+            Self::Version(version) => {
+                header[257..263].copy_from_slice(b"ustar\0");
+                header[263..265].copy_from_slice(&version);
+            }
+            Self::Prefix => {
+                let name = header[..100].to_vec();
+                let Some(slash) = name.iter().position(|&byte| byte == b'/') else { return };
+                header[257..265].copy_from_slice(b"ustar\x0000");
+                header[..100].fill(0);
+                header[..99 - slash].copy_from_slice(&name[slash + 1..]);
+                header[345..345 + slash].copy_from_slice(&name[..slash]);
+            }
+            Self::V7 => header[257..].fill(0),
+            Self::Type(kind) if is_file && kind != b'S' => header[156] = kind,
+            Self::Spaces => {
+                for field in [100..108, 108..116, 116..124, 136..148] {
+                    let digits = header[field.clone()].iter().position(|&byte| byte != b'0').unwrap_or(0);
+                    header[field.start..][..digits].fill(b' ');
+                }
+            }
+            Self::Start(start) => {
+                let name = header[..100].to_vec();
+                if name[99 - start.len()] == 0 {
+                    header[..start.len()].copy_from_slice(start);
+                    header[start.len()..100].copy_from_slice(&name[..100 - start.len()]);
+                }
+            }
+            // The content follows for GNU tar; here it is none.
+            Self::Size if matches!(header[156], b'5') => header[124..136].copy_from_slice(b"00000000000 "),
+            Self::SignedSum | Self::Type(_) | Self::Size => {}
+        }
+        let signed = matches!(self, Self::SignedSum);
+        header[148..156].fill(b' ');
+        let sum: i64 = header.iter().map(|&b| if signed { i64::from(b.cast_signed()) } else { i64::from(b) }).sum();
+        header[148..156].copy_from_slice(format!("{:06o}\0 ", sum.max(0)).as_bytes());
+    }
+}
+
+fn headers_of_other_dialects() {
+    let changes = prop::collection::vec((any::<Index>(), change()), 1..12);
+    property(&(trees(20), changes), |(nodes, changes)| {
+        let world = World::new(&[&nodes[..], &always()[..3]].concat());
+        let archive = world.at("x.tar");
+        let format = ["--format=ustar", "--format=gnu"][nodes.len() % 2];
+        Tool::new("tar").args([format, "-cf"]).arg(&archive).arg("var/lib/x").dir(world.at("seen")).run();
+        let mut stream = fs::read(&archive).unwrap();
+        let mut headers = Vec::new();
+        let mut reader = TarReader::new(&stream[..]);
+        while let Some(stored) = reader.next_member().unwrap() {
+            // The header that follows those of long names.
+            headers.push(usize::try_from(stored.offset).unwrap());
+        }
+        // A format without room for the root's owner has no member at all.
+        for (at, change) in changes.iter().filter(|_| !headers.is_empty()) {
+            change.apply(&mut stream[*at.get(&headers)..][..512]);
+        }
+        fs::write(&archive, &stream).unwrap();
+        world.compare(&archive, &format!("{changes:?}"));
+    });
+}
