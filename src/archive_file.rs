@@ -7,19 +7,18 @@ use std::time::{Duration, Instant};
 use crate::archive::checksum;
 use crate::archive::reader::{Stored, TarReader};
 use crate::codec::{Decompressor, Likeness};
-use crate::durable::page_cache::ReadOnce;
 use crate::error::{Error, ErrorKind, Result, carried};
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
-use crate::store::Location;
+use crate::store::{Location, Opened, Reader};
 
 /// An archive file and its members.
-pub(crate) struct ArchiveFile {
+pub(crate) struct ArchiveFile<'a> {
     name: String,
     location: Location,
     bytes: Option<u64>,
-    tar: TarReader<Decompressor<ReadOnce>>,
+    tar: TarReader<Decompressor<Reader<'a>>>,
     reported: u64,
     members: u64,
     /// The names of the member being read, and of the one before it.
@@ -28,13 +27,25 @@ pub(crate) struct ArchiveFile {
     begun: Instant,
 }
 
-impl ArchiveFile {
-    /// Opens the archive at `location`, which determines its name in events and messages.
+impl<'m> ArchiveFile<'m> {
+    /// Opens the archive at `location`, which determines its name in events and messages. Reading ends once `monitor` is
+    /// cancelled.
     ///
     /// # Errors
     /// The file cannot be opened, or has no known format.
-    pub(crate) fn open(location: &Location, pool: &Pool) -> Result<Self> {
-        let opened = location.open()?;
+    pub(crate) fn open(location: &Location, pool: &Pool, monitor: &'m dyn Monitor) -> Result<Self> {
+        Self::read(location, location.open(monitor)?, pool)
+    }
+
+    /// Opens the archive at `location` to read its first members; it can be opened again, also if it is a stream.
+    ///
+    /// # Errors
+    /// As [`ArchiveFile::open`].
+    pub(crate) fn peek(location: &Location, pool: &Pool, monitor: &'m dyn Monitor) -> Result<Self> {
+        Self::read(location, location.peek(monitor)?, pool)
+    }
+
+    fn read(location: &Location, opened: Opened<'m>, pool: &Pool) -> Result<Self> {
         let tar = Decompressor::with_plain(opened.reader, tar_likeness, pool).map_err(|e| {
             let error = located(location, &e, None);
             match location.foreign_program() {
@@ -91,7 +102,7 @@ impl ArchiveFile {
     }
 
     /// Returns a reader of the current member's content, which reports progress.
-    pub(crate) fn content<'a>(&'a mut self, monitor: &'a dyn Monitor) -> Content<'a> {
+    pub(crate) fn content<'a>(&'a mut self, monitor: &'a dyn Monitor) -> Content<'a, 'm> {
         Content { archive: self, monitor }
     }
 
@@ -141,12 +152,12 @@ impl ArchiveFile {
 }
 
 /// A reader of the content of a member.
-pub(crate) struct Content<'a> {
-    archive: &'a mut ArchiveFile,
+pub(crate) struct Content<'a, 'm> {
+    archive: &'a mut ArchiveFile<'m>,
     monitor: &'a dyn Monitor,
 }
 
-impl Read for Content<'_> {
+impl Read for Content<'_, '_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.monitor.cancelled() {
             return Err(Error::interrupted().into());

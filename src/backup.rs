@@ -9,7 +9,7 @@ use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory, State};
 use crate::live_mounts::LiveMounts;
 use crate::member::printable;
-use crate::monitor::{Event, Monitor, Stage};
+use crate::monitor::{Event, Monitor, Phase, Stage};
 use crate::ordered::Pool;
 use crate::plan::backup::{BackupPlan, BackupRequest, plan};
 use crate::plan::facts::ThisHost;
@@ -32,6 +32,11 @@ pub fn backup(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
+    request.sink.check()?;
+    run(request, host, state_dir, pool, monitor).map_err(|error| error.leaving(request.sink.abandoned()))
+}
+
+fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
     let inventory =
         touched::inventory(host, &request.layout, &request.selection.volumes, request.running == Running::StopProject)?;
     recover(request, &inventory, state_dir, monitor)?;
@@ -46,10 +51,16 @@ pub fn backup(
     if request.running == Running::Allow {
         warn_of_running(&plan, monitor);
     }
+    if !plan.to_stop.is_empty() {
+        monitor.phase(Phase::Stopping);
+    }
     let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
     let archived = archive_stopped(&plan, stopped.count() > 0, &mounts, request, host, pool, monitor);
     mounts.release();
     archived?;
+    if stopped.count() > 0 {
+        monitor.phase(Phase::Starting);
+    }
     stopped.start_again_after("the archives are complete");
     Ok(())
 }
@@ -76,17 +87,17 @@ fn archive_stopped(
         .iter()
         .map(|planned| mounts.reopen(&planned.target.tree, &planned.mounts))
         .collect::<Result<Vec<_>>>()?;
-    let created = plan.store.create()?;
+    let created = plan.sink.create()?;
     archive(plan, &trees, &users, request, host, pool, monitor).inspect_err(|_| {
         if created {
-            plan.store.remove_if_empty();
+            plan.sink.remove_if_empty();
         }
     })
 }
 
-/// Removes stale files from the store, and recovers volumes from interrupted restores.
+/// Removes stale files from the sink, and recovers volumes from interrupted restores.
 fn recover(request: &BackupRequest, inventory: &Inventory, state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
-    for removed in request.store.remove_leftovers()? {
+    for removed in request.sink.remove_leftovers()? {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
@@ -117,6 +128,7 @@ fn archive(
     monitor: &dyn Monitor,
 ) -> Result<()> {
     let jobs = plan.jobs();
+    monitor.phase(Phase::Archiving);
     let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| archiver::write(job, tree, pool, monitor);
     let written = together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write)?;
     if request.running != Running::Allow {
@@ -128,14 +140,15 @@ fn archive(
         );
     }
     monitor.check_cancelled()?;
+    monitor.phase(Phase::Committing);
     let (archives, summaries): (Vec<_>, Vec<_>) = written.into_iter().unzip();
-    commit(archives, request.overwrite)?;
+    commit(archives, request.overwrite, monitor)?;
     for (summary, job) in summaries.iter().zip(&jobs) {
         if summary.left_out > 0 {
             let (archive, count) = (&summary.archive, summary.left_out);
             monitor.note(&format!("{archive}: {count} excluded (a directory counts as one, with all that it holds)"));
         }
-        monitor.event(&Event::Finished { stage: Stage::Archiving, summary, at: job.location.path() });
+        monitor.event(&Event::Finished { stage: Stage::Archiving, summary, at: job.destination.path() });
     }
     Ok(())
 }

@@ -54,13 +54,16 @@ EXAMPLES
   voltar backup --stop                       cvat_data.tar.bz2, cvat_db.tar.bz2 …
   voltar backup --stop --only cvat_db /mnt   just the database, into /mnt
   voltar backup --format zst nightly         other suffixes, much faster
-  voltar backup --data-root /rescued/docker  from a disk whose engine is gone";
+  voltar backup --data-root /rescued/docker  from a disk whose engine is gone
+  voltar backup --stop --only cvat_db - | ssh nas 'cat > cvat_db.tar.bz2'
+  voltar backup --stop --to-command 'rclone rcat remote:backup/{file}'";
 
 const VERIFY_EXAMPLES: &str = "\
 EXAMPLES
   voltar verify                              every archive in ./backup
   voltar verify /mnt/nas/2022-03-01          those in another directory
-  voltar verify old/cvat_data.tar.gz         just this file";
+  voltar verify old/cvat_data.tar.gz         just this file
+  ssh nas 'cat cvat_db.tar.bz2' | voltar verify -";
 
 const LIST_EXAMPLES: &str = "\
 EXAMPLES
@@ -76,7 +79,8 @@ EXAMPLES
   voltar restore --stop=project              stop the whole compose project
   voltar restore --merge --only cvat_data    extract it over what is there
   voltar restore --only cvat_db --from . x.tar   an archive of `tar -C DIR .`
-  voltar restore --project cvat --create-volumes on a new host";
+  voltar restore --project cvat --create-volumes on a new host
+  ssh nas 'cat cvat_db.tar.bz2' | voltar restore --stop --only cvat_db -";
 
 const RESUME_EXAMPLES: &str = "\
 EXAMPLES
@@ -242,9 +246,16 @@ pub(crate) enum Progress {
 /// Arguments of `backup` and `plan`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Backup {
-    /// The directory for the archives; created if it does not exist.
-    #[arg(value_name = "DIR", default_value = "backup")]
+    /// The directory for the archives, created if it does not exist; or - to write one archive to standard output.
+    #[arg(value_name = "DIR|-", default_value = "backup")]
     pub dir: PathBuf,
+
+    /// Run CMD once per archive and write the archive to its standard input. {file} in CMD stands for the archive's file
+    /// name, as VOLTAR_FILE and VOLTAR_ARCHIVE do in its environment. If anything fails, every command is killed before it
+    /// sees the end of its input.
+    #[arg(long, value_name = "CMD", conflicts_with_all = ["dir", "overwrite"])]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub to_command: Option<String>,
 
     /// Print what would be done, and every reason against it; change nothing.
     #[arg(short = 'n', long)]
@@ -313,15 +324,15 @@ pub(crate) enum Format {
 /// Arguments of `verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Verify {
-    /// A directory that holds archives, or archive files.
-    #[arg(value_name = "DIR|FILE", default_value = "backup")]
+    /// A directory that holds archives, or archive files; - reads an archive from standard input.
+    #[arg(value_name = "DIR|FILE|-", default_value = "backup")]
     pub from: Vec<PathBuf>,
 }
 
 /// Arguments of `list`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct List {
-    /// The archive file.
+    /// The archive file; - reads the archive from standard input.
     #[arg(value_name = "ARCHIVE")]
     pub archive: PathBuf,
 }
@@ -329,8 +340,8 @@ pub(crate) struct List {
 /// Arguments of `restore`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Restore {
-    /// A directory that holds archives of the layout, or archive files.
-    #[arg(value_name = "DIR|FILE", default_value = "backup")]
+    /// A directory that holds archives, or archive files; - reads an archive from standard input.
+    #[arg(value_name = "DIR|FILE|-", default_value = "backup")]
     pub sources: Vec<PathBuf>,
 
     /// Print what would be done, and every reason against it; change nothing.
@@ -403,6 +414,14 @@ impl Cli {
                 let message = format!("the argument '{one}' cannot be used with '{other}'");
                 return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
             }
+        }
+        if let Command::Plan(backup) | Command::Backup(backup) = &cli.command
+            && backup.overwrite
+            && backup.dir.as_os_str() == "-"
+        {
+            let message =
+                "the argument '--overwrite' cannot be used with '-': standard output has nothing to overwrite";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         }
         Ok(cli)
     }

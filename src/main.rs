@@ -99,7 +99,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
             let archives = store::select(&arguments.from, &common.only)?;
             verify::verify(&archives, &pool, report, &|error| report.error(error))?;
         }
-        Command::List(arguments) => list::list(&Location::new(&arguments.archive), &pool, report, |stored| {
+        Command::List(arguments) => list::list(&Location::at(&arguments.archive), &pool, report, |stored| {
             report.listed(&Line {
                 name: &stored.name,
                 kind: &stored.listed_kind(),

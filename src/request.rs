@@ -16,7 +16,7 @@ use voltar::plan::backup::BackupRequest;
 use voltar::plan::restore::{Mode, RestoreRequest};
 use voltar::report::{self, Verbosity};
 use voltar::resolve::Selection;
-use voltar::store::Directory;
+use voltar::store::Sink;
 
 pub(crate) fn selection(common: &Common, layout: &Layout) -> Result<Selection> {
     let mut volumes = BTreeMap::new();
@@ -44,7 +44,7 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupR
     Ok(BackupRequest {
         selection: selection(common, &layout)?,
         layout,
-        store: Directory::new(&arguments.dir),
+        sink: sink(arguments),
         format: arguments.format.map(|format| match format {
             cli::Format::Bz2 => Format::Bzip2,
             cli::Format::Gz => Format::Gzip,
@@ -58,6 +58,14 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupR
         allow_empty: arguments.allow_empty,
         exclude: Exclude::new(patterns.collect::<Result<_>>()?),
     })
+}
+
+/// Where the archives of a backup go.
+fn sink(arguments: &cli::Backup) -> Sink {
+    match &arguments.to_command {
+        Some(command) => Sink::Command(command.clone()),
+        None => Sink::at(&arguments.dir),
+    }
 }
 
 pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<RestoreRequest> {
@@ -106,7 +114,13 @@ pub(crate) fn report(cli: &Cli) -> report::Options {
             (false, false) => Verbosity::Normal,
         },
         progress: cli.common.progress == Progress::Auto,
+        stdout_is_archive: is_archive(&cli.command),
     }
+}
+
+/// Whether the command writes an archive to standard output.
+fn is_archive(command: &Command) -> bool {
+    matches!(command, Command::Backup(arguments) if !arguments.dry_run && sink(arguments) == Sink::Stdout)
 }
 
 /// Whether the command prints a plan instead of carrying it out.

@@ -9,7 +9,7 @@ use crate::filesystem::Access;
 use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory};
 use crate::live_mounts::LiveMounts;
-use crate::monitor::{Event, Monitor, Stage};
+use crate::monitor::{Event, Monitor, Phase, Stage};
 use crate::new_volumes::NewVolumes;
 use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
@@ -36,6 +36,10 @@ pub fn restore(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
+    run(request, host, state_dir, pool, monitor).map_err(|error| error.leaving("nothing was changed"))
+}
+
+fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
     let inventory =
         touched::inventory(host, &request.layout, &request.selection.volumes, request.running == Running::StopProject)?;
     // What is in use is recovered later, when its containers are stopped.
@@ -59,8 +63,12 @@ pub fn restore(
     }
     if plan.mode != Mode::Replace {
         // These modes cannot be rolled back, so the archives are read to their end first.
+        monitor.phase(Phase::Checking);
         let archives: Vec<_> = plan.inputs().zip(plan.targets()).collect();
         together::all(&archives, monitor, |(input, target), monitor| check(input, &target.tree.ids, pool, monitor))?;
+    }
+    if !plan.to_stop.is_empty() {
+        monitor.phase(Phase::Stopping);
     }
     let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
     let restored = restore_stopped(&plan, request, &mounts, host, pool, monitor);
@@ -70,6 +78,9 @@ pub fn restore(
             new_volumes.keep();
             for Extracted { summary, location } in &extracted {
                 monitor.event(&Event::Finished { stage: Stage::Restoring, summary, at: location.path() });
+            }
+            if stopped.count() > 0 {
+                monitor.phase(Phase::Starting);
             }
             stopped.start_again_after("the volumes are restored");
             Ok(())
@@ -101,6 +112,7 @@ fn restore_stopped(
     }
     let restoration = Restoration::begin(mounts.state_dir(), &replaced(plan, &trees))?;
     let jobs: Vec<(&Input, &OpenTree)> = plan.inputs().zip(&trees).collect();
+    monitor.phase(Phase::Restoring);
     let extracted = together::all(&jobs, monitor, |(input, tree), monitor| {
         extract(input, tree, &restoration, plan.mode, pool, monitor)
     });
@@ -110,6 +122,7 @@ fn restore_stopped(
         .and_then(|()| check_in_place(plan, &trees, mounts))
         .map_err(|error| mixed(error, plan.mode))?;
     monitor.check_cancelled()?;
+    monitor.phase(Phase::Swapping);
     swap(restoration, plan.keep_previous, monitor)?;
     Ok(extracted)
 }

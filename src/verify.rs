@@ -41,7 +41,7 @@ fn is_foreign(location: &Location, error: &Error) -> bool {
 }
 
 fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let mut archive = ArchiveFile::open(location, pool)?;
+    let mut archive = ArchiveFile::open(location, pool, monitor)?;
     archive.started(Stage::Checking, monitor);
     let mut last = None;
     while let Some(stored) = archive.next_member(monitor)? {

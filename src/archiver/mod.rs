@@ -17,9 +17,9 @@ use crate::error::{Cause, Error, Result, carried};
 use crate::exclude::Exclude;
 use crate::ids::IdMap;
 use crate::member::{Kind, Member, RelPath};
-use crate::monitor::{Event, Monitor, Stage, Summary};
+use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
-use crate::store::{Complete, Location};
+use crate::store::{Complete, Destination, NewArchive};
 use crate::volume::OpenTree;
 use crate::volume::content::{Content, Opened, PIECE};
 use crate::volume::walk::{Entry, Found, Links, Walk};
@@ -31,8 +31,8 @@ pub struct Job {
     pub archive: String,
     /// The path of the tree in the container: the prefix of all member names.
     pub prefix: RelPath,
-    /// The file that is written.
-    pub location: Location,
+    /// Where it is written.
+    pub destination: Destination,
     /// The expected length of the tar stream in bytes, for the progress display.
     pub expected_bytes: Option<u64>,
     /// The least content of a tree that is archived.
@@ -67,13 +67,13 @@ impl Expected {
     }
 }
 
-/// Writes the archive of `tree` under its temporary name.
+/// Writes the archive of `tree`, but for its end.
 pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monitor) -> Result<(Complete, Summary)> {
     let begun = Instant::now();
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
-    let file = job.location.create()?;
-    let cannot_write = |e: io::Error| cannot_write(&job.location, &e);
-    let compressor = Compressor::new(file, job.compression, pool);
+    let file = job.destination.create(job.compression.format, monitor)?;
+    let cannot_write = |e: io::Error| cannot_write(&job.destination, &e);
+    let compressor = Compressor::new(Reported { file, monitor }, job.compression, pool);
     let mut archiver = Archiver {
         job,
         monitor,
@@ -85,16 +85,15 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
         excluded: 0,
         database: false,
     };
-    let walk = Walk::new(tree)?.excluding(&job.exclude, &job.prefix);
-    let walk = walk.map(|found| monitor.check_cancelled().and(found));
-    for_each_read_ahead(walk, &Pool::for_files()?, |item| {
-        monitor.check_cancelled()?;
-        archiver.take(item?).map_err(cannot_write)
-    })?;
-    archiver.check_expectations()?;
+    if let Err(error) = archiver.take_all(tree, &cannot_write) {
+        // A file is removed; a stream must not look complete. Its reader may be gone.
+        archiver.tar.break_off().ok();
+        return Err(error);
+    }
     let Archiver { tar, members, excluded, .. } = archiver;
     let (compressor, stream_bytes) = tar.finish().map_err(cannot_write)?;
-    let file = compressor.finish().map_err(cannot_write)?;
+    let Reported { file, .. } = compressor.finish().map_err(cannot_write)?;
+    monitor.event(&Event::Phase { archive: &job.archive, phase: Phase::Syncing });
     let complete = file.finish()?;
     let summary = Summary {
         archive: job.archive.clone(),
@@ -105,6 +104,24 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
         elapsed: begun.elapsed(),
     };
     Ok((complete, summary))
+}
+
+/// An archive whose bytes are reported.
+struct Reported<'a> {
+    file: NewArchive<'a>,
+    monitor: &'a dyn Monitor,
+}
+
+impl Write for Reported<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.monitor.event(&Event::Written { bytes: count as u64 });
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 struct Archiver<'a, W: Write> {
@@ -120,6 +137,17 @@ struct Archiver<'a, W: Write> {
 }
 
 impl<W: Write> Archiver<'_, W> {
+    fn take_all(&mut self, tree: &OpenTree, cannot_write: &dyn Fn(io::Error) -> Error) -> Result<()> {
+        let monitor = self.monitor;
+        let walk = Walk::new(tree)?.excluding(&self.job.exclude, &self.job.prefix);
+        let walk = walk.map(|found| monitor.check_cancelled().and(found));
+        for_each_read_ahead(walk, &Pool::for_files()?, |item| {
+            monitor.check_cancelled()?;
+            self.take(item?).map_err(cannot_write)
+        })?;
+        self.check_expectations()
+    }
+
     fn take(&mut self, item: WalkItem) -> io::Result<()> {
         let found = match item {
             WalkItem::Found(found) => found,
@@ -267,12 +295,17 @@ pub(crate) fn is_cluster_version(path: &RelPath) -> bool {
     path.split_last().is_some_and(|(directory, name)| name == "PG_VERSION" && directory.components().count() <= 1)
 }
 
-fn cannot_write(location: &Location, e: &io::Error) -> Error {
+fn cannot_write(destination: &Destination, e: &io::Error) -> Error {
     // An error of the run or of the tree, not of writing.
     if let Some(error) = carried::<Error>(e) {
         return error.clone();
     }
-    let error = Error::failed_at("cannot write", location.path(), e);
+    let error = match destination {
+        Destination::File(path) => Error::failed_at("cannot write", path, e),
+        stream @ (Destination::Stdout | Destination::Command(_)) => {
+            Error::failed("cannot write", stream.to_string(), e)
+        }
+    };
     if carried::<NotReadBack>(e).is_some() {
         return error
             .hint("test this computer's memory; if it is sound, please report this. The archive has been removed");

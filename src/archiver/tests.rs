@@ -14,7 +14,7 @@ use crate::batch::{DIRECTORIES, MEMBERS, SMALL};
 use crate::codec::{Format, Level};
 use crate::error::ErrorKind;
 use crate::monitor::Collector;
-use crate::store::Location;
+use crate::store::Destination;
 use crate::volume::live::Way;
 
 /// Directories with small files, and some that are not read ahead.
@@ -39,7 +39,7 @@ fn job(target: &Path) -> Job {
     Job {
         archive: "x".to_owned(),
         prefix: RelPath::parse(b"srv/x").unwrap(),
-        location: Location::new(target),
+        destination: Destination::File(target.to_owned()),
         expected_bytes: None,
         expected: Expected::Anything,
         exclude: Exclude::default(),

@@ -15,8 +15,8 @@ use crate::archive::strip::{Misfit, strip};
 use crate::archive_file::ArchiveFile;
 use crate::error::{Error, Result};
 use crate::ids::IdMap;
-use crate::member::{Member, RelPath};
-use crate::monitor::{Event, Monitor, Stage, Summary};
+use crate::member::{Kind, Member, RelPath};
+use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
 use crate::store::Location;
 use crate::volume::OpenTree;
@@ -58,7 +58,7 @@ pub(crate) struct Extracted {
 /// # Errors
 /// The archive is damaged, is not that of the expected path, has an owner that `ids` does not map, or holds nothing.
 pub(crate) fn check(input: &Input, ids: &IdMap, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let mut archive = ArchiveFile::open(&input.location, pool)?;
+    let mut archive = ArchiveFile::open(&input.location, pool, monitor)?;
     archive.started(Stage::Checking, monitor);
     let mut members = 0_u64;
     while let Some(stored) = archive.next_member(monitor)? {
@@ -77,7 +77,15 @@ pub(crate) fn check(input: &Input, ids: &IdMap, pool: &Pool, monitor: &dyn Monit
 /// # Errors
 /// As [`check`], as far as the archive is read.
 pub(crate) fn check_prefix(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let mut archive = ArchiveFile::open(&input.location, pool)?;
+    match check_first_members(input, pool, monitor) {
+        // Extracting it checks every member.
+        Err(_) if input.location.peek_exhausted() => Ok(()),
+        result => result,
+    }
+}
+
+fn check_first_members(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+    let mut archive = ArchiveFile::peek(&input.location, pool, monitor)?;
     while let Some(stored) = archive.next_member(monitor)? {
         if fit(input, &stored)?.member().is_some() {
             return Ok(());
@@ -103,7 +111,7 @@ pub(crate) fn extract(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Extracted> {
-    let mut archive = ArchiveFile::open(&input.location, pool)?;
+    let mut archive = ArchiveFile::open(&input.location, pool, monitor)?;
     archive.started(Stage::Restoring, monitor);
     let mut routes = Routes::new(tree, restoration, mode, input.allow_empty)?;
     let (mut members, mut skipped) = (0_u64, 0_u64);
@@ -124,6 +132,9 @@ pub(crate) fn extract(
         let extracted = routes.extract(&on_disk, &mut archive.content(monitor));
         extracted.map_err(|error| monitor.cause(error).within(&input.archive))?;
         members += u64::from(!member.path.is_root());
+        if let Kind::File { size } = member.kind {
+            monitor.event(&Event::Written { bytes: size });
+        }
         monitor.event(&Event::Member { archive: &input.archive, name: &stored.name, member: &member });
     }
     check_not_empty(input, members)?;
@@ -150,6 +161,7 @@ pub(crate) fn extract(
         let Input { archive, prefix, .. } = input;
         monitor.note(&format!("{archive}: {skipped} members of the archive lie outside of '{prefix}' and are skipped"));
     }
+    monitor.event(&Event::Phase { archive: archive.name(), phase: Phase::Syncing });
     routes.finish()?;
     let summary = Summary { left_out: skipped, ..archive.summary() };
     Ok(Extracted { summary, location: input.location.clone() })

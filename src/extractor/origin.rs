@@ -39,13 +39,19 @@ pub(crate) fn origin(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Option<Origin>> {
-    let mut archive = ArchiveFile::open(location, pool)?;
+    let mut archive = ArchiveFile::peek(location, pool, monitor)?;
     let mut seen = Seen::default();
     let (mut members, mut bytes, mut complete) = (0, 0_u64, false);
     while members < MEMBERS && bytes < BYTES {
-        let Some(stored) = archive.next_member(monitor)? else {
-            complete = true;
-            break;
+        let stored = match archive.next_member(monitor) {
+            Ok(Some(stored)) => stored,
+            Ok(None) => {
+                complete = true;
+                break;
+            }
+            // The rest of a stream is read once, when it is extracted.
+            Err(_) if location.peek_exhausted() => break,
+            Err(error) => return Err(error),
         };
         members += 1;
         bytes = bytes.saturating_add(stored.size);

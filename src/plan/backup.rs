@@ -1,7 +1,9 @@
 //! The plan of a backup: which archives, of which mounts, how large, and every refusal.
 
+use std::time::Duration;
+
 use super::facts::{Facts, Occupied};
-use super::measure::Measured;
+use super::measure::{Measured, backup_time};
 use super::overlaps;
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
@@ -14,7 +16,7 @@ use crate::layout::{ArchiveSpec, Layout};
 use crate::live_mounts::LiveMount;
 use crate::resolve::{CREATE_STACK, Selection, Target, not_found, survey};
 use crate::store::directory::Condition;
-use crate::store::{Directory, Location};
+use crate::store::{Destination, Sink};
 use crate::units;
 
 /// The arguments of a backup.
@@ -24,8 +26,8 @@ pub struct BackupRequest {
     pub layout: Layout,
     /// Which of them are made.
     pub selection: Selection,
-    /// The store that receives the archives.
-    pub store: Directory,
+    /// What receives the archives.
+    pub sink: Sink,
     /// The format of all of them; `None` for that of the layout, or else of the guide of the stack.
     pub format: Option<Format>,
     /// The compression level.
@@ -53,10 +55,14 @@ pub struct BackupPlan {
     pub archives: Vec<PlannedArchive>,
     /// Archives of the layout that this host has and the request leaves out.
     pub left_out: Vec<String>,
-    /// The store that receives them.
-    pub store: Directory,
+    /// What receives them.
+    pub sink: Sink,
     /// Bytes that can be written there; `None` if unknown.
     pub free_bytes: Option<u64>,
+    /// The estimated time without stopping and starting containers; `None` if it is unknown.
+    pub time: Option<Duration>,
+    /// The threads that share the work.
+    pub threads: usize,
     /// All containers that use the volumes, each once.
     pub users: Vec<Container>,
     /// The containers that are stopped and started again.
@@ -73,7 +79,7 @@ pub struct PlannedArchive {
     /// The container and the mounts.
     pub target: Target,
     /// Where the archive is written.
-    pub location: Location,
+    pub destination: Destination,
     /// How it is compressed.
     pub compression: Compression,
     /// The members that are left out of it.
@@ -92,11 +98,13 @@ const MARGIN_PERCENT: u64 = 2;
 /// Plans a backup; `source` describes where the inventory comes from.
 ///
 /// # Errors
-/// The layout has no archive of a requested name, or the run was interrupted.
+/// The layout has no archive of a requested name, the sink takes fewer archives, or the run was interrupted.
 pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<BackupPlan> {
     let mut resolution = survey(&request.layout, inventory, &request.selection)?;
+    check_capacity(&request.sink, &resolution.targets)?;
     let mut notes = inventory.notes.clone();
     notes.append(&mut resolution.notes);
+    notes.extend(if resolution.targets.len() > 1 { request.sink.note_on_several() } else { None });
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &resolution.others));
     let missing = not_found(&resolution.missing, CREATE_STACK);
     let mut refusals: Vec<Error> = inventory.refusals().chain(missing).chain(resolution.problems).collect();
@@ -105,12 +113,12 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     for target in resolution.targets {
         let Some(spec) = request.layout.archive(&target.archive) else { continue };
         let format = request.format.or(spec.format).unwrap_or(guide_format);
-        let location = request.store.location(&target.archive, format);
-        notes.extend(other_formats(&target.archive, format, &request.store, facts));
+        let destination = request.sink.destination(&target.archive, format);
+        notes.extend(other_formats(&target.archive, format, &request.sink, facts));
         let reasons = unreal(&target, inventory, facts)?;
         let mut planned = PlannedArchive {
             target,
-            location,
+            destination,
             compression: Compression { format, level: request.level, checked: request.checked },
             exclude: spec.exclude.and(&request.exclude),
             expected: expected(spec, request.allow_empty),
@@ -125,9 +133,9 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
             }
         }
         refusals.extend(reasons);
-        let PlannedArchive { target, location, .. } = &planned;
+        let PlannedArchive { target, destination, .. } = &planned;
         refusals.extend(facts.unfinished(&target.tree)?.iter().map(|other| other.refusal().within(&target.archive)));
-        refusals.extend(occupied(target, location, facts.occupied(location), request.overwrite));
+        refusals.extend(occupied(target, destination, facts.occupied(destination), request.overwrite));
         archives.push(planned);
     }
     refusals
@@ -138,14 +146,18 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     let Stopping { to_stop, left_running, .. } = stopping;
     refusals.extend(stopping.refusals);
     notes.extend(stopping.notes);
-    let condition = facts.condition(&request.store);
-    refusals.extend(store_refusals(&archives, &request.store, &condition));
+    let condition = facts.condition(&request.sink);
+    refusals.extend(sink_refusals(&archives, &request.sink, &condition));
+    let measured: Vec<_> = archives.iter().map(|planned| planned.measured).collect();
+    let threads = facts.threads();
     Ok(BackupPlan {
         source,
+        time: backup_time(&measured, threads),
+        threads,
         notes,
         archives,
         left_out: resolution.left_out,
-        store: request.store.clone(),
+        sink: request.sink.clone(),
         free_bytes: condition.free_bytes,
         to_stop,
         left_running,
@@ -173,7 +185,7 @@ impl BackupPlan {
         let job = |planned: &PlannedArchive| Job {
             archive: planned.target.archive.clone(),
             prefix: planned.target.tree.path.clone(),
-            location: planned.location.clone(),
+            destination: planned.destination.clone(),
             expected_bytes: planned.measured.map(|measured| measured.stream_bytes),
             expected: planned.expected,
             exclude: planned.exclude.clone(),
@@ -182,11 +194,23 @@ impl BackupPlan {
         self.archives.iter().map(job).collect()
     }
 
-    /// Returns the estimated length of all archives in bytes.
+    /// Returns the estimated length of all archives in bytes; `None` if one was not measured.
     #[must_use]
-    pub fn archive_bytes(&self) -> u64 {
-        archive_bytes(&self.archives)
+    pub fn archive_bytes(&self) -> Option<u64> {
+        self.archives.iter().map(|planned| Some(planned.measured?.archive_bytes)).sum()
     }
+}
+
+/// Refuses more archives than the sink takes.
+fn check_capacity(sink: &Sink, targets: &[Target]) -> Result<()> {
+    if targets.len() <= sink.capacity() {
+        return Ok(());
+    }
+    let names = targets.iter().map(|target| target.archive.as_str()).collect::<Vec<_>>().join(", ");
+    Err(Error::usage(format!("{sink} takes one archive, and {} are selected: {names}", targets.len())).hint(format!(
+        "choose one with --only {}, or run a command for each with --to-command",
+        targets.first().map_or("NAME", |target| &target.archive)
+    )))
 }
 
 /// Adds to `planned` its mounts and its sizes; returns a refusal if it holds too little.
@@ -216,11 +240,11 @@ fn guide_format(layout: &Layout, inventory: &Inventory, targets: &[Target]) -> F
     if found { Format::Gzip } else { Format::Bzip2 }
 }
 
-/// Returns notes on archives of this name that the store has in other formats.
-fn other_formats(archive: &str, format: Format, store: &Directory, facts: &dyn Facts) -> Vec<String> {
-    let others = Format::ALL.into_iter().filter(|other| *other != format).map(|other| store.location(archive, other));
-    let there = others.filter(|location| facts.occupied(location) != Occupied::No);
-    there.map(|location| format!("{archive}: '{location}' is there too; a restore takes the newer one")).collect()
+/// Returns notes on archives of this name that the sink has in other formats.
+fn other_formats(archive: &str, format: Format, sink: &Sink, facts: &dyn Facts) -> Vec<String> {
+    let others = Format::ALL.into_iter().filter(|other| *other != format).map(|other| sink.destination(archive, other));
+    let there = others.filter(|destination| facts.occupied(destination) != Occupied::No);
+    there.map(|destination| format!("{archive}: '{destination}' is there too; a restore takes the newer one")).collect()
 }
 
 /// Returns the least that the tree of an archive must hold.
@@ -241,29 +265,28 @@ fn too_empty(target: &Target, measured: &Measured, expected: Expected) -> Option
     )
 }
 
-fn occupied(target: &Target, location: &Location, occupied: Occupied, overwrite: bool) -> Option<Error> {
+fn occupied(target: &Target, destination: &Destination, occupied: Occupied, overwrite: bool) -> Option<Error> {
     let hint = match occupied {
         Occupied::No => return None,
         Occupied::File if overwrite => return None,
         Occupied::File => "--overwrite replaces it once the new one is complete; or name another directory",
         Occupied::Other => "it is not a regular file: remove it or name another directory",
     };
-    Some(Error::refused(format!("{}: '{location}' exists already", target.archive)).hint(hint))
+    Some(Error::refused(format!("{}: '{destination}' exists already", target.archive)).hint(hint))
 }
 
 fn archive_bytes(archives: &[PlannedArchive]) -> u64 {
     archives.iter().filter_map(|planned| planned.measured).map(|measured| measured.archive_bytes).sum()
 }
 
-/// Returns the refusals that follow from the store's directory.
-fn store_refusals(archives: &[PlannedArchive], store: &Directory, condition: &Condition) -> Vec<Error> {
+/// Returns the refusals that follow from the state of the sink.
+fn sink_refusals(archives: &[PlannedArchive], sink: &Sink, condition: &Condition) -> Vec<Error> {
     let mut refusals: Vec<Error> = condition.obstacle.iter().map(Error::refused).collect();
-    let path = store.path().display();
     for planned in archives {
         for mount in planned.mounts.iter().filter(|mount| mount.holds(&condition.lineage)) {
             refusals.push(
                 Error::refused(format!(
-                    "{}: '{path}' lies inside what is to be archived ('{}')",
+                    "{}: {sink} lies inside what is to be archived ('{}')",
                     planned.target.archive,
                     mount.path.display()
                 ))
@@ -277,7 +300,7 @@ fn store_refusals(archives: &[PlannedArchive], store: &Directory, condition: &Co
     {
         refusals.push(
             Error::refused(format!(
-                "too little space at '{path}': the archives will take about {}, and {} are free",
+                "too little space at {sink}: the archives will take about {}, and {} are free",
                 units::bytes(wanted),
                 units::bytes(free)
             ))

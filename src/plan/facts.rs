@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::measure::{Measured, measure};
+use super::measure::{self, Decompression, Measured};
 use crate::codec::Compression;
 use crate::error::{Error, Result};
 use crate::exclude::Exclude;
@@ -18,11 +18,11 @@ use crate::monitor::Monitor;
 use crate::mountinfo;
 use crate::ordered::Pool;
 use crate::recovery;
-use crate::store::directory::{Condition, Directory};
-use crate::store::{Location, Source};
+use crate::store::directory::Condition;
+use crate::store::{Destination, Location, Sink, Source};
 use crate::volume::restore_record::Unfinished;
 
-/// The kind of file at an archive's location before it is written.
+/// The kind of file at an archive's destination before it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occupied {
     /// Nothing.
@@ -47,11 +47,17 @@ pub trait Facts {
     /// Measures a tree without what `exclude` matches.
     fn measure(&self, tree: &MountTree, exclude: &Exclude, compression: Compression) -> Result<Measured>;
 
-    /// Returns the state of the store's directory.
-    fn condition(&self, store: &Directory) -> Condition;
+    /// Returns how long decompressing an archive takes; `None` if that is not known.
+    fn decompression(&self, location: &Location) -> Option<Decompression>;
 
-    /// Returns what exists at `location`.
-    fn occupied(&self, location: &Location) -> Occupied;
+    /// Returns the number of threads that share the work.
+    fn threads(&self) -> usize;
+
+    /// Returns the state of the sink.
+    fn condition(&self, sink: &Sink) -> Condition;
+
+    /// Returns what exists at `destination`.
+    fn occupied(&self, destination: &Destination) -> Occupied;
 
     /// Returns the id of the file or directory at `path`, which need not exist, and of the directories that hold it.
     fn lineage(&self, path: &Path) -> Vec<FileId>;
@@ -111,16 +117,25 @@ impl Facts for ThisHost<'_> {
 
     fn measure(&self, tree: &MountTree, exclude: &Exclude, compression: Compression) -> Result<Measured> {
         let open = self.mounts.open(tree)?;
-        measure(&open, &tree.path, exclude, compression, self.pool, self.monitor)
+        measure::measure(&open, &tree.path, exclude, compression, self.pool, self.monitor)
             .map_err(|error| self.monitor.cause(error))
     }
 
-    fn condition(&self, store: &Directory) -> Condition {
-        store.condition()
+    fn decompression(&self, location: &Location) -> Option<Decompression> {
+        measure::decompression(location, self.monitor)
     }
 
-    fn occupied(&self, location: &Location) -> Occupied {
-        match location.path().symlink_metadata() {
+    fn threads(&self) -> usize {
+        self.pool.jobs()
+    }
+
+    fn condition(&self, sink: &Sink) -> Condition {
+        sink.condition()
+    }
+
+    fn occupied(&self, destination: &Destination) -> Occupied {
+        let Destination::File(path) = destination else { return Occupied::No };
+        match path.symlink_metadata() {
             Err(_) => Occupied::No,
             Ok(status) if status.is_file() => Occupied::File,
             Ok(_) => Occupied::Other,

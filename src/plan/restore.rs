@@ -1,8 +1,10 @@
 //! The plan of a restore: which archive is extracted to which mounts, in which way, and every refusal.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::facts::Facts;
+use super::measure::time_of_all;
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
 use super::{creation, overlaps, prefix};
@@ -63,6 +65,10 @@ pub struct RestorePlan {
     pub mode: Mode,
     /// Whether the replaced trees are kept.
     pub keep_previous: bool,
+    /// The estimated time for decompressing the archives; `None` if it is unknown.
+    pub time: Option<Duration>,
+    /// The threads that share the work.
+    pub threads: usize,
     /// All containers that use the volumes, each once.
     pub users: Vec<Container>,
     /// The containers that are stopped and started again.
@@ -145,6 +151,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         let is_real = reasons.is_empty();
         refusals.extend(reasons);
         refusals.extend(read_only(&target));
+        refusals.extend(read_twice(&name, location, request.mode));
         let input = Input {
             archive: name.clone(),
             location: location.clone(),
@@ -153,6 +160,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
             selected: false,
             allow_empty: request.allow_empty,
         };
+        notes.extend(unknown_end(&name, location));
         let mut planned =
             PlannedRestore { archive_bytes: facts.archive_bytes(location), target, input, mounts: Vec::new() };
         if is_real {
@@ -166,8 +174,11 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         refusals
             .extend(archives.iter().filter_map(|planned| overlaps::within(&planned.target.archive, &planned.mounts)));
     }
+    let threads = facts.threads();
     Ok(RestorePlan {
         source,
+        time: restore_time(&archives, threads, facts),
+        threads,
         notes,
         archives,
         created,
@@ -267,6 +278,16 @@ fn examine(
     Ok(refusals)
 }
 
+/// Returns the time in which `threads` decompress these archives; `None` if one is unknown.
+fn restore_time(archives: &[PlannedRestore], threads: usize, facts: &dyn Facts) -> Option<Duration> {
+    let work = |planned: &PlannedRestore| {
+        let decompression = facts.decompression(&planned.input.location)?;
+        Some((decompression.time, decompression.is_parallel))
+    };
+    let works: Option<Vec<_>> = archives.iter().map(work).collect();
+    Some(time_of_all(&works?, threads))
+}
+
 /// An archive with its name in the layout.
 type Named = (String, Location);
 
@@ -302,6 +323,10 @@ fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<Sources> {
                 let name = match (&selection.only[..], location.name()) {
                     ([only], _) if sources.len() == 1 => only.clone(),
                     (_, name) if known(&name) && wanted(&name) => name,
+                    _ if location.is_stream() => {
+                        return Err(Error::usage(format!("{location} holds one archive, and nothing says which"))
+                            .hint(format!("say it with --only: {}", layout.names().join(", "))));
+                    }
                     (_, name) => {
                         return Err(Error::usage(format!(
                             "'{location}': the layout '{}' has no archive '{name}'",
@@ -310,6 +335,7 @@ fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<Sources> {
                         .hint(format!("say with --only which one it is: {}", layout.names().join(", "))));
                     }
                 };
+                let location = if location.is_stream() { location.named(&name) } else { location };
                 found.push((name, location));
             }
         }
@@ -377,6 +403,16 @@ fn newest(archives: Vec<Named>, facts: &dyn Facts, notes: &mut Vec<String>) -> V
     kept
 }
 
+/// Returns a note on what cannot be known about a stream before it is read.
+fn unknown_end(archive: &str, location: &Location) -> Option<String> {
+    location.is_stream().then(|| {
+        format!(
+            "{archive}: only the first members of {location} are known: whether the archive is complete, and whether it \
+             fits, is found out while it is extracted beside the live tree"
+        )
+    })
+}
+
 /// Leaves the nested mounts that are read-only as they are; returns notes that say so.
 fn skip_read_only(target: &mut Target) -> Vec<String> {
     let mut notes = Vec::new();
@@ -386,6 +422,21 @@ fn skip_read_only(target: &mut Target) -> Vec<String> {
         notes.push(format!("{}: '{}' is mounted read-only and left as it is", target.archive, mount.destination));
     }
     notes
+}
+
+/// Returns the refusal of an archive that would have to be read twice, and cannot be.
+fn read_twice(archive: &str, location: &Location, mode: Mode) -> Option<Error> {
+    let option = match mode {
+        Mode::Replace => return None,
+        Mode::Merge => "--merge",
+        Mode::InPlace => "--in-place",
+    };
+    location.is_stream().then(|| {
+        Error::refused(format!(
+            "{archive}: {option} checks the complete archive before it changes a file, and {location} can be read only once"
+        ))
+        .hint(format!("leave out {option}, or write the archive to a file first: `cat > FILE`"))
+    })
 }
 
 /// Returns the refusals of mounts that are read-only.
@@ -422,9 +473,9 @@ fn filesystems_inside(planned: &PlannedRestore, facts: &dyn Facts) -> Result<Vec
 /// Returns the refusals of what the restore itself needs and would replace: its archive, and voltar's records.
 fn inside_itself(planned: &PlannedRestore, facts: &dyn Facts) -> Vec<Error> {
     let state_dir = facts.state_dir();
-    let needed = [(planned.input.location.path(), "the archive"), (state_dir, "the directory of voltar's records")];
+    let archive = planned.input.location.file().map(|path| (path, "the archive"));
     let mut refusals = Vec::new();
-    for (path, what) in needed {
+    for (path, what) in archive.into_iter().chain([(state_dir, "the directory of voltar's records")]) {
         let lineage = facts.lineage(path);
         refusals.extend(planned.mounts.iter().filter(|mount| mount.holds(&lineage)).map(|mount| {
             Error::refused(format!(

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::backup::{self, BackupPlan, BackupRequest};
 use super::facts::{Facts, Occupied};
-use super::measure::Measured;
+use super::measure::{Decompression, Measured};
 use super::restore::{self, RestorePlan, RestoreRequest};
 use super::*;
 use crate::codec::{Compression, Format, Level};
@@ -24,7 +24,7 @@ use crate::member::RelPath;
 use crate::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
 use crate::resolve::Selection;
 use crate::store::directory::Condition;
-use crate::store::{Directory, Location, Source};
+use crate::store::{Destination, Directory, Location, Sink, Source};
 use crate::volume::live::{LiveKind, Way};
 use crate::volume::restore_record::Unfinished;
 
@@ -39,6 +39,7 @@ struct Script {
     archives: Vec<&'static str>,
     files: Vec<&'static str>,
     archive_bytes: u64,
+    decompress_time: Option<Duration>,
     /// The prefix of every archive's members.
     prefix: Option<&'static str>,
     damaged: Option<Error>,
@@ -63,6 +64,7 @@ impl Default for Script {
             archives: vec!["db.tar.bz2", "media.tar.gz"],
             files: Vec::new(),
             archive_bytes: 1000,
+            decompress_time: None,
             prefix: None,
             damaged: None,
             way: Way::Exchange,
@@ -98,11 +100,19 @@ impl Facts for Script {
         self.measured.clone()
     }
 
-    fn condition(&self, _: &Directory) -> Condition {
+    fn decompression(&self, _: &Location) -> Option<Decompression> {
+        self.decompress_time.map(|time| Decompression { time, is_parallel: true })
+    }
+
+    fn threads(&self) -> usize {
+        4
+    }
+
+    fn condition(&self, _: &Sink) -> Condition {
         self.condition.clone()
     }
 
-    fn occupied(&self, _: &Location) -> Occupied {
+    fn occupied(&self, _: &Destination) -> Occupied {
         self.occupied
     }
 
@@ -208,7 +218,7 @@ fn backup_request() -> BackupRequest {
     BackupRequest {
         layout: layout(),
         selection: Selection::default(),
-        store: Directory::new("/backup"),
+        sink: Sink::Directory(Directory::new("/backup")),
         format: None,
         level: Level::default(),
         checked: false,
@@ -276,9 +286,9 @@ fn a_backup_plan_has_a_job_for_each_archive() {
     let plan = plan_backup(&backup_request(), &inventory(), &Script::default());
     let jobs = plan.jobs();
     let shown: Vec<String> =
-        jobs.iter().map(|job| format!("{} {} {}", job.archive, job.prefix, job.location)).collect();
+        jobs.iter().map(|job| format!("{} {} {}", job.archive, job.prefix, job.destination)).collect();
     assert_eq!(shown, ["db var/lib/postgresql/data /backup/db.tar.bz2", "media srv/media /backup/media.tar.bz2"]);
-    assert_eq!(plan.archive_bytes(), 2000);
+    assert_eq!(plan.archive_bytes(), Some(2000));
     plan.check().unwrap();
 }
 
@@ -928,7 +938,7 @@ fn the_format_is_that_of_the_stacks_guide_unless_one_is_given() {
         change(&mut inventory);
         let layout = Layout { gzip_with: gzip_with.map(str::to_owned), ..layout() };
         let plan = plan_backup(&BackupRequest { layout, format, ..backup_request() }, &inventory, &Script::default());
-        plan.archives[0].location.to_string()
+        plan.archives[0].destination.to_string()
     };
     let later = |inventory: &mut Inventory| inventory.containers.push(container("cvat_server", "/data"));
     assert_eq!(suffix(Some("cvat_server"), None, &|_| {}), "/backup/db.tar.bz2");
@@ -957,7 +967,7 @@ fn each_archive_has_the_format_of_its_entry_unless_one_is_given_for_all() {
     let suffixes = |format| {
         let layout = layout_with("format = \"tar\"\n");
         let plan = plan_backup(&BackupRequest { layout, format, ..backup_request() }, &inventory(), &Script::default());
-        plan.jobs().iter().map(|job| format!("{} {}", job.location, job.compression.format)).collect::<Vec<_>>()
+        plan.jobs().iter().map(|job| format!("{} {}", job.destination, job.compression.format)).collect::<Vec<_>>()
     };
     assert_eq!(suffixes(None), ["/backup/db.tar tar", "/backup/media.tar.bz2 bz2"]);
     assert_eq!(suffixes(Some(Format::Gzip)), ["/backup/db.tar.gz gz", "/backup/media.tar.gz gz"]);
@@ -1035,7 +1045,12 @@ fn a_restore_plan_is_printed_completely() {
     let mut running = inventory();
     running.containers[0].state = State::Running;
     let request = RestoreRequest { running: Running::Stop, keep_previous: true, ..restore_request() };
-    let script = Script { mounted_below: vec!["/volumes/x".into()], way: Way::Entries, ..Script::default() };
+    let script = Script {
+        mounted_below: vec!["/volumes/x".into()],
+        way: Way::Entries,
+        decompress_time: Some(Duration::from_secs(360)),
+        ..Script::default()
+    };
     let mut plan = plan_restore(&request, &running, &script);
     plan.refusals.truncate(1);
     plan.archives.truncate(1);
@@ -1051,6 +1066,7 @@ fn a_restore_plan_is_printed_completely() {
          \x20 extracted  to a staged tree inside it; the entries of the two are exchanged one by one\n\
          \x20 free       977 KiB\n\
          \n\
+         time: about 3 min with 4 threads, if the disk keeps up\n\
          stopped meanwhile, and started again: db\n\
          previous content: kept\n\
          \n\
@@ -1063,7 +1079,83 @@ fn a_restore_plan_is_printed_completely() {
     assert_eq!(document["archives"][0]["container"], "db");
     assert_eq!(document["stopped"][0], "db");
     assert_eq!(document["mode"], "replace");
+    // Two archives of 6 minutes each, on four cores.
+    assert_eq!(document["estimated_seconds"], 180.0);
     assert!(document["refusals"][0]["hint"].as_str().unwrap().contains("--merge"));
+}
+
+#[test]
+fn what_is_not_known_is_called_unknown() {
+    let condition = Condition { free_bytes: None, ..Script::default().condition };
+    let script = Script { measured: Err(Error::refused("unreadable")), condition, ..Script::default() };
+    let text = backup_text(&plan_backup(&backup_request(), &inventory(), &script));
+    assert_eq!(text.matches("\n  size       unknown\n").count(), 2, "{text}");
+    assert!(text.contains("\nfree at '/backup': unknown, needed: unknown\ntime: unknown\n"), "{text}");
+    let text = restore_text(&plan_restore(&restore_request(), &inventory(), &Script::default()));
+    assert!(text.contains("\ntime: unknown\n"), "{text}");
+    let document = backup_json(&plan_backup(&backup_request(), &inventory(), &script));
+    assert!(document["archives"][0]["members"].is_null() && document["estimated_seconds"].is_null());
+}
+
+fn backup_json(plan: &BackupPlan) -> serde_json::Value {
+    serde_json::to_value(BackupDocument::new(plan)).unwrap()
+}
+
+#[test]
+fn the_time_is_that_of_all_cores_or_of_the_slowest_thread() {
+    let measured = |compress_time, stream_bytes| {
+        let measured = Measured { members: 9, database: true, compress_time, stream_bytes, ..Measured::default() };
+        Script { measured: Ok(measured), ..Script::default() }
+    };
+    let time = |script: &Script| plan_backup(&backup_request(), &inventory(), script).time;
+    // Two archives, four cores.
+    let minute = Duration::from_secs(60);
+    assert_eq!(time(&measured(Some(2 * minute), 0)), Some(minute));
+    assert_eq!(time(&measured(Some(Duration::ZERO), 30_000_000_000)), Some(minute));
+    assert_eq!(time(&measured(None, 30_000_000_000)), None);
+}
+
+#[test]
+fn each_user_has_a_line_and_each_hint_is_printed_once() {
+    let mut host = inventory();
+    host.containers[1].image = "cvat/server:v2.2.0".to_owned();
+    let mut worker = host.containers[1].clone();
+    (worker.id, worker.name, worker.state) = ("idworker".to_owned(), "worker".to_owned(), State::Running);
+    host.containers.push(worker);
+    let script = Script { occupied: Occupied::File, ..Script::default() };
+    let plan = plan_backup(&backup_request(), &host, &script);
+    let text = backup_text(&plan);
+    let users =
+        "\n  used by    media (stopped)  cvat/server:v2.2.0\n             worker (running)  cvat/server:v2.2.0\n";
+    assert!(text.contains(users), "{text}");
+    assert_eq!(backup_json(&plan)["archives"][1]["users"][1]["image"], "cvat/server:v2.2.0");
+    let exist = "  - db: '/backup/db.tar.bz2' exists already\n  - media: '/backup/media.tar.bz2' exists already\n    --overwrite";
+    assert!(text.contains(exist), "{text}");
+    assert_eq!(text.matches("--overwrite").count(), 1, "{text}");
+}
+
+#[test]
+fn standard_output_takes_one_archive_and_commands_take_any_number() {
+    let plan_to = |sink: Sink, only: &[&str]| {
+        let only = only.iter().map(|&only| only.to_owned()).collect();
+        let request = BackupRequest { sink, selection: Selection { only, ..Selection::default() }, ..backup_request() };
+        backup::plan(&request, "a test".to_owned(), &inventory(), &Script::default())
+    };
+    let error = plan_to(Sink::Stdout, &[]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    assert_eq!(error.to_string(), "standard output takes one archive, and 2 are selected: db, media");
+    let plan = plan_to(Sink::Stdout, &["media"]).unwrap();
+    assert!(plan.refusals.is_empty());
+    let document = backup_json(&plan);
+    assert_eq!((&document["sink"], &document["archives"][0]["file"]), (&"stdout".into(), &"-".into()));
+
+    let plan = plan_to(Sink::Command("rclone rcat r:x/{file}".to_owned()), &[]).unwrap();
+    let commands: Vec<String> = plan.archives.iter().map(|planned| planned.destination.to_string()).collect();
+    assert_eq!(commands, ["`rclone rcat r:x/db.tar.bz2`", "`rclone rcat r:x/media.tar.bz2`"]);
+    assert!(plan.notes.is_empty(), "{:?}", plan.notes);
+    let same = |command: &str, only: &[&str]| plan_to(Sink::Command(command.to_owned()), only).unwrap().notes.len();
+    assert_eq!(same("cat > x", &[]), 1);
+    assert_eq!((same("cat > x", &["db"]), same("cat > $VOLTAR_FILE", &[])), (0, 0));
 }
 
 #[test]
