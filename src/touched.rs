@@ -174,4 +174,17 @@ mod tests {
         assert_eq!(selected(&inventory, false), ["a-db-1"]);
         assert_eq!(selected(&inventory, true), ["a-db-1", "a-web-1"]);
     }
+
+    #[test]
+    fn users_of_a_volume_that_the_user_names_are_touched() {
+        let elsewhere = Volume { name: "nas".to_owned(), mountpoint: "/v/nas/_data".into(), ..Volume::default() };
+        let listed = Inventory {
+            containers: vec![container("user", vec![volume("nas")]), container("other", vec![volume("y")])],
+            volumes: vec![elsewhere],
+            ..Inventory::default()
+        };
+        assert_eq!(selected(&listed, false), Vec::<String>::new());
+        let named = BTreeMap::from([("db".to_owned(), "nas".to_owned())]);
+        assert_eq!(touched(&layout(), &named, &listed, false).into_iter().collect::<Vec<_>>(), ["user"]);
+    }
 }
