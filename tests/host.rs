@@ -328,7 +328,7 @@ fn a_signal_ends_a_run_that_waits_for_the_engine() {
             assert!(begun.elapsed() < Duration::from_millis(800), "{:?} after the signal", begun.elapsed());
             assert_eq!(ended.status.code(), Some(130), "{args:?} {signal}: {:?}", ended.status);
             let text = String::from_utf8_lossy(&ended.stderr);
-            assert!(text.ends_with("voltar: interrupted\n"), "{text}");
+            assert!(text.contains("voltar: interrupted"), "{text}");
         }
     }
 }

@@ -56,11 +56,11 @@ pub enum Expected {
 
 impl Expected {
     /// Returns what is missing in a tree of `members` members, as part of a message ("holds nothing"); `None` if the
-    /// tree suffices. `database` is true for a tree with a `PG_VERSION`.
+    /// tree suffices. `one_file` is true for a tree that is one mounted file, `database` for one with a `PG_VERSION`.
     #[must_use]
-    pub fn missing(self, members: u64, database: bool) -> Option<&'static str> {
+    pub fn missing(self, members: u64, one_file: bool, database: bool) -> Option<&'static str> {
         match self {
-            Self::Members | Self::Database if members < 2 => Some("holds nothing"),
+            Self::Members | Self::Database if members < 2 && !one_file => Some("holds nothing"),
             Self::Database if !database => Some("holds no PG_VERSION, so it is no PostgreSQL database"),
             Self::Anything | Self::Members | Self::Database => None,
         }
@@ -83,6 +83,7 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
         buffer: vec![0; PIECE],
         members: 0,
         excluded: 0,
+        one_file: false,
         database: false,
     };
     if let Err(error) = archiver.take_all(tree, &cannot_write) {
@@ -133,6 +134,8 @@ struct Archiver<'a, W: Write> {
     buffer: Vec<u8>,
     members: u64,
     excluded: u64,
+    /// Whether the tree is one mounted file.
+    one_file: bool,
     database: bool,
 }
 
@@ -264,6 +267,7 @@ impl<W: Write> Archiver<'_, W> {
         let metadata = self.ids.to_container(&entry.metadata);
         let metadata = metadata.map_err(|unmapped| unmapped.on_disk(&entry.path, 0).within(&self.job.archive))?;
         let member = Member { path: entry.path, kind: entry.kind, metadata };
+        self.one_file |= member.is_one_file();
         let before = self.tar.written();
         self.tar.member(&member)?;
         self.members += 1;
@@ -276,7 +280,7 @@ impl<W: Write> Archiver<'_, W> {
 
     fn check_expectations(&self) -> Result<()> {
         let archive = &self.job.archive;
-        let Some(what) = self.job.expected.missing(self.members, self.database) else { return Ok(()) };
+        let Some(what) = self.job.expected.missing(self.members, self.one_file, self.database) else { return Ok(()) };
         Err(Error::refused(format!("{archive}: '/{}' {what}", self.job.prefix))
             .hint("see with `voltar plan` whether this is the right volume; --allow-empty overrides this"))
     }

@@ -71,6 +71,7 @@ fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
         buffer: vec![0; PIECE],
         members: 0,
         excluded: 0,
+        one_file: false,
         database: false,
     };
     for item in items {

@@ -64,7 +64,7 @@ pub(crate) fn check(input: &Input, ids: &IdMap, pool: &Pool, monitor: &dyn Monit
     while let Some(stored) = archive.next_member(monitor)? {
         let Some(member) = fit(input, &stored)?.member() else { continue };
         to_host(&member, ids).map_err(|error| error.within(&input.archive))?;
-        members += u64::from(!member.path.is_root());
+        members += u64::from(!member.path.is_root() || member.is_one_file());
     }
     check_not_empty(input, members)?;
     let at = archive.location().path();
@@ -131,7 +131,7 @@ pub(crate) fn extract(
         let on_disk = to_host(&member, &tree.ids).map_err(|error| error.within(&input.archive))?;
         let extracted = routes.extract(&on_disk, &mut archive.content(monitor));
         extracted.map_err(|error| monitor.cause(error).within(&input.archive))?;
-        members += u64::from(!member.path.is_root());
+        members += u64::from(!member.path.is_root() || member.is_one_file());
         if let Kind::File { size } = member.kind {
             monitor.event(&Event::Written { bytes: size });
         }

@@ -128,6 +128,9 @@ impl<'a> Routes<'a> {
 
     /// Extracts one member to the mount that holds its path; a file's content is read from `content`.
     pub(super) fn extract(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
+        if member.is_one_file() && self.directories.contains(&&member.path) {
+            return Err(Error::refused("the archive holds a single file in the place of the volume's directory"));
+        }
         if member.kind != Kind::Directory && self.directories.contains(&&member.path) {
             return Err(Error::refused(format!(
                 "'{}' is no directory in the archive, but another volume is mounted there",

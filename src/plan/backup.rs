@@ -257,7 +257,7 @@ fn expected(spec: &ArchiveSpec, allow_empty: bool) -> Expected {
 }
 
 fn too_empty(target: &Target, measured: &Measured, expected: Expected) -> Option<Error> {
-    let what = expected.missing(measured.members, measured.database)?;
+    let what = expected.missing(measured.members, measured.one_file, measured.database)?;
     let excluded = if measured.excluded > 0 { ", without what is excluded" } else { "" };
     Some(
         Error::refused(format!("{}: '/{}' {what}{excluded}", target.archive, target.tree.path))

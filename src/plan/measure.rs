@@ -36,6 +36,8 @@ pub struct Measured {
     pub archive_bytes: u64,
     /// The estimated time that one core takes to compress all of it; `None` if there is nothing to try it with.
     pub compress_time: Option<Duration>,
+    /// Whether it is one mounted file.
+    pub one_file: bool,
     /// Whether it holds the `PG_VERSION` of a PostgreSQL cluster.
     pub database: bool,
 }
@@ -74,6 +76,7 @@ pub(crate) fn measure(
             Found::Socket(_) | Found::Own(_) | Found::Unreadable { .. } => continue,
         };
         measured.members += 1;
+        measured.one_file |= entry.path.is_root() && entry.kind != Kind::Directory;
         if let Err(first) = tree.ids.to_container(&entry.metadata) {
             let (.., count) = unmapped.get_or_insert((first, entry.path.clone(), 0_u64));
             *count += 1;

@@ -14,7 +14,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
 
 use super::beneath::{DIRECTORY, names};
 use super::content::Opened;
-use super::live::Live;
+use super::live::{Live, LiveKind};
 use super::own_names::OwnNames;
 use super::{Content, OpenMount, OpenTree, metadata};
 use crate::error::{Cause, Error, Result};
@@ -182,7 +182,7 @@ impl Walk {
     /// Begins at the root of `tree`.
     ///
     /// # Errors
-    /// The root is no directory, or cannot be examined.
+    /// The root cannot be examined.
     pub(crate) fn new(tree: &OpenTree) -> Result<Self> {
         let live = |mount: &OpenMount| match &mount.content {
             Content::Live(live) => Some(Arc::clone(live)),
@@ -193,12 +193,13 @@ impl Walk {
             return Err(Error::refused("the tree has no root to walk"));
         };
         let status = fstat(live.handle()).map_err(|e| Error::failed_at("cannot examine", live.path(), e))?;
-        if !metadata::is_directory(&status) {
-            return Err(Error::refused(format!("'{}' is not a directory", live.path().display())));
-        }
+        let kind = match live.kind() {
+            LiveKind::Directory => Kind::Directory,
+            LiveKind::File => Kind::File { size: status.st_size.max(0).cast_unsigned() },
+        };
         let root = Entry {
             path: RelPath::root(),
-            kind: Kind::Directory,
+            kind,
             metadata: metadata::of(&status),
             inode: inode(&status),
             place: Place::Mounted(live),
@@ -327,7 +328,9 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<Self::Item> {
         if let Some(root) = self.root.take() {
-            if let Err(e) = self.enter(&root) {
+            if root.kind == Kind::Directory
+                && let Err(e) = self.enter(&root)
+            {
                 return Some(Err(Error::failed("cannot list", "the tree's root", e)));
             }
             return Some(Ok(Found::Entry(root)));
