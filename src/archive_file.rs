@@ -66,6 +66,16 @@ impl<'m> ArchiveFile<'m> {
         })
     }
 
+    /// Accepts an archive that ends after a complete member, without an end-of-archive marker; that is an issue.
+    pub(crate) fn allow_truncated_end(&mut self) {
+        self.tar.allow_missing_end();
+    }
+
+    /// Returns whether members follow the end-of-archive marker, once that was read.
+    pub(crate) fn has_members_after_end(&self) -> bool {
+        self.tar.has_members_after_end()
+    }
+
     /// Returns the archive's name without its suffix.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -109,7 +119,11 @@ impl<'m> ArchiveFile<'m> {
     /// Converts an error of the stream: adds the archive, the offset and the last complete member.
     pub(crate) fn located(&self, e: &io::Error) -> Error {
         let last_complete = if self.tar.content_left() > 0 { &self.before } else { &self.current };
-        located(&self.location, e, last_complete.as_deref())
+        let error = located(&self.location, e, last_complete.as_deref());
+        if self.tar.is_end_missing() {
+            return error.hint("all members up to there are complete: `restore --allow-truncated-end` restores them");
+        }
+        error
     }
 
     /// Returns the final figures.
@@ -138,6 +152,10 @@ impl<'m> ArchiveFile<'m> {
 
     fn report_excess(&self, monitor: &dyn Monitor) {
         let path = &self.location;
+        if self.tar.is_end_missing() {
+            let what = "ends without its end-of-archive marker: members can be missing";
+            monitor.issue(&self.name, format!("'{path}' {what}"));
+        }
         if let Some(offset) = self.tar.get_ref().trailing_garbage() {
             monitor
                 .issue(&self.name, format!("'{path}': what follows byte {offset} is no archive data and was ignored"));

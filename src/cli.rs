@@ -383,6 +383,10 @@ pub(crate) struct Restore {
     /// Restore archives that hold no data, or a database without PG_VERSION.
     #[arg(long)]
     pub allow_empty: bool,
+
+    /// Restore archives that end after a complete member, without the end-of-archive marker: more members may be missing.
+    #[arg(long)]
+    pub allow_truncated_end: bool,
 }
 
 /// Parses `NAME=VOLUME`.

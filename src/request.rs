@@ -90,6 +90,7 @@ pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<Resto
         skip_read_only: arguments.skip_read_only,
         running: running(arguments.stop),
         allow_empty: arguments.allow_empty,
+        allow_truncated_end: arguments.allow_truncated_end,
     })
 }
 

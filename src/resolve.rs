@@ -518,6 +518,7 @@ mod tests {
             subpath: RelPath::root(),
             kind: MountKind::Volume { name: volume.to_owned(), driver: "local".to_owned() },
             read_only: false,
+            non_recursive: false,
             place: None,
         }
     }

@@ -65,7 +65,9 @@ fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool,
         // These modes cannot be rolled back, so the archives are read to their end first.
         monitor.phase(Phase::Checking);
         let archives: Vec<_> = plan.inputs().zip(plan.targets()).collect();
-        together::all(&archives, monitor, |(input, target), monitor| check(input, &target.tree.ids, pool, monitor))?;
+        together::all(&archives, monitor, |(input, target), monitor| {
+            check(input, &target.tree.ids, plan.mode, pool, monitor)
+        })?;
     }
     if !plan.to_stop.is_empty() {
         monitor.phase(Phase::Stopping);

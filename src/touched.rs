@@ -77,6 +77,7 @@ fn mounted(volume: &Volume) -> Mount {
         subpath: RelPath::root(),
         kind: MountKind::Volume { name: volume.name.clone(), driver: volume.driver.clone() },
         read_only: false,
+        non_recursive: false,
         place: volume.place.clone(),
     }
 }
@@ -97,6 +98,7 @@ mod tests {
             subpath: RelPath::root(),
             kind: MountKind::Volume { name: name.to_owned(), driver: "local".to_owned() },
             read_only: false,
+            non_recursive: false,
             place: None,
         }
     }

@@ -235,6 +235,51 @@ fn a_damaged_archive_changes_nothing() {
     }
 }
 
+/// GNU tar takes an archive that ends between two members for complete, and stops at the first end.
+#[test]
+fn ends_that_hide_members_are_refused() {
+    use tar::EntryType as T;
+    for world in World::both() {
+        fs::remove_file(world.at("backup/x.tar.bz2")).unwrap();
+        let path = world.at("backup/x.tar");
+        let complete = archive(&[("srv/x/", T::Directory, ""), ("srv/x/first", T::Regular, "")]);
+        let end = complete.len() - 1024;
+        world.change();
+        let before = world.now();
+        fs::write(&path, &complete[..end]).unwrap();
+        for mode in MODES {
+            let refused = world.voltar("restore", &["backup"]).args(mode).run().expect_code(2);
+            refused.expect_text("without its end-of-archive marker").expect_text("--allow-truncated-end");
+            before.assert_same(&world.now(), "an archive without an end");
+        }
+        let second = archive(&[("srv/x/second", T::Regular, "")]);
+        fs::write(&path, [&complete[..], &second].concat()).unwrap();
+        for mode in [&[][..], &["--in-place"]] {
+            let refused = world.voltar("restore", &["backup"]).args(mode).run().expect_code(2);
+            refused.expect_text("more members after its end-of-archive marker").expect_text("--ignore-zeros");
+            before.assert_same(&world.now(), "an archive with a second part");
+        }
+        world.voltar("restore", &["backup", "--merge"]).run().expect_code(1).expect_text("were ignored");
+        assert!(world.live.join("first").exists() && !world.live.join("second").exists());
+        fs::write(&path, &complete[..end]).unwrap();
+        let restored = world.voltar("restore", &["backup", "--allow-truncated-end"]).run().expect_code(1);
+        restored.expect_text("members can be missing");
+        assert_eq!(fs::read_dir(&world.live).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_member_of_an_unknown_type_is_a_file_and_counted() {
+    use tar::EntryType as T;
+    let world = World::new(false);
+    fs::remove_file(world.at("backup/x.tar.bz2")).unwrap();
+    let bytes = archive(&[("srv/x/", T::Directory, ""), ("srv/x/odd", T::new(b'Z'), "")]);
+    fs::write(world.at("backup/x.tar"), bytes).unwrap();
+    let restored = world.voltar("restore", &["backup"]).run().expect_code(1);
+    restored.expect_text("'srv/x/odd' is of the unknown type 'Z', and was restored as a regular file");
+    assert!(world.live.join("odd").is_file());
+}
+
 #[test]
 fn hostile_archives_change_nothing_inside_or_outside() {
     use tar::EntryType as T;

@@ -11,6 +11,7 @@ fn mount(kind: MountKind, source: &str, destination: &str) -> Mount {
         subpath: RelPath::root(),
         kind,
         read_only: false,
+        non_recursive: false,
         place: None,
     }
 }

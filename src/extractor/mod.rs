@@ -15,7 +15,7 @@ use crate::archive::strip::{Misfit, strip};
 use crate::archive_file::ArchiveFile;
 use crate::error::{Error, Result};
 use crate::ids::IdMap;
-use crate::member::{Kind, Member, RelPath};
+use crate::member::{Kind, Member, RelPath, printable};
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
 use crate::store::Location;
@@ -42,6 +42,8 @@ pub struct Input {
     pub selected: bool,
     /// Whether an archive that holds only its root is accepted.
     pub allow_empty: bool,
+    /// Whether an archive without an end is accepted.
+    pub allow_truncated_end: bool,
 }
 
 /// An archive that has been read to its end and extracted.
@@ -57,8 +59,8 @@ pub(crate) struct Extracted {
 ///
 /// # Errors
 /// The archive is damaged, is not that of the expected path, has an owner that `ids` does not map, or holds nothing.
-pub(crate) fn check(input: &Input, ids: &IdMap, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let mut archive = ArchiveFile::open(&input.location, pool, monitor)?;
+pub(crate) fn check(input: &Input, ids: &IdMap, mode: Mode, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+    let mut archive = open(input, pool, monitor)?;
     archive.started(Stage::Checking, monitor);
     let mut members = 0_u64;
     while let Some(stored) = archive.next_member(monitor)? {
@@ -66,6 +68,7 @@ pub(crate) fn check(input: &Input, ids: &IdMap, pool: &Pool, monitor: &dyn Monit
         to_host(&member, ids).map_err(|error| error.within(&input.archive))?;
         members += u64::from(!member.path.is_root() || member.is_one_file());
     }
+    check_end(input, &archive, mode)?;
     check_not_empty(input, members)?;
     let at = archive.location().path();
     monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at });
@@ -86,6 +89,9 @@ pub(crate) fn check_prefix(input: &Input, pool: &Pool, monitor: &dyn Monitor) ->
 
 fn check_first_members(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
     let mut archive = ArchiveFile::peek(&input.location, pool, monitor)?;
+    if input.allow_truncated_end {
+        archive.allow_truncated_end();
+    }
     while let Some(stored) = archive.next_member(monitor)? {
         if fit(input, &stored)?.member().is_some() {
             return Ok(());
@@ -111,7 +117,7 @@ pub(crate) fn extract(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Extracted> {
-    let mut archive = ArchiveFile::open(&input.location, pool, monitor)?;
+    let mut archive = open(input, pool, monitor)?;
     archive.started(Stage::Restoring, monitor);
     let mut routes = Routes::new(tree, restoration, mode, input.allow_empty)?;
     let (mut members, mut skipped) = (0_u64, 0_u64);
@@ -135,8 +141,14 @@ pub(crate) fn extract(
         if let Kind::File { size } = member.kind {
             monitor.event(&Event::Written { bytes: size });
         }
+        if let Some(unknown) = stored.unknown_type {
+            let (name, unknown) = (printable(&stored.name), printable(&[unknown]));
+            let what = format!("'{name}' is of the unknown type '{unknown}', and was restored as a regular file");
+            monitor.issue(&input.archive, what);
+        }
         monitor.event(&Event::Member { archive: &input.archive, name: &stored.name, member: &member });
     }
+    check_end(input, &archive, mode)?;
     check_not_empty(input, members)?;
     for at in routes.untouched() {
         monitor.note(&format!(
@@ -202,6 +214,26 @@ fn to_host<'m>(member: &'m Member, ids: &IdMap) -> Result<Cow<'m, Member>> {
     }
     let metadata = ids.to_host(&member.metadata).map_err(|unmapped| unmapped.in_archive(&member.path))?;
     Ok(Cow::Owned(Member { metadata, ..member.clone() }))
+}
+
+fn open<'m>(input: &Input, pool: &Pool, monitor: &'m dyn Monitor) -> Result<ArchiveFile<'m>> {
+    let mut archive = ArchiveFile::open(&input.location, pool, monitor)?;
+    if input.allow_truncated_end {
+        archive.allow_truncated_end();
+    }
+    Ok(archive)
+}
+
+/// Refuses an archive with members after its end where they would be missing in the tree. Merging it, as `tar -x` does,
+/// leaves what is there.
+fn check_end(input: &Input, archive: &ArchiveFile<'_>, mode: Mode) -> Result<()> {
+    if mode == Mode::Merge || !archive.has_members_after_end() {
+        return Ok(());
+    }
+    let Input { archive, location, .. } = input;
+    Err(Error::refused(format!("{archive}: '{location}' has more members after its end-of-archive marker")).hint(
+        "was it made by `cat a.tar b.tar`? `tar --ignore-zeros` reads all of it; --merge extracts the first part",
+    ))
 }
 
 fn check_not_empty(input: &Input, members: u64) -> Result<()> {

@@ -62,6 +62,8 @@ pub struct Mount {
     pub kind: MountKind,
     /// Whether it is mounted read-only.
     pub read_only: bool,
+    /// Whether the filesystems that the host has mounted below the source are not mounted with it (`bind-nonrecursive`).
+    pub non_recursive: bool,
     /// Where the source is on this machine; `None` if that is not known.
     pub place: Option<Place>,
 }
@@ -75,6 +77,7 @@ impl Mount {
             subpath: RelPath::root(),
             kind: MountKind::Tmpfs,
             read_only: false,
+            non_recursive: false,
             place: None,
         }
     }

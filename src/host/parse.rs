@@ -79,6 +79,8 @@ pub(super) struct RawMount<'a> {
     pub(super) destination: &'a str,
     /// A directory in the volume (`--mount …,volume-subpath=…`).
     pub(super) subpath: &'a str,
+    /// Whether filesystems below the source are not mounted with it (`--mount …,bind-nonrecursive`).
+    pub(super) non_recursive: bool,
     pub(super) writable: bool,
 }
 
@@ -131,6 +133,7 @@ pub(super) fn mount(container: &str, raw: &RawMount<'_>, volumes: &BTreeMap<Stri
         subpath,
         kind,
         read_only: !raw.writable || volumes.get(raw.name).is_some_and(|volume| volume.read_only),
+        non_recursive: raw.non_recursive,
         place: None,
     })
 }
@@ -240,6 +243,7 @@ mod tests {
         source: "/srv//a/",
         destination: "/data/./b/",
         subpath: "",
+        non_recursive: false,
         writable: true,
     };
 

@@ -42,6 +42,8 @@ pub struct RestoreRequest {
     pub running: Running,
     /// Whether empty archives are accepted.
     pub allow_empty: bool,
+    /// Whether archives without an end are accepted.
+    pub allow_truncated_end: bool,
     /// The directory in the archives whose content is restored; `None` for the path of the layout.
     pub from: Option<RelPath>,
     /// Whether volumes that do not exist are created.
@@ -159,6 +161,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
             prefix: target.tree.path.clone(),
             selected: false,
             allow_empty: request.allow_empty,
+            allow_truncated_end: request.allow_truncated_end,
         };
         notes.extend(unknown_end(&name, location));
         let mut planned =
@@ -238,6 +241,7 @@ fn create(
         prefix: spec.path.clone(),
         selected: false,
         allow_empty: request.allow_empty,
+        allow_truncated_end: request.allow_truncated_end,
     };
     let other_paths: Vec<RelPath> = spec.alternatives.iter().map(|one| one.path.clone()).collect();
     let input = prefix::fitting(&input, &other_paths, (request.from.as_ref(), &request.layout), facts, notes)?;

@@ -182,6 +182,7 @@ fn container(name: &str, destination: &str) -> Container {
             subpath: RelPath::root(),
             kind: MountKind::Volume { name: name.to_owned(), driver: "local".to_owned() },
             read_only: false,
+            non_recursive: false,
             place: None,
         }],
         ..Container::default()
@@ -239,6 +240,7 @@ fn restore_request() -> RestoreRequest {
         skip_read_only: false,
         running: Running::Refuse,
         allow_empty: false,
+        allow_truncated_end: false,
         from: None,
         create_volumes: false,
     }
