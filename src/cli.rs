@@ -380,7 +380,7 @@ pub(crate) struct Restore {
     #[arg(long, value_name = "PREFIX")]
     pub from: Option<OsString>,
 
-    /// Restore archives that hold no data, or a database without PG_VERSION.
+    /// Restore archives that hold no data.
     #[arg(long)]
     pub allow_empty: bool,
 
