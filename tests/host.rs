@@ -22,7 +22,7 @@ use voltar::error::{Error, ErrorKind};
 use voltar::host::containers::{Stopped, leftovers, resume};
 use voltar::host::data_root::DataRoot;
 use voltar::host::engine::Engine;
-use voltar::host::{Host as _, State, StopOutcome, reality};
+use voltar::host::{Host as _, Inventory, State, StopOutcome, reality};
 use voltar::layout::Layout;
 use voltar::monitor::{Collector, Event, Monitor};
 use voltar::resolve::{Selection, resolve};
@@ -562,12 +562,17 @@ fn a_missing_socket_and_one_without_listener_are_errors() {
 #[test]
 fn an_engine_on_another_machine_is_an_obstacle() {
     let fake = cvat();
+    fake.add_volume_with("cvat", "disk", &json!({"type": "ext4", "device": "/dev/sdz1"}));
     fake.set_info("Name", json!("laptop"));
-    let obstacles = connect(&fake).inventory().unwrap().obstacles;
+    let mounts_any = |inventory: &Inventory| inventory.volumes.iter().any(|volume| volume.filesystem.is_some());
+    let inventory = connect(&fake).inventory().unwrap();
+    let obstacles = &inventory.obstacles;
     assert!(obstacles.len() == 1 && obstacles[0].contains("'laptop'"), "{obstacles:?}");
+    assert!(!mounts_any(&inventory), "nothing is mounted because that machine says so");
     // The engine's id in its root directory takes precedence.
     std::fs::write(fake.root().join("engine-id"), "ABCD\n").unwrap();
-    assert!(connect(&fake).inventory().unwrap().obstacles.is_empty());
+    let inventory = connect(&fake).inventory().unwrap();
+    assert!(inventory.obstacles.is_empty() && mounts_any(&inventory));
     std::fs::write(fake.root().join("engine-id"), "other").unwrap();
     assert_eq!(connect(&fake).inventory().unwrap().obstacles.len(), 1);
 }

@@ -293,6 +293,14 @@ impl Inventory {
         self.all().any(|container| container.project.as_deref() == Some(project))
     }
 
+    /// Takes from all volumes the filesystems that would be mounted for them, if there is an obstacle: what an engine says
+    /// whose answers do not concern this machine must not make root mount anything.
+    pub(super) fn distrust_filesystems(&mut self) {
+        if !self.obstacles.is_empty() {
+            self.volumes.iter_mut().for_each(|volume| volume.filesystem = None);
+        }
+    }
+
     /// Returns a refusal for each obstacle.
     pub fn refusals(&self) -> impl Iterator<Item = Error> {
         self.obstacles.iter().map(Error::refused)

@@ -247,6 +247,7 @@ impl Host for Engine<'_> {
             inspected.extend(self.inspect(&wanted, &parse::sources(&inventory.volumes)).await?);
             inventory.containers = inspected.iter().map(|(container, _)| container.clone()).collect();
             self.map_ids(&mut inventory, &info, &inspected);
+            inventory.distrust_filesystems();
             if inventory.obstacles.is_empty() {
                 places::of_mounts(&mut inventory.containers, &inventory.volumes);
             }
