@@ -8,6 +8,7 @@ use crate::archive::checksum;
 use crate::archive::reader::{Stored, TarReader};
 use crate::codec::{Decompressor, Likeness};
 use crate::error::{Error, ErrorKind, Result, carried};
+use crate::holes::ReadHoles;
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
@@ -183,6 +184,12 @@ impl Read for Content<'_, '_> {
         let got = self.archive.tar.read(buf);
         self.archive.advance(self.monitor);
         got.map_err(|e| io::Error::new(e.kind(), self.archive.located(&e)))
+    }
+}
+
+impl ReadHoles for Content<'_, '_> {
+    fn skip_hole(&mut self) -> u64 {
+        self.archive.tar.skip_hole()
     }
 }
 

@@ -59,6 +59,7 @@ mod archiver;
 mod batch;
 mod durable;
 mod extractor;
+mod holes;
 mod live_mounts;
 mod mountinfo;
 mod new_volumes;
