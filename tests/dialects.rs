@@ -6,6 +6,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -142,9 +143,10 @@ fn written_by(command: &str) {
         let world = World::new(&[&nodes[..], &always()].concat());
         let archive = world.at("x.tar");
         // Formats without room for a name or an id leave that member out, and say so.
-        Tool::new("sh").args(["-c", command, "sh"]).arg(&archive).dir(world.at("seen")).run();
+        let written = Tool::new("sh").args(["-c", command, "sh"]).arg(&archive).dir(world.at("seen")).run();
         // Python fails in the middle; voltar refuses an archive without an end, and GNU tar does not.
-        if fs::read(&archive).unwrap().ends_with(&[0; 1024]) {
+        let stream = fs::read(&archive).unwrap();
+        if written.status.success() || (stream.len() % 10_240 == 0 && stream.ends_with(&[0; 1024])) {
             world.compare(&archive, command);
         }
     });
@@ -190,7 +192,7 @@ enum Change {
     Spaces,
     /// The sum of signed bytes.
     SignedSum,
-    /// A name that begins with a slash, or with `./`.
+    /// A name that begins with slashes. (GNU tar counts the `.` of `./` as a component that `--strip` removes.)
     Start(&'static [u8]),
     /// A size where none belongs.
     Size,
@@ -204,7 +206,7 @@ fn change() -> impl Strategy<Value = Change> {
         prop::sample::select(&b"07AZNS\0"[..]).prop_map(Change::Type),
         Just(Change::Spaces),
         Just(Change::SignedSum),
-        prop::sample::select(vec![&b"/"[..], b"./", b"//"]).prop_map(Change::Start),
+        prop::sample::select(vec![&b"/"[..], b"//"]).prop_map(Change::Start),
         Just(Change::Size),
     ]
 }
@@ -265,9 +267,12 @@ fn headers_of_other_dialects() {
             // The header that follows those of long names.
             headers.push(usize::try_from(stored.offset).unwrap());
         }
-        // A format without room for the root's owner has no member at all.
-        for (at, change) in changes.iter().filter(|_| !headers.is_empty()) {
-            change.apply(&mut stream[*at.get(&headers)..][..512]);
+        // One change per header: two of them could name another file. A format without room for the root's owner has no
+        // member at all.
+        let changes: BTreeMap<usize, Change> =
+            changes.iter().filter(|_| !headers.is_empty()).map(|(at, change)| (*at.get(&headers), *change)).collect();
+        for (at, change) in &changes {
+            change.apply(&mut stream[*at..][..512]);
         }
         fs::write(&archive, &stream).unwrap();
         world.compare(&archive, &format!("{changes:?}"));
