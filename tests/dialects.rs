@@ -227,7 +227,8 @@ impl Change {
                 header[..99 - slash].copy_from_slice(&name[slash + 1..]);
                 header[345..345 + slash].copy_from_slice(&name[..slash]);
             }
-            Self::V7 => header[257..].fill(0),
+            // The first part of a long name would be lost.
+            Self::V7 if header[345] == 0 => header[257..].fill(0),
             Self::Type(kind) if is_file && kind != b'S' => header[156] = kind,
             Self::Spaces => {
                 for field in [100..108, 108..116, 116..124, 136..148] {
@@ -244,7 +245,7 @@ impl Change {
             }
             // The content follows for GNU tar; here it is none.
             Self::Size if matches!(header[156], b'5') => header[124..136].copy_from_slice(b"00000000000 "),
-            Self::SignedSum | Self::Type(_) | Self::Size => {}
+            Self::SignedSum | Self::V7 | Self::Type(_) | Self::Size => {}
         }
         let signed = matches!(self, Self::SignedSum);
         header[148..156].fill(b' ');
