@@ -122,6 +122,8 @@ pub struct Container {
     pub swarm_service: Option<String>,
     /// Whether it was created with `--userns=host`: an engine with userns-remap does not map its ids.
     pub host_ids: bool,
+    /// Whether it has a map of ids of its own (Podman's `--uidmap`, `--userns=keep-id`, `auto`), which is not known.
+    pub own_ids: bool,
     /// The map between the ids that it sees and those on disk.
     pub ids: IdMap,
     /// The mounts of the container.

@@ -131,6 +131,17 @@ pub(crate) fn tree(container: &Container, path: &RelPath) -> Result<MountTree> {
         ))
         .hint("mount a volume there, or select other archives with --only"));
     }
+    if container.own_ids {
+        return Err(Error::refused(format!(
+            "container '{0}' has a map of ids of its own (as with `podman create --userns` or `--uidmap`), so that the owners \
+             of its files are not known",
+            container.name
+        ))
+        .hint(format!(
+            "use tar in a container with the same map: podman run --userns=container:{0} --volumes-from {0} …",
+            container.name
+        )));
+    }
     let mut mounts = vec![tree_mount(container, mount, RelPath::root(), &beneath)?];
     for nested in &container.mounts {
         let at = RelPath::parse(nested.destination.as_bytes()).ok().and_then(|below| below.strip_prefix(path));

@@ -25,6 +25,7 @@ use crate::archive::listing::{self, Lister};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage};
+use crate::units;
 use json::Object;
 use output::{Broken, Output};
 use progress::{Pace, Progress};
@@ -262,13 +263,17 @@ impl Report {
             Event::ContainerStarted(name) if !quiet => {
                 inner.stderr_line(&format!("started container {}", text::safe(name)));
             }
+            Event::Downtime(time) if !quiet => {
+                inner.stderr_line(&format!("containers were stopped for {}", units::duration(*time)));
+            }
             Event::Started { .. }
             | Event::Advanced { .. }
             | Event::Finished { .. }
             | Event::Note(_)
             | Event::ContainerStopping { .. }
             | Event::ContainerStopped(_)
-            | Event::ContainerStarted(_) => {}
+            | Event::ContainerStarted(_)
+            | Event::Downtime(_) => {}
         }
     }
 }
@@ -325,7 +330,8 @@ impl Monitor for Report {
             | Event::Issue(_)
             | Event::ContainerStopping { .. }
             | Event::ContainerStopped(_)
-            | Event::ContainerStarted(_) => {
+            | Event::ContainerStarted(_)
+            | Event::Downtime(_) => {
                 inner.flush();
             }
         }

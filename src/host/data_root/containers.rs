@@ -61,6 +61,7 @@ pub(super) fn container(stored: &StoredContainer, sources: &Sources<'_>, state: 
         service: parse::service(label),
         state,
         host_ids: host.userns_mode == "host",
+        own_ids: false,
         ids: IdMap::default(),
         created: config.created.clone().unwrap_or_default(),
         started: config.state.started_at.clone(),
