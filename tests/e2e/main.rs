@@ -11,6 +11,7 @@
 mod common;
 mod containers;
 mod disk;
+mod enterprise;
 mod filesystems;
 mod interchange;
 mod interruptions;
@@ -23,14 +24,21 @@ use libtest_mimic::Arguments;
 fn main() {
     let mut args = Arguments::from_args();
     args.test_threads = Some(1);
-    let tests = [interchange::TESTS, refusals::TESTS, filesystems::TESTS, containers::TESTS, interruptions::TESTS]
-        .into_iter()
-        .flatten()
-        .map(|(name, body)| {
-            let needs = [Needs::Root, Needs::Engine, Needs::PostgreSql, Needs::Program("python3"), Needs::NoCvat];
-            let more = if name.contains("btrfs") { &[Needs::Program("mkfs.btrfs")][..] } else { &[] };
-            test(name, &[&needs, more].concat(), || stack::with(*body))
-        })
-        .collect();
+    let tests = [
+        interchange::TESTS,
+        refusals::TESTS,
+        filesystems::TESTS,
+        enterprise::TESTS,
+        containers::TESTS,
+        interruptions::TESTS,
+    ]
+    .into_iter()
+    .flatten()
+    .map(|(name, body)| {
+        let needs = [Needs::Root, Needs::Engine, Needs::PostgreSql, Needs::Program("python3"), Needs::NoCvat];
+        let more = if name.contains("btrfs") { &[Needs::Program("mkfs.btrfs")][..] } else { &[] };
+        test(name, &[&needs, more].concat(), || stack::with(*body))
+    })
+    .collect();
     run(&args, tests, stack::take_down);
 }

@@ -149,7 +149,7 @@ fn cvat_and_its_guide_both_ways(engine: &OtherEngine) {
     // With the stack running, and everything that it keeps.
     guide(&work, "docker compose up -d");
     assert_eq!(rows(engine), rows_before);
-    voltar(&["backup", "all", "--all", "--stop"]).run().expect_code(1);
+    voltar(&["backup", "all", "--all", "--stop"]).ok();
     for name in ["cvat_inmem_db", "cvat_cache_db", "cvat_keys", "cvat_logs"] {
         assert!(work.join(format!("all/{name}.tar.gz")).exists(), "{name}");
     }

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// An element of the list of containers.
 #[derive(Debug, Default, Deserialize)]
@@ -31,6 +32,22 @@ pub(in crate::host) struct ContainerInspectResponse {
     pub(super) host_config: Option<HostConfig>,
     pub(super) config: Option<ContainerConfig>,
     pub(super) mounts: Option<Vec<MountPoint>>,
+}
+
+/// The answer of Podman's own API to an inspection of a container, whose other parts are not as Docker's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(in crate::host) struct PodmanInspectResponse {
+    pub(super) host_config: Option<PodmanHostConfig>,
+}
+
+/// What Podman's own API says of a container's host.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PodmanHostConfig {
+    /// The map of ids of the container, if it has one of its own.
+    #[serde(rename = "IDMappings")]
+    pub(super) id_mappings: Option<IgnoredAny>,
 }
 
 /// The state of an inspected container. Its `Status` is left out: these fields decide.

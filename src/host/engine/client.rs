@@ -6,11 +6,12 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::monitor::Monitor;
 use bollard::Docker;
+use serde::de::DeserializeOwned;
 
 use super::address::Address;
 use super::answers::{ContainerInspectResponse, ContainerSummary};
 use super::fault::{Answer, Fault, within};
-use super::product::Product;
+use super::product::{self, Product};
 use super::transport::Transport;
 
 /// The time limit of one request: enough for a busy host with hundreds of containers.
@@ -53,12 +54,21 @@ impl Client<'_> {
         monitor: Option<&dyn Monitor>,
     ) -> Result<Option<ContainerInspectResponse>> {
         let path = format!("/containers/{id}/json");
-        match within(REQUEST_LIMIT, monitor, self.transport.get(&path)).await {
-            Ok(found) => Ok(Some(self.product.correct(found))),
+        let Some(found) = self.get(id, &path, monitor).await? else { return Ok(None) };
+        let Product::Podman { api } = &self.product else { return Ok(Some(found)) };
+        // Docker's API does not say that a container has a map of ids by `--userns=auto`.
+        let own = self.get(id, &format!("/v{api}/libpod{path}"), monitor).await?;
+        Ok(own.map(|own| product::with_podmans(found, &own)))
+    }
+
+    /// Returns the answer to a request about a container; `None` if that does not exist.
+    async fn get<T: DeserializeOwned>(&self, id: &str, path: &str, monitor: Option<&dyn Monitor>) -> Result<Option<T>> {
+        let answer = match within(REQUEST_LIMIT, monitor, self.transport.get(path)).await {
             // The container was removed since it was listed.
             Err(Fault::Engine(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. })) => Ok(None),
-            Err(fault) => Err(fault.into_error(&format!("cannot inspect container {}", short(id)), &self.address)),
-        }
+            answer => answer.map(Some),
+        };
+        answer.map_err(|fault| fault.into_error(&format!("cannot inspect container {}", short(id)), &self.address))
     }
 
     /// Inspects a container that must exist.

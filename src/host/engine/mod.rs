@@ -34,6 +34,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::member::printable;
 use crate::monitor::Monitor;
 
 use super::inventory::{Container, ContainerState, Host, Inventory, MountKind, StopOutcome, Volume};
@@ -301,7 +302,8 @@ async fn open(address: &Address, peer: Peer) -> Answer<Opened> {
     let answer = docker.version().await?;
     let product = Product::of(&answer);
     let docker = docker.with_timeout(REQUEST_LIMIT);
-    Ok(Opened { docker, transport, product, version: product::version(answer) })
+    let version = answer.version.map_or_else(|| "(unknown)".to_owned(), |version| printable(version.as_bytes()));
+    Ok(Opened { docker, transport, product, version })
 }
 
 /// Returns the paths of this machine at which the content of volumes and mounts should be. Volumes of other drivers than

@@ -67,7 +67,7 @@ impl Stops {
             // Without `t` and `signal` the container's own timeout and signal apply.
             let options = match client.product {
                 Product::Docker => None,
-                Product::Podman => grace.map(|grace| StopContainerOptions {
+                Product::Podman { .. } => grace.map(|grace| StopContainerOptions {
                     t: Some(i32::try_from(grace.as_secs()).unwrap_or(i32::MAX)),
                     ..StopContainerOptions::default()
                 }),
