@@ -100,7 +100,7 @@ fn volumes_are_bound_to_directories(stack: &Stack) {
     let tree = TreeSnapshot::of(&media);
 
     let voltar = |args: &[&str]| stack.voltar(args).args(["--project", PROJECT]);
-    voltar(&["plan"]).run().expect_text("(type=none, device=");
+    voltar(&["plan"]).run().expect_text(&format!("{PROJECT}_cvat_data: {}\n", media.display()));
     let done = voltar(&["backup", "--stop"]).ok();
     assert!(done.text().contains("\ncontainers were stopped for "), "{done}");
     assert_eq!(running(), 4);
