@@ -18,11 +18,7 @@ fn has_test(source: &str, name: &str) -> bool {
 
 /// Returns the `path:name` of each code span in a cell that is a test.
 fn tests(cell: &str) -> Vec<(&str, &str)> {
-    cell.split('`')
-        .skip(1)
-        .step_by(2)
-        .filter_map(|span| span.split_once(".rs:").map(|(path, name)| (path, name)))
-        .collect()
+    cell.split('`').skip(1).step_by(2).filter_map(|span| span.split_once(".rs:")).collect()
 }
 
 #[test]

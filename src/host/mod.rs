@@ -21,5 +21,5 @@ mod subids;
 
 pub use inventory::{
     Container, ContainerState, Dependency, Health, HealthStatus, Host, Inventory, Mount, MountKind, Place, State,
-    StopOutcome, Volume,
+    StopOutcome, UserNamespace, Volume,
 };

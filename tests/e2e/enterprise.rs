@@ -38,7 +38,7 @@ fn compose_file(disk: &Path) -> String {
     for name in VOLUMES {
         let device = disk.join(name);
         let options = format!("{{type: none, o: bind, device: '{}'}}", device.display());
-        text += &format!("  {name}:\n    driver_opts: {options}\n");
+        text.extend(["  ", name, ":\n    driver_opts: ", &options, "\n"]);
     }
     text
 }

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 
 /// An element of the list of containers.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub(in crate::host) struct ContainerSummary {
     pub(super) id: Option<String>,
     pub(super) names: Option<Vec<String>>,
@@ -23,7 +23,7 @@ pub(in crate::host) struct ContainerSummary {
 
 /// The answer to an inspection of a container.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub(in crate::host) struct ContainerInspectResponse {
     pub(super) id: Option<String>,
     pub(super) name: Option<String>,
@@ -36,14 +36,13 @@ pub(in crate::host) struct ContainerInspectResponse {
 
 /// The answer of Podman's own API to an inspection of a container, whose other parts are not as Docker's.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub(in crate::host) struct PodmanInspectResponse {
     pub(super) host_config: Option<PodmanHostConfig>,
 }
 
 /// What Podman's own API says of a container's host.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
 pub(super) struct PodmanHostConfig {
     /// The map of ids of the container, if it has one of its own.
     #[serde(rename = "IDMappings")]
@@ -52,7 +51,7 @@ pub(super) struct PodmanHostConfig {
 
 /// The state of an inspected container. Its `Status` is left out: these fields decide.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub(super) struct ContainerState {
     pub(super) running: Option<bool>,
     pub(super) paused: Option<bool>,
@@ -65,14 +64,14 @@ pub(super) struct ContainerState {
 
 /// The result of the health checks of a container.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub(super) struct Health {
     pub(super) status: Option<String>,
 }
 
 /// What the host adds to a container.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub(super) struct HostConfig {
     pub(super) links: Option<Vec<String>>,
     pub(super) volumes_from: Option<Vec<String>>,
@@ -87,7 +86,7 @@ pub(super) struct HostConfig {
 
 /// A mount as it was requested when the container was created.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub(super) struct RequestedMount {
     pub(super) target: Option<String>,
     pub(super) volume_options: Option<VolumeOptions>,
@@ -95,14 +94,14 @@ pub(super) struct RequestedMount {
 
 /// What a requested mount says of its volume.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub(super) struct VolumeOptions {
     pub(super) subpath: Option<String>,
 }
 
 /// What does not depend on the host.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub(super) struct ContainerConfig {
     pub(super) image: Option<String>,
     pub(super) labels: Option<HashMap<String, String>>,
@@ -113,7 +112,7 @@ pub(super) struct ContainerConfig {
 
 /// The health check of a container; times are in nanoseconds, and 0 stands for the engine's default.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub(super) struct HealthConfig {
     pub(super) interval: Option<i64>,
     pub(super) retries: Option<i64>,
@@ -122,7 +121,7 @@ pub(super) struct HealthConfig {
 
 /// A mount of a container.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase")]
 pub(super) struct MountPoint {
     #[serde(rename = "Type")]
     pub(super) typ: Option<String>,

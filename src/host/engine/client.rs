@@ -44,7 +44,7 @@ impl Client<'_> {
 
     /// Lists all containers.
     pub(super) async fn list_containers(&self) -> Result<Vec<ContainerSummary>> {
-        self.run("cannot list containers", self.transport.get("/containers/json?all=1")).await
+        self.run("cannot list containers", self.transport.get("/containers/json?all=true")).await
     }
 
     /// Inspects a container; returns `None` if it does not exist.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bollard::models::Volume as EngineVolume;
 
 use crate::error::Result;
-use crate::host::inventory::{Container, ContainerState, Health, HealthStatus, Mount, State, Volume};
+use crate::host::inventory::{Container, ContainerState, Health, HealthStatus, Mount, State, UserNamespace, Volume};
 use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME, VolumeSource};
 use crate::host::{mount_options, option_volume};
 use crate::ids::IdMap;
@@ -92,7 +92,6 @@ pub(in crate::host) fn container(
     let labels = config.and_then(|config| config.labels.as_ref());
     let label = |key: &str| labels.and_then(|labels: &HashMap<String, String>| labels.get(key));
     let host = answer.host_config.as_ref();
-    let userns_mode = host.and_then(|host| host.userns_mode.as_deref()).unwrap_or_default();
     let references = References {
         links: host.and_then(|host| host.links.as_deref()).unwrap_or_default(),
         volumes_from: host.and_then(|host| host.volumes_from.as_deref()).unwrap_or_default(),
@@ -127,8 +126,11 @@ pub(in crate::host) fn container(
         auto_remove: host.and_then(|host| host.auto_remove).unwrap_or_default(),
         one_off: parse::one_off(label),
         swarm_service: parse::swarm_service(label),
-        host_ids: userns_mode == "host",
-        own_ids: !matches!(userns_mode, "" | "host"),
+        user_namespace: match host.and_then(|host| host.userns_mode.as_deref()) {
+            None | Some("") => UserNamespace::OfEngine,
+            Some("host") => UserNamespace::OfHost,
+            Some(_) => UserNamespace::Own,
+        },
         ids: IdMap::default(),
         mounts,
         name,
@@ -333,11 +335,10 @@ mod tests {
     fn a_container_with_a_map_of_its_own_is_known() {
         let modes = ["", "host", "private", "keep-id", "auto", "container:ab"].map(|mode| {
             let json = format!(r#"{{"Id":"ab","Name":"/c","HostConfig":{{"UsernsMode":"{mode}"}}}}"#);
-            let container = inspected(&json).unwrap();
-            (container.host_ids, container.own_ids)
+            inspected(&json).unwrap().user_namespace
         });
-        let (engines, hosts, own) = ((false, false), (true, false), (false, true));
-        assert_eq!(modes, [engines, hosts, own, own, own, own]);
+        let own = UserNamespace::Own;
+        assert_eq!(modes, [UserNamespace::OfEngine, UserNamespace::OfHost, own, own, own, own]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::Monitor;
 
-use super::inventory::{Container, ContainerState, Host, Inventory, MountKind, StopOutcome, Volume};
+use super::inventory::{Container, ContainerState, Host, Inventory, MountKind, StopOutcome, UserNamespace, Volume};
 use super::parse::{self, VolumeSource};
 use super::places;
 use address::{Address, local_socket};
@@ -151,7 +151,8 @@ impl<'a> Engine<'a> {
 
     /// Adds the map of ids of the engine's containers.
     fn map_ids(&self, inventory: &mut Inventory, info: &SystemInfo, inspected: &[Inspected]) {
-        let mapped = inspected.iter().filter(|(container, _)| !container.host_ids);
+        let is_mapped = |container: &Container| container.user_namespace == UserNamespace::OfEngine;
+        let mapped = inspected.iter().filter(|(container, _)| is_mapped(container));
         let processes = id_maps::Processes {
             engine: mount_view::engine(&self.client.address, self.peer.pid()).id(),
             user: self.peer.uid(),
