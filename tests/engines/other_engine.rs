@@ -46,7 +46,7 @@ pub struct Kind {
 }
 
 /// The kinds of engines that the tests run on.
-pub const KINDS: &[&Kind] = &[&REMAPPED, &ROOTLESS, &DOCKER_26, &PODMAN];
+pub const KINDS: &[&Kind] = &[&REMAPPED, &ROOTLESS, &DOCKER_26, &PODMAN, &ROOTLESS_PODMAN];
 
 /// Where Docker 26 and compose v2 are unpacked, once for all runs.
 const DOCKER_26_TREE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/docker-26");
@@ -81,7 +81,7 @@ pub const REMAPPED: Kind = Kind {
     has_host_ids: true,
     has_compose: false,
     images: &["ubuntu"],
-    tests: &[mapped_ids::TESTS],
+    tests: &[mapped_ids::TESTS, mapped_ids::OF_DOCKER],
 };
 
 /// A rootless engine, as `dockerd-rootless.sh` starts it.
@@ -111,7 +111,7 @@ pub const ROOTLESS: Kind = Kind {
     has_host_ids: false,
     has_compose: false,
     images: &["ubuntu"],
-    tests: &[mapped_ids::TESTS, rootless::TESTS],
+    tests: &[mapped_ids::TESTS, mapped_ids::OF_DOCKER, rootless::TESTS],
 };
 
 const IMAGES: &[&str] = &["ubuntu", "voltar-test-postgres:15"];
@@ -171,6 +171,39 @@ END
     has_compose: false,
     images: IMAGES,
     tests: &[stack::TESTS, podman::TESTS],
+};
+
+/// The Podman of a user, whose containers are in its user namespace.
+pub const ROOTLESS_PODMAN: Kind = Kind {
+    name: "rootless_podman",
+    called: "Podman 4.",
+    needs: &[Needs::Program("podman"), Needs::Program("newuidmap"), Needs::Program("setpriv")],
+    script: r#"
+        useradd --no-create-home --uid 4322 --user-group voltar-podman
+        printf 'voltar-podman:400000:65536
+' >/etc/subuid
+        printf 'voltar-podman:500000:65536
+' >/etc/subgid
+        mkdir -p /etc/containers "$scratch"/{home,run}
+        printf '[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+' >/etc/containers/containers.conf
+        chown voltar-podman: "$scratch"/{home,run}
+        chmod 700 "$scratch/run"
+        export HOME=$scratch/home XDG_RUNTIME_DIR=$scratch/run
+        exec unshare --pid --fork --kill-child bash -c '
+            mount -t proc proc /proc
+            exec setpriv --reuid=4322 --regid=4322 --clear-groups podman --runtime /usr/sbin/runc --storage-driver vfs \
+                --cgroup-manager cgroupfs --events-backend none system service --time=0 "unix://$XDG_RUNTIME_DIR/podman.sock"'
+    "#,
+    end: Signal::SIGKILL,
+    socket: "run/podman.sock",
+    root: "home/.local/share/containers/storage",
+    ids: [(4322, 4322), (400_000, 500_000)],
+    has_host_ids: false,
+    has_compose: false,
+    images: &["ubuntu"],
+    tests: &[mapped_ids::TESTS],
 };
 
 /// Unpacks Docker 26.
