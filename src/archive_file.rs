@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use crate::archive::checksum;
 use crate::archive::reader::{Stored, TarReader};
 use crate::codec::{Decompressor, Likeness};
-use crate::durable::page_cache::ReadOnce;
 use crate::error::{Error, ErrorKind, Result, carried};
+use crate::holes::ReadHoles;
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
-use crate::store::Location;
+use crate::store::{Location, Opened, Reader};
 
 /// An archive file and its members.
-pub(crate) struct ArchiveFile {
+pub(crate) struct ArchiveFile<'a> {
     name: String,
     location: Location,
     bytes: Option<u64>,
-    tar: TarReader<Decompressor<ReadOnce>>,
+    tar: TarReader<Decompressor<Reader<'a>>>,
     reported: u64,
     members: u64,
     /// The names of the member being read, and of the one before it.
@@ -28,15 +28,32 @@ pub(crate) struct ArchiveFile {
     begun: Instant,
 }
 
-impl ArchiveFile {
-    /// Opens the archive at `location`, which determines its name in events and messages.
+impl<'m> ArchiveFile<'m> {
+    /// Opens the archive at `location`, which determines its name in events and messages. Reading ends once `monitor` is
+    /// cancelled.
     ///
     /// # Errors
     /// The file cannot be opened, or has no known format.
-    pub(crate) fn open(location: &Location, pool: &Pool) -> Result<Self> {
-        let opened = location.open()?;
-        let tar =
-            Decompressor::with_plain(opened.reader, tar_likeness, pool).map_err(|e| located(location, &e, None))?;
+    pub(crate) fn open(location: &Location, pool: &Pool, monitor: &'m dyn Monitor) -> Result<Self> {
+        Self::read(location, location.open(monitor)?, pool)
+    }
+
+    /// Opens the archive at `location` to read its first members; it can be opened again, also if it is a stream.
+    ///
+    /// # Errors
+    /// As [`ArchiveFile::open`].
+    pub(crate) fn peek(location: &Location, pool: &Pool, monitor: &'m dyn Monitor) -> Result<Self> {
+        Self::read(location, location.peek(monitor)?, pool)
+    }
+
+    fn read(location: &Location, opened: Opened<'m>, pool: &Pool) -> Result<Self> {
+        let tar = Decompressor::with_plain(opened.reader, tar_likeness, pool).map_err(|e| {
+            let error = located(location, &e, None);
+            match location.foreign_program() {
+                Some(program) => error.hint(format!("decompress it first: `{program} -dk {location}`")),
+                None => error,
+            }
+        })?;
         Ok(Self {
             name: location.name(),
             location: location.clone(),
@@ -48,6 +65,16 @@ impl ArchiveFile {
             before: None,
             begun: Instant::now(),
         })
+    }
+
+    /// Accepts an archive that ends after a complete member, without an end-of-archive marker; that is an issue.
+    pub(crate) fn allow_truncated_end(&mut self) {
+        self.tar.allow_missing_end();
+    }
+
+    /// Returns whether members follow the end-of-archive marker, once that was read.
+    pub(crate) fn has_members_after_end(&self) -> bool {
+        self.tar.has_members_after_end()
     }
 
     /// Returns the archive's name without its suffix.
@@ -86,14 +113,18 @@ impl ArchiveFile {
     }
 
     /// Returns a reader of the current member's content, which reports progress.
-    pub(crate) fn content<'a>(&'a mut self, monitor: &'a dyn Monitor) -> Content<'a> {
+    pub(crate) fn content<'a>(&'a mut self, monitor: &'a dyn Monitor) -> Content<'a, 'm> {
         Content { archive: self, monitor }
     }
 
     /// Converts an error of the stream: adds the archive, the offset and the last complete member.
     pub(crate) fn located(&self, e: &io::Error) -> Error {
         let last_complete = if self.tar.content_left() > 0 { &self.before } else { &self.current };
-        located(&self.location, e, last_complete.as_deref())
+        let error = located(&self.location, e, last_complete.as_deref());
+        if self.tar.is_end_missing() {
+            return error.hint("all members up to there are complete: `restore --allow-truncated-end` restores them");
+        }
+        error
     }
 
     /// Returns the final figures.
@@ -101,6 +132,7 @@ impl ArchiveFile {
         Summary {
             archive: self.name.clone(),
             members: self.members,
+            left_out: 0,
             stream_bytes: self.tar.offset(),
             file_bytes: self.bytes.unwrap_or_else(|| self.tar.get_ref().compressed_bytes()),
             elapsed: self.elapsed(),
@@ -121,6 +153,10 @@ impl ArchiveFile {
 
     fn report_excess(&self, monitor: &dyn Monitor) {
         let path = &self.location;
+        if self.tar.is_end_missing() {
+            let what = "ends without its end-of-archive marker: members can be missing";
+            monitor.issue(&self.name, format!("'{path}' {what}"));
+        }
         if let Some(offset) = self.tar.get_ref().trailing_garbage() {
             monitor
                 .issue(&self.name, format!("'{path}': what follows byte {offset} is no archive data and was ignored"));
@@ -135,12 +171,12 @@ impl ArchiveFile {
 }
 
 /// A reader of the content of a member.
-pub(crate) struct Content<'a> {
-    archive: &'a mut ArchiveFile,
+pub(crate) struct Content<'a, 'm> {
+    archive: &'a mut ArchiveFile<'m>,
     monitor: &'a dyn Monitor,
 }
 
-impl Read for Content<'_> {
+impl Read for Content<'_, '_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.monitor.cancelled() {
             return Err(Error::interrupted().into());
@@ -148,6 +184,12 @@ impl Read for Content<'_> {
         let got = self.archive.tar.read(buf);
         self.archive.advance(self.monitor);
         got.map_err(|e| io::Error::new(e.kind(), self.archive.located(&e)))
+    }
+}
+
+impl ReadHoles for Content<'_, '_> {
+    fn skip_hole(&mut self) -> u64 {
+        self.archive.tar.skip_hole()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory, State};
 use crate::live_mounts::LiveMounts;
 use crate::member::printable;
-use crate::monitor::{Event, Monitor, Stage};
+use crate::monitor::{Event, Monitor, Phase, Stage};
 use crate::ordered::Pool;
 use crate::plan::backup::{BackupPlan, BackupRequest, plan};
 use crate::plan::facts::ThisHost;
@@ -32,7 +32,13 @@ pub fn backup(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let inventory = touched::inventory(host, &request.layout, request.running == Running::StopProject)?;
+    request.sink.check()?;
+    run(request, host, state_dir, pool, monitor).map_err(|error| error.leaving(request.sink.abandoned()))
+}
+
+fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+    let inventory =
+        touched::inventory(host, &request.layout, &request.selection.volumes, request.running == Running::StopProject)?;
     recover(request, &inventory, state_dir, monitor)?;
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
     let facts = ThisHost::new(&mounts, pool, monitor);
@@ -45,10 +51,16 @@ pub fn backup(
     if request.running == Running::Allow {
         warn_of_running(&plan, monitor);
     }
+    if !plan.to_stop.is_empty() {
+        monitor.phase(Phase::Stopping);
+    }
     let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
     let archived = archive_stopped(&plan, stopped.count() > 0, &mounts, request, host, pool, monitor);
     mounts.release();
     archived?;
+    if stopped.count() > 0 {
+        monitor.phase(Phase::Starting);
+    }
     stopped.start_again_after("the archives are complete");
     Ok(())
 }
@@ -66,7 +78,7 @@ fn archive_stopped(
     let mut users = plan.users.clone();
     if has_stopped {
         // From now on: what ran until here did so before anything was read.
-        let now = touched::inventory(host, &request.layout, false)?;
+        let now = touched::inventory(host, &request.layout, &request.selection.volumes, false)?;
         check_real(plan.targets(), &now, &ThisHost::new(mounts, pool, monitor))?;
         users = users_now(plan.targets(), &now);
     }
@@ -75,21 +87,21 @@ fn archive_stopped(
         .iter()
         .map(|planned| mounts.reopen(&planned.target.tree, &planned.mounts))
         .collect::<Result<Vec<_>>>()?;
-    let created = plan.store.create()?;
+    let created = plan.sink.create()?;
     archive(plan, &trees, &users, request, host, pool, monitor).inspect_err(|_| {
         if created {
-            plan.store.remove_if_empty();
+            plan.sink.remove_if_empty();
         }
     })
 }
 
-/// Removes stale files from the store, and recovers volumes from interrupted restores.
+/// Removes stale files from the sink, and recovers volumes from interrupted restores.
 fn recover(request: &BackupRequest, inventory: &Inventory, state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
-    for removed in request.store.remove_leftovers()? {
+    for removed in request.sink.remove_leftovers()? {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
-    recover_layout(&request.layout, inventory, request.selection.project.as_deref(), &mounts, monitor)
+    recover_layout(&request.layout, inventory, &request.selection, &mounts, monitor)
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {
@@ -115,19 +127,28 @@ fn archive(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let jobs = plan.jobs(request.allow_empty);
-    let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| {
-        archiver::write(job, tree, plan.compression, pool, monitor)
-    };
+    let jobs = plan.jobs();
+    monitor.phase(Phase::Archiving);
+    let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| archiver::write(job, tree, pool, monitor);
     let written = together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write)?;
     if request.running != Running::Allow {
-        warn_of_started(plan, users, &touched::inventory(host, &request.layout, false)?, monitor);
+        warn_of_started(
+            plan,
+            users,
+            &touched::inventory(host, &request.layout, &request.selection.volumes, false)?,
+            monitor,
+        );
     }
     monitor.check_cancelled()?;
+    monitor.phase(Phase::Committing);
     let (archives, summaries): (Vec<_>, Vec<_>) = written.into_iter().unzip();
-    commit(archives, request.overwrite)?;
+    commit(archives, request.overwrite, monitor)?;
     for (summary, job) in summaries.iter().zip(&jobs) {
-        monitor.event(&Event::Finished { stage: Stage::Archiving, summary, at: job.location.path() });
+        if summary.left_out > 0 {
+            let (archive, count) = (&summary.archive, summary.left_out);
+            monitor.note(&format!("{archive}: {count} excluded (a directory counts as one, with all that it holds)"));
+        }
+        monitor.event(&Event::Finished { stage: Stage::Archiving, summary, at: job.destination.path() });
     }
     Ok(())
 }

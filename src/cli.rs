@@ -54,13 +54,16 @@ EXAMPLES
   voltar backup --stop                       cvat_data.tar.bz2, cvat_db.tar.bz2 …
   voltar backup --stop --only cvat_db /mnt   just the database, into /mnt
   voltar backup --format zst nightly         other suffixes, much faster
-  voltar backup --data-root /rescued/docker  from a disk whose engine is gone";
+  voltar backup --data-root /rescued/docker  from a disk whose engine is gone
+  voltar backup --stop --only cvat_db - | ssh nas 'cat > cvat_db.tar.bz2'
+  voltar backup --stop --to-command 'rclone rcat remote:backup/{file}'";
 
 const VERIFY_EXAMPLES: &str = "\
 EXAMPLES
-  voltar verify                              the layout's archives in ./backup
+  voltar verify                              every archive in ./backup
   voltar verify /mnt/nas/2022-03-01          those in another directory
-  voltar verify old/cvat_data.tar.gz         just this file";
+  voltar verify old/cvat_data.tar.gz         just this file
+  ssh nas 'cat cvat_db.tar.bz2' | voltar verify -";
 
 const LIST_EXAMPLES: &str = "\
 EXAMPLES
@@ -74,11 +77,20 @@ EXAMPLES
   voltar restore --stop old/cvat_db.tar.bz2  just this one
   voltar restore --stop --keep-previous      and keep what was there before
   voltar restore --stop=project              stop the whole compose project
-  voltar restore --merge --only cvat_data    extract it over what is there";
+  voltar restore --merge --only cvat_data    extract it over what is there
+  voltar restore --only cvat_db --from . x.tar   an archive of `tar -C DIR .`
+  voltar restore --project cvat --create-volumes on a new host
+  ssh nas 'cat cvat_db.tar.bz2' | voltar restore --stop --only cvat_db -";
 
 const RESUME_EXAMPLES: &str = "\
 EXAMPLES
   voltar resume                  after a `kill -9` or a power cut";
+
+const LAYOUT_EXAMPLES: &str = "\
+EXAMPLES
+  voltar layout > wp.toml        the only compose project, or all containers
+  voltar layout --project wp     one of several projects
+  voltar backup --layout wp.toml --stop";
 
 /// What goes below the options of a command's help.
 macro_rules! after {
@@ -156,6 +168,14 @@ pub(crate) enum Command {
     /// the old tree or the new one.
     #[command(after_help = after!(RESUME_EXAMPLES))]
     Resume,
+
+    /// Print a layout for another stack than CVAT: TOML, ready to save.
+    ///
+    /// Describes one compose project or, if there is none, the containers: one entry for each volume, and for each
+    /// directory of the host that a container can write. Comments say what each one is, and what is left out. --only
+    /// selects entries by name.
+    #[command(after_help = after!(LAYOUT_EXAMPLES))]
+    Layout,
 }
 
 /// Options of every command; they may stand before its name and after it.
@@ -166,7 +186,7 @@ pub(crate) struct Common {
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub only: Vec<String>,
 
-    /// Also the archives that the guide leaves out, if they exist: cvat_keys, cvat_logs, the caches.
+    /// Also the archives that the guide leaves out, if they exist: cvat_logs, the caches, cvat_keys before CVAT 2.2.
     #[arg(long, global = true, help_heading = "Which archives")]
     pub all: bool,
 
@@ -178,6 +198,10 @@ pub(crate) struct Common {
     /// The compose project, if more than one has these volumes.
     #[arg(long, global = true, value_name = "NAME", help_heading = "Which archives")]
     pub project: Option<String>,
+
+    /// The archive NAME is the volume with this full name; may be given more than once.
+    #[arg(long, global = true, value_name = "NAME=VOLUME", value_parser = assignment, help_heading = "Which archives")]
+    pub volume: Vec<(String, String)>,
 
     /// The engine's address, such as unix:///run/docker.sock [default: DOCKER_HOST, then the local socket]
     #[arg(long, global = true, value_name = "ADDR", help_heading = "Where the volumes are")]
@@ -222,9 +246,16 @@ pub(crate) enum Progress {
 /// Arguments of `backup` and `plan`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Backup {
-    /// The directory for the archives; created if it does not exist.
-    #[arg(value_name = "DIR", default_value = "backup")]
+    /// The directory for the archives, created if it does not exist; or - to write one archive to standard output.
+    #[arg(value_name = "DIR|-", default_value = "backup")]
     pub dir: PathBuf,
+
+    /// Run CMD once per archive and write the archive to its standard input. {file} in CMD stands for the archive's file
+    /// name, as VOLTAR_FILE and VOLTAR_ARCHIVE do in its environment. If anything fails, every command is killed before it
+    /// sees the end of its input.
+    #[arg(long, value_name = "CMD", conflicts_with_all = ["dir", "overwrite"])]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub to_command: Option<String>,
 
     /// Print what would be done, and every reason against it; change nothing.
     #[arg(short = 'n', long)]
@@ -260,6 +291,11 @@ pub(crate) struct Backup {
     /// Archive trees that are empty, or a database without PG_VERSION.
     #[arg(long)]
     pub allow_empty: bool,
+
+    /// Leave out the members that match, as `tar --exclude` does: the pattern is compared with the whole name and with
+    /// every end of it after a slash, and wildcards match slashes; may be given more than once.
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<OsString>,
 }
 
 /// Which containers are stopped.
@@ -288,15 +324,15 @@ pub(crate) enum Format {
 /// Arguments of `verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Verify {
-    /// A directory that holds archives of the layout, or archive files.
-    #[arg(value_name = "DIR|FILE", default_value = "backup")]
+    /// A directory that holds archives, or archive files; - reads an archive from standard input.
+    #[arg(value_name = "DIR|FILE|-", default_value = "backup")]
     pub from: Vec<PathBuf>,
 }
 
 /// Arguments of `list`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct List {
-    /// The archive file.
+    /// The archive file; - reads the archive from standard input.
     #[arg(value_name = "ARCHIVE")]
     pub archive: PathBuf,
 }
@@ -304,9 +340,9 @@ pub(crate) struct List {
 /// Arguments of `restore`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Restore {
-    /// A directory that holds archives of the layout, or archive files.
-    #[arg(value_name = "DIR|FILE", default_value = "backup")]
-    pub from: Vec<PathBuf>,
+    /// A directory that holds archives, or archive files; - reads an archive from standard input.
+    #[arg(value_name = "DIR|FILE|-", default_value = "backup")]
+    pub sources: Vec<PathBuf>,
 
     /// Print what would be done, and every reason against it; change nothing.
     #[arg(short = 'n', long)]
@@ -334,9 +370,31 @@ pub(crate) struct Restore {
     #[arg(long)]
     pub skip_read_only: bool,
 
-    /// Restore archives that hold no data, or a database without PG_VERSION.
+    /// Create the volumes that do not exist, as compose would: on a new host, or after `docker compose down -v`. The
+    /// project is that of the layout or of --project.
+    #[arg(long)]
+    pub create_volumes: bool,
+
+    /// Restore what lies below this directory of the archive, and skip the rest: `.` for an archive of `tar -C DIR .`,
+    /// `data` for one that begins with `data/`.
+    #[arg(long, value_name = "PREFIX")]
+    pub from: Option<OsString>,
+
+    /// Restore archives that hold no data.
     #[arg(long)]
     pub allow_empty: bool,
+
+    /// Restore archives that end after a complete member, without the end-of-archive marker: more members may be missing.
+    #[arg(long)]
+    pub allow_truncated_end: bool,
+}
+
+/// Parses `NAME=VOLUME`.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, volume)) if !name.is_empty() && !volume.is_empty() => Ok((name.to_owned(), volume.to_owned())),
+        _ => Err("it reads NAME=VOLUME: an archive of the layout and the full name of its volume".to_owned()),
+    }
 }
 
 impl Cli {
@@ -360,6 +418,14 @@ impl Cli {
                 let message = format!("the argument '{one}' cannot be used with '{other}'");
                 return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
             }
+        }
+        if let Command::Plan(backup) | Command::Backup(backup) = &cli.command
+            && backup.overwrite
+            && backup.dir.as_os_str() == "-"
+        {
+            let message =
+                "the argument '--overwrite' cannot be used with '-': standard output has nothing to overwrite";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         }
         Ok(cli)
     }

@@ -147,6 +147,16 @@ impl Error {
         Self::new(ErrorKind::Interrupted, "interrupted")
     }
 
+    /// Returns the same error; for that of a cancelled run, with what the run has left: "interrupted: `left`".
+    #[must_use]
+    pub(crate) fn leaving(self, left: &str) -> Self {
+        let interrupted = Self::interrupted();
+        if (self.kind, &self.message) == (interrupted.kind, &interrupted.message) {
+            return Self { message: format!("{}: {left}", interrupted.message), ..self };
+        }
+        self
+    }
+
     /// Returns the same error with a hint: what the user can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

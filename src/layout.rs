@@ -1,11 +1,13 @@
-//! Layouts: which path of which container each archive holds. The `cvat` layout is built in; TOML files
-//! describe other stacks. `resolve` finds the containers of a layout on a host.
+//! Layouts: which path of which container, or which volume, each archive holds. The `cvat` layout is built in; TOML files
+//! describe other stacks. `resolve` finds the containers and volumes of a layout on a host.
 
 use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::codec::Format;
 use crate::error::{Error, Result};
+use crate::exclude::{Exclude, Pattern};
 use crate::member::{RelPath, printable};
 
 /// The names of the built-in layouts.
@@ -16,13 +18,18 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The length limit of an archive's name, in bytes: the file name, which also has a suffix and, while it is written, a
 /// temporary suffix, must not exceed `NAME_MAX` (255).
-const MAX_NAME_BYTES: usize = 200;
+pub(crate) const MAX_NAME_BYTES: usize = 200;
+
+/// Where PostgreSQL's image keeps its cluster.
+pub(crate) const CLUSTER: &[u8] = b"var/lib/postgresql/data";
 
 /// The archives of a stack, and the paths of their data in containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// `cvat`, or the path of the file that it was read from.
     pub name: String,
+    /// The compose project of the stack, if the file names one.
+    pub project: Option<String>,
     /// The archives, in the order in which they are processed and shown.
     pub archives: Vec<ArchiveSpec>,
     /// The container, or compose service, of those generations of the stack whose guide writes gzip; earlier ones write
@@ -35,14 +42,33 @@ pub struct Layout {
 pub struct ArchiveSpec {
     /// The file name of the archive without its suffix.
     pub name: String,
+    /// The path of the tree without its leading slash, if it is found through its volume: the prefix of all members.
+    pub path: RelPath,
     /// The paths that may hold the data, the preferred one first: a later generation of a stack before an earlier one.
+    /// Empty if it is found only through its volume.
     pub alternatives: Vec<ContainerPath>,
     /// Whether it is left out if its container does not exist.
     pub optional: bool,
     /// Whether it is selected only by `--all` or by name.
     pub extra: bool,
-    /// The name of the volume in the compose file, by which it is found when the container does not exist.
-    pub volume: String,
+    /// The container, or compose service, of those generations of the stack in which it is not extra.
+    pub usual_with: Option<String>,
+    /// The volume by which it is found when the container does not exist: its name in the compose file, or its full name.
+    pub volume: Option<String>,
+    /// The format in which it is written; `None` for that of the guide of the stack.
+    pub format: Option<Format>,
+    /// The members that are left out of it.
+    pub exclude: Exclude,
+    /// Whether it must hold a PostgreSQL cluster.
+    pub database: bool,
+}
+
+impl ArchiveSpec {
+    /// Returns the name of its volume in the compose file: the one that the layout gives, else that of the archive.
+    #[must_use]
+    pub fn volume_name(&self) -> &str {
+        self.volume.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// A path in a container.
@@ -78,6 +104,15 @@ impl Layout {
     /// The text is not a layout; the message holds the line.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let document: Document = toml::from_str(text).map_err(|error| {
+            if let Some(line) = first_line_of_yaml(text) {
+                let is_compose = text.lines().any(|line| line.starts_with("services:"));
+                let begin = if is_compose { "`voltar layout` prints the layout of a compose project; " } else { "" };
+                return Error::usage(format!(
+                    "layout '{}', line {line}: this is YAML, and a layout is TOML",
+                    shown(file)
+                ))
+                .hint(format!("{begin}{EXAMPLE}"));
+            }
             let line = error.span().map_or(1, |span| line_of(text, span.start));
             // The message of toml has several lines; the first one is the reason.
             let reason = error.message().lines().next().unwrap_or_default();
@@ -98,7 +133,13 @@ impl Layout {
                 Error::usage(format!("layout '{}', line {line}, archive {number}: {reason}", shown(file)))
             })?);
         }
-        Ok(Self { name: file.to_owned(), archives, gzip_with: None })
+        Ok(Self { name: file.to_owned(), project: document.project, archives, gzip_with: None })
+    }
+
+    /// Returns the archive of this name.
+    #[must_use]
+    pub fn archive(&self, name: &str) -> Option<&ArchiveSpec> {
+        self.archives.iter().find(|spec| spec.name == name)
     }
 
     /// Returns the names of all archives.
@@ -109,7 +150,7 @@ impl Layout {
 }
 
 const EXAMPLE: &str = "an entry reads: [[archive]] name = \"media\" container = \"web\" path = \"/srv/media\" (one key a line), \
-                       and optionally: optional = true";
+                       and optionally volume, optional, format, exclude and database (see the README)";
 
 fn unreadable(argument: &str, cause: &std::io::Error) -> Error {
     if cause.kind() == std::io::ErrorKind::NotFound && !argument.contains(['/', '.']) {
@@ -117,6 +158,17 @@ fn unreadable(argument: &str, cause: &std::io::Error) -> Error {
             .hint(format!("built in: {}", BUILT_IN.join(", ")));
     }
     Error::failed("cannot read layout", argument, cause)
+}
+
+/// Returns the number of the first line that is neither empty nor a comment, if it is a line of YAML.
+fn first_line_of_yaml(text: &str) -> Option<usize> {
+    let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim()));
+    let (number, line) = lines.find(|(_, line)| !line.is_empty() && !line.starts_with('#'))?;
+    let is_key = |key: &str| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.\"'".contains(&byte));
+    let is_entry = line
+        .split_once(':')
+        .is_some_and(|(key, value)| !key.is_empty() && is_key(key) && (value.is_empty() || value.starts_with(' ')));
+    (line.starts_with("---") || line.starts_with("- ") || is_entry).then_some(number)
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -130,6 +182,7 @@ fn shown(text: &str) -> String {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
+    project: Option<String>,
     #[serde(default)]
     archive: Vec<toml::Spanned<Table>>,
 }
@@ -138,35 +191,71 @@ struct Document {
 #[serde(deny_unknown_fields)]
 struct Table {
     name: String,
-    container: String,
+    container: Option<String>,
+    volume: Option<String>,
     path: String,
     #[serde(default)]
     optional: bool,
+    format: Option<String>,
+    #[serde(default)]
+    exclude: Vec<String>,
+    database: Option<bool>,
 }
 
 impl Table {
     fn check(self) -> std::result::Result<ArchiveSpec, String> {
-        let Self { name, container, path, optional } = self;
+        let Self { name, container, volume, path, optional, format, exclude, database } = self;
         check_name(&name)?;
-        if container.is_empty() || container.contains('/') || container.chars().any(char::is_control) {
-            return Err(format!("'{}' is not a container name", shown(&container)));
+        for (what, given) in [("container", &container), ("volume", &volume)] {
+            if let Some(given) = given.as_ref().filter(|given| !is_docker_name(given)) {
+                return Err(format!("'{}' is not a {what} name", shown(given)));
+            }
         }
-        if !path.starts_with('/') {
-            return Err(format!("path '{}' is not absolute", shown(&path)));
+        if container.is_none() && volume.is_none() {
+            return Err("it names neither a container nor a volume".to_owned());
         }
-        let below = RelPath::parse(path.as_bytes()).map_err(|bad| format!("path '{}': {bad}", shown(&path)))?;
-        if below.is_root() {
-            return Err("path '/' is the root of the container: name the directory that holds its data".to_owned());
-        }
-        let volume = name.clone();
+        let path = check_path(&path)?;
+        let format = format.map(|name| {
+            Format::of_name(&name).ok_or_else(|| {
+                let known = Format::ALL.map(|format| format.to_string()).join(", ");
+                format!("there is no format '{}', only {known}", shown(&name))
+            })
+        });
+        let patterns = exclude.iter().map(|text| {
+            Pattern::parse(text.as_bytes()).map_err(|bad| format!("cannot exclude '{}': {bad}", shown(text)))
+        });
+        let exclude = Exclude::new(patterns.collect::<std::result::Result<_, _>>()?);
+        let alternatives = container.map(|container| ContainerPath { container, path: path.clone() });
         Ok(ArchiveSpec {
             name,
-            alternatives: vec![ContainerPath { container, path: below }],
+            database: database.unwrap_or(path.as_bytes() == CLUSTER),
+            path,
+            alternatives: alternatives.into_iter().collect(),
             optional,
             extra: false,
+            usual_with: None,
             volume,
+            format: format.transpose()?,
+            exclude,
         })
     }
+}
+
+/// Returns whether `name` can be the name of a container, a compose service or a volume.
+pub(crate) fn is_docker_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/') && !name.chars().any(char::is_control)
+}
+
+/// Checks the path of an archive: absolute, and below the root of the container.
+fn check_path(path: &str) -> std::result::Result<RelPath, String> {
+    if !path.starts_with('/') {
+        return Err(format!("path '{}' is not absolute", shown(path)));
+    }
+    let below = RelPath::parse(path.as_bytes()).map_err(|bad| format!("path '{}': {bad}", shown(path)))?;
+    if below.is_root() {
+        return Err("path '/' is the root of the container: name the directory that holds its data".to_owned());
+    }
+    Ok(below)
 }
 
 /// Checks an archive's name: one path component that is not hidden.
@@ -195,6 +284,7 @@ fn cvat() -> Layout {
     let media = |path: &'static [u8]| MEDIA.map(|container| (container, path));
     Layout {
         name: "cvat".to_owned(),
+        project: None,
         // CVAT's guide since 2.2.
         gzip_with: Some("cvat_server".to_owned()),
         archives: vec![
@@ -202,7 +292,11 @@ fn cvat() -> Layout {
             built_in("cvat_data", &media(b"/home/django/data")),
             optional("cvat_events", &[("cvat_elasticsearch", b"/usr/share/elasticsearch/data")]),
             optional("cvat_events_db", &[("cvat_clickhouse", b"/var/lib/clickhouse")]),
-            extra("cvat_keys", &media(b"/home/django/keys")),
+            // CVAT's guide lists this volume since 2.2.
+            ArchiveSpec {
+                usual_with: Some("cvat_server".to_owned()),
+                ..extra("cvat_keys", &media(b"/home/django/keys"))
+            },
             extra("cvat_logs", &media(b"/home/django/logs")),
             extra(
                 "cvat_cache_db",
@@ -218,18 +312,23 @@ fn cvat() -> Layout {
 }
 
 fn built_in(name: &str, paths: &[(&str, &[u8])]) -> ArchiveSpec {
+    // The paths are constants without '..' or NUL; a test covers all of them.
+    let alternatives = paths.iter().filter_map(|&(container, path)| {
+        Some(ContainerPath { container: container.to_owned(), path: RelPath::parse(path).ok()? })
+    });
+    let alternatives: Vec<ContainerPath> = alternatives.collect();
+    let path = alternatives.first().map_or_else(RelPath::root, |one| one.path.clone());
     ArchiveSpec {
         name: name.to_owned(),
-        alternatives: paths
-            .iter()
-            // The paths are constants without '..' or NUL; a test covers all of them.
-            .filter_map(|&(container, path)| {
-                Some(ContainerPath { container: container.to_owned(), path: RelPath::parse(path).ok()? })
-            })
-            .collect(),
+        database: path.as_bytes() == CLUSTER,
+        path,
+        alternatives,
         optional: false,
         extra: false,
-        volume: name.to_owned(),
+        usual_with: None,
+        volume: Some(name.to_owned()),
+        format: None,
+        exclude: Exclude::default(),
     }
 }
 
@@ -273,7 +372,10 @@ mod tests {
                 } else {
                     ""
                 };
-                assert_eq!(spec.volume, spec.name);
+                assert_eq!(spec.volume.as_ref(), Some(&spec.name));
+                assert_eq!(spec.database, spec.name == "cvat_db");
+                assert_eq!(spec.usual_with.is_some(), spec.name == "cvat_keys");
+                assert_eq!(spec.path, spec.alternatives[0].path);
                 format!("{}{symbol} {}", spec.name, paths.join(" "))
             })
             .collect();
@@ -299,7 +401,60 @@ mod tests {
         assert_eq!(layout.names(), ["db", "media"]);
         assert_eq!(layout.archives[0].alternatives[0].path.as_bytes(), b"var/lib/mysql");
         assert!(!layout.archives[0].optional && layout.archives[1].optional);
-        assert_eq!(layout.archives[1].volume, "media");
+        assert_eq!((layout.archives[1].volume.as_deref(), layout.archives[1].volume_name()), (None, "media"));
+        assert_eq!(layout.project, None);
+    }
+
+    #[test]
+    fn an_entry_may_name_a_volume_a_format_and_what_is_left_out() {
+        let text = "project = \"wp\"\n[[archive]]\nname = \"db\"\nvolume = \"db_data\"\npath = \"/var/lib/mysql\"\n\
+                    format = \"zst\"\nexclude = [\"*.log\", \"tmp/*\"]\ndatabase = true\n";
+        let layout = Layout::parse("my.toml", text).unwrap();
+        let spec = layout.archive("db").unwrap();
+        assert_eq!((spec.volume.as_deref(), spec.volume_name()), (Some("db_data"), "db_data"));
+        assert!(spec.alternatives.is_empty() && spec.database);
+        assert_eq!((spec.format, layout.project.as_deref()), (Some(Format::Zstd), Some("wp")));
+        assert!(spec.exclude.matching(b"var/lib/mysql/a.log").is_some());
+        assert!(spec.exclude.matching(b"var/lib/mysql/a").is_none());
+        assert!(layout.archive("media").is_none());
+    }
+
+    #[test]
+    fn a_cluster_is_expected_at_the_path_of_postgresqls_image_unless_the_entry_says() {
+        let database = |path: &str, more: &str| {
+            Layout::parse("my.toml", &(entry("db", path) + more)).unwrap().archives[0].database
+        };
+        assert!(database("/var/lib/postgresql/data", "") && !database("/var/lib/mysql", ""));
+        assert!(!database("/var/lib/postgresql/data", "database = false\n"));
+        assert!(database("/pg", "database = true\n"));
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_errors() {
+        let reason = |more: &str| refusal(&(entry("db", "/data") + more));
+        assert!(reason("format = \"rar\"\n").ends_with("there is no format 'rar', only bz2, gz, zst, tar"));
+        assert!(reason("exclude = [\"a\\\\\"]\n").ends_with("cannot exclude 'a\\\\': it ends with a backslash"));
+        assert!(reason("volume = \"a/b\"\n").ends_with("'a/b' is not a volume name"));
+        let neither = refusal("[[archive]]\nname = \"db\"\npath = \"/data\"\n");
+        assert!(neither.ends_with("it names neither a container nor a volume"), "{neither}");
+    }
+
+    #[test]
+    fn a_file_of_yaml_is_called_so() {
+        for (text, line) in [
+            ("# x\n\nservices:\n  db:\n    image: x\n", 3),
+            ("---\n", 1),
+            ("archive:\n- name: db\n", 1),
+            ("- name: db\n", 1),
+        ] {
+            let error = Layout::parse("my.yml", text).unwrap_err();
+            assert_eq!(error.to_string(), format!("layout 'my.yml', line {line}: this is YAML, and a layout is TOML"));
+            let hint = error.advice().unwrap();
+            assert!(hint.contains("[[archive]]"), "{hint}");
+            assert_eq!(hint.contains("`voltar layout`"), text.contains("services:"), "{hint}");
+        }
+        assert!(!refusal("name = \"a: b\n").contains("YAML"));
+        assert!(!refusal("[[archive]\nname = \"a\"\n").contains("YAML"));
     }
 
     #[test]
@@ -307,7 +462,8 @@ mod tests {
         let text = entry("db", "/data") + "optoinal = true\n";
         assert_eq!(
             refusal(&text),
-            "layout 'my.toml', line 5: unknown field `optoinal`, expected one of `name`, `container`, `path`, `optional`"
+            "layout 'my.toml', line 5: unknown field `optoinal`, expected one of `name`, `container`, `volume`, `path`, \
+             `optional`, `format`, `exclude`, `database`"
         );
         assert!(refusal("[archives]\n").contains("unknown field `archives`"));
     }
@@ -341,7 +497,7 @@ mod tests {
     #[test]
     fn incomplete_files_are_errors() {
         assert_eq!(refusal(""), "layout 'my.toml' names no archive");
-        assert!(refusal("[[archive]]\nname = \"db\"\n").contains("missing field `container`"));
+        assert!(refusal("[[archive]]\nname = \"db\"\n").contains("missing field `path`"));
         assert!(refusal("name =").starts_with("layout 'my.toml', line 1: "));
         assert!(
             refusal("[[archive]]\nname = \"db\"\ncontainer = \"\"\npath = \"/d\"\n")

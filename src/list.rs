@@ -20,7 +20,7 @@ pub fn list(
     monitor: &dyn Monitor,
     mut print: impl FnMut(&Stored) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let mut archive = ArchiveFile::open(location, pool)?;
+    let mut archive = ArchiveFile::open(location, pool, monitor)?;
     while let Some(stored) = archive.next_member(monitor)? {
         if print(&stored)?.is_break() {
             return Ok(());

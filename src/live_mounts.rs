@@ -119,6 +119,7 @@ impl LiveMounts {
                 let root = self.hold(name, filesystem, &mount.source)?;
                 Live::in_filesystem(&root, &mount.source, &mount.beneath, way)?
             }
+            _ if mount.non_recursive => open_alone(mount, way)?,
             _ => Live::open(&mount.source, &mount.beneath, way)?,
         };
         open(Content::Live(Arc::new(live)))
@@ -178,6 +179,18 @@ fn check_owners(mounts: &[OpenMount], ids: &IdMap) -> Result<()> {
         ids.to_container(&on_disk).map_err(|unmapped| unmapped.on_disk(live.path().display(), 0))?;
     }
     Ok(())
+}
+
+/// Opens a mount without the filesystems that the host has mounted below its source.
+fn open_alone(mount: &TreeMount, way: Way) -> Result<Live> {
+    let root = detached::alone(&mount.source).map_err(|cause| {
+        Error::failed_at("cannot open without the filesystems mounted below", &mount.source, cause)
+            .hint("Linux 5.2 and root are needed for a mount with bind-nonrecursive")
+    })?;
+    match root {
+        Some(root) => Live::in_filesystem(&root, &mount.source, &mount.beneath, way),
+        None => Live::open(&mount.source, &mount.beneath, way),
+    }
 }
 
 /// Checks that no symbolic link leads to a nested mountpoint: an engine mounts at the target of the link.

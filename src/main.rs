@@ -30,7 +30,7 @@ use voltar::plan::{self, Running};
 use voltar::report::Report;
 use voltar::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
 use voltar::store::{self, Location};
-use voltar::{backup, list, restore, resume, touched, verify};
+use voltar::{backup, discover, list, restore, resume, touched, verify};
 
 fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
@@ -99,7 +99,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
             let archives = store::select(&arguments.from, &common.only)?;
             verify::verify(&archives, &pool, report, &|error| report.error(error))?;
         }
-        Command::List(arguments) => list::list(&Location::new(&arguments.archive), &pool, report, |stored| {
+        Command::List(arguments) => list::list(&Location::at(&arguments.archive), &pool, report, |stored| {
             report.listed(&Line {
                 name: &stored.name,
                 kind: &stored.listed_kind(),
@@ -109,9 +109,17 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
                 gname: &stored.gname,
             })
         })?,
+        Command::Layout if common.json => {
+            return Err(Error::usage("a layout is TOML: `voltar layout` has no --json"));
+        }
+        Command::Layout => {
+            let host = host(common, report)?;
+            report.text(&discover::discover(&*host, common.project.as_deref(), &common.only)?).map(drop)?;
+        }
         Command::Resume => {
             let layout = Layout::load(&common.layout)?;
-            resume::resume(&layout, &request::selection(common), &*host(common, report)?, &state_dir, report)?;
+            let selection = request::selection(common, &layout)?;
+            resume::resume(&layout, &selection, &*host(common, report)?, &state_dir, report)?;
         }
     }
     Ok(Outcome::Done)
@@ -128,7 +136,12 @@ fn plan_backup(
     let facts = ThisHost::new(&mounts, pool, report);
     let request = request::backup(common, arguments)?;
     let host = host(common, report)?;
-    let inventory = touched::inventory(&*host, &request.layout, request.running == Running::StopProject)?;
+    let inventory = touched::inventory(
+        &*host,
+        &request.layout,
+        &request.selection.volumes,
+        request.running == Running::StopProject,
+    )?;
     let plan = plan::backup::plan(&request, host.describe(), &inventory, &facts)?;
     show(common, report, &BackupDocument::new(&plan), &backup_text(&plan))?;
     Ok(Outcome::of_plan(&plan.refusals))
@@ -145,7 +158,12 @@ fn plan_restore(
     let facts = ThisHost::new(&mounts, pool, report);
     let request = request::restore(common, arguments)?;
     let host = host(common, report)?;
-    let inventory = touched::inventory(&*host, &request.layout, request.running == Running::StopProject)?;
+    let inventory = touched::inventory(
+        &*host,
+        &request.layout,
+        &request.selection.volumes,
+        request.running == Running::StopProject,
+    )?;
     let plan = plan::restore::plan(&request, host.describe(), &inventory, &facts)?;
     show(common, report, &RestoreDocument::new(&plan), &restore_text(&plan))?;
     Ok(Outcome::of_plan(&plan.refusals))

@@ -309,6 +309,14 @@ pub struct Member {
     pub metadata: Metadata,
 }
 
+impl Member {
+    /// Returns whether it is the only member of its archive: a single file that is mounted, and is the root itself.
+    #[must_use]
+    pub fn is_one_file(&self) -> bool {
+        self.path.is_root() && self.kind != Kind::Directory
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,6 +29,27 @@ pub enum Stage {
     Restoring,
 }
 
+/// A part of a run that takes time, beside the stages of its archives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Containers are stopped.
+    Stopping,
+    /// Archives are written.
+    Archiving,
+    /// Archives are read to their end before anything is changed.
+    Checking,
+    /// Archives are extracted.
+    Restoring,
+    /// What was written is synced to disk.
+    Syncing,
+    /// The archives of the run are made complete, all or none.
+    Committing,
+    /// The staged trees become live.
+    Swapping,
+    /// Containers are started again.
+    Starting,
+}
+
 /// The final figures of one archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
@@ -36,6 +57,9 @@ pub struct Summary {
     pub archive: String,
     /// The number of members, including the root.
     pub members: u64,
+    /// The number of members that were left out on request: excluded from an archive, or outside of the prefix that is
+    /// restored. A directory that was excluded is one, with all that it holds.
+    pub left_out: u64,
     /// The length of the uncompressed tar stream in bytes.
     pub stream_bytes: u64,
     /// The length of the archive file in bytes.
@@ -49,6 +73,13 @@ pub struct Summary {
 pub enum Event<'a> {
     /// Information that needs no action: which engine, what was left out.
     Note(&'a str),
+    /// A phase begins: of the run, or of the work on one archive.
+    Phase {
+        /// The archive's name without its suffix; empty for the run.
+        archive: &'a str,
+        /// The phase that begins.
+        phase: Phase,
+    },
     /// A stage of an archive begins.
     Started {
         /// The archive's name without its suffix.
@@ -65,6 +96,11 @@ pub enum Event<'a> {
         /// The number of bytes since the previous event.
         bytes: u64,
     },
+    /// More bytes were written: of the archive of a backup, or of files of a restore.
+    Written {
+        /// The number of bytes since the previous event.
+        bytes: u64,
+    },
     /// A member was archived, read or restored.
     Member {
         /// The archive's name without its suffix.
@@ -73,6 +109,13 @@ pub enum Event<'a> {
         name: &'a [u8],
         /// The member.
         member: &'a Member,
+    },
+    /// A command that receives an archive has printed a line.
+    CommandOutput {
+        /// The archive's name without its suffix.
+        archive: &'a str,
+        /// The line, with whatever the command has put into it.
+        line: &'a str,
     },
     /// Something was not stored or restored completely.
     Issue(&'a Issue),
@@ -129,6 +172,11 @@ pub trait Monitor: Sync {
         self.event(&Event::Issue(&Issue { archive: archive.to_owned(), message }));
     }
 
+    /// Reports that a phase of the run begins.
+    fn phase(&self, phase: Phase) {
+        self.event(&Event::Phase { archive: "", phase });
+    }
+
     /// Reports a note.
     fn note(&self, note: &str) {
         self.event(&Event::Note(note));
@@ -178,9 +226,12 @@ impl Monitor for Collector {
                     *downtime = Some(*time);
                 }
             }
-            Event::Started { .. }
+            Event::Phase { .. }
+            | Event::Started { .. }
             | Event::Advanced { .. }
+            | Event::Written { .. }
             | Event::Member { .. }
+            | Event::CommandOutput { .. }
             | Event::ContainerStopping { .. }
             | Event::ContainerStopped(_)
             | Event::ContainerStarted(_)

@@ -25,7 +25,7 @@ use crate::volume::swap::{Recovered, recover};
 pub(crate) fn recover_layout(
     layout: &Layout,
     inventory: &Inventory,
-    project: Option<&str>,
+    selection: &Selection,
     mounts: &LiveMounts,
     monitor: &dyn Monitor,
 ) -> Result<()> {
@@ -33,7 +33,7 @@ pub(crate) fn recover_layout(
     if !inventory.obstacles.is_empty() {
         return Ok(());
     }
-    let everything = Selection { only: Vec::new(), all: true, project: project.map(str::to_owned) };
+    let everything = Selection { only: Vec::new(), all: true, ..selection.clone() };
     // What is not found here has nothing to be recovered.
     let targets = survey(layout, inventory, &everything)?.targets;
     recover_trees(targets.iter().map(|target| (&target.tree, target.is_unused())), mounts, monitor).map(drop)

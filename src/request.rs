@@ -1,25 +1,50 @@
 //! Arguments into requests: what the operations are asked to do. Reads the layout file; touches nothing else.
 
+use std::collections::BTreeMap;
+
 use crate::cli::{self, Cli, Command, Common, Progress};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use voltar::codec::{Format, Level};
-use voltar::error::Result;
+
+use voltar::error::{Error, Result};
+use voltar::exclude::{Exclude, Pattern};
 use voltar::layout::Layout;
+use voltar::member::{RelPath, printable};
 use voltar::plan::Running;
 use voltar::plan::backup::BackupRequest;
 use voltar::plan::restore::{Mode, RestoreRequest};
 use voltar::report::{self, Verbosity};
 use voltar::resolve::Selection;
-use voltar::store::Directory;
+use voltar::store::Sink;
 
-pub(crate) fn selection(common: &Common) -> Selection {
-    Selection { only: common.only.clone(), all: common.all, project: common.project.clone() }
+pub(crate) fn selection(common: &Common, layout: &Layout) -> Result<Selection> {
+    let mut volumes = BTreeMap::new();
+    for (archive, volume) in &common.volume {
+        if let Some(other) = volumes.insert(archive.clone(), volume.clone()) {
+            return Err(Error::usage(format!("--volume gives '{archive}' two volumes: '{other}' and '{volume}'")));
+        }
+    }
+    Ok(Selection {
+        only: common.only.clone(),
+        all: common.all,
+        project: common.project.clone().or_else(|| layout.project.clone()),
+        volumes,
+    })
 }
 
 pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupRequest> {
+    let patterns = arguments.exclude.iter().map(|text| {
+        Pattern::parse(text.as_bytes()).map_err(|bad| {
+            Error::usage(format!("--exclude '{}': {bad}", printable(text.as_bytes())))
+                .hint("patterns are those of `tar --exclude`")
+        })
+    });
+    let layout = Layout::load(&common.layout)?;
     Ok(BackupRequest {
-        layout: Layout::load(&common.layout)?,
-        selection: selection(common),
-        store: Directory::new(&arguments.dir),
+        selection: selection(common, &layout)?,
+        layout,
+        sink: sink(arguments),
         format: arguments.format.map(|format| match format {
             cli::Format::Bz2 => Format::Bzip2,
             cli::Format::Gz => Format::Gzip,
@@ -31,14 +56,31 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupR
         running: if arguments.allow_running { Running::Allow } else { running(arguments.stop) },
         overwrite: arguments.overwrite,
         allow_empty: arguments.allow_empty,
+        exclude: Exclude::new(patterns.collect::<Result<_>>()?),
     })
 }
 
+/// Where the archives of a backup go.
+fn sink(arguments: &cli::Backup) -> Sink {
+    match &arguments.to_command {
+        Some(command) => Sink::Command(command.clone()),
+        None => Sink::at(&arguments.dir),
+    }
+}
+
 pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<RestoreRequest> {
+    let parse = |prefix: &OsString| {
+        RelPath::parse(prefix.as_bytes())
+            .map_err(|bad| Error::usage(format!("--from '{}': {bad}", printable(prefix.as_bytes()))))
+    };
+    let from = arguments.from.as_ref().map(parse).transpose()?;
+    let layout = Layout::load(&common.layout)?;
     Ok(RestoreRequest {
-        layout: Layout::load(&common.layout)?,
-        selection: selection(common),
-        sources: arguments.from.clone(),
+        selection: selection(common, &layout)?,
+        layout,
+        sources: arguments.sources.clone(),
+        from,
+        create_volumes: arguments.create_volumes,
         mode: match (arguments.merge, arguments.in_place) {
             (true, _) => Mode::Merge,
             (false, true) => Mode::InPlace,
@@ -48,6 +90,7 @@ pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<Resto
         skip_read_only: arguments.skip_read_only,
         running: running(arguments.stop),
         allow_empty: arguments.allow_empty,
+        allow_truncated_end: arguments.allow_truncated_end,
     })
 }
 
@@ -72,7 +115,13 @@ pub(crate) fn report(cli: &Cli) -> report::Options {
             (false, false) => Verbosity::Normal,
         },
         progress: cli.common.progress == Progress::Auto,
+        stdout_is_archive: is_archive(&cli.command),
     }
+}
+
+/// Whether the command writes an archive to standard output.
+fn is_archive(command: &Command) -> bool {
+    matches!(command, Command::Backup(arguments) if !arguments.dry_run && sink(arguments) == Sink::Stdout)
 }
 
 /// Whether the command prints a plan instead of carrying it out.
@@ -81,6 +130,6 @@ fn is_plan(command: &Command) -> bool {
         Command::Plan(_) => true,
         Command::Backup(arguments) => arguments.dry_run,
         Command::Restore(arguments) => arguments.dry_run,
-        Command::Verify(_) | Command::List(_) | Command::Resume => false,
+        Command::Verify(_) | Command::List(_) | Command::Resume | Command::Layout => false,
     }
 }

@@ -19,6 +19,8 @@ pub struct Selection {
     pub all: bool,
     /// The only compose project whose containers and volumes are considered.
     pub project: Option<String>,
+    /// The full names of volumes, by the archives that they are.
+    pub volumes: BTreeMap<String, String>,
 }
 
 /// The result of resolving a layout on a host.
@@ -32,18 +34,42 @@ pub struct Resolution {
     pub left_out: Vec<String>,
     /// Notes for the user on what else this host has.
     pub notes: Vec<String>,
-    /// The reasons why selected archives cannot be resolved. Nothing may be read or written if there is one;
-    /// [`resolve`] returns the first as an error.
+    /// The selected archives of which neither a container nor a volume exists.
+    pub missing: Vec<Missing>,
+    /// The other reasons why selected archives cannot be resolved. Nothing may be read or written if there is one, or
+    /// anything is missing; [`resolve`] returns the first as an error.
     pub problems: Vec<Error>,
 }
+
+/// An archive of which neither a container nor a volume exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The archive's name.
+    pub archive: String,
+    /// What there is not: "there is no container …".
+    what: String,
+}
+
+/// Returns one refusal for all that is missing.
+#[must_use]
+pub(crate) fn not_found(missing: &[Missing], hint: &str) -> Option<Error> {
+    let each: Vec<String> = missing.iter().map(|one| format!("{}: {}", one.archive, one.what)).collect();
+    (!each.is_empty()).then(|| Error::refused(each.join("; ")).hint(hint))
+}
+
+/// What can be done where something is missing.
+pub(crate) const CREATE_STACK: &str = "is the stack created (`docker compose up --no-start`)? --only selects other archives, --layout FILE describes \
+     another stack";
 
 /// One archive and the mount tree that it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The archive's name without its suffix.
     pub archive: String,
-    /// The container of the mount tree; `None` if only its volume exists.
+    /// The container of the mount tree; `None` if it was found through its volume.
     pub container: Option<Container>,
+    /// Whether its volume was found by its own name, instead of a container or labels.
+    pub by_name: bool,
     /// The compose project that it belongs to.
     pub project: Option<String>,
     /// The directories of the host that it holds.
@@ -68,7 +94,10 @@ impl Target {
 /// The first of [`Resolution::problems`], or the selection names an archive that the layout does not have.
 pub fn resolve(layout: &Layout, inventory: &Inventory, selection: &Selection) -> Result<Resolution> {
     let mut resolution = survey(layout, inventory, selection)?;
-    if resolution.problems.is_empty() { Ok(resolution) } else { Err(resolution.problems.remove(0)) }
+    if !resolution.problems.is_empty() {
+        return Err(resolution.problems.remove(0));
+    }
+    not_found(&resolution.missing, CREATE_STACK).map_or(Ok(resolution), Err)
 }
 
 /// Resolves the selected archives of a layout, and collects every problem for a plan.
@@ -82,26 +111,30 @@ pub(crate) fn survey(layout: &Layout, inventory: &Inventory, selection: &Selecti
     let mut found = Vec::new();
     for spec in &layout.archives {
         let named = selection.only.contains(&spec.name);
-        let wanted = if selection.only.is_empty() { !spec.extra || selection.all } else { named };
+        let extra = spec.extra && !search.is_usual(spec);
+        let wanted = if selection.only.is_empty() { !extra || selection.all } else { named };
         match search.find(spec, named) {
-            Ok(Some(one)) if wanted => found.push(one),
+            Ok(Outcome::Found(one)) if wanted => found.push(*one),
+            Ok(Outcome::Missing(missing)) if wanted => resolution.missing.push(missing),
             Err(problem) if wanted => resolution.problems.push(problem.within(&spec.name)),
-            Ok(Some(one)) if spec.extra && selection.only.is_empty() => resolution.left_out.push(one.target.archive),
-            Ok(Some(one)) if !spec.extra => resolution.others.push(one.target),
+            Ok(Outcome::Found(one)) if extra && selection.only.is_empty() => {
+                resolution.left_out.push(one.target.archive);
+            }
+            Ok(Outcome::Found(one)) if !extra => resolution.others.push(one.target),
             Ok(_) | Err(_) => {}
         }
     }
     resolution.problems.extend(one_project(&found));
     resolution.targets = found.into_iter().map(|one| one.target).collect();
     resolution.notes.extend(search.projects_that_are_down(&resolution.targets));
-    if resolution.targets.is_empty() && resolution.problems.is_empty() {
+    if resolution.targets.is_empty() && resolution.problems.is_empty() && resolution.missing.is_empty() {
         resolution.problems.push(nothing_found(layout, selection));
     }
     Ok(resolution)
 }
 
 fn check_names(layout: &Layout, selection: &Selection) -> Result<()> {
-    match selection.only.iter().find(|&name| !layout.names().contains(&name.as_str())) {
+    match selection.only.iter().chain(selection.volumes.keys()).find(|&name| layout.archive(name).is_none()) {
         None => Ok(()),
         Some(unknown) => Err(Error::usage(format!(
             "layout '{}' has no archive '{}'",
@@ -152,9 +185,19 @@ struct Found {
     by_label: bool,
 }
 
+/// The result of the search for one archive.
+enum Outcome {
+    Found(Box<Found>),
+    /// It is required.
+    Missing(Missing),
+    /// It is optional.
+    Absent,
+}
+
 struct Search<'a> {
     layout: &'a Layout,
     inventory: &'a Inventory,
+    selection: &'a Selection,
     project: Option<&'a str>,
     /// The project of the containers of the layout, if there is only one: its volumes come before those of others.
     home: Option<&'a str>,
@@ -165,7 +208,7 @@ type Labelled<'a> = (&'a Volume, Option<String>);
 
 impl<'a> Search<'a> {
     fn new(layout: &'a Layout, inventory: &'a Inventory, selection: &'a Selection) -> Self {
-        let mut search = Self { layout, inventory, project: selection.project.as_deref(), home: None };
+        let mut search = Self { layout, inventory, selection, project: selection.project.as_deref(), home: None };
         let names =
             layout.archives.iter().flat_map(|spec| &spec.alternatives).map(|alternative| &alternative.container);
         let found = names.filter_map(|name| search.containers(name).ok()).flat_map(|(containers, _)| containers);
@@ -183,7 +226,7 @@ impl<'a> Search<'a> {
         let mut volumes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for volume in &self.inventory.volumes {
             let (Some(project), Some(name)) = (&volume.project, &volume.compose_name) else { continue };
-            let is_of_layout = self.layout.archives.iter().any(|spec| spec.volume == *name);
+            let is_of_layout = self.layout.archives.iter().any(|spec| spec.volume_name() == name);
             let is_of_target = targets.iter().any(|target| target.project.as_ref() == Some(project));
             if is_of_layout && !is_of_target && !self.inventory.has_containers_of(project) {
                 volumes.entry(project).or_default().push(name);
@@ -201,11 +244,21 @@ impl<'a> Search<'a> {
     }
 
     /// Finds an archive. `named` is whether the user selected it by name, so that it must not be left out.
-    fn find(&self, spec: &ArchiveSpec, named: bool) -> Result<Option<Found>> {
+    fn find(&self, spec: &ArchiveSpec, named: bool) -> Result<Outcome> {
+        if let Some(name) = self.selection.volumes.get(&spec.name) {
+            return self.in_named_volume(spec, name);
+        }
         match self.in_container(spec, named)? {
-            Some(found) => Ok(Some(found)),
+            Some(found) => Ok(Outcome::Found(Box::new(found))),
             None => self.in_volume(spec, named),
         }
+    }
+
+    /// Returns whether the stack is of a generation in which this archive is not extra.
+    fn is_usual(&self, spec: &ArchiveSpec) -> bool {
+        let is =
+            |container: &Container, name: &String| container.name == *name || container.service.as_ref() == Some(name);
+        spec.usual_with.as_ref().is_some_and(|name| self.candidates().any(|container| is(container, name)))
     }
 
     fn target(&self, spec: &ArchiveSpec, mut tree: MountTree) -> Target {
@@ -214,6 +267,7 @@ impl<'a> Search<'a> {
         Target {
             archive: spec.name.clone(),
             container: None,
+            by_name: false,
             project: None,
             tree,
             alternative_paths: Vec::new(),
@@ -299,41 +353,80 @@ impl<'a> Search<'a> {
 
     // -- through a volume --------------------------------------------------------------------------
 
-    fn in_volume(&self, spec: &ArchiveSpec, named: bool) -> Result<Option<Found>> {
+    /// Finds the volume that the user has named.
+    fn in_named_volume(&self, spec: &ArchiveSpec, name: &str) -> Result<Outcome> {
+        let Some(volume) = self.inventory.volumes.iter().find(|volume| volume.name == name) else {
+            return Ok(missing(spec, format!("there is no volume '{}'", printable(name.as_bytes()))));
+        };
+        self.found_volume(spec, volume, volume.project.clone(), true)
+    }
+
+    fn in_volume(&self, spec: &ArchiveSpec, named: bool) -> Result<Outcome> {
         let needed = named || !spec.optional;
-        let volumes: Vec<Labelled<'_>> = self
-            .volumes(&spec.volume)
+        let mut volumes: Vec<Labelled<'_>> = self
+            .volumes(spec.volume_name())
             .into_iter()
             // If the project has other containers, an optional container is missing on purpose.
-            .filter(|(_, project)| needed || (self.is_home(project.as_deref()) && self.is_down(project.as_deref())))
+            .filter(|(_, project)| {
+                let is_home = self.is_home(project.as_deref());
+                needed || (is_home && (spec.alternatives.is_empty() || self.is_down(project.as_deref())))
+            })
             .collect();
-        let projects = distinct(volumes.iter().map(|(_, project)| project.as_deref()));
-        let (volume, project) = match &volumes[..] {
-            [] if needed => return Err(self.not_found(spec)),
-            [] => return Ok(None),
-            [one] => one,
-            [..] => {
-                let what =
-                    format!("its container does not exist, and several projects have a volume '{}'", spec.volume);
-                return Err(several_projects(&what, &projects));
-            }
+        // A volume that compose did not make (`external:`), or made under a fixed name (`name:`). The former belongs to no
+        // project.
+        let is_of_project = |volume: &&Volume| {
+            self.project.is_none() || volume.project.is_none() || volume.project.as_deref() == self.project
         };
-        let Some((first, others)) = spec.alternatives.split_first() else { return Ok(None) };
+        let by_name = spec.volume.as_ref().and_then(|name| self.inventory.volumes.iter().find(|one| one.name == *name));
+        if let Some(volume) = by_name.filter(is_of_project)
+            && (volumes.is_empty() || self.project.is_none())
+            && volumes.iter().all(|(other, _)| other.name != volume.name)
+        {
+            volumes.push((volume, volume.project.clone()));
+        }
+        match &volumes[..] {
+            [] if needed => Ok(self.missing(spec)),
+            [] => Ok(Outcome::Absent),
+            [(volume, project)] => {
+                let is_full_name = spec.volume.as_ref() == Some(&volume.name);
+                self.found_volume(spec, volume, project.clone(), is_full_name)
+            }
+            [..] => {
+                let name = spec.volume_name();
+                let begin = if spec.alternatives.is_empty() { "" } else { "its container does not exist, and " };
+                let projects = distinct(volumes.iter().map(|(_, project)| project.as_deref()));
+                if projects.len() == volumes.len() {
+                    let what = format!("{begin}several projects have a volume '{name}'");
+                    return Err(several_projects(&what, &projects));
+                }
+                let full: Vec<&str> = volumes.iter().map(|(volume, _)| volume.name.as_str()).collect();
+                Err(Error::refused(format!("{begin}'{name}' can be several volumes: {}", full.join(", ")))
+                    .hint(format!("choose with --volume {}={}", spec.name, full.first().copied().unwrap_or("VOLUME"))))
+            }
+        }
+    }
+
+    /// Returns the target of an archive that was found through its volume.
+    fn found_volume(
+        &self,
+        spec: &ArchiveSpec,
+        volume: &Volume,
+        project: Option<String>,
+        by_name: bool,
+    ) -> Result<Outcome> {
         let mut alternative_paths: Vec<RelPath> = Vec::new();
-        for other in others {
-            if other.path != first.path && !alternative_paths.contains(&other.path) {
+        for other in &spec.alternatives {
+            if other.path != spec.path && !alternative_paths.contains(&other.path) {
                 alternative_paths.push(other.path.clone());
             }
         }
-        let tree = mounts::tree_of_volume(volume, &first.path)?;
-        let target = Target { project: project.clone(), alternative_paths, ..self.target(spec, tree) };
-        Ok(Some(Found { target, by_label: true }))
+        let tree = mounts::tree_of_volume(volume, &spec.path)?;
+        let target = Target { by_name, project, alternative_paths, ..self.target(spec, tree) };
+        Ok(Outcome::Found(Box::new(Found { target, by_label: !by_name })))
     }
 
     /// Returns the volumes that have this name in a compose file: by their labels, or by `<project>_<name>` if the
-    /// labels could not be read. Those of the project whose containers were found come before others, and those before one
-    /// that only its own name tells: an external volume has no labels, and one with a fixed name (`name:`) may have another
-    /// key.
+    /// labels could not be read. Those of the project whose containers were found come before others.
     fn volumes(&self, name: &str) -> Vec<Labelled<'a>> {
         let project_of = |volume: &Volume| -> Option<Option<String>> {
             if let Some(labelled) = &volume.compose_name {
@@ -350,14 +443,6 @@ impl<'a> Search<'a> {
         let of_home = |(_, project): &Labelled<'_>| project.is_some() && project.as_deref() == self.home;
         if found.iter().any(of_home) {
             found.retain(of_home);
-        }
-        if found.is_empty() {
-            let by_own_name = self.inventory.volumes.iter().filter(|volume| volume.name == name);
-            // An external volume belongs to no project.
-            let by_own_name = by_own_name.filter(|volume| {
-                self.project.is_none() || volume.project.is_none() || volume.project.as_deref() == self.project
-            });
-            found.extend(by_own_name.map(|volume| (volume, volume.project.clone())));
         }
         found
     }
@@ -382,20 +467,23 @@ impl<'a> Search<'a> {
             || !self.inventory.containers.iter().any(|container| in_layout(&container))
     }
 
-    fn not_found(&self, spec: &ArchiveSpec) -> Error {
+    fn missing(&self, spec: &ArchiveSpec) -> Outcome {
         let containers: Vec<&str> = distinct(spec.alternatives.iter().map(|one| Some(one.container.as_str())));
         let in_project = self.project.map(|project| format!(" in project '{}'", printable(project.as_bytes())));
-        Error::refused(format!(
-            "there is no container '{}'{}, and no volume with the compose name '{}'",
-            containers.join("' or '"),
-            in_project.unwrap_or_default(),
-            spec.volume
-        ))
-        .hint(
-            "is the stack created (`docker compose up --no-start`)? --only selects other archives, --layout FILE \
-             describes another stack",
-        )
+        let in_project = in_project.unwrap_or_default();
+        let volume = spec.volume_name();
+        let what = if containers.is_empty() {
+            format!("there is no volume '{volume}'{in_project}, by its compose name or its full name")
+        } else {
+            let containers = containers.join("' or '");
+            format!("there is no container '{containers}'{in_project}, and no volume with the compose name '{volume}'")
+        };
+        missing(spec, what)
     }
+}
+
+fn missing(spec: &ArchiveSpec, what: String) -> Outcome {
+    Outcome::Missing(Missing { archive: spec.name.clone(), what })
 }
 
 /// Returns the tree at the first of the paths that is on a mount, or the error of the first path if none is.
@@ -430,6 +518,7 @@ mod tests {
             subpath: RelPath::root(),
             kind: MountKind::Volume { name: volume.to_owned(), driver: "local".to_owned() },
             read_only: false,
+            non_recursive: false,
             place: None,
         }
     }
@@ -550,7 +639,7 @@ mod tests {
     #[test]
     fn the_later_generation_is_used_if_both_share_their_data() {
         let host = inventory(vec![db(), media("cvat"), media("cvat_server")], vec![]);
-        assert_eq!(targets(&host, &Selection::default()), ["cvat_db=cvat_db", "cvat_data=cvat_server"]);
+        assert_eq!(targets(&host, &only(&["cvat_data"])), ["cvat_data=cvat_server"]);
     }
 
     #[test]
@@ -582,7 +671,7 @@ mod tests {
         );
         let resolution = resolve(&cvat(), &host, &Selection::default()).unwrap();
         let shown: Vec<String> = resolution.targets.iter().map(show).collect();
-        assert_eq!(shown, ["cvat_db=cvat-cvat_db-1", "cvat_data=cvat-cvat_server-1"]);
+        assert_eq!(shown, ["cvat_db=cvat-cvat_db-1", "cvat_data=cvat-cvat_server-1", "cvat_keys=cvat-cvat_server-1"]);
         assert_eq!(resolution.targets[0].project.as_deref(), Some("cvat"));
     }
 
@@ -612,7 +701,8 @@ mod tests {
     #[test]
     fn a_container_of_another_project_is_not_taken_by_name() {
         let host = inventory(vec![labelled("a", "cvat_db", db()), labelled("a", "cvat", media("cvat"))], vec![]);
-        let (message, _) = refusal(&host, &project("b"));
+        let selection = Selection { project: Some("b".to_owned()), ..only(&["cvat_db"]) };
+        let (message, _) = refusal(&host, &selection);
         assert_eq!(
             message,
             "cvat_db: there is no container 'cvat_db' in project 'b', and no volume with the compose name 'cvat_db'"
@@ -709,9 +799,11 @@ mod tests {
             let name = format!("cvat_db=({})", volume.name);
             assert_eq!(found(volume), (name, project.map(str::to_owned)));
         }
-        // The label comes before the name, and --project finds an external volume too.
-        let both = vec![stored("cvat_db", None), volume("cvat", "cvat_db")];
-        assert_eq!(targets(&inventory(vec![], both), &only(&["cvat_db"])), ["cvat_db=(cvat_cvat_db)"]);
+        // Both can be meant, unless a project is chosen; --project finds an external volume too.
+        let both = inventory(vec![], vec![stored("cvat_db", None), volume("cvat", "cvat_db")]);
+        assert!(refusal(&both, &only(&["cvat_db"])).0.contains("can be several volumes: cvat_cvat_db, cvat_db"));
+        let chosen = Selection { project: Some("cvat".to_owned()), ..only(&["cvat_db"]) };
+        assert_eq!(targets(&both, &chosen), ["cvat_db=(cvat_cvat_db)"]);
         let external = inventory(vec![], vec![stored("cvat_db", None)]);
         let selection = Selection { project: Some("stack".to_owned()), ..only(&["cvat_db"]) };
         assert_eq!(targets(&external, &selection), ["cvat_db=(cvat_db)"]);
@@ -791,6 +883,76 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_usual_since_the_later_generation() {
+        let host = inventory(vec![db(), media("cvat_server")], vec![]);
+        let resolution = resolve(&cvat(), &host, &Selection::default()).unwrap();
+        let shown: Vec<String> = resolution.targets.iter().map(show).collect();
+        assert_eq!(shown, ["cvat_db=cvat_db", "cvat_data=cvat_server", "cvat_keys=cvat_server"]);
+        assert_eq!(resolution.left_out, ["cvat_logs"]);
+        // A container of another project tells nothing, and a server without that mount has no keys.
+        let other = labelled("b", "cvat_server", media("b-cvat_server-1"));
+        let host = inventory(vec![labelled("a", "x", db()), labelled("a", "cvat", media("cvat")), other], vec![]);
+        assert_eq!(targets(&host, &project("a")), ["cvat_db=cvat_db", "cvat_data=cvat"]);
+        let host = inventory(vec![db(), container("cvat_server", &["d:/home/django/data"])], vec![]);
+        assert_eq!(targets(&host, &Selection::default()), ["cvat_db=cvat_db", "cvat_data=cvat_server"]);
+    }
+
+    fn with_volume(archive: &str, volume: &str) -> Selection {
+        Selection { volumes: [(archive.to_owned(), volume.to_owned())].into(), ..Selection::default() }
+    }
+
+    #[test]
+    fn a_volume_that_the_user_names_is_taken_without_a_container() {
+        let nas = Volume { project: None, compose_name: None, ..volume("nas", "media") };
+        let reader = container("reader", &["nas_media:/elsewhere"]);
+        let host = inventory(vec![db(), media("cvat"), reader], vec![nas]);
+        let selection = with_volume("cvat_data", "nas_media");
+        let resolution = resolve(&cvat(), &host, &selection).unwrap();
+        let shown: Vec<String> = resolution.targets.iter().map(show).collect();
+        assert_eq!(shown, ["cvat_db=cvat_db", "cvat_data=(nas_media)"]);
+        let target = &resolution.targets[1];
+        assert!(target.by_name);
+        assert_eq!(target.tree.path.as_bytes(), b"home/django/data");
+        let users: Vec<&str> = target.users.iter().map(|user| user.name.as_str()).collect();
+        assert_eq!(users, ["reader"]);
+        let (message, _) = refusal(&host, &with_volume("cvat_data", "nas"));
+        assert_eq!(message, "cvat_data: there is no volume 'nas'");
+        let error = survey(&cvat(), &host, &with_volume("media", "nas_media")).unwrap_err();
+        assert_eq!(error.to_string(), "layout 'cvat' has no archive 'media'");
+    }
+
+    fn volume_layout() -> Layout {
+        let text = "[[archive]]\nname = \"db\"\nvolume = \"db_data\"\npath = \"/var/lib/mysql\"\n";
+        Layout::parse("my.toml", text).unwrap()
+    }
+
+    #[test]
+    fn an_entry_without_container_is_found_by_either_name_of_its_volume() {
+        let named = |name: &str| Volume { name: name.to_owned(), project: None, compose_name: None, ..volume("", "") };
+        let found = |volumes: Vec<Volume>, selection: &Selection| {
+            let resolution = resolve(&volume_layout(), &inventory(vec![], volumes), selection);
+            resolution.map(|resolution| show(&resolution.targets[0])).map_err(|error| error.to_string())
+        };
+        let any = Selection::default();
+        assert_eq!(found(vec![volume("wp", "db_data")], &any).unwrap(), "db=(wp_db_data)");
+        assert_eq!(found(vec![named("db_data")], &any).unwrap(), "db=(db_data)");
+        let both = || vec![named("db_data"), volume("wp", "db_data")];
+        assert_eq!(found(both(), &any).unwrap_err(), "db: 'db_data' can be several volumes: wp_db_data, db_data");
+        assert_eq!(found(both(), &project("wp")).unwrap(), "db=(wp_db_data)");
+        assert_eq!(
+            found(vec![], &any).unwrap_err(),
+            "db: there is no volume 'db_data', by its compose name or its full name"
+        );
+        let two = vec![volume("a", "db_data"), volume("b", "db_data")];
+        assert!(found(two, &any).unwrap_err().contains("several projects have a volume 'db_data': a, b"));
+        // The name of an archive is a guess, which a label must confirm.
+        let text = "[[archive]]\nname = \"db_data\"\ncontainer = \"db\"\npath = \"/var/lib/mysql\"\n";
+        let guess = Layout::parse("my.toml", text).unwrap();
+        let host = inventory(vec![], vec![named("db_data")]);
+        assert!(resolve(&guess, &host, &any).is_err());
+    }
+
+    #[test]
     fn names_replace_labels_only_if_labels_cannot_be_read() {
         let unlabelled = |name: &str| Volume { project: None, compose_name: None, ..volume("my_cvat", name) };
         let mut host = inventory(vec![], vec![unlabelled("cvat_db"), unlabelled("cvat_data")]);
@@ -831,7 +993,14 @@ mod tests {
     #[test]
     fn every_problem_is_surveyed() {
         let survey = survey(&cvat(), &Inventory::default(), &Selection::default()).unwrap();
-        assert_eq!(survey.problems.len(), 2);
+        assert_eq!((survey.missing.len(), survey.problems.len()), (2, 0));
+        let error = not_found(&survey.missing, CREATE_STACK).unwrap();
+        assert_eq!(
+            error.to_string(),
+            "cvat_db: there is no container 'cvat_db', and no volume with the compose name 'cvat_db'; cvat_data: there is \
+             no container 'cvat_server' or 'cvat', and no volume with the compose name 'cvat_data'"
+        );
+        assert!(error.advice().unwrap().contains("`docker compose up --no-start`"));
         assert!(survey.targets.is_empty());
     }
 

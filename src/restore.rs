@@ -1,4 +1,4 @@
-//! The story of a restore: recover, plan, check, stop, extract, check again, swap, start.
+//! The story of a restore: recover, plan, check, create volumes, stop, extract, check again, swap, start.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,10 +9,11 @@ use crate::filesystem::Access;
 use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory};
 use crate::live_mounts::LiveMounts;
-use crate::monitor::{Event, Monitor, Stage};
+use crate::monitor::{Event, Monitor, Phase, Stage};
+use crate::new_volumes::NewVolumes;
 use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
-use crate::plan::restore::{RestorePlan, RestoreRequest, plan};
+use crate::plan::restore::{RestorePlan, RestoreRequest, plan as make_plan};
 use crate::plan::{Running, check_real, used_since, users_now};
 use crate::recovery::{recover_layout, recover_trees};
 use crate::together;
@@ -35,26 +36,53 @@ pub fn restore(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let inventory = touched::inventory(host, &request.layout, request.running == Running::StopProject)?;
+    run(request, host, state_dir, pool, monitor).map_err(|error| error.leaving("nothing was changed"))
+}
+
+fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+    let inventory =
+        touched::inventory(host, &request.layout, &request.selection.volumes, request.running == Running::StopProject)?;
     // What is in use is recovered later, when its containers are stopped.
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
-    recover_layout(&request.layout, &inventory, request.selection.project.as_deref(), &mounts, monitor)?;
+    recover_layout(&request.layout, &inventory, &request.selection, &mounts, monitor)?;
     let facts = ThisHost::new(&mounts, pool, monitor);
-    let plan = plan(request, host.describe(), &inventory, &facts)?;
-    plan.notes.iter().for_each(|note| monitor.note(note));
+    let mut plan = make_plan(request, host.describe(), &inventory, &facts)?;
     plan.check()?;
+    let new_volumes = NewVolumes::create(plan.created.iter().map(|one| &one.volume), host, state_dir, monitor)?;
+    if !plan.created.is_empty() {
+        plan = make_plan(request, host.describe(), &host.inventory()?, &facts)?;
+        plan.check()?;
+        if let Some(still) = plan.created.first() {
+            return Err(Error::refused(format!("volume '{}' was removed meanwhile", still.volume.name)));
+        }
+    }
+    plan.notes.iter().for_each(|note| monitor.note(note));
+    for location in &plan.foreign {
+        let (layout, name) = (&request.layout.name, location.name());
+        monitor.issue("", format!("not restored: '{location}': the layout '{layout}' has no archive '{name}'"));
+    }
     if plan.mode != Mode::Replace {
         // These modes cannot be rolled back, so the archives are read to their end first.
+        monitor.phase(Phase::Checking);
         let archives: Vec<_> = plan.inputs().zip(plan.targets()).collect();
-        together::all(&archives, monitor, |(input, target), monitor| check(input, &target.tree.ids, pool, monitor))?;
+        together::all(&archives, monitor, |(input, target), monitor| {
+            check(input, &target.tree.ids, plan.mode, pool, monitor)
+        })?;
+    }
+    if !plan.to_stop.is_empty() {
+        monitor.phase(Phase::Stopping);
     }
     let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
     let restored = restore_stopped(&plan, request, &mounts, host, pool, monitor);
     mounts.release();
     match restored {
         Ok(extracted) => {
+            new_volumes.keep();
             for Extracted { summary, location } in &extracted {
                 monitor.event(&Event::Finished { stage: Stage::Restoring, summary, at: location.path() });
+            }
+            if stopped.count() > 0 {
+                monitor.phase(Phase::Starting);
             }
             stopped.start_again_after("the volumes are restored");
             Ok(())
@@ -76,7 +104,7 @@ fn restore_stopped(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Vec<Extracted>, SwapError> {
-    let now = touched::inventory(host, &request.layout, false)?;
+    let now = touched::inventory(host, &request.layout, &request.selection.volumes, false)?;
     // From now on: what ran until here did so before anything was written.
     let users = users_now(plan.targets(), &now);
     check_idle(plan, &users, &now)?;
@@ -86,15 +114,17 @@ fn restore_stopped(
     }
     let restoration = Restoration::begin(mounts.state_dir(), &replaced(plan, &trees))?;
     let jobs: Vec<(&Input, &OpenTree)> = plan.inputs().zip(&trees).collect();
+    monitor.phase(Phase::Restoring);
     let extracted = together::all(&jobs, monitor, |(input, tree), monitor| {
         extract(input, tree, &restoration, plan.mode, pool, monitor)
     });
     let extracted = extracted.map_err(|error| mixed(error, plan.mode))?;
-    let now = touched::inventory(host, &request.layout, false)?;
+    let now = touched::inventory(host, &request.layout, &request.selection.volumes, false)?;
     check_idle(plan, &users, &now)
         .and_then(|()| check_in_place(plan, &trees, mounts))
         .map_err(|error| mixed(error, plan.mode))?;
     monitor.check_cancelled()?;
+    monitor.phase(Phase::Swapping);
     swap(restoration, plan.keep_previous, monitor)?;
     Ok(extracted)
 }

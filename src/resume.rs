@@ -26,10 +26,10 @@ pub fn resume(
     state_dir: &Path,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let inventory = touched::inventory(host, layout, false)?;
+    let inventory = touched::inventory(host, layout, &selection.volumes, false)?;
     Error::none_of(inventory.refusals().collect())?;
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
-    recover_layout(layout, &inventory, selection.project.as_deref(), &mounts, monitor)?;
+    recover_layout(layout, &inventory, selection, &mounts, monitor)?;
     // Containers are about to start on them.
     drop(mounts);
     check_recovered(state_dir, monitor)?;

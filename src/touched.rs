@@ -3,26 +3,37 @@
 //! The list of all containers does not have the parts of volumes that are mounted (`volume-subpath`), so that a container
 //! counts as soon as it mounts anything of the same volumes and directories, or of what is above or below them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Result;
 use crate::host::{Container, Host, Inventory, Mount, MountKind, Volume, mounts};
-use crate::layout::Layout;
+use crate::layout::{ArchiveSpec, Layout};
 use crate::member::RelPath;
 
-/// Reads the inventory of a host, with those containers that concern any archive of `layout`. With `whole_projects`, all
-/// containers of their compose projects are among them.
+/// Reads the inventory of a host, with those containers that concern any archive of `layout`, or one of the volumes that
+/// the user has named for its archives. With `whole_projects`, all containers of their compose projects are among them.
 ///
 /// # Errors
 /// As [`Host::inventory`].
-pub fn inventory(host: &dyn Host, layout: &Layout, whole_projects: bool) -> Result<Inventory> {
-    host.inventory_of(&|listed| touched(layout, listed, whole_projects))
+pub fn inventory(
+    host: &dyn Host,
+    layout: &Layout,
+    volumes: &BTreeMap<String, String>,
+    whole_projects: bool,
+) -> Result<Inventory> {
+    host.inventory_of(&|listed| touched(layout, volumes, listed, whole_projects))
 }
 
 /// Returns the ids of the containers that concern the layout: those which it names, and all that may use the same files.
-fn touched(layout: &Layout, listed: &Inventory, whole_projects: bool) -> BTreeSet<String> {
+fn touched(
+    layout: &Layout,
+    by_name: &BTreeMap<String, String>,
+    listed: &Inventory,
+    whole_projects: bool,
+) -> BTreeSet<String> {
     let named: Vec<&Container> = listed.containers.iter().filter(|container| is_named(layout, container)).collect();
-    let volumes: Vec<&Volume> = listed.volumes.iter().filter(|volume| is_of_layout(layout, volume)).collect();
+    let is_meant = |volume: &&Volume| is_of_layout(layout, volume) || by_name.values().any(|name| *name == volume.name);
+    let volumes: Vec<&Volume> = listed.volumes.iter().filter(is_meant).collect();
     let mut sources: Vec<Mount> = Vec::new();
     for mount in
         named.iter().flat_map(|container| &container.mounts).cloned().chain(volumes.iter().copied().map(mounted))
@@ -54,7 +65,8 @@ fn is_of_layout(layout: &Layout, volume: &Volume) -> bool {
     layout
         .archives
         .iter()
-        .any(|spec| volume.compose_name.as_ref() == Some(&spec.volume) || volume.name.ends_with(spec.volume.as_str()))
+        .map(ArchiveSpec::volume_name)
+        .any(|name| volume.compose_name.as_deref() == Some(name) || volume.name.ends_with(name))
 }
 
 /// Returns a mount of the volume.
@@ -65,6 +77,7 @@ fn mounted(volume: &Volume) -> Mount {
         subpath: RelPath::root(),
         kind: MountKind::Volume { name: volume.name.clone(), driver: volume.driver.clone() },
         read_only: false,
+        non_recursive: false,
         place: volume.place.clone(),
     }
 }
@@ -85,6 +98,7 @@ mod tests {
             subpath: RelPath::root(),
             kind: MountKind::Volume { name: name.to_owned(), driver: "local".to_owned() },
             read_only: false,
+            non_recursive: false,
             place: None,
         }
     }
@@ -102,7 +116,7 @@ mod tests {
     }
 
     fn selected(inventory: &Inventory, whole_projects: bool) -> Vec<String> {
-        touched(&layout(), inventory, whole_projects).into_iter().collect()
+        touched(&layout(), &BTreeMap::new(), inventory, whole_projects).into_iter().collect()
     }
 
     #[test]
@@ -161,5 +175,18 @@ mod tests {
         };
         assert_eq!(selected(&inventory, false), ["a-db-1"]);
         assert_eq!(selected(&inventory, true), ["a-db-1", "a-web-1"]);
+    }
+
+    #[test]
+    fn users_of_a_volume_that_the_user_names_are_touched() {
+        let elsewhere = Volume { name: "nas".to_owned(), mountpoint: "/v/nas/_data".into(), ..Volume::default() };
+        let listed = Inventory {
+            containers: vec![container("user", vec![volume("nas")]), container("other", vec![volume("y")])],
+            volumes: vec![elsewhere],
+            ..Inventory::default()
+        };
+        assert_eq!(selected(&listed, false), Vec::<String>::new());
+        let named = BTreeMap::from([("db".to_owned(), "nas".to_owned())]);
+        assert_eq!(touched(&layout(), &named, &listed, false).into_iter().collect::<Vec<_>>(), ["user"]);
     }
 }

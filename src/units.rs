@@ -55,6 +55,18 @@ pub fn duration(time: Duration) -> String {
     format!("{} d {:02} h", hours / 24, hours % 24)
 }
 
+/// Formats an estimated duration, with one unit where that says enough: `a second`, `20 s`, `3 min`, `1 h 03 min`.
+#[must_use]
+pub fn about(time: Duration) -> String {
+    let seconds = (time.as_millis() + 500) / 1000;
+    match seconds {
+        0 | 1 => "a second".to_owned(),
+        2..60 => format!("{seconds} s"),
+        60..3570 => format!("{} min", (seconds + 30) / 60),
+        _ => duration(time),
+    }
+}
+
 /// Formats a count with grouped digits: `1,234,567`.
 #[must_use]
 pub fn count(number: u64) -> String {
@@ -108,6 +120,24 @@ mod tests {
             (187_200_000, "2 d 04 h"),
         ] {
             assert_eq!(duration(Duration::from_millis(milliseconds)), text, "{milliseconds}");
+        }
+    }
+
+    #[test]
+    fn an_estimate_has_one_unit_below_an_hour() {
+        for (seconds, text) in [
+            (0, "a second"),
+            (1, "a second"),
+            (2, "2 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (89, "1 min"),
+            (90, "2 min"),
+            (3569, "59 min"),
+            (3570, "59 min 30 s"),
+            (3780, "1 h 03 min"),
+        ] {
+            assert_eq!(about(Duration::from_secs(seconds)), text, "{seconds}");
         }
     }
 

@@ -1,7 +1,10 @@
 //! Verifies archives by reading them to their end: the checksum of every block and stream, and every header.
 
+use std::io;
+
 use crate::archive_file::ArchiveFile;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::holes::ReadHoles;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::store::Location;
@@ -16,6 +19,9 @@ pub fn verify(archives: &[Location], pool: &Pool, monitor: &dyn Monitor, damaged
     for location in archives {
         match verify_one(location, pool, monitor) {
             Ok(()) => {}
+            Err(error) if archives.len() > 1 && is_foreign(location, &error) => {
+                monitor.issue("", format!("not verified: {error}"));
+            }
             Err(error) => {
                 monitor.check_cancelled()?;
                 failures.push(error);
@@ -32,14 +38,19 @@ pub fn verify(archives: &[Location], pool: &Pool, monitor: &dyn Monitor, damaged
     }
 }
 
+/// Returns whether the archive is in a format that voltar does not read. Its name alone does not say so.
+fn is_foreign(location: &Location, error: &Error) -> bool {
+    error.kind() == ErrorKind::Damaged && location.foreign_program().is_some()
+}
+
 fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let mut archive = ArchiveFile::open(location, pool)?;
+    let mut archive = ArchiveFile::open(location, pool, monitor)?;
     archive.started(Stage::Checking, monitor);
+    let mut buffer = vec![0; 64 << 10];
     let mut last = None;
     while let Some(stored) = archive.next_member(monitor)? {
         // Content is read here instead of skipped by the next call, so that progress is reported within large members.
-        let mut content = archive.content(monitor);
-        if let Err(e) = std::io::copy(&mut content, &mut std::io::sink()) {
+        if let Err(e) = read_to_end(&mut archive.content(monitor), &mut buffer) {
             monitor.check_cancelled()?;
             return Err(archive.located(&e));
         }
@@ -49,5 +60,10 @@ fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result
         monitor.issue(archive.name(), format!("'{location}' holds no members"));
     }
     monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at: location.path() });
+    Ok(())
+}
+
+fn read_to_end(content: &mut impl ReadHoles, buffer: &mut [u8]) -> io::Result<()> {
+    while content.skip_hole() > 0 || content.read(buffer)? > 0 {}
     Ok(())
 }

@@ -7,8 +7,9 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::data_root::DataRoot;
 use common::skip::{Needs, run, test};
@@ -55,7 +56,8 @@ fn main() {
         test(&format!("written_by_{name}"), &needs, move || written_by(command))
     });
     let changed = test("headers_of_other_dialects", &[Needs::Root, Needs::GnuTar], headers_of_other_dialects);
-    run(&Arguments::from_args(), written.chain([changed]).collect(), || {});
+    let hole = test("a_hole_of_terabytes_is_not_read", &[Needs::Root, Needs::GnuTar], a_hole_of_terabytes_is_not_read);
+    run(&Arguments::from_args(), written.chain([changed, hole]).collect(), || {});
 }
 
 /// A volume at `/var/lib/x`, and a directory in which the same tree can be archived as `var/lib/x`.
@@ -146,6 +148,31 @@ fn written_by(command: &str) {
             world.compare(&archive, command);
         }
     });
+}
+
+/// Reading its zeros would take minutes. ext4 has files of up to 16 TiB.
+fn a_hole_of_terabytes_is_not_read() {
+    const SIZE: u64 = 3 << 40;
+    for format in ["gnu", "posix"] {
+        let world = World::new(&[sparse("image", &[(5, b"first"), (SIZE - 4, b"last")], SIZE)]);
+        let archive = world.at("x.tar");
+        let format = format!("--format={format}");
+        Tool::new("tar").args(["-S", &format, "-cf"]).arg(&archive).arg("var/lib/x").dir(world.at("seen")).ok();
+        let voltar = |args: &[&str]| {
+            Tool::voltar().dir(world.scratch.path()).env("VOLTAR_STATE_DIR", world.at("state")).args(args).arg(&archive)
+        };
+        let begun = Instant::now();
+        voltar(&["verify"]).ok();
+        voltar(&["restore", "--data-root", "docker", "--layout", "x.toml", "--only", "x"]).ok();
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        let image = fs::File::open(world.docker.data("x").join("image")).unwrap();
+        assert_eq!(image.metadata().unwrap().len(), SIZE);
+        let read = |offset: u64, bytes: &mut [u8]| image.read_exact_at(bytes, offset).unwrap();
+        let (mut first, mut last) = ([0; 11], [0; 5]);
+        read(0, &mut first);
+        read(SIZE - 5, &mut last);
+        assert_eq!((&first, &last), (b"\0\0\0\0\0first\0", b"\0last"));
+    }
 }
 
 /// A change of a header to what another tar writes.

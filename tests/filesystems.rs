@@ -29,6 +29,7 @@ fn main() {
         ),
         test("trees_are_moved_where_they_cannot_be_exchanged", &[root, program("bindfs")], trees_are_moved),
         test("a_filesystem_that_keeps_no_owners_is_refused", &[root, program("bindfs")], no_owners),
+        test("filesystems_below_a_bind_mount_are_seen_or_not", &[root], filesystems_below_a_bind_mount),
         test("a_btrfs_subvolume_stays_one", &[root, program("mkfs.btrfs")], a_btrfs_subvolume_stays_one),
     ];
     run(&args, tests, || ());
@@ -197,12 +198,13 @@ fn trees_are_moved() {
 
 /// An NFS export with `root_squash` gives what root creates to somebody else, and lets root give nothing away.
 fn no_owners() {
-    let mut mounted = None;
-    let world = World::new(|root| mounted = Some(through_fuse(root, &[])));
-    drop(mounted.take());
+    let world = World::new(|_| ());
+    let volume = world.live.parent().unwrap();
+    fs::rename(volume, world.at("below")).unwrap();
+    fs::create_dir(volume).unwrap();
     let squashed = ["--force-user=nobody", "--force-group=nogroup", "--chown-deny", "--chgrp-deny"];
-    Tool::new("bindfs").args(squashed).args([world.at("below"), world.at("docker")]).ok();
-    let _mounted = Mounted(world.at("docker"));
+    Tool::new("bindfs").args(squashed).args([&*world.at("below"), volume]).ok();
+    let _mounted = Mounted(volume.to_owned());
     let before = world.now();
     let clean = world.names();
     for mode in [&[][..], &["--in-place"], &["--merge"]] {
@@ -215,6 +217,34 @@ fn no_owners() {
         assert_eq!(world.names(), clean, "{mode:?}");
         refused.expect_text("belongs to user 65534").expect_text("squash");
     }
+}
+
+/// With `bind-nonrecursive` a container sees what the mountpoint has itself.
+fn filesystems_below_a_bind_mount() {
+    let world = World::new(|_| ());
+    let source = world.at("source");
+    build(&source, &[dir("below"), file("below/hidden", "of the directory")]);
+    let below = Mounted(source.join("below"));
+    Tool::new("mount").args(["-t", "tmpfs", "none"]).arg(&below.0).ok();
+    fs::write(source.join("below/mounted"), "of the filesystem").unwrap();
+    let data_root = DataRoot::new(&world.at("docker"));
+    let list = || {
+        world.voltar(&["backup", "--format", "tar", "--overwrite"]).ok();
+        Tool::voltar().args(["list"]).arg(world.at("backup/x.tar")).ok().text()
+    };
+    data_root.container("x").mount("x", "/srv/x").bind(&source, "/srv/x/bound").write();
+    let recursive = list();
+    assert!(recursive.contains("bound/below/mounted\n") && !recursive.contains("hidden"), "{recursive}");
+    data_root.container("x").mount("x", "/srv/x").bind_non_recursive(&source, "/srv/x/bound").write();
+    let alone = list();
+    assert!(alone.contains("bound/below/hidden\n") && !alone.contains("mounted"), "{alone}");
+    // Entries below which the host has something mounted cannot be moved.
+    let refused = world.voltar(&["restore"]).run().expect_code(2);
+    refused.expect_text("a filesystem of this host is mounted at");
+    drop(below);
+    fs::write(source.join("below/hidden"), "live").unwrap();
+    world.voltar(&["restore"]).ok();
+    assert_eq!(fs::read_to_string(source.join("below/hidden")).unwrap(), "of the directory");
 }
 
 /// Docker's btrfs users make one of a volume to take snapshots of it.

@@ -18,6 +18,7 @@ use common::snapshot::TreeSnapshot;
 use common::tool::{Outcome, Tool};
 use common::tree::{Node, block_device, build, char_device, dir, fifo, file, hard_link, link, socket, sparse, trees};
 use libtest_mimic::Arguments;
+use proptest::strategy::Strategy as _;
 use proptest::test_runner::{Config, TestRunner};
 use tempfile::TempDir;
 
@@ -31,6 +32,7 @@ fn main() {
             compare_with_oracle(&[owned(), literal()].concat());
         }),
         test("sparse_file_over_8_gib_gives_gnu_tars_stream", &[GnuTar], sparse_file_over_8_gib_gives_gnu_tars_stream),
+        test("what_gnu_tar_excludes_is_excluded", &[GnuTar], what_gnu_tar_excludes_is_excluded),
         test("any_number_of_jobs_gives_the_same_single_stream", &[], any_number_of_jobs_gives_the_same_single_stream),
         test("every_level_is_read_by_bzip2", &[Program("bzip2")], || every_level_is_read_by("bzip2")),
         test("every_level_is_read_by_lbzip2", &[Program("lbzip2")], || every_level_is_read_by("lbzip2")),
@@ -119,10 +121,16 @@ impl World {
 
     /// Compares the archive's stream with the one that GNU tar writes in the container, and returns its length.
     fn assert_archive_is_gnu_tars(&self) -> u64 {
+        self.assert_archive_is_gnu_tars_with(&[])
+    }
+
+    /// As [`World::assert_archive_is_gnu_tars`], with further options of GNU tar.
+    fn assert_archive_is_gnu_tars_with(&self, options: &[String]) -> u64 {
         self.in_container(|root| {
             let mut oracle = Tool::new("tar")
                 .args(["--warning=no-file-ignored", "--sort=name", "--numeric-owner", "-C"])
                 .arg(root)
+                .args(options)
                 .args(["-c", "var/lib/x"])
                 .stream();
             let expected = oracle.stdout.take().unwrap();
@@ -271,6 +279,72 @@ fn random_trees_give_gnu_tars_stream() {
     property(48, 60, |nodes| {
         compare_with_oracle(nodes);
     });
+}
+
+/// A tree of names that patterns of the same few characters match often.
+fn names_for_patterns() -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for directory in ["", "a/", "b/", "a/b/", "[a/", "x*/"] {
+        if !directory.is_empty() {
+            nodes.push(dir(directory.trim_end_matches('/')));
+        }
+        for name in "ab a.b .a - ] [ [ab a] !a ^ \\ a\\b * a*b ? 7 A \u{e4}".split(' ') {
+            nodes.push(file(format!("{directory}{name}"), name));
+        }
+        nodes.push(hard_link(format!("{directory}zz-again"), "ab"));
+    }
+    nodes
+}
+
+fn what_gnu_tar_excludes_is_excluded() {
+    let world = World::with(&names_for_patterns());
+    let compare = |patterns: &[String]| {
+        let options: Vec<String> = patterns.iter().map(|pattern| format!("--exclude={pattern}")).collect();
+        let mut backup = world.voltar("backup").arg("--overwrite");
+        for option in &options {
+            backup = backup.arg(option);
+        }
+        let outcome = backup.run();
+        if outcome.status.code() == Some(2) {
+            // What is malformed, and what leaves nothing.
+            let known = ["--exclude '", "excludes '/var/lib/x' itself", "holds nothing, without what is excluded"];
+            assert!(known.iter().any(|text| outcome.text().contains(text)), "{outcome}");
+            return false;
+        }
+        world.assert_archive_is_gnu_tars_with(&options);
+        true
+    };
+    for pattern in [
+        "*.b",
+        "a/*",
+        "x/a",
+        "lib/x/a/b",
+        "ab",
+        "x/[!a]",
+        "a\\*b",
+        "x/*b",
+        "x/?",
+        "[[:upper:]]*",
+        "[a",
+        "x/[]]",
+        "\\\\",
+    ] {
+        assert!(compare(&[pattern.to_owned()]), "'{pattern}' should be compared");
+    }
+    let pieces = "a b x / * ? [ ] ! ^ - . \\ [a-b] [!a] [:alpha:] [[:punct:]] A 7 \u{e4} [=a=] [.a.]";
+    let piece = proptest::sample::select(pieces.split(' ').collect::<Vec<_>>());
+    let pattern = proptest::collection::vec(piece, 1..6).prop_map(|pieces| pieces.concat());
+    let patterns = proptest::collection::vec(pattern, 1..3);
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { Config::default().cases } else { 200 };
+    let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
+    let compared = std::cell::Cell::new(0);
+    TestRunner::new(config)
+        .run(&patterns, |patterns| {
+            compared.set(compared.get() + u32::from(compare(&patterns)));
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(compared.get() > cases / 3, "only {} of {cases} sets of patterns were compared", compared.get());
 }
 
 /// Eleven octal digits hold sizes up to 8 GiB - 1; larger ones are stored in base 256.

@@ -134,6 +134,71 @@ fn merging_keeps_what_the_archive_does_not_name() {
     }
 }
 
+/// What other commands than the guide's write: `tar -C DIR .`, `docker cp`, and one archive of several trees.
+#[test]
+fn archives_with_other_roots_are_restored_from_there() {
+    for world in World::both() {
+        let source = world.live.display();
+        for (number, (transform, more, from, skipped)) in
+            [("s,^x,.,", "", ".", 0), ("s,^x,data,", "", "data", 0), ("s,^x,a/srv/x,", "backup", "a/srv/x", 2)]
+                .into_iter()
+                .enumerate()
+        {
+            let name = format!("other/{number}/x.tar");
+            fs::create_dir_all(world.at(&format!("other/{number}"))).unwrap();
+            // Names are transformed with the targets of hard links, as if the archive were made elsewhere.
+            Tool::shell(&format!(
+                "tar --numeric-owner -cf {name} --transform 'flags=rh;s,^{source},x,;{transform}' -P {more} {source}"
+            ))
+            .dir(world.scratch.path())
+            .ok();
+            let file = world.at(&name);
+            let file = file.to_str().unwrap();
+            for mode in MODES {
+                fs::remove_file(world.live.join("both")).unwrap();
+                let refused = world.voltar("restore", &[file]).args(mode).run().expect_code(2);
+                refused.expect_text(&format!("`--from {from}`"));
+                let restored = world.voltar("restore", &[file, "--from", from]).args(mode).ok();
+                if skipped > 0 {
+                    restored.expect_text(&format!(
+                        "x: {skipped} members of the archive lie outside of '{from}' and are skipped"
+                    ));
+                }
+                // With --merge the time of the root is that of the extraction.
+                let is_merge = mode.contains(&"--merge");
+                let tree = |tree: TreeSnapshot| if is_merge { tree.without_root() } else { tree };
+                tree(world.first.clone()).assert_same(&tree(world.now()), &format!("{from} {mode:?}"));
+                let paths = ["both", "directory/hard"].map(|path| world.live.join(path).metadata().unwrap().ino());
+                assert_eq!(paths[0], paths[1], "the hard link, from {from}");
+            }
+            world.voltar("restore", &["backup"]).ok();
+            let wrong = world.voltar("restore", &[file, "--from", "elsewhere"]).run().expect_code(2);
+            wrong.expect_text("holds nothing below 'elsewhere'").expect_text(&format!("`--from {from}`"));
+            world.first.assert_same(&world.now(), from);
+        }
+    }
+}
+
+#[test]
+fn no_archive_of_a_directory_is_passed_over_in_silence() {
+    let world = World::new(false);
+    let backup = world.at("backup");
+    fs::copy(backup.join("x.tar.bz2"), backup.join("x-2024-05-01.tar.bz2")).unwrap();
+    fs::write(backup.join("data.tar.xz"), b"\xfd7zXZ\0 and more").unwrap();
+    fs::write(backup.join("notes.txt"), "x").unwrap();
+    let named = |command: &str, verb: &str| {
+        let outcome = world.voltar(command, &["backup"]).run().expect_code(1);
+        outcome.expect_text(&format!("{verb}: 'backup/data.tar.xz'")).expect_no_text("notes.txt")
+    };
+    named("restore", "not restored").expect_text("not restored: 'backup/x-2024-05-01.tar.bz2'");
+    named("verify", "not verified").expect_no_text("not verified: 'backup/x-");
+    world.voltar("restore", &["backup", "--only", "x"]).ok().expect_text("'backup/data.tar.xz'");
+    world.voltar("verify", &["backup/data.tar.xz"]).run().expect_code(2).expect_text("`xz -dk backup/data.tar.xz`");
+    fs::remove_file(backup.join("x.tar.bz2")).unwrap();
+    let nothing = world.voltar("restore", &["backup"]).run().expect_code(2);
+    nothing.expect_text("no archive of the layout 'x.toml'").expect_text("'backup/x-2024-05-01.tar.bz2'");
+}
+
 #[test]
 fn the_replaced_tree_is_kept_at_the_reported_path() {
     for world in World::both() {
@@ -168,6 +233,51 @@ fn a_damaged_archive_changes_nothing() {
             }
         }
     }
+}
+
+/// GNU tar takes an archive that ends between two members for complete, and stops at the first end.
+#[test]
+fn ends_that_hide_members_are_refused() {
+    use tar::EntryType as T;
+    for world in World::both() {
+        fs::remove_file(world.at("backup/x.tar.bz2")).unwrap();
+        let path = world.at("backup/x.tar");
+        let complete = archive(&[("srv/x/", T::Directory, ""), ("srv/x/first", T::Regular, "")]);
+        let end = complete.len() - 1024;
+        world.change();
+        let before = world.now();
+        fs::write(&path, &complete[..end]).unwrap();
+        for mode in MODES {
+            let refused = world.voltar("restore", &["backup"]).args(mode).run().expect_code(2);
+            refused.expect_text("without its end-of-archive marker").expect_text("--allow-truncated-end");
+            before.assert_same(&world.now(), "an archive without an end");
+        }
+        let second = archive(&[("srv/x/second", T::Regular, "")]);
+        fs::write(&path, [&complete[..], &second].concat()).unwrap();
+        for mode in [&[][..], &["--in-place"]] {
+            let refused = world.voltar("restore", &["backup"]).args(mode).run().expect_code(2);
+            refused.expect_text("more members after its end-of-archive marker").expect_text("--ignore-zeros");
+            before.assert_same(&world.now(), "an archive with a second part");
+        }
+        world.voltar("restore", &["backup", "--merge"]).run().expect_code(1).expect_text("were ignored");
+        assert!(world.live.join("first").exists() && !world.live.join("second").exists());
+        fs::write(&path, &complete[..end]).unwrap();
+        let restored = world.voltar("restore", &["backup", "--allow-truncated-end"]).run().expect_code(1);
+        restored.expect_text("members can be missing");
+        assert_eq!(fs::read_dir(&world.live).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_member_of_an_unknown_type_is_a_file_and_counted() {
+    use tar::EntryType as T;
+    let world = World::new(false);
+    fs::remove_file(world.at("backup/x.tar.bz2")).unwrap();
+    let bytes = archive(&[("srv/x/", T::Directory, ""), ("srv/x/odd", T::new(b'Z'), "")]);
+    fs::write(world.at("backup/x.tar"), bytes).unwrap();
+    let restored = world.voltar("restore", &["backup"]).run().expect_code(1);
+    restored.expect_text("'srv/x/odd' is of the unknown type 'Z', and was restored as a regular file");
+    assert!(world.live.join("odd").is_file());
 }
 
 #[test]

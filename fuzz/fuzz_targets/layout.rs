@@ -23,7 +23,8 @@ fuzz_target!(|text: &str| {
         assert!(names.insert(name), "{name} twice");
         assert!(!name.is_empty() && name.len() <= 200 && !name.starts_with('.') && !name.contains('/'), "{name:?}");
         assert!(!name.chars().any(char::is_control), "{name:?}");
-        assert!(!archive.alternatives.is_empty());
+        assert!(!archive.alternatives.is_empty() || archive.volume.is_some());
+        assert!(!archive.path.is_root());
         for place in &archive.alternatives {
             assert!(!place.container.is_empty() && !place.container.contains('/'));
             assert!(!place.path.is_root());

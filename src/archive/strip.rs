@@ -31,7 +31,7 @@ pub enum Misfit {
         /// The rule that it violates.
         why: BadPath,
     },
-    /// A member for the tree's root that is not a directory.
+    /// A member for the tree's root that is neither a directory nor, for a single mounted file, a file.
     RootIsNoDirectory,
     /// A symbolic link with an empty target or one with a NUL byte.
     BadTarget {
@@ -50,7 +50,9 @@ impl fmt::Display for Misfit {
                 write!(f, "'{}' is a hard link to '{}', outside the tree", printable(name), printable(link))
             }
             Self::Bad { name, why } => write!(f, "bad member name '{}': {why}", printable(name)),
-            Self::RootIsNoDirectory => f.write_str("the member for the volume's root is not a directory"),
+            Self::RootIsNoDirectory => {
+                f.write_str("the member for the volume's root is neither a directory nor a file")
+            }
             Self::BadTarget { name } => write!(f, "'{}' is a symbolic link to nowhere", printable(name)),
         }
     }
@@ -90,7 +92,7 @@ pub fn strip(stored: &Stored, prefix: &RelPath) -> Result<Option<Member>, Misfit
         StoredKind::CharDevice => Kind::CharDevice { major, minor },
         StoredKind::BlockDevice => Kind::BlockDevice { major, minor },
     };
-    if path.is_root() && kind != Kind::Directory {
+    if path.is_root() && !matches!(kind, Kind::Directory | Kind::File { .. }) {
         return Err(Misfit::RootIsNoDirectory);
     }
     Ok(Some(Member { path, kind, metadata: stored.metadata }))

@@ -11,6 +11,33 @@ use crate::member::{Kind, Member, RelPath};
 /// The name of the GNU tar member whose content is a name too long for a header.
 const LONG_LINK: &[u8] = b"././@LongLink";
 
+/// The header of a name of 1 MiB. A stream that ends less than that after it is reported as cut off by every reader.
+pub(crate) const BROKEN_OFF: [u8; BLOCK] = {
+    let mut block = [0; BLOCK];
+    let fields: [(usize, &[u8]); 9] = [
+        (0, LONG_LINK),
+        (100, b"0000644\0"),
+        (108, b"0000000\0"),
+        (116, b"0000000\0"),
+        (124, b"00004000000\0"),
+        (136, b"00000000000\0"),
+        (148, b"007765\0 "),
+        (156, b"L"),
+        (257, b"ustar  "),
+    ];
+    let mut field = 0;
+    while field < fields.len() {
+        let (at, bytes) = fields[field];
+        let mut index = 0;
+        while index < bytes.len() {
+            block[at + index] = bytes[index];
+            index += 1;
+        }
+        field += 1;
+    }
+    block
+};
+
 /// A writer of a tar stream. Nothing is written on drop: without [`TarWriter::finish`] the stream has no
 /// end-of-archive marker, and [`TarReader`](super::reader::TarReader) reports it as cut off.
 ///
@@ -101,9 +128,10 @@ impl<W: Write> TarWriter<W> {
             number::write(&mut fields.dev_major, i64::from(major));
             number::write(&mut fields.dev_minor, i64::from(minor));
         }
-        self.header(&mut header)?;
+        // First, so that the content is owed also if writing the header fails halfway.
         self.owed = size;
         self.padding = padding(size);
+        self.header(&mut header)?;
         self.pad_when_complete()
     }
 
@@ -140,6 +168,17 @@ impl<W: Write> TarWriter<W> {
             self.put(&vec![0; RECORD - rest])?;
         }
         Ok((self.inner, self.written))
+    }
+
+    /// Ends a stream that cannot be completed. GNU tar takes a stream that ends between two members for complete, so it
+    /// ends with a header without its content there.
+    ///
+    /// # Errors
+    /// Those of the inner writer.
+    pub fn break_off(mut self) -> io::Result<()> {
+        self.pad_when_complete()?;
+        // Twice, because the first one may be the content of a long name that was cut off.
+        if self.owed == 0 { self.put(&BROKEN_OFF.repeat(2)) } else { Ok(()) }
     }
 
     fn long_name(&mut self, entry_type: EntryType, name: &[u8]) -> io::Result<()> {

@@ -14,11 +14,12 @@ use self::read_ahead::{WalkItem, for_each_read_ahead};
 use crate::archive::writer::TarWriter;
 use crate::codec::{Compression, Compressor, NotReadBack};
 use crate::error::{Cause, Error, Result, carried};
+use crate::exclude::Exclude;
 use crate::ids::IdMap;
 use crate::member::{Kind, Member, RelPath};
-use crate::monitor::{Event, Monitor, Stage, Summary};
+use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
-use crate::store::{Complete, Location};
+use crate::store::{Complete, Destination, NewArchive};
 use crate::volume::OpenTree;
 use crate::volume::content::{Content, Opened, PIECE};
 use crate::volume::walk::{Entry, Found, Links, Walk};
@@ -30,12 +31,16 @@ pub struct Job {
     pub archive: String,
     /// The path of the tree in the container: the prefix of all member names.
     pub prefix: RelPath,
-    /// The file that is written.
-    pub location: Location,
+    /// Where it is written.
+    pub destination: Destination,
     /// The expected length of the tar stream in bytes, for the progress display.
     pub expected_bytes: Option<u64>,
     /// The least content of a tree that is archived.
     pub expected: Expected,
+    /// The members that are left out.
+    pub exclude: Exclude,
+    /// How the archive is compressed.
+    pub compression: Compression,
 }
 
 /// The least content of a tree: a tree with less is refused, because it is probably not the data.
@@ -51,30 +56,24 @@ pub enum Expected {
 
 impl Expected {
     /// Returns what is missing in a tree of `members` members, as part of a message ("holds nothing"); `None` if the
-    /// tree suffices. `database` is true for a tree with a `PG_VERSION`.
+    /// tree suffices. `one_file` is true for a tree that is one mounted file, `database` for one with a `PG_VERSION`.
     #[must_use]
-    pub fn missing(self, members: u64, database: bool) -> Option<&'static str> {
+    pub fn missing(self, members: u64, one_file: bool, database: bool) -> Option<&'static str> {
         match self {
-            Self::Members | Self::Database if members < 2 => Some("holds nothing"),
+            Self::Members | Self::Database if members < 2 && !one_file => Some("holds nothing"),
             Self::Database if !database => Some("holds no PG_VERSION, so it is no PostgreSQL database"),
             Self::Anything | Self::Members | Self::Database => None,
         }
     }
 }
 
-/// Writes the archive of `tree` under its temporary name.
-pub(crate) fn write(
-    job: &Job,
-    tree: &OpenTree,
-    compression: Compression,
-    pool: &Pool,
-    monitor: &dyn Monitor,
-) -> Result<(Complete, Summary)> {
+/// Writes the archive of `tree`, but for its end.
+pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monitor) -> Result<(Complete, Summary)> {
     let begun = Instant::now();
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
-    let file = job.location.create()?;
-    let cannot_write = |e: io::Error| cannot_write(&job.location, &e);
-    let compressor = Compressor::new(file, compression, pool);
+    let file = job.destination.create(job.compression.format, monitor)?;
+    let cannot_write = |e: io::Error| cannot_write(&job.destination, &e);
+    let compressor = Compressor::new(Reported { file, monitor }, job.compression, pool);
     let mut archiver = Archiver {
         job,
         monitor,
@@ -83,26 +82,47 @@ pub(crate) fn write(
         links: Links::default(),
         buffer: vec![0; PIECE],
         members: 0,
+        excluded: 0,
+        one_file: false,
         database: false,
     };
-    let walk = Walk::new(tree)?.map(|found| monitor.check_cancelled().and(found));
-    for_each_read_ahead(walk, &Pool::for_files()?, |item| {
-        monitor.check_cancelled()?;
-        archiver.take(item?).map_err(cannot_write)
-    })?;
-    archiver.check_expectations()?;
-    let Archiver { tar, members, .. } = archiver;
+    if let Err(error) = archiver.take_all(tree, &cannot_write) {
+        // A file is removed; a stream must not look complete. Its reader may be gone.
+        archiver.tar.break_off().ok();
+        return Err(error);
+    }
+    let Archiver { tar, members, excluded, .. } = archiver;
     let (compressor, stream_bytes) = tar.finish().map_err(cannot_write)?;
-    let file = compressor.finish().map_err(cannot_write)?;
+    let Reported { file, .. } = compressor.finish().map_err(cannot_write)?;
+    monitor.event(&Event::Phase { archive: &job.archive, phase: Phase::Syncing });
     let complete = file.finish()?;
     let summary = Summary {
         archive: job.archive.clone(),
         members,
+        left_out: excluded,
         stream_bytes,
         file_bytes: complete.bytes(),
         elapsed: begun.elapsed(),
     };
     Ok((complete, summary))
+}
+
+/// An archive whose bytes are reported.
+struct Reported<'a> {
+    file: NewArchive<'a>,
+    monitor: &'a dyn Monitor,
+}
+
+impl Write for Reported<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.monitor.event(&Event::Written { bytes: count as u64 });
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 struct Archiver<'a, W: Write> {
@@ -113,10 +133,24 @@ struct Archiver<'a, W: Write> {
     links: Links,
     buffer: Vec<u8>,
     members: u64,
+    excluded: u64,
+    /// Whether the tree is one mounted file.
+    one_file: bool,
     database: bool,
 }
 
 impl<W: Write> Archiver<'_, W> {
+    fn take_all(&mut self, tree: &OpenTree, cannot_write: &dyn Fn(io::Error) -> Error) -> Result<()> {
+        let monitor = self.monitor;
+        let walk = Walk::new(tree)?.excluding(&self.job.exclude, &self.job.prefix);
+        let walk = walk.map(|found| monitor.check_cancelled().and(found));
+        for_each_read_ahead(walk, &Pool::for_files()?, |item| {
+            monitor.check_cancelled()?;
+            self.take(item?).map_err(cannot_write)
+        })?;
+        self.check_expectations()
+    }
+
     fn take(&mut self, item: WalkItem) -> io::Result<()> {
         let found = match item {
             WalkItem::Found(found) => found,
@@ -126,6 +160,10 @@ impl<W: Write> Archiver<'_, W> {
             Found::Entry(entry) => self.entry(entry),
             Found::Socket(path) => {
                 self.issue(format!("'{path}' is a socket, which no archive can hold: skipped"));
+                Ok(())
+            }
+            Found::Excluded => {
+                self.excluded += 1;
                 Ok(())
             }
             Found::Own(path) => {
@@ -229,6 +267,7 @@ impl<W: Write> Archiver<'_, W> {
         let metadata = self.ids.to_container(&entry.metadata);
         let metadata = metadata.map_err(|unmapped| unmapped.on_disk(&entry.path, 0).within(&self.job.archive))?;
         let member = Member { path: entry.path, kind: entry.kind, metadata };
+        self.one_file |= member.is_one_file();
         let before = self.tar.written();
         self.tar.member(&member)?;
         self.members += 1;
@@ -241,7 +280,7 @@ impl<W: Write> Archiver<'_, W> {
 
     fn check_expectations(&self) -> Result<()> {
         let archive = &self.job.archive;
-        let Some(what) = self.job.expected.missing(self.members, self.database) else { return Ok(()) };
+        let Some(what) = self.job.expected.missing(self.members, self.one_file, self.database) else { return Ok(()) };
         Err(Error::refused(format!("{archive}: '/{}' {what}", self.job.prefix))
             .hint("see with `voltar plan` whether this is the right volume; --allow-empty overrides this"))
     }
@@ -260,12 +299,17 @@ pub(crate) fn is_cluster_version(path: &RelPath) -> bool {
     path.split_last().is_some_and(|(directory, name)| name == "PG_VERSION" && directory.components().count() <= 1)
 }
 
-fn cannot_write(location: &Location, e: &io::Error) -> Error {
+fn cannot_write(destination: &Destination, e: &io::Error) -> Error {
     // An error of the run or of the tree, not of writing.
     if let Some(error) = carried::<Error>(e) {
         return error.clone();
     }
-    let error = Error::failed_at("cannot write", location.path(), e);
+    let error = match destination {
+        Destination::File(path) => Error::failed_at("cannot write", path, e),
+        stream @ (Destination::Stdout | Destination::Command(_)) => {
+            Error::failed("cannot write", stream.to_string(), e)
+        }
+    };
     if carried::<NotReadBack>(e).is_some() {
         return error
             .hint("test this computer's memory; if it is sound, please report this. The archive has been removed");

@@ -97,7 +97,9 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
                         matches!(batch.last(), Some(Ok(Found::Entry(last))) if last.lies_beside(entry));
                     filled.add(small(entry).unwrap_or(0), same_directory);
                 }
-                Ok(Found::Socket(_) | Found::Own(_) | Found::Unreadable { .. }) => filled.add(0, true),
+                Ok(Found::Socket(_) | Found::Own(_) | Found::Excluded | Found::Unreadable { .. }) => {
+                    filled.add(0, true);
+                }
                 Err(_) => self.0 = None,
             }
             batch.push(found);

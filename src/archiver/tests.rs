@@ -14,7 +14,7 @@ use crate::batch::{DIRECTORIES, MEMBERS, SMALL};
 use crate::codec::{Format, Level};
 use crate::error::ErrorKind;
 use crate::monitor::Collector;
-use crate::store::Location;
+use crate::store::Destination;
 use crate::volume::live::Way;
 
 /// Directories with small files, and some that are not read ahead.
@@ -39,9 +39,11 @@ fn job(target: &Path) -> Job {
     Job {
         archive: "x".to_owned(),
         prefix: RelPath::parse(b"srv/x").unwrap(),
-        location: Location::new(target),
+        destination: Destination::File(target.to_owned()),
         expected_bytes: None,
         expected: Expected::Anything,
+        exclude: Exclude::default(),
+        compression: Compression::new(Format::Plain, Level::default()),
     }
 }
 
@@ -53,6 +55,7 @@ fn path(item: &WalkItem) -> RelPath {
     match item {
         WalkItem::Read(entry, _) | WalkItem::Found(Found::Entry(entry)) => entry.path.clone(),
         WalkItem::Found(Found::Socket(path) | Found::Own(path) | Found::Unreadable { path, .. }) => path.clone(),
+        WalkItem::Found(Found::Excluded) => panic!("nothing is excluded"),
     }
 }
 
@@ -67,6 +70,8 @@ fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
         links: Links::default(),
         buffer: vec![0; PIECE],
         members: 0,
+        excluded: 0,
+        one_file: false,
         database: false,
     };
     for item in items {
@@ -213,14 +218,7 @@ fn a_cancelled_run_stops_at_once_and_leaves_no_archive() {
     for members in [0, 1, 100, 300] {
         let job = job(&out.path().join("x.tar"));
         let monitor = StopAfter(AtomicUsize::new(members));
-        let error = write(
-            &job,
-            &OpenTree::of_directory(dir.path(), Way::Exchange),
-            Compression::new(Format::Plain, Level::BEST),
-            &pool,
-            &monitor,
-        )
-        .unwrap_err();
+        let error = write(&job, &OpenTree::of_directory(dir.path(), Way::Exchange), &pool, &monitor).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted);
         assert_eq!(monitor.0.into_inner(), 0);
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);

@@ -38,7 +38,7 @@ fn defaults_are_those_of_the_guide() {
     let backup = || vec![PathBuf::from("backup")];
     assert_eq!(read("voltar verify").command, Command::Verify(Verify { from: backup() }));
     let Command::Restore(restore) = read("voltar restore").command else { panic!() };
-    assert_eq!(restore.from, backup());
+    assert_eq!(restore.sources, backup());
     assert!(restore.stop.is_none() && !restore.merge && !restore.in_place && !restore.keep_previous);
 }
 
@@ -51,6 +51,7 @@ fn common_options_stand_before_and_after_the_command() {
         "--docker tcp://x:1",
         "--data-root /d",
         "--project p",
+        "--volume cvat_db=my_db",
         "-j 3",
         "-v",
         "-q",
@@ -61,7 +62,7 @@ fn common_options_stand_before_and_after_the_command() {
         let after = read(&format!("voltar backup --stop {options} out"));
         assert_eq!(before, after, "{options}");
         assert_ne!(before.common, read("voltar backup").common, "{options} changes nothing");
-        for command in ["plan", "verify", "list x", "restore", "resume"] {
+        for command in ["plan", "verify", "list x", "restore", "resume", "layout"] {
             read(&format!("voltar {command} {options}"));
         }
     }
@@ -75,7 +76,7 @@ fn only_takes_commas_and_repeats() {
 
 #[test]
 fn plan_takes_what_backup_takes() {
-    let options = "--stop --overwrite --paranoid --level 1 --format zst --allow-empty out";
+    let options = "--stop --overwrite --paranoid --level 1 --format zst --allow-empty --exclude a --exclude b out";
     let Command::Plan(plan) = read(&format!("voltar plan {options}")).command else { panic!() };
     let Command::Backup(backup) = read(&format!("voltar backup {options}")).command else { panic!() };
     assert_eq!(plan, backup);
@@ -87,7 +88,7 @@ fn stop_names_the_project_only_behind_an_equals_sign() {
         let Command::Backup(backup) = read(&format!("voltar backup{options} out")).command else { panic!() };
         let Command::Restore(restore) = read(&format!("voltar restore{options} out")).command else { panic!() };
         assert_eq!((backup.stop, restore.stop), (expected, expected), "{options}");
-        assert_eq!((backup.dir, restore.from), (PathBuf::from("out"), vec![PathBuf::from("out")]));
+        assert_eq!((backup.dir, restore.sources), (PathBuf::from("out"), vec![PathBuf::from("out")]));
     }
     // Without the equals sign it is the directory.
     let Command::Backup(backup) = read("voltar backup --stop project").command else { panic!() };
@@ -128,6 +129,10 @@ fn values_out_of_range_are_refused() {
         "voltar list",
         "voltar list a b",
         "voltar resume x",
+        "voltar layout x",
+        "voltar backup --volume cvat_db",
+        "voltar backup --volume =x",
+        "voltar backup --volume cvat_db=",
         "voltar frobnicate",
         "voltar",
     ] {
@@ -137,7 +142,7 @@ fn values_out_of_range_are_refused() {
 
 #[test]
 fn every_help_has_a_description_examples_and_exit_statuses() {
-    for command in ["", " plan", " backup", " verify", " list", " restore", " resume"] {
+    for command in ["", " plan", " backup", " verify", " list", " restore", " resume", " layout"] {
         let line = format!("voltar{command} --help");
         let help = Cli::read(line.split(' ')).expect_err("help is not a request");
         assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));

@@ -36,6 +36,23 @@ impl Format {
         }
     }
 
+    /// Returns the format of this name, as it is displayed: `bz2`, `gz`, `zst` or `tar`.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.to_string() == name)
+    }
+
+    /// Returns bytes after which no reader takes a stream of this format for complete: the beginning of one more header.
+    #[must_use]
+    pub(crate) const fn broken_off(self) -> &'static [u8] {
+        match self {
+            Self::Bzip2 => b"BZh",
+            Self::Gzip => &[0x1f, 0x8b, 8],
+            Self::Zstd => &[0x28, 0xb5, 0x2f],
+            Self::Plain => &[],
+        }
+    }
+
     /// Detects the format of a file by its first [`Format::DETECT_BYTES`] bytes, without regard to its name. `plain`
     /// states whether the bytes look like content that is not compressed.
     #[must_use]

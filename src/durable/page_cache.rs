@@ -23,7 +23,7 @@ pub(crate) fn drop_written(file: impl AsFd) {
 
 /// A file that is read once, from start to end.
 #[derive(Debug)]
-pub struct ReadOnce {
+pub(crate) struct ReadOnce {
     file: File,
     read: u64,
     dropped: u64,
@@ -35,13 +35,13 @@ const READ_STEP: u64 = 8 << 20;
 impl ReadOnce {
     /// Returns a reader of `file`, and advises the kernel that it will be read sequentially.
     #[must_use]
-    pub fn new(file: File) -> Self {
+    pub(crate) fn new(file: File) -> Self {
         posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL).unwrap_or_default();
         Self { file, read: 0, dropped: 0 }
     }
 
     /// Returns the file.
-    pub fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 

@@ -4,17 +4,19 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod mode;
+mod origin;
 mod route;
 mod write_behind;
 
 use std::borrow::Cow;
 
+use crate::archive::reader::Stored;
 use crate::archive::strip::{Misfit, strip};
 use crate::archive_file::ArchiveFile;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::ids::IdMap;
-use crate::member::{Member, RelPath};
-use crate::monitor::{Event, Monitor, Stage, Summary};
+use crate::member::{Kind, Member, RelPath, printable};
+use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
 use crate::store::Location;
 use crate::volume::OpenTree;
@@ -22,6 +24,8 @@ use crate::volume::swap::Restoration;
 use route::{Left, Routes};
 
 pub use mode::Mode;
+pub use origin::Origin;
+pub(crate) use origin::origin;
 
 /// An archive to extract, and what it must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,10 +34,16 @@ pub struct Input {
     pub archive: String,
     /// Where it is.
     pub location: Location,
-    /// The path in the container: the prefix of the names of all members.
+    /// The path in the container.
+    pub path: RelPath,
+    /// What precedes a path of the tree in the names of the members: usually the path in the container.
     pub prefix: RelPath,
+    /// Whether members outside of the prefix are skipped; else the archive is refused.
+    pub selected: bool,
     /// Whether an archive that holds only its root is accepted.
     pub allow_empty: bool,
+    /// Whether an archive without an end is accepted.
+    pub allow_truncated_end: bool,
 }
 
 /// An archive that has been read to its end and extracted.
@@ -49,15 +59,16 @@ pub(crate) struct Extracted {
 ///
 /// # Errors
 /// The archive is damaged, is not that of the expected path, has an owner that `ids` does not map, or holds nothing.
-pub(crate) fn check(input: &Input, ids: &IdMap, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let mut archive = ArchiveFile::open(&input.location, pool)?;
+pub(crate) fn check(input: &Input, ids: &IdMap, mode: Mode, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+    let mut archive = open(input, pool, monitor)?;
     archive.started(Stage::Checking, monitor);
     let mut members = 0_u64;
     while let Some(stored) = archive.next_member(monitor)? {
-        let Some(member) = strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))? else { continue };
+        let Some(member) = fit(input, &stored)?.member() else { continue };
         to_host(&member, ids).map_err(|error| error.within(&input.archive))?;
-        members += u64::from(!member.path.is_root());
+        members += u64::from(!member.path.is_root() || member.is_one_file());
     }
+    check_end(input, &archive, mode)?;
     check_not_empty(input, members)?;
     let at = archive.location().path();
     monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at });
@@ -69,11 +80,26 @@ pub(crate) fn check(input: &Input, ids: &IdMap, pool: &Pool, monitor: &dyn Monit
 /// # Errors
 /// As [`check`], as far as the archive is read.
 pub(crate) fn check_prefix(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let mut archive = ArchiveFile::open(&input.location, pool)?;
+    match check_first_members(input, pool, monitor) {
+        // Extracting it checks every member.
+        Err(_) if input.location.peek_exhausted() => Ok(()),
+        result => result,
+    }
+}
+
+fn check_first_members(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+    let mut archive = ArchiveFile::peek(&input.location, pool, monitor)?;
+    if input.allow_truncated_end {
+        archive.allow_truncated_end();
+    }
     while let Some(stored) = archive.next_member(monitor)? {
-        if strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))?.is_some() {
+        if fit(input, &stored)?.member().is_some() {
             return Ok(());
         }
+    }
+    if input.selected {
+        return Err(Error::refused(format!("'{}' holds nothing below '{}'", input.location, input.prefix))
+            .hint("`voltar list` shows what it holds"));
     }
     check_not_empty(input, 0)
 }
@@ -91,12 +117,19 @@ pub(crate) fn extract(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Extracted> {
-    let mut archive = ArchiveFile::open(&input.location, pool)?;
+    let mut archive = open(input, pool, monitor)?;
     archive.started(Stage::Restoring, monitor);
     let mut routes = Routes::new(tree, restoration, mode, input.allow_empty)?;
-    let mut members = 0_u64;
+    let (mut members, mut skipped) = (0_u64, 0_u64);
     while let Some(stored) = archive.next_member(monitor)? {
-        let Some(member) = strip(&stored, &input.prefix).map_err(|why| wrong(input, &why))? else { continue };
+        let member = match fit(input, &stored)? {
+            Fit::Member(member) => member,
+            Fit::Above => continue,
+            Fit::Outside => {
+                skipped += 1;
+                continue;
+            }
+        };
         if let Some(own) = routes.own_name(&member.path) {
             monitor.issue(&input.archive, format!("'{}' is not restored: '{own}' here is voltar's own", member.path));
             continue;
@@ -104,19 +137,28 @@ pub(crate) fn extract(
         let on_disk = to_host(&member, &tree.ids).map_err(|error| error.within(&input.archive))?;
         let extracted = routes.extract(&on_disk, &mut archive.content(monitor));
         extracted.map_err(|error| monitor.cause(error).within(&input.archive))?;
-        members += u64::from(!member.path.is_root());
+        members += u64::from(!member.path.is_root() || member.is_one_file());
+        if let Kind::File { size } = member.kind {
+            monitor.event(&Event::Written { bytes: size });
+        }
+        if let Some(unknown) = stored.unknown_type {
+            let (name, unknown) = (printable(&stored.name), printable(&[unknown]));
+            let what = format!("'{name}' is of the unknown type '{unknown}', and was restored as a regular file");
+            monitor.issue(&input.archive, what);
+        }
         monitor.event(&Event::Member { archive: &input.archive, name: &stored.name, member: &member });
     }
+    check_end(input, &archive, mode)?;
     check_not_empty(input, members)?;
     for at in routes.untouched() {
         monitor.note(&format!(
             "{}: the archive holds nothing of '/{}', where another volume is mounted; that one is left as it is",
             input.archive,
-            input.prefix.concat(at)
+            input.path.concat(at)
         ));
     }
     for Left { at, read_only, skipped } in routes.left() {
-        let path = input.prefix.concat(at);
+        let path = input.path.concat(at);
         if *read_only {
             let what = format!("{skipped} members of '/{path}' are not restored: it is mounted read-only");
             monitor.issue(&input.archive, what);
@@ -127,8 +169,42 @@ pub(crate) fn extract(
             ));
         }
     }
+    if skipped > 0 {
+        let Input { archive, prefix, .. } = input;
+        monitor.note(&format!("{archive}: {skipped} members of the archive lie outside of '{prefix}' and are skipped"));
+    }
+    monitor.event(&Event::Phase { archive: archive.name(), phase: Phase::Syncing });
     routes.finish()?;
-    Ok(Extracted { summary: archive.summary(), location: input.location.clone() })
+    let summary = Summary { left_out: skipped, ..archive.summary() };
+    Ok(Extracted { summary, location: input.location.clone() })
+}
+
+/// How a member fits into the tree that is restored.
+enum Fit {
+    /// It belongs to the tree.
+    Member(Member),
+    /// It is a directory above the tree.
+    Above,
+    /// It is outside, where the user has selected the prefix.
+    Outside,
+}
+
+impl Fit {
+    fn member(self) -> Option<Member> {
+        match self {
+            Self::Member(member) => Some(member),
+            Self::Above | Self::Outside => None,
+        }
+    }
+}
+
+fn fit(input: &Input, stored: &Stored) -> Result<Fit> {
+    match strip(stored, &input.prefix) {
+        Ok(Some(member)) => Ok(Fit::Member(member)),
+        Ok(None) => Ok(Fit::Above),
+        Err(Misfit::Elsewhere { .. }) if input.selected => Ok(Fit::Outside),
+        Err(why) => Err(wrong(input, &why)),
+    }
 }
 
 /// Returns the member with the ids that it gets on this host.
@@ -140,6 +216,26 @@ fn to_host<'m>(member: &'m Member, ids: &IdMap) -> Result<Cow<'m, Member>> {
     Ok(Cow::Owned(Member { metadata, ..member.clone() }))
 }
 
+fn open<'m>(input: &Input, pool: &Pool, monitor: &'m dyn Monitor) -> Result<ArchiveFile<'m>> {
+    let mut archive = ArchiveFile::open(&input.location, pool, monitor)?;
+    if input.allow_truncated_end {
+        archive.allow_truncated_end();
+    }
+    Ok(archive)
+}
+
+/// Refuses an archive with members after its end where they would be missing in the tree. Merging it, as `tar -x` does,
+/// leaves what is there.
+fn check_end(input: &Input, archive: &ArchiveFile<'_>, mode: Mode) -> Result<()> {
+    if mode == Mode::Merge || !archive.has_members_after_end() {
+        return Ok(());
+    }
+    let Input { archive, location, .. } = input;
+    Err(Error::refused(format!("{archive}: '{location}' has more members after its end-of-archive marker")).hint(
+        "was it made by `cat a.tar b.tar`? `tar --ignore-zeros` reads all of it; --merge extracts the first part",
+    ))
+}
+
 fn check_not_empty(input: &Input, members: u64) -> Result<()> {
     if members > 0 || input.allow_empty {
         return Ok(());
@@ -149,9 +245,19 @@ fn check_not_empty(input: &Input, members: u64) -> Result<()> {
 }
 
 fn wrong(input: &Input, why: &Misfit) -> Error {
-    Error::new(
-        ErrorKind::Refused,
-        format!("'{}' is not the archive of '/{}' ({}): {why}", input.location, input.prefix, input.archive),
-    )
-    .hint("`voltar list` shows what it holds; --only NAME says which of the layout's archives a file is")
+    let (location, prefix) = (&input.location, &input.prefix);
+    let error = if input.selected {
+        Error::refused(format!("'{location}' cannot be restored from '{prefix}' ({}): {why}", input.archive))
+    } else {
+        Error::refused(format!("'{location}' is not the archive of '/{prefix}' ({}): {why}", input.archive))
+    };
+    match why {
+        // The first members of the archive did fit.
+        Misfit::Elsewhere { .. } => {
+            error.hint(format!("`--from {prefix}` restores what lies there, and skips the other members"))
+        }
+        Misfit::LinkElsewhere { .. } | Misfit::Bad { .. } | Misfit::RootIsNoDirectory | Misfit::BadTarget { .. } => {
+            error.hint("`voltar list` shows what it holds; --only NAME says which of the layout's archives a file is")
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! as it is.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use nix::unistd::{getegid, geteuid, syncfs};
 use super::mode::Mode;
 use super::write_behind::WriteBehind;
 use crate::error::{Error, Result};
+use crate::holes::ReadHoles;
 use crate::member::{Kind, Member, Metadata, RelPath};
 use crate::ordered::Pool;
 use crate::volume::beneath::{Beneath, DIRECTORY};
@@ -127,7 +128,10 @@ impl<'a> Routes<'a> {
     }
 
     /// Extracts one member to the mount that holds its path; a file's content is read from `content`.
-    pub(super) fn extract(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
+    pub(super) fn extract(&mut self, member: &Member, content: &mut impl ReadHoles) -> Result<()> {
+        if member.is_one_file() && self.directories.contains(&&member.path) {
+            return Err(Error::refused("the archive holds a single file in the place of the volume's directory"));
+        }
         if member.kind != Kind::Directory && self.directories.contains(&&member.path) {
             return Err(Error::refused(format!(
                 "'{}' is no directory in the archive, but another volume is mounted there",
@@ -304,7 +308,7 @@ fn mountpoint(live: &Beneath, path: &RelPath, kind: &Kind, root_ids: Option<(u32
 }
 
 /// Writes the member that replaces a single mounted file.
-fn single_file(staging: &Staging, name: &RelPath, member: &Member, content: &mut impl Read) -> Result<()> {
+fn single_file(staging: &Staging, name: &RelPath, member: &Member, content: &mut impl ReadHoles) -> Result<()> {
     let Kind::File { size } = member.kind else {
         return Err(Error::refused(format!(
             "'{name}' is no regular file in the archive, but a single file is mounted there"

@@ -6,10 +6,10 @@
 //! batches.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
 
 use crate::batch::{self, Filled};
 use crate::error::Result;
+use crate::holes::ReadHoles;
 use crate::member::{Kind, Member, RelPath};
 use crate::ordered::{Ordered, Pool};
 use crate::volume::create::{Creator, NewFile, unreadable};
@@ -32,7 +32,7 @@ impl WriteBehind {
     ///
     /// # Errors
     /// As [`Creator::member`]; those of earlier members come first.
-    pub(super) fn member(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
+    pub(super) fn member(&mut self, member: &Member, content: &mut impl ReadHoles) -> Result<()> {
         if self.unmade.concerns(member) {
             self.settle()?;
         }
@@ -43,7 +43,7 @@ impl WriteBehind {
         if self.batch.filled.is_full() { self.submit() } else { Ok(()) }
     }
 
-    fn make_or_add(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
+    fn make_or_add(&mut self, member: &Member, content: &mut impl ReadHoles) -> Result<()> {
         let small = batch::small(&member.kind).and_then(|size| usize::try_from(size).ok());
         let Some(size) = small else { return self.creator.member(member, content) };
         let Some(file) = self.creator.file(member)? else { return self.creator.member(member, content) };
@@ -107,7 +107,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn add(&mut self, file: NewFile, size: usize, source: &mut impl Read) -> Result<()> {
+    fn add(&mut self, file: NewFile, size: usize, source: &mut impl ReadHoles) -> Result<()> {
         let before = self.content.len();
         self.content.resize(before + size, 0);
         source.read_exact(&mut self.content[before..]).map_err(|e| unreadable(&e))?;

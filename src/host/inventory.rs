@@ -8,9 +8,16 @@ use crate::error::{Error, Result};
 use crate::filesystem::Filesystem;
 use crate::identity::FileId;
 use crate::ids::IdMap;
-use crate::member::RelPath;
+use crate::member::{RelPath, printable};
 
 use super::mount_options;
+
+/// The label that holds the compose project of a container or volume.
+pub(super) const PROJECT: &str = "com.docker.compose.project";
+/// The label that holds the name of a volume in the compose file.
+pub(super) const VOLUME: &str = "com.docker.compose.volume";
+/// The label that holds the version of compose that created a volume.
+const COMPOSE_VERSION: &str = "com.docker.compose.version";
 
 /// The state of a container: whether its processes may be writing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,6 +62,8 @@ pub struct Mount {
     pub kind: MountKind,
     /// Whether it is mounted read-only.
     pub read_only: bool,
+    /// Whether the filesystems that the host has mounted below the source are not mounted with it (`bind-nonrecursive`).
+    pub non_recursive: bool,
     /// Where the source is on this machine; `None` if that is not known.
     pub place: Option<Place>,
 }
@@ -68,6 +77,7 @@ impl Mount {
             subpath: RelPath::root(),
             kind: MountKind::Tmpfs,
             read_only: false,
+            non_recursive: false,
             place: None,
         }
     }
@@ -234,6 +244,35 @@ impl Volume {
     }
 }
 
+/// A `local` volume without options that is to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewVolume {
+    /// The full name.
+    pub name: String,
+    /// The labels, by which compose takes the volume for its own.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl NewVolume {
+    /// Returns a volume without labels, which is external for compose.
+    #[must_use]
+    pub fn external(name: String) -> Self {
+        Self { name, labels: BTreeMap::new() }
+    }
+
+    /// Returns the volume that a compose project calls `volume`. Its full name is `name` or, if that is `None`, the one
+    /// that compose gives it.
+    #[must_use]
+    pub fn of_compose(project: &str, volume: &str, name: Option<String>) -> Self {
+        let version = concat!("voltar ", env!("CARGO_PKG_VERSION"));
+        let labels = [(PROJECT, project), (VOLUME, volume), (COMPOSE_VERSION, version)];
+        Self {
+            name: name.unwrap_or_else(|| format!("{project}_{volume}")),
+            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        }
+    }
+}
+
 /// The containers and volumes of a host at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inventory {
@@ -244,7 +283,8 @@ pub struct Inventory {
     pub others: Vec<Container>,
     /// All volumes.
     pub volumes: Vec<Volume>,
-    /// Whether the labels of volumes could not be read, so that their names (`<project>_<volume>`) are used instead.
+    /// Whether there is no engine: nothing can be created, and the labels of volumes could not be read, so that their
+    /// names (`<project>_<volume>`) are used instead.
     pub labels_unknown: bool,
     /// Notes to report to the user, each of one line.
     pub notes: Vec<String>,
@@ -263,6 +303,14 @@ impl Inventory {
     #[must_use]
     pub fn has_containers_of(&self, project: &str) -> bool {
         self.all().any(|container| container.project.as_deref() == Some(project))
+    }
+
+    /// Takes from all volumes the filesystems that would be mounted for them, if there is an obstacle: what an engine says
+    /// whose answers do not concern this machine must not make root mount anything.
+    pub(super) fn distrust_filesystems(&mut self) {
+        if !self.obstacles.is_empty() {
+            self.volumes.iter_mut().for_each(|volume| volume.filesystem = None);
+        }
     }
 
     /// Returns a refusal for each obstacle.
@@ -355,6 +403,29 @@ pub trait Host: Sync {
     /// Requests the start of containers at the same time. Their processes may exit again at once. Calls `requested`, which must
     /// not call the host, with the id of each: with an error if it does not exist or does not start, or if there is no engine.
     fn start(&self, container_ids: &[&str], requested: &mut dyn FnMut(&str, Result<()>));
+
+    /// Creates a volume and returns it.
+    ///
+    /// # Errors
+    /// A volume with this name exists, the engine refuses, or there is no engine.
+    fn create_volume(&self, volume: &NewVolume) -> Result<Volume> {
+        Err(no_engine_for(&volume.name))
+    }
+
+    /// Removes a volume with all that it holds. The run's cancellation does not interrupt this.
+    ///
+    /// # Errors
+    /// A container has the volume, the engine refuses, or there is no engine.
+    fn remove_volume(&self, name: &str) -> Result<()> {
+        Err(no_engine_for(name))
+    }
+}
+
+/// Returns the refusal of a change of volumes where there is no engine.
+pub(crate) fn no_engine_for(volume: &str) -> Error {
+    let volume = printable(volume.as_bytes());
+    Error::refused(format!("cannot create the volume '{volume}': with --data-root no engine is used"))
+        .hint("leave out --data-root; or restore through an engine that runs on this data root")
 }
 
 #[cfg(test)]

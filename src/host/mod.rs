@@ -19,7 +19,8 @@ pub mod reality;
 mod rooted;
 mod subids;
 
+pub(crate) use inventory::no_engine_for;
 pub use inventory::{
-    Container, ContainerState, Dependency, Health, HealthStatus, Host, Inventory, Mount, MountKind, Place, State,
-    StopOutcome, UserNamespace, Volume,
+    Container, ContainerState, Dependency, Health, HealthStatus, Host, Inventory, Mount, MountKind, NewVolume, Place,
+    State, StopOutcome, UserNamespace, Volume,
 };

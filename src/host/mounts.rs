@@ -41,6 +41,8 @@ pub struct TreeMount {
     pub destination: String,
     /// Whether it is mounted read-only.
     pub read_only: bool,
+    /// Whether the filesystems that the host has mounted below the source are not mounted with it.
+    pub non_recursive: bool,
     /// Where the source is on this machine; `None` if that is not known.
     pub place: Option<Place>,
     /// The filesystem that the engine mounts at the source while a container uses it.
@@ -175,6 +177,7 @@ fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: &RelPa
         kind: mount.kind.clone(),
         destination: mount.destination.clone(),
         read_only: mount.read_only,
+        non_recursive: mount.non_recursive,
         place: mount.place.clone(),
         filesystem: None,
         left_out: None,
@@ -182,6 +185,21 @@ fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: &RelPa
 }
 
 fn on_no_mount(container: &Container, path: &RelPath) -> Error {
+    let below: Vec<&str> = container
+        .mounts
+        .iter()
+        .filter(|mount| RelPath::parse(mount.destination.as_bytes()).is_ok_and(|at| at.strip_prefix(path).is_some()))
+        .map(|mount| mount.destination.as_str())
+        .collect();
+    if !below.is_empty() {
+        let below: Vec<String> = below.iter().map(|destination| printable(destination.as_bytes())).collect();
+        return Error::refused(format!(
+            "'/{path}' of container '{}' is on no mount, but there are mounts below it: {}",
+            container.name,
+            below.join(", ")
+        ))
+        .hint("make an archive of each: `voltar layout` prints entries for them");
+    }
     let error = Error::refused(format!(
         "'/{path}' of container '{}' is on no mount: it is part of the container and is removed with it",
         container.name
@@ -231,6 +249,7 @@ pub(crate) fn tree_of_volume(volume: &Volume, path: &RelPath) -> Result<MountTre
             kind: MountKind::Volume { name: volume.name.clone(), driver: volume.driver.clone() },
             destination: format!("/{}", String::from_utf8_lossy(path.as_bytes())),
             read_only: false,
+            non_recursive: false,
             place: volume.place.clone(),
             filesystem: volume.filesystem.clone(),
             left_out: None,
@@ -274,6 +293,7 @@ pub(crate) fn may_share(inventory: &Inventory, mount: &Mount, source: &Mount) ->
         kind: source.kind.clone(),
         destination: String::new(),
         read_only: false,
+        non_recursive: false,
         place: source.place.clone(),
         filesystem: None,
         left_out: None,
@@ -337,6 +357,7 @@ mod tests {
             subpath: RelPath::root(),
             kind: MountKind::Volume { name: name.to_owned(), driver: "local".to_owned() },
             read_only: false,
+            non_recursive: false,
             place: None,
         }
     }
@@ -348,6 +369,7 @@ mod tests {
             subpath: RelPath::root(),
             kind: MountKind::Bind,
             read_only: false,
+            non_recursive: false,
             place: None,
         }
     }
@@ -418,6 +440,18 @@ mod tests {
                 "its mounts: /home/django/keys (volume 'keys'), /share (a bind mount); a layout file (--layout) can name another path"
             )
         );
+    }
+
+    #[test]
+    fn a_path_above_mounts_is_refused_and_they_are_listed() {
+        let cvat = container("cvat", vec![volume("keys", "/home/django/keys"), volume("data", "/home/django/data")]);
+        let error = tree(&cvat, &path("/home/django")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "'/home/django' of container 'cvat' is on no mount, but there are mounts below it: /home/django/keys, \
+             /home/django/data"
+        );
+        assert!(error.advice().unwrap().contains("`voltar layout`"));
     }
 
     #[test]

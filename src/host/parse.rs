@@ -9,11 +9,7 @@ use crate::member::{RelPath, printable};
 use super::inventory::{Dependency, Mount, MountKind, Volume};
 use super::mount_options;
 
-/// The label that holds the compose project of a container or volume.
-pub(super) const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
-/// The label that holds the name of a volume in the compose file.
-pub(super) const VOLUME: &str = "com.docker.compose.volume";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
 const SWARM_SERVICE_ID: &str = "com.docker.swarm.service.id";
@@ -83,6 +79,8 @@ pub(super) struct RawMount<'a> {
     pub(super) destination: &'a str,
     /// A directory in the volume (`--mount …,volume-subpath=…`).
     pub(super) subpath: &'a str,
+    /// Whether filesystems below the source are not mounted with it (`--mount …,bind-nonrecursive`).
+    pub(super) non_recursive: bool,
     pub(super) writable: bool,
 }
 
@@ -135,6 +133,7 @@ pub(super) fn mount(container: &str, raw: &RawMount<'_>, volumes: &BTreeMap<Stri
         subpath,
         kind,
         read_only: !raw.writable || volumes.get(raw.name).is_some_and(|volume| volume.read_only),
+        non_recursive: raw.non_recursive,
         place: None,
     })
 }
@@ -244,6 +243,7 @@ mod tests {
         source: "/srv//a/",
         destination: "/data/./b/",
         subpath: "",
+        non_recursive: false,
         writable: true,
     };
 

@@ -58,6 +58,7 @@ mod tests {
             subpath: RelPath::root(),
             kind: MountKind::Bind,
             read_only,
+            non_recursive: false,
             place: None,
         }
     }

@@ -1,20 +1,22 @@
 //! The plan of a backup: which archives, of which mounts, how large, and every refusal.
 
+use std::time::Duration;
+
 use super::facts::{Facts, Occupied};
-use super::measure::Measured;
+use super::measure::{Measured, backup_time};
 use super::overlaps;
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
 use crate::archiver::{Expected, Job};
 use crate::codec::{Compression, Format, Level};
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::mounts::MountTree;
+use crate::exclude::Exclude;
 use crate::host::{Container, Inventory};
-use crate::layout::Layout;
+use crate::layout::{ArchiveSpec, Layout};
 use crate::live_mounts::LiveMount;
-use crate::resolve::{Selection, Target, survey};
+use crate::resolve::{CREATE_STACK, Selection, Target, not_found, survey};
 use crate::store::directory::Condition;
-use crate::store::{Directory, Location};
+use crate::store::{Destination, Sink};
 use crate::units;
 
 /// The arguments of a backup.
@@ -24,9 +26,9 @@ pub struct BackupRequest {
     pub layout: Layout,
     /// Which of them are made.
     pub selection: Selection,
-    /// The store that receives the archives.
-    pub store: Directory,
-    /// Their format; `None` for that of the guide of the stack.
+    /// What receives the archives.
+    pub sink: Sink,
+    /// The format of all of them; `None` for that of the layout, or else of the guide of the stack.
     pub format: Option<Format>,
     /// The compression level.
     pub level: Level,
@@ -38,6 +40,8 @@ pub struct BackupRequest {
     pub overwrite: bool,
     /// Whether empty trees are accepted.
     pub allow_empty: bool,
+    /// The members that are left out of all of them, in addition to those of the layout.
+    pub exclude: Exclude,
 }
 
 /// The plan of a backup.
@@ -51,12 +55,14 @@ pub struct BackupPlan {
     pub archives: Vec<PlannedArchive>,
     /// Archives of the layout that this host has and the request leaves out.
     pub left_out: Vec<String>,
-    /// How they are compressed.
-    pub compression: Compression,
-    /// The store that receives them.
-    pub store: Directory,
+    /// What receives them.
+    pub sink: Sink,
     /// Bytes that can be written there; `None` if unknown.
     pub free_bytes: Option<u64>,
+    /// The estimated time without stopping and starting containers; `None` if it is unknown.
+    pub time: Option<Duration>,
+    /// The threads that share the work.
+    pub threads: usize,
     /// All containers that use the volumes, each once.
     pub users: Vec<Container>,
     /// The containers that are stopped and started again.
@@ -73,7 +79,13 @@ pub struct PlannedArchive {
     /// The container and the mounts.
     pub target: Target,
     /// Where the archive is written.
-    pub location: Location,
+    pub destination: Destination,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// The members that are left out of it.
+    pub exclude: Exclude,
+    /// The least that its tree must hold.
+    pub expected: Expected,
     /// The mounts as they were found on this host; empty where they were not.
     pub mounts: Vec<LiveMount>,
     /// The sizes of the tree; `None` where it cannot be walked.
@@ -86,32 +98,44 @@ const MARGIN_PERCENT: u64 = 2;
 /// Plans a backup; `source` describes where the inventory comes from.
 ///
 /// # Errors
-/// The layout has no archive of a requested name, or the run was interrupted.
+/// The layout has no archive of a requested name, the sink takes fewer archives, or the run was interrupted.
 pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<BackupPlan> {
     let mut resolution = survey(&request.layout, inventory, &request.selection)?;
+    check_capacity(&request.sink, &resolution.targets)?;
     let mut notes = inventory.notes.clone();
     notes.append(&mut resolution.notes);
+    notes.extend(if resolution.targets.len() > 1 { request.sink.note_on_several() } else { None });
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &resolution.others));
-    let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
-    let format = request.format.unwrap_or_else(|| guide_format(&request.layout, inventory, &resolution.targets));
-    let compression = Compression { format, level: request.level, checked: request.checked };
+    let missing = not_found(&resolution.missing, CREATE_STACK);
+    let mut refusals: Vec<Error> = inventory.refusals().chain(missing).chain(resolution.problems).collect();
+    let guide_format = guide_format(&request.layout, inventory, &resolution.targets);
     let mut archives = Vec::new();
     for target in resolution.targets {
-        let location = request.store.location(&target.archive, format);
-        notes.extend(other_formats(&target.archive, format, &request.store, facts));
+        let Some(spec) = request.layout.archive(&target.archive) else { continue };
+        let format = request.format.or(spec.format).unwrap_or(guide_format);
+        let destination = request.sink.destination(&target.archive, format);
+        notes.extend(other_formats(&target.archive, format, &request.sink, facts));
         let reasons = unreal(&target, inventory, facts)?;
-        let mut planned = PlannedArchive { target, location, mounts: Vec::new(), measured: None };
+        let mut planned = PlannedArchive {
+            target,
+            destination,
+            compression: Compression { format, level: request.level, checked: request.checked },
+            exclude: spec.exclude.and(&request.exclude),
+            expected: expected(spec, request.allow_empty),
+            mounts: Vec::new(),
+            measured: None,
+        };
         if reasons.is_empty() {
-            match examine(&mut planned, compression, request.allow_empty, facts) {
+            match examine(&mut planned, facts) {
                 Ok(refusal) => refusals.extend(refusal),
                 Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
                 Err(error) => refusals.push(error.within(&planned.target.archive)),
             }
         }
         refusals.extend(reasons);
-        let PlannedArchive { target, location, .. } = &planned;
+        let PlannedArchive { target, destination, .. } = &planned;
         refusals.extend(facts.unfinished(&target.tree)?.iter().map(|other| other.refusal().within(&target.archive)));
-        refusals.extend(occupied(target, location, facts.occupied(location), request.overwrite));
+        refusals.extend(occupied(target, destination, facts.occupied(destination), request.overwrite));
         archives.push(planned);
     }
     refusals
@@ -122,15 +146,18 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     let Stopping { to_stop, left_running, .. } = stopping;
     refusals.extend(stopping.refusals);
     notes.extend(stopping.notes);
-    let condition = facts.condition(&request.store);
-    refusals.extend(store_refusals(&archives, &request.store, &condition));
+    let condition = facts.condition(&request.sink);
+    refusals.extend(sink_refusals(&archives, &request.sink, &condition));
+    let measured: Vec<_> = archives.iter().map(|planned| planned.measured).collect();
+    let threads = facts.threads();
     Ok(BackupPlan {
         source,
+        time: backup_time(&measured, threads),
+        threads,
         notes,
         archives,
         left_out: resolution.left_out,
-        compression,
-        store: request.store.clone(),
+        sink: request.sink.clone(),
         free_bytes: condition.free_bytes,
         to_stop,
         left_running,
@@ -154,36 +181,52 @@ impl BackupPlan {
     }
 
     /// Returns the archives to write.
-    pub fn jobs(&self, allow_empty: bool) -> Vec<Job> {
+    pub fn jobs(&self) -> Vec<Job> {
         let job = |planned: &PlannedArchive| Job {
             archive: planned.target.archive.clone(),
             prefix: planned.target.tree.path.clone(),
-            location: planned.location.clone(),
+            destination: planned.destination.clone(),
             expected_bytes: planned.measured.map(|measured| measured.stream_bytes),
-            expected: expected(&planned.target.tree, allow_empty),
+            expected: planned.expected,
+            exclude: planned.exclude.clone(),
+            compression: planned.compression,
         };
         self.archives.iter().map(job).collect()
     }
 
-    /// Returns the estimated length of all archives in bytes.
+    /// Returns the estimated length of all archives in bytes; `None` if one was not measured.
     #[must_use]
-    pub fn archive_bytes(&self) -> u64 {
-        archive_bytes(&self.archives)
+    pub fn archive_bytes(&self) -> Option<u64> {
+        self.archives.iter().map(|planned| Some(planned.measured?.archive_bytes)).sum()
     }
 }
 
+/// Refuses more archives than the sink takes.
+fn check_capacity(sink: &Sink, targets: &[Target]) -> Result<()> {
+    if targets.len() <= sink.capacity() {
+        return Ok(());
+    }
+    let names = targets.iter().map(|target| target.archive.as_str()).collect::<Vec<_>>().join(", ");
+    Err(Error::usage(format!("{sink} takes one archive, and {} are selected: {names}", targets.len())).hint(format!(
+        "choose one with --only {}, or run a command for each with --to-command",
+        targets.first().map_or("NAME", |target| &target.archive)
+    )))
+}
+
 /// Adds to `planned` its mounts and its sizes; returns a refusal if it holds too little.
-fn examine(
-    planned: &mut PlannedArchive,
-    compression: Compression,
-    allow_empty: bool,
-    facts: &dyn Facts,
-) -> Result<Option<Error>> {
+fn examine(planned: &mut PlannedArchive, facts: &dyn Facts) -> Result<Option<Error>> {
     let tree = &planned.target.tree;
     planned.mounts = facts.live_mounts(tree)?;
-    let measured = facts.measure(tree, compression)?;
+    if let Some(pattern) = planned.exclude.matching_root(&tree.path) {
+        let archive = &planned.target.archive;
+        return Ok(Some(
+            Error::refused(format!("{archive}: '{pattern}' excludes '/{}' itself, and so all of it", tree.path))
+                .hint(format!("a pattern is compared with whole names: '{}/{pattern}' is one below it", tree.path)),
+        ));
+    }
+    let measured = facts.measure(tree, &planned.exclude, planned.compression)?;
     planned.measured = Some(measured);
-    Ok(too_empty(&planned.target, &measured, allow_empty))
+    Ok(too_empty(&planned.target, &measured, planned.expected))
 }
 
 /// Returns the format that the guide of the stack writes. The containers tell its generation.
@@ -197,53 +240,53 @@ fn guide_format(layout: &Layout, inventory: &Inventory, targets: &[Target]) -> F
     if found { Format::Gzip } else { Format::Bzip2 }
 }
 
-/// Returns notes on archives of this name that the store has in other formats.
-fn other_formats(archive: &str, format: Format, store: &Directory, facts: &dyn Facts) -> Vec<String> {
-    let others = Format::ALL.into_iter().filter(|other| *other != format).map(|other| store.location(archive, other));
-    let there = others.filter(|location| facts.occupied(location) != Occupied::No);
-    there.map(|location| format!("{archive}: '{location}' is there too; a restore takes the newer one")).collect()
+/// Returns notes on archives of this name that the sink has in other formats.
+fn other_formats(archive: &str, format: Format, sink: &Sink, facts: &dyn Facts) -> Vec<String> {
+    let others = Format::ALL.into_iter().filter(|other| *other != format).map(|other| sink.destination(archive, other));
+    let there = others.filter(|destination| facts.occupied(destination) != Occupied::No);
+    there.map(|destination| format!("{archive}: '{destination}' is there too; a restore takes the newer one")).collect()
 }
 
-/// Returns what a tree must hold: a cluster, at the paths of PostgreSQL's image.
-fn expected(tree: &MountTree, allow_empty: bool) -> Expected {
-    match (allow_empty, tree.path.as_bytes() == b"var/lib/postgresql/data") {
+/// Returns the least that the tree of an archive must hold.
+fn expected(spec: &ArchiveSpec, allow_empty: bool) -> Expected {
+    match (allow_empty, spec.database) {
         (true, _) => Expected::Anything,
         (false, true) => Expected::Database,
         (false, false) => Expected::Members,
     }
 }
 
-fn too_empty(target: &Target, measured: &Measured, allow_empty: bool) -> Option<Error> {
-    let what = expected(&target.tree, allow_empty).missing(measured.members, measured.database)?;
+fn too_empty(target: &Target, measured: &Measured, expected: Expected) -> Option<Error> {
+    let what = expected.missing(measured.members, measured.one_file, measured.database)?;
+    let excluded = if measured.excluded > 0 { ", without what is excluded" } else { "" };
     Some(
-        Error::refused(format!("{}: '/{}' {what}", target.archive, target.tree.path))
+        Error::refused(format!("{}: '/{}' {what}{excluded}", target.archive, target.tree.path))
             .hint("is this the right volume? --allow-empty overrides this"),
     )
 }
 
-fn occupied(target: &Target, location: &Location, occupied: Occupied, overwrite: bool) -> Option<Error> {
+fn occupied(target: &Target, destination: &Destination, occupied: Occupied, overwrite: bool) -> Option<Error> {
     let hint = match occupied {
         Occupied::No => return None,
         Occupied::File if overwrite => return None,
         Occupied::File => "--overwrite replaces it once the new one is complete; or name another directory",
         Occupied::Other => "it is not a regular file: remove it or name another directory",
     };
-    Some(Error::refused(format!("{}: '{location}' exists already", target.archive)).hint(hint))
+    Some(Error::refused(format!("{}: '{destination}' exists already", target.archive)).hint(hint))
 }
 
 fn archive_bytes(archives: &[PlannedArchive]) -> u64 {
     archives.iter().filter_map(|planned| planned.measured).map(|measured| measured.archive_bytes).sum()
 }
 
-/// Returns the refusals that follow from the store's directory.
-fn store_refusals(archives: &[PlannedArchive], store: &Directory, condition: &Condition) -> Vec<Error> {
+/// Returns the refusals that follow from the state of the sink.
+fn sink_refusals(archives: &[PlannedArchive], sink: &Sink, condition: &Condition) -> Vec<Error> {
     let mut refusals: Vec<Error> = condition.obstacle.iter().map(Error::refused).collect();
-    let path = store.path().display();
     for planned in archives {
         for mount in planned.mounts.iter().filter(|mount| mount.holds(&condition.lineage)) {
             refusals.push(
                 Error::refused(format!(
-                    "{}: '{path}' lies inside what is to be archived ('{}')",
+                    "{}: {sink} lies inside what is to be archived ('{}')",
                     planned.target.archive,
                     mount.path.display()
                 ))
@@ -257,7 +300,7 @@ fn store_refusals(archives: &[PlannedArchive], store: &Directory, condition: &Co
     {
         refusals.push(
             Error::refused(format!(
-                "too little space at '{path}': the archives will take about {}, and {} are free",
+                "too little space at {sink}: the archives will take about {}, and {} are free",
                 units::bytes(wanted),
                 units::bytes(free)
             ))

@@ -3,25 +3,26 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::measure::{Measured, measure};
+use super::measure::{self, Decompression, Measured};
 use crate::codec::Compression;
-use crate::error::Error;
-use crate::error::Result;
-use crate::extractor::{self, Input};
+use crate::error::{Error, Result};
+use crate::exclude::Exclude;
+use crate::extractor::{self, Input, Origin};
 use crate::host::mounts::MountTree;
 use crate::host::{Volume, reality};
 use crate::identity::{self, FileId};
 pub use crate::live_mounts::LiveMounts;
 use crate::live_mounts::{self, LiveMount};
+use crate::member::RelPath;
 use crate::monitor::Monitor;
 use crate::mountinfo;
 use crate::ordered::Pool;
 use crate::recovery;
-use crate::store::directory::{Condition, Directory};
-use crate::store::{Location, Source};
+use crate::store::directory::Condition;
+use crate::store::{Destination, Location, Sink, Source};
 use crate::volume::restore_record::Unfinished;
 
-/// The kind of file at an archive's location before it is written.
+/// The kind of file at an archive's destination before it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occupied {
     /// Nothing.
@@ -43,14 +44,20 @@ pub trait Facts {
     /// Returns the mounts of `tree` as they are on this host.
     fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>>;
 
-    /// Measures a tree.
-    fn measure(&self, tree: &MountTree, compression: Compression) -> Result<Measured>;
+    /// Measures a tree without what `exclude` matches.
+    fn measure(&self, tree: &MountTree, exclude: &Exclude, compression: Compression) -> Result<Measured>;
 
-    /// Returns the state of the store's directory.
-    fn condition(&self, store: &Directory) -> Condition;
+    /// Returns how long decompressing an archive takes; `None` if that is not known.
+    fn decompression(&self, location: &Location) -> Option<Decompression>;
 
-    /// Returns what exists at `location`.
-    fn occupied(&self, location: &Location) -> Occupied;
+    /// Returns the number of threads that share the work.
+    fn threads(&self) -> usize;
+
+    /// Returns the state of the sink.
+    fn condition(&self, sink: &Sink) -> Condition;
+
+    /// Returns what exists at `destination`.
+    fn occupied(&self, destination: &Destination) -> Occupied;
 
     /// Returns the id of the file or directory at `path`, which need not exist, and of the directories that hold it.
     fn lineage(&self, path: &Path) -> Vec<FileId>;
@@ -72,6 +79,10 @@ pub trait Facts {
     /// # Errors
     /// They are not below the prefix of `input`.
     fn check_prefix(&self, input: &Input) -> Result<()>;
+
+    /// Returns the directory that the first members of an archive have in common, and whether one of them lies in `path`;
+    /// `None` if it has no members.
+    fn origin(&self, location: &Location, path: &RelPath) -> Result<Option<Origin>>;
 
     /// Returns the mountpoints of this host below `path`.
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>>;
@@ -104,17 +115,27 @@ impl Facts for ThisHost<'_> {
         self.mounts.open(tree).and_then(|open| live_mounts::found(&open))
     }
 
-    fn measure(&self, tree: &MountTree, compression: Compression) -> Result<Measured> {
-        measure(&self.mounts.open(tree)?, compression, self.pool, self.monitor)
+    fn measure(&self, tree: &MountTree, exclude: &Exclude, compression: Compression) -> Result<Measured> {
+        let open = self.mounts.open(tree)?;
+        measure::measure(&open, &tree.path, exclude, compression, self.pool, self.monitor)
             .map_err(|error| self.monitor.cause(error))
     }
 
-    fn condition(&self, store: &Directory) -> Condition {
-        store.condition()
+    fn decompression(&self, location: &Location) -> Option<Decompression> {
+        measure::decompression(location, self.monitor)
     }
 
-    fn occupied(&self, location: &Location) -> Occupied {
-        match location.path().symlink_metadata() {
+    fn threads(&self) -> usize {
+        self.pool.jobs()
+    }
+
+    fn condition(&self, sink: &Sink) -> Condition {
+        sink.condition()
+    }
+
+    fn occupied(&self, destination: &Destination) -> Occupied {
+        let Destination::File(path) = destination else { return Occupied::No };
+        match path.symlink_metadata() {
             Err(_) => Occupied::No,
             Ok(status) if status.is_file() => Occupied::File,
             Ok(_) => Occupied::Other,
@@ -144,6 +165,10 @@ impl Facts for ThisHost<'_> {
 
     fn check_prefix(&self, input: &Input) -> Result<()> {
         extractor::check_prefix(input, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
+    }
+
+    fn origin(&self, location: &Location, path: &RelPath) -> Result<Option<Origin>> {
+        extractor::origin(location, path, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
     }
 
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>> {

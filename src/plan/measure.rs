@@ -1,16 +1,23 @@
-//! The size of a tree and the estimated length of its archive: one walk that opens no file, then samples from all over
-//! the tree, which are compressed.
+//! The size of a tree, and the estimated length of its archive and the time that it takes: one walk that opens no file,
+//! then samples from all over the tree, which are compressed. For an archive, its beginning is decompressed.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike as _};
 
 use crate::archive::{BLOCK, RECORD, padding};
+use crate::archive_file::tar_likeness;
 use crate::archiver::is_cluster_version;
-use crate::codec::{Compression, Compressor, Format};
+use crate::codec::{Compression, Compressor, Decompressor, Format};
 use crate::error::Result;
-use crate::member::Kind;
+use crate::exclude::Exclude;
+use crate::member::{Kind, RelPath};
 use crate::monitor::Monitor;
 use crate::ordered::Pool;
+use crate::store::Location;
 use crate::volume::OpenTree;
 use crate::volume::walk::{Entry, Found, Links, Walk};
 
@@ -19,12 +26,18 @@ use crate::volume::walk::{Entry, Found, Links, Walk};
 pub struct Measured {
     /// Members that an archive of it would have, the root's own included.
     pub members: u64,
+    /// What is excluded from it; a directory is one, with all that it holds.
+    pub excluded: u64,
     /// Content of its files in bytes, each counted once however many links it has.
     pub file_bytes: u64,
     /// Length of the tar stream in bytes.
     pub stream_bytes: u64,
     /// Estimated length of the archive in bytes.
     pub archive_bytes: u64,
+    /// The estimated time that one core takes to compress all of it; `None` if there is nothing to try it with.
+    pub compress_time: Option<Duration>,
+    /// Whether it is one mounted file.
+    pub one_file: bool,
     /// Whether it holds the `PG_VERSION` of a PostgreSQL cluster.
     pub database: bool,
 }
@@ -42,6 +55,8 @@ const COMPRESSED_HEADER: u64 = 64;
 /// The tree cannot be walked, a file in it has an owner that has no id in the container, or the run was interrupted.
 pub(crate) fn measure(
     tree: &OpenTree,
+    prefix: &RelPath,
+    exclude: &Exclude,
     compression: Compression,
     pool: &Pool,
     monitor: &dyn Monitor,
@@ -50,10 +65,18 @@ pub(crate) fn measure(
     let mut links = Links::default();
     let mut samples = Samples::default();
     let mut unmapped = None;
-    for found in Walk::new(tree)? {
+    for found in Walk::new(tree)?.excluding(exclude, prefix) {
         monitor.check_cancelled()?;
-        let Found::Entry(entry) = found? else { continue };
+        let entry = match found? {
+            Found::Entry(entry) => entry,
+            Found::Excluded => {
+                measured.excluded += 1;
+                continue;
+            }
+            Found::Socket(_) | Found::Own(_) | Found::Unreadable { .. } => continue,
+        };
         measured.members += 1;
+        measured.one_file |= entry.path.is_root() && entry.kind != Kind::Directory;
         if let Err(first) = tree.ids.to_container(&entry.metadata) {
             let (.., count) = unmapped.get_or_insert((first, entry.path.clone(), 0_u64));
             *count += 1;
@@ -74,12 +97,92 @@ pub(crate) fn measure(
         return Err(first.on_disk(path, count - 1));
     }
     measured.stream_bytes = measured.stream_bytes.next_multiple_of(RECORD as u64);
-    measured.archive_bytes = if compression.format == Format::Plain {
-        measured.stream_bytes
+    if compression.format == Format::Plain {
+        measured.archive_bytes = measured.stream_bytes;
+        measured.compress_time = Some(Duration::ZERO);
     } else {
-        samples.estimate(measured.file_bytes, compression, pool) + measured.members * COMPRESSED_HEADER
-    };
+        let trial = samples.try_out(compression, pool);
+        let bytes =
+            trial.map_or(measured.file_bytes, |trial| scaled(trial.compressed, measured.file_bytes, trial.bytes));
+        measured.archive_bytes = bytes + measured.members * COMPRESSED_HEADER;
+        measured.compress_time = trial.map(|trial| trial.time_of(measured.stream_bytes));
+    }
     Ok(measured)
+}
+
+/// How long a part of the data has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Trial {
+    bytes: u64,
+    compressed: u64,
+    /// The time of one core.
+    time: Duration,
+}
+
+impl Trial {
+    fn time_of(self, bytes: u64) -> Duration {
+        let nanoseconds = u64::try_from(self.time.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(scaled(nanoseconds, bytes, self.bytes))
+    }
+}
+
+/// Returns `part` for the whole: `part` × `whole` / `of`.
+fn scaled(part: u64, whole: u64, of: u64) -> u64 {
+    u64::try_from(u128::from(part) * u128::from(whole) / u128::from(of.max(1))).unwrap_or(u64::MAX)
+}
+
+/// The estimated time that one core takes to decompress an archive, and whether several cores share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decompression {
+    /// The time of one core.
+    pub time: Duration,
+    /// Whether several cores share it.
+    pub is_parallel: bool,
+}
+
+/// The bytes of an archive, and the time, after which decompressing its beginning ends.
+const BEGINNING: (u64, Duration) = (2 << 20, Duration::from_millis(100));
+
+/// Decompresses the beginning of an archive; `None` if it cannot be read, or only once.
+pub(crate) fn decompression(location: &Location, monitor: &dyn Monitor) -> Option<Decompression> {
+    let length = location.file().and_then(|_| location.bytes())?;
+    let reader = location.open(monitor).ok()?.reader;
+    let begun = Instant::now();
+    // One worker, so that blocks that are decoded ahead take little of the time.
+    let mut decompressor = Decompressor::with_plain(reader, tar_likeness, &Pool::new(1).ok()?).ok()?;
+    let mut piece = vec![0; SAMPLE];
+    while decompressor.compressed_bytes() < BEGINNING.0 && begun.elapsed() < BEGINNING.1 {
+        if decompressor.read(&mut piece).ok()? == 0 {
+            break;
+        }
+    }
+    let trial = Trial { bytes: decompressor.compressed_bytes(), compressed: 0, time: begun.elapsed() };
+    let is_parallel = decompressor.format() == Format::Bzip2;
+    (trial.bytes > 0).then(|| Decompression { time: trial.time_of(length), is_parallel })
+}
+
+/// Returns the time of all `works`, each with the time that it takes one core, and whether several share it: they share
+/// `threads` cores, and none takes less than its own thread needs.
+pub(super) fn time_of_all(works: &[(Duration, bool)], threads: usize) -> Duration {
+    let threads = u32::try_from(threads.max(1)).unwrap_or(u32::MAX);
+    let sum: Duration = works.iter().map(|(time, _)| *time).sum();
+    let alone = works.iter().filter(|(_, is_parallel)| !is_parallel).map(|(time, _)| *time).max();
+    (sum / threads).max(alone.unwrap_or_default())
+}
+
+/// The time that the thread of an archive takes for a byte of the tar stream, in nanoseconds: for reading it, and cutting it
+/// into blocks.
+const MAIN_THREAD: u64 = 2;
+
+/// Returns the time in which `threads` write the archives of these trees; `None` if one was not measured.
+pub(super) fn backup_time(trees: &[Option<Measured>], threads: usize) -> Option<Duration> {
+    let mut works = Vec::new();
+    for tree in trees {
+        let Measured { compress_time, stream_bytes, .. } = (*tree)?;
+        works.push((compress_time?, true));
+        works.push((Duration::from_nanos(stream_bytes.saturating_mul(MAIN_THREAD)), false));
+    }
+    Some(time_of_all(&works, threads))
 }
 
 /// Samples at equal distances in a stream of unknown length: when there are too many, every other one is dropped and the
@@ -114,7 +217,8 @@ impl Samples {
         }
     }
 
-    fn estimate(self, bytes: u64, compression: Compression, pool: &Pool) -> u64 {
+    /// Compresses the samples; `None` if there are none.
+    fn try_out(self, compression: Compression, pool: &Pool) -> Option<Trial> {
         let mut pieces = Vec::new();
         for (mut entry, offset) in self.kept {
             let mut piece = vec![0; SAMPLE];
@@ -124,13 +228,23 @@ impl Samples {
             pieces.extend_from_slice(&piece[..read.unwrap_or(0)]);
         }
         let mut compressed = Counting(0);
+        let before = processor_time();
         let mut compressor = Compressor::new(&mut compressed, compression, pool);
         let done = compressor.write_all(&pieces).and_then(|()| compressor.finish().map(|_| ()));
-        if done.is_err() || pieces.is_empty() {
-            return bytes;
-        }
-        u64::try_from(u128::from(bytes) * u128::from(compressed.0) / pieces.len() as u128).unwrap_or(bytes)
+        let time = processor_time().saturating_sub(before);
+        (done.is_ok() && !pieces.is_empty()).then_some(Trial {
+            bytes: pieces.len() as u64,
+            compressed: compressed.0,
+            time,
+        })
     }
+}
+
+/// Returns the time that all threads of this process have been running.
+fn processor_time() -> Duration {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Duration::ZERO };
+    let microseconds = |time: TimeVal| u64::try_from(time.num_microseconds()).unwrap_or_default();
+    Duration::from_micros(microseconds(usage.user_time()) + microseconds(usage.system_time()))
 }
 
 /// Counts the bytes that are written to it.

@@ -5,9 +5,11 @@
 //! Nothing here writes.
 
 pub mod backup;
+mod creation;
 pub mod facts;
 pub mod measure;
 mod overlaps;
+mod prefix;
 pub mod restore;
 mod stopping;
 

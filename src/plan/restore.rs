@@ -1,26 +1,30 @@
 //! The plan of a restore: which archive is extracted to which mounts, in which way, and every refusal.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::facts::Facts;
-use super::overlaps;
+use super::measure::time_of_all;
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
+use super::{creation, overlaps, prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::mounts::LeftOut;
-use crate::host::{Container, Inventory};
+use crate::host::{Container, Inventory, NewVolume};
 use crate::layout::Layout;
-use crate::resolve::{Selection, Target, survey};
+use crate::member::RelPath;
+use crate::resolve::{Missing, Selection, Target, not_found, survey};
 use crate::store::{Location, Source};
 use crate::units;
 use crate::volume::restore_record::Unfinished;
 
-pub use crate::extractor::{Input, Mode};
+pub use crate::extractor::{Input, Mode, Origin};
 pub use crate::live_mounts::LiveMount;
 pub use crate::volume::live::{LiveKind, Way};
 
 /// The arguments of a restore.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct RestoreRequest {
     /// The archives that can be restored.
     pub layout: Layout,
@@ -38,6 +42,12 @@ pub struct RestoreRequest {
     pub running: Running,
     /// Whether empty archives are accepted.
     pub allow_empty: bool,
+    /// Whether archives without an end are accepted.
+    pub allow_truncated_end: bool,
+    /// The directory in the archives whose content is restored; `None` for the path of the layout.
+    pub from: Option<RelPath>,
+    /// Whether volumes that do not exist are created.
+    pub create_volumes: bool,
 }
 
 /// The plan of a restore.
@@ -49,10 +59,18 @@ pub struct RestorePlan {
     pub notes: Vec<String>,
     /// The archives, in the layout's order.
     pub archives: Vec<PlannedRestore>,
+    /// The archives whose volumes are created first. Then the restore is planned again.
+    pub created: Vec<PlannedCreation>,
+    /// The archives of the sources that are not in the layout, if all of a source is restored.
+    pub foreign: Vec<Location>,
     /// How members are extracted.
     pub mode: Mode,
     /// Whether the replaced trees are kept.
     pub keep_previous: bool,
+    /// The estimated time for decompressing the archives; `None` if it is unknown.
+    pub time: Option<Duration>,
+    /// The threads that share the work.
+    pub threads: usize,
     /// All containers that use the volumes, each once.
     pub users: Vec<Container>,
     /// The containers that are stopped and started again.
@@ -76,12 +94,21 @@ pub struct PlannedRestore {
     pub mounts: Vec<LiveMount>,
 }
 
+/// An archive whose volume does not exist, and is created.
+#[derive(Debug, Clone)]
+pub struct PlannedCreation {
+    /// The volume.
+    pub volume: NewVolume,
+    /// The archive.
+    pub input: Input,
+}
+
 /// Plans a restore; `source` describes where the inventory comes from.
 ///
 /// # Errors
 /// The sources hold no archive of the layout, or the run was interrupted.
 pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<RestorePlan> {
-    let (found, older) = find(request, facts)?;
+    let Sources { archives: found, notes: older, foreign } = find(request, facts)?;
     let only = found.iter().map(|(name, _)| name.clone()).collect();
     let mut resolution = survey(&request.layout, inventory, &Selection { only, ..request.selection.clone() })?;
     let mut notes = inventory.notes.clone();
@@ -91,7 +118,21 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
     if request.skip_read_only {
         notes.extend(resolution.targets.iter_mut().flat_map(skip_read_only));
     }
-    let mut refusals: Vec<Error> = inventory.refusals().chain(resolution.problems).collect();
+    let mut refusals: Vec<Error> = inventory.refusals().collect();
+    let mut created = Vec::new();
+    if request.create_volumes {
+        for Missing { archive, .. } in &resolution.missing {
+            let planned = create(archive, &found, request, inventory, facts, &mut notes);
+            match planned {
+                Ok(planned) => created.extend(planned),
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+                Err(error) => refusals.push(error),
+            }
+        }
+    } else {
+        refusals.extend(not_found(&resolution.missing, CREATE));
+    }
+    refusals.extend(resolution.problems);
     let users = users(resolution.targets.iter());
     let running = if request.running == Running::Allow { Running::Refuse } else { request.running };
     let stopping = stopping::decide(&users, resolution.targets.iter(), inventory, running);
@@ -112,16 +153,21 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         let is_real = reasons.is_empty();
         refusals.extend(reasons);
         refusals.extend(read_only(&target));
+        refusals.extend(read_twice(&name, location, request.mode));
         let input = Input {
             archive: name.clone(),
             location: location.clone(),
+            path: target.tree.path.clone(),
             prefix: target.tree.path.clone(),
+            selected: false,
             allow_empty: request.allow_empty,
+            allow_truncated_end: request.allow_truncated_end,
         };
+        notes.extend(unknown_end(&name, location));
         let mut planned =
             PlannedRestore { archive_bytes: facts.archive_bytes(location), target, input, mounts: Vec::new() };
         if is_real {
-            refusals.extend(examine(&mut planned, request.mode, facts)?);
+            refusals.extend(examine(&mut planned, request, facts, &mut notes)?);
         }
         archives.push(planned);
     }
@@ -131,10 +177,15 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         refusals
             .extend(archives.iter().filter_map(|planned| overlaps::within(&planned.target.archive, &planned.mounts)));
     }
+    let threads = facts.threads();
     Ok(RestorePlan {
         source,
+        time: restore_time(&archives, threads, facts),
+        threads,
         notes,
         archives,
+        created,
+        foreign,
         mode: request.mode,
         keep_previous: request.keep_previous,
         to_stop,
@@ -164,14 +215,59 @@ impl RestorePlan {
     }
 }
 
+/// What can be done where something is missing.
+const CREATE: &str = "`docker compose up --no-start` creates the stack, --create-volumes (with --project NAME) only its volumes; --only selects \
+                      other archives, --layout FILE describes another stack";
+
+/// Plans to create the volume of an archive. The archive is examined before anything is created for it.
+fn create(
+    archive: &str,
+    found: &[Named],
+    request: &RestoreRequest,
+    inventory: &Inventory,
+    facts: &dyn Facts,
+    notes: &mut Vec<String>,
+) -> Result<Option<PlannedCreation>> {
+    let (Some(spec), Some((_, location))) =
+        (request.layout.archive(archive), found.iter().find(|(name, _)| name == archive))
+    else {
+        return Ok(None);
+    };
+    let volume = creation::new_volume(spec, &request.selection, inventory)?;
+    let input = Input {
+        archive: archive.to_owned(),
+        location: location.clone(),
+        path: spec.path.clone(),
+        prefix: spec.path.clone(),
+        selected: false,
+        allow_empty: request.allow_empty,
+        allow_truncated_end: request.allow_truncated_end,
+    };
+    let other_paths: Vec<RelPath> = spec.alternatives.iter().map(|one| one.path.clone()).collect();
+    let input = prefix::fitting(&input, &other_paths, (request.from.as_ref(), &request.layout), facts, notes)?;
+    Ok(Some(PlannedCreation { volume, input }))
+}
+
 /// Adds to `planned` its mounts and the prefix of its archive; returns refusals.
-fn examine(planned: &mut PlannedRestore, mode: Mode, facts: &dyn Facts) -> Result<Vec<Error>> {
+fn examine(
+    planned: &mut PlannedRestore,
+    request: &RestoreRequest,
+    facts: &dyn Facts,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Error>> {
+    let mode = request.mode;
     let mut refusals = Vec::new();
     match facts.live_mounts(&planned.target.tree) {
         Ok(mounts) => planned.mounts = mounts,
         Err(error) => refusals.push(error.within(&planned.target.archive)),
     }
-    match fitting(&planned.input, &planned.target, facts) {
+    match prefix::fitting(
+        &planned.input,
+        &planned.target.alternative_paths,
+        (request.from.as_ref(), &request.layout),
+        facts,
+        notes,
+    ) {
         Ok(input) => planned.input = input,
         Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
         Err(error) => refusals.push(error),
@@ -186,21 +282,44 @@ fn examine(planned: &mut PlannedRestore, mode: Mode, facts: &dyn Facts) -> Resul
     Ok(refusals)
 }
 
+/// Returns the time in which `threads` decompress these archives; `None` if one is unknown.
+fn restore_time(archives: &[PlannedRestore], threads: usize, facts: &dyn Facts) -> Option<Duration> {
+    let work = |planned: &PlannedRestore| {
+        let decompression = facts.decompression(&planned.input.location)?;
+        Some((decompression.time, decompression.is_parallel))
+    };
+    let works: Option<Vec<_>> = archives.iter().map(work).collect();
+    Some(time_of_all(&works?, threads))
+}
+
 /// An archive with its name in the layout.
 type Named = (String, Location);
 
-/// Returns the archives to restore, by the layout's names, and notes on those that are not.
-fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<(Vec<Named>, Vec<String>)> {
+/// The archives of all sources.
+struct Sources {
+    /// Those that are restored.
+    archives: Vec<Named>,
+    /// Notes on those that are not.
+    notes: Vec<String>,
+    /// Those that are not in the layout, if all archives are wanted.
+    foreign: Vec<Location>,
+}
+
+/// Finds the archives to restore, by the layout's names.
+fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<Sources> {
     let RestoreRequest { layout, selection, sources, .. } = request;
     let mut found: Vec<Named> = Vec::new();
     let mut notes = Vec::new();
+    let mut foreign = Vec::new();
     let wanted = |name: &str| selection.only.is_empty() || selection.only.iter().any(|only| only == name);
-    let known = |name: &str| layout.archives.iter().any(|spec| spec.name == name);
+    let known = |name: &str| layout.archive(name).is_some();
     for source in sources {
         match facts.source(source)? {
             Source::Directory(archives) => {
                 let named = archives.into_iter().map(|location| (location.name(), location));
-                let named = named.filter(|(name, _)| known(name) && wanted(name)).collect();
+                let (named, others): (Vec<Named>, Vec<Named>) = named.partition(|(name, _)| known(name));
+                foreign.extend(others.into_iter().map(|(_, location)| location));
+                let named = named.into_iter().filter(|(name, _)| wanted(name)).collect();
                 found.extend(newest(named, facts, &mut notes));
             }
             // A single file may have any name; --only then selects the archive.
@@ -208,6 +327,10 @@ fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<(Vec<Named>, Vec<
                 let name = match (&selection.only[..], location.name()) {
                     ([only], _) if sources.len() == 1 => only.clone(),
                     (_, name) if known(&name) && wanted(&name) => name,
+                    _ if location.is_stream() => {
+                        return Err(Error::usage(format!("{location} holds one archive, and nothing says which"))
+                            .hint(format!("say it with --only: {}", layout.names().join(", "))));
+                    }
                     (_, name) => {
                         return Err(Error::usage(format!(
                             "'{location}': the layout '{}' has no archive '{name}'",
@@ -216,6 +339,7 @@ fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<(Vec<Named>, Vec<
                         .hint(format!("say with --only which one it is: {}", layout.names().join(", "))));
                     }
                 };
+                let location = if location.is_stream() { location.named(&name) } else { location };
                 found.push((name, location));
             }
         }
@@ -228,17 +352,44 @@ fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<(Vec<Named>, Vec<
     }
     let listed = sources.iter().map(|source| format!("'{}'", source.display())).collect::<Vec<_>>().join(", ");
     if let Some(missing) = selection.only.iter().find(|only| found.iter().all(|(name, _)| name != *only)) {
-        return Err(Error::usage(format!("no archive for {missing} in {listed}")).hint(format!(
-            "the layout '{}' has: {}",
-            layout.name,
-            layout.names().join(", ")
-        )));
+        let error = Error::usage(format!("no archive for {missing} in {listed}"));
+        return Err(error.hint(
+            what_is_there(&foreign, Some(missing))
+                .unwrap_or_else(|| format!("the layout '{}' has: {}", layout.name, layout.names().join(", "))),
+        ));
     }
     if found.is_empty() {
-        return Err(Error::usage(format!("no archive of the layout '{}' in {listed}", layout.name))
-            .hint(format!("looked for {}, each with .tar.bz2, .tar.gz, .tar.zst or .tar", layout.names().join(", "))));
+        let error = Error::usage(format!("no archive of the layout '{}' in {listed}", layout.name));
+        return Err(error.hint(what_is_there(&foreign, None).unwrap_or_else(|| {
+            format!("looked for {}, each with .tar.bz2, .tar.gz, .tar.zst or .tar", layout.names().join(", "))
+        })));
     }
-    Ok((found, notes))
+    if !selection.only.is_empty() && !foreign.is_empty() {
+        notes.push(format!("not in the layout '{}', and not restored: {}", layout.name, listed_shortly(&foreign)));
+        foreign.clear();
+    }
+    Ok(Sources { archives: found, notes, foreign })
+}
+
+/// Returns a hint that names the archives of a source that are not in the layout; `None` if there is none.
+fn what_is_there(foreign: &[Location], missing: Option<&str>) -> Option<String> {
+    let first = foreign.first()?;
+    let name = missing.unwrap_or("NAME");
+    Some(format!(
+        "there is {}; `--only {name} {first}` says which archive of the layout a file is, --layout FILE describes another \
+         stack",
+        listed_shortly(foreign)
+    ))
+}
+
+/// Lists the paths of archives, or the first of many.
+fn listed_shortly(archives: &[Location]) -> String {
+    const MOST: usize = 5;
+    let listed: Vec<String> = archives.iter().take(MOST).map(|location| format!("'{location}'")).collect();
+    match archives.len().saturating_sub(MOST) {
+        0 => listed.join(", "),
+        more => format!("{} and {more} more", listed.join(", ")),
+    }
 }
 
 /// Keeps the newest of the archives of a directory that have one name, in several formats.
@@ -256,6 +407,16 @@ fn newest(archives: Vec<Named>, facts: &dyn Facts, notes: &mut Vec<String>) -> V
     kept
 }
 
+/// Returns a note on what cannot be known about a stream before it is read.
+fn unknown_end(archive: &str, location: &Location) -> Option<String> {
+    location.is_stream().then(|| {
+        format!(
+            "{archive}: only the first members of {location} are known: whether the archive is complete, and whether it \
+             fits, is found out while it is extracted beside the live tree"
+        )
+    })
+}
+
 /// Leaves the nested mounts that are read-only as they are; returns notes that say so.
 fn skip_read_only(target: &mut Target) -> Vec<String> {
     let mut notes = Vec::new();
@@ -265,6 +426,21 @@ fn skip_read_only(target: &mut Target) -> Vec<String> {
         notes.push(format!("{}: '{}' is mounted read-only and left as it is", target.archive, mount.destination));
     }
     notes
+}
+
+/// Returns the refusal of an archive that would have to be read twice, and cannot be.
+fn read_twice(archive: &str, location: &Location, mode: Mode) -> Option<Error> {
+    let option = match mode {
+        Mode::Replace => return None,
+        Mode::Merge => "--merge",
+        Mode::InPlace => "--in-place",
+    };
+    location.is_stream().then(|| {
+        Error::refused(format!(
+            "{archive}: {option} checks the complete archive before it changes a file, and {location} can be read only once"
+        ))
+        .hint(format!("leave out {option}, or write the archive to a file first: `cat > FILE`"))
+    })
 }
 
 /// Returns the refusals of mounts that are read-only.
@@ -301,9 +477,9 @@ fn filesystems_inside(planned: &PlannedRestore, facts: &dyn Facts) -> Result<Vec
 /// Returns the refusals of what the restore itself needs and would replace: its archive, and voltar's records.
 fn inside_itself(planned: &PlannedRestore, facts: &dyn Facts) -> Vec<Error> {
     let state_dir = facts.state_dir();
-    let needed = [(planned.input.location.path(), "the archive"), (state_dir, "the directory of voltar's records")];
+    let archive = planned.input.location.file().map(|path| (path, "the archive"));
     let mut refusals = Vec::new();
-    for (path, what) in needed {
+    for (path, what) in archive.into_iter().chain([(state_dir, "the directory of voltar's records")]) {
         let lineage = facts.lineage(path);
         refusals.extend(planned.mounts.iter().filter(|mount| mount.holds(&lineage)).map(|mount| {
             Error::refused(format!(
@@ -316,21 +492,6 @@ fn inside_itself(planned: &PlannedRestore, facts: &dyn Facts) -> Vec<Error> {
         }));
     }
     refusals
-}
-
-/// Returns the input with the prefix that its archive was made with: the layout's path or, if the container is gone, one
-/// of its other paths.
-fn fitting(input: &Input, target: &Target, facts: &dyn Facts) -> Result<Input> {
-    let Err(error) = facts.check_prefix(input) else { return Ok(input.clone()) };
-    if error.kind() == ErrorKind::Refused {
-        for path in &target.alternative_paths {
-            let other = Input { prefix: path.clone(), ..input.clone() };
-            if facts.check_prefix(&other).is_ok() {
-                return Ok(other);
-            }
-        }
-    }
-    Err(error)
 }
 
 /// The content rarely takes less space than its archive.

@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use super::backup::{self, BackupPlan, BackupRequest};
 use super::facts::{Facts, Occupied};
-use super::measure::Measured;
+use super::measure::{Decompression, Measured};
 use super::restore::{self, RestorePlan, RestoreRequest};
 use super::*;
 use crate::codec::{Compression, Format, Level};
 use crate::error::ErrorKind;
-use crate::extractor::{Input, Mode};
+use crate::exclude::{Exclude, Pattern};
+use crate::extractor::{Input, Mode, Origin};
 use crate::filesystem::Filesystem;
 use crate::host::mounts::{MountTree, TreeMount};
 use crate::host::{Mount, MountKind, Volume};
@@ -23,7 +24,7 @@ use crate::member::RelPath;
 use crate::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
 use crate::resolve::Selection;
 use crate::store::directory::Condition;
-use crate::store::{Directory, Location, Source};
+use crate::store::{Destination, Directory, Location, Sink, Source};
 use crate::volume::live::{LiveKind, Way};
 use crate::volume::restore_record::Unfinished;
 
@@ -38,6 +39,7 @@ struct Script {
     archives: Vec<&'static str>,
     files: Vec<&'static str>,
     archive_bytes: u64,
+    decompress_time: Option<Duration>,
     /// The prefix of every archive's members.
     prefix: Option<&'static str>,
     damaged: Option<Error>,
@@ -62,6 +64,7 @@ impl Default for Script {
             archives: vec!["db.tar.bz2", "media.tar.gz"],
             files: Vec::new(),
             archive_bytes: 1000,
+            decompress_time: None,
             prefix: None,
             damaged: None,
             way: Way::Exchange,
@@ -93,15 +96,23 @@ impl Facts for Script {
         Ok(tree.mounts.iter().map(live).collect())
     }
 
-    fn measure(&self, _: &MountTree, _: Compression) -> Result<Measured> {
+    fn measure(&self, _: &MountTree, _: &Exclude, _: Compression) -> Result<Measured> {
         self.measured.clone()
     }
 
-    fn condition(&self, _: &Directory) -> Condition {
+    fn decompression(&self, _: &Location) -> Option<Decompression> {
+        self.decompress_time.map(|time| Decompression { time, is_parallel: true })
+    }
+
+    fn threads(&self) -> usize {
+        4
+    }
+
+    fn condition(&self, _: &Sink) -> Condition {
         self.condition.clone()
     }
 
-    fn occupied(&self, _: &Location) -> Occupied {
+    fn occupied(&self, _: &Destination) -> Occupied {
         self.occupied
     }
 
@@ -140,6 +151,11 @@ impl Facts for Script {
         }
     }
 
+    fn origin(&self, _: &Location, path: &RelPath) -> Result<Option<Origin>> {
+        let root = self.prefix.map(|prefix| RelPath::parse(prefix.as_bytes()).unwrap());
+        Ok(root.map(|root| Origin { holds_path: root.strip_prefix(path).is_some(), root, trees: Vec::new() }))
+    }
+
     fn mounted_below(&self, _: &Path) -> Result<Vec<PathBuf>> {
         Ok(self.mounted_below.clone())
     }
@@ -166,6 +182,7 @@ fn container(name: &str, destination: &str) -> Container {
             subpath: RelPath::root(),
             kind: MountKind::Volume { name: name.to_owned(), driver: "local".to_owned() },
             read_only: false,
+            non_recursive: false,
             place: None,
         }],
         ..Container::default()
@@ -202,13 +219,14 @@ fn backup_request() -> BackupRequest {
     BackupRequest {
         layout: layout(),
         selection: Selection::default(),
-        store: Directory::new("/backup"),
+        sink: Sink::Directory(Directory::new("/backup")),
         format: None,
         level: Level::default(),
         checked: false,
         running: Running::Refuse,
         overwrite: false,
         allow_empty: false,
+        exclude: Exclude::default(),
     }
 }
 
@@ -222,6 +240,9 @@ fn restore_request() -> RestoreRequest {
         skip_read_only: false,
         running: Running::Refuse,
         allow_empty: false,
+        allow_truncated_end: false,
+        from: None,
+        create_volumes: false,
     }
 }
 
@@ -265,11 +286,11 @@ fn nothing_is_refused_without_a_reason() {
 #[test]
 fn a_backup_plan_has_a_job_for_each_archive() {
     let plan = plan_backup(&backup_request(), &inventory(), &Script::default());
-    let jobs = plan.jobs(false);
+    let jobs = plan.jobs();
     let shown: Vec<String> =
-        jobs.iter().map(|job| format!("{} {} {}", job.archive, job.prefix, job.location)).collect();
+        jobs.iter().map(|job| format!("{} {} {}", job.archive, job.prefix, job.destination)).collect();
     assert_eq!(shown, ["db var/lib/postgresql/data /backup/db.tar.bz2", "media srv/media /backup/media.tar.bz2"]);
-    assert_eq!(plan.archive_bytes(), 2000);
+    assert_eq!(plan.archive_bytes(), Some(2000));
     plan.check().unwrap();
 }
 
@@ -294,6 +315,120 @@ fn a_missing_container_is_refused() {
     let message = "media: there is no container 'media', and no volume with the compose name 'media'";
     assert_eq!(backup_refusals(|_, inventory, _| drop(inventory.containers.pop())), [message]);
     assert_eq!(restore_refusals(|_, inventory, _| drop(inventory.containers.pop())), [message]);
+}
+
+#[test]
+fn all_that_is_missing_is_one_refusal() {
+    let text = "media: there is no container 'media', and no volume with the compose name 'media'";
+    let expected = format!("{}; {text}", text.replace("media", "db"));
+    assert_eq!(backup_refusals(|_, inventory, _| inventory.containers.clear()), [&expected[..]]);
+    assert_eq!(restore_refusals(|_, inventory, _| inventory.containers.clear()), [&expected[..]]);
+}
+
+/// Returns the plan of a restore on a host without containers and volumes, which may create the latter.
+fn plan_creation(change: impl Fn(&mut RestoreRequest, &mut Inventory, &mut Script)) -> RestorePlan {
+    let text = "project = \"wp\"\n[[archive]]\nname = \"db\"\ncontainer = \"db\"\nvolume = \"db_data\"\npath = \"/var/lib/mysql\"\n\
+                [[archive]]\nname = \"media\"\nvolume = \"html\"\npath = \"/var/www/html\"\n";
+    let layout = Layout::parse("wp.toml", text).unwrap();
+    let selection = Selection { project: layout.project.clone(), ..Selection::default() };
+    let mut request = RestoreRequest { layout, selection, create_volumes: true, ..restore_request() };
+    let (mut inventory, mut script) = (Inventory::default(), Script::default());
+    change(&mut request, &mut inventory, &mut script);
+    plan_restore(&request, &inventory, &script)
+}
+
+#[test]
+fn volumes_that_do_not_exist_are_created_as_compose_would() {
+    let plan = plan_creation(|_, _, _| {});
+    assert!(plan.refusals.is_empty() && plan.archives.is_empty(), "{:?}", plan.refusals);
+    let shown: Vec<String> = plan
+        .created
+        .iter()
+        .map(|one| format!("{} {} {:?}", one.input.archive, one.volume.name, one.volume.labels))
+        .collect();
+    let labels = |volume: &str| {
+        format!(
+            "{{\"com.docker.compose.project\": \"wp\", \"com.docker.compose.version\": \"voltar {}\", \
+             \"com.docker.compose.volume\": \"{volume}\"}}",
+            env!("CARGO_PKG_VERSION")
+        )
+    };
+    assert_eq!(shown, [format!("db wp_db_data {}", labels("db_data")), format!("media wp_html {}", labels("html"))]);
+    let text = restore_text(&plan);
+    assert!(
+        text.contains(
+            "\ndb <- /backup/db.tar.bz2\n  path       /var/lib/mysql\n  volume     wp_db_data, which is created first, with \
+             compose's labels\n"
+        ),
+        "{text}"
+    );
+    let document = serde_json::to_value(RestoreDocument::new(&plan)).unwrap();
+    assert_eq!(document["created"][1]["volume"], "wp_html");
+    assert_eq!(document["created"][1]["labels"]["com.docker.compose.volume"], "html");
+}
+
+#[test]
+fn a_created_volume_may_have_another_name_with_or_without_a_project() {
+    let created = |project: Option<&str>| {
+        let plan = plan_creation(|request, _, _| {
+            request.selection.project = project.map(str::to_owned);
+            request.selection.only = vec!["db".to_owned()];
+            request.selection.volumes = [("db".to_owned(), "nas_db".to_owned())].into();
+        });
+        assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+        (plan.created[0].volume.name.clone(), plan.created[0].volume.labels.len())
+    };
+    assert_eq!(created(Some("wp")), ("nas_db".to_owned(), 3));
+    assert_eq!(created(None), ("nas_db".to_owned(), 0));
+}
+
+#[test]
+fn what_compose_would_not_take_for_its_own_is_not_created() {
+    let refused = |change: &dyn Fn(&mut RestoreRequest, &mut Inventory, &mut Script)| {
+        let plan = plan_creation(change);
+        assert!(plan.refusals.iter().all(|refusal| refusal.advice().is_some()), "{:?}", plan.refusals);
+        messages(&plan.refusals)
+    };
+    assert_eq!(
+        refused(&|request, _, _| request.selection.project = None)[0],
+        "db: the compose project of the volume to be created is not known"
+    );
+    assert_eq!(
+        refused(&|request, _, _| request.layout.archives[1].volume = None),
+        ["media: the layout does not say which volume is to be created"]
+    );
+    let plain = Volume { name: "wp_html".to_owned(), project: None, compose_name: None, ..volume("html") };
+    assert_eq!(
+        refused(&|_, inventory, _| inventory.volumes.push(plain.clone())),
+        ["media: the volume 'wp_html' exists, but its labels are not those of compose"]
+    );
+    assert_eq!(
+        refused(&|_, inventory, _| inventory.labels_unknown = true)[1],
+        "media: cannot create the volume 'wp_html': with --data-root no engine is used"
+    );
+    // Nothing is created for an archive that cannot be restored.
+    assert_eq!(
+        refused(&|_, _, script| script.prefix = Some("var/www/html")),
+        ["'/backup/db.tar.bz2' is not the archive of '/var/lib/mysql'"]
+    );
+    assert_eq!(
+        refused(&|_, _, script| script.damaged = Some(Error::refused("damaged").hint("x"))),
+        ["damaged", "damaged"]
+    );
+}
+
+#[test]
+fn where_something_is_missing_a_restore_names_both_ways_out() {
+    let plan = plan_creation(|request, _, _| request.create_volumes = false);
+    assert_eq!(
+        messages(&plan.refusals),
+        [
+            "db: there is no container 'db' in project 'wp', and no volume with the compose name 'db_data'; media: there is no \
+          volume 'html' in project 'wp', by its compose name or its full name"
+        ]
+    );
+    let hint = plan.refusals[0].advice().unwrap();
+    assert!(hint.contains("`docker compose up --no-start`") && hint.contains("--create-volumes"), "{hint}");
 }
 
 #[test]
@@ -629,6 +764,107 @@ fn an_archive_of_another_path_is_refused() {
 }
 
 #[test]
+fn the_refusal_of_an_archive_of_another_path_proposes_an_option() {
+    let hints = |prefix: &'static str| {
+        let script = Script { prefix: Some(prefix), ..Script::default() };
+        let plan = plan_restore(&restore_request(), &inventory(), &script);
+        plan.refusals.iter().map(|refusal| refusal.advice().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(
+        hints("data")[0].starts_with("`--from data` restores what lies below 'data' to '/var/lib/postgresql/data'")
+    );
+    assert!(hints("")[1].starts_with("`--from .` restores all that it holds to '/srv/media'"), "{:?}", hints(""));
+    assert_eq!(hints("srv/media").len(), 1);
+    assert_eq!(
+        hints("srv/media")[0],
+        "that is the path of the archive media: `--only media /backup/db.tar.bz2` restores it as that one"
+    );
+}
+
+fn path(path: &str) -> RelPath {
+    RelPath::parse(path.as_bytes()).unwrap()
+}
+
+#[test]
+fn an_archive_with_another_root_is_restored_from_there() {
+    let script = Script { prefix: Some("data"), ..Script::default() };
+    let request = RestoreRequest { from: Some(path("data")), ..restore_request() };
+    let plan = plan_restore(&request, &inventory(), &script);
+    assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+    let shown = |input: &Input| (input.prefix.to_string(), input.path.to_string(), input.selected);
+    assert_eq!(shown(&plan.archives[1].input), ("data".to_owned(), "srv/media".to_owned(), true));
+    let text = restore_text(&plan);
+    assert!(text.contains("  from       'data' in the archive; members outside of it are skipped\n"), "{text}");
+    let document = serde_json::to_value(RestoreDocument::new(&plan)).unwrap();
+    assert_eq!(
+        (&document["archives"][1]["prefix"], &document["archives"][1]["skips_others"]),
+        (&"/data".into(), &true.into())
+    );
+
+    let plan = plan_restore(&RestoreRequest { from: Some(path("dta")), ..restore_request() }, &inventory(), &script);
+    assert_eq!(plan.refusals.len(), 2);
+    assert!(plan.refusals[0].advice().unwrap().starts_with("`--from data` restores what lies below 'data'"));
+}
+
+#[test]
+fn an_archive_of_the_layouts_path_needs_no_prefix() {
+    let request = RestoreRequest { from: Some(path(".")), ..restore_request() };
+    let script = Script { prefix: Some("srv/media"), ..Script::default() };
+    let mut request_media = request;
+    request_media.selection.only = vec!["media".to_owned()];
+    let plan = plan_restore(&request_media, &inventory(), &script);
+    assert!(plan.refusals.is_empty());
+    assert!(!plan.archives[0].input.selected && plan.archives[0].input.prefix.as_bytes() == b"srv/media");
+    assert_eq!(plan.notes, ["media: '/backup/media.tar.gz' is the archive of '/srv/media', and needs no --from"]);
+    // A directory below that path is another tree.
+    request_media.from = Some(path("srv/media/raw"));
+    let script = Script { prefix: Some("srv/media/raw"), ..Script::default() };
+    let plan = plan_restore(&request_media, &inventory(), &script);
+    assert!(plan.archives[0].input.selected && plan.notes.is_empty());
+}
+
+#[test]
+fn archives_that_are_not_in_the_layout_are_named() {
+    let archives = vec!["db.tar", "data.tar.xz", "db-2024.tar.bz2", "media.tar"];
+    let script = Script { archives, ..Script::default() };
+    let plan = plan_restore(&restore_request(), &inventory(), &script);
+    let foreign: Vec<String> = plan.foreign.iter().map(Location::to_string).collect();
+    assert_eq!(foreign, ["/backup/data.tar.xz", "/backup/db-2024.tar.bz2"]);
+    assert!(restore_text(&plan).contains("\nnot restored: /backup/data.tar.xz, which is not in the layout\n"));
+    let document = serde_json::to_value(RestoreDocument::new(&plan)).unwrap();
+    assert_eq!(document["not_restored"][1], "/backup/db-2024.tar.bz2");
+
+    let mut request = restore_request();
+    request.selection.only = vec!["db".to_owned()];
+    let plan = plan_restore(&request, &inventory(), &script);
+    assert!(plan.foreign.is_empty());
+    assert_eq!(
+        plan.notes,
+        ["not in the layout 'stack.toml', and not restored: '/backup/data.tar.xz', '/backup/db-2024.tar.bz2'"]
+    );
+}
+
+#[test]
+fn a_source_without_an_archive_of_the_layout_says_what_it_holds() {
+    let hint = |only: &[&str]| {
+        let error = restore_error(|request, script| {
+            request.selection.only = only.iter().map(|&name| name.to_owned()).collect();
+            script.archives = vec!["a.tar", "b.tar", "c.tar", "d.tar", "e.tar", "f.tar.xz"];
+        });
+        error.advice().unwrap().to_owned()
+    };
+    assert!(
+        hint(&[]).starts_with(
+            "there is '/backup/a.tar', '/backup/b.tar', '/backup/c.tar', '/backup/d.tar', '/backup/e.tar' and 1 more; \
+             `--only NAME /backup/a.tar` says which"
+        ),
+        "{}",
+        hint(&[])
+    );
+    assert!(hint(&["db"]).contains("`--only db /backup/a.tar`"));
+}
+
+#[test]
 fn without_its_container_the_path_is_that_of_the_archive() {
     let text = "[[archive]]\nname = \"db\"\ncontainer = \"db\"\npath = \"/var/lib/kvrocks/data\"\n";
     let mut layout = Layout::parse("stack.toml", text).unwrap();
@@ -704,7 +940,7 @@ fn the_format_is_that_of_the_stacks_guide_unless_one_is_given() {
         change(&mut inventory);
         let layout = Layout { gzip_with: gzip_with.map(str::to_owned), ..layout() };
         let plan = plan_backup(&BackupRequest { layout, format, ..backup_request() }, &inventory, &Script::default());
-        plan.archives[0].location.to_string()
+        plan.archives[0].destination.to_string()
     };
     let later = |inventory: &mut Inventory| inventory.containers.push(container("cvat_server", "/data"));
     assert_eq!(suffix(Some("cvat_server"), None, &|_| {}), "/backup/db.tar.bz2");
@@ -718,6 +954,73 @@ fn the_format_is_that_of_the_stacks_guide_unless_one_is_given() {
         }
     };
     assert_eq!(suffix(Some("cvat_server"), None, &of_another_project), "/backup/db.tar.bz2");
+}
+
+fn layout_with(more: &str) -> Layout {
+    let text = format!(
+        "[[archive]]\nname = \"db\"\ncontainer = \"db\"\npath = \"/var/lib/postgresql/data\"\n{more}\
+         [[archive]]\nname = \"media\"\ncontainer = \"media\"\npath = \"/srv/media\"\n"
+    );
+    Layout::parse("stack.toml", &text).unwrap()
+}
+
+#[test]
+fn each_archive_has_the_format_of_its_entry_unless_one_is_given_for_all() {
+    let suffixes = |format| {
+        let layout = layout_with("format = \"tar\"\n");
+        let plan = plan_backup(&BackupRequest { layout, format, ..backup_request() }, &inventory(), &Script::default());
+        plan.jobs().iter().map(|job| format!("{} {}", job.destination, job.compression.format)).collect::<Vec<_>>()
+    };
+    assert_eq!(suffixes(None), ["/backup/db.tar tar", "/backup/media.tar.bz2 bz2"]);
+    assert_eq!(suffixes(Some(Format::Gzip)), ["/backup/db.tar.gz gz", "/backup/media.tar.gz gz"]);
+}
+
+#[test]
+fn a_cluster_is_expected_where_the_layout_says_so() {
+    let refused = |more: &str| {
+        backup_refusals(|request, _, script| {
+            request.layout = layout_with(more);
+            script.measured = Ok(Measured { members: 9, database: false, ..Measured::default() });
+        })
+    };
+    assert_eq!(refused(""), ["db: '/var/lib/postgresql/data' holds no PG_VERSION, so it is no PostgreSQL database"]);
+    assert_eq!(refused("database = false\n"), Vec::<String>::new());
+}
+
+fn exclude(patterns: &[&str]) -> Exclude {
+    Exclude::new(patterns.iter().map(|text| Pattern::parse(text.as_bytes()).unwrap()).collect())
+}
+
+#[test]
+fn patterns_of_the_layout_and_of_the_request_are_excluded() {
+    let layout = layout_with("exclude = [\"*.pid\"]\n");
+    let request = BackupRequest { layout, exclude: exclude(&["*.log"]), ..backup_request() };
+    let plan = plan_backup(&request, &inventory(), &Script::default());
+    let jobs = plan.jobs();
+    let is_out = |job: usize, name: &str| jobs[job].exclude.matching(name.as_bytes()).is_some();
+    assert!(is_out(0, "x/a.pid") && is_out(0, "x/a.log") && !is_out(1, "x/a.pid") && is_out(1, "x/a.log"));
+    let measured = Measured { members: 9, excluded: 3, database: true, ..Measured::default() };
+    let plan = plan_backup(&request, &inventory(), &Script { measured: Ok(measured), ..Script::default() });
+    assert!(backup_text(&plan).contains("  size       9 members (3 excluded), "), "{}", backup_text(&plan));
+    assert_eq!(serde_json::to_value(BackupDocument::new(&plan)).unwrap()["archives"][0]["excluded"], 3);
+}
+
+#[test]
+fn a_pattern_that_excludes_all_is_refused() {
+    let refused = |pattern: &str| backup_refusals(|request, _, _| request.exclude = exclude(&[pattern]));
+    assert_eq!(refused("media"), ["media: 'media' excludes '/srv/media' itself, and so all of it"]);
+    assert_eq!(refused("media/media"), Vec::<String>::new());
+    let plan = plan_backup(
+        &BackupRequest { exclude: exclude(&["media"]), ..backup_request() },
+        &inventory(),
+        &Script::default(),
+    );
+    assert!(plan.refusals[0].advice().unwrap().contains("'srv/media/media'"), "{:?}", plan.refusals);
+    let nothing_left = backup_refusals(|request, _, script| {
+        request.exclude = exclude(&["media/*"]);
+        script.measured = Ok(Measured { members: 1, excluded: 5, ..Measured::default() });
+    });
+    assert_eq!(nothing_left[1], "media: '/srv/media' holds nothing, without what is excluded");
 }
 
 #[test]
@@ -744,7 +1047,12 @@ fn a_restore_plan_is_printed_completely() {
     let mut running = inventory();
     running.containers[0].state = State::Running;
     let request = RestoreRequest { running: Running::Stop, keep_previous: true, ..restore_request() };
-    let script = Script { mounted_below: vec!["/volumes/x".into()], way: Way::Entries, ..Script::default() };
+    let script = Script {
+        mounted_below: vec!["/volumes/x".into()],
+        way: Way::Entries,
+        decompress_time: Some(Duration::from_secs(360)),
+        ..Script::default()
+    };
     let mut plan = plan_restore(&request, &running, &script);
     plan.refusals.truncate(1);
     plan.archives.truncate(1);
@@ -760,6 +1068,7 @@ fn a_restore_plan_is_printed_completely() {
          \x20 extracted  to a staged tree inside it; the entries of the two are exchanged one by one\n\
          \x20 free       977 KiB\n\
          \n\
+         time: about 3 min with 4 threads, if the disk keeps up\n\
          stopped meanwhile, and started again: db\n\
          previous content: kept\n\
          \n\
@@ -772,7 +1081,83 @@ fn a_restore_plan_is_printed_completely() {
     assert_eq!(document["archives"][0]["container"], "db");
     assert_eq!(document["stopped"][0], "db");
     assert_eq!(document["mode"], "replace");
+    // Two archives of 6 minutes each, on four cores.
+    assert_eq!(document["estimated_seconds"], 180.0);
     assert!(document["refusals"][0]["hint"].as_str().unwrap().contains("--merge"));
+}
+
+#[test]
+fn what_is_not_known_is_called_unknown() {
+    let condition = Condition { free_bytes: None, ..Script::default().condition };
+    let script = Script { measured: Err(Error::refused("unreadable")), condition, ..Script::default() };
+    let text = backup_text(&plan_backup(&backup_request(), &inventory(), &script));
+    assert_eq!(text.matches("\n  size       unknown\n").count(), 2, "{text}");
+    assert!(text.contains("\nfree at '/backup': unknown, needed: unknown\ntime: unknown\n"), "{text}");
+    let text = restore_text(&plan_restore(&restore_request(), &inventory(), &Script::default()));
+    assert!(text.contains("\ntime: unknown\n"), "{text}");
+    let document = backup_json(&plan_backup(&backup_request(), &inventory(), &script));
+    assert!(document["archives"][0]["members"].is_null() && document["estimated_seconds"].is_null());
+}
+
+fn backup_json(plan: &BackupPlan) -> serde_json::Value {
+    serde_json::to_value(BackupDocument::new(plan)).unwrap()
+}
+
+#[test]
+fn the_time_is_that_of_all_cores_or_of_the_slowest_thread() {
+    let measured = |compress_time, stream_bytes| {
+        let measured = Measured { members: 9, database: true, compress_time, stream_bytes, ..Measured::default() };
+        Script { measured: Ok(measured), ..Script::default() }
+    };
+    let time = |script: &Script| plan_backup(&backup_request(), &inventory(), script).time;
+    // Two archives, four cores.
+    let minute = Duration::from_secs(60);
+    assert_eq!(time(&measured(Some(2 * minute), 0)), Some(minute));
+    assert_eq!(time(&measured(Some(Duration::ZERO), 30_000_000_000)), Some(minute));
+    assert_eq!(time(&measured(None, 30_000_000_000)), None);
+}
+
+#[test]
+fn each_user_has_a_line_and_each_hint_is_printed_once() {
+    let mut host = inventory();
+    host.containers[1].image = "cvat/server:v2.2.0".to_owned();
+    let mut worker = host.containers[1].clone();
+    (worker.id, worker.name, worker.state) = ("idworker".to_owned(), "worker".to_owned(), State::Running);
+    host.containers.push(worker);
+    let script = Script { occupied: Occupied::File, ..Script::default() };
+    let plan = plan_backup(&backup_request(), &host, &script);
+    let text = backup_text(&plan);
+    let users =
+        "\n  used by    media (stopped)  cvat/server:v2.2.0\n             worker (running)  cvat/server:v2.2.0\n";
+    assert!(text.contains(users), "{text}");
+    assert_eq!(backup_json(&plan)["archives"][1]["users"][1]["image"], "cvat/server:v2.2.0");
+    let exist = "  - db: '/backup/db.tar.bz2' exists already\n  - media: '/backup/media.tar.bz2' exists already\n    --overwrite";
+    assert!(text.contains(exist), "{text}");
+    assert_eq!(text.matches("--overwrite").count(), 1, "{text}");
+}
+
+#[test]
+fn standard_output_takes_one_archive_and_commands_take_any_number() {
+    let plan_to = |sink: Sink, only: &[&str]| {
+        let only = only.iter().map(|&only| only.to_owned()).collect();
+        let request = BackupRequest { sink, selection: Selection { only, ..Selection::default() }, ..backup_request() };
+        backup::plan(&request, "a test".to_owned(), &inventory(), &Script::default())
+    };
+    let error = plan_to(Sink::Stdout, &[]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    assert_eq!(error.to_string(), "standard output takes one archive, and 2 are selected: db, media");
+    let plan = plan_to(Sink::Stdout, &["media"]).unwrap();
+    assert!(plan.refusals.is_empty());
+    let document = backup_json(&plan);
+    assert_eq!((&document["sink"], &document["archives"][0]["file"]), (&"stdout".into(), &"-".into()));
+
+    let plan = plan_to(Sink::Command("rclone rcat r:x/{file}".to_owned()), &[]).unwrap();
+    let commands: Vec<String> = plan.archives.iter().map(|planned| planned.destination.to_string()).collect();
+    assert_eq!(commands, ["`rclone rcat r:x/db.tar.bz2`", "`rclone rcat r:x/media.tar.bz2`"]);
+    assert!(plan.notes.is_empty(), "{:?}", plan.notes);
+    let same = |command: &str, only: &[&str]| plan_to(Sink::Command(command.to_owned()), only).unwrap().notes.len();
+    assert_eq!(same("cat > x", &[]), 1);
+    assert_eq!((same("cat > x", &["db"]), same("cat > $VOLTAR_FILE", &[])), (0, 0));
 }
 
 #[test]

@@ -3,15 +3,17 @@
 //! | `event` | other fields | when |
 //! |---|---|---|
 //! | `note` | `message` | information that needs no action |
+//! | `phase` | `phase`, `archive` | the run, or the work on an archive if that is not empty, begins to do something else: `stopping`, `archiving`, `checking`, `restoring`, `syncing`, `committing`, `swapping` or `starting` |
 //! | `started` | `archive`, `stage`, `total_bytes` | work on an archive begins; `total_bytes` is `null` where unknown |
 //! | `progress` | `archive`, `stage`, `bytes`, `total_bytes` | at most once a second for an archive; not with `--progress never` |
 //! | `member` | `archive`, `name`, `kind`, and `size` of files | with `-v`: a member was archived, read or restored |
 //! | `listed` | `name`, `kind`, `size`, `device`, `mode`, `uid`, `gid`, `user`, `group`, `mtime`, `target` | `list`: a member |
+//! | `command_output` | `archive`, `line` | with `--to-command`: the archive's command has printed a line |
 //! | `warning` | `archive`, `message` | something was not stored or restored completely; `archive` is empty if it concerns the entire run |
 //! | `container_stopping` | `container`, `seconds` | a container is about to be stopped; it is killed after `seconds`, which is `null` if there is no limit |
 //! | `container_stopped`, `container_started` | `container` | a container was stopped before the operation, or started after it |
 //! | `downtime` | `seconds` | all containers that were stopped run again: the time from the first stop to the last start |
-//! | `finished` | `archive`, `stage`, `path`, `members`, `stream_bytes`, `file_bytes`, `seconds` | an archive is done; the bytes are those of the tar stream and of the archive file |
+//! | `finished` | `archive`, `stage`, `path`, `members`, `left_out`, `stream_bytes`, `file_bytes`, `seconds` | an archive is done; `left_out` are the members that were excluded or not selected, the bytes are those of the tar stream and of the archive file |
 //! | `error` | `message`, `hint` | why something was not done; `hint` is `null` where there is none |
 //! | `done` | `exit`, `issues` | always the last line: the exit status, and the number of warnings |
 //!
@@ -24,7 +26,8 @@
 //! as by GNU tar (`caf\351`), and a further field holds the exact bytes in base64: `name_base64` and so on. A
 //! program that needs the exact name must check for that field first. Control characters and directional
 //! formatting characters are written as `\u….`. Fields may be added, but a field never changes its meaning.
-//! With `-q` only `warning`, `error`, `listed` and `done` remain.
+//! `path` is the archive file, `-` for standard output and input, or the file name that `--to-command` has passed on.
+//! With `-q` only `warning`, `command_output`, `error`, `listed` and `done` remain.
 
 use std::borrow::Cow;
 use std::io;
@@ -47,6 +50,10 @@ pub(crate) enum Object<'a> {
     Note {
         message: &'a str,
     },
+    Phase {
+        phase: &'a str,
+        archive: &'a str,
+    },
     Started {
         archive: &'a str,
         stage: &'a str,
@@ -68,6 +75,10 @@ pub(crate) enum Object<'a> {
         size: Option<u64>,
     },
     Listed(Box<Listed<'a>>),
+    CommandOutput {
+        archive: &'a str,
+        line: &'a str,
+    },
     Warning {
         archive: &'a str,
         message: &'a str,
@@ -92,6 +103,7 @@ pub(crate) enum Object<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         path_base64: Option<String>,
         members: u64,
+        left_out: u64,
         stream_bytes: u64,
         file_bytes: u64,
         seconds: f64,
@@ -141,19 +153,22 @@ pub(crate) struct Listed<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Returns the object of an event; `None` for [`Event::Advanced`], which is reported as [`Object::Progress`].
+    /// Returns the object of an event; `None` for [`Event::Advanced`], which is reported as [`Object::Progress`], and for
+    /// [`Event::Written`].
     pub(crate) fn of(event: &'a Event<'a>) -> Option<Self> {
         Some(match event {
             Event::Note(message) => Self::Note { message },
+            Event::Phase { archive, phase } => Self::Phase { phase: text::phase(*phase), archive },
             Event::Started { archive, stage, total_bytes } => {
                 Self::Started { archive, stage: text::verbs(*stage).0, total_bytes: *total_bytes }
             }
-            Event::Advanced { .. } => return None,
+            Event::Advanced { .. } | Event::Written { .. } => return None,
             Event::Member { archive, name, member } => {
                 let (name, name_base64) = exact(name);
                 let (kind, size, _) = kind(&member.kind);
                 Self::Member { archive, name, name_base64, kind, size }
             }
+            Event::CommandOutput { archive, line } => Self::CommandOutput { archive, line },
             Event::Issue(issue) => Self::Warning { archive: &issue.archive, message: &issue.message },
             Event::ContainerStopping { name, timeout } => {
                 Self::ContainerStopping { container: name, seconds: timeout.map(|timeout| timeout.as_secs()) }
@@ -169,6 +184,7 @@ impl<'a> Object<'a> {
                     path,
                     path_base64,
                     members: summary.members,
+                    left_out: summary.left_out,
                     stream_bytes: summary.stream_bytes,
                     file_bytes: summary.file_bytes,
                     seconds: seconds(summary.elapsed),

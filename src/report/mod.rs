@@ -1,5 +1,6 @@
 //! The output of voltar, as text or as JSON; no other module prints. Results go to standard output; progress, notes,
-//! warnings and errors go to standard error. With `--json` everything goes to standard output. A [`Report`] also counts
+//! warnings and errors go to standard error. With `--json` everything goes to standard output, and where that receives an archive, everything goes to
+//! standard error. A [`Report`] also counts
 //! warnings, passes on cancellation, and stops printing when the reader of standard output has closed the pipe.
 //!
 //! With `-q` only errors and warnings are printed, since both determine the exit status, and the results of `list`
@@ -7,6 +8,7 @@
 
 mod base64;
 pub mod json;
+mod line;
 mod output;
 pub mod plan;
 mod progress;
@@ -14,11 +16,11 @@ mod text;
 
 use std::io::{self, IsTerminal as _, Write};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressDrawTarget};
+use indicatif::ProgressDrawTarget;
 use serde::Serialize;
 
 use crate::archive::listing::{self, Lister};
@@ -28,7 +30,7 @@ use crate::monitor::{Event, Monitor, Stage};
 use crate::units;
 use json::Object;
 use output::{Broken, Output};
-use progress::{Pace, Progress};
+use progress::{Counters, Pace, Progress, Screen};
 use text::Row;
 
 /// The longest time for which lines are buffered while bars are drawn on a terminal. Lines are buffered because each
@@ -66,13 +68,14 @@ pub struct Options {
     pub verbosity: Verbosity,
     /// Whether progress is shown: as bars if standard error is a terminal, else as lines.
     pub progress: bool,
+    /// Whether standard output receives an archive, so that everything that is printed goes to standard error.
+    pub stdout_is_archive: bool,
 }
 
 /// A monitor that prints the events of operations and counts their issues.
 pub struct Report {
     options: Options,
-    cancel: Arc<AtomicBool>,
-    issues: AtomicU64,
+    counters: Counters,
     inner: Mutex<Inner>,
 }
 
@@ -87,6 +90,8 @@ struct Inner {
     progress: Progress,
     lister: Lister,
     rows: Vec<Row>,
+    /// The names of the containers that were started after they had been stopped.
+    started_again: Vec<String>,
     began: Option<Instant>,
 }
 
@@ -94,57 +99,76 @@ impl Report {
     /// Returns a report on standard output and standard error. Once `cancel` is set, operations stop.
     #[must_use]
     pub fn new(options: Options, cancel: Arc<AtomicBool>) -> Self {
-        let bars = io::stderr().is_terminal().then(ProgressDrawTarget::stderr);
-        let terminal = io::stdout().is_terminal();
-        Self::on(options, cancel, Box::new(io::stdout()), terminal, Box::new(io::stderr()), bars)
+        let screen = io::stderr().is_terminal().then(|| Screen {
+            target: ProgressDrawTarget::stderr(),
+            columns: Box::new(|| usize::from(console::Term::stderr().size().1)),
+        });
+        let (stdout, terminal): (Box<dyn Write + Send>, bool) = if options.stdout_is_archive {
+            (Box::new(io::stderr()), io::stderr().is_terminal())
+        } else {
+            (Box::new(io::stdout()), io::stdout().is_terminal())
+        };
+        Self::on(options, cancel, stdout, terminal, Box::new(io::stderr()), screen)
     }
 
-    /// Returns a report on these writers; bars are drawn on `bars`, if present.
+    /// Returns a report on these writers; progress is drawn on `screen`, if there is one.
     fn on(
         options: Options,
         cancel: Arc<AtomicBool>,
         stdout: Box<dyn Write + Send>,
         terminal: bool,
         stderr: Box<dyn Write + Send>,
-        bars: Option<ProgressDrawTarget>,
+        screen: Option<Screen>,
     ) -> Self {
         let shown = options.progress && options.verbosity != Verbosity::Quiet;
-        let (pace, bars) = match (shown, options.format, bars) {
+        let (pace, screen) = match (shown, options.format, screen) {
             (false, _, _) => (Pace::Never, None),
             (true, Format::JsonEvents, _) => (Pace::EverySecond, None),
-            (true, _, Some(target)) => (Pace::Never, Some(MultiProgress::with_draw_target(target))),
+            (true, _, Some(screen)) => (Pace::Never, Some(screen)),
             (true, _, None) => (Pace::Readable, None),
         };
+        let counters = Counters { cancelled: cancel, ..Counters::default() };
         let inner = Inner {
             stdout: Output::new(stdout),
             terminal,
             loss_reported: false,
             flushed_at: Instant::now(),
             stderr,
-            progress: Progress::new(pace, bars),
+            progress: Progress::new(pace, screen, counters.clone()),
             lister: Lister::default(),
             rows: Vec::new(),
+            started_again: Vec::new(),
             began: None,
         };
-        Self { options, cancel, issues: AtomicU64::new(0), inner: Mutex::new(inner) }
+        Self { options, counters, inner: Mutex::new(inner) }
     }
 
     /// Returns the number of issues so far; one is enough for exit status 1.
     #[must_use]
     pub fn issues(&self) -> u64 {
-        self.issues.load(Ordering::Relaxed)
+        self.counters.warnings.load(Ordering::Relaxed)
     }
 
-    /// Prints an error, and all others that were found with it.
+    /// Prints an error, and all others that were found with it. A hint that several have in a row is printed once.
     pub fn error(&self, error: &Error) {
-        self.one_error(error);
-        for other in error.others() {
-            self.error(other);
+        let mut errors = vec![error];
+        flatten(error, &mut errors);
+        for (index, error) in errors.iter().enumerate() {
+            let repeated = errors.get(index + 1).is_some_and(|next| next.advice() == error.advice());
+            self.one_error(error, !repeated);
         }
     }
 
-    fn one_error(&self, error: &Error) {
+    fn one_error(&self, error: &Error, with_hint: bool) {
         let mut inner = self.lock();
+        let with_containers;
+        let error = if error.kind() == ErrorKind::Interrupted && !inner.started_again.is_empty() {
+            let names = inner.started_again.join(", ");
+            with_containers = Error::new(error.kind(), format!("{error}; containers started again: {names}"));
+            &with_containers
+        } else {
+            error
+        };
         if self.options.format == Format::JsonEvents {
             inner.object(&Object::error(error));
             inner.flush();
@@ -153,7 +177,7 @@ impl Report {
             }
             // Standard output is closed or broken, but standard error may not be.
         }
-        inner.stderr_line(&text::error(error));
+        inner.stderr_line(&text::error(error, with_hint));
     }
 
     /// Prints a result unchanged; the caller has escaped the names in it. Returns `Break` once standard output is
@@ -224,7 +248,7 @@ impl Report {
         match inner.check_stdout() {
             Ok(_) => exit,
             Err(error) => {
-                inner.stderr_line(&text::error(&error));
+                inner.stderr_line(&text::error(&error, true));
                 exit.max(1)
             }
         }
@@ -246,11 +270,15 @@ impl Report {
                     inner.stdout_line(&printable(name));
                 }
             }
-            Event::Started { archive, stage, total_bytes } if progress && !inner.progress.has_bars() => {
+            Event::Started { archive, stage, total_bytes } if progress && !inner.progress.has_lines() => {
                 inner.stderr_line(&text::started(archive, *stage, *total_bytes));
             }
             Event::Finished { stage, summary, at } if progress => {
                 inner.stderr_line(&text::finished(*stage, summary, at));
+            }
+            // Also if quiet: a command fails with a reason.
+            Event::CommandOutput { archive, line } => {
+                inner.stderr_line(&format!("{}: {}", text::safe(archive), text::safe(line)));
             }
             Event::Note(note) if !quiet => inner.stderr_line(&text::safe(note)),
             Event::ContainerStopping { name, timeout } if !quiet => {
@@ -266,8 +294,10 @@ impl Report {
             Event::Downtime(time) if !quiet => {
                 inner.stderr_line(&format!("containers were stopped for {}", units::duration(*time)));
             }
-            Event::Started { .. }
+            Event::Phase { .. }
+            | Event::Started { .. }
             | Event::Advanced { .. }
+            | Event::Written { .. }
             | Event::Finished { .. }
             | Event::Note(_)
             | Event::ContainerStopping { .. }
@@ -281,11 +311,14 @@ impl Report {
 impl Monitor for Report {
     fn event(&self, event: &Event<'_>) {
         if matches!(event, Event::Issue(_)) {
-            self.issues.fetch_add(1, Ordering::Relaxed);
+            self.counters.warnings.fetch_add(1, Ordering::Relaxed);
         }
         // There may be millions of these, from all threads: do not lock for them.
-        if matches!(event, Event::Member { .. }) && self.options.verbosity != Verbosity::Verbose {
-            return;
+        if matches!(event, Event::Member { .. }) {
+            self.counters.members.fetch_add(1, Ordering::Relaxed);
+            if self.options.verbosity != Verbosity::Verbose {
+                return;
+            }
         }
         let mut inner = self.lock();
         let json = self.options.format == Format::JsonEvents;
@@ -295,12 +328,17 @@ impl Monitor for Report {
         }
         if !json {
             self.human(&mut inner, event);
-        } else if (!quiet_json || matches!(event, Event::Issue(_)))
+        } else if (!quiet_json || matches!(event, Event::Issue(_) | Event::CommandOutput { .. }))
             && let Some(object) = Object::of(event)
         {
             inner.object(&object);
         }
         match event {
+            Event::Phase { archive, phase } => {
+                inner.progress.phase(archive, *phase);
+                inner.flush();
+            }
+            Event::Written { bytes } => inner.progress.wrote(*bytes),
             Event::Started { archive, stage, total_bytes } => {
                 inner.began.get_or_insert_with(Instant::now);
                 inner.progress.start(archive, *stage, *total_bytes);
@@ -326,11 +364,15 @@ impl Monitor for Report {
                 inner.flush();
             }
             Event::Member { .. } => {}
+            Event::ContainerStarted(name) => {
+                inner.started_again.push((*name).to_owned());
+                inner.flush();
+            }
             Event::Note(_)
             | Event::Issue(_)
+            | Event::CommandOutput { .. }
             | Event::ContainerStopping { .. }
             | Event::ContainerStopped(_)
-            | Event::ContainerStarted(_)
             | Event::Downtime(_) => {
                 inner.flush();
             }
@@ -338,7 +380,7 @@ impl Monitor for Report {
     }
 
     fn cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
+        self.counters.cancelled.load(Ordering::Relaxed)
     }
 }
 
@@ -356,7 +398,7 @@ impl Inner {
 
     /// Flushes standard output if its buffer is full, or on a terminal if the lines are due.
     fn flush_if_due(&mut self) {
-        let at_once = self.terminal && (!self.progress.has_bars() || self.flushed_at.elapsed() >= LONGEST_BUFFERING);
+        let at_once = self.terminal && (!self.progress.has_lines() || self.flushed_at.elapsed() >= LONGEST_BUFFERING);
         if at_once || self.stdout.is_full() {
             self.flush();
         }
@@ -391,6 +433,14 @@ impl Inner {
             }
             Some(Broken::PipeClosed | Broken::Failed(_)) => Ok(ControlFlow::Break(())),
         }
+    }
+}
+
+/// Adds the errors that were found with `error`, and those that were found with them.
+fn flatten<'a>(error: &'a Error, errors: &mut Vec<&'a Error>) {
+    for other in error.others() {
+        errors.push(other);
+        flatten(other, errors);
     }
 }
 

@@ -1,6 +1,8 @@
 //! Renders a plan as text for people, and as one JSON document. Both only present the content of the plan.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -10,10 +12,14 @@ use crate::host::mounts::{LeftOut, TreeMount};
 use crate::host::{Container, MountKind, State};
 use crate::member::printable;
 use crate::plan::backup::{BackupPlan, PlannedArchive};
-use crate::plan::restore::{LiveKind, LiveMount, Mode, PlannedRestore, RestorePlan, Way};
+use crate::plan::restore::{Input, LiveKind, LiveMount, Mode, PlannedCreation, PlannedRestore, RestorePlan, Way};
 use crate::report::text::safe;
 use crate::resolve::Target;
+use crate::store::{Destination, Sink};
 use crate::units;
+
+/// What stands for a figure that could not be measured.
+const UNKNOWN: &str = "unknown";
 
 /// Returns the plan of a backup as text of complete lines.
 #[must_use]
@@ -42,11 +48,10 @@ fn write_backup(text: &mut String, plan: &BackupPlan) -> std::fmt::Result {
     if !plan.left_out.is_empty() {
         writeln!(text, "left out: {} (--all adds them)", plan.left_out.join(", "))?;
     }
-    if let Some(free) = plan.free_bytes {
-        let directory = safe(&plan.store.path().to_string_lossy());
-        let wanted = units::bytes(plan.archive_bytes());
-        writeln!(text, "free at '{directory}': {}, needed about {wanted}", units::bytes(free))?;
-    }
+    let wanted = plan.archive_bytes().map_or(UNKNOWN.to_owned(), |bytes| format!("about {}", units::bytes(bytes)));
+    let free = plan.free_bytes.map_or(UNKNOWN.to_owned(), units::bytes);
+    writeln!(text, "free at {}: {free}, needed: {wanted}", plan.sink)?;
+    time(text, plan.time, plan.threads)?;
     stopped(text, &plan.to_stop, &plan.users, &plan.left_running)?;
     refusals(text, "A backup", &plan.refusals)
 }
@@ -56,7 +61,17 @@ fn write_restore(text: &mut String, plan: &RestorePlan) -> std::fmt::Result {
     for planned in &plan.archives {
         restored(text, planned, plan.mode)?;
     }
+    for PlannedCreation { volume, input } in &plan.created {
+        let name = safe(&volume.name);
+        let project = if volume.labels.is_empty() { "" } else { ", with compose's labels" };
+        writeln!(text, "\n{} <- {}\n  path       /{}", safe(&input.archive), input.location, input.path)?;
+        writeln!(text, "  volume     {name}, which is created first{project}")?;
+    }
     writeln!(text)?;
+    for location in &plan.foreign {
+        writeln!(text, "not restored: {location}, which is not in the layout")?;
+    }
+    time(text, plan.time, plan.threads)?;
     stopped(text, &plan.to_stop, &plan.users, &plan.left_running)?;
     if plan.mode == Mode::Replace {
         let kept = if plan.keep_previous { "kept" } else { "removed once all of it is restored" };
@@ -65,41 +80,58 @@ fn write_restore(text: &mut String, plan: &RestorePlan) -> std::fmt::Result {
     refusals(text, "A restore", &plan.refusals)
 }
 
+/// Writes how long the run will take, as far as a short trial can say it.
+fn time(text: &mut String, time: Option<Duration>, threads: usize) -> std::fmt::Result {
+    match time {
+        None => writeln!(text, "time: {UNKNOWN}"),
+        Some(time) => {
+            let plural = if threads == 1 { "" } else { "s" };
+            writeln!(text, "time: about {} with {threads} thread{plural}, if the disk keeps up", units::about(time))
+        }
+    }
+}
+
 fn head(text: &mut String, source: &str, notes: &[String]) -> std::fmt::Result {
     writeln!(text, "from {}", safe(source))?;
     notes.iter().try_for_each(|note| writeln!(text, "note: {}", safe(note)))
 }
 
 fn archive(text: &mut String, planned: &PlannedArchive) -> std::fmt::Result {
-    writeln!(text, "\n{} -> {}", safe(&planned.target.archive), planned.location)?;
+    writeln!(text, "\n{} -> {}", safe(&planned.target.archive), planned.destination)?;
     target(text, &planned.target)?;
-    if let Some(measured) = planned.measured {
-        writeln!(
+    match planned.measured {
+        None => writeln!(text, "  size       {UNKNOWN}"),
+        Some(measured) => writeln!(
             text,
-            "  size       {} members, {} of files; the archive will take about {}",
-            measured.members,
+            "  size       {} members{}, {} of files; the archive will take about {}",
+            units::count(measured.members),
+            if measured.excluded == 0 {
+                String::new()
+            } else {
+                format!(" ({} excluded)", units::count(measured.excluded))
+            },
             units::bytes(measured.file_bytes),
             units::bytes(measured.archive_bytes)
-        )?;
+        ),
     }
-    Ok(())
 }
 
 fn restored(text: &mut String, planned: &PlannedRestore, mode: Mode) -> std::fmt::Result {
-    let length = planned.archive_bytes.map(|bytes| format!(" ({})", units::bytes(bytes))).unwrap_or_default();
-    writeln!(text, "\n{} <- {}{length}", safe(&planned.target.archive), planned.input.location)?;
+    let length = planned.archive_bytes.map_or(format!("length {UNKNOWN}"), units::bytes);
+    writeln!(text, "\n{} <- {} ({length})", safe(&planned.target.archive), planned.input.location)?;
     target(text, &planned.target)?;
-    if planned.input.prefix != planned.target.tree.path {
-        writeln!(text, "  archive of /{}", planned.input.prefix)?;
+    let Input { prefix, selected, .. } = &planned.input;
+    if *selected {
+        writeln!(text, "  from       '{prefix}' in the archive; members outside of it are skipped")?;
+    } else if *prefix != planned.target.tree.path {
+        writeln!(text, "  archive of /{prefix}")?;
     }
     for mount in &planned.mounts {
         let at = if mount.at.is_root() { String::new() } else { format!("{}: ", mount.at) };
         writeln!(text, "  extracted  {at}{}", way_text(mount, mode))?;
     }
-    if let Some(free) = planned.mounts.first().and_then(|root| root.free_bytes) {
-        writeln!(text, "  free       {}", units::bytes(free))?;
-    }
-    Ok(())
+    let free = planned.mounts.first().and_then(|root| root.free_bytes);
+    writeln!(text, "  free       {}", free.map_or(UNKNOWN.to_owned(), units::bytes))
 }
 
 fn way_text(mount: &LiveMount, mode: Mode) -> &'static str {
@@ -117,6 +149,7 @@ fn way_text(mount: &LiveMount, mode: Mode) -> &'static str {
 fn target(text: &mut String, target: &Target) -> std::fmt::Result {
     let container = match &target.container {
         Some(container) => named(container),
+        None if target.by_name => "none; its volume was found by its name".to_owned(),
         None => "gone; its volume was found by its labels".to_owned(),
     };
     writeln!(text, "  container  {container}")?;
@@ -147,8 +180,16 @@ fn target(text: &mut String, target: &Target) -> std::fmt::Result {
             MountKind::Other(kind) => writeln!(text, "  {}{at}: {source}{access}", safe(kind))?,
         }
     }
-    let users: Vec<String> = target.users.iter().map(named).collect();
-    writeln!(text, "  used by    {}", if users.is_empty() { "no container".to_owned() } else { users.join(", ") })
+    if target.users.is_empty() {
+        return writeln!(text, "  used by    no container");
+    }
+    for (index, user) in target.users.iter().enumerate() {
+        let label = if index == 0 { "used by" } else { "" };
+        // The image's tag is the version of the application.
+        let image = if user.image.is_empty() { String::new() } else { format!("  {}", safe(&user.image)) };
+        writeln!(text, "  {label:10} {}{image}", named(user))?;
+    }
+    Ok(())
 }
 
 fn stopped(
@@ -184,9 +225,20 @@ fn refusals(text: &mut String, what: &str, refusals: &[Error]) -> std::fmt::Resu
         return Ok(());
     }
     writeln!(text, "\n{what} would be refused:")?;
+    // Refusals with the same hint stand together, and the hint after the last of them.
+    let mut groups: Vec<(Option<&str>, Vec<&Error>)> = Vec::new();
     for refusal in refusals {
-        writeln!(text, "  - {}", safe(&refusal.to_string()))?;
-        if let Some(hint) = refusal.advice() {
+        let hint = refusal.advice();
+        match groups.iter_mut().find(|(other, _)| hint.is_some() && *other == hint) {
+            Some((_, group)) => group.push(refusal),
+            None => groups.push((hint, vec![refusal])),
+        }
+    }
+    for (hint, group) in groups {
+        for refusal in group {
+            writeln!(text, "  - {}", safe(&refusal.to_string()))?;
+        }
+        if let Some(hint) = hint {
             writeln!(text, "    {}", safe(hint))?;
         }
     }
@@ -214,8 +266,10 @@ pub struct BackupDocument<'a> {
     left_out: &'a [String],
     /// Named `folder` in the document, for compatibility.
     #[serde(rename = "folder")]
-    directory: String,
+    directory: Option<String>,
+    sink: &'a str,
     free_bytes: Option<u64>,
+    estimated_seconds: Option<f64>,
     stopped: Vec<&'a str>,
     stop_reasons: Vec<Stopped<'a>>,
     left_running: &'a [String],
@@ -228,8 +282,13 @@ pub struct RestoreDocument<'a> {
     source: &'a str,
     notes: &'a [String],
     archives: Vec<Restored<'a>>,
+    /// The archives whose volumes are created first.
+    created: Vec<Created<'a>>,
+    /// The archives of the sources that are not in the layout.
+    not_restored: Vec<String>,
     mode: &'a str,
     keep_previous: bool,
+    estimated_seconds: Option<f64>,
     stopped: Vec<&'a str>,
     stop_reasons: Vec<Stopped<'a>>,
     left_running: &'a [String],
@@ -240,9 +299,11 @@ pub struct RestoreDocument<'a> {
 struct Archive<'a> {
     name: &'a str,
     file: String,
+    command: Option<&'a str>,
     #[serde(flatten)]
     tree: Tree<'a>,
     members: Option<u64>,
+    excluded: Option<u64>,
     file_bytes: Option<u64>,
     stream_bytes: Option<u64>,
     estimated_archive_bytes: Option<u64>,
@@ -255,9 +316,31 @@ struct Restored<'a> {
     #[serde(flatten)]
     tree: Tree<'a>,
     prefix: String,
+    skips_others: bool,
     archive_bytes: Option<u64>,
     free_bytes: Option<u64>,
     ways: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Created<'a> {
+    name: &'a str,
+    file: String,
+    path: String,
+    volume: &'a str,
+    labels: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Created<'a> {
+    fn new(planned: &'a PlannedCreation) -> Self {
+        Self {
+            name: &planned.input.archive,
+            file: planned.input.location.path().to_string_lossy().into_owned(),
+            path: format!("/{}", planned.input.path),
+            volume: &planned.volume.name,
+            labels: &planned.volume.labels,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -285,6 +368,7 @@ struct Mounted<'a> {
 struct User<'a> {
     container: &'a str,
     state: &'a str,
+    image: &'a str,
 }
 
 /// Why a container is stopped: it `uses_volumes`, or is one of the `project`.
@@ -310,8 +394,14 @@ impl<'a> BackupDocument<'a> {
             notes: &plan.notes,
             archives: plan.archives.iter().map(Archive::new).collect(),
             left_out: &plan.left_out,
-            directory: plan.store.path().to_string_lossy().into_owned(),
+            directory: plan.sink.directory().map(|directory| directory.path().to_string_lossy().into_owned()),
+            sink: match &plan.sink {
+                Sink::Directory(_) => "directory",
+                Sink::Stdout => "stdout",
+                Sink::Command(_) => "command",
+            },
             free_bytes: plan.free_bytes,
+            estimated_seconds: plan.time.map(seconds),
             stopped: container_names(&plan.to_stop),
             stop_reasons: Stopped::all(&plan.to_stop, &plan.users),
             left_running: &plan.left_running,
@@ -328,18 +418,26 @@ impl<'a> RestoreDocument<'a> {
             source: &plan.source,
             notes: &plan.notes,
             archives: plan.archives.iter().map(Restored::new).collect(),
+            created: plan.created.iter().map(Created::new).collect(),
+            not_restored: plan.foreign.iter().map(|location| location.path().to_string_lossy().into_owned()).collect(),
             mode: match plan.mode {
                 Mode::Replace => "replace",
                 Mode::Merge => "merge",
                 Mode::InPlace => "in_place",
             },
             keep_previous: plan.keep_previous,
+            estimated_seconds: plan.time.map(seconds),
             stopped: container_names(&plan.to_stop),
             stop_reasons: Stopped::all(&plan.to_stop, &plan.users),
             left_running: &plan.left_running,
             refusals: plan.refusals.iter().map(Refusal::new).collect(),
         }
     }
+}
+
+/// Returns an estimated time in tenths of a second.
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
 fn container_names(containers: &[Container]) -> Vec<&str> {
@@ -350,9 +448,14 @@ impl<'a> Archive<'a> {
     fn new(planned: &'a PlannedArchive) -> Self {
         Self {
             name: &planned.target.archive,
-            file: planned.location.path().to_string_lossy().into_owned(),
+            file: planned.destination.path().to_string_lossy().into_owned(),
+            command: match &planned.destination {
+                Destination::Command(command) => Some(command.line()),
+                Destination::File(_) | Destination::Stdout => None,
+            },
             tree: Tree::new(&planned.target),
             members: planned.measured.map(|measured| measured.members),
+            excluded: planned.measured.map(|measured| measured.excluded),
             file_bytes: planned.measured.map(|measured| measured.file_bytes),
             stream_bytes: planned.measured.map(|measured| measured.stream_bytes),
             estimated_archive_bytes: planned.measured.map(|measured| measured.archive_bytes),
@@ -371,7 +474,8 @@ impl<'a> Restored<'a> {
             name: &planned.target.archive,
             file: planned.input.location.path().to_string_lossy().into_owned(),
             tree: Tree::new(&planned.target),
-            prefix: format!("/{}", planned.input.prefix),
+            prefix: format!("/{}", String::from_utf8_lossy(planned.input.prefix.as_bytes())),
+            skips_others: planned.input.selected,
             archive_bytes: planned.archive_bytes,
             free_bytes: planned.mounts.first().and_then(|root| root.free_bytes),
             ways: planned.mounts.iter().map(way).collect(),
@@ -387,7 +491,11 @@ impl<'a> Tree<'a> {
             state: container.map(|container| state(container.state)),
             path: format!("/{}", target.tree.path),
             mounts: target.tree.mounts.iter().map(Mounted::new).collect(),
-            users: target.users.iter().map(|user| User { container: &user.name, state: state(user.state) }).collect(),
+            users: target
+                .users
+                .iter()
+                .map(|user| User { container: &user.name, state: state(user.state), image: &user.image })
+                .collect(),
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use indicatif::TermLike;
+use indicatif::{InMemoryTerm, TermLike as _};
 
 use super::*;
 use crate::member::{Kind, Member, Metadata, RelPath};
-use crate::monitor::Summary;
+use crate::monitor::{Phase, Summary};
 
 /// A writer whose bytes can be read back, or that fails with an error.
 #[derive(Clone, Debug, Default)]
@@ -35,39 +35,8 @@ impl Write for Sink {
     }
 }
 
-/// A terminal that records its commands as text.
-impl TermLike for Sink {
-    fn width(&self) -> u16 {
-        100
-    }
-    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        self.write_str(&"<up>".repeat(n))
-    }
-    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        self.write_str(&"<down>".repeat(n))
-    }
-    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-    fn write_line(&self, text: &str) -> io::Result<()> {
-        self.write_str(&format!("{text}\n"))
-    }
-    fn write_str(&self, text: &str) -> io::Result<()> {
-        self.clone().write_all(text.as_bytes())
-    }
-    fn clear_line(&self) -> io::Result<()> {
-        self.write_str("<clear>")
-    }
-    fn flush(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn options(format: Format, verbosity: Verbosity) -> Options {
-    Options { format, verbosity, progress: true }
+    Options { format, verbosity, progress: true, stdout_is_archive: false }
 }
 
 fn report(options: Options) -> (Report, Sink, Sink) {
@@ -78,7 +47,7 @@ fn report(options: Options) -> (Report, Sink, Sink) {
 
 fn summary(archive: &str, stream_bytes: u64) -> Summary {
     let (members, file_bytes, elapsed) = (1234, stream_bytes / 2, Duration::from_secs(2));
-    Summary { archive: archive.to_owned(), members, stream_bytes, file_bytes, elapsed }
+    Summary { archive: archive.to_owned(), members, left_out: 0, stream_bytes, file_bytes, elapsed }
 }
 
 /// Reports a backup of one archive with one member, whose name needs escaping, and one warning.
@@ -170,7 +139,7 @@ fn a_run_as_json() {
 {"event":"started","archive":"cvat_db","stage":"archiving","total_bytes":4194304}
 {"event":"member","archive":"cvat_db","name":"d/a\\033\\n\\377","name_base64":"ZC9hGwr/","kind":"file","size":3}
 {"event":"warning","archive":"cvat_db","message":"'d/s\\n': socket ignored"}
-{"event":"finished","archive":"cvat_db","stage":"archiving","path":"backup/cvat_db.tar.bz2","members":1234,"stream_bytes":4194304,"file_bytes":2097152,"seconds":2.0}
+{"event":"finished","archive":"cvat_db","stage":"archiving","path":"backup/cvat_db.tar.bz2","members":1234,"left_out":0,"stream_bytes":4194304,"file_bytes":2097152,"seconds":2.0}
 {"event":"container_started","container":"cvat_db"}
 {"event":"downtime","seconds":12.34}
 {"event":"error","message":"no","hint":"do"}
@@ -246,26 +215,100 @@ fn errors_go_to_standard_error_if_the_json_stream_is_closed() {
     assert_eq!(err.text(), "voltar: no\n");
 }
 
+/// A terminal that is at the same time standard output and standard error.
+#[derive(Clone)]
+struct Terminal(InMemoryTerm);
+
+impl Write for Terminal {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        self.0.write_str(&text.replace('\n', "\r\n"))?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn on_terminal(options: Options, columns: u16) -> (Report, InMemoryTerm) {
+    let terminal = InMemoryTerm::new(24, columns);
+    let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+    let screen = Screen { target, columns: Box::new(move || usize::from(columns)) };
+    let sink = || Box::new(Terminal(terminal.clone()));
+    (Report::on(options, Arc::default(), sink(), true, sink(), Some(screen)), terminal)
+}
+
 #[test]
-fn bars_are_cleared_before_anything_else_is_written() {
-    let screen = Sink::default();
-    let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
-    let sink = || Box::new(screen.clone());
-    let options = options(Format::Human, Verbosity::Verbose);
-    let report = Report::on(options, Arc::default(), sink(), true, sink(), Some(target));
-    report.event(&Event::Started { archive: "cvat_db", stage: Stage::Archiving, total_bytes: Some(4 << 20) });
+fn lines_are_cleared_before_anything_else_is_written() {
+    let (report, terminal) = on_terminal(options(Format::Human, Verbosity::Verbose), 60);
+    report.phase(Phase::Archiving);
+    for archive in ["cvat_db", "an_archive_with_a_rather_long_name"] {
+        report.event(&Event::Started { archive, stage: Stage::Archiving, total_bytes: Some(4 << 20) });
+    }
     for _ in 0..100 {
         report.event(&Event::Advanced { archive: "cvat_db", bytes: 1 << 10 });
+        report.event(&Event::Written { bytes: 100 });
     }
-    std::thread::sleep(Duration::from_millis(500));
+    let metadata = Metadata::default();
+    let member = Member { path: RelPath::parse(b"d").unwrap(), kind: Kind::File { size: 3 }, metadata };
+    report.event(&Event::Member { archive: "cvat_db", name: b"d", member: &member });
     report.issue("cvat_db", "in between".to_owned());
-    assert_eq!(report.finish(1), 1);
-    let text = screen.text();
-    assert!(text.contains("100 KiB of 4.00 MiB"), "{text}");
-    let (before, after) = text.split_once("voltar: warning: cvat_db: in between\n").expect(&text);
-    assert!(before.ends_with("<clear>"), "not cleared: {before}");
-    assert!(after.contains("archiving"), "not drawn again: {after}");
-    assert!(!text.contains("cvat_db: archiving"), "a line in addition to the bar: {text}");
+    std::thread::sleep(Duration::from_millis(500));
+    let lines = terminal.contents();
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(lines[..2], ["d", "voltar: warning: cvat_db: in between"], "{lines:#?}");
+    assert!(lines[2].starts_with("cvat_db         archiving    2 %  100 KiB of 4.00 MiB"), "{lines:#?}");
+    assert!(lines[3].starts_with("an_arc…ng_name  archiving    0 %  0 B of 4.00 MiB"), "{lines:#?}");
+    assert!(lines[4].contains("archiving    1 %") && lines[4].ends_with("1 warning"), "{lines:#?}");
+    assert!(lines[5].starts_with("100 KiB of 8.00 MiB  9.77 KiB written  1 member"), "{lines:#?}");
+    assert_eq!(lines.len(), 6, "{lines:#?}");
+
+    // Another phase, another stage of one archive, and the end of both.
+    report.event(&Event::Phase { archive: "cvat_db", phase: Phase::Syncing });
+    report.phase(Phase::Committing);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(terminal.contents().contains("committing"), "{}", terminal.contents());
+    for archive in ["cvat_db", "an_archive_with_a_rather_long_name"] {
+        let at = Path::new("backup/x.tar.bz2");
+        report.event(&Event::Finished { stage: Stage::Archiving, summary: &summary(archive, 4 << 20), at });
+    }
+    report.event(&Event::ContainerStarted("cvat_db"));
+    assert_eq!(report.finish(2), 2);
+    // Nothing of the lines is left, at the bottom either.
+    assert_eq!(
+        terminal.contents(),
+        "\
+d
+voltar: warning: cvat_db: in between
+cvat_db: archived 4.00 MiB in 2.0 s (backup/x.tar.bz2, 2.00
+MiB)
+an_archive_with_a_rather_long_name: archived 4.00 MiB in 2.0
+ s (backup/x.tar.bz2, 2.00 MiB)
+started container cvat_db"
+    );
+}
+
+#[test]
+fn an_interruption_names_the_containers_that_run_again() {
+    let (report, _, err) = report(options(Format::Human, Verbosity::Quiet));
+    for name in ["cvat_db", "cvat"] {
+        report.event(&Event::ContainerStarted(name));
+    }
+    report.error(&Error::interrupted().leaving("nothing was changed"));
+    report.error(&Error::refused("no"));
+    assert_eq!(
+        err.text(),
+        "voltar: interrupted: nothing was changed; containers started again: cvat_db, cvat\nvoltar: no\n"
+    );
+}
+
+#[test]
+fn a_hint_of_several_errors_is_printed_once() {
+    let (report, _, err) = report(options(Format::Human, Verbosity::Quiet));
+    let error = |message: &str, hint: &str| Error::refused(message).hint(hint);
+    let all = [error("one", "a"), error("two", "a"), error("three", "b")];
+    report.error(&Error::none_of(all.to_vec()).unwrap_err());
+    assert_eq!(err.text(), "voltar: one\nvoltar: two\nhint: a\nvoltar: three\nhint: b\n");
 }
 
 #[test]

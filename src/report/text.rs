@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::member::{printable, printable_text};
-use crate::monitor::{Stage, Summary};
+use crate::monitor::{Phase, Stage, Summary};
 use crate::units;
 
 /// Returns the verb of a stage: in progress, and done.
@@ -18,16 +18,30 @@ pub(crate) fn verbs(stage: Stage) -> (&'static str, &'static str) {
     }
 }
 
+/// Returns the verb of a phase.
+pub(crate) fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Stopping => "stopping",
+        Phase::Archiving => "archiving",
+        Phase::Checking => "checking",
+        Phase::Restoring => "restoring",
+        Phase::Syncing => "syncing",
+        Phase::Committing => "committing",
+        Phase::Swapping => "swapping",
+        Phase::Starting => "starting",
+    }
+}
+
 /// Escapes the characters that [`printable`] escapes, except backslashes, because names in the text are escaped
 /// already. Newlines are kept, and lines after the first are indented.
 pub(crate) fn safe(text: &str) -> String {
     text.trim_end().split('\n').map(printable_text).collect::<Vec<_>>().join("\n  ")
 }
 
-/// Formats an error: `voltar: …`, and the hint on a separate line.
-pub(crate) fn error(error: &Error) -> String {
+/// Formats an error: `voltar: …`, and the hint, if it is wanted, on a separate line.
+pub(crate) fn error(error: &Error, with_hint: bool) -> String {
     let message = format!("voltar: {}", safe(&error.to_string()));
-    match error.advice() {
+    match error.advice().filter(|_| with_hint) {
         Some(hint) => format!("{message}\nhint: {}", safe(hint)),
         None => message,
     }

@@ -1,7 +1,7 @@
 //! A directory of this host as a store of archives.
 
 use std::fs::DirBuilder;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::location::Location;
 use super::name::is_archive;
-use crate::codec::Format;
-use crate::durable::atomic_file::{self, AtomicFile, Ready};
+use crate::durable::atomic_file;
 use crate::durable::{parent, sync_directory};
 use crate::error::{Error, Result};
 use crate::identity::{FileId, lineage};
@@ -22,19 +21,11 @@ pub struct Directory {
     path: PathBuf,
 }
 
-/// An archive that is being written. Dropping it removes the incomplete file.
-#[derive(Debug)]
-pub struct NewArchive(AtomicFile);
-
-/// An archive that is complete and on disk, but has no name before [`commit`]. Dropping it removes it.
-#[derive(Debug)]
-pub struct Complete(Ready);
-
-/// The state of a directory before archives are written to it.
+/// The state of a sink before archives are written to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// The id of the directory itself or, if it does not exist, of its nearest existing ancestor; then those of the
-    /// directories that hold it.
+    /// The id of the directory or file itself or, if it does not exist, of its nearest existing ancestor; then those of
+    /// the directories that hold it. Empty if it is neither.
     pub lineage: Vec<FileId>,
     /// The free space of its filesystem in bytes; `None` if unknown.
     pub free_bytes: Option<u64>,
@@ -54,8 +45,8 @@ impl Directory {
         &self.path
     }
 
-    /// Returns the archives in the directory, sorted by file name. Hidden files and files without the suffix of an
-    /// archive are ignored.
+    /// Returns the archives in the directory, sorted by file name, also those in formats that voltar does not read. Hidden
+    /// files and files without the suffix of an archive are ignored.
     ///
     /// # Errors
     /// The directory cannot be listed.
@@ -71,12 +62,6 @@ impl Directory {
         }
         archives.sort();
         Ok(archives.into_iter().map(Location::new).collect())
-    }
-
-    /// Returns the location of the archive `name` in `format`, whether or not it exists.
-    #[must_use]
-    pub fn location(&self, name: &str, format: Format) -> Location {
-        Location::new(self.path.join(format!("{name}.{}", format.extension())))
     }
 
     /// Returns the state of the directory before anything is written to it.
@@ -123,60 +108,14 @@ impl Directory {
     }
 }
 
-impl Location {
-    /// Creates the archive under a temporary name.
-    ///
-    /// # Errors
-    /// The file cannot be created.
-    pub fn create(&self) -> Result<NewArchive> {
-        AtomicFile::create(self.path()).map(NewArchive)
-    }
-}
-
-impl NewArchive {
-    /// Syncs the archive to disk.
-    ///
-    /// # Errors
-    /// The archive cannot be synced; it is then removed.
-    pub fn finish(self) -> Result<Complete> {
-        self.0.finish().map(Complete)
-    }
-}
-
-impl Write for NewArchive {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl Complete {
-    /// Returns the length of the archive in bytes.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.0.bytes()
-    }
-}
-
-/// Renames all archives to their final names, or none. Existing archives are replaced only with `overwrite`.
-///
-/// # Errors
-/// A name exists already, or a rename fails; the earlier renames are rolled back.
-pub fn commit(archives: Vec<Complete>, overwrite: bool) -> Result<()> {
-    atomic_file::commit(archives.into_iter().map(|Complete(ready)| ready).collect(), overwrite)
-}
-
-fn nearest_existing(path: &Path) -> Option<PathBuf> {
+pub(super) fn nearest_existing(path: &Path) -> Option<PathBuf> {
     let absolute = std::path::absolute(path).ok()?;
     absolute.ancestors().find(|ancestor| ancestor.exists()).and_then(|ancestor| ancestor.canonicalize().ok())
 }
 
 /// Returns the free space of the filesystem at `path`, in bytes; `None` if it is unknown.
 #[must_use]
-fn free_bytes(path: &Path) -> Option<u64> {
+pub(super) fn free_bytes(path: &Path) -> Option<u64> {
     let status = statvfs(path).ok()?;
     Some(status.blocks_available() * status.fragment_size())
 }

@@ -1,4 +1,4 @@
-//! The location of one archive, and opening it.
+//! The location of one archive that is read, and opening it.
 
 use std::fmt;
 use std::fs::File;
@@ -6,67 +6,166 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::name::archive_name;
+use super::name::{archive_name, foreign_program};
+use super::stdin::{Stdin, StdinReader};
 use crate::durable::page_cache::ReadOnce;
 use crate::error::{Error, Result};
 use crate::member::printable;
+use crate::monitor::Monitor;
 
-/// The location of one archive in a store, whether or not it exists.
+/// The path that stands for standard input or standard output on the command line.
+pub(super) const DASH: &str = "-";
+
+/// The location of one archive that is read, whether or not it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
-    path: PathBuf,
+    kind: Kind,
+    /// The archive's name, if the location does not tell it.
+    name: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    File(PathBuf),
+    Stdin(Stdin),
 }
 
 /// An archive that is being read.
-#[derive(Debug)]
-pub struct Opened {
+pub(crate) struct Opened<'a> {
     /// The reader of its bytes, in order.
-    pub reader: ReadOnce,
+    pub(crate) reader: Reader<'a>,
     /// The length in bytes; `None` if the store does not report it.
-    pub bytes: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+}
+
+/// A reader of the bytes of an archive.
+pub(crate) struct Reader<'a>(Bytes<'a>);
+
+enum Bytes<'a> {
+    File(ReadOnce),
+    Stdin(StdinReader<'a>),
 }
 
 impl Location {
     /// Returns the location of the archive in the file at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { kind: Kind::File(path.into()), name: None }
+    }
+
+    /// Returns the location at `path` of the command line: a file, or standard input for `-`.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        if path == Path::new(DASH) { Self { kind: Kind::Stdin(Stdin::new()), name: None } } else { Self::new(path) }
+    }
+
+    /// Returns the same location of an archive with this name.
+    #[must_use]
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
     }
 
     /// Returns the archive's name without its suffix: `cvat_db` for `backup/cvat_db.tar.bz2`.
     #[must_use]
     pub fn name(&self) -> String {
-        archive_name(&self.path)
+        self.name.clone().unwrap_or_else(|| archive_name(self.path()))
     }
 
-    /// Returns the path of the archive file, which identifies it in events and JSON documents.
+    /// Returns the program that decompresses the archive, if its suffix is that of a format that voltar does not read.
+    #[must_use]
+    pub fn foreign_program(&self) -> Option<&'static str> {
+        foreign_program(self.path())
+    }
+
+    /// Returns the path of the archive file, or `-`: what identifies it in events and JSON documents.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        match &self.kind {
+            Kind::File(path) => path,
+            Kind::Stdin(_) => Path::new(DASH),
+        }
     }
 
-    /// Opens the archive for reading from its start.
+    /// Returns the path of the archive file; `None` for standard input.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match &self.kind {
+            Kind::File(path) => Some(path),
+            Kind::Stdin(_) => None,
+        }
+    }
+
+    /// Returns whether the archive can be read only once.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        self.file().is_none()
+    }
+
+    /// Opens the archive for reading from its start. Reading ends once `monitor` is cancelled.
     ///
     /// # Errors
-    /// The file cannot be opened, or is not a regular file.
-    pub fn open(&self) -> Result<Opened> {
-        let failed = |e: io::Error| Error::failed_at("cannot open", &self.path, e);
-        let file = File::open(&self.path).map_err(failed)?;
-        let status = file.metadata().map_err(failed)?;
-        if !status.is_file() {
-            return Err(failed(io::Error::other("not a regular file")));
+    /// The file cannot be opened, or is not a regular file; standard input was opened already.
+    pub(crate) fn open<'a>(&self, monitor: &'a dyn Monitor) -> Result<Opened<'a>> {
+        match &self.kind {
+            Kind::File(path) => open_file(path),
+            Kind::Stdin(stdin) => {
+                let bytes = stdin.bytes();
+                Ok(Opened { reader: Reader(Bytes::Stdin(stdin.open(monitor)?)), bytes })
+            }
         }
-        Ok(Opened { reader: ReadOnce::new(file), bytes: Some(status.len()) })
+    }
+
+    /// Opens the archive to read its first members. It can be opened again.
+    ///
+    /// # Errors
+    /// As [`Location::open`].
+    pub(crate) fn peek<'a>(&self, monitor: &'a dyn Monitor) -> Result<Opened<'a>> {
+        match &self.kind {
+            Kind::File(path) => open_file(path),
+            Kind::Stdin(stdin) => {
+                Ok(Opened { reader: Reader(Bytes::Stdin(stdin.peek(monitor)?)), bytes: stdin.bytes() })
+            }
+        }
+    }
+
+    /// Returns whether [`Location::peek`] could not read all that was wanted, so that its error says nothing.
+    pub(crate) fn peek_exhausted(&self) -> bool {
+        matches!(&self.kind, Kind::Stdin(stdin) if stdin.exhausted())
     }
 
     /// Returns the archive's length in bytes, without opening it; `None` if the store does not report it.
     #[must_use]
     pub fn bytes(&self) -> Option<u64> {
-        self.path.metadata().ok().map(|status| status.len())
+        match &self.kind {
+            Kind::File(path) => path.metadata().ok().map(|status| status.len()),
+            Kind::Stdin(stdin) => stdin.bytes(),
+        }
+    }
+}
+
+fn open_file<'a>(path: &Path) -> Result<Opened<'a>> {
+    let failed = |e: io::Error| Error::failed_at("cannot open", path, e);
+    let file = File::open(path).map_err(failed)?;
+    let status = file.metadata().map_err(failed)?;
+    if !status.is_file() {
+        return Err(failed(io::Error::other("not a regular file")).hint("`-` reads a stream from standard input"));
+    }
+    Ok(Opened { reader: Reader(Bytes::File(ReadOnce::new(file))), bytes: Some(status.len()) })
+}
+
+impl io::Read for Reader<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Bytes::File(file) => file.read(out),
+            Bytes::Stdin(stdin) => stdin.read(out),
+        }
     }
 }
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(self.path.as_os_str().as_bytes()))
+        match &self.kind {
+            Kind::File(path) => f.write_str(&printable(path.as_os_str().as_bytes())),
+            Kind::Stdin(_) => f.write_str("standard input"),
+        }
     }
 }

@@ -1,15 +1,28 @@
-//! Stores of archives. A store lists its archives, opens an archive for reading from its start, and creates new ones.
-//! A new archive is written in order, has no name until it is committed, and is removed if it is dropped before. The
-//! archives of one run are committed together or not at all. Other modules use this interface, never the files.
+//! Stores of archives. A [`Sink`] takes the archives of a backup; a [`Source`] lists those of a restore, and a
+//! [`Location`] opens one for reading from its start. A new archive is written in order, is not complete until it is
+//! committed, and is removed or broken off if it is dropped before. The archives of one run are committed together or
+//! not at all. Other modules use this interface, never the files.
 //!
-//! There is one kind of store, a [`directory`] of this host. The interface requires no more than an object store or a
-//! pipe can offer: no seeking, no rename by the caller, and the length may be unknown.
+//! Archives are in a [`Directory`] of this host, or in streams: standard input, standard output, and the standard input of
+//! commands. The interface requires no more than a stream or an object store can offer: no seeking, no rename by the
+//! caller, and the length may be unknown.
 
+mod command;
 pub mod directory;
+mod held_back;
 mod location;
 mod name;
+mod sink;
 mod source;
+mod stdin;
+mod stdout;
+mod waiting;
 
-pub use directory::{Complete, Directory, NewArchive, commit};
-pub use location::{Location, Opened};
+pub use command::CommandLine;
+pub use directory::Directory;
+pub use location::Location;
+pub use sink::{Destination, Sink};
 pub use source::{Source, select};
+
+pub(crate) use location::{Opened, Reader};
+pub(crate) use sink::{Complete, NewArchive, commit};

@@ -21,12 +21,12 @@ impl Source {
     /// # Errors
     /// `path` does not exist, or is a directory that cannot be listed.
     pub fn at(path: &Path) -> Result<Self> {
-        let status = path.metadata().map_err(|e| Error::failed_at("cannot open", path, e))?;
-        if status.is_dir() {
-            Directory::new(path).archives().map(Self::Directory)
-        } else {
-            Ok(Self::Archive(Location::new(path)))
+        let location = Location::at(path);
+        if location.is_stream() {
+            return Ok(Self::Archive(location));
         }
+        let status = path.metadata().map_err(|e| Error::failed_at("cannot open", path, e))?;
+        if status.is_dir() { Directory::new(path).archives().map(Self::Directory) } else { Ok(Self::Archive(location)) }
     }
 }
 
@@ -34,17 +34,21 @@ impl Source {
 /// archives that `sources` names as files are always included.
 ///
 /// # Errors
-/// A directory cannot be listed, or there is no archive at all.
+/// A directory cannot be listed, there is no archive at all, or standard input is named twice.
 pub fn select(sources: &[PathBuf], only: &[String]) -> Result<Vec<Location>> {
     let mut selected = Vec::new();
     for source in sources {
-        if source.is_dir() {
+        let location = Location::at(source);
+        if !location.is_stream() && source.is_dir() {
             let archives = Directory::new(source).archives()?;
             selected.extend(archives.into_iter().filter(|found| only.is_empty() || only.contains(&found.name())));
         } else {
             // A file that does not exist is reported when it is opened, so that the other archives are still read.
-            selected.push(Location::new(source));
+            selected.push(location);
         }
+    }
+    if selected.iter().filter(|location| location.is_stream()).count() > 1 {
+        return Err(Error::usage("standard input holds one archive: `-` can be given once"));
     }
     if selected.is_empty() {
         let list = sources.iter().map(|source| format!("'{}'", source.display())).collect::<Vec<_>>().join(", ");

@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use nix::sys::stat::{FileStat, fstat};
 
 use crate::durable::page_cache::{ReadOnce, Writeback, drop_written};
+use crate::holes::ReadHoles;
 
 /// How much is read or written at once, in bytes.
 pub(crate) const PIECE: usize = 256 << 10;
@@ -109,13 +110,18 @@ impl Content {
 /// Copies exactly `size` bytes from `source` into the new, empty `file`; runs of zeros become holes.
 pub(crate) fn write_with_holes(
     file: &mut File,
-    source: &mut impl Read,
+    source: &mut impl ReadHoles,
     size: u64,
     buffer: &mut Vec<u8>,
 ) -> Result<(), CopyError> {
     buffer.resize(PIECE, 0);
     let mut written = Written::new(file);
     while written.given < size {
+        let hole = source.skip_hole().min(size - written.given);
+        if hole > 0 {
+            written.given += hole;
+            continue;
+        }
         let want = usize::try_from(size - written.given).map_or(PIECE, |left| left.min(PIECE));
         let piece = &mut buffer[..want];
         source.read_exact(piece).map_err(CopyError::Read)?;
@@ -146,7 +152,7 @@ impl<'a> Written<'a> {
         Self { file, given: 0, position: 0, writeback: Writeback::default() }
     }
 
-    /// Only the last `piece` may have a length that [`HOLE`] does not divide.
+    /// Blocks of zeros are found where [`HOLE`] divides what was given before.
     fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         for (start, end) in data_runs(piece) {
             let from = self.given + start as u64;

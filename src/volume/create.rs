@@ -7,7 +7,6 @@ use std::collections::hash_map::RandomState;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::hash::BuildHasher as _;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use super::content::{CopyError, write_at_once, write_with_holes};
 use super::{metadata, remove};
 use crate::durable::page_cache::RecentFiles;
 use crate::error::{Error, ErrorKind, Result};
+use crate::holes::ReadHoles;
 use crate::member::{Kind, Member, Metadata, RelPath};
 
 /// How existing names are treated.
@@ -104,7 +104,7 @@ impl Creator {
     /// # Errors
     /// `Unsafe` for a name that leads through a symbolic link, `Damaged` for an inconsistent archive, `Failed` for errors
     /// of the system.
-    pub(crate) fn member(&mut self, member: &Member, content: &mut impl Read) -> Result<()> {
+    pub(crate) fn member(&mut self, member: &Member, content: &mut impl ReadHoles) -> Result<()> {
         self.remember(&member.path);
         let Some((parent, name)) = member.path.split_last() else {
             // The root is there; only its metadata counts.
@@ -284,7 +284,7 @@ impl NewFile {
     }
 
     /// Makes it, with `size` bytes from `content`.
-    fn copy(&self, content: &mut impl Read, size: u64, buffer: &mut Vec<u8>) -> Result<File> {
+    fn copy(&self, content: &mut impl ReadHoles, size: u64, buffer: &mut Vec<u8>) -> Result<File> {
         self.fill(|file| write_with_holes(file, content, size, buffer))
     }
 

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::fcntl::openat;
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
@@ -19,10 +19,15 @@ use rustix::mount::{
 
 use super::beneath::DIRECTORY;
 use super::live::mount_id;
+use super::metadata::is_directory;
 use super::source::{Source, open_source};
 use crate::error::Cause;
 use crate::filesystem::request::{Parameter, Request};
 use crate::filesystem::{Access, Filesystem};
+
+/// Copies the mount of a handle, without those below it.
+const COPY: OpenTreeFlags =
+    OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC).union(OpenTreeFlags::AT_EMPTY_PATH);
 
 /// The longest list of messages that is read of the kernel, in bytes.
 const MAX_MESSAGES: usize = 4096;
@@ -69,14 +74,26 @@ pub(crate) fn hold(mountpoint: &Path) -> Result<Option<OwnedFd>, Cause> {
 /// # Errors
 /// Those of the system calls.
 pub(crate) fn copy(root: &OwnedFd) -> Result<OwnedFd, Cause> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    match open_tree(root, "", flags) {
+    match open_tree(root, "", COPY) {
         Ok(copied) => root_of(&copied),
         // The kernel has no such call, or a filter denies it. An open directory keeps its filesystem mounted as well, as
         // long as nobody unmounts it otherwise than lazily, which engines do.
         Err(Errno::NOSYS | Errno::PERM) => root_of(root),
         Err(errno) => Err(cause(errno)),
     }
+}
+
+/// Returns a handle of the directory at `source`, through which no mount below it is seen; `None` if it is a file.
+///
+/// # Errors
+/// Those of the system calls, or the kernel has no detached mounts.
+pub(crate) fn alone(source: &Path) -> Result<Option<OwnedFd>, Cause> {
+    let Source { handle, .. } = open_source(source)?;
+    if !is_directory(&fstat(&handle)?) {
+        return Ok(None);
+    }
+    let copied = open_tree(&handle, "", COPY).map_err(cause)?;
+    root_of(&copied).map(Some)
 }
 
 /// Opens the directory that an `O_PATH` handle refers to.

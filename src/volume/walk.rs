@@ -14,10 +14,11 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
 
 use super::beneath::{DIRECTORY, names};
 use super::content::Opened;
-use super::live::Live;
+use super::live::{Live, LiveKind};
 use super::own_names::OwnNames;
 use super::{Content, OpenMount, OpenTree, metadata};
 use crate::error::{Cause, Error, Result};
+use crate::exclude::Exclude;
 use crate::identity::FileId;
 use crate::member::{Kind, Metadata, RelPath};
 
@@ -34,6 +35,8 @@ pub(crate) enum Found {
     Socket(RelPath),
     /// A directory of voltar's own, which is on record.
     Own(RelPath),
+    /// Something that the user has excluded. A directory is one, with all that it holds.
+    Excluded,
     /// Something that was in a directory's listing but could not be read; `vanished` where it is no longer there.
     Unreadable {
         /// Where.
@@ -160,6 +163,8 @@ pub(crate) struct Walk {
     /// The nested mounts; `None` is an empty directory.
     mounts: BTreeMap<RelPath, Option<Arc<Live>>>,
     own: Arc<OwnNames>,
+    /// What is left out, and what precedes a path of the tree in the names that it is compared with.
+    excluded: Option<(Exclude, RelPath)>,
 }
 
 /// A directory whose content is being walked.
@@ -177,7 +182,7 @@ impl Walk {
     /// Begins at the root of `tree`.
     ///
     /// # Errors
-    /// The root is no directory, or cannot be examined.
+    /// The root cannot be examined.
     pub(crate) fn new(tree: &OpenTree) -> Result<Self> {
         let live = |mount: &OpenMount| match &mount.content {
             Content::Live(live) => Some(Arc::clone(live)),
@@ -188,17 +193,31 @@ impl Walk {
             return Err(Error::refused("the tree has no root to walk"));
         };
         let status = fstat(live.handle()).map_err(|e| Error::failed_at("cannot examine", live.path(), e))?;
-        if !metadata::is_directory(&status) {
-            return Err(Error::refused(format!("'{}' is not a directory", live.path().display())));
-        }
+        let kind = match live.kind() {
+            LiveKind::Directory => Kind::Directory,
+            LiveKind::File => Kind::File { size: status.st_size.max(0).cast_unsigned() },
+        };
         let root = Entry {
             path: RelPath::root(),
-            kind: Kind::Directory,
+            kind,
             metadata: metadata::of(&status),
             inode: inode(&status),
             place: Place::Mounted(live),
         };
-        Ok(Self { levels: Vec::new(), root: Some(root), mounts, own: Arc::clone(&tree.own) })
+        Ok(Self { levels: Vec::new(), root: Some(root), mounts, own: Arc::clone(&tree.own), excluded: None })
+    }
+
+    /// Leaves out what `exclude` matches, with all that it holds. The names of members begin with `prefix`.
+    #[must_use]
+    pub(crate) fn excluding(mut self, exclude: &Exclude, prefix: &RelPath) -> Self {
+        self.excluded = (!exclude.is_empty()).then(|| (exclude.clone(), prefix.clone()));
+        self
+    }
+
+    fn excludes(&self, path: &RelPath) -> bool {
+        let matching =
+            |(exclude, prefix): &(Exclude, RelPath)| exclude.matching(prefix.concat(path).as_bytes()).is_some();
+        self.excluded.as_ref().is_some_and(matching)
     }
 
     /// Lists a directory that was just found and goes into it next.
@@ -309,7 +328,9 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<Self::Item> {
         if let Some(root) = self.root.take() {
-            if let Err(e) = self.enter(&root) {
+            if root.kind == Kind::Directory
+                && let Err(e) = self.enter(&root)
+            {
                 return Some(Err(Error::failed("cannot list", "the tree's root", e)));
             }
             return Some(Ok(Found::Entry(root)));
@@ -330,6 +351,9 @@ impl Iterator for Walk {
                 Ok(path) => path,
                 Err(why) => return Some(Err(Error::failed("cannot use the name", name.as_bytes(), why))),
             };
+            if self.excludes(&path) {
+                return Some(Ok(Found::Excluded));
+            }
             let found = self.examine(&directory, path, name);
             if let Found::Entry(entry) = &found
                 && entry.kind == Kind::Directory

@@ -118,6 +118,14 @@ impl Container<'_> {
         self
     }
 
+    /// Mounts a directory of the host without the filesystems mounted below it.
+    #[must_use]
+    pub fn bind_non_recursive(self, source: &Path, at: &str) -> Self {
+        let mut this = self.bind(source, at);
+        this.mounts[at]["Spec"]["BindOptions"] = json!({"NonRecursive": true});
+        this
+    }
+
     /// Writes its `config.v2.json`, including fields that voltar ignores, as engine 20.10 does.
     pub fn write(self) {
         let id = id(&self.name);

@@ -15,6 +15,7 @@ mod enterprise;
 mod filesystems;
 mod interchange;
 mod interruptions;
+mod newcomer;
 mod refusals;
 mod stack;
 
@@ -31,6 +32,7 @@ fn main() {
         enterprise::TESTS,
         containers::TESTS,
         interruptions::TESTS,
+        newcomer::TESTS,
     ]
     .into_iter()
     .flatten()

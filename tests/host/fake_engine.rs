@@ -98,11 +98,16 @@ impl FakeEngine {
     }
 
     pub(crate) fn add_volume(&self, project: &str, name: &str) {
+        self.add_volume_with(project, name, &Value::Null);
+    }
+
+    /// Adds a volume with mount options.
+    pub(crate) fn add_volume_with(&self, project: &str, name: &str, options: &Value) {
         let full = format!("{project}_{name}");
         self.inner.lock().unwrap().volumes.push(json!({
             "Name": full, "Driver": "local", "Mountpoint": self.volume(&full),
             "Labels": {"com.docker.compose.project": project, "com.docker.compose.volume": name},
-            "Options": null, "Scope": "local", "CreatedAt": "2026-01-01T00:00:00Z",
+            "Options": options, "Scope": "local", "CreatedAt": "2026-01-01T00:00:00Z",
         }));
     }
 

@@ -209,7 +209,7 @@ impl<R: Read> TarReader<R> {
         self.allow_missing_end = true;
     }
 
-    /// Returns whether the stream has ended without an end-of-archive marker.
+    /// Returns whether the stream has ended after a complete member, without an end-of-archive marker.
     pub fn is_end_missing(&self) -> bool {
         self.end.is_missing
     }
@@ -450,8 +450,8 @@ impl<R: Read> TarReader<R> {
         let mut block = [0; BLOCK];
         let got = self.read_up_to(&mut block)?;
         if got == 0 {
-            if at > 0 && may_end && self.allow_missing_end {
-                self.end.is_missing = true;
+            self.end.is_missing = at > 0 && may_end;
+            if self.end.is_missing && self.allow_missing_end {
                 return Ok(None);
             }
             let what = if at == 0 {

@@ -78,6 +78,13 @@ pub(super) struct MountPoint {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct MountSpec {
     pub(super) volume_options: Option<MountVolumeOptions>,
+    pub(super) bind_options: Option<MountBindOptions>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct MountBindOptions {
+    pub(super) non_recursive: bool,
 }
 
 #[derive(Deserialize, Default)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::host::inventory::{Container, Mount, State, UserNamespace};
-use crate::host::parse::{self, PROJECT, References};
+use crate::host::inventory::{Container, Mount, PROJECT, State, UserNamespace};
+use crate::host::parse::{self, References};
 use crate::ids::IdMap;
 
 use super::config::{Config, HostConfig, StoredContainer};

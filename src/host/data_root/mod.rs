@@ -15,6 +15,7 @@ pub(super) mod volumes;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind as IoKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -83,10 +84,12 @@ impl Host for DataRoot {
         let origin = Origin::new(&self.dir, original.clone());
         let place = Place { dir: &self.dir, original: original.as_deref(), host: origin.host() };
         let mapped = id_maps::find(&place);
+        // Of another host, or of files that another user can write, nothing is mounted.
+        let mounts_are_roots = origin == Origin::Here && only_root_writes(&self.dir);
         for volume in &mut volumes {
             let device = mount_options::bind_device(&volume.options);
             volume.bound = device.and_then(|device| origin.find(&self.dir, device));
-            if origin == Origin::Here {
+            if mounts_are_roots {
                 volume.filesystem = option_volume::filesystem(&volume.driver, &volume.options);
             }
         }
@@ -109,6 +112,7 @@ impl Host for DataRoot {
             }
             Err(obstacle) => inventory.obstacles.push(obstacle),
         }
+        inventory.distrust_filesystems();
         places::find(&mut inventory);
         Ok(inventory)
     }
@@ -124,6 +128,11 @@ impl Host for DataRoot {
             requested(id, Err(no_engine("start")));
         }
     }
+}
+
+/// Returns whether only root can write in `dir`.
+fn only_root_writes(dir: &Path) -> bool {
+    dir.metadata().is_ok_and(|status| status.uid() == 0 && status.mode() & 0o022 == 0)
 }
 
 /// Converts a stopped container of a data root that was moved to `dir`, without access to the disk or to processes.

@@ -84,6 +84,7 @@ impl Sources<'_> {
             source: &point.source,
             destination: if point.destination.is_empty() { destination } else { &point.destination },
             subpath: point.spec.volume_options.as_ref().map(|options| &options.subpath[..]).unwrap_or_default(),
+            non_recursive: point.spec.bind_options.as_ref().is_some_and(|options| options.non_recursive),
             writable: point.rw,
         };
         let mount = parse::mount(container, &raw, &self.volumes)?;

@@ -156,6 +156,24 @@ fn volume_options_and_subpaths_are_read() {
 }
 
 #[test]
+fn filesystems_are_mounted_only_for_a_data_root_that_only_root_writes() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path().canonicalize().unwrap().join("var/lib/docker");
+    let filesystem = |original: &str, mode: u32| {
+        let root = data_root(dir.path(), &mounts(original));
+        let options = r#"{"MountType":"ext4","MountOpts":"","MountDevice":"/dev/sdz1"}"#;
+        write(&root.join("volumes/cvat_cvat_db/opts.json"), options);
+        std::fs::set_permissions(&root, std::fs::Permissions::from_mode(mode)).unwrap();
+        DataRoot::open(&root).unwrap().inventory().unwrap().volumes[0].filesystem.clone()
+    };
+    let here = here.to_str().unwrap();
+    assert_eq!(filesystem(here, 0o755).is_some(), nix::unistd::geteuid().is_root());
+    assert_eq!(filesystem(here, 0o777), None);
+    assert_eq!(filesystem("/elsewhere/docker", 0o755), None, "its device is that of another host");
+}
+
+#[test]
 fn hostconfig_holds_dependencies_and_tmpfs() {
     let dir = tempfile::tempdir().unwrap();
     let root = data_root(dir.path(), &json!({}));

@@ -90,6 +90,14 @@ pub(super) struct HostConfig {
 pub(super) struct RequestedMount {
     pub(super) target: Option<String>,
     pub(super) volume_options: Option<VolumeOptions>,
+    pub(super) bind_options: Option<BindOptions>,
+}
+
+/// What a requested mount says of a directory of the host.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct BindOptions {
+    pub(super) non_recursive: Option<bool>,
 }
 
 /// What a requested mount says of its volume.

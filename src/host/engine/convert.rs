@@ -7,8 +7,10 @@ use std::time::Duration;
 use bollard::models::Volume as EngineVolume;
 
 use crate::error::Result;
-use crate::host::inventory::{Container, ContainerState, Health, HealthStatus, Mount, State, UserNamespace, Volume};
-use crate::host::parse::{self, PROJECT, RawMount, References, VOLUME, VolumeSource};
+use crate::host::inventory::{
+    Container, ContainerState, Health, HealthStatus, Mount, PROJECT, State, UserNamespace, VOLUME, Volume,
+};
+use crate::host::parse::{self, RawMount, References, VolumeSource};
 use crate::host::{mount_options, option_volume};
 use crate::ids::IdMap;
 
@@ -147,15 +149,17 @@ fn mount(
     // `HostConfig.Mounts` holds the target as the user wrote it, not normalised.
     let same =
         |target: &str| parse::destination(container, target).ok() == parse::destination(container, destination).ok();
-    let requested = answer.host_config.iter().filter_map(|host| host.mounts.as_ref()).flatten();
-    let subpath = requested
-        .filter(|mount| mount.target.as_deref().is_some_and(same))
-        .find_map(|mount| mount.volume_options.as_ref()?.subpath.as_deref());
-    parse::mount(container, &raw_mount(point, subpath.unwrap_or_default()), volumes)
+    let mut requested = answer.host_config.iter().filter_map(|host| host.mounts.as_ref()).flatten();
+    let requested = requested.find(|mount| mount.target.as_deref().is_some_and(same));
+    let subpath = requested.and_then(|mount| mount.volume_options.as_ref()?.subpath.as_deref());
+    let non_recursive = requested.and_then(|mount| mount.bind_options.as_ref()?.non_recursive);
+    let raw = raw_mount(point, subpath.unwrap_or_default());
+    parse::mount(container, &RawMount { non_recursive: non_recursive.unwrap_or(false), ..raw }, volumes)
 }
 
 fn raw_mount<'a>(point: &'a MountPoint, subpath: &'a str) -> RawMount<'a> {
     RawMount {
+        non_recursive: false,
         kind: point.typ.as_deref().unwrap_or_default(),
         name: point.name.as_deref().unwrap_or_default(),
         driver: point.driver.as_deref().unwrap_or_default(),

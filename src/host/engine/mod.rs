@@ -23,13 +23,13 @@ mod product;
 mod stops;
 mod transport;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::SystemInfo;
-use bollard::query_parameters::{ListVolumesOptions, StartContainerOptions};
+use bollard::models::{SystemInfo, VolumeCreateRequest};
+use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions, StartContainerOptions};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered};
 
@@ -37,7 +37,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::Monitor;
 
-use super::inventory::{Container, ContainerState, Host, Inventory, MountKind, StopOutcome, UserNamespace, Volume};
+use super::inventory::{
+    Container, ContainerState, Host, Inventory, MountKind, NewVolume, StopOutcome, UserNamespace, Volume,
+};
 use super::parse::{self, VolumeSource};
 use super::places;
 use address::{Address, local_socket};
@@ -249,6 +251,7 @@ impl Host for Engine<'_> {
             inspected.extend(self.inspect(&wanted, &parse::sources(&inventory.volumes)).await?);
             inventory.containers = inspected.iter().map(|(container, _)| container.clone()).collect();
             self.map_ids(&mut inventory, &info, &inspected);
+            inventory.distrust_filesystems();
             if inventory.obstacles.is_empty() {
                 places::of_mounts(&mut inventory.containers, &inventory.volumes);
             }
@@ -282,6 +285,37 @@ impl Host for Engine<'_> {
                 requested(id, outcome);
             }
         });
+    }
+
+    fn create_volume(&self, volume: &NewVolume) -> Result<Volume> {
+        let name = printable(volume.name.as_bytes());
+        let labels: HashMap<String, String> = volume.labels.clone().into_iter().collect();
+        let config = VolumeCreateRequest {
+            name: Some(volume.name.clone()),
+            driver: Some("local".to_owned()),
+            labels: Some(labels.clone()),
+            ..VolumeCreateRequest::default()
+        };
+        // Once it is asked for, the answer says whether there is a volume to be removed again.
+        let what = format!("cannot create volume '{name}'");
+        let request = self.client.docker.create_volume(config);
+        let answer = self.runtime.block_on(self.client.finish(&what, None, request))?;
+        let created = convert::volume(&answer)?;
+        // The engine answers a request for a volume that exists with that one.
+        if created.name != volume.name
+            || created.driver != "local"
+            || answer.labels != labels
+            || !created.options.is_empty()
+        {
+            return Err(Error::refused(format!("{what}: there is one already")));
+        }
+        Ok(created)
+    }
+
+    fn remove_volume(&self, name: &str) -> Result<()> {
+        let what = format!("cannot remove volume '{}'", printable(name.as_bytes()));
+        let request = self.client.docker.remove_volume(name, None::<RemoveVolumeOptions>);
+        self.runtime.block_on(self.client.finish(&what, None, request))
     }
 }
 

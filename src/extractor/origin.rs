@@ -1,0 +1,164 @@
+//! Where an archive comes from: the directory that its first members have in common. It tells the user what to do with
+//! the archive of another path.
+
+use std::collections::BTreeMap;
+
+use crate::archive::reader::StoredKind;
+use crate::archive_file::ArchiveFile;
+use crate::error::Result;
+use crate::member::RelPath;
+use crate::monitor::Monitor;
+use crate::ordered::Pool;
+use crate::store::Location;
+
+/// How far an archive is read: after this many members, or before a member whose content ends beyond this many bytes.
+const MEMBERS: u64 = 1000;
+const BYTES: u64 = 64 << 20;
+
+/// The most trees that are distinguished.
+const TREES: usize = 8;
+
+/// The directories of an archive's first members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The directory in which all of them lie.
+    pub root: RelPath,
+    /// Whether one of them is, or lies in, the path that was asked for.
+    pub holds_path: bool,
+    /// The trees that may have been archived together, if the archive holds directories and nothing beside them.
+    pub trees: Vec<RelPath>,
+}
+
+/// Reads the first members of an archive; returns `None` if it has none.
+///
+/// # Errors
+/// The archive cannot be read, or is damaged.
+pub(crate) fn origin(
+    location: &Location,
+    path: &RelPath,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Option<Origin>> {
+    let mut archive = ArchiveFile::peek(location, pool, monitor)?;
+    let mut seen = Seen::default();
+    let (mut members, mut bytes, mut complete) = (0, 0_u64, false);
+    while members < MEMBERS && bytes < BYTES {
+        let stored = match archive.next_member(monitor) {
+            Ok(Some(stored)) => stored,
+            Ok(None) => {
+                complete = true;
+                break;
+            }
+            // The rest of a stream is read once, when it is extracted.
+            Err(_) if location.peek_exhausted() => break,
+            Err(error) => return Err(error),
+        };
+        members += 1;
+        bytes = bytes.saturating_add(stored.size);
+        // A name that no file can have is refused when the archive is extracted.
+        if let Ok(name) = RelPath::parse(&stored.name) {
+            seen.add(&name, stored.kind == StoredKind::Directory, path);
+        }
+    }
+    Ok(seen.origin(complete))
+}
+
+/// The members that were read.
+#[derive(Debug, Default)]
+struct Seen {
+    root: Option<RelPath>,
+    /// Whether the root is a member itself, so that nothing lies outside of it.
+    is_member: bool,
+    holds_path: bool,
+    /// The directory in which all members below each first component lie.
+    trees: BTreeMap<RelPath, RelPath>,
+    /// Whether a member lies beside those trees.
+    beside: bool,
+}
+
+impl Seen {
+    fn add(&mut self, name: &RelPath, is_directory: bool, path: &RelPath) {
+        let parent = || name.split_last().map_or_else(RelPath::root, |(parent, _)| parent);
+        let directory = if is_directory { name.clone() } else { parent() };
+        let root = match &self.root {
+            Some(root) => common(root, &directory),
+            None => directory.clone(),
+        };
+        self.is_member = (is_directory && *name == root) || (self.is_member && self.root.as_ref() == Some(&root));
+        self.root = Some(root);
+        let first = first_component(&directory);
+        self.beside |= first.is_root();
+        if self.trees.len() < TREES || self.trees.contains_key(&first) {
+            let tree = self.trees.entry(first).or_insert_with(|| directory.clone());
+            *tree = common(tree, &directory);
+        }
+        self.holds_path |= name.strip_prefix(path).is_some();
+    }
+
+    /// Returns the origin; `complete` is whether all members were read.
+    fn origin(self, complete: bool) -> Option<Origin> {
+        let root = self.root?;
+        let is_certain = self.is_member || complete;
+        // Other members may lie beside those that were read: then the root is a directory above.
+        let root = if is_certain { root } else { first_component(&root) };
+        let several = root.is_root() && !self.beside && self.trees.len() > 1;
+        let trees = if several { self.trees.into_values().collect() } else { Vec::new() };
+        Some(Origin { root, holds_path: self.holds_path, trees })
+    }
+}
+
+fn first_component(path: &RelPath) -> RelPath {
+    path.steps().next().and_then(|step| RelPath::parse(step).ok()).unwrap_or_else(RelPath::root)
+}
+
+/// Returns the deepest directory that holds, or is, both paths.
+fn common(one: &RelPath, other: &RelPath) -> RelPath {
+    let steps = one.steps().filter_map(|step| RelPath::parse(step).ok());
+    steps.take_while(|step| other.strip_prefix(step).is_some()).last().unwrap_or_else(RelPath::root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the origin of members, of which directories end with `/`.
+    fn origin(names: &[&str], complete: bool) -> Origin {
+        let mut seen = Seen::default();
+        let path = RelPath::parse(b"srv/x").unwrap();
+        for name in names {
+            seen.add(&RelPath::parse(name.as_bytes()).unwrap(), name.ends_with('/'), &path);
+        }
+        seen.origin(complete).unwrap()
+    }
+
+    #[test]
+    fn directories_with_nothing_beside_them_may_be_several_trees() {
+        let trees = |names: &[&str]| origin(names, true).trees.iter().map(RelPath::to_string).collect::<Vec<_>>();
+        assert_eq!(trees(&["var/lib/x/", "var/lib/x/a", "etc/", "etc/b/c"]), ["etc", "var/lib/x"]);
+        assert_eq!(trees(&["./", "var/", "etc/"]), Vec::<String>::new());
+        assert_eq!(trees(&["PG_VERSION", "base/", "global/"]), Vec::<String>::new());
+        let many: Vec<String> = (0..100).map(|number| format!("d{number}/")).collect();
+        assert_eq!(trees(&many.iter().map(String::as_str).collect::<Vec<_>>()).len(), TREES);
+    }
+
+    #[test]
+    fn the_root_is_the_directory_that_holds_all_members() {
+        for (names, complete, expected) in [
+            (&["./", "./a", "./b/"][..], false, "."),
+            (&["data/", "data/a"], false, "data"),
+            (&["var/lib/x/", "var/lib/x/a/", "var/lib/x/a/b"], false, "var/lib/x"),
+            (&["a", "b/c"], true, "."),
+            (&["x/a/1", "x/a/2"], true, "x/a"),
+            // What has not been read may lie beside it.
+            (&["x/a/1", "x/a/2"], false, "x"),
+            (&["x/ab/", "x/ac/"], false, "x"),
+        ] {
+            let origin = origin(names, complete);
+            assert_eq!((origin.root.to_string(), origin.holds_path), (expected.to_owned(), false), "{names:?}");
+            assert!(origin.trees.is_empty(), "{names:?}");
+        }
+        assert!(origin(&["etc/", "srv/x/", "srv/x/a"], false).holds_path);
+        assert!(!origin(&["srv/", "srv/xy"], false).holds_path);
+        assert_eq!(Seen::default().origin(true), None);
+    }
+}

@@ -1,0 +1,281 @@
+//! Where the archives of a backup go: a directory of this host, standard output, or a command for each archive. All are
+//! written in the same way, and become complete together or not at all.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::command::{self, CommandArchive, CommandLine};
+use super::directory::{Condition, Directory};
+use super::location::DASH;
+use super::stdout::{self, StdoutArchive};
+use crate::codec::Format;
+use crate::durable::atomic_file::{self, AtomicFile, Ready};
+use crate::error::Result;
+use crate::member::printable;
+use crate::monitor::Monitor;
+
+/// The sink of the archives of a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sink {
+    /// A directory, in which each archive is a file.
+    Directory(Directory),
+    /// Standard output, for one archive.
+    Stdout,
+    /// A command for each archive, which reads it from standard input: a shell command line, in which `{file}` stands for
+    /// the archive's file name.
+    Command(String),
+}
+
+/// Where one archive of a backup goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// A file, which gets its name when it is complete.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+    /// The standard input of a command.
+    Command(CommandLine),
+}
+
+/// An archive that is being written. Dropping it removes the incomplete file, breaks off standard output, or kills the
+/// command.
+pub(crate) struct NewArchive<'a> {
+    kind: Kind,
+    monitor: &'a dyn Monitor,
+}
+
+/// An archive of which everything was written but its end, which [`commit`] writes: before that a file has no name.
+/// Dropping it has the effect of dropping a [`NewArchive`].
+#[derive(Debug)]
+pub(crate) struct Complete(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Writing(AtomicFile),
+    File(Ready),
+    Stdout(StdoutArchive),
+    Command(CommandArchive),
+}
+
+impl Sink {
+    /// Returns the sink at `path` of the command line: a directory, or standard output for `-`.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        if path == Path::new(DASH) { Self::Stdout } else { Self::Directory(Directory::new(path)) }
+    }
+
+    /// Returns where the archive `name` in `format` goes.
+    #[must_use]
+    pub fn destination(&self, name: &str, format: Format) -> Destination {
+        let file = format!("{name}.{}", format.extension());
+        match self {
+            Self::Directory(directory) => Destination::File(directory.path().join(file)),
+            Self::Stdout => Destination::Stdout,
+            Self::Command(template) => Destination::Command(CommandLine::new(template, name, &file)),
+        }
+    }
+
+    /// Returns the directory of the archives, if they go into one.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Directory> {
+        match self {
+            Self::Directory(directory) => Some(directory),
+            Self::Stdout | Self::Command(_) => None,
+        }
+    }
+
+    /// Returns the largest number of archives that it takes.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        match self {
+            Self::Directory(_) | Self::Command(_) => usize::MAX,
+            Self::Stdout => 1,
+        }
+    }
+
+    /// Returns a note on a command that may do the same with each of several archives.
+    pub(crate) fn note_on_several(&self) -> Option<String> {
+        match self {
+            Self::Command(template) if !template.contains(command::FILE) && !template.contains("VOLTAR_") => {
+                Some(format!(
+                    "the command has no {} and runs once per archive: it must tell them apart by VOLTAR_FILE or VOLTAR_ARCHIVE \
+                 in its environment",
+                    command::FILE
+                ))
+            }
+            Self::Directory(_) | Self::Stdout | Self::Command(_) => None,
+        }
+    }
+
+    /// Returns what a run that writes no archive leaves, as part of a message.
+    pub(crate) fn abandoned(&self) -> &'static str {
+        match self {
+            Self::Directory(_) => "nothing was changed",
+            Self::Stdout => "the archive on standard output has no end",
+            Self::Command(_) => "the commands were killed before they saw the end of an archive",
+        }
+    }
+
+    /// Returns the state of the sink before anything is written to it.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        match self {
+            Self::Directory(directory) => directory.condition(),
+            Self::Stdout => stdout::condition(),
+            Self::Command(_) => Condition::default(),
+        }
+    }
+
+    /// Checks that archives can be written now.
+    ///
+    /// # Errors
+    /// Standard output is a terminal.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Directory(_) | Self::Command(_) => Ok(()),
+            Self::Stdout => stdout::check(),
+        }
+    }
+
+    /// Removes the leftovers of killed writers, and returns their paths.
+    ///
+    /// # Errors
+    /// The directory exists and cannot be listed.
+    pub fn remove_leftovers(&self) -> Result<Vec<PathBuf>> {
+        self.directory().map_or(Ok(Vec::new()), Directory::remove_leftovers)
+    }
+
+    /// Creates what does not exist; returns whether there was anything to create.
+    ///
+    /// # Errors
+    /// The directory cannot be created.
+    pub fn create(&self) -> Result<bool> {
+        self.directory().map_or(Ok(false), Directory::create)
+    }
+
+    /// Removes what was created for a run that then wrote no archive.
+    pub fn remove_if_empty(&self) {
+        if let Some(directory) = self.directory() {
+            directory.remove_if_empty();
+        }
+    }
+}
+
+impl fmt::Display for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => {
+                write!(f, "'{}'", printable(directory.path().as_os_str().as_bytes()))
+            }
+            Self::Stdout => f.write_str("standard output"),
+            Self::Command(template) => write!(f, "`{}`", printable(template.as_bytes())),
+        }
+    }
+}
+
+impl Destination {
+    /// Returns what identifies the archive in events and JSON documents: the path of its file, `-`, or the file name that
+    /// its command is given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Stdout => Path::new(DASH),
+            Self::Command(command) => command.file(),
+        }
+    }
+
+    /// Creates the archive, in `format`. Writing ends once `monitor` is cancelled.
+    ///
+    /// # Errors
+    /// The file cannot be created, the command cannot be started, or standard output is a terminal.
+    pub(crate) fn create<'a>(&self, format: Format, monitor: &'a dyn Monitor) -> Result<NewArchive<'a>> {
+        let kind = match self {
+            Self::File(path) => Kind::Writing(AtomicFile::create(path)?),
+            Self::Stdout => Kind::Stdout(StdoutArchive::create(format)?),
+            Self::Command(command) => Kind::Command(CommandArchive::start(command)?),
+        };
+        Ok(NewArchive { kind, monitor })
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.write_str(&printable(path.as_os_str().as_bytes())),
+            Self::Stdout => f.write_str("standard output"),
+            Self::Command(command) => command.fmt(f),
+        }
+    }
+}
+
+impl NewArchive<'_> {
+    /// Notes that all of the archive was written, and syncs a file to disk.
+    ///
+    /// # Errors
+    /// A file cannot be synced; it is then removed.
+    pub(crate) fn finish(self) -> Result<Complete> {
+        Ok(Complete(match self.kind {
+            Kind::Writing(file) => Kind::File(file.finish()?),
+            Kind::Stdout(mut archive) => {
+                archive.end();
+                Kind::Stdout(archive)
+            }
+            complete @ (Kind::File(_) | Kind::Command(_)) => complete,
+        }))
+    }
+}
+
+impl Write for NewArchive<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.kind {
+            Kind::Writing(file) => file.write(bytes),
+            Kind::Stdout(archive) => archive.write(bytes, self.monitor).map(|()| bytes.len()),
+            Kind::Command(archive) => archive.write(bytes, self.monitor).map(|()| bytes.len()),
+            Kind::File(_) => Err(io::Error::other("the archive is complete")),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.kind {
+            Kind::Writing(file) => file.flush(),
+            Kind::Stdout(_) | Kind::Command(_) | Kind::File(_) => Ok(()),
+        }
+    }
+}
+
+impl Complete {
+    /// Returns the length of the archive in bytes.
+    #[must_use]
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.0 {
+            Kind::Writing(_) => 0,
+            Kind::File(ready) => ready.bytes(),
+            Kind::Stdout(archive) => archive.bytes(),
+            Kind::Command(archive) => archive.bytes(),
+        }
+    }
+}
+
+/// Completes all archives, or none: files get their names, standard output and commands get the end of the stream.
+/// Existing files are replaced only with `overwrite`.
+///
+/// # Errors
+/// A name exists already, or a rename fails: the earlier renames are rolled back. A reader is gone. A command fails, also
+/// after others have received their archives: the error names those.
+pub(crate) fn commit(archives: Vec<Complete>, overwrite: bool, monitor: &dyn Monitor) -> Result<()> {
+    let (mut files, mut commands) = (Vec::new(), Vec::new());
+    for Complete(kind) in archives {
+        match kind {
+            Kind::Writing(_) => {}
+            Kind::File(ready) => files.push(ready),
+            // There is only one.
+            Kind::Stdout(archive) => archive.commit(monitor)?,
+            Kind::Command(archive) => commands.push(archive),
+        }
+    }
+    atomic_file::commit(files, overwrite)?;
+    command::deliver(commands, monitor)
+}

@@ -1,0 +1,167 @@
+//! Standard output as the destination of one archive. Its end is written when the archive is committed; before that it is
+//! broken off such that no reader takes it for complete.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::poll::PollFlags;
+
+use super::directory::{Condition, free_bytes, nearest_existing};
+use super::held_back::HeldBack;
+use super::waiting::{PIECE, ready};
+use crate::archive::writer::BROKEN_OFF;
+use crate::codec::Format;
+use crate::durable::page_cache::Writeback;
+use crate::error::{Error, Result};
+use crate::identity::lineage;
+use crate::monitor::Monitor;
+
+/// The longest time for which a reader is waited for to break off the stream.
+const LONGEST_WAIT: Duration = Duration::from_millis(300);
+
+/// An archive on standard output. Dropping it before it is committed breaks it off.
+#[derive(Debug)]
+pub(super) struct StdoutArchive {
+    out: File,
+    is_file: bool,
+    writeback: Writeback,
+    held: HeldBack,
+    format: Format,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Writing,
+    /// All of it was written, and the end is held back.
+    Ended,
+    Committed,
+}
+
+/// Checks that standard output can take an archive.
+///
+/// # Errors
+/// It is a terminal.
+pub(super) fn check() -> Result<()> {
+    if !io::stdout().is_terminal() {
+        return Ok(());
+    }
+    Err(Error::usage("'-' writes the archive to standard output, which is a terminal")
+        .hint("redirect it: `voltar backup --only NAME - > FILE`, or `… - | COMMAND`"))
+}
+
+/// Returns the state of the file that standard output is redirected to, if it is one.
+pub(super) fn condition() -> Condition {
+    let file = redirected_to().and_then(|path| nearest_existing(&path));
+    match file {
+        Some(path) => {
+            Condition { free_bytes: free_bytes(&path), lineage: lineage(&path).unwrap_or_default(), obstacle: None }
+        }
+        None => Condition::default(),
+    }
+}
+
+fn redirected_to() -> Option<PathBuf> {
+    let out = File::from(io::stdout().as_fd().try_clone_to_owned().ok()?);
+    if !out.metadata().ok()?.is_file() {
+        return None;
+    }
+    std::fs::read_link("/proc/self/fd/1").ok()
+}
+
+impl StdoutArchive {
+    /// Begins an archive in `format`.
+    ///
+    /// # Errors
+    /// Standard output is a terminal, or is closed.
+    pub(super) fn create(format: Format) -> Result<Self> {
+        check()?;
+        let failed = |e: io::Error| Error::failed("cannot write", "standard output", e);
+        let out = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
+        let is_file = out.metadata().map_err(failed)?.is_file();
+        let (writeback, held) = (Writeback::default(), HeldBack::default());
+        Ok(Self { out, is_file, writeback, held, format, state: State::Writing })
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8], monitor: &dyn Monitor) -> io::Result<()> {
+        let Self { out, is_file, writeback, held, .. } = self;
+        held.push(bytes, |bytes| {
+            send(out, *is_file, writeback, bytes, &|| monitor.check_cancelled().map_err(Into::into))
+        })
+    }
+
+    /// Notes that all of the archive was written.
+    pub(super) fn end(&mut self) {
+        self.state = State::Ended;
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.held.total()
+    }
+
+    /// Writes the end of the archive.
+    ///
+    /// # Errors
+    /// It cannot be written, or the run is cancelled.
+    pub(super) fn commit(mut self, monitor: &dyn Monitor) -> Result<()> {
+        let Self { out, is_file, writeback, held, .. } = &mut self;
+        let not_cancelled = || monitor.check_cancelled().map_err(Into::into);
+        held.release(|bytes| send(out, *is_file, writeback, bytes, &not_cancelled))
+            .and_then(|()| if *is_file { out.sync_all() } else { Ok(()) })
+            .map_err(|e| monitor.cause(Error::failed("cannot write", "standard output", e)))?;
+        self.state = State::Committed;
+        Ok(())
+    }
+
+    /// Makes the end of the stream one that no reader accepts, as far as there is still a reader.
+    fn break_off(&mut self) -> io::Result<()> {
+        let Self { out, is_file, writeback, held, format, state } = self;
+        let begun = Instant::now();
+        let in_time = || if begun.elapsed() < LONGEST_WAIT { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) };
+        match (*format, *state) {
+            (_, State::Committed) => return Ok(()),
+            // The writer of the tar stream has broken it off itself, where it is about to end between two members.
+            (Format::Plain, State::Writing) => {}
+            (Format::Plain, State::Ended) => {
+                // More than what is missing of a member that was cut, so that a reader gets to the header.
+                let headers = BROKEN_OFF.repeat(2 * super::held_back::HELD / BROKEN_OFF.len());
+                held.replace(&headers);
+            }
+            (compressed, _) => {
+                held.replace(compressed.broken_off());
+            }
+        }
+        held.release(|bytes| send(out, *is_file, writeback, bytes, &in_time))
+    }
+}
+
+impl Drop for StdoutArchive {
+    fn drop(&mut self) {
+        // Without a reader nothing can be broken off.
+        self.break_off().unwrap_or_default();
+    }
+}
+
+/// Writes the first of `bytes`; waits for a reader as long as `may_wait` succeeds.
+fn send(
+    mut out: &File,
+    is_file: bool,
+    writeback: &mut Writeback,
+    bytes: &[u8],
+    may_wait: &dyn Fn() -> io::Result<()>,
+) -> io::Result<usize> {
+    if is_file {
+        let count = out.write(bytes)?;
+        writeback.wrote(out, count as u64);
+        return Ok(count);
+    }
+    loop {
+        may_wait()?;
+        if ready([(out.as_fd(), PollFlags::POLLOUT)])? == [true] {
+            return out.write(&bytes[..bytes.len().min(PIECE)]);
+        }
+    }
+}
