@@ -130,6 +130,8 @@ pub enum Event<'a> {
     ContainerStopped(&'a str),
     /// A container that was stopped for the operation was started again.
     ContainerStarted(&'a str),
+    /// All containers that were stopped for the operation run again: the time from the first stop to the last start.
+    Downtime(Duration),
     /// A stage of an archive is done: it was written under its name, read to its end, or restored.
     Finished {
         /// The stage that is done.
@@ -186,6 +188,7 @@ pub trait Monitor: Sync {
 pub struct Collector {
     issues: Mutex<Vec<Issue>>,
     notes: Mutex<Vec<String>>,
+    downtime: Mutex<Option<Duration>>,
 }
 
 impl Collector {
@@ -197,6 +200,11 @@ impl Collector {
     /// Returns the notes so far, in order.
     pub fn notes(&self) -> Vec<String> {
         self.notes.lock().map(|notes| notes.clone()).unwrap_or_default()
+    }
+
+    /// Returns how long containers were stopped, once they run again.
+    pub fn downtime(&self) -> Option<Duration> {
+        self.downtime.lock().map(|downtime| *downtime).unwrap_or_default()
     }
 }
 
@@ -211,6 +219,11 @@ impl Monitor for Collector {
             Event::Note(note) => {
                 if let Ok(mut notes) = self.notes.lock() {
                     notes.push((*note).to_owned());
+                }
+            }
+            Event::Downtime(time) => {
+                if let Ok(mut downtime) = self.downtime.lock() {
+                    *downtime = Some(*time);
                 }
             }
             Event::Phase { .. }

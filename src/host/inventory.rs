@@ -101,6 +101,18 @@ impl Place {
     }
 }
 
+/// The user namespace of a container, which maps the ids that it sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UserNamespace {
+    /// That of the engine's containers.
+    #[default]
+    OfEngine,
+    /// That of the host, by `--userns=host`: an engine with userns-remap does not map its ids.
+    OfHost,
+    /// One of its own (Podman's `--uidmap`, `--userns=auto`), whose map is not known.
+    Own,
+}
+
 /// One container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Container {
@@ -130,8 +142,8 @@ pub struct Container {
     pub one_off: bool,
     /// The swarm service whose task it is. Swarm starts a replacement when it stops.
     pub swarm_service: Option<String>,
-    /// Whether it was created with `--userns=host`: an engine with userns-remap does not map its ids.
-    pub host_ids: bool,
+    /// The user namespace that it was created with.
+    pub user_namespace: UserNamespace,
     /// The map between the ids that it sees and those on disk.
     pub ids: IdMap,
     /// The mounts of the container.
@@ -309,7 +321,8 @@ impl Inventory {
     /// Sets the map of ids of all volumes and containers.
     pub(super) fn map_ids(&mut self, mapped: &MappedIds) {
         for container in &mut self.containers {
-            let exempt = container.host_ids && mapped.by == MappedBy::Containers;
+            let of_host = container.user_namespace == UserNamespace::OfHost;
+            let exempt = of_host && mapped.by == MappedBy::Containers;
             container.ids = if exempt { IdMap::default() } else { mapped.ids.clone() };
         }
         for volume in &mut self.volumes {
@@ -423,7 +436,7 @@ mod tests {
     fn the_map_of_an_engine_is_that_of_its_volumes_and_containers() {
         let mapped = |by| MappedIds { ids: IdMap::parse("0 5 9", "0 5 9").unwrap(), by };
         let inventory = |by| {
-            let host = Container { host_ids: true, ..Container::default() };
+            let host = Container { user_namespace: UserNamespace::OfHost, ..Container::default() };
             let volume = Volume { filesystem: Some(Filesystem::default()), ..Volume::default() };
             let mut inventory = Inventory {
                 containers: vec![Container::default(), host],

@@ -22,5 +22,5 @@ mod subids;
 pub(crate) use inventory::no_engine_for;
 pub use inventory::{
     Container, ContainerState, Dependency, Health, HealthStatus, Host, Inventory, Mount, MountKind, NewVolume, Place,
-    State, StopOutcome, Volume,
+    State, StopOutcome, UserNamespace, Volume,
 };

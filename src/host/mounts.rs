@@ -9,7 +9,7 @@ use crate::filesystem::Filesystem;
 use crate::ids::IdMap;
 use crate::member::{RelPath, printable};
 
-use super::inventory::{Container, Inventory, Mount, MountKind, Place, Volume};
+use super::inventory::{Container, Inventory, Mount, MountKind, Place, UserNamespace, Volume};
 
 /// The mounts that make up the files at one path of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +132,17 @@ pub(crate) fn tree(container: &Container, path: &RelPath) -> Result<MountTree> {
             printable(mount.destination.as_bytes()),
         ))
         .hint("mount a volume there, or select other archives with --only"));
+    }
+    if container.user_namespace == UserNamespace::Own {
+        return Err(Error::refused(format!(
+            "container '{0}' has a map of ids of its own (as with `podman create --userns` or `--uidmap`), so that the owners \
+             of its files are not known",
+            container.name
+        ))
+        .hint(format!(
+            "use tar in a container with the same map: podman run --userns=container:{0} --volumes-from {0} …",
+            container.name
+        )));
     }
     let mut mounts = vec![tree_mount(container, mount, RelPath::root(), &beneath)?];
     for nested in &container.mounts {
@@ -457,6 +468,14 @@ mod tests {
     fn data_in_memory_is_refused() {
         let memory = Mount { kind: MountKind::Tmpfs, source: None, ..bind("/", "/data") };
         assert!(tree(&container("c", vec![memory]), &path("/data")).unwrap_err().to_string().contains("in memory"));
+    }
+
+    #[test]
+    fn a_container_with_a_map_of_its_own_is_refused() {
+        let mapped = Container { user_namespace: UserNamespace::Own, ..container("c", vec![volume("data", "/data")]) };
+        let error = tree(&mapped, &path("/data")).unwrap_err();
+        assert!(error.to_string().starts_with("container 'c' has a map of ids of its own"), "{error}");
+        assert!(error.advice().unwrap().contains("--userns=container:c"));
     }
 
     #[test]

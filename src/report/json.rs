@@ -12,6 +12,7 @@
 //! | `warning` | `archive`, `message` | something was not stored or restored completely; `archive` is empty if it concerns the entire run |
 //! | `container_stopping` | `container`, `seconds` | a container is about to be stopped; it is killed after `seconds`, which is `null` if there is no limit |
 //! | `container_stopped`, `container_started` | `container` | a container was stopped before the operation, or started after it |
+//! | `downtime` | `seconds` | all containers that were stopped run again: the time from the first stop to the last start |
 //! | `finished` | `archive`, `stage`, `path`, `members`, `left_out`, `stream_bytes`, `file_bytes`, `seconds` | an archive is done; `left_out` are the members that were excluded or not selected, the bytes are those of the tar stream and of the archive file |
 //! | `error` | `message`, `hint` | why something was not done; `hint` is `null` where there is none |
 //! | `done` | `exit`, `issues` | always the last line: the exit status, and the number of warnings |
@@ -31,6 +32,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::ser::Formatter;
@@ -91,6 +93,9 @@ pub(crate) enum Object<'a> {
     ContainerStarted {
         container: &'a str,
     },
+    Downtime {
+        seconds: f64,
+    },
     Finished {
         archive: &'a str,
         stage: &'a str,
@@ -111,6 +116,11 @@ pub(crate) enum Object<'a> {
         exit: u8,
         issues: u64,
     },
+}
+
+/// Returns a time in seconds, rounded to milliseconds: further digits would not be meaningful.
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// A member with everything that `list` prints about it.
@@ -165,6 +175,7 @@ impl<'a> Object<'a> {
             }
             Event::ContainerStopped(container) => Self::ContainerStopped { container },
             Event::ContainerStarted(container) => Self::ContainerStarted { container },
+            Event::Downtime(time) => Self::Downtime { seconds: seconds(*time) },
             Event::Finished { stage, summary, at } => {
                 let (path, path_base64) = exact_path(at);
                 Self::Finished {
@@ -176,8 +187,7 @@ impl<'a> Object<'a> {
                     left_out: summary.left_out,
                     stream_bytes: summary.stream_bytes,
                     file_bytes: summary.file_bytes,
-                    // Rounded to milliseconds: further digits would not be meaningful.
-                    seconds: (summary.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+                    seconds: seconds(summary.elapsed),
                 }
             }
         })

@@ -27,6 +27,7 @@ use crate::archive::listing::{self, Lister};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Stage};
+use crate::units;
 use json::Object;
 use output::{Broken, Output};
 use progress::{Counters, Pace, Progress, Screen};
@@ -290,6 +291,9 @@ impl Report {
             Event::ContainerStarted(name) if !quiet => {
                 inner.stderr_line(&format!("started container {}", text::safe(name)));
             }
+            Event::Downtime(time) if !quiet => {
+                inner.stderr_line(&format!("containers were stopped for {}", units::duration(*time)));
+            }
             Event::Phase { .. }
             | Event::Started { .. }
             | Event::Advanced { .. }
@@ -298,7 +302,8 @@ impl Report {
             | Event::Note(_)
             | Event::ContainerStopping { .. }
             | Event::ContainerStopped(_)
-            | Event::ContainerStarted(_) => {}
+            | Event::ContainerStarted(_)
+            | Event::Downtime(_) => {}
         }
     }
 }
@@ -367,7 +372,8 @@ impl Monitor for Report {
             | Event::Issue(_)
             | Event::CommandOutput { .. }
             | Event::ContainerStopping { .. }
-            | Event::ContainerStopped(_) => {
+            | Event::ContainerStopped(_)
+            | Event::Downtime(_) => {
                 inner.flush();
             }
         }

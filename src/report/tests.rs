@@ -64,6 +64,7 @@ fn a_run(report: &Report) {
     let at = Path::new("backup/cvat_db.tar.bz2");
     report.event(&Event::Finished { stage: Stage::Archiving, summary: &summary("cvat_db", 4 << 20), at });
     report.event(&Event::ContainerStarted("cvat_db"));
+    report.event(&Event::Downtime(Duration::from_millis(12_340)));
 }
 
 const TABLE: &str = "\
@@ -87,6 +88,7 @@ cvat_db: archiving 4.00 MiB
 voltar: warning: cvat_db: 'd/s\\n': socket ignored
 cvat_db: archived 4.00 MiB in 2.0 s (backup/cvat_db.tar.bz2, 2.00 MiB)
 started container cvat_db
+containers were stopped for 12.3 s
 "
     );
 }
@@ -139,6 +141,7 @@ fn a_run_as_json() {
 {"event":"warning","archive":"cvat_db","message":"'d/s\\n': socket ignored"}
 {"event":"finished","archive":"cvat_db","stage":"archiving","path":"backup/cvat_db.tar.bz2","members":1234,"left_out":0,"stream_bytes":4194304,"file_bytes":2097152,"seconds":2.0}
 {"event":"container_started","container":"cvat_db"}
+{"event":"downtime","seconds":12.34}
 {"event":"error","message":"no","hint":"do"}
 {"event":"done","exit":1,"issues":1}
 "#

@@ -22,6 +22,8 @@ pub enum Needs {
     PostgreSql,
     /// The permission to create device nodes, which root in a container may lack.
     Devices,
+    /// Something that this function prepares; its error says why that is impossible.
+    Prepared(fn() -> Result<(), String>),
 }
 
 impl Needs {
@@ -45,6 +47,10 @@ impl Needs {
                     || std::env::var_os("VOLTAR_TEST_POSTGRES").is_some(),
                 "PostgreSQL 15 is not installed".to_owned(),
             ),
+            Self::Prepared(prepare) => match prepare() {
+                Ok(()) => (true, String::new()),
+                Err(why) => (false, why),
+            },
             Self::Devices => (super::tree::can_make_devices(), "cannot create device nodes".to_owned()),
         };
         (!there).then_some(text)

@@ -11,6 +11,7 @@
 mod common;
 mod containers;
 mod disk;
+mod enterprise;
 mod filesystems;
 mod interchange;
 mod interruptions;
@@ -28,6 +29,7 @@ fn main() {
         interchange::TESTS,
         refusals::TESTS,
         filesystems::TESTS,
+        enterprise::TESTS,
         containers::TESTS,
         interruptions::TESTS,
         newcomer::TESTS,

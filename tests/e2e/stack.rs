@@ -216,12 +216,13 @@ impl Stack {
     }
 }
 
-/// Runs a compose command on files of this directory.
+/// Runs a compose command on files of this directory, or on others by their absolute paths.
 pub fn compose(project: &str, files: &[&str], args: &[&str]) {
     // Compose v2 is a plug-in of docker, v1 is a separate program.
     let command =
         if installed("docker-compose") { Tool::new("docker-compose") } else { Tool::new("docker").arg("compose") };
-    let files = files.iter().flat_map(|file| ["-f".to_owned(), format!("{DIRECTORY}/{file}")]);
+    let files = files.iter().map(|file| Path::new(DIRECTORY).join(file));
+    let files = files.flat_map(|file| ["-f".into(), file.into_os_string()]);
     command.args(["-p", project]).args(files).args(args).ok();
 }
 

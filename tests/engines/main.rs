@@ -1,5 +1,5 @@
-//! voltar on engines of other kinds than that of this machine, started for the tests: with userns-remap, and rootless.
-//! Archives must equal those of the documented commands on the same engine.
+//! voltar on engines of other kinds than that of this machine, started for the tests: with userns-remap, rootless, Docker
+//! 26 with compose v2, and Podman. Archives must equal those of the documented commands on the same engine.
 //!
 //! Each engine has network and mount namespaces of its own, so that the engine of this machine and its network are
 //! unharmed. Its image comes from that engine. One engine runs at a time.
@@ -9,9 +9,12 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod cvat;
 mod mapped_ids;
 mod other_engine;
+mod podman;
 mod rootless;
+mod stack;
 
 use common::skip::{Needs, run, test};
 use libtest_mimic::Arguments;
@@ -26,8 +29,7 @@ fn main() {
             kind.needs,
         ]
         .concat();
-        let own = if kind.name == other_engine::ROOTLESS.name { rootless::TESTS } else { &[] };
-        for (name, body) in mapped_ids::TESTS.iter().chain(own) {
+        for (name, body) in kind.tests.iter().copied().flatten() {
             tests.push(test(&format!("{}::{name}", kind.name), &needs, || other_engine::with(kind, *body)));
         }
     }

@@ -13,8 +13,12 @@ pub const TESTS: &[Test] = &[
     ("archives_equal_the_documented_ones", archives_equal_the_documented_ones),
     ("restored_trees_equal_the_documented_ones", restored_trees_equal_the_documented_ones),
     ("ids_without_another_side_are_refused", ids_without_another_side_are_refused),
-    ("containers_with_the_hosts_ids_are_not_mapped", containers_with_the_hosts_ids_are_not_mapped),
     ("directories_of_others_are_refused", directories_of_others_are_refused),
+];
+
+/// Of Docker alone.
+pub const OF_DOCKER: &[Test] = &[
+    ("containers_with_the_hosts_ids_are_not_mapped", containers_with_the_hosts_ids_are_not_mapped),
     ("data_roots_give_the_same_archives", data_roots_give_the_same_archives),
 ];
 

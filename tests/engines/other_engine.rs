@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::common::skip::Needs;
 use crate::common::tool::{Running, Tool};
+use crate::{cvat, mapped_ids, podman, rootless, stack};
 
 /// A test's name and its body.
 pub type Test = (&'static str, fn(&OtherEngine));
@@ -19,10 +20,15 @@ pub type Test = (&'static str, fn(&OtherEngine));
 pub struct Kind {
     /// Its name, for the names of tests.
     pub name: &'static str,
+    /// The beginning of what voltar calls it.
+    pub called: &'static str,
     /// What it needs besides root and the engine of this machine, which has the image.
     pub needs: &'static [Needs],
-    /// Starts it: bash, in namespaces of its own, with the scratch directory as `$1`. It must end with `exec`.
+    /// Starts it: bash, in namespaces of its own, with the scratch directory as `$1`, and what [`docker_26`] has unpacked as
+    /// `$2`. It must end with `exec`.
     pub script: &'static str,
+    /// The signal that ends it.
+    pub end: Signal,
     /// Its socket, in the scratch directory.
     pub socket: &'static str,
     /// Its root directory, in the scratch directory.
@@ -31,10 +37,19 @@ pub struct Kind {
     pub ids: [(u32, u32); 2],
     /// Whether its containers can be created with `--userns=host`.
     pub has_host_ids: bool,
+    /// Whether compose v2 is in its mount namespace.
+    pub has_compose: bool,
+    /// The images that it gets from the engine of this machine.
+    pub images: &'static [&'static str],
+    /// Its tests.
+    pub tests: &'static [&'static [Test]],
 }
 
 /// The kinds of engines that the tests run on.
-pub const KINDS: &[&Kind] = &[&REMAPPED, &ROOTLESS];
+pub const KINDS: &[&Kind] = &[&REMAPPED, &ROOTLESS, &DOCKER_26, &PODMAN, &ROOTLESS_PODMAN];
+
+/// Where Docker 26 and compose v2 are unpacked, once for all runs.
+const DOCKER_26_TREE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/docker-26");
 
 /// What all scripts begin with: no network and mounts of others, and a copy of `/etc` that can be changed.
 const ISOLATED: &str = r#"
@@ -50,6 +65,7 @@ const ISOLATED: &str = r#"
 /// An engine with userns-remap, with several ranges, of which the second one is below the first.
 pub const REMAPPED: Kind = Kind {
     name: "remapped",
+    called: "Docker 20.",
     needs: &[],
     script: r#"
         getent passwd dockremap >/dev/null || useradd --system --user-group --shell /bin/false dockremap
@@ -58,15 +74,20 @@ pub const REMAPPED: Kind = Kind {
         exec dockerd $alone --userns-remap=default --data-root "$scratch/root" --exec-root "$scratch/exec" \
             --pidfile "$scratch/pid" -H "unix://$scratch/docker.sock"
     "#,
+    end: Signal::SIGTERM,
     socket: "docker.sock",
     root: "root/200000.300000",
     ids: [(200_000, 300_000), (200_001, 300_001)],
     has_host_ids: true,
+    has_compose: false,
+    images: &["ubuntu"],
+    tests: &[mapped_ids::TESTS, mapped_ids::OF_DOCKER],
 };
 
 /// A rootless engine, as `dockerd-rootless.sh` starts it.
 pub const ROOTLESS: Kind = Kind {
     name: "rootless",
+    called: "Docker 20.",
     needs: &[Needs::Program("rootlesskit"), Needs::Program("newuidmap"), Needs::Program("setpriv")],
     script: r#"
         useradd --no-create-home --uid 4321 --user-group voltar-rootless
@@ -83,11 +104,118 @@ pub const ROOTLESS: Kind = Kind {
                     --data-root "$HOME/.local/share/docker" --exec-root "$XDG_RUNTIME_DIR/docker" \
                     --pidfile "$XDG_RUNTIME_DIR/docker.pid" -H "unix://$XDG_RUNTIME_DIR/docker.sock"'
     "#,
+    end: Signal::SIGTERM,
     socket: "run/docker.sock",
     root: "home/.local/share/docker",
     ids: [(4321, 4321), (400_000, 500_000)],
     has_host_ids: false,
+    has_compose: false,
+    images: &["ubuntu"],
+    tests: &[mapped_ids::TESTS, mapped_ids::OF_DOCKER, rootless::TESTS],
 };
+
+const IMAGES: &[&str] = &["ubuntu", "voltar-test-postgres:15"];
+const HOST_IDS: [(u32, u32); 2] = [(0, 0), (1, 1)];
+
+/// Docker 26 with compose v2: the packages of Debian trixie, mounted above `/usr`.
+pub const DOCKER_26: Kind = Kind {
+    name: "docker_26",
+    called: "Docker 26.",
+    needs: &[Needs::PostgreSql, Needs::Program("nsenter"), Needs::Program("python3"), Needs::Prepared(docker_26)],
+    script: r#"
+        cd "$2"
+        mount -t overlay overlay -o lowerdir=usr:/usr /usr
+        # Not those of /usr/local.
+        export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+        exec dockerd $alone --data-root "$scratch/root" --exec-root "$scratch/exec" --pidfile "$scratch/pid"             -H "unix://$scratch/docker.sock"
+    "#,
+    end: Signal::SIGTERM,
+    socket: "docker.sock",
+    root: "root",
+    ids: HOST_IDS,
+    has_host_ids: true,
+    has_compose: true,
+    images: IMAGES,
+    tests: &[stack::TESTS, cvat::TESTS],
+};
+
+/// Root's Podman, which answers Docker's API. The script `podman` in the scratch directory runs it on the same files.
+pub const PODMAN: Kind = Kind {
+    name: "podman",
+    called: "Podman 4.",
+    needs: &[Needs::PostgreSql, Needs::Program("nsenter"), Needs::Program("podman")],
+    script: r#"
+        mkdir -p /etc/containers
+        # The defaults are above what a container of this machine's user may have.
+        printf '[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+' >/etc/containers/containers.conf
+        printf 'containers:600000:65536000
+' | tee /etc/subuid >/etc/subgid
+        cat >"$scratch/podman" <<END
+#!/bin/sh
+exec podman --runtime /usr/sbin/runc --storage-driver vfs --cgroup-manager cgroupfs --events-backend none     --root $scratch/root --runroot $scratch/exec/run --tmpdir $scratch/exec/tmp --volumepath $scratch/root/volumes "\$@"
+END
+        chmod 755 "$scratch/podman"
+        # It has no daemon: its containers, and the process that watches each, end with this namespace.
+        export scratch
+        exec unshare --pid --fork --kill-child bash -c '
+            mount -t proc proc /proc
+            exec "$scratch/podman" system service --time=0 "unix://$scratch/podman.sock"'
+    "#,
+    end: Signal::SIGKILL,
+    socket: "podman.sock",
+    root: "root",
+    ids: HOST_IDS,
+    has_host_ids: true,
+    has_compose: false,
+    images: IMAGES,
+    tests: &[stack::TESTS, podman::TESTS],
+};
+
+/// The Podman of a user, whose containers are in its user namespace.
+pub const ROOTLESS_PODMAN: Kind = Kind {
+    name: "rootless_podman",
+    called: "Podman 4.",
+    needs: &[Needs::Program("podman"), Needs::Program("newuidmap"), Needs::Program("setpriv")],
+    script: r#"
+        useradd --no-create-home --uid 4322 --user-group voltar-podman
+        printf 'voltar-podman:400000:65536
+' >/etc/subuid
+        printf 'voltar-podman:500000:65536
+' >/etc/subgid
+        mkdir -p /etc/containers "$scratch"/{home,run}
+        printf '[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+' >/etc/containers/containers.conf
+        chown voltar-podman: "$scratch"/{home,run}
+        chmod 700 "$scratch/run"
+        export HOME=$scratch/home XDG_RUNTIME_DIR=$scratch/run
+        exec unshare --pid --fork --kill-child bash -c '
+            mount -t proc proc /proc
+            exec setpriv --reuid=4322 --regid=4322 --clear-groups podman --runtime /usr/sbin/runc --storage-driver vfs \
+                --cgroup-manager cgroupfs --events-backend none system service --time=0 "unix://$XDG_RUNTIME_DIR/podman.sock"'
+    "#,
+    end: Signal::SIGKILL,
+    socket: "run/podman.sock",
+    root: "home/.local/share/containers/storage",
+    ids: [(4322, 4322), (400_000, 500_000)],
+    has_host_ids: false,
+    has_compose: false,
+    images: &["ubuntu"],
+    tests: &[mapped_ids::TESTS],
+};
+
+/// Unpacks Docker 26.
+fn docker_26() -> Result<(), String> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engines/docker-26.sh");
+    let outcome = Tool::new("bash").args([script, DOCKER_26_TREE]).run();
+    if outcome.status.success() {
+        return Ok(());
+    }
+    let why = outcome.text();
+    Err(format!("Docker 26 cannot be fetched: {}", why.lines().next_back().unwrap_or_default()))
+}
 
 /// A running engine, with the image `ubuntu`. Dropping it stops it and all its containers.
 pub struct OtherEngine {
@@ -126,6 +254,7 @@ impl OtherEngine {
         let process = Tool::new("unshare")
             .args(["--net", "--mount", "bash", "-euc", &script, "bash"])
             .arg(scratch.path())
+            .arg(DOCKER_26_TREE)
             .env_remove("DOCKER_HOST")
             .spawn(&log);
         let mut engine = Self { kind, scratch, process };
@@ -136,22 +265,27 @@ impl OtherEngine {
             std::thread::sleep(Duration::from_millis(200));
         }
         let image = engine.scratch.path().join("image.tar");
-        Tool::new("docker").args(["save", "--output"]).arg(&image).arg("ubuntu").env_remove("DOCKER_HOST").ok();
+        let save = Tool::new("docker").args(["save", "--output"]).arg(&image).args(kind.images);
+        save.env_remove("DOCKER_HOST").ok();
         engine.command(["load", "--quiet", "--input"]).arg(&image).ok();
         engine
     }
 
     fn reset(&self) {
-        for container in self.docker(["ps", "--all", "--quiet"]).lines() {
-            self.docker(["rm", "--force", container]);
-        }
+        self.remove_containers();
         for volume in self.docker(["volume", "ls", "--quiet"]).lines() {
             // A failed test may leave files that a rootless engine cannot remove.
             Tool::new("find").arg(self.volume(volume)).args(["-mindepth", "1", "-delete"]).run();
             self.docker(["volume", "rm", volume]);
         }
-        for directory in ["archives", "state"] {
+        for directory in ["archives", "again", "other", "state"] {
             drop(fs::remove_dir_all(self.at(directory)));
+        }
+    }
+
+    fn remove_containers(&self) {
+        for container in self.command(["ps", "--all", "--quiet"]).run().answer().lines() {
+            self.command(["rm", "--force", container]).run();
         }
     }
 
@@ -198,15 +332,47 @@ impl OtherEngine {
 
     /// Returns a voltar command with the layout of one archive, but without an engine.
     pub fn without_engine(&self, args: &[impl AsRef<std::ffi::OsStr>]) -> Tool {
-        let tool = Tool::voltar().args(args).arg("--layout").arg(self.at("layout.toml"));
-        tool.env("VOLTAR_STATE_DIR", self.at("state")).dir(self.scratch.path())
+        self.any_voltar(args).arg("--layout").arg(self.at("layout.toml"))
+    }
+
+    /// Returns a voltar command on this engine, with the built-in layout.
+    pub fn voltar_alone(&self, args: &[impl AsRef<std::ffi::OsStr>]) -> Tool {
+        self.any_voltar(args).args(["--docker", &self.address()])
+    }
+
+    fn any_voltar(&self, args: &[impl AsRef<std::ffi::OsStr>]) -> Tool {
+        Tool::voltar().args(args).env("VOLTAR_STATE_DIR", self.at("state")).dir(self.scratch.path())
     }
 
     /// Returns the same command in the mount namespace of the engine, where `/etc` is its own.
     pub fn inside(&self, args: &[impl AsRef<std::ffi::OsStr>]) -> Tool {
-        let namespace = format!("--mount=/proc/{}/ns/mnt", self.process.pid());
-        let tool = Tool::new("nsenter").args([&namespace[..], "--", env!("CARGO_BIN_EXE_voltar")]).args(args);
+        let tool = self.host(env!("CARGO_BIN_EXE_voltar")).args(args);
         tool.arg("--layout").arg(self.at("layout.toml")).env("VOLTAR_STATE_DIR", self.at("state"))
+    }
+
+    /// Returns a command in the namespaces of the engine.
+    pub fn host(&self, program: &str) -> Tool {
+        let namespace = |option: &str, kind: &str| format!("--{option}=/proc/{}/ns/{kind}", self.process.pid());
+        let namespaces = [namespace("mount", "mnt"), namespace("net", "net"), namespace("pid", "pid_for_children")];
+        Tool::new("nsenter").args(namespaces).args(["--", program])
+    }
+
+    /// Returns a line of bash in the namespaces of the engine, where `docker` is its own, in `directory`.
+    pub fn shell(&self, directory: &Path, line: &str) -> Tool {
+        let line = format!("cd \"$0\"\n{line}");
+        let bash = self.host("bash").args(["-euo", "pipefail", "-c", &line]).arg(directory);
+        bash.env("DOCKER_HOST", self.address()).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+    }
+
+    /// Runs compose v2 on a file of this directory; it must succeed.
+    pub fn compose(&self, project: &str, file: &str, args: &[&str]) {
+        let line = format!("docker compose --project-name {project} --file {} {}", Self::file(file), args.join(" "));
+        self.shell(self.scratch.path(), &line).ok();
+    }
+
+    /// Returns the path of a file of this directory.
+    pub fn file(name: &str) -> String {
+        format!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engines/{}"), name)
     }
 
     /// Writes the layout of `container`, whose archive has its path `/data`.
@@ -223,8 +389,8 @@ impl OtherEngine {
 
 impl Drop for OtherEngine {
     fn drop(&mut self) {
-        // Its last act is to stop its containers.
-        self.process.signal(Signal::SIGTERM);
+        // The last act of an engine is to stop its containers.
+        self.process.signal(self.kind.end);
         let begin = Instant::now();
         while !self.process.has_ended() && begin.elapsed() < Duration::from_secs(30) {
             std::thread::sleep(Duration::from_millis(50));

@@ -28,6 +28,8 @@ pub(super) struct Started {
     pub(super) names: Vec<String>,
     /// The ids of those that are not running, each with the reason.
     pub(super) failures: Vec<(String, Error)>,
+    /// The time of the last start.
+    pub(super) last: Option<Instant>,
 }
 
 impl Started {
@@ -72,6 +74,7 @@ pub(super) fn start_all(host: &dyn Host, entries: &[Entry], monitor: &dyn Monito
             (Err(error), _) => started.failures.push((id.to_owned(), error)),
         });
     }
+    started.last = watched.iter().map(|one| one.since).max();
     // All are started before the first is watched: dependents start sooner, and the wait is one for all.
     watch(host, watched, monitor, &mut started);
     started

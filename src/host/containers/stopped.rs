@@ -1,6 +1,7 @@
 //! A guard over containers that are stopped for the duration of a run.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::inventory::{Container, ContainerState, Host, State, StopOutcome};
@@ -20,6 +21,8 @@ pub struct Stopped<'a> {
     /// The containers in the order in which they were stopped.
     entries: Vec<Entry>,
     record: Option<Record>,
+    /// The time before the first one was stopped.
+    since: Option<Instant>,
 }
 
 impl<'a> Stopped<'a> {
@@ -38,7 +41,8 @@ impl<'a> Stopped<'a> {
         Error::none_of(not_restartable(containers, Why::Users))?;
         let running: Vec<&Container> =
             containers.iter().filter(|container| container.state == State::Running).copied().collect();
-        let mut guard = Self { host, monitor, state_dir: state_dir.to_owned(), entries: Vec::new(), record: None };
+        let state_dir = state_dir.to_owned();
+        let mut guard = Self { host, monitor, state_dir, entries: Vec::new(), record: None, since: None };
         match guard.stop_all(&running) {
             Ok(()) => Ok(guard),
             Err(stopping) => Err(match guard.start_again() {
@@ -82,6 +86,7 @@ impl<'a> Stopped<'a> {
         }
         let running: Vec<&Container> = running.into_iter().map(|(container, _)| container).collect();
         let ids: Vec<&str> = running.iter().map(|container| container.id.as_str()).collect();
+        self.since.get_or_insert_with(Instant::now);
         let mut ended: Vec<&Container> = Vec::new();
         let mut errors = Vec::new();
         self.host.stop(&ids, &mut |id, outcome| {
@@ -164,7 +169,11 @@ impl<'a> Stopped<'a> {
         let Some(record) = self.record.take() else { return Ok(()) };
         let started = start_all(self.host, &entries, self.monitor);
         started.settle(record)?;
-        none_of(&started.failures)
+        none_of(&started.failures)?;
+        if let (Some(since), Some(last)) = (self.since, started.last) {
+            self.monitor.event(&Event::Downtime(last.saturating_duration_since(since)));
+        }
+        Ok(())
     }
 
     fn report(&self, error: &Error) {
@@ -191,6 +200,7 @@ impl std::fmt::Debug for Stopped<'_> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use super::super::fake_host::{FakeHost, pair, refs};
     use super::super::stop_record::records;
@@ -210,7 +220,12 @@ mod tests {
         let record = records(&state).unwrap().remove(0);
         assert_eq!(std::fs::metadata(&record).unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(std::fs::metadata(&state).unwrap().permissions().mode() & 0o7777, 0o700);
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(monitor.downtime(), None);
         stopped.start_again().unwrap();
+        let downtime = monitor.downtime().unwrap();
+        // They are watched for a second after that, which does not count.
+        assert!((Duration::from_millis(20)..Duration::from_millis(900)).contains(&downtime), "{downtime:?}");
         assert_eq!(host.calls(), ["stop idweb", "stop iddb", "start iddb", "start idweb"]);
         assert_eq!(std::fs::read_dir(&state).unwrap().count(), 0);
     }
@@ -330,6 +345,7 @@ mod tests {
             state_dir: dir.path().to_owned(),
             entries: Vec::new(),
             record: None,
+            since: None,
         };
         guard.stop_all(&refs(&containers)).unwrap_err();
         guard.leave_stopped();

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::host::inventory::PROJECT;
-use crate::host::inventory::{Container, Mount, State};
+use crate::host::inventory::{Container, Mount, PROJECT, State, UserNamespace};
 use crate::host::parse::{self, References};
 use crate::ids::IdMap;
 
@@ -61,7 +60,7 @@ pub(super) fn container(stored: &StoredContainer, sources: &Sources<'_>, state: 
         project: label(PROJECT).cloned(),
         service: parse::service(label),
         state,
-        host_ids: host.userns_mode == "host",
+        user_namespace: if host.userns_mode == "host" { UserNamespace::OfHost } else { UserNamespace::OfEngine },
         ids: IdMap::default(),
         created: config.created.clone().unwrap_or_default(),
         started: config.state.started_at.clone(),

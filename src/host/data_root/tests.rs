@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::host::inventory::MountKind;
+use crate::host::inventory::{MountKind, UserNamespace};
 
 const ID: &str = "0123456789abcdef";
 
@@ -237,7 +237,9 @@ fn a_container_with_the_hosts_ids_is_not_mapped() {
     let root = data_root(dir.path(), &written_at("/srv/docker/3000000000.3000000000"));
     write(&root.join("containers").join(ID).join("hostconfig.json"), r#"{"UsernsMode":"host"}"#);
     let inventory = DataRoot::open(&root).unwrap().inventory().unwrap();
-    assert!(inventory.containers[0].host_ids && inventory.containers[0].ids.is_identity());
+    assert!(
+        inventory.containers[0].user_namespace == UserNamespace::OfHost && inventory.containers[0].ids.is_identity()
+    );
     assert!(!inventory.volumes[0].ids.is_identity(), "other containers can use it");
 }
 

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bollard::models::{
-    ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum, HealthConfig, HealthStatusEnum, MountPoint,
-    Volume as EngineVolume,
-};
+use bollard::models::Volume as EngineVolume;
 
 use crate::error::Result;
-use crate::host::inventory::{Container, ContainerState, Health, HealthStatus, Mount, PROJECT, State, VOLUME, Volume};
+use crate::host::inventory::{
+    Container, ContainerState, Health, HealthStatus, Mount, PROJECT, State, UserNamespace, VOLUME, Volume,
+};
 use crate::host::parse::{self, RawMount, References, VolumeSource};
 use crate::host::{mount_options, option_volume};
 use crate::ids::IdMap;
+
+use super::answers::{ContainerInspectResponse, ContainerSummary, HealthConfig, MountPoint};
 
 /// The time before the engine kills a container that it stops, unless the container has its own timeout.
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,15 +56,11 @@ pub(in crate::host) fn listed(
     // A container has further names, with a second slash, from links of other containers.
     let own = |name: &&String| name.trim_start_matches('/').split('/').count() == 1;
     let name = answer.names.iter().flatten().find(own);
-    let state = match answer.state {
-        Some(ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::RESTARTING) => Some(State::Running),
-        Some(ContainerSummaryStateEnum::PAUSED) => Some(State::Paused),
-        Some(
-            ContainerSummaryStateEnum::CREATED
-            | ContainerSummaryStateEnum::EXITED
-            | ContainerSummaryStateEnum::DEAD
-            | ContainerSummaryStateEnum::REMOVING,
-        ) => Some(State::Stopped),
+    let state = match answer.state.as_deref() {
+        Some("running" | "restarting") => Some(State::Running),
+        Some("paused") => Some(State::Paused),
+        Some("created" | "exited" | "dead" | "removing") => Some(State::Stopped),
+        // Podman has others too (`stopped`, `stopping`, `initialized`, `configured`): an inspection tells.
         Some(_) | None => None,
     };
     let (Some(name), Some(state), Some(points)) = (name, state, &answer.mounts) else { return Ok(None) };
@@ -131,7 +128,11 @@ pub(in crate::host) fn container(
         auto_remove: host.and_then(|host| host.auto_remove).unwrap_or_default(),
         one_off: parse::one_off(label),
         swarm_service: parse::swarm_service(label),
-        host_ids: host.and_then(|host| host.userns_mode.as_deref()) == Some("host"),
+        user_namespace: match host.and_then(|host| host.userns_mode.as_deref()) {
+            None | Some("") => UserNamespace::OfEngine,
+            Some("host") => UserNamespace::OfHost,
+            Some(_) => UserNamespace::Own,
+        },
         ids: IdMap::default(),
         mounts,
         name,
@@ -198,11 +199,12 @@ pub(super) fn stop_timeout(answer: &ContainerInspectResponse) -> Option<Duration
 
 /// Returns the health of an inspected container; `None` if it has no health check.
 fn health(answer: &ContainerInspectResponse) -> Option<Health> {
-    let status = match answer.state.as_ref()?.health.as_ref()?.status? {
-        HealthStatusEnum::STARTING => HealthStatus::Starting,
-        HealthStatusEnum::HEALTHY => HealthStatus::Healthy,
-        HealthStatusEnum::UNHEALTHY => HealthStatus::Unhealthy,
-        HealthStatusEnum::EMPTY | HealthStatusEnum::NONE => return None,
+    let status = match answer.state.as_ref()?.health.as_ref()?.status.as_deref()? {
+        "starting" => HealthStatus::Starting,
+        "healthy" => HealthStatus::Healthy,
+        "unhealthy" => HealthStatus::Unhealthy,
+        // `none`, or empty.
+        _ => return None,
     };
     let check = answer.config.as_ref().and_then(|config| config.healthcheck.as_ref());
     let nanoseconds = |of: fn(&HealthConfig) -> Option<i64>| {
@@ -312,11 +314,35 @@ mod tests {
             r#"{"Id":"83be","Names":["/a"],"State":"running"}"#,
             r#"{"Id":"83be","Names":null,"State":"running","Mounts":[]}"#,
             r#"{"Id":"83be","Names":["/a"],"Mounts":[]}"#,
+            r#"{"Id":"83be","Names":["/a"],"State":"stopped","Mounts":[]}"#,
+            r#"{"Id":"83be","Names":["/a"],"State":"initialized","Mounts":[],"Ports":7,"SizeRw":"x","Config":null}"#,
+            r#"{"Id":"83be","Names":["/a"],"State":"configured","Mounts":[]}"#,
         ] {
             assert_eq!(listed(unknown).unwrap(), None, "{unknown}");
         }
         let hostile = docker.replace("/share", "/../share");
         assert_eq!(listed(&hostile).unwrap_err().to_string(), "stack_db_1: mount destination '/../share' holds '..'");
+    }
+
+    /// Recorded from Podman 4.3.1, and shortened: a container that was initialized has a process, and does not run.
+    #[test]
+    fn the_flags_of_a_state_decide_and_not_its_name() {
+        let json = |state: &str| format!(r#"{{"Id":"ab","Name":"/c","Mounts":null,"State":{state}}}"#);
+        let initialized =
+            r#"{"Status":"initialized","Running":false,"Paused":false,"Pid":20626,"Health":{"Status":"","Log":null}}"#;
+        assert_eq!(inspected(&json(initialized)).unwrap().state, State::Stopped);
+        let stopping = r#"{"Status":"stopping","Running":true}"#;
+        assert_eq!(inspected(&json(stopping)).unwrap().state, State::Running);
+    }
+
+    #[test]
+    fn a_container_with_a_map_of_its_own_is_known() {
+        let modes = ["", "host", "private", "keep-id", "auto", "container:ab"].map(|mode| {
+            let json = format!(r#"{{"Id":"ab","Name":"/c","HostConfig":{{"UsernsMode":"{mode}"}}}}"#);
+            inspected(&json).unwrap().user_namespace
+        });
+        let own = UserNamespace::Own;
+        assert_eq!(modes, [UserNamespace::OfEngine, UserNamespace::OfHost, own, own, own, own]);
     }
 
     #[test]

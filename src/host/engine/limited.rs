@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_limit_of_values_bounds_the_memory_of_a_list() {
         let elements = ANSWER_VALUES / 2; // `{},`
-        let size = size_of::<bollard::models::ContainerSummary>().max(size_of::<bollard::models::Volume>());
+        let size = size_of::<super::super::answers::ContainerSummary>().max(size_of::<bollard::models::Volume>());
         assert!(elements * size as u64 <= 512 << 20, "{size} bytes an element");
     }
 }

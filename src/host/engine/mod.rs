@@ -10,6 +10,7 @@
 //! that its start is not interrupted (`stops`).
 
 mod address;
+mod answers;
 mod client;
 mod context;
 pub(super) mod convert;
@@ -18,6 +19,7 @@ mod id_maps;
 mod limited;
 mod locality;
 mod mount_view;
+mod product;
 mod stops;
 mod transport;
 
@@ -26,10 +28,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::{ContainerSummary, SystemInfo, VolumeCreateRequest};
-use bollard::query_parameters::{
-    ListContainersOptions, ListVolumesOptions, RemoveVolumeOptions, StartContainerOptions,
-};
+use bollard::models::{SystemInfo, VolumeCreateRequest};
+use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions, StartContainerOptions};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, FuturesUnordered};
 
@@ -37,16 +37,20 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::Monitor;
 
-use super::inventory::{Container, ContainerState, Host, Inventory, MountKind, NewVolume, StopOutcome, Volume};
+use super::inventory::{
+    Container, ContainerState, Host, Inventory, MountKind, NewVolume, StopOutcome, UserNamespace, Volume,
+};
 use super::parse::{self, VolumeSource};
 use super::places;
 use address::{Address, local_socket};
+use answers::ContainerSummary;
 use client::{Client, REQUEST_LIMIT};
 use context::Configuration;
 use convert::{container_state, name_of, process_of};
 use fault::{Answer, within};
+use product::Product;
 use stops::Stops;
-use transport::Peer;
+use transport::{Peer, Transport};
 
 /// The time limit for connecting. A healthy daemon answers in milliseconds.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -105,8 +109,8 @@ impl<'a> Engine<'a> {
             .map_err(|cause| Error::failed("cannot connect to", address.to_string(), cause))?;
         let peer = Peer::default();
         match runtime.block_on(within(CONNECT_LIMIT, Some(monitor), open(&address, peer.clone()))) {
-            Ok((docker, version)) => {
-                let client = Client { docker, address, monitor };
+            Ok(Opened { docker, transport, product, version }) => {
+                let client = Client { docker, transport, product, address, monitor };
                 Ok(Self { client, runtime, version, peer, stops: Stops::default() })
             }
             Err(fault) => {
@@ -137,8 +141,7 @@ impl<'a> Engine<'a> {
     }
 
     async fn list_containers(&self) -> Result<Vec<ContainerSummary>> {
-        let all = ListContainersOptions { all: true, ..ListContainersOptions::default() };
-        let listed = self.client.run("cannot list containers", self.client.docker.list_containers(Some(all))).await?;
+        let listed = self.client.list_containers().await?;
         if listed.len() > MOST_CONTAINERS {
             return Err(Error::new(
                 ErrorKind::Failed,
@@ -150,7 +153,8 @@ impl<'a> Engine<'a> {
 
     /// Adds the map of ids of the engine's containers.
     fn map_ids(&self, inventory: &mut Inventory, info: &SystemInfo, inspected: &[Inspected]) {
-        let mapped = inspected.iter().filter(|(container, _)| !container.host_ids);
+        let is_mapped = |container: &Container| container.user_namespace == UserNamespace::OfEngine;
+        let mapped = inspected.iter().filter(|(container, _)| is_mapped(container));
         let processes = id_maps::Processes {
             engine: mount_view::engine(&self.client.address, self.peer.pid()).id(),
             user: self.peer.uid(),
@@ -220,7 +224,7 @@ impl std::fmt::Debug for Engine<'_> {
 
 impl Host for Engine<'_> {
     fn describe(&self) -> String {
-        format!("Docker {} at {}", self.version, self.client.address)
+        format!("{} {} at {}", self.client.product, self.version, self.client.address)
     }
 
     fn address(&self) -> String {
@@ -315,15 +319,26 @@ impl Host for Engine<'_> {
     }
 }
 
-/// Connects to the engine and returns its version.
+/// A connection that has answered.
+struct Opened {
+    docker: Docker,
+    transport: Transport,
+    product: Product,
+    version: String,
+}
+
+/// Connects to the engine, and asks what it is.
 ///
 /// bollard 0.21 omits the API version from its paths, and an engine answers such requests in the highest version that
 /// it supports. The version is negotiated nevertheless, because bollard adapts some requests to it.
-async fn open(address: &Address, peer: Peer) -> Answer<(Docker, String)> {
-    let docker = transport::client(address, CONNECT_LIMIT, peer).await?.negotiate_version().await?;
-    let version = docker.version().await?.version;
-    let version = version.map_or_else(|| "(unknown)".to_owned(), |version| printable(version.as_bytes()));
-    Ok((docker.with_timeout(REQUEST_LIMIT), version))
+async fn open(address: &Address, peer: Peer) -> Answer<Opened> {
+    let transport = Transport::to(address, peer).await?;
+    let docker = transport.client(CONNECT_LIMIT)?.negotiate_version().await?;
+    let answer = docker.version().await?;
+    let product = Product::of(&answer);
+    let docker = docker.with_timeout(REQUEST_LIMIT);
+    let version = answer.version.map_or_else(|| "(unknown)".to_owned(), |version| printable(version.as_bytes()));
+    Ok(Opened { docker, transport, product, version })
 }
 
 /// Returns the paths of this machine at which the content of volumes and mounts should be. Volumes of other drivers than

@@ -17,6 +17,7 @@ use crate::host::inventory::{State, StopOutcome};
 use super::client::Client;
 use super::convert::{name_of, state_of, stop_timeout};
 use super::fault::{Answer, Fault, within};
+use super::product::Product;
 
 /// The time that a stop may take in addition to the container's stop timeout: unmounting, networks, slow disks.
 const SLACK: Duration = Duration::from_secs(300);
@@ -64,7 +65,14 @@ impl Stops {
             let docker = client.docker.clone().with_timeout(limit);
             let id = id.to_owned();
             // Without `t` and `signal` the container's own timeout and signal apply.
-            tokio::spawn(async move { docker.stop_container(&id, None::<StopContainerOptions>).await })
+            let options = match client.product {
+                Product::Docker => None,
+                Product::Podman { .. } => grace.map(|grace| StopContainerOptions {
+                    t: Some(i32::try_from(grace.as_secs()).unwrap_or(i32::MAX)),
+                    ..StopContainerOptions::default()
+                }),
+            };
+            tokio::spawn(async move { docker.stop_container(&id, options).await })
         };
         let joined = async { (&mut request).await.unwrap_or_else(|panic| Err(std::io::Error::other(panic).into())) };
         match within(limit, Some(client.monitor), joined).await {

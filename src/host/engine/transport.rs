@@ -2,17 +2,22 @@
 //!
 //! bollard's own transports have no limits and hide the socket, whose peer `locality` must know.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
-use hyper::body::Incoming;
+use bollard::errors::Error as BollardError;
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, body_full};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, HeaderValue};
-use hyper::{Response, Uri};
+use hyper::{Request, Response, Uri};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::UCred;
 use tokio::net::{TcpStream, UnixStream};
@@ -57,21 +62,69 @@ enum Endpoint {
     Tcp(Vec<SocketAddr>),
 }
 
-/// Returns a client of the engine at `address`, which connects for each request and sets `peer`; `limit` is the time
-/// limit of a request up to the headers of its answer.
-pub(super) async fn client(address: &Address, limit: Duration, peer: Peer) -> Answer<Docker> {
-    let (endpoint, base) = match address {
-        // The host name is not used; `docker` and curl send a placeholder too.
-        Address::Unix(socket) => (Endpoint::Unix(socket.clone()), "http://localhost".to_owned()),
-        Address::Tcp(host) => {
-            // Once, because a thread that waits for a name server cannot be interrupted.
-            let resolved = tokio::net::lookup_host(host).await?;
-            (Endpoint::Tcp(resolved.collect()), format!("http://{host}"))
+/// The way to one engine.
+#[derive(Debug, Clone)]
+pub(super) struct Transport {
+    endpoint: Arc<Endpoint>,
+    base: String,
+    peer: Peer,
+}
+
+impl Transport {
+    /// Returns the way to the engine at `address`, which connects for each request and sets `peer`.
+    pub(super) async fn to(address: &Address, peer: Peer) -> Answer<Self> {
+        let (endpoint, base) = match address {
+            // The host name is not used; `docker` and curl send a placeholder too.
+            Address::Unix(socket) => (Endpoint::Unix(socket.clone()), "http://localhost".to_owned()),
+            Address::Tcp(host) => {
+                // Once, because a thread that waits for a name server cannot be interrupted.
+                let resolved = tokio::net::lookup_host(host).await?;
+                (Endpoint::Tcp(resolved.collect()), format!("http://{host}"))
+            }
+        };
+        Ok(Self { endpoint: Arc::new(endpoint), base, peer })
+    }
+
+    /// Returns bollard's client; `limit` is the time limit of a request up to the headers of its answer.
+    pub(super) fn client(&self, limit: Duration) -> Answer<Docker> {
+        let Self { endpoint, base, peer } = self.clone();
+        let transport = move |request: BollardRequest| request_on(Arc::clone(&endpoint), peer.clone(), request);
+        Docker::connect_with_custom_transport(transport, Some(base), limit.as_secs(), API_DEFAULT_VERSION)
+    }
+
+    /// Returns the answer to a GET request, with the errors that bollard would return.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
+        let uri = format!("{}{path}", self.base);
+        let request = Request::get(uri).body(body_full(Bytes::new())).map_err(std::io::Error::other)?;
+        let answer = request_on(Arc::clone(&self.endpoint), self.peer.clone(), request).await?;
+        let status = answer.status();
+        let body = collect(answer.into_body()).await?;
+        if status.is_success() {
+            return Ok(serde_json::from_slice(&body)?);
         }
-    };
-    let endpoint = Arc::new(endpoint);
-    let transport = move |request: BollardRequest| request_on(Arc::clone(&endpoint), peer.clone(), request);
-    Docker::connect_with_custom_transport(transport, Some(base), limit.as_secs(), API_DEFAULT_VERSION)
+        let message = match serde_json::from_slice(&body) {
+            Ok(Failure { message }) => message,
+            Err(_) => String::from_utf8_lossy(&body).into_owned(),
+        };
+        Err(BollardError::DockerResponseServerError { status_code: status.as_u16(), message })
+    }
+}
+
+/// The body of an answer that reports an error.
+#[derive(Deserialize)]
+struct Failure {
+    message: String,
+}
+
+/// Reads a body, whose size the connection limits.
+async fn collect(mut body: Incoming) -> Answer<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        if let Ok(data) = frame?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes)
 }
 
 async fn request_on(endpoint: Arc<Endpoint>, peer: Peer, request: BollardRequest) -> Answer<Response<Incoming>> {
