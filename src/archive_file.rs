@@ -157,6 +157,9 @@ impl<'m> ArchiveFile<'m> {
             let what = "ends without its end-of-archive marker: members can be missing";
             monitor.issue(&self.name, format!("'{path}' {what}"));
         }
+        if self.tar.lacks_last_member() {
+            monitor.issue(&self.name, format!("'{path}' ends with the name of a member that is not there"));
+        }
         if let Some(offset) = self.tar.get_ref().trailing_garbage() {
             monitor
                 .issue(&self.name, format!("'{path}': what follows byte {offset} is no archive data and was ignored"));

@@ -209,6 +209,11 @@ fn the_end_of_an_archive_can_be_missing_or_be_followed_by_members() {
     }
     assert_eq!(read_all(&[&stream[..], &stream].concat(), false).unwrap(), (false, true, true));
     assert_eq!(read_all(&[&stream[..], b"garbage"].concat(), false).unwrap(), (false, true, false));
+    // bsdtar leaves out a member after it has written its long name.
+    let dangling = [&pax("12 uid=1234\n", false)[..2 * BLOCK], &[0; 2 * BLOCK]].concat();
+    let mut reader = TarReader::new(&dangling[..]);
+    assert!(reader.next_member().unwrap().is_none() && reader.lacks_last_member());
+    assert!(TarReader::new(&dangling[..2 * BLOCK]).next_member().is_err(), "cut off");
 }
 
 /// The stream of `x` bytes at 3 and of 600 `y` at 1,000, in a file of 2,000 bytes.

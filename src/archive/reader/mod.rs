@@ -178,15 +178,27 @@ enum Content {
     Sparse(Position),
 }
 
+/// What the stream has had after its last member.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Reached {
+    #[default]
+    Nothing,
+    /// The end-of-archive marker.
+    Marker,
+    /// The end of the stream.
+    EndOfStream,
+}
+
 /// The end of the archive.
 #[derive(Debug, Default)]
 struct End {
-    reached: bool,
-    is_missing: bool,
+    reached: Reached,
     /// Bytes after it, from the first one that is not zero.
     trailing: u64,
     /// Whether there are headers among them.
     has_members: bool,
+    /// Whether the last extended header has no member.
+    lacks_member: bool,
 }
 
 impl<R: Read> TarReader<R> {
@@ -211,7 +223,7 @@ impl<R: Read> TarReader<R> {
 
     /// Returns whether the stream has ended after a complete member, without an end-of-archive marker.
     pub fn is_end_missing(&self) -> bool {
-        self.end.is_missing
+        self.end.reached == Reached::EndOfStream
     }
 
     /// Returns the number of bytes of the stream read so far.
@@ -253,14 +265,21 @@ impl<R: Read> TarReader<R> {
         self.end.has_members
     }
 
+    /// Returns whether the last header of the archive is one that describes the next member, which is not there.
+    pub fn lacks_last_member(&self) -> bool {
+        self.end.lacks_member
+    }
+
     /// Returns the next member, or `None` after the end-of-archive marker. By then the stream has been read to its
     /// end, so that the decompressor has verified all its checksums.
     ///
     /// # Errors
     /// Those of the inner reader, and [`TarDamage`] as the source of an `InvalidData` error.
     pub fn next_member(&mut self) -> io::Result<Option<Stored>> {
-        if self.end.reached {
-            return Ok(None);
+        match self.end.reached {
+            Reached::Marker => return Ok(None),
+            Reached::EndOfStream if self.allow_missing_end => return Ok(None),
+            Reached::EndOfStream | Reached::Nothing => {}
         }
         self.skip_content()?;
         let mut local = self.global.clone();
@@ -268,9 +287,8 @@ impl<R: Read> TarReader<R> {
         loop {
             let at = self.offset;
             let Some(header) = self.header(at == start)? else {
-                if at != start {
-                    return Err(damage(at, "the archive ends after an extended header, before its member"));
-                }
+                // bsdtar leaves out a member that a format cannot hold after it has written its long name.
+                self.end.lacks_member = at != start;
                 self.drain()?;
                 return Ok(None);
             };
@@ -450,9 +468,11 @@ impl<R: Read> TarReader<R> {
         let mut block = [0; BLOCK];
         let got = self.read_up_to(&mut block)?;
         if got == 0 {
-            self.end.is_missing = at > 0 && may_end;
-            if self.end.is_missing && self.allow_missing_end {
-                return Ok(None);
+            if at > 0 && may_end {
+                self.end.reached = Reached::EndOfStream;
+                if self.allow_missing_end {
+                    return Ok(None);
+                }
             }
             let what = if at == 0 {
                 "the archive is empty"
@@ -532,7 +552,9 @@ impl<R: Read> TarReader<R> {
 
     /// Reads everything after the first zero block, to the end of the stream.
     fn drain(&mut self) -> io::Result<()> {
-        self.end.reached = true;
+        if self.end.reached == Reached::Nothing {
+            self.end.reached = Reached::Marker;
+        }
         let mut scratch = vec![0; 128 * BLOCK];
         loop {
             let got = self.read_up_to(&mut scratch)?;
