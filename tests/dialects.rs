@@ -243,8 +243,8 @@ impl Change {
                     header[start.len()..100].copy_from_slice(&name[..100 - start.len()]);
                 }
             }
-            // The content follows for GNU tar; here it is none.
-            Self::Size if matches!(header[156], b'5') => header[124..136].copy_from_slice(b"00000000000 "),
+            // That of the directory on disk; no content follows.
+            Self::Size if matches!(header[156], b'1'..=b'6') => header[124..136].copy_from_slice(b"00000010000\0"),
             Self::SignedSum | Self::V7 | Self::Type(_) | Self::Size => {}
         }
         let signed = matches!(self, Self::SignedSum);

@@ -182,6 +182,9 @@ fn headers_of_other_tars_are_read_as_gnu_tar_reads_them() {
     // Content follows; it is a list of names in an incremental archive.
     let (stored, content) = one(&|header| header[156] = b'D').unwrap();
     assert_eq!((stored.kind, stored.size, content.len()), (StoredKind::Directory, 0, 0));
+    // A size of its own, but no content.
+    let sized = [&tampered(|header| header[156] = b'5')[..BLOCK], &[0; 2 * BLOCK]].concat();
+    assert_eq!(read(&sized).unwrap().len(), 1);
     let (stored, content) = one(&|header| header[156] = b'Z').unwrap();
     assert_eq!((stored.kind, stored.unknown_type, &content[..]), (StoredKind::File, Some(b'Z'), &b"abc"[..]));
     let mut solaris = pax("12 uid=1234\n", false);

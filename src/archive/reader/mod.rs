@@ -349,11 +349,10 @@ impl<R: Read> TarReader<R> {
                 StoredKind::File
             }
         };
-        let stored = match kind {
-            // Some tars store the size of the linked file in a hard link's header, but no content follows.
-            StoredKind::HardLink => 0,
-            _ => ext.size.unwrap_or(size),
-        };
+        // Some tars store the size of the linked file in a hard link's header, or that of a directory on disk in its own,
+        // but no content follows.
+        let has_content = kind == StoredKind::File || entry_type == b'D';
+        let stored = if has_content { ext.size.unwrap_or(size) } else { 0 };
         if stored > i64::MAX as u64 - self.offset {
             return Err(damaged(format!("'{}' claims {stored} bytes", printable(&name))));
         }
