@@ -299,6 +299,9 @@ fn sparse_files_of_all_forms_are_read() {
     for wrong in [&[(3, 1), (1000, 599)][..], &[(3, 1), (2, 600)], &[(3, 1), (1401, 600)]] {
         assert!(message(&gnu(wrong, false)).contains("does not fit the file"), "{wrong:?}");
     }
+    let mut empty = gnu(&[(3, 1), (1000, 600)], true);
+    empty[BLOCK..2 * BLOCK].fill(0);
+    assert!(message(&empty).contains("an empty block in the map"));
     assert!(message(&pax_file(&records(&major), &stored)).contains("malformed map"));
     assert!(
         message(&pax_file(&records(&major[..2]), &[&leading[..], &stored].concat())).contains("without its length")

@@ -433,7 +433,10 @@ impl<R: Read> TarReader<R> {
         let mut goes_on = header.block()[482] != 0;
         while goes_on {
             let block = self.block(at)?;
-            map.push_entries(&block[..504]).map_err(damaged)?;
+            // Each block has an entry at least, so that the limit on entries is one on blocks too.
+            if map.push_entries(&block[..504]).map_err(damaged)? == 0 {
+                return Err(damage(at, "an empty block in the map of a sparse file"));
+            }
             goes_on = block[504] != 0;
         }
         Ok(map)

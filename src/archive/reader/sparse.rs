@@ -54,19 +54,21 @@ impl Map {
         Ok(())
     }
 
-    /// Appends the entries of a header or of a block that follows it: those before the first one that is empty.
-    pub(super) fn push_entries(&mut self, entries: &[u8]) -> Result<(), String> {
+    /// Appends the entries of a header or of a block that follows it: those before the first one that is empty. Returns how
+    /// many there are.
+    pub(super) fn push_entries(&mut self, entries: &[u8]) -> Result<usize, String> {
+        let before = self.segments.len();
         for entry in entries.chunks_exact(24) {
             let (offset, length) = entry.split_at(12);
             if length[0] == 0 {
-                return Ok(());
+                break;
             }
             let number = |field: &[u8]| number::read(field).and_then(|number| u64::try_from(number).ok());
             let pair = number(offset).zip(number(length));
             let (offset, length) = pair.ok_or("an unreadable map of a sparse file")?;
             self.push(offset, length)?;
         }
-        Ok(())
+        Ok(self.segments.len() - before)
     }
 
     /// Parses the numbers of pax 0.1.
@@ -233,7 +235,7 @@ mod tests {
         fn any_block_is_read_or_refused(blocks in prop::collection::vec(prop::array::uniform32(any::<u8>()), 16)) {
             let block: [u8; BLOCK] = blocks.concat().try_into().unwrap();
             LeadingMap::default().block(&block).map(drop).unwrap_or_default();
-            Map::default().push_entries(&block).unwrap_or_default();
+            Map::default().push_entries(&block).map(drop).unwrap_or_default();
         }
     }
 }
