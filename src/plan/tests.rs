@@ -1269,3 +1269,11 @@ fn a_project_that_is_down_is_noted_in_a_plan() {
     assert_eq!(plan_backup(&backup_request(), &host, &Script::default()).notes, [expected]);
     assert_eq!(plan_restore(&restore_request(), &host, &Script::default()).notes, [expected]);
 }
+
+#[test]
+fn a_plan_without_archives_has_no_figures() {
+    let text = backup_text(&plan_backup(&backup_request(), &Inventory::default(), &Script::default()));
+    assert!(text.contains("would be refused") && !text.contains("free at") && !text.contains("time:"), "{text}");
+    let text = backup_text(&plan_backup(&backup_request(), &inventory(), &Script::default()));
+    assert!(text.contains("free at"), "{text}");
+}

@@ -48,10 +48,12 @@ fn write_backup(text: &mut String, plan: &BackupPlan) -> std::fmt::Result {
     if !plan.left_out.is_empty() {
         writeln!(text, "left out: {} (--all adds them)", plan.left_out.join(", "))?;
     }
-    let wanted = plan.archive_bytes().map_or(UNKNOWN.to_owned(), |bytes| format!("about {}", units::bytes(bytes)));
-    let free = plan.free_bytes.map_or(UNKNOWN.to_owned(), units::bytes);
-    writeln!(text, "free at {}: {free}, needed: {wanted}", plan.sink)?;
-    time(text, plan.time, plan.threads)?;
+    if !plan.archives.is_empty() {
+        let wanted = plan.archive_bytes().map_or(UNKNOWN.to_owned(), |bytes| format!("about {}", units::bytes(bytes)));
+        let free = plan.free_bytes.map_or(UNKNOWN.to_owned(), units::bytes);
+        writeln!(text, "free at {}: {free}, needed: {wanted}", plan.sink)?;
+        time(text, plan.time, plan.threads)?;
+    }
     stopped(text, &plan.to_stop, &plan.users, &plan.left_running)?;
     refusals(text, "A backup", &plan.refusals)
 }
