@@ -17,7 +17,6 @@ use crate::plan::{Running, check_real, used_since, users_now};
 use crate::recovery::recover_layout;
 use crate::store::commit;
 use crate::together;
-use crate::touched;
 use crate::volume::OpenTree;
 
 /// Plans a backup and carries it out.
@@ -37,8 +36,7 @@ pub fn backup(
 }
 
 fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let inventory =
-        touched::inventory(host, &request.layout, &request.selection.volumes, request.running == Running::StopProject)?;
+    let inventory = request.inventory(host)?;
     recover(request, &inventory, state_dir, monitor)?;
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
     let facts = ThisHost::new(&mounts, pool, monitor);
@@ -78,7 +76,7 @@ fn archive_stopped(
     let mut users = plan.users.clone();
     if has_stopped {
         // From now on: what ran until here did so before anything was read.
-        let now = touched::inventory(host, &request.layout, &request.selection.volumes, false)?;
+        let now = request.inventory(host)?;
         check_real(plan.targets(), &now, &ThisHost::new(mounts, pool, monitor))?;
         users = users_now(plan.targets(), &now);
     }
@@ -132,12 +130,7 @@ fn archive(
     let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| archiver::write(job, tree, pool, monitor);
     let written = together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write)?;
     if request.running != Running::Allow {
-        warn_of_started(
-            plan,
-            users,
-            &touched::inventory(host, &request.layout, &request.selection.volumes, false)?,
-            monitor,
-        );
+        warn_of_started(plan, users, &request.inventory(host)?, monitor);
     }
     monitor.check_cancelled()?;
     monitor.phase(Phase::Committing);

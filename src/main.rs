@@ -25,12 +25,12 @@ use voltar::host::engine::Engine;
 use voltar::layout::Layout;
 use voltar::monitor::Monitor as _;
 use voltar::ordered::Pool;
+use voltar::plan;
 use voltar::plan::facts::{LiveMounts, ThisHost};
-use voltar::plan::{self, Running};
 use voltar::report::Report;
 use voltar::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
 use voltar::store::{self, Location};
-use voltar::{backup, discover, list, restore, resume, touched, verify};
+use voltar::{backup, discover, list, restore, resume, verify};
 
 fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
@@ -136,13 +136,7 @@ fn plan_backup(
     let facts = ThisHost::new(&mounts, pool, report);
     let request = request::backup(common, arguments)?;
     let host = host(common, report)?;
-    let inventory = touched::inventory(
-        &*host,
-        &request.layout,
-        &request.selection.volumes,
-        request.running == Running::StopProject,
-    )?;
-    let plan = plan::backup::plan(&request, host.describe(), &inventory, &facts)?;
+    let plan = plan::backup::plan(&request, host.describe(), &request.inventory(&*host)?, &facts)?;
     show(common, report, &BackupDocument::new(&plan), &backup_text(&plan))?;
     Ok(Outcome::of_plan(&plan.refusals))
 }
@@ -158,13 +152,7 @@ fn plan_restore(
     let facts = ThisHost::new(&mounts, pool, report);
     let request = request::restore(common, arguments)?;
     let host = host(common, report)?;
-    let inventory = touched::inventory(
-        &*host,
-        &request.layout,
-        &request.selection.volumes,
-        request.running == Running::StopProject,
-    )?;
-    let plan = plan::restore::plan(&request, host.describe(), &inventory, &facts)?;
+    let plan = plan::restore::plan(&request, host.describe(), &request.inventory(&*host)?, &facts)?.estimate(&facts);
     show(common, report, &RestoreDocument::new(&plan), &restore_text(&plan))?;
     Ok(Outcome::of_plan(&plan.refusals))
 }

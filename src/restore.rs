@@ -14,10 +14,9 @@ use crate::new_volumes::NewVolumes;
 use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan as make_plan};
-use crate::plan::{Running, check_real, used_since, users_now};
+use crate::plan::{check_real, used_since, users_now};
 use crate::recovery::{recover_layout, recover_trees};
 use crate::together;
-use crate::touched;
 use crate::volume::live::{Live, LiveKind};
 use crate::volume::swap::{Restoration, SwapError};
 use crate::volume::{OpenTree, owners};
@@ -40,8 +39,7 @@ pub fn restore(
 }
 
 fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let inventory =
-        touched::inventory(host, &request.layout, &request.selection.volumes, request.running == Running::StopProject)?;
+    let inventory = request.inventory(host)?;
     // What is in use is recovered later, when its containers are stopped.
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
     recover_layout(&request.layout, &inventory, &request.selection, &mounts, monitor)?;
@@ -50,7 +48,7 @@ fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool,
     plan.check()?;
     let new_volumes = NewVolumes::create(plan.created.iter().map(|one| &one.volume), host, state_dir, monitor)?;
     if !plan.created.is_empty() {
-        plan = make_plan(request, host.describe(), &host.inventory()?, &facts)?;
+        plan = make_plan(request, host.describe(), &request.inventory(host)?, &facts)?;
         plan.check()?;
         if let Some(still) = plan.created.first() {
             return Err(Error::refused(format!("volume '{}' was removed meanwhile", still.volume.name)));
@@ -104,7 +102,7 @@ fn restore_stopped(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Vec<Extracted>, SwapError> {
-    let now = touched::inventory(host, &request.layout, &request.selection.volumes, false)?;
+    let now = request.inventory(host)?;
     // From now on: what ran until here did so before anything was written.
     let users = users_now(plan.targets(), &now);
     check_idle(plan, &users, &now)?;
@@ -119,7 +117,7 @@ fn restore_stopped(
         extract(input, tree, &restoration, plan.mode, pool, monitor)
     });
     let extracted = extracted.map_err(|error| mixed(error, plan.mode))?;
-    let now = touched::inventory(host, &request.layout, &request.selection.volumes, false)?;
+    let now = request.inventory(host)?;
     check_idle(plan, &users, &now)
         .and_then(|()| check_in_place(plan, &trees, mounts))
         .map_err(|error| mixed(error, plan.mode))?;

@@ -11,12 +11,13 @@ use crate::archiver::{Expected, Job};
 use crate::codec::{Compression, Format, Level};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exclude::Exclude;
-use crate::host::{Container, Inventory};
+use crate::host::{Container, Host, Inventory};
 use crate::layout::{ArchiveSpec, Layout};
 use crate::live_mounts::LiveMount;
 use crate::resolve::{CREATE_STACK, Selection, Target, not_found, survey};
 use crate::store::directory::Condition;
 use crate::store::{Destination, Sink};
+use crate::touched;
 use crate::units;
 
 /// The arguments of a backup.
@@ -42,6 +43,17 @@ pub struct BackupRequest {
     pub allow_empty: bool,
     /// The members that are left out of all of them, in addition to those of the layout.
     pub exclude: Exclude,
+}
+
+impl BackupRequest {
+    /// Reads those containers and volumes of `host` that concern the request.
+    ///
+    /// # Errors
+    /// As [`Host::inventory`].
+    pub fn inventory(&self, host: &dyn Host) -> Result<Inventory> {
+        let whole_projects = self.running == Running::StopProject;
+        touched::inventory(host, &self.layout, &self.selection.volumes, whole_projects)
+    }
 }
 
 /// The plan of a backup.

@@ -10,11 +10,12 @@ use super::{Running, unreal, users};
 use super::{creation, overlaps, prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::mounts::LeftOut;
-use crate::host::{Container, Inventory, NewVolume};
+use crate::host::{Container, Host, Inventory, NewVolume};
 use crate::layout::Layout;
 use crate::member::RelPath;
 use crate::resolve::{Missing, Selection, Target, not_found, survey};
 use crate::store::{Location, Source};
+use crate::touched;
 use crate::units;
 use crate::volume::restore_record::Unfinished;
 
@@ -50,6 +51,17 @@ pub struct RestoreRequest {
     pub create_volumes: bool,
 }
 
+impl RestoreRequest {
+    /// Reads those containers and volumes of `host` that concern the request.
+    ///
+    /// # Errors
+    /// As [`Host::inventory`].
+    pub fn inventory(&self, host: &dyn Host) -> Result<Inventory> {
+        let whole_projects = self.running == Running::StopProject;
+        touched::inventory(host, &self.layout, &self.selection.volumes, whole_projects)
+    }
+}
+
 /// The plan of a restore.
 #[derive(Debug, Clone)]
 pub struct RestorePlan {
@@ -67,7 +79,7 @@ pub struct RestorePlan {
     pub mode: Mode,
     /// Whether the replaced trees are kept.
     pub keep_previous: bool,
-    /// The estimated time for decompressing the archives; `None` if it is unknown.
+    /// The estimated time for decompressing the archives; `None` if it is unknown, or before [`RestorePlan::estimate`].
     pub time: Option<Duration>,
     /// The threads that share the work.
     pub threads: usize,
@@ -177,11 +189,10 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         refusals
             .extend(archives.iter().filter_map(|planned| overlaps::within(&planned.target.archive, &planned.mounts)));
     }
-    let threads = facts.threads();
     Ok(RestorePlan {
         source,
-        time: restore_time(&archives, threads, facts),
-        threads,
+        time: None,
+        threads: facts.threads(),
         notes,
         archives,
         created,
@@ -196,6 +207,17 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
 }
 
 impl RestorePlan {
+    /// Adds the time in which the archives are decompressed, by a short trial of each. Only a plan that is printed needs it.
+    #[must_use]
+    pub fn estimate(self, facts: &dyn Facts) -> Self {
+        let work = |planned: &PlannedRestore| {
+            let decompression = facts.decompression(&planned.input.location)?;
+            Some((decompression.time, decompression.is_parallel))
+        };
+        let works: Option<Vec<_>> = self.archives.iter().map(work).collect();
+        Self { time: works.map(|works| time_of_all(&works, self.threads)), ..self }
+    }
+
     /// Returns all refusals as one error.
     ///
     /// # Errors
@@ -280,16 +302,6 @@ fn examine(
     }
     refusals.extend(inside_itself(planned, facts));
     Ok(refusals)
-}
-
-/// Returns the time in which `threads` decompress these archives; `None` if one is unknown.
-fn restore_time(archives: &[PlannedRestore], threads: usize, facts: &dyn Facts) -> Option<Duration> {
-    let work = |planned: &PlannedRestore| {
-        let decompression = facts.decompression(&planned.input.location)?;
-        Some((decompression.time, decompression.is_parallel))
-    };
-    let works: Option<Vec<_>> = archives.iter().map(work).collect();
-    Some(time_of_all(&works?, threads))
 }
 
 /// An archive with its name in the layout.

@@ -251,7 +251,7 @@ fn plan_backup(request: &BackupRequest, inventory: &Inventory, script: &Script) 
 }
 
 fn plan_restore(request: &RestoreRequest, inventory: &Inventory, script: &Script) -> RestorePlan {
-    restore::plan(request, "a test".to_owned(), inventory, script).unwrap()
+    restore::plan(request, "a test".to_owned(), inventory, script).unwrap().estimate(script)
 }
 
 /// Returns the messages of refusals, and checks that their kind is [`ErrorKind::Refused`].
