@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::data_root::DataRoot;
+use common::data_root::{DataRoot, layout};
 use common::skip::{Needs, run, test};
 use common::snapshot::TreeSnapshot;
 use common::tool::Tool;
@@ -73,8 +73,7 @@ impl World {
         let docker = DataRoot::new(&scratch.path().join("docker"));
         docker.volume("x");
         docker.container("x").mount("x", "/var/lib/x").write();
-        let layout = "[[archive]]\nname = 'x'\ncontainer = 'x'\npath = '/var/lib/x'\n";
-        fs::write(scratch.path().join("x.toml"), layout).unwrap();
+        layout(&scratch.path().join("x.toml"), "x", "x", "/var/lib/x");
         fs::create_dir_all(scratch.path().join("seen/var/lib")).unwrap();
         build(&scratch.path().join("seen/var/lib/x"), nodes);
         Self { scratch, docker }

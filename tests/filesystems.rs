@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use common::data_root::DataRoot;
+use common::data_root::{DataRoot, layout};
 use common::skip::{Needs, run, test};
 use common::snapshot::TreeSnapshot;
 use common::tool::Tool;
@@ -52,8 +52,7 @@ impl World {
         let data_root = DataRoot::new(&root);
         data_root.container("x").mount("x", "/srv/x").write();
         let live = data_root.volume("x");
-        let layout = "[[archive]]\nname = 'x'\ncontainer = 'x'\npath = '/srv/x'\n";
-        fs::write(scratch.path().join("x.toml"), layout).unwrap();
+        layout(&scratch.path().join("x.toml"), "x", "x", "/srv/x");
         let world = Self { first: TreeSnapshot::of(&live), live, scratch };
         world.fill();
         let first = TreeSnapshot::of(&world.live).carried_by_tar();

@@ -12,7 +12,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use common::archive::{assert_same_stream, single_stream};
-use common::data_root::DataRoot;
+use common::data_root::{DataRoot, layout};
 use common::skip::{Needs, run, test};
 use common::snapshot::TreeSnapshot;
 use common::tool::{Outcome, Tool};
@@ -60,11 +60,7 @@ impl World {
         let data_root = DataRoot::new(&scratch.path().join("docker"));
         data_root.volume("x");
         data_root.container("x").mount("x", "/var/lib/x").write();
-        fs::write(
-            scratch.path().join("layout.toml"),
-            "[[archive]]\nname = \"x\"\ncontainer = \"x\"\npath = \"/var/lib/x\"\n",
-        )
-        .unwrap();
+        layout(&scratch.path().join("layout.toml"), "x", "x", "/var/lib/x");
         fs::create_dir_all(scratch.path().join("seen/var/lib")).unwrap();
         Self { scratch, data_root }
     }

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
-use common::data_root::DataRoot;
+use common::data_root::{DataRoot, layout};
 use common::hostile::archive;
 use common::snapshot::TreeSnapshot;
 use common::tool::Tool;
@@ -40,8 +40,7 @@ impl World {
             container.mount("x", "/srv/x").write();
             data_root.volume("x")
         };
-        fs::write(scratch.path().join("x.toml"), "[[archive]]\nname = 'x'\ncontainer = 'x'\npath = '/srv/x'\n")
-            .unwrap();
+        layout(&scratch.path().join("x.toml"), "x", "x", "/srv/x");
         let nodes = [
             file("both", "archived").mode(0o640).mtime(1_000_000_000, 0),
             dir("directory").mode(0o750).mtime(1_000_000_001, 0),

@@ -39,14 +39,7 @@ fn container(project: Option<&str>, service: &str, mounts: Vec<Mount>) -> Contai
 }
 
 fn volume(project: &str, name: &str) -> Volume {
-    Volume {
-        name: format!("{project}_{name}"),
-        driver: "local".to_owned(),
-        mountpoint: format!("/v/{project}_{name}/_data").into(),
-        project: Some(project.to_owned()),
-        compose_name: Some(name.to_owned()),
-        ..Volume::default()
-    }
+    Volume::of_compose(project, name)
 }
 
 /// A stack with everything that is archived, and everything that is left out.

@@ -232,6 +232,21 @@ pub struct Volume {
     pub ids: IdMap,
 }
 
+#[cfg(test)]
+impl Volume {
+    /// Returns a volume with the labels and the name that compose gives it.
+    pub(crate) fn of_compose(project: &str, name: &str) -> Self {
+        Self {
+            name: format!("{project}_{name}"),
+            driver: "local".to_owned(),
+            mountpoint: format!("/v/{project}_{name}/_data").into(),
+            project: Some(project.to_owned()),
+            compose_name: Some(name.to_owned()),
+            ..Self::default()
+        }
+    }
+}
+
 impl Volume {
     /// Returns the directory of the host that holds its files: that to which it is bound, else its mountpoint. `None` if
     /// the path is not known.

@@ -155,3 +155,9 @@ fn id(name: &str) -> String {
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("a nibble");
     name.bytes().cycle().take(32).flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
+
+/// Writes a layout file of one archive.
+pub fn layout(at: &Path, name: &str, container: &str, path: &str) {
+    let text = format!("[[archive]]\nname = {name:?}\ncontainer = {container:?}\npath = {path:?}\n");
+    fs::write(at, text).expect("a layout file");
+}

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
+pub use crate::common::data_root::layout;
 use crate::common::engine::{PROJECTS, docker};
 use crate::common::snapshot::TreeSnapshot;
 use crate::common::tool::{Tool, installed};
@@ -409,10 +410,4 @@ impl Drop for Volume {
     fn drop(&mut self) {
         Tool::new("docker").args(["volume", "rm", &self.0]).run();
     }
-}
-
-/// Writes a layout file of one archive.
-pub fn layout(at: &Path, name: &str, container: &str, path: &str) {
-    let text = format!("[[archive]]\nname = {name:?}\ncontainer = {container:?}\npath = {path:?}\n");
-    fs::write(at, text).unwrap();
 }

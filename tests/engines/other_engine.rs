@@ -127,7 +127,8 @@ pub const DOCKER_26: Kind = Kind {
         mount -t overlay overlay -o lowerdir=usr:/usr /usr
         # Not those of /usr/local.
         export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-        exec dockerd $alone --data-root "$scratch/root" --exec-root "$scratch/exec" --pidfile "$scratch/pid"             -H "unix://$scratch/docker.sock"
+        exec dockerd $alone --data-root "$scratch/root" --exec-root "$scratch/exec" --pidfile "$scratch/pid" \
+            -H "unix://$scratch/docker.sock"
     "#,
     end: Signal::SIGTERM,
     socket: "docker.sock",
@@ -154,7 +155,8 @@ default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 ' | tee /etc/subuid >/etc/subgid
         cat >"$scratch/podman" <<END
 #!/bin/sh
-exec podman --runtime /usr/sbin/runc --storage-driver vfs --cgroup-manager cgroupfs --events-backend none     --root $scratch/root --runroot $scratch/exec/run --tmpdir $scratch/exec/tmp --volumepath $scratch/root/volumes "\$@"
+exec podman --runtime /usr/sbin/runc --storage-driver vfs --cgroup-manager cgroupfs --events-backend none \
+    --root $scratch/root --runroot $scratch/exec/run --tmpdir $scratch/exec/tmp --volumepath $scratch/root/volumes "\$@"
 END
         chmod 755 "$scratch/podman"
         # It has no daemon: its containers, and the process that watches each, end with this namespace.
