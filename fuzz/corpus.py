@@ -105,6 +105,8 @@ def tar_seeds():
     yield "pax_malformed", header(info("x", b"x", size=9), tarfile.USTAR_FORMAT) + blocks(b"99 path=x") + end
     yield "pax_sparse", pax([(b"GNU.sparse.major", b"1")]) + archive([info("srv/x/s")])
     yield "gnu_sparse", header(info("srv/x/s", b"S")) + end
+    map = b"%011o\0" % 0 * 2
+    yield "gnu_sparse_by_slash", header(info("srv/x/s/", b"S"), change=(386, map + bytes(73) + map[:12])) + end
     yield "gnu_volume_label", header(info("label", b"V")) + archive([info("srv/x/a")])
     yield "gnu_multi_volume", header(info("srv/x/m", b"M", size=1)) + end
     yield "gnu_names", header(info("names", b"N", size=4)) + blocks(b"Rena") + end

@@ -140,8 +140,6 @@ fn below_root(link: &[u8]) -> &[u8] {
 
 fn mode_string(line: &Line<'_>) -> String {
     let letter = match line.kind {
-        // In archives older than POSIX, a directory is a file whose name ends with a slash.
-        Kind::File { .. } if line.name.ends_with(b"/") => 'd',
         Kind::File { .. } => '-',
         Kind::Directory => 'd',
         Kind::Symlink { .. } => 'l',
@@ -361,7 +359,6 @@ mod tests {
         assert_as_gnu_tar(&[
             file("d/").kind(Kind::Directory).mode(0o2775).owner(1000, 1000),
             file("plain").kind(Kind::File { size: 1234 }),
-            file("old-directory/"),
             file("hard").kind(Kind::HardLink { target: other }).link(b"plain"),
             file("soft").kind(Kind::Symlink { target: Vec::new() }).link(b"/nowhere\n\xff").mode(0o777),
             file("pipe").kind(Kind::Fifo),

@@ -2,6 +2,7 @@ use std::io::{self, Read};
 
 use proptest::prelude::*;
 
+use super::listing::{Line, Lister};
 use super::reader::{Stored, StoredKind, TarReader};
 use super::strip::{Misfit, strip};
 use super::writer::TarWriter;
@@ -383,4 +384,32 @@ fn only_members_below_the_path_are_stripped() {
     let link = strip("home/django/data/b", "/etc/passwd", Symlink).unwrap().unwrap();
     assert_eq!(link.kind, Kind::Symlink { target: b"/etc/passwd".to_vec() });
     assert!(matches!(strip("home/django/data/b", "", Symlink), Err(Misfit::BadTarget { .. })));
+}
+
+/// In archives older than POSIX a directory is a file whose name ends with a slash. GNU tar lists a sparse file with
+/// such a name as a directory too, and extracts a file.
+#[test]
+fn a_member_is_listed_as_what_is_extracted() {
+    for (entry_type, kind, letter) in [(b'0', StoredKind::Directory, "d"), (b'S', StoredKind::File, "-")] {
+        let stream = tampered(|header| {
+            let end = header.iter().position(|&byte| byte == 0).unwrap();
+            (header[end], header[156]) = (b'/', entry_type);
+            header[124..136].copy_from_slice(b"00000000000\0");
+            if entry_type == b'S' {
+                header[386..410].copy_from_slice(b"00000000000\000000000000\0");
+                header[483..495].copy_from_slice(b"00000000000\0");
+            }
+        });
+        let stored = TarReader::new(&stream[..]).next_member().unwrap().unwrap();
+        assert_eq!((stored.name.last(), stored.kind), (Some(&b'/'), kind));
+        let line = Lister::default().line(&Line {
+            name: &stored.name,
+            kind: &stored.listed_kind(),
+            metadata: &stored.metadata,
+            link: &stored.link,
+            uname: &stored.uname,
+            gname: &stored.gname,
+        });
+        assert!(line.starts_with(letter), "{line}");
+    }
 }
