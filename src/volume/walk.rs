@@ -3,7 +3,7 @@
 //! directory's handle and reads nothing of them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use super::{Content, OpenMount, OpenTree, metadata};
 use crate::error::{Cause, Error, Result};
 use crate::exclude::Exclude;
 use crate::identity::FileId;
+use crate::limits::{Excess, Extent};
 use crate::member::{Kind, Metadata, RelPath};
 
 /// Handles of directories this many levels above the current one are closed, so that no tree is too deep for the limit on
@@ -37,6 +38,15 @@ pub(crate) enum Found {
     Own(RelPath),
     /// Something that the user has excluded. A directory is one, with all that it holds.
     Excluded,
+    /// Entries of a directory that are beyond a limit of archives, with all that they hold. It follows the others.
+    Beyond {
+        /// The directory.
+        path: RelPath,
+        /// How many of its entries.
+        entries: u64,
+        /// The limit that the first of them exceeds.
+        excess: Excess,
+    },
     /// Something that was in a directory's listing but could not be read; `vanished` where it is no longer there.
     Unreadable {
         /// Where.
@@ -60,6 +70,32 @@ pub(crate) struct Entry {
     /// Device, inode and link count.
     pub inode: Inode,
     place: Place,
+    /// The directory that holds it; `None` for the root.
+    holder: Option<Arc<Step>>,
+}
+
+/// A directory on the way to an entry. Entries of one directory share it, so that memory does not grow with the length of
+/// their paths.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// The directory above; `None` for the root.
+    above: Option<Arc<Self>>,
+    name: OsString,
+}
+
+impl Step {
+    /// Returns the path of `name` in the directory `holder`.
+    fn path(holder: Option<&Arc<Self>>, name: &OsStr) -> RelPath {
+        let mut names = vec![name];
+        let mut at = holder;
+        while let Some(step) = at {
+            names.push(&step.name);
+            at = step.above.as_ref();
+        }
+        names.reverse();
+        // The names of a walk are valid.
+        RelPath::parse(names.join(OsStr::new("/")).as_bytes()).unwrap_or_default()
+    }
 }
 
 /// Which object of the host something is.
@@ -126,10 +162,18 @@ impl Entry {
 }
 
 /// Finds hard links: the first path of a file is archived as the file, the others as links to it. GNU tar does so for
-/// regular files and symbolic links.
+/// regular files and symbolic links. Memory holds the names of files with links still to come, and their directories.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    seen: HashMap<FileId, (RelPath, u64)>,
+    seen: HashMap<FileId, Seen>,
+}
+
+/// A file that was stored, and has more links.
+#[derive(Debug)]
+struct Seen {
+    holder: Option<Arc<Step>>,
+    name: Box<OsStr>,
+    left: u64,
 }
 
 impl Links {
@@ -138,19 +182,22 @@ impl Links {
         if entry.inode.nlink < 2 || matches!(entry.kind, Kind::Directory) {
             return None;
         }
-        let (path, left) = self.seen.get_mut(&entry.inode.id)?;
-        *left = left.saturating_sub(1);
-        if *left > 0 {
-            return Some(path.clone());
+        let seen = self.seen.get_mut(&entry.inode.id)?;
+        seen.left = seen.left.saturating_sub(1);
+        let path = Step::path(seen.holder.as_ref(), &seen.name);
+        if seen.left == 0 {
+            // All its links have been stored.
+            self.seen.remove(&entry.inode.id);
         }
-        // All its links have been stored: memory holds only files with links still to come.
-        self.seen.remove(&entry.inode.id).map(|(path, _)| path)
+        Some(path)
     }
 
     /// Notes that `entry` was stored in full under its path.
     pub(crate) fn stored(&mut self, entry: &Entry) {
         if entry.inode.nlink > 1 && matches!(entry.kind, Kind::File { .. } | Kind::Symlink { .. }) {
-            self.seen.insert(entry.inode.id, (entry.path.clone(), entry.inode.nlink - 1));
+            let name = entry.path.file_name().into();
+            let seen = Seen { holder: entry.holder.clone(), name, left: entry.inode.nlink - 1 };
+            self.seen.insert(entry.inode.id, seen);
         }
     }
 }
@@ -163,19 +210,26 @@ pub(crate) struct Walk {
     /// The nested mounts; `None` is an empty directory.
     mounts: BTreeMap<RelPath, Option<Arc<Live>>>,
     own: Arc<OwnNames>,
-    /// What is left out, and what precedes a path of the tree in the names that it is compared with.
-    excluded: Option<(Exclude, RelPath)>,
+    /// The path of the directory whose content is being walked: that of the last level.
+    at: RelPath,
+    /// What is left out.
+    excluded: Exclude,
+    /// What precedes a path of the tree in the names of members, and its extent.
+    prefix: (RelPath, Extent),
 }
 
 /// A directory whose content is being walked.
 #[derive(Debug)]
 struct Level {
-    path: RelPath,
+    /// `None` for the root.
+    step: Option<Arc<Step>>,
     directory: Option<Arc<OwnedFd>>,
     id: FileId,
     /// Its handle stays open, because `..` of a nested mount's root is not this directory.
     pinned: bool,
     names: std::vec::IntoIter<OsString>,
+    /// The entries so far that are beyond a limit, and the limit that the first of them exceeds.
+    beyond: Option<(u64, Excess)>,
 }
 
 impl Walk {
@@ -203,21 +257,42 @@ impl Walk {
             metadata: metadata::of(&status),
             inode: inode(&status),
             place: Place::Mounted(live),
+            holder: None,
         };
-        Ok(Self { levels: Vec::new(), root: Some(root), mounts, own: Arc::clone(&tree.own), excluded: None })
+        Ok(Self {
+            levels: Vec::new(),
+            root: Some(root),
+            mounts,
+            own: Arc::clone(&tree.own),
+            at: RelPath::root(),
+            excluded: Exclude::default(),
+            prefix: (RelPath::root(), Extent::default()),
+        })
     }
 
     /// Leaves out what `exclude` matches, with all that it holds. The names of members begin with `prefix`.
     #[must_use]
     pub(crate) fn excluding(mut self, exclude: &Exclude, prefix: &RelPath) -> Self {
-        self.excluded = (!exclude.is_empty()).then(|| (exclude.clone(), prefix.clone()));
+        self.excluded = exclude.clone();
+        self.prefix = (prefix.clone(), Extent::of(prefix));
         self
     }
 
     fn excludes(&self, path: &RelPath) -> bool {
-        let matching =
-            |(exclude, prefix): &(Exclude, RelPath)| exclude.matching(prefix.concat(path).as_bytes()).is_some();
-        self.excluded.as_ref().is_some_and(matching)
+        !self.excluded.is_empty() && self.excluded.matching(self.prefix.0.concat(path).as_bytes()).is_some()
+    }
+
+    /// Returns the limit that the member of `path`, the entry `name` of the current directory, would exceed. The directory
+    /// itself is within all.
+    fn excess(&self, path: &RelPath, name: &OsStr) -> Option<Excess> {
+        let prefix = self.prefix.1;
+        let slash = usize::from(prefix.bytes > 0);
+        let extent = Extent {
+            bytes: prefix.bytes + slash + path.as_bytes().len(),
+            components: prefix.components + self.levels.len(),
+            longest: name.len(),
+        };
+        extent.excess()
     }
 
     /// Lists a directory that was just found and goes into it next.
@@ -243,12 +318,16 @@ impl Walk {
         if pinned && let Some(above) = self.levels.last_mut() {
             above.pinned = true;
         }
+        let step = (!entry.path.is_root())
+            .then(|| Arc::new(Step { above: entry.holder.clone(), name: entry.path.file_name().to_owned() }));
+        self.at = entry.path.clone();
         self.levels.push(Level {
-            path: entry.path.clone(),
+            step,
             directory: Some(directory),
             id: FileId::of(&status),
             pinned: pinned && self.levels.is_empty(),
             names: names.into_iter(),
+            beyond: None,
         });
         if let Some(far) = self.levels.len().checked_sub(HELD).and_then(|i| self.levels.get_mut(i))
             && !far.pinned
@@ -262,10 +341,11 @@ impl Walk {
     fn leave(&mut self) -> std::result::Result<(), Error> {
         let Some(left) = self.levels.pop() else { return Ok(()) };
         let Some(top) = self.levels.last_mut() else { return Ok(()) };
+        self.at = self.at.split_last().map_or_else(RelPath::root, |(above, _)| above);
         if top.directory.is_some() {
             return Ok(());
         }
-        let failed = |cause: Cause| Error::failed("cannot return to", top.path.as_bytes(), cause);
+        let failed = |cause: Cause| Error::failed("cannot return to", self.at.as_bytes(), cause);
         let below = left.directory.ok_or_else(|| failed("its handle is lost".into()))?;
         let directory = openat(&*below, "..", DIRECTORY, Mode::empty()).map_err(|e| failed(e.into()))?;
         let status = fstat(&directory).map_err(|e| failed(e.into()))?;
@@ -319,7 +399,8 @@ impl Walk {
                 }
             }
         };
-        Found::Entry(Entry { path, kind, metadata: metadata::of(&status), inode: inode(&status), place })
+        let holder = self.levels.last().and_then(|level| level.step.clone());
+        Found::Entry(Entry { path, kind, metadata: metadata::of(&status), inode: inode(&status), place, holder })
     }
 }
 
@@ -338,6 +419,9 @@ impl Iterator for Walk {
         loop {
             let top = self.levels.last_mut()?;
             let Some(name) = top.names.next() else {
+                if let Some((entries, excess)) = top.beyond.take() {
+                    return Some(Ok(Found::Beyond { path: self.at.clone(), entries, excess }));
+                }
                 if let Err(error) = self.leave() {
                     self.levels.clear();
                     return Some(Err(error));
@@ -345,14 +429,20 @@ impl Iterator for Walk {
                 continue;
             };
             let Some(directory) = top.directory.clone() else {
-                return Some(Err(Error::failed("cannot list", top.path.as_bytes(), "its handle is lost")));
+                return Some(Err(Error::failed("cannot list", self.at.as_bytes(), "its handle is lost")));
             };
-            let path = match top.path.join(name.as_bytes()) {
+            let path = match self.at.join(name.as_bytes()) {
                 Ok(path) => path,
                 Err(why) => return Some(Err(Error::failed("cannot use the name", name.as_bytes(), why))),
             };
             if self.excludes(&path) {
                 return Some(Ok(Found::Excluded));
+            }
+            if let Some(excess) = self.excess(&path, &name) {
+                if let Some(level) = self.levels.last_mut() {
+                    level.beyond.get_or_insert((0, excess)).0 += 1;
+                }
+                continue;
             }
             let found = self.examine(&directory, path, name);
             if let Found::Entry(entry) = &found
