@@ -137,7 +137,7 @@ pub const DOCKER_26: Kind = Kind {
     has_host_ids: true,
     has_compose: true,
     images: IMAGES,
-    tests: &[stack::TESTS, cvat::TESTS],
+    tests: &[stack::TESTS, stack::OF_DOCKER, cvat::TESTS],
 };
 
 /// Root's Podman, which answers Docker's API. The script `podman` in the scratch directory runs it on the same files.

@@ -18,7 +18,11 @@ pub const TESTS: &[Test] = &[
     ("archives_of_a_stack_equal_the_documented_ones", archives_of_a_stack_equal_the_documented_ones),
     ("restored_stacks_equal_the_documented_ones", restored_stacks_equal_the_documented_ones),
     ("a_killed_run_is_resumed", a_killed_run_is_resumed),
+    ("a_killed_restore_is_undone", a_killed_restore_is_undone),
 ];
+
+/// Podman's files are not read.
+pub const OF_DOCKER: &[Test] = &[("a_data_root_gives_the_same_archives", a_data_root_gives_the_same_archives)];
 
 /// The archives, with the service and the path of each.
 const ARCHIVES: [(&str, &str, &str); 2] = [("db", "db", "/var/lib/postgresql/data"), ("media", "web", "/srv/media")];
@@ -194,4 +198,39 @@ fn a_killed_run_is_resumed(engine: &OtherEngine) {
     engine.voltar(&["resume"]).ok().expect_text("stack-db-1");
     assert!(are_running(engine));
     assert!(!engine.at("archives/media.tar.bz2").exists());
+}
+
+/// Both volumes are as they were, and the containers that the run has stopped are started.
+fn a_killed_restore_is_undone(engine: &OtherEngine) {
+    up(engine);
+    // Files that are not zeros take a while to extract.
+    let content: Vec<u8> = (0..60_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    fs::write(media(engine).join("large"), content).unwrap();
+    engine.voltar(&["backup", "archives", "--stop", "--format", "tar"]).ok();
+    wait_for_database(engine);
+    fs::write(media(engine).join("large"), "live").unwrap();
+    query(engine, "UPDATE t SET word = 'live'");
+    let (before, live) = (rows(engine), TreeSnapshot::of(&media(engine)));
+    let log = engine.at("log-of-voltar");
+    let mut run = engine.voltar(&["restore", "archives", "--stop"]).spawn(&log);
+    let is_restoring = || fs::read_to_string(&log).unwrap().contains("media: restoring");
+    wait_until("the restore", || is_restoring() || run.has_ended());
+    run.signal(Signal::SIGKILL);
+    assert_eq!(run.wait().killed_by(), Some(9), "killed before its end");
+    engine.voltar(&["resume"]).ok().expect_text("stack-db-1");
+    assert!(are_running(engine));
+    wait_for_database(engine);
+    assert_eq!(rows(engine), before);
+    live.assert_same(&TreeSnapshot::of(&media(engine)), "the volume of a killed restore");
+}
+
+fn a_data_root_gives_the_same_archives(engine: &OtherEngine) {
+    up(engine);
+    stop(engine);
+    let root = engine.root();
+    engine.without_engine(&["backup", "archives", "--format", "tar", "--data-root", root.to_str().unwrap()]).ok();
+    for archive in ARCHIVES {
+        let found = fs::read(engine.at(&format!("archives/{}.tar", archive.0))).unwrap();
+        assert_same_stream(&documented(engine, archive)[..], &found[..], archive.0);
+    }
 }
