@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::common::archive::assert_same_stream;
+use crate::common::projects::{self, Host};
 use crate::common::snapshot::TreeSnapshot;
 use crate::common::tool::Tool;
 use crate::common::tree::{build, dir, file, hard_link, link};
@@ -21,8 +22,14 @@ pub const TESTS: &[Test] = &[
     ("a_killed_restore_is_undone", a_killed_restore_is_undone),
 ];
 
-/// Podman's files are not read.
-pub const OF_DOCKER: &[Test] = &[("a_data_root_gives_the_same_archives", a_data_root_gives_the_same_archives)];
+/// Compose is not used with Podman, whose files are not read.
+pub const OF_DOCKER: &[Test] = &[
+    ("a_data_root_gives_the_same_archives", a_data_root_gives_the_same_archives),
+    ("projects_are_told_apart", |engine| with_projects(engine, projects::are_told_apart)),
+    ("projects_with_a_scaled_service", |engine| {
+        with_projects(engine, projects::replicas_are_one_archive_if_they_share_their_files);
+    }),
+];
 
 /// The archives, with the service and the path of each.
 const ARCHIVES: [(&str, &str, &str); 2] = [("db", "db", "/var/lib/postgresql/data"), ("media", "web", "/srv/media")];
@@ -32,7 +39,7 @@ const WAIT: &str = "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done";
 /// Creates the stack, starts it and fills it.
 pub fn up(engine: &OtherEngine) {
     if engine.kind().has_compose {
-        engine.compose("stack", "docker-compose.stack.yml", &["up", "--detach"]);
+        engine.compose("stack", &OtherEngine::file("docker-compose.stack.yml"), &["up", "--detach"]);
     } else {
         create_with_labels(engine);
     }
@@ -233,4 +240,13 @@ fn a_data_root_gives_the_same_archives(engine: &OtherEngine) {
         let found = fs::read(engine.at(&format!("archives/{}.tar", archive.0))).unwrap();
         assert_same_stream(&documented(engine, archive)[..], &found[..], archive.0);
     }
+}
+
+fn with_projects(engine: &OtherEngine, body: fn(&Host<'_>)) {
+    body(&Host {
+        docker: &|args| engine.command(args),
+        compose: &|project, args| engine.compose_command(project, projects::FILE, args),
+        voltar: &|args| engine.voltar_alone(args),
+        directory: &engine.at(""),
+    });
 }
