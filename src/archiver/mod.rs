@@ -16,6 +16,7 @@ use crate::codec::{Compression, Compressor, NotReadBack};
 use crate::error::{Cause, Error, Result, carried};
 use crate::exclude::Exclude;
 use crate::ids::IdMap;
+use crate::limits;
 use crate::member::{Kind, Member, RelPath};
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
@@ -83,6 +84,7 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
         buffer: vec![0; PIECE],
         members: 0,
         excluded: 0,
+        beyond: 0,
         one_file: false,
         database: false,
     };
@@ -134,6 +136,8 @@ struct Archiver<'a, W: Write> {
     buffer: Vec<u8>,
     members: u64,
     excluded: u64,
+    /// The directories with entries beyond a limit.
+    beyond: u64,
     /// Whether the tree is one mounted file.
     one_file: bool,
     database: bool,
@@ -148,6 +152,10 @@ impl<W: Write> Archiver<'_, W> {
             monitor.check_cancelled()?;
             self.take(item?).map_err(cannot_write)
         })?;
+        if self.beyond > limits::NAMED {
+            let more = self.beyond - limits::NAMED;
+            self.issue(format!("{more} more directories hold entries beyond a limit of archives: skipped"));
+        }
         self.check_expectations()
     }
 
@@ -164,6 +172,16 @@ impl<W: Write> Archiver<'_, W> {
             }
             Found::Excluded => {
                 self.excluded += 1;
+                Ok(())
+            }
+            Found::Beyond { path, entries, excess } => {
+                self.beyond += 1;
+                if self.beyond <= limits::NAMED {
+                    let entries = if entries == 1 { "an entry".to_owned() } else { format!("{entries} entries") };
+                    self.issue(format!(
+                        "'{path}' holds {entries} beyond a limit of archives ({excess}): skipped, with all below"
+                    ));
+                }
                 Ok(())
             }
             Found::Own(path) => {
@@ -195,6 +213,12 @@ impl<W: Write> Archiver<'_, W> {
         if let Kind::File { .. } = entry.kind {
             let content = entry.open().map(Opened::in_pieces);
             return self.file(entry, content);
+        }
+        if let Kind::Symlink { target } = &entry.kind
+            && let Some(excess) = limits::target_excess(target)
+        {
+            self.issue(format!("'{}' is beyond a limit of archives ({excess}): skipped", entry.path));
+            return Ok(());
         }
         self.links.stored(&entry);
         self.header(entry).map(|_| ())

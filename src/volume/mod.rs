@@ -7,6 +7,7 @@
 pub(crate) mod beneath;
 pub(crate) mod content;
 pub(crate) mod create;
+mod described;
 pub(crate) mod detached;
 pub(crate) mod live;
 pub(crate) mod metadata;
