@@ -182,7 +182,9 @@ fn watch_signals(cancel: &Arc<AtomicBool>) -> Result<()> {
 fn report_leftovers(state_dir: &Path, report: &Report) {
     match leftovers(state_dir) {
         Ok((leftovers, unreadable)) => {
-            unreadable.iter().for_each(|error| report.issue("", error.with_hint()));
+            for error in unreadable {
+                report.issue("", error.with_hint());
+            }
             for leftover in leftovers {
                 report.note(&format!(
                     "a run was interrupted at {} and left these containers of {} stopped: {}; `voltar resume` starts them",
