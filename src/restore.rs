@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use nix::errno::Errno;
+
 use crate::error::{Error, Result};
 use crate::extractor::{Extracted, Input, Mode, check, extract};
 use crate::filesystem::Access;
@@ -14,11 +16,12 @@ use crate::new_volumes::NewVolumes;
 use crate::ordered::Pool;
 use crate::plan::facts::ThisHost;
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan as make_plan};
+use crate::plan::room::IN_PLACE;
 use crate::plan::{check_real, used_since, users_now};
 use crate::recovery::{recover_layout, recover_trees};
 use crate::together;
 use crate::volume::live::{Live, LiveKind};
-use crate::volume::swap::{Restoration, SwapError};
+use crate::volume::swap::{Finished, Old, Restoration, SwapError};
 use crate::volume::{OpenTree, owners};
 
 /// Plans a restore and carries it out.
@@ -147,11 +150,11 @@ fn open(
     monitor: &dyn Monitor,
 ) -> Result<Vec<OpenTree>> {
     check_real(plan.targets(), now, &ThisHost::new(mounts, pool, monitor))?;
-    let recovered = recover_trees(plan.targets().map(|target| (&target.tree, true)), mounts, monitor)?;
+    let recovery = recover_trees(plan.targets().map(|target| (&target.tree, true)), mounts, monitor)?;
     let open = plan.archives.iter().map(|planned| {
         let tree = &planned.target.tree;
         // Undoing an exchange has replaced the tree that the plan has found.
-        if recovered { mounts.open(tree) } else { mounts.reopen(tree, &planned.mounts) }
+        if recovery.replaced { mounts.open(tree) } else { mounts.reopen(tree, &planned.mounts) }
     });
     open.collect()
 }
@@ -191,24 +194,34 @@ fn check_in_place(plan: &RestorePlan, trees: &[OpenTree], mounts: &LiveMounts) -
 
 /// Swaps all staged trees, or none.
 fn swap(restoration: Restoration, keep_previous: bool, monitor: &dyn Monitor) -> Result<(), SwapError> {
-    for tree in restoration.swap(keep_previous)?.finish() {
-        match tree.old {
-            Ok(None) => {}
-            Ok(Some(kept)) => {
-                monitor.note(&format!("{}: the previous content is kept in '{}'", tree.archive, kept.display()));
-            }
-            // The new tree is live and complete; the old one has not been removed.
-            Err(error) => {
-                monitor.issue(&tree.archive, format!("restored, but the previous content is still there: {error}"));
-            }
+    let (finished, removed) = restoration.swap(keep_previous)?.finish();
+    for Finished { archive, old, error } in finished {
+        if let Old::Kept(path) = &old {
+            monitor.note(&format!("{archive}: the previous content is kept in '{}'", path.display()));
         }
+        let Some(error) = error else { continue };
+        let left = match old {
+            Old::Removed => "but not all of the previous content is removed".to_owned(),
+            Old::Kept(_) => "but what else was staged is not removed".to_owned(),
+            Old::Staged(path) => format!("but the previous content is still in '{}'", path.display()),
+        };
+        let error = error.hint("the next run, or `voltar resume`, completes it");
+        monitor.issue(&archive, format!("restored, {left}: {}", error.with_hint()));
+    }
+    if let Err(error) = removed {
+        let error = error.hint("the next run, or `voltar resume`, removes it");
+        monitor.issue("", format!("restored, but its record is left: {}", error.with_hint()));
     }
     Ok(())
 }
 
+/// Says what an error of the extraction has left.
 fn mixed(error: Error, mode: Mode) -> Error {
     if mode == Mode::Replace {
-        return error;
+        return match error.errno() {
+            Some(Errno::ENOSPC | Errno::EDQUOT) => error.within("no room for a second tree").hint(IN_PLACE),
+            _ => error,
+        };
     }
     error
         .within("stopped halfway, the volume is now a mix of old and restored files")

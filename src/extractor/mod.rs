@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod mode;
+mod need;
 mod origin;
 mod route;
 mod write_behind;
@@ -25,6 +26,7 @@ use crate::volume::swap::Restoration;
 use route::{Left, Routes};
 
 pub use mode::Mode;
+pub(crate) use need::Need;
 pub use origin::Origin;
 pub(crate) use origin::origin;
 
@@ -74,6 +76,44 @@ pub(crate) fn check(input: &Input, ids: &IdMap, mode: Mode, pool: &Pool, monitor
     let at = archive.location().path();
     monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at });
     Ok(())
+}
+
+/// Reads an archive to its end without extracting it, and returns what it needs in each of the mounts at `mounts`, where
+/// files take room in units of so many bytes; `None` for a mount that is not restored. It is checked like everything that
+/// is extracted. Its progress is reported if it is `shown`.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn need(
+    input: &Input,
+    ids: &IdMap,
+    mounts: &[(&RelPath, Option<u64>)],
+    shown: bool,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Vec<Need>> {
+    // Extracting the archive reports its issues.
+    let monitor = &need::Quiet { monitor, shown };
+    let mut archive = open(input, pool, monitor)?;
+    archive.started(Stage::Checking, monitor);
+    let mut needs = vec![Need::default(); mounts.len()];
+    let (mut members, mut buffer) = (0_u64, Vec::new());
+    while let Some(stored) = archive.next_member(monitor)? {
+        let Some(member) = fit(input, &stored)?.member() else { continue };
+        to_host(&member, ids).map_err(|error| error.within(&input.archive))?;
+        members += u64::from(!member.path.is_root() || member.is_one_file());
+        let holding = mounts.iter().enumerate().filter(|(_, (at, _))| member.path.strip_prefix(at).is_some());
+        let deepest = holding.max_by_key(|(_, (at, _))| at.as_bytes().len());
+        let Some((index, (_, Some(block)))) = deepest else { continue };
+        let more = need::of_member(&member, *block, &mut archive, &mut buffer, monitor)?;
+        needs[index].bytes = needs[index].bytes.saturating_add(more.bytes);
+        needs[index].inodes += more.inodes;
+    }
+    check_end(input, &archive, Mode::Replace)?;
+    check_not_empty(input, members)?;
+    let at = archive.location().path();
+    monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at });
+    Ok(needs)
 }
 
 /// Reads the first members of an archive, and checks that they are below its prefix.

@@ -7,10 +7,11 @@ use super::measure::{self, Decompression, Measured};
 use crate::codec::Compression;
 use crate::error::{Error, Result};
 use crate::exclude::Exclude;
-use crate::extractor::{self, Input, Origin};
+use crate::extractor::{self, Input, Need, Origin};
 use crate::host::mounts::MountTree;
 use crate::host::{Volume, reality};
 use crate::identity::{self, FileId};
+use crate::ids::IdMap;
 pub use crate::live_mounts::LiveMounts;
 use crate::live_mounts::{self, LiveMount};
 use crate::member::RelPath;
@@ -73,6 +74,13 @@ pub trait Facts {
 
     /// Returns when an archive was last modified; `None` if unknown.
     fn modified(&self, location: &Location) -> Option<SystemTime>;
+
+    /// Reads an archive to its end, and returns what it needs in each of `mounts`; `None` for one that is not restored.
+    /// The progress is reported if it is `shown`.
+    ///
+    /// # Errors
+    /// The archive is damaged, or does not fit into the tree.
+    fn need(&self, input: &Input, ids: &IdMap, mounts: &[(&RelPath, Option<u64>)], shown: bool) -> Result<Vec<Need>>;
 
     /// Reads the first members of an archive.
     ///
@@ -161,6 +169,10 @@ impl Facts for ThisHost<'_> {
 
     fn modified(&self, location: &Location) -> Option<SystemTime> {
         location.path().metadata().and_then(|status| status.modified()).ok()
+    }
+
+    fn need(&self, input: &Input, ids: &IdMap, mounts: &[(&RelPath, Option<u64>)], shown: bool) -> Result<Vec<Need>> {
+        extractor::need(input, ids, mounts, shown, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
     }
 
     fn check_prefix(&self, input: &Input) -> Result<()> {

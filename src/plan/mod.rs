@@ -11,6 +11,7 @@ pub mod measure;
 mod overlaps;
 mod prefix;
 pub mod restore;
+pub(crate) mod room;
 mod stopping;
 
 #[cfg(test)]

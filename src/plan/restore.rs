@@ -7,7 +7,7 @@ use super::facts::Facts;
 use super::measure::time_of_all;
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
-use super::{creation, overlaps, prefix};
+use super::{creation, overlaps, prefix, room};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::mounts::LeftOut;
 use crate::host::{Container, Host, Inventory, NewVolume};
@@ -16,7 +16,6 @@ use crate::member::RelPath;
 use crate::resolve::{Missing, Selection, Target, not_found, survey};
 use crate::store::{Location, Source};
 use crate::touched;
-use crate::units;
 use crate::volume::restore_record::Unfinished;
 
 pub use crate::extractor::{Input, Mode, Origin};
@@ -189,6 +188,11 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         refusals
             .extend(archives.iter().filter_map(|planned| overlaps::within(&planned.target.archive, &planned.mounts)));
     }
+    // Reading archives takes time.
+    if request.mode == Mode::Replace && refusals.is_empty() {
+        let staged: Vec<_> = archives.iter().map(staged).collect();
+        refusals.extend(room::too_little(&staged, facts, &mut notes)?);
+    }
     Ok(RestorePlan {
         source,
         time: None,
@@ -235,6 +239,13 @@ impl RestorePlan {
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         self.archives.iter().map(|planned| &planned.target)
     }
+}
+
+fn staged(planned: &PlannedRestore) -> room::Staged<'_> {
+    let PlannedRestore { target, input, archive_bytes, mounts } = planned;
+    let left_out = target.tree.mounts.iter().filter(|mount| mount.left_out.is_some());
+    let left_out = left_out.map(|mount| &mount.at).collect();
+    room::Staged { input, bytes: *archive_bytes, mounts, left_out, ids: &target.tree.ids }
 }
 
 /// What can be done where something is missing.
@@ -296,9 +307,6 @@ fn examine(
     }
     if mode != Mode::Merge {
         refusals.extend(filesystems_inside(planned, facts)?);
-    }
-    if mode == Mode::Replace {
-        refusals.extend(too_little_space(planned));
     }
     refusals.extend(inside_itself(planned, facts));
     Ok(refusals)
@@ -507,20 +515,4 @@ fn inside_itself(planned: &PlannedRestore, facts: &dyn Facts) -> Vec<Error> {
         }));
     }
     refusals
-}
-
-/// The content rarely takes less space than its archive.
-fn too_little_space(planned: &PlannedRestore) -> Option<Error> {
-    let root = planned.mounts.first()?;
-    let (wanted, free) = (planned.archive_bytes?, root.free_bytes?);
-    (wanted > free).then(|| {
-        Error::refused(format!(
-            "{}: too little space beside '{}': the archive alone takes {}, and {} are free",
-            planned.target.archive,
-            root.path.display(),
-            units::bytes(wanted),
-            units::bytes(free)
-        ))
-        .hint("make room, or restore with --in-place, which needs no room for a second copy")
-    })
 }

@@ -134,7 +134,7 @@ fn restored(text: &mut String, planned: &PlannedRestore, mode: Mode) -> std::fmt
         let at = if mount.at.is_root() { String::new() } else { format!("{}: ", mount.at) };
         writeln!(text, "  extracted  {at}{}", way_text(mount, mode))?;
     }
-    let free = planned.mounts.first().and_then(|root| root.free_bytes);
+    let free = planned.mounts.first().and_then(|root| root.room).map(|room| room.bytes);
     writeln!(text, "  free       {}", free.map_or(UNKNOWN.to_owned(), units::bytes))
 }
 
@@ -481,7 +481,7 @@ impl<'a> Restored<'a> {
             prefix: format!("/{}", String::from_utf8_lossy(planned.input.prefix.as_bytes())),
             skips_others: planned.input.selected,
             archive_bytes: planned.archive_bytes,
-            free_bytes: planned.mounts.first().and_then(|root| root.free_bytes),
+            free_bytes: planned.mounts.first().and_then(|root| root.room).map(|room| room.bytes),
             ways: planned.mounts.iter().map(way).collect(),
         }
     }

@@ -16,6 +16,7 @@ pub(crate) mod owners;
 pub(crate) mod remove;
 mod rename;
 pub(crate) mod restore_record;
+pub(crate) mod room;
 mod root;
 mod source;
 pub(crate) mod staging;
