@@ -5,11 +5,14 @@ use std::io;
 use crate::archive_file::ArchiveFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::holes::ReadHoles;
+use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
+use crate::postgres::{Clusters, not_shut_down};
 use crate::store::Location;
 
-/// Verifies all archives, also after one is found damaged. An archive without members is an issue.
+/// Verifies all archives, also after one is found damaged. An archive without members is an issue,
+/// and so is a PostgreSQL cluster in one that was not shut down.
 ///
 /// # Errors
 /// For a single archive, its error. For several, the number of damaged archives, after all have been read and each
@@ -47,6 +50,7 @@ fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result
     let mut archive = ArchiveFile::open(location, pool, monitor)?;
     archive.started(Stage::Checking, monitor);
     let mut buffer = vec![0; 64 << 10];
+    let mut clusters = Clusters::default();
     let mut last = None;
     while let Some(stored) = archive.next_member(monitor)? {
         // Content is read here instead of skipped by the next call, so that progress is reported within large members.
@@ -54,10 +58,17 @@ fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result
             monitor.check_cancelled()?;
             return Err(archive.located(&e));
         }
+        // A name that no file can have is refused when the archive is restored.
+        if let Ok(path) = RelPath::parse(&stored.name) {
+            clusters.member(&path, &stored.listed_kind());
+        }
         last = Some(stored.name);
     }
     if last.is_none() {
         monitor.issue(archive.name(), format!("'{location}' holds no members"));
+    }
+    for cluster in clusters.found().iter().filter(|cluster| cluster.has_pid_file) {
+        monitor.issue(archive.name(), not_shut_down(&cluster.pid_file()));
     }
     monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at: location.path() });
     Ok(())

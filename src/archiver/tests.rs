@@ -73,6 +73,7 @@ fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
         excluded: 0,
         one_file: false,
         database: false,
+        clusters: Clusters::default(),
     };
     for item in items {
         archiver.take(item).unwrap();

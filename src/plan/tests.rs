@@ -21,6 +21,7 @@ use crate::identity::FileId;
 use crate::layout::Layout;
 use crate::live_mounts::LiveMount;
 use crate::member::RelPath;
+use crate::postgres::{Cluster, MajorVersion};
 use crate::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
 use crate::resolve::Selection;
 use crate::store::directory::Condition;
@@ -47,6 +48,10 @@ struct Script {
     mounted_below: Vec<PathBuf>,
     free_bytes: u64,
     state_dir: &'static Path,
+    /// The clusters in the first members of every archive.
+    clusters: Vec<Cluster>,
+    /// The version of the cluster in every volume.
+    live_version: Option<MajorVersion>,
 }
 
 impl Default for Script {
@@ -71,6 +76,8 @@ impl Default for Script {
             mounted_below: Vec::new(),
             free_bytes: 1_000_000,
             state_dir: Path::new("/var/lib/voltar"),
+            clusters: Vec::new(),
+            live_version: None,
         }
     }
 }
@@ -156,6 +163,14 @@ impl Facts for Script {
         Ok(root.map(|root| Origin { holds_path: root.strip_prefix(path).is_some(), root, trees: Vec::new() }))
     }
 
+    fn first_clusters(&self, _: &Input) -> Result<Vec<Cluster>> {
+        Ok(self.clusters.clone())
+    }
+
+    fn live_version(&self, _: &MountTree, at: &RelPath) -> Option<MajorVersion> {
+        self.live_version.filter(|_| at.is_root())
+    }
+
     fn mounted_below(&self, _: &Path) -> Result<Vec<PathBuf>> {
         Ok(self.mounted_below.clone())
     }
@@ -226,6 +241,7 @@ fn backup_request() -> BackupRequest {
         running: Running::Refuse,
         overwrite: false,
         allow_empty: false,
+        allow_outside_links: false,
         exclude: Exclude::default(),
     }
 }
@@ -241,6 +257,7 @@ fn restore_request() -> RestoreRequest {
         running: Running::Refuse,
         allow_empty: false,
         allow_truncated_end: false,
+        force_version: false,
         from: None,
         create_volumes: false,
     }
