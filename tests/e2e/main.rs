@@ -16,6 +16,7 @@ mod filesystems;
 mod interchange;
 mod interruptions;
 mod newcomer;
+mod postgres;
 mod refusals;
 mod stack;
 
@@ -28,6 +29,7 @@ fn main() {
     let tests = [
         interchange::TESTS,
         refusals::TESTS,
+        postgres::TESTS,
         filesystems::TESTS,
         enterprise::TESTS,
         containers::TESTS,
