@@ -17,6 +17,7 @@ mod interchange;
 mod interruptions;
 mod newcomer;
 mod postgres;
+mod projects;
 mod refusals;
 mod stack;
 
@@ -35,6 +36,7 @@ fn main() {
         containers::TESTS,
         interruptions::TESTS,
         newcomer::TESTS,
+        projects::TESTS,
     ]
     .into_iter()
     .flatten()

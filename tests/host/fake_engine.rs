@@ -145,6 +145,7 @@ impl FakeEngine {
         self.inner.lock().unwrap().containers.get_mut(id).unwrap()["Config"]["Labels"] = labels;
     }
 
+    #[allow(dead_code, reason = "used by tests/postgres.rs")]
     pub(crate) fn set_environment(&self, id: &str, variables: &[&str]) {
         self.inner.lock().unwrap().containers.get_mut(id).unwrap()["Config"]["Env"] = json!(variables);
     }
