@@ -12,6 +12,7 @@ use voltar::archive::strip::strip;
 use voltar::archive::writer::TarWriter;
 use voltar::archive::{BLOCK, RECORD};
 use voltar::member::{Kind, Member, RelPath};
+use voltar::postgres::Clusters;
 
 /// The longest name, link or extended header of the reader.
 const LONGEST: usize = 1 << 20;
@@ -31,6 +32,7 @@ fuzz_target!(|stream: &[u8]| {
 
     let prefix = RelPath::parse(b"srv/x").unwrap();
     let mut lister = Lister::default();
+    let mut clusters = Clusters::default();
     let mut kept: Vec<(Member, &[u8])> = Vec::new();
     for (stored, content) in &contents {
         assert!(stored.name.len() <= LONGEST && stored.link.len() <= LONGEST);
@@ -48,7 +50,13 @@ fuzz_target!(|stream: &[u8]| {
             Kind::BlockDevice { .. } => 'b',
         };
         assert!(line.starts_with(letter), "{line}");
+        clusters.member(&member.path, &member.kind);
+        clusters.version(&member.path, content);
         kept.push((member, content));
+    }
+    for cluster in clusters.found() {
+        let outside = cluster.outside_links(&prefix, &[RelPath::root()]);
+        assert!(outside.iter().all(|link| link.path.is_none()), "all is below the root");
     }
     written_again(&prefix, &kept);
 });

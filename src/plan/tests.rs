@@ -1294,3 +1294,23 @@ fn a_plan_without_archives_has_no_figures() {
     let text = backup_text(&plan_backup(&backup_request(), &inventory(), &Script::default()));
     assert!(text.contains("free at"), "{text}");
 }
+
+#[test]
+fn an_archive_is_searched_for_clusters_where_there_is_something_to_compare() {
+    let script = Script { clusters: vec![Cluster::of_version(RelPath::root(), "10")], ..Script::default() };
+    let versions = |plan: &RestorePlan| plan.archives.iter().map(|one| one.versions.len()).collect::<Vec<_>>();
+    let plan = plan_restore(&restore_request(), &inventory(), &script);
+    assert_eq!(versions(&plan), [1, 0], "only the first is at the path of PostgreSQL's image");
+    assert!(plan.refusals.is_empty() && restore_text(&plan).contains("\n  database   PostgreSQL 10 in the archive\n"));
+
+    let script = Script { live_version: MajorVersion::of_file(b"15\n"), ..script };
+    let plan = plan_restore(&restore_request(), &inventory(), &script);
+    assert_eq!((versions(&plan), plan.refusals.len()), (vec![1, 1], 2));
+    let document = serde_json::to_value(RestoreDocument::new(&plan)).unwrap();
+    let expected = serde_json::json!({"archive": "10", "volume": "15", "image": null});
+    assert_eq!(document["archives"][0]["postgresql"], expected);
+    let forced = RestoreRequest { force_version: true, ..restore_request() };
+    let plan = plan_restore(&forced, &inventory(), &script);
+    assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+    assert_eq!(plan.notes.iter().filter(|note| note.ends_with("(--force-version)")).count(), 2, "{:?}", plan.notes);
+}

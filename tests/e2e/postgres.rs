@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::common::engine::docker;
+use crate::common::tool::Tool;
 use crate::stack::{Container, Stack, Test, layout, query};
 
 pub const TESTS: &[Test] = &[
@@ -13,15 +14,21 @@ pub const TESTS: &[Test] = &[
 
 const DATABASE: [&str; 2] = ["--only", "cvat_db"];
 
+/// The media are not of interest here, nor is compression.
+fn voltar(stack: &Stack, args: &[&str]) -> Tool {
+    let fast = if args[0] == "backup" { &["--format", "tar"][..] } else { &[] };
+    stack.voltar(args).args(fast).args(DATABASE)
+}
+
 fn postgres_of_another_version_is_not_restored(stack: &Stack) {
     stack.documented_backup();
-    let plan = stack.voltar(&["restore", "--dry-run"]).ok();
+    let plan = voltar(stack, &["restore", "--dry-run"]).ok();
     plan.expect_text("PostgreSQL 15 in the archive, 15 in the volume, 15 in the image");
     fs::write(stack.volume("cvat_db").join("PG_VERSION"), "10\n").unwrap();
     stack.compose(&["start", "cvat"]);
     let before = stack.snapshots();
     for mode in [&[][..], &["--merge"], &["--in-place"]] {
-        let run = stack.voltar(&["restore", "--stop"]).args(mode).run().expect_code(2);
+        let run = voltar(stack, &["restore", "--stop"]).args(mode).run().expect_code(2);
         run.expect_text("cvat_db: the archive holds PostgreSQL 15, the volume 10").expect_text("--force-version");
         assert_eq!(stack.running(), ["cvat"]);
     }
@@ -33,11 +40,11 @@ fn postgres_of_another_version_is_not_restored(stack: &Stack) {
     layout(&stack.at("newer.toml"), "cvat_db", newer.name(), "/var/lib/postgresql/data");
     fs::write(stack.volume("cvat_db").join("PG_VERSION"), "15\n").unwrap();
     let because = format!("cvat_db: the archive holds PostgreSQL 15, the image of '{}' (ubuntu) 16", newer.name());
-    stack.voltar(&["restore", "--layout", "newer.toml"]).args(DATABASE).run().expect_code(2).expect_text(&because);
+    voltar(stack, &["restore", "--layout", "newer.toml"]).run().expect_code(2).expect_text(&because);
     drop(newer);
 
     fs::write(stack.volume("cvat_db").join("PG_VERSION"), "10\n").unwrap();
-    stack.voltar(&["restore", "--stop", "--force-version"]).ok();
+    voltar(stack, &["restore", "--stop", "--force-version"]).ok();
     stack.assert_database_is_intact();
 }
 
@@ -45,7 +52,7 @@ fn postgres_that_was_killed_is_reported(stack: &Stack) {
     stack.start();
     docker(["kill", "cvat_db"]);
     stack.stop();
-    let backup = stack.voltar(&["backup"]).ok();
+    let backup = voltar(stack, &["backup"]).ok();
     backup.expect_text("cvat_db: 'postmaster.pid' is archived: PostgreSQL had been killed, not shut down");
     stack
         .voltar(&["verify"])
@@ -53,11 +60,11 @@ fn postgres_that_was_killed_is_reported(stack: &Stack) {
         .expect_code(1)
         .expect_text("'var/lib/postgresql/data/postmaster.pid' is in the archive");
     stack.empty_volumes();
-    stack.voltar(&["restore"]).run().expect_code(1).expect_text("'postmaster.pid' is in the archive");
+    voltar(stack, &["restore"]).run().expect_code(1).expect_text("'postmaster.pid' is in the archive");
     stack.assert_database_is_intact();
     // Shut down, it leaves nothing to report.
-    stack.voltar(&["backup", "clean", "--stop"]).ok().expect_no_text("postmaster.pid");
-    stack.voltar(&["verify", "clean"]).ok();
+    voltar(stack, &["backup", "clean", "--stop"]).ok().expect_no_text("postmaster.pid");
+    voltar(stack, &["verify", "clean"]).ok();
 }
 
 fn postgres_with_a_tablespace_elsewhere_is_not_archived(stack: &Stack) {
@@ -65,13 +72,13 @@ fn postgres_with_a_tablespace_elsewhere_is_not_archived(stack: &Stack) {
     docker(["exec", "cvat_db", "install", "-d", "-o", "70", "-g", "70", "/tmp/fast"]);
     query("CREATE TABLESPACE fast LOCATION '/tmp/fast'");
     let running = stack.running();
-    let refused = stack.voltar(&["backup", "--stop"]).run().expect_code(2);
+    let refused = voltar(stack, &["backup", "--stop"]).run().expect_code(2);
     refused.expect_text("' leads to '/tmp/fast', which is not in the archive").expect_text("--allow-outside-links");
     assert_eq!((stack.running(), stack.archives()), (running.clone(), Vec::new()));
-    let allowed = stack.voltar(&["backup", "--stop", "--allow-outside-links"]).run().expect_code(1);
+    let allowed = voltar(stack, &["backup", "--stop", "--allow-outside-links"]).run().expect_code(1);
     allowed.expect_text("warning: cvat_db: 'pg_tblspc/");
     query("DROP TABLESPACE fast");
     docker(["exec", "cvat_db", "rm", "-r", "/tmp/fast"]);
     assert_eq!(stack.running(), running);
-    stack.voltar(&["backup", "--stop", "--overwrite"]).ok();
+    voltar(stack, &["backup", "--stop", "--overwrite"]).ok();
 }
