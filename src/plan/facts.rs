@@ -18,6 +18,7 @@ use crate::member::RelPath;
 use crate::monitor::Monitor;
 use crate::mountinfo;
 use crate::ordered::Pool;
+use crate::postgres::{Cluster, MajorVersion, VERSION_BYTES};
 use crate::recovery;
 use crate::store::directory::Condition;
 use crate::store::{Destination, Location, Sink, Source};
@@ -91,6 +92,12 @@ pub trait Facts {
     /// Returns the directory that the first members of an archive have in common, and whether one of them lies in `path`;
     /// `None` if it has no members.
     fn origin(&self, location: &Location, path: &RelPath) -> Result<Option<Origin>>;
+
+    /// Returns the PostgreSQL clusters in the first members of an archive.
+    fn first_clusters(&self, input: &Input) -> Result<Vec<Cluster>>;
+
+    /// Returns the version of the PostgreSQL cluster at `at` in a live tree; `None` if there is none, or if it cannot be read.
+    fn live_version(&self, tree: &MountTree, at: &RelPath) -> Option<MajorVersion>;
 
     /// Returns the mountpoints of this host below `path`.
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>>;
@@ -181,6 +188,15 @@ impl Facts for ThisHost<'_> {
 
     fn origin(&self, location: &Location, path: &RelPath) -> Result<Option<Origin>> {
         extractor::origin(location, path, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
+    }
+
+    fn first_clusters(&self, input: &Input) -> Result<Vec<Cluster>> {
+        extractor::first_clusters(input, self.pool, self.monitor)
+    }
+
+    fn live_version(&self, tree: &MountTree, at: &RelPath) -> Option<MajorVersion> {
+        let file = at.join(b"PG_VERSION").ok()?;
+        MajorVersion::of_file(&self.mounts.open(tree).ok()?.beginning_of(&file, VERSION_BYTES as u64)?)
     }
 
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::facts::Facts;
 use super::measure::time_of_all;
+use super::postgres::{self, Versions};
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
 use super::{creation, overlaps, prefix, room};
@@ -44,6 +45,8 @@ pub struct RestoreRequest {
     pub allow_empty: bool,
     /// Whether archives without an end are accepted.
     pub allow_truncated_end: bool,
+    /// Whether PostgreSQL clusters are restored of another version than that of the volume or the server.
+    pub force_version: bool,
     /// The directory in the archives whose content is restored; `None` for the path of the layout.
     pub from: Option<RelPath>,
     /// Whether volumes that do not exist are created.
@@ -103,6 +106,8 @@ pub struct PlannedRestore {
     pub archive_bytes: Option<u64>,
     /// The mounts as they are on this host; empty where they are not found.
     pub mounts: Vec<LiveMount>,
+    /// The versions of the PostgreSQL clusters in it, as far as its beginning tells them.
+    pub versions: Vec<Versions>,
 }
 
 /// An archive whose volume does not exist, and is created.
@@ -175,8 +180,8 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
             allow_truncated_end: request.allow_truncated_end,
         };
         notes.extend(unknown_end(&name, location));
-        let mut planned =
-            PlannedRestore { archive_bytes: facts.archive_bytes(location), target, input, mounts: Vec::new() };
+        let archive_bytes = facts.archive_bytes(location);
+        let mut planned = PlannedRestore { archive_bytes, target, input, mounts: Vec::new(), versions: Vec::new() };
         if is_real {
             refusals.extend(examine(&mut planned, request, facts, &mut notes)?);
         }
@@ -242,7 +247,7 @@ impl RestorePlan {
 }
 
 fn staged(planned: &PlannedRestore) -> room::Staged<'_> {
-    let PlannedRestore { target, input, archive_bytes, mounts } = planned;
+    let PlannedRestore { target, input, archive_bytes, mounts, versions: _ } = planned;
     let left_out = target.tree.mounts.iter().filter(|mount| mount.left_out.is_some());
     let left_out = left_out.map(|mount| &mount.at).collect();
     room::Staged { input, bytes: *archive_bytes, mounts, left_out, ids: &target.tree.ids }
@@ -301,7 +306,10 @@ fn examine(
         facts,
         notes,
     ) {
-        Ok(input) => planned.input = input,
+        Ok(input) => {
+            planned.input = input;
+            refusals.extend(other_versions(planned, request, facts, notes)?);
+        }
         Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
         Err(error) => refusals.push(error),
     }
@@ -310,6 +318,24 @@ fn examine(
     }
     refusals.extend(inside_itself(planned, facts));
     Ok(refusals)
+}
+
+/// Adds to `planned` the versions of its PostgreSQL clusters; returns refusals.
+fn other_versions(
+    planned: &mut PlannedRestore,
+    request: &RestoreRequest,
+    facts: &dyn Facts,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Error>> {
+    let PlannedRestore { target, input, .. } = planned;
+    let is_database = request.layout.archive(&target.archive).is_some_and(|spec| spec.database);
+    planned.versions = postgres::versions_at_first(target, input, is_database, facts)?;
+    let refusals = planned.versions.iter().filter_map(|versions| versions.refusal(&planned.target.archive));
+    if !request.force_version {
+        return Ok(refusals.collect());
+    }
+    notes.extend(refusals.map(|refusal| format!("{refusal} (--force-version)")));
+    Ok(Vec::new())
 }
 
 /// An archive with its name in the layout.

@@ -22,6 +22,7 @@ use crate::ids::IdMap;
 use crate::layout::Layout;
 use crate::live_mounts::LiveMount;
 use crate::member::RelPath;
+use crate::postgres::{Cluster, MajorVersion};
 use crate::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
 use crate::resolve::Selection;
 use crate::store::directory::Condition;
@@ -51,6 +52,10 @@ struct Script {
     mounted_below: Vec<PathBuf>,
     room: Room,
     state_dir: &'static Path,
+    /// The clusters in the first members of every archive.
+    clusters: Vec<Cluster>,
+    /// The version of the cluster in every volume.
+    live_version: Option<MajorVersion>,
 }
 
 impl Default for Script {
@@ -76,6 +81,8 @@ impl Default for Script {
             mounted_below: Vec::new(),
             room: Room { bytes: 1_000_000, inodes: Some(1000), block: 1, is_exact: true },
             state_dir: Path::new("/var/lib/voltar"),
+            clusters: Vec::new(),
+            live_version: None,
         }
     }
 }
@@ -165,6 +172,14 @@ impl Facts for Script {
         Ok(root.map(|root| Origin { holds_path: root.strip_prefix(path).is_some(), root, trees: Vec::new() }))
     }
 
+    fn first_clusters(&self, _: &Input) -> Result<Vec<Cluster>> {
+        Ok(self.clusters.clone())
+    }
+
+    fn live_version(&self, _: &MountTree, at: &RelPath) -> Option<MajorVersion> {
+        self.live_version.filter(|_| at.is_root())
+    }
+
     fn mounted_below(&self, _: &Path) -> Result<Vec<PathBuf>> {
         Ok(self.mounted_below.clone())
     }
@@ -235,6 +250,7 @@ fn backup_request() -> BackupRequest {
         running: Running::Refuse,
         overwrite: false,
         allow_empty: false,
+        allow_outside_links: false,
         exclude: Exclude::default(),
     }
 }
@@ -250,6 +266,7 @@ fn restore_request() -> RestoreRequest {
         running: Running::Refuse,
         allow_empty: false,
         allow_truncated_end: false,
+        force_version: false,
         from: None,
         create_volumes: false,
     }
@@ -1322,4 +1339,24 @@ fn a_plan_without_archives_has_no_figures() {
     assert!(text.contains("would be refused") && !text.contains("free at") && !text.contains("time:"), "{text}");
     let text = backup_text(&plan_backup(&backup_request(), &inventory(), &Script::default()));
     assert!(text.contains("free at"), "{text}");
+}
+
+#[test]
+fn an_archive_is_searched_for_clusters_where_there_is_something_to_compare() {
+    let script = Script { clusters: vec![Cluster::of_version(RelPath::root(), "10")], ..Script::default() };
+    let versions = |plan: &RestorePlan| plan.archives.iter().map(|one| one.versions.len()).collect::<Vec<_>>();
+    let plan = plan_restore(&restore_request(), &inventory(), &script);
+    assert_eq!(versions(&plan), [1, 0], "only the first is at the path of PostgreSQL's image");
+    assert!(plan.refusals.is_empty() && restore_text(&plan).contains("\n  database   PostgreSQL 10 in the archive\n"));
+
+    let script = Script { live_version: MajorVersion::of_file(b"15\n"), ..script };
+    let plan = plan_restore(&restore_request(), &inventory(), &script);
+    assert_eq!((versions(&plan), plan.refusals.len()), (vec![1, 1], 2));
+    let document = serde_json::to_value(RestoreDocument::new(&plan)).unwrap();
+    let expected = serde_json::json!({"archive": "10", "volume": "15", "image": null});
+    assert_eq!(document["archives"][0]["postgresql"], expected);
+    let forced = RestoreRequest { force_version: true, ..restore_request() };
+    let plan = plan_restore(&forced, &inventory(), &script);
+    assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+    assert_eq!(plan.notes.iter().filter(|note| note.ends_with("(--force-version)")).count(), 2, "{:?}", plan.notes);
 }
