@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::archiver::{self, Job};
+use crate::durable::leftovers::Recovered;
 use crate::error::Result;
 use crate::filesystem::Access;
 use crate::host::containers::Stopped;
@@ -95,7 +96,11 @@ fn archive_stopped(
 
 /// Removes stale files from the sink, and recovers volumes from interrupted restores.
 fn recover(request: &BackupRequest, inventory: &Inventory, state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
-    for removed in request.sink.remove_leftovers()? {
+    let Recovered { named, removed } = request.sink.recover()?;
+    for named in named {
+        monitor.note(&format!("'{}' is of a run that was killed after it was complete", named.display()));
+    }
+    for removed in removed {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);

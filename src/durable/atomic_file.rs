@@ -1,5 +1,6 @@
 //! Files that get their names only when they are complete and on disk. Until then a file has a hidden temporary name in
-//! the same directory and is locked by its writer; dropping an [`AtomicFile`] removes it.
+//! the same directory and is locked by its writer; dropping an [`AtomicFile`] removes it. [`commit`](super::commit::commit)
+//! gives them their names.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -8,11 +9,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
+use nix::fcntl::{Flock, FlockArg};
 
 use super::page_cache::{Writeback, drop_written};
-use super::{parent, small_file, sync_directory};
 use crate::error::{Cause, Error, Result};
 
 /// The suffix of temporary names: `.cvat_db.tar.bz2.4711.voltar-tmp`.
@@ -21,17 +20,18 @@ const SUFFIX: &str = ".voltar-tmp";
 /// A file that is being written.
 #[derive(Debug)]
 pub(crate) struct AtomicFile {
-    file: Flock<File>,
-    temporary: PathBuf,
-    target: PathBuf,
+    pub(super) file: Flock<File>,
+    pub(super) temporary: PathBuf,
+    pub(super) target: PathBuf,
     written: u64,
     writeback: Writeback,
-    kept: bool,
+    /// Nothing of its own has the temporary name any more.
+    pub(super) kept: bool,
 }
 
 /// A file that is complete and on disk, but still under its temporary name.
 #[derive(Debug)]
-pub(crate) struct Ready(AtomicFile);
+pub(crate) struct Ready(pub(super) AtomicFile);
 
 impl AtomicFile {
     /// Creates the file that will become `target`, readable and writable by its owner only.
@@ -59,7 +59,7 @@ impl AtomicFile {
         })
     }
 
-    /// Syncs the file to disk. [`commit`] then gives it its name.
+    /// Syncs the file to disk. It does not have its name yet.
     pub(crate) fn finish(self) -> Result<Ready> {
         self.file.sync_all().map_err(|e| Error::failed_at("cannot write", &self.target, e))?;
         drop_written(&*self.file);
@@ -97,115 +97,23 @@ impl Ready {
     }
 }
 
-/// Renames all files to their targets, or none: if a rename fails, the earlier ones are rolled back. Existing files are
-/// replaced only with `overwrite`.
-///
-/// # Errors
-/// A target exists already, a rename fails, or a directory cannot be synced.
-pub(crate) fn commit(files: Vec<Ready>, overwrite: bool) -> Result<()> {
-    let mut renamed: Vec<Renamed> = Vec::with_capacity(files.len());
-    for Ready(file) in files {
-        match rename(file, overwrite) {
-            Ok(done) => renamed.push(done),
-            Err(error) => {
-                renamed.reverse();
-                renamed.into_iter().for_each(Renamed::undo);
-                return Err(error);
-            }
-        }
-    }
-    // A rename is durable only when its directory is synced.
-    for done in &renamed {
-        let directory = parent(&done.file.target);
-        sync_directory(directory).map_err(|e| Error::failed_at("cannot sync the directory", directory, e))?;
-    }
-    renamed.into_iter().for_each(Renamed::keep);
-    Ok(())
-}
-
-/// A file under its final name. A file that it replaced is now under the temporary name.
-struct Renamed {
-    file: AtomicFile,
-    replaced: bool,
-}
-
-fn rename(file: AtomicFile, overwrite: bool) -> Result<Renamed> {
-    let attempt = |flags| renameat2(AT_FDCWD, &file.temporary, AT_FDCWD, &file.target, flags);
-    let replaced = match attempt(RenameFlags::RENAME_NOREPLACE) {
-        Ok(()) => Ok(false),
-        Err(Errno::EEXIST) if overwrite => match attempt(RenameFlags::RENAME_EXCHANGE) {
-            Err(Errno::EINVAL) => rename_without_flags(&file).map(|()| false),
-            other => other.map(|()| true),
-        },
-        // Some filesystems (NFS, some FUSE) do not support the flags of renameat2(2).
-        Err(Errno::EINVAL) if overwrite || !file.target.exists() => rename_without_flags(&file).map(|()| false),
-        Err(e) => Err(e),
-    };
-    match replaced {
-        Ok(replaced) => Ok(Renamed { file, replaced }),
-        Err(e) => Err(Error::failed_at("cannot create", &file.target, e)),
-    }
-}
-
-fn rename_without_flags(file: &AtomicFile) -> std::result::Result<(), Errno> {
-    fs::rename(&file.temporary, &file.target).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or_default()))
-}
-
-impl Renamed {
-    fn undo(mut self) {
-        self.file.kept = true;
-        let back = if self.replaced { RenameFlags::RENAME_EXCHANGE } else { RenameFlags::RENAME_NOREPLACE };
-        let done = renameat2(AT_FDCWD, &self.file.target, AT_FDCWD, &self.file.temporary, back);
-        self.file.kept = done.is_err();
-    }
-
-    fn keep(mut self) {
-        // The temporary name now holds the replaced file, which `drop` removes, or does not exist.
-        self.file.kept = !self.replaced;
-    }
-}
-
-/// Removes the temporary files in `directory` whose writers no longer run, and returns their paths.
-///
-/// # Errors
-/// The directory exists and cannot be listed.
-pub(crate) fn remove_leftovers(directory: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |e: io::Error| Error::failed_at("cannot list", directory, e);
-    let entries = match fs::read_dir(directory) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(failed)?,
-    };
-    let mut removed = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let ours = is_temporary(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_file());
-        if !ours {
-            continue;
-        }
-        let path = entry.path();
-        // A writer holds a lock on its file until it exits.
-        let Ok(file) = small_file::open_itself(&path) else { continue };
-        if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() && fs::remove_file(&path).is_ok() {
-            removed.push(path);
-        }
-    }
-    Ok(removed)
-}
-
-fn is_temporary(name: &OsStr) -> bool {
+/// Returns whether files that are being written have such names.
+pub(super) fn is_temporary(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(SUFFIX.as_bytes())
+}
+
+/// Returns whether `temporary` is a name that a file which will become `target` has until then. Both are bare names.
+pub(super) fn is_temporary_of(temporary: &str, target: &str) -> bool {
+    let number =
+        temporary.strip_prefix('.').and_then(|rest| rest.strip_prefix(target)?.strip_prefix('.')?.strip_suffix(SUFFIX));
+    let is_number = number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
+    is_number && !target.is_empty() && !target.contains('/')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
-
-    fn ready(target: &Path, content: &str) -> Ready {
-        let mut file = AtomicFile::create(target).unwrap();
-        file.write_all(content.as_bytes()).unwrap();
-        file.finish().unwrap()
-    }
 
     fn names(directory: &Path) -> Vec<String> {
         let mut names: Vec<_> =
@@ -215,50 +123,19 @@ mod tests {
     }
 
     #[test]
-    fn only_a_committed_file_has_its_name() {
+    fn a_file_that_is_dropped_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("a");
         drop(AtomicFile::create(&target).unwrap());
-        drop(ready(&target, "x"));
+        let file = AtomicFile::create(&target).unwrap();
+        let [name] = &names(dir.path())[..] else { panic!() };
+        assert!(is_temporary(OsStr::new(name)) && is_temporary_of(name, "a"), "{name}");
+        assert_eq!(fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o7777, 0o600);
+        drop(file.finish().unwrap());
         assert!(names(dir.path()).is_empty());
-        commit(vec![ready(&target, "x")], false).unwrap();
-        assert_eq!(names(dir.path()), ["a"]);
-        assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o7777, 0o600);
-    }
-
-    #[test]
-    fn all_are_committed_or_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
-        fs::write(&b, "old").unwrap();
-        let error = commit(vec![ready(&a, "new"), ready(&b, "new")], false).unwrap_err();
-        assert!(error.to_string().contains("File exists"), "{error}");
-        assert_eq!(names(dir.path()), ["b"]);
-        assert_eq!(fs::read(&b).unwrap(), b"old");
-
-        // The third cannot be renamed, since its temporary file is missing: the first two are rolled back.
-        let c = dir.path().join("c");
-        fs::create_dir_all(c.join("x")).unwrap();
-        let files = vec![ready(&a, "new"), ready(&b, "new"), ready(&c, "new")];
-        fs::remove_file(files[2].0.temporary.as_path()).unwrap();
-        assert!(commit(files, true).is_err());
-        assert_eq!(names(dir.path()), ["b", "c"]);
-        assert_eq!(fs::read(&b).unwrap(), b"old");
-
-        commit(vec![ready(&a, "new"), ready(&b, "new")], true).unwrap();
-        assert_eq!(names(dir.path()), ["a", "b", "c"]);
-        assert_eq!(fs::read(&b).unwrap(), b"new");
-    }
-
-    #[test]
-    fn leftovers_of_killed_writers_are_removed_and_other_files_stay() {
-        let dir = tempfile::tempdir().unwrap();
-        let locked = AtomicFile::create(&dir.path().join("a")).unwrap();
-        fs::write(dir.path().join(".b.tar.1.voltar-tmp"), "half").unwrap();
-        fs::write(dir.path().join("b.voltar-tmp"), "a user's").unwrap();
-        let removed = remove_leftovers(dir.path()).unwrap();
-        assert_eq!(removed, [dir.path().join(".b.tar.1.voltar-tmp")]);
-        assert!(locked.temporary.exists());
-        assert!(dir.path().join("b.voltar-tmp").exists());
+        for other in ["a", ".a.voltar-tmp", ".a.x.voltar-tmp", ".b.1.voltar-tmp", ".a.1", "a.1.voltar-tmp"] {
+            assert!(!is_temporary_of(other, "a"), "{other}");
+        }
+        assert!(!is_temporary_of("./a.1.voltar-tmp", "/a") && !is_temporary_of("..1.voltar-tmp", ""));
     }
 }

@@ -10,7 +10,8 @@ use nix::unistd::{AccessFlags, access};
 
 use super::location::Location;
 use super::name::is_archive;
-use crate::durable::atomic_file;
+use crate::durable::commit;
+use crate::durable::leftovers::{self, Recovered};
 use crate::durable::{parent, sync_directory};
 use crate::error::{Error, Result};
 use crate::identity::{FileId, lineage};
@@ -46,11 +47,13 @@ impl Directory {
     }
 
     /// Returns the archives in the directory, sorted by file name, also those in formats that voltar does not read. Hidden
-    /// files and files without the suffix of an archive are ignored.
+    /// files and files without the suffix of an archive are ignored. A backup that was killed while its archives got their
+    /// names is completed first, so that all are of one run.
     ///
     /// # Errors
-    /// The directory cannot be listed.
+    /// The directory cannot be listed, or a killed backup cannot be completed.
     pub fn archives(&self) -> Result<Vec<Location>> {
+        commit::complete(&self.path)?;
         let failed = |e: io::Error| Error::failed_at("cannot list", &self.path, e);
         let mut archives = Vec::new();
         for entry in std::fs::read_dir(&self.path).map_err(failed)? {
@@ -99,12 +102,12 @@ impl Directory {
         std::fs::remove_dir(&self.path).unwrap_or_default();
     }
 
-    /// Removes the leftovers of killed writers from the directory, and returns their paths.
+    /// Completes what killed writers have begun in the directory, and removes what they have left.
     ///
     /// # Errors
-    /// The directory exists and cannot be listed.
-    pub fn remove_leftovers(&self) -> Result<Vec<PathBuf>> {
-        atomic_file::remove_leftovers(&self.path)
+    /// The directory exists and cannot be listed, or holds archives of two runs that cannot get their names.
+    pub(crate) fn recover(&self) -> Result<Recovered> {
+        leftovers::recover(&self.path)
     }
 }
 
