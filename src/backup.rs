@@ -17,6 +17,7 @@ use crate::plan::facts::ThisHost;
 use crate::plan::{Running, check_real, used_since, users_now};
 use crate::recovery::recover_layout;
 use crate::store::commit;
+use crate::store::directory::remove_if_empty;
 use crate::together;
 use crate::volume::OpenTree;
 
@@ -87,11 +88,7 @@ fn archive_stopped(
         .map(|planned| mounts.reopen(&planned.target.tree, &planned.mounts))
         .collect::<Result<Vec<_>>>()?;
     let created = plan.sink.create()?;
-    archive(plan, &trees, &users, request, host, pool, monitor).inspect_err(|_| {
-        if created {
-            plan.sink.remove_if_empty();
-        }
-    })
+    archive(plan, &trees, &users, request, host, pool, monitor).inspect_err(|_| remove_if_empty(&created))
 }
 
 /// Removes stale files from the sink, and recovers volumes from interrupted restores.

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::durable::record;
 use crate::error::{Error, Result};
 use crate::host::Inventory;
 use crate::host::mounts::MountTree;
@@ -51,6 +52,7 @@ pub(crate) fn recover_trees<'a>(
     monitor: &dyn Monitor,
 ) -> Result<bool> {
     let state_dir = mounts.state_dir();
+    record::remove_stale(state_dir).map_err(|cause| Error::failed_at("cannot tidy up", state_dir, cause))?;
     let records = restore_record::records(state_dir)?;
     if records.is_empty() {
         return Ok(false);

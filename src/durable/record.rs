@@ -16,6 +16,9 @@ use super::{parent, small_file, sync_directory};
 
 const SUFFIX: &str = ".json";
 
+/// The file extension of a record that is being written.
+const TEMPORARY: &str = "tmp";
+
 /// A record holds a few names and numbers; a larger file is none. In bytes.
 const MAX_BYTES: u64 = 4 << 20;
 
@@ -35,7 +38,10 @@ impl LockedRecord {
         make_directory(directory)?;
         let now = jiff::Timestamp::now().as_nanosecond();
         let path = directory.join(format!("{kind}-{now}-{}{SUFFIX}", std::process::id()));
-        let lock = write(&path, text)?;
+        let lock = write(&path, text).inspect_err(|_| {
+            // It can have its name although the directory could not be synced, and announces nothing that will happen.
+            fs::remove_file(&path).unwrap_or_default();
+        })?;
         Ok(Self { path, lock })
     }
 
@@ -176,12 +182,13 @@ fn check_private(directory: &Path) -> io::Result<()> {
 
 /// Writes, syncs and locks a file under a temporary name and renames it.
 fn write(path: &Path, text: &[u8]) -> io::Result<Flock<File>> {
-    let temporary = path.with_extension("tmp");
+    let temporary = path.with_extension(TEMPORARY);
     // Whoever has the record's lock is the only one to write it: a file here is what a run left that was killed.
-    fs::remove_file(&temporary).or_else(|cause| if cause.kind() == IoKind::NotFound { Ok(()) } else { Err(cause) })?;
+    if temporary.exists() {
+        fs::remove_file(&temporary)?;
+    }
     let written = || -> io::Result<Flock<File>> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+        let mut lock = create_locked(&temporary)?;
         lock.write_all(text)?;
         lock.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -193,6 +200,40 @@ fn write(path: &Path, text: &[u8]) -> io::Result<Flock<File>> {
     })?;
     sync_directory(parent(path))?;
     Ok(lock)
+}
+
+/// Creates a file and locks it. Another process may take it for stale in between, and remove it.
+fn create_locked(path: &Path) -> io::Result<Flock<File>> {
+    loop {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+        if lock.metadata()?.nlink() > 0 {
+            return Ok(lock);
+        }
+    }
+}
+
+/// Removes the records that were being written when their run was killed. A run that is in progress has locked its own.
+///
+/// # Errors
+/// Those of the system calls, or others can write to the directory.
+pub(crate) fn remove_stale(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(cause) if matches!(cause.kind(), IoKind::NotFound | IoKind::PermissionDenied) => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != TEMPORARY) {
+            continue;
+        }
+        check_private(directory)?;
+        let Some(file) = open(&path)? else { continue };
+        if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 fn open(path: &Path) -> io::Result<Option<File>> {
@@ -208,6 +249,21 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn what_a_killed_run_was_writing_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let written = create_locked(&at("restore-1.tmp")).unwrap();
+        fs::write(at("restore-2.tmp"), "{").unwrap();
+        fs::write(at("restore-3.json"), "{}").unwrap();
+        remove_stale(dir.path()).unwrap();
+        assert!(at("restore-1.tmp").exists() && !at("restore-2.tmp").exists() && at("restore-3.json").exists());
+        drop(written);
+        remove_stale(dir.path()).unwrap();
+        assert!(!at("restore-1.tmp").exists());
+        remove_stale(&at("missing")).unwrap();
+    }
 
     fn take_over(path: &Path) -> Option<Vec<u8>> {
         LockedRecord::take_over(path, FlockArg::LockExclusiveNonblock).unwrap().map(|(_, text)| text)
@@ -233,7 +289,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut record = LockedRecord::create(dir.path(), "restore", b"one").unwrap();
         let path = record.path().to_owned();
-        fs::write(path.with_extension("tmp"), "of a run that was killed").unwrap();
+        fs::write(path.with_extension(TEMPORARY), "of a run that was killed").unwrap();
         record.replace(b"two").unwrap();
         assert!(take_over(&path).is_none());
         let found = read(&path).unwrap().unwrap();

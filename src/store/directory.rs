@@ -82,24 +82,26 @@ impl Directory {
         Condition { free_bytes: free_bytes(&existing), lineage, obstacle }
     }
 
-    /// Creates the directory, with access for its owner only; returns `false` if it exists already.
+    /// Creates the directory and those that hold it, with access for their owner only. Returns those that did not exist,
+    /// the deepest one first.
     ///
     /// # Errors
-    /// The directory cannot be created, or its parent cannot be synced.
-    pub fn create(&self) -> Result<bool> {
+    /// A directory cannot be created, or the one that holds it cannot be synced; then all that were created are removed.
+    pub fn create(&self) -> Result<Vec<PathBuf>> {
         let failed = |e: io::Error| Error::failed_at("cannot create the directory", &self.path, e);
-        if self.path.is_dir() {
-            return Ok(false);
+        let mut created: Vec<PathBuf> = Vec::new();
+        let missing = self.path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir());
+        for directory in missing.collect::<Vec<_>>().into_iter().rev() {
+            let made = DirBuilder::new().mode(0o700).create(directory).and_then(|()| {
+                created.insert(0, directory.to_owned());
+                sync_directory(parent(directory))
+            });
+            if let Err(cause) = made {
+                remove_if_empty(&created);
+                return Err(failed(cause));
+            }
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(failed)?;
-        sync_directory(parent(&self.path)).map_err(failed)?;
-        Ok(true)
-    }
-
-    /// Removes the directory if it is empty: for a run that created it and then wrote no archive.
-    pub fn remove_if_empty(&self) {
-        // A directory that is not empty, or cannot be removed, is left in place.
-        std::fs::remove_dir(&self.path).unwrap_or_default();
+        Ok(created)
     }
 
     /// Completes what killed writers have begun in the directory, and removes what they have left.
@@ -108,6 +110,14 @@ impl Directory {
     /// The directory exists and cannot be listed, or holds archives of two runs that cannot get their names.
     pub(crate) fn recover(&self) -> Result<Recovered> {
         leftovers::recover(&self.path)
+    }
+}
+
+/// Removes directories that were created for a run which then wrote no archive, the deepest one first.
+pub(crate) fn remove_if_empty(created: &[PathBuf]) {
+    for directory in created {
+        // One that is not empty, or cannot be removed, is left in place.
+        std::fs::remove_dir(directory).unwrap_or_default();
     }
 }
 

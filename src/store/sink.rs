@@ -149,19 +149,12 @@ impl Sink {
         self.directory().map_or(Ok(Recovered::default()), Directory::recover)
     }
 
-    /// Creates what does not exist; returns whether there was anything to create.
+    /// Creates the directories that do not exist, and returns them: for [`remove_if_empty`](super::directory::remove_if_empty).
     ///
     /// # Errors
-    /// The directory cannot be created.
-    pub fn create(&self) -> Result<bool> {
-        self.directory().map_or(Ok(false), Directory::create)
-    }
-
-    /// Removes what was created for a run that then wrote no archive.
-    pub fn remove_if_empty(&self) {
-        if let Some(directory) = self.directory() {
-            directory.remove_if_empty();
-        }
+    /// A directory cannot be created.
+    pub fn create(&self) -> Result<Vec<PathBuf>> {
+        self.directory().map_or(Ok(Vec::new()), Directory::create)
     }
 }
 

@@ -26,7 +26,7 @@ use super::live::{Live, LiveKind, Way};
 use super::metadata;
 use super::own_names::OwnNames;
 use super::restore_record::{Phase, RestoreRecord, TreeRecord};
-use super::staging::Staging;
+use super::staging::{Staging, restore_root};
 use crate::error::{Cause, Error, Result};
 use crate::identity::Identity;
 use one_tree::{exchange_checked, finish, free_name, move_entries, undo};
@@ -187,7 +187,12 @@ impl Restoration {
 
     /// Removes the staging directories, then the record.
     fn release(&mut self) -> Result<()> {
-        let Some(record) = self.record.take() else { return Ok(()) };
+        let Some(mut record) = self.record.take() else { return Ok(()) };
+        if record.content.trees.iter().any(|entry| entry.tree.is_some()) {
+            // The record on disk may still say that trees are being swapped, which cannot be undone without these.
+            let stays = "what was staged stays on record: the next run, or `voltar resume`, removes it";
+            record.save().map_err(|error| error.hint(stays))?;
+        }
         for (staging, entry) in self.stagings.iter().zip(&record.content.trees) {
             staging.discard(entry.root_before.into())?;
         }
@@ -298,10 +303,11 @@ pub(crate) fn recover(
     let content = record.content.clone();
     let staging = Staging::of_record(live, &entry, |recorded, found| content.is(recorded, found))?;
     let is_new = entry.way == Way::Exchange && entry.tree.is_some_and(|tree| content.is(&tree, &live.identity()));
+    let is_gone = staging.is_none();
     let recovered = match (staging, content.swapped) {
         // It was removed, which is the last step but one.
         (None, true) => {
-            if is_new || entry.way == Way::Entries {
+            if is_new || (entry.way == Way::Entries && entry.phase != Phase::Staged) {
                 Recovered::New
             } else {
                 Recovered::Old
@@ -320,10 +326,16 @@ pub(crate) fn recover(
         }
         (Some(staging), false) => {
             undo(&staging, record, index, &own)?;
+            record.save()?;
             staging.discard(entry.root_before.into())?;
             Recovered::Old
         }
     };
+    if entry.way == Way::Entries && is_gone {
+        // The staging directory was removed from the live one, and the run was killed before it had set the time back.
+        let root = if recovered == Recovered::New { entry.root_after } else { entry.root_before };
+        restore_root(live, root.into())?;
+    }
     record.content.trees[index].phase = Phase::Settled;
     Ok(recovered)
 }

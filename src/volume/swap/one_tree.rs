@@ -4,13 +4,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::openat;
-use nix::sys::stat::Mode;
 use nix::unistd::fsync;
 
 use crate::error::{Cause, Result};
 use crate::identity::Identity;
-use crate::volume::beneath::{DIRECTORY, names, open_path};
+use crate::volume::beneath::{names, open_path};
 use crate::volume::live::Way;
 use crate::volume::own_names::{OwnNames, record_kept};
 use crate::volume::restore_record::{PREVIOUS, Phase, RestoreRecord, TreeRecord};
@@ -84,7 +82,7 @@ pub(super) fn undo(staging: &Staging, record: &mut RestoreRecord, index: usize, 
             restore_root(staging.live(), entry.root_before.into())?;
         }
     }
-    // Not saved: what is on disk leads to the same tree, and the record is removed next.
+    // The caller saves this before the staging directory goes: without that, only the record says which tree is live.
     record.content.trees[index].phase = Phase::Staged;
     Ok(())
 }
@@ -102,15 +100,13 @@ pub(super) fn finish(staging: &Staging, entry: &TreeRecord, state_dir: &Path) ->
     {
         // On record before it has its name: no backup may find it as the user's.
         record_kept(state_dir, name, identity)?;
-        let beside = staging.beside()?;
-        rename::move_to(staging.directory(), old, beside, name)
-            .map_err(|errno| staging.failed("cannot keep the previous tree of", errno))?;
         if entry.way == Way::Entries {
-            let directory = openat(beside, name.as_str(), DIRECTORY, Mode::empty())
-                .map_err(|errno| staging.failed("cannot open the previous tree of", errno))?;
-            metadata::apply(&directory, &entry.root_before.into())
+            // Before it has its name: an interruption would leave it without.
+            metadata::apply(&staging.open(old)?, &entry.root_before.into())
                 .map_err(|(operation, errno)| staging.failed(operation, errno))?;
         }
+        rename::move_to(staging.directory(), old, staging.beside()?, name)
+            .map_err(|errno| staging.failed("cannot keep the previous tree of", errno))?;
         let directory = match entry.way {
             Way::Exchange => staging.live().path().parent().unwrap_or(Path::new("/")),
             Way::Entries => staging.live().path(),
