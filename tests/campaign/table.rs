@@ -1,0 +1,209 @@
+//! Which points are tried, and the table of what came of them.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime};
+
+use libtest_mimic::Trial;
+use nix::errno::Errno;
+
+use super::common::skip::{Needs, test};
+use super::scenario::{Bench, Kind, Outcome, Recovery, SCENARIOS, Scenario, Violation};
+use super::trace::{Act, Point, obstacle};
+use super::world::Room;
+
+/// The errors of a disk, of a quota, of a signal, and of a security module.
+const ERRORS: [Errno; 5] = [Errno::EIO, Errno::ENOSPC, Errno::EINTR, Errno::EACCES, Errno::EDQUOT];
+
+/// How many points of a scenario the sample tries: kills, and errors.
+const SAMPLE: [usize; 2] = [32, 64];
+
+/// How many violations of a scenario are shown.
+const SHOWN: usize = 12;
+
+static ROWS: Mutex<Vec<Row>> = Mutex::new(Vec::new());
+
+/// What came of one kind of points of a scenario.
+struct Row {
+    name: String,
+    calls: usize,
+    outcomes: BTreeMap<Outcome, usize>,
+    violations: Vec<Violation>,
+    started: Instant,
+    time: Duration,
+}
+
+impl Row {
+    fn new(name: &str, calls: usize) -> Self {
+        let (outcomes, violations) = (BTreeMap::new(), Vec::new());
+        Self { name: name.to_owned(), calls, outcomes, violations, started: Instant::now(), time: Duration::ZERO }
+    }
+
+    fn add(&mut self, attempt: Result<Outcome, Violation>) {
+        match attempt {
+            Ok(outcome) => *self.outcomes.entry(outcome).or_default() += 1,
+            Err(violation) => self.violations.push(violation),
+        }
+    }
+
+    /// Adds the row to the table, and fails with its violations.
+    fn end(mut self, extent: Extent) {
+        self.time = self.started.elapsed();
+        let (count, shown) = (self.violations.len(), self.violations.iter().take(SHOWN).cloned().collect::<Vec<_>>());
+        ROWS.lock().expect("no panic here").push(self);
+        assert!(shown.is_empty(), "{count} violations ({extent:?}):\n  {}", shown.join("\n  "));
+    }
+}
+
+/// How many points are tried.
+#[derive(Debug, Clone, Copy)]
+enum Extent {
+    All,
+    Sample(u64),
+}
+
+/// Returns two tests for each scenario: kills, and errors.
+pub(crate) fn trials() -> Vec<Trial> {
+    let extent = extent();
+    let needs = [Needs::Prepared(obstacle)];
+    let mut trials = Vec::new();
+    for scenario in SCENARIOS {
+        for errors in [false, true] {
+            let name = format!("{}_{}", scenario.name, if errors { "errors" } else { "kills" });
+            trials.push(test(&name.clone(), &needs, move || attempt_all(&name, scenario, errors, extent)));
+        }
+        if scenario.kind != Kind::Recovery {
+            let name = format!("{}_full_disk", scenario.name);
+            let needs = [Needs::Prepared(obstacle), Needs::Root];
+            trials.push(test(&name.clone(), &needs, move || attempt_full(&name, scenario, extent)));
+        }
+    }
+    trials
+}
+
+fn extent() -> Extent {
+    match std::env::var("VOLTAR_CAMPAIGN").as_deref() {
+        Ok("all") => Extent::All,
+        Ok(seed) => Extent::Sample(seed.parse().expect("VOLTAR_CAMPAIGN is `all` or a number")),
+        Err(_) => {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
+            Extent::Sample(now.as_secs())
+        }
+    }
+}
+
+fn attempt_all(name: &str, scenario: &Scenario, errors: bool, extent: Extent) {
+    let mut bench = Bench::new(*scenario, None);
+    let mut row = Row::new(name, bench.total);
+    let rounds = if scenario.kind == Kind::Recovery { rounds(bench.total, errors, extent) } else { vec![0] };
+    let count = rounds.len();
+    for killed_at in rounds {
+        let total = if killed_at > 0 { bench.killed_at(killed_at) } else { bench.total };
+        for (point, recovery) in points(total, errors, extent, count) {
+            row.add(bench.attempt(point, recovery));
+        }
+    }
+    row.end(extent);
+}
+
+/// Small enough to be filled each time.
+const LIMITS: &str = "size=16m,nr_inodes=1000,mode=755";
+
+/// Leaves less and less room, from where the run is complete to none.
+fn attempt_full(name: &str, scenario: &Scenario, extent: Extent) {
+    /// The most room that any scenario needs: it is complete then.
+    const MOST: (u64, u64) = (512 << 10, 120);
+    const PAGE: u64 = 4 << 10;
+    let bench = Bench::new(*scenario, Some(LIMITS));
+    let mut row = Row::new(name, bench.total);
+    let bytes = (0..=MOST.0 / PAGE).map(|pages| Room::Bytes(pages * PAGE));
+    let rooms: Vec<Room> = bytes.chain((0..=MOST.1).map(Room::Files)).collect();
+    let most = match extent {
+        Extent::All => rooms.len(),
+        Extent::Sample(_) => SAMPLE[0],
+    };
+    for (i, index) in sample(rooms.len(), most, extent).into_iter().enumerate() {
+        let recoveries = [Recovery::Resume, Recovery::Again];
+        let both = matches!(extent, Extent::All);
+        for recovery in recoveries.into_iter().skip(if both { 0 } else { i % 2 }).take(if both { 2 } else { 1 }) {
+            row.add(bench.attempt_full(rooms[index - 1], recovery));
+        }
+    }
+    assert!(row.outcomes.contains_key(&Outcome::Done), "{name}: the most room is enough");
+    row.end(extent);
+}
+
+/// Returns the calls at which the restore is killed from which is recovered then: for kills of the recovery all of them, and
+/// for errors in it every few.
+fn rounds(total: usize, errors: bool, extent: Extent) -> Vec<usize> {
+    match extent {
+        Extent::All if errors => (1..=total).step_by(8).collect(),
+        Extent::All => (1..=total).collect(),
+        Extent::Sample(_) => sample(total, SAMPLE[0] / 2, extent),
+    }
+}
+
+/// Returns the points of a run of `total` calls; a sample is divided among `parts`.
+fn points(total: usize, errors: bool, extent: Extent, parts: usize) -> Vec<(Point, Recovery)> {
+    let acts: Vec<Act> = if errors {
+        ERRORS.iter().flat_map(|&errno| [Act::Fail(errno), Act::FailOn(errno)]).collect()
+    } else {
+        vec![Act::Kill]
+    };
+    let of = |index: usize| Point { number: index / acts.len() + 1, act: acts[index % acts.len()] };
+    let every = total * acts.len();
+    match extent {
+        Extent::All => {
+            (0..every).flat_map(|index| [(of(index), Recovery::Resume), (of(index), Recovery::Again)]).collect()
+        }
+        Extent::Sample(_) => {
+            let chosen = sample(every, (SAMPLE[usize::from(errors)] / parts).max(1), extent);
+            let recoveries = [Recovery::Resume, Recovery::Again];
+            chosen.into_iter().enumerate().map(|(i, index)| (of(index - 1), recoveries[i % 2])).collect()
+        }
+    }
+}
+
+/// Returns up to `most` numbers from 1 to `total`: one of each of as many equal parts, chosen by the seed.
+fn sample(total: usize, most: usize, extent: Extent) -> Vec<usize> {
+    let Extent::Sample(seed) = extent else { return (1..=total).collect() };
+    let most = most.min(total);
+    let mut state = seed | 1;
+    (0..most)
+        .map(|part| {
+            // Marsaglia's xorshift.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let (from, to) = (part * total / most, (part + 1) * total / most);
+            from + usize::try_from(state % (to - from) as u64).expect("a small number") + 1
+        })
+        .collect()
+}
+
+/// Prints the table.
+pub(crate) fn print() {
+    let mut rows = ROWS.lock().expect("no panic here");
+    rows.sort_by(|one, other| one.name.cmp(&other.name));
+    if rows.is_empty() {
+        return;
+    }
+    println!(
+        "\n{:<22} {:>5} {:>6}  {:<62} {:>10} {:>7}",
+        "scenario", "calls", "tried", "outcomes", "violations", "seconds"
+    );
+    for row in rows.iter() {
+        let tried = row.outcomes.values().sum::<usize>() + row.violations.len();
+        let outcomes: Vec<String> =
+            row.outcomes.iter().map(|(outcome, count)| format!("{outcome:?} {count}")).collect();
+        println!(
+            "{:<22} {:>5} {:>6}  {:<62} {:>10} {:>7.0}",
+            row.name,
+            row.calls,
+            tried,
+            outcomes.join(", "),
+            row.violations.len(),
+            row.time.as_secs_f32()
+        );
+    }
+}
