@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// The device and the inode number of a file. No two files have the same at one moment; after a file was removed,
 /// another one can get its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileId {
     /// The number of the device that holds the filesystem.

@@ -127,10 +127,21 @@ pub(crate) fn survey(layout: &Layout, inventory: &Inventory, selection: &Selecti
     resolution.problems.extend(one_project(&found));
     resolution.targets = found.into_iter().map(|one| one.target).collect();
     resolution.notes.extend(search.projects_that_are_down(&resolution.targets));
+    resolution.notes.extend(resolution.targets.iter().filter_map(on_no_mount));
     if resolution.targets.is_empty() && resolution.problems.is_empty() && resolution.missing.is_empty() {
         resolution.problems.push(nothing_found(layout, selection));
     }
     Ok(resolution)
+}
+
+/// Returns a note for a path that is on no mount itself.
+fn on_no_mount(target: &Target) -> Option<String> {
+    target.tree.root().is_none().then(|| {
+        format!(
+            "{}: '/{}' is on no mount: the archive holds the mounts below it, and nothing else that the container has there",
+            target.archive, target.tree.path
+        )
+    })
 }
 
 fn check_names(layout: &Layout, selection: &Selection) -> Result<()> {
@@ -486,10 +497,12 @@ fn missing(spec: &ArchiveSpec, what: String) -> Outcome {
     Outcome::Missing(Missing { archive: spec.name.clone(), what })
 }
 
-/// Returns the tree at the first of the paths that is on a mount, or the error of the first path if none is.
+/// Returns the tree at the first of the paths that is on a mount or else has mounts below it, or the error of the first
+/// path if none has.
 fn tree_at_one_of(container: &Container, paths: &[&ContainerPath]) -> Result<Option<MountTree>> {
     let covered = paths.iter().find(|one| mounts::covers(container, &one.path));
-    match covered.or(paths.first()) {
+    let above = || paths.iter().find(|one| mounts::has_below(container, &one.path));
+    match covered.or_else(above).or(paths.first()) {
         Some(one) => mounts::tree(container, &one.path).map(Some),
         None => Ok(None),
     }

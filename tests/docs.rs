@@ -1,11 +1,9 @@
-//! Checks `docs/hosts.md`: every row of its tables is complete, and names tests that exist in the sources.
+//! Checks the tables of tests in `docs`: every row is complete, and names tests that exist in the sources.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
 use std::fs;
 use std::path::Path;
-
-const CELLS: usize = 6;
 
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).ok()
@@ -21,30 +19,46 @@ fn tests(cell: &str) -> Vec<(&str, &str)> {
     cell.split('`').skip(1).step_by(2).filter_map(|span| span.split_once(".rs:")).collect()
 }
 
-#[test]
-fn every_situation_has_a_test_that_exists() {
-    let text = read("docs/hosts.md").unwrap();
+/// Checks a table with this many cells in a row, whose last one names tests; returns the number of rows.
+fn check_table(page: &str, columns: usize) -> usize {
+    let text = read(page).unwrap();
     let mut rows = 0;
-    for line in text.lines().filter(|line| line.starts_with('|')) {
-        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        assert_eq!(cells.len(), CELLS, "{line}");
-        if cells[0] == "situation" || cells[0].starts_with("---") {
+    let mut is_head = true;
+    for line in text.lines() {
+        let Some(row) = line.strip_prefix('|') else {
+            is_head = true;
+            continue;
+        };
+        let cells: Vec<&str> = row.trim_end_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), columns, "{line}");
+        if is_head || cells[0].starts_with("---") {
+            is_head = false;
             continue;
         }
         rows += 1;
-        let tests = tests(cells[CELLS - 1]);
+        let tests = tests(cells[columns - 1]);
         assert!(!tests.is_empty(), "no test is named: {line}");
         for (path, name) in tests {
             let source = read(&format!("{path}.rs")).unwrap_or_else(|| panic!("{path}.rs does not exist: {line}"));
             assert!(has_test(&source, name), "{path}.rs has no test '{name}': {line}");
         }
     }
-    assert!(rows > 40, "{rows} rows");
+    rows
 }
 
 #[test]
-fn the_table_is_linked() {
-    for page in ["README.md", "tests/README.md"] {
-        assert!(read(page).unwrap().contains("docs/hosts.md"), "{page}");
+fn every_situation_has_a_test_that_exists() {
+    assert!(check_table("docs/hosts.md", 6) > 40);
+}
+
+#[test]
+fn every_promise_has_a_test_that_exists() {
+    assert!(check_table("docs/promises.md", 2) >= 20);
+}
+
+#[test]
+fn the_tables_are_linked() {
+    for (page, table) in [("README.md", "hosts"), ("README.md", "promises"), ("tests/README.md", "hosts")] {
+        assert!(read(page).unwrap().contains(&format!("docs/{table}.md")), "{page}: {table}");
     }
 }

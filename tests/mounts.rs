@@ -459,6 +459,61 @@ fn an_archive_inside_the_tree_that_it_replaces_is_refused() {
     inside.run().expect_code(2).expect_text("lies inside what is to be restored");
 }
 
+/// The engine makes the root and `a` in each container that has these mounts.
+#[test]
+fn a_path_above_several_mounts_is_archived_and_restored() {
+    let world =
+        World::new(&[("all", "/home/web")]).volumes(&[("keys", "/home/web/keys"), ("data", "/home/web/a/data")]);
+    let (keys, data) = (world.docker.data("keys").join("file"), world.docker.data("data").join("file"));
+    let spoil = |text: &str| [&keys, &data].iter().for_each(|file| put(file, text));
+    spoil("archived");
+    world.voltar("backup", &["backup"]).ok().expect_text("'/home/web' is on no mount");
+    let listed = world.listed("backup/all.tar.bz2");
+    let names: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let below = ["a/", "a/data/", "a/data/file", "keys/", "keys/file"].map(|name| format!("home/web/{name}"));
+    assert_eq!(names, [&["home/web/".to_owned()], &below[..]].concat());
+    for mode in MODES {
+        spoil("live");
+        world.voltar("restore", &[&["backup"], mode].concat()).ok();
+        assert_eq!([&keys, &data].map(|file| read(file)), ["archived", "archived"], "{mode:?}");
+    }
+
+    // One of a container that had more at this path than its mounts.
+    fs::remove_file(world.at("backup/all.tar.bz2")).unwrap();
+    let put_archive = |members: &[(&str, T, &str)]| {
+        fs::write(world.at("backup/all.tar"), archive(&[&[("home/web/", T::Directory, "")], members].concat()))
+            .unwrap();
+    };
+    put_archive(&[("home/web/start.sh", T::Regular, ""), ("home/web/keys/file", T::Regular, "")]);
+    for mode in MODES {
+        spoil("live");
+        let restored = world.voltar("restore", &[&["backup"], mode].concat()).run();
+        restored.expect_code(1).expect_text("1 members are not restored").expect_text("'/home/web/a/data'");
+        assert_eq!([&keys, &data].map(|file| read(file)), ["evil", "live"], "{mode:?}");
+    }
+
+    let nothing = ("home/web/start.sh", "holds nothing of the mounts below '/home/web'");
+    for (name, text) in [nothing, ("home/web/a", "'a' is no directory in the archive")] {
+        put_archive(&[(name, T::Regular, "")]);
+        spoil("live");
+        for mode in MODES {
+            world.refused("restore", &[&["backup"], mode].concat(), text);
+        }
+        assert_eq!([&keys, &data].map(|file| read(file)), ["live", "live"]);
+    }
+}
+
+/// Between the two mountpoints in the order of bytes is one that is not below the directory.
+#[test]
+fn a_nested_volume_without_a_mountpoint_is_archived() {
+    let mounts = [("outer", "/srv"), ("beside", "/srv/data-old"), ("inner", "/srv/data/inner")];
+    let world = World::new(&[("all", "/srv")]).volumes(&mounts);
+    put(&world.docker.data("outer").join("data/file"), "outer");
+    put(&world.docker.data("inner").join("file"), "inner");
+    world.voltar("backup", &["backup"]).ok();
+    assert!(world.listed("backup/all.tar.bz2").contains(" srv/data/inner/file\n"));
+}
+
 /// `tar -x --strip` skips the only member of such an archive; the file is its root.
 #[test]
 fn a_path_that_is_one_mounted_file_is_archived_and_restored() {

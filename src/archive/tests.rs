@@ -396,7 +396,7 @@ fn a_member_is_listed_as_what_is_extracted() {
             (header[end], header[156]) = (b'/', entry_type);
             header[124..136].copy_from_slice(b"00000000000\0");
             if entry_type == b'S' {
-                header[386..410].copy_from_slice(b"00000000000\000000000000\0");
+                header[386..410].copy_from_slice([&b"00000000000\0"[..]; 2].concat().as_slice());
                 header[483..495].copy_from_slice(b"00000000000\0");
             }
         });

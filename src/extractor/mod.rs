@@ -150,6 +150,13 @@ pub(crate) fn extract(
     }
     check_end(input, &archive, mode)?;
     check_not_empty(input, members)?;
+    if routes.are_untouched() && !input.allow_empty {
+        return Err(Error::refused(format!(
+            "'{}' holds nothing of the mounts below '/{}': restoring it would change nothing",
+            input.location, input.path
+        ))
+        .hint("`voltar list` shows what it holds, `voltar plan` the mounts; a layout (--layout) names another path"));
+    }
     for at in routes.untouched() {
         monitor.note(&format!(
             "{}: the archive holds nothing of '/{}', where another volume is mounted; that one is left as it is",
@@ -168,6 +175,14 @@ pub(crate) fn extract(
                 input.archive
             ));
         }
+    }
+    if routes.skipped_on_no_mount() > 0 {
+        let what = format!(
+            "{} members are not restored: they are on no mount of '/{}' and were part of a container",
+            routes.skipped_on_no_mount(),
+            input.path
+        );
+        monitor.issue(&input.archive, what);
     }
     if skipped > 0 {
         let Input { archive, prefix, .. } = input;

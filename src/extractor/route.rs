@@ -41,6 +41,8 @@ pub(super) struct Routes<'a> {
     directories: Vec<&'a RelPath>,
     /// The nested mounts that are left as they are.
     left: Vec<Left<'a>>,
+    /// The number of members that were skipped because they lie on no mount.
+    on_no_mount: u64,
 }
 
 /// A nested mount that is left as it is.
@@ -113,8 +115,9 @@ impl<'a> Routes<'a> {
             mounts: mounts.collect(),
             directories: tree.mounts.iter().filter(|mount| !is_file(mount)).map(|mount| &mount.at).collect(),
             left: left.collect(),
+            on_no_mount: 0,
         };
-        if let Some(root) = this.mounts.first_mut() {
+        if let Some(root) = this.mounts.first_mut().filter(|route| route.at.is_root()) {
             root.begin(mode, this.root_ids, &this.files)?;
         }
         Ok(this)
@@ -144,7 +147,9 @@ impl<'a> Routes<'a> {
             left.skipped += 1;
             return Ok(());
         }
-        let (at, path) = holder(self.mounts.iter().map(|route| route.at), &member.path)?;
+        let Ok((at, path)) = holder(self.mounts.iter().map(|route| route.at), &member.path) else {
+            return self.on_no_mount(member);
+        };
         let kind = match &member.kind {
             Kind::HardLink { target } => {
                 let (other, below) = holder(self.mounts.iter().map(|route| route.at), target)?;
@@ -179,12 +184,40 @@ impl<'a> Routes<'a> {
         if is_tree_root && mode == Mode::Merge { Ok(()) } else { tree.writer.member(&stored, content) }
     }
 
+    /// Skips a member of a tree whose root is on no mount: a directory down to a mount is made by the engine, and
+    /// everything else was part of a container.
+    fn on_no_mount(&mut self, member: &Member) -> Result<()> {
+        let is_above = self.directories.iter().any(|at| at.strip_prefix(&member.path).is_some());
+        match (is_above, &member.kind) {
+            (true, Kind::Directory) => {}
+            (true, _) => {
+                return Err(Error::refused(format!(
+                    "'{}' is no directory in the archive, but volumes are mounted below it",
+                    member.path
+                ))
+                .hint("restore into a container that has the same mounts as the one that was archived"));
+            }
+            (false, _) => self.on_no_mount += 1,
+        }
+        Ok(())
+    }
+
+    /// Returns the number of members that were skipped because they lie on no mount.
+    pub(super) fn skipped_on_no_mount(&self) -> u64 {
+        self.on_no_mount
+    }
+
     /// Returns the mounts that received no member.
     pub(super) fn untouched(&self) -> impl Iterator<Item = &'a RelPath> {
         self.mounts.iter().filter_map(|route| match &route.destination {
             Destination::Tree { tree: None, .. } | Destination::File { complete: false } => Some(route.at),
             Destination::Tree { .. } | Destination::File { .. } => None,
         })
+    }
+
+    /// Returns whether no mount received a member.
+    pub(super) fn are_untouched(&self) -> bool {
+        self.untouched().count() == self.mounts.len()
     }
 
     /// Returns the nested mounts that are left as they are, and of which the archive has members.

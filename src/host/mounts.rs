@@ -16,7 +16,7 @@ use super::inventory::{Container, Inventory, Mount, MountKind, Place, UserNamesp
 pub struct MountTree {
     /// The path in the container, without its leading slash: the prefix of the names of all members.
     pub path: RelPath,
-    /// The mount that holds the path itself, then the nested mounts, parents before children.
+    /// The mount that holds the path itself, if there is one, then the nested mounts, parents before children.
     pub mounts: Vec<TreeMount>,
     /// The map between the ids of its archive and those on disk.
     pub ids: IdMap,
@@ -89,6 +89,13 @@ impl MountTree {
         self.mounts.iter().filter(|mount| mount.read_only && mount.left_out.is_none())
     }
 
+    /// Returns the mount that holds the path itself. `None` if the path has only mounts below it: it and the directories
+    /// down to them are made by the engine in each container, and belong to no volume.
+    #[must_use]
+    pub fn root(&self) -> Option<&TreeMount> {
+        self.mounts.first().filter(|mount| mount.at.is_root())
+    }
+
     /// Returns whether both trees hold the same files; their paths in the containers may differ.
     #[must_use]
     pub(crate) fn same_files(&self, other: &Self) -> bool {
@@ -107,6 +114,13 @@ pub(crate) fn covers(container: &Container, path: &RelPath) -> bool {
     root_mount(container, path).is_some()
 }
 
+/// Returns whether there are mounts of the container below `path`.
+#[must_use]
+pub(crate) fn has_below(container: &Container, path: &RelPath) -> bool {
+    let below = |mount: &Mount| RelPath::parse(mount.destination.as_bytes()).ok().and_then(|at| at.strip_prefix(path));
+    container.mounts.iter().any(|mount| below(mount).is_some())
+}
+
 /// Returns the mount at `path` or at its nearest ancestor, and the rest of `path` below that mount.
 fn root_mount<'a>(container: &'a Container, path: &RelPath) -> Option<(&'a Mount, RelPath)> {
     container
@@ -122,16 +136,13 @@ fn root_mount<'a>(container: &'a Container, path: &RelPath) -> Option<(&'a Mount
 /// Returns the mount tree of a container at `path`.
 ///
 /// # Errors
-/// `path` is on no mount or on a tmpfs, or the source of a mount is not known.
+/// `path` and all below it are on no mount or on a tmpfs, or the source of a mount is not known.
 pub(crate) fn tree(container: &Container, path: &RelPath) -> Result<MountTree> {
-    let (mount, beneath) = root_mount(container, path).ok_or_else(|| on_no_mount(container, path))?;
-    if mount.kind == MountKind::Tmpfs {
-        return Err(Error::refused(format!(
-            "container '{}' keeps '/{path}' in memory (tmpfs at {}): it is not on disk",
-            container.name,
-            printable(mount.destination.as_bytes()),
-        ))
-        .hint("mount a volume there, or select other archives with --only"));
+    let root = root_mount(container, path);
+    if let Some((mount, _)) = &root
+        && mount.kind == MountKind::Tmpfs
+    {
+        return Err(in_memory(container, path, &mount.destination));
     }
     if container.user_namespace == UserNamespace::Own {
         return Err(Error::refused(format!(
@@ -144,12 +155,19 @@ pub(crate) fn tree(container: &Container, path: &RelPath) -> Result<MountTree> {
             container.name
         )));
     }
-    let mut mounts = vec![tree_mount(container, mount, RelPath::root(), &beneath)?];
+    let mut mounts = Vec::new();
+    if let Some((mount, beneath)) = &root {
+        mounts.push(tree_mount(container, mount, RelPath::root(), beneath)?);
+    }
     for nested in &container.mounts {
         let at = RelPath::parse(nested.destination.as_bytes()).ok().and_then(|below| below.strip_prefix(path));
         if let Some(at) = at.filter(|at| !at.is_root()) {
             mounts.push(tree_mount(container, nested, at, &RelPath::root())?);
         }
+    }
+    let Some(first) = mounts.first() else { return Err(on_no_mount(container, path)) };
+    if mounts.iter().all(|mount| mount.kind == MountKind::Tmpfs) {
+        return Err(in_memory(container, path, &first.destination));
     }
     // A parent is a prefix of its children, so byte order puts it first.
     mounts.sort_by(|a, b| a.at.cmp(&b.at));
@@ -184,22 +202,16 @@ fn tree_mount(container: &Container, mount: &Mount, at: RelPath, beneath: &RelPa
     })
 }
 
+fn in_memory(container: &Container, path: &RelPath, tmpfs: &str) -> Error {
+    Error::refused(format!(
+        "container '{}' keeps '/{path}' in memory (tmpfs at {}): it is not on disk",
+        container.name,
+        printable(tmpfs.as_bytes()),
+    ))
+    .hint("mount a volume there, or select other archives with --only")
+}
+
 fn on_no_mount(container: &Container, path: &RelPath) -> Error {
-    let below: Vec<&str> = container
-        .mounts
-        .iter()
-        .filter(|mount| RelPath::parse(mount.destination.as_bytes()).is_ok_and(|at| at.strip_prefix(path).is_some()))
-        .map(|mount| mount.destination.as_str())
-        .collect();
-    if !below.is_empty() {
-        let below: Vec<String> = below.iter().map(|destination| printable(destination.as_bytes())).collect();
-        return Error::refused(format!(
-            "'/{path}' of container '{}' is on no mount, but there are mounts below it: {}",
-            container.name,
-            below.join(", ")
-        ))
-        .hint("make an archive of each: `voltar layout` prints entries for them");
-    }
     let error = Error::refused(format!(
         "'/{path}' of container '{}' is on no mount: it is part of the container and is removed with it",
         container.name
@@ -443,15 +455,15 @@ mod tests {
     }
 
     #[test]
-    fn a_path_above_mounts_is_refused_and_they_are_listed() {
-        let cvat = container("cvat", vec![volume("keys", "/home/django/keys"), volume("data", "/home/django/data")]);
-        let error = tree(&cvat, &path("/home/django")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "'/home/django' of container 'cvat' is on no mount, but there are mounts below it: /home/django/keys, \
-             /home/django/data"
-        );
-        assert!(error.advice().unwrap().contains("`voltar layout`"));
+    fn a_path_above_mounts_is_a_tree_without_a_mount_at_its_root() {
+        let memory = |at: &str| Mount { kind: MountKind::Tmpfs, source: None, ..bind("/", at) };
+        let mounts = [volume("keys", "/home/django/keys"), memory("/home/django/tmp"), volume("a", "/home/django/a/b")];
+        let found = tree(&container("cvat", mounts.to_vec()), &path("/home/django")).unwrap();
+        let shown: Vec<String> = found.mounts.iter().map(|mount| mount.at.to_string()).collect();
+        assert_eq!(shown, ["a/b", "keys", "tmp"]);
+        assert_eq!(found.root(), None);
+        let error = tree(&container("cvat", vec![memory("/home/django/tmp")]), &path("/home/django")).unwrap_err();
+        assert!(error.to_string().starts_with("container 'cvat' keeps '/home/django' in memory"), "{error}");
     }
 
     #[test]

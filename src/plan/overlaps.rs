@@ -12,12 +12,12 @@ pub(super) fn leave_nested(targets: &mut [Target], others: &[Target]) -> Vec<Str
     let roots: Vec<_> = targets
         .iter()
         .chain(others)
-        .filter_map(|target| Some((target.archive.clone(), target.tree.mounts.first()?.clone())))
+        .filter_map(|target| Some((target.archive.clone(), target.tree.root()?.clone())))
         .collect();
     let mut notes = Vec::new();
     for target in targets {
         let path = target.tree.path.clone();
-        for mount in target.tree.mounts.iter_mut().skip(1) {
+        for mount in target.tree.mounts.iter_mut().filter(|mount| !mount.at.is_root()) {
             let owner = roots.iter().find(|(archive, root)| *archive != target.archive && mount.same_source(root));
             if let Some((archive, _)) = owner {
                 mount.left_out = Some(LeftOut::Archive(archive.clone()));

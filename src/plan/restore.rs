@@ -373,7 +373,10 @@ fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<Sources> {
     if found.is_empty() {
         let error = Error::usage(format!("no archive of the layout '{}' in {listed}", layout.name));
         return Err(error.hint(what_is_there(&foreign, None).unwrap_or_else(|| {
-            format!("looked for {}, each with .tar.bz2, .tar.gz, .tar.zst or .tar", layout.names().join(", "))
+            format!(
+                "looked for {}, each with .tar.bz2, .tar.gz, .tar.zst or .tar; `voltar layout` prints a layout of another stack",
+                layout.names().join(", ")
+            )
         })));
     }
     if !selection.only.is_empty() && !foreign.is_empty() {
@@ -432,7 +435,7 @@ fn unknown_end(archive: &str, location: &Location) -> Option<String> {
 /// Leaves the nested mounts that are read-only as they are; returns notes that say so.
 fn skip_read_only(target: &mut Target) -> Vec<String> {
     let mut notes = Vec::new();
-    let nested = target.tree.mounts.iter_mut().skip(1);
+    let nested = target.tree.mounts.iter_mut().filter(|mount| !mount.at.is_root());
     for mount in nested.filter(|mount| mount.read_only && mount.left_out.is_none()) {
         mount.left_out = Some(LeftOut::ReadOnly);
         notes.push(format!("{}: '{}' is mounted read-only and left as it is", target.archive, mount.destination));

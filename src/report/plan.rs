@@ -44,7 +44,9 @@ fn write_backup(text: &mut String, plan: &BackupPlan) -> std::fmt::Result {
     for planned in &plan.archives {
         archive(text, planned)?;
     }
-    writeln!(text)?;
+    if !plan.archives.is_empty() || !plan.left_out.is_empty() {
+        writeln!(text)?;
+    }
     if !plan.left_out.is_empty() {
         writeln!(text, "left out: {} (--all adds them)", plan.left_out.join(", "))?;
     }

@@ -28,7 +28,8 @@ use crate::member::RelPath;
 use live::Live;
 use own_names::OwnNames;
 
-/// The open mounts of one tree, parents before children; the root's comes first.
+/// The open mounts of one tree, parents before children. The root's comes first; where there is none, the root and the
+/// directories down to the mounts belong to the container.
 #[derive(Debug, Clone)]
 pub(crate) struct OpenTree {
     pub(crate) mounts: Vec<OpenMount>,

@@ -3,7 +3,7 @@
 //! directory's handle and reads nothing of them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::sync::Arc;
@@ -77,6 +77,8 @@ pub(crate) struct Inode {
 enum Place {
     Beneath(Arc<OwnedFd>, OsString),
     Mounted(Arc<Live>),
+    /// A directory on the way to a mount, which is on no mount itself.
+    OnNoMount,
 }
 
 impl Entry {
@@ -98,6 +100,7 @@ impl Entry {
             Place::Mounted(live) => {
                 live.handle().try_clone().map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?
             }
+            Place::OnNoMount => return Err(Errno::ESTALE),
         };
         let status = fstat(&opened)?;
         if metadata::file_type(&status) != SFlag::S_IFREG {
@@ -120,7 +123,7 @@ impl Entry {
     pub(crate) fn lies_beside(&self, other: &Self) -> bool {
         match (&self.place, &other.place) {
             (Place::Beneath(one, _), Place::Beneath(two, _)) => Arc::ptr_eq(one, two),
-            (Place::Beneath(..) | Place::Mounted(_), _) => false,
+            (Place::Beneath(..) | Place::Mounted(_) | Place::OnNoMount, _) => false,
         }
     }
 }
@@ -162,6 +165,8 @@ pub(crate) struct Walk {
     root: Option<Entry>,
     /// The nested mounts; `None` is an empty directory.
     mounts: BTreeMap<RelPath, Option<Arc<Live>>>,
+    /// What a directory that is on no mount has.
+    on_no_mount: Metadata,
     own: Arc<OwnNames>,
     /// What is left out, and what precedes a path of the tree in the names that it is compared with.
     excluded: Option<(Exclude, RelPath)>,
@@ -171,11 +176,21 @@ pub(crate) struct Walk {
 #[derive(Debug)]
 struct Level {
     path: RelPath,
-    directory: Option<Arc<OwnedFd>>,
+    directory: Handle,
     id: FileId,
     /// Its handle stays open, because `..` of a nested mount's root is not this directory.
     pinned: bool,
     names: std::vec::IntoIter<OsString>,
+}
+
+/// The handle of a directory.
+#[derive(Debug, Clone)]
+enum Handle {
+    Open(Arc<OwnedFd>),
+    /// It is opened again through `..` of the directory below it.
+    Closed,
+    /// The directory is on no mount.
+    OnNoMount,
 }
 
 impl Walk {
@@ -189,22 +204,37 @@ impl Walk {
             Content::Tmpfs | Content::OtherArchive | Content::ReadOnly => None,
         };
         let mut mounts: BTreeMap<_, _> = tree.mounts.iter().map(|mount| (mount.at.clone(), live(mount))).collect();
-        let Some(Some(live)) = mounts.remove(&RelPath::root()) else {
-            return Err(Error::refused("the tree has no root to walk"));
+        let (uid, gid) = tree.ids.container_root().unwrap_or_default();
+        let mut this = Self {
+            levels: Vec::new(),
+            root: None,
+            mounts: BTreeMap::new(),
+            // As the engine makes it, but with the same time each time.
+            on_no_mount: Metadata { mode: 0o755, uid, gid, ..Metadata::default() },
+            own: Arc::clone(&tree.own),
+            excluded: None,
         };
-        let status = fstat(live.handle()).map_err(|e| Error::failed_at("cannot examine", live.path(), e))?;
-        let kind = match live.kind() {
-            LiveKind::Directory => Kind::Directory,
-            LiveKind::File => Kind::File { size: status.st_size.max(0).cast_unsigned() },
-        };
-        let root = Entry {
-            path: RelPath::root(),
-            kind,
-            metadata: metadata::of(&status),
-            inode: inode(&status),
-            place: Place::Mounted(live),
-        };
-        Ok(Self { levels: Vec::new(), root: Some(root), mounts, own: Arc::clone(&tree.own), excluded: None })
+        this.root = Some(match mounts.remove(&RelPath::root()) {
+            Some(Some(live)) => {
+                let status = fstat(live.handle()).map_err(|e| Error::failed_at("cannot examine", live.path(), e))?;
+                let kind = match live.kind() {
+                    LiveKind::Directory => Kind::Directory,
+                    LiveKind::File => Kind::File { size: status.st_size.max(0).cast_unsigned() },
+                };
+                let (metadata, inode) = (metadata::of(&status), inode(&status));
+                Entry { path: RelPath::root(), kind, metadata, inode, place: Place::Mounted(live) }
+            }
+            Some(None) => return Err(Error::refused("the tree has no root to walk")),
+            None => this.on_no_mount(RelPath::root()),
+        });
+        this.mounts = mounts;
+        Ok(this)
+    }
+
+    /// Returns the entry of a directory that is on no mount.
+    fn on_no_mount(&self, path: RelPath) -> Entry {
+        let inode = Inode { id: FileId::default(), nlink: 1, allocated: 0 };
+        Entry { path, kind: Kind::Directory, metadata: self.on_no_mount, inode, place: Place::OnNoMount }
     }
 
     /// Leaves out what `exclude` matches, with all that it holds. The names of members begin with `prefix`.
@@ -222,20 +252,27 @@ impl Walk {
 
     /// Lists a directory that was just found and goes into it next.
     fn enter(&mut self, entry: &Entry) -> std::result::Result<(), Errno> {
+        let open = |directory| Handle::Open(Arc::new(directory));
         let (directory, pinned) = match &entry.place {
             Place::Beneath(parent, name) => {
-                (Arc::new(openat(&**parent, name.as_os_str(), DIRECTORY, Mode::empty())?), false)
+                (open(openat(&**parent, name.as_os_str(), DIRECTORY, Mode::empty())?), false)
             }
-            Place::Mounted(live) => (Arc::new(openat(live.handle(), ".", DIRECTORY, Mode::empty())?), true),
+            Place::Mounted(live) => (open(openat(live.handle(), ".", DIRECTORY, Mode::empty())?), true),
+            Place::OnNoMount => (Handle::OnNoMount, true),
         };
-        let status = fstat(&*directory)?;
-        let mut names = names(&directory)?;
+        let (id, mut names) = match &directory {
+            Handle::Open(directory) => (FileId::of_open(&**directory)?, names(directory)?),
+            Handle::Closed | Handle::OnNoMount => (entry.inode.id, Vec::new()),
+        };
         // A mountpoint may be missing in the directory below it until the container was started once.
-        for (at, _) in self.mounts.range(entry.path.clone()..) {
-            match at.split_last() {
-                Some((parent, name)) if parent == entry.path => names.push(name.to_owned()),
-                _ if at.strip_prefix(&entry.path).is_none() => break,
-                _ => {}
+        let from_here = self.mounts.range(entry.path.clone()..);
+        for (at, _) in from_here.take_while(|(at, _)| at.as_bytes().starts_with(entry.path.as_bytes())) {
+            let Some(below) = at.strip_prefix(&entry.path) else { continue };
+            let mut components = below.components();
+            if let Some(name) = components.next()
+                && (matches!(directory, Handle::OnNoMount) || components.next().is_none())
+            {
+                names.push(OsStr::from_bytes(name).to_owned());
             }
         }
         names.sort_unstable();
@@ -245,15 +282,15 @@ impl Walk {
         }
         self.levels.push(Level {
             path: entry.path.clone(),
-            directory: Some(directory),
-            id: FileId::of(&status),
+            directory,
+            id,
             pinned: pinned && self.levels.is_empty(),
             names: names.into_iter(),
         });
         if let Some(far) = self.levels.len().checked_sub(HELD).and_then(|i| self.levels.get_mut(i))
             && !far.pinned
         {
-            far.directory = None;
+            far.directory = Handle::Closed;
         }
         Ok(())
     }
@@ -262,38 +299,43 @@ impl Walk {
     fn leave(&mut self) -> std::result::Result<(), Error> {
         let Some(left) = self.levels.pop() else { return Ok(()) };
         let Some(top) = self.levels.last_mut() else { return Ok(()) };
-        if top.directory.is_some() {
+        if !matches!(top.directory, Handle::Closed) {
             return Ok(());
         }
         let failed = |cause: Cause| Error::failed("cannot return to", top.path.as_bytes(), cause);
-        let below = left.directory.ok_or_else(|| failed("its handle is lost".into()))?;
+        let Handle::Open(below) = left.directory else { return Err(failed("its handle is lost".into())) };
         let directory = openat(&*below, "..", DIRECTORY, Mode::empty()).map_err(|e| failed(e.into()))?;
         let status = fstat(&directory).map_err(|e| failed(e.into()))?;
         if FileId::of(&status) != top.id {
             return Err(failed("a directory was moved while it was read".into()));
         }
-        top.directory = Some(Arc::new(directory));
+        top.directory = Handle::Open(Arc::new(directory));
         Ok(())
     }
 
-    fn examine(&self, directory: &Arc<OwnedFd>, path: RelPath, name: OsString) -> Found {
+    fn examine(&self, directory: &Handle, path: RelPath, name: OsString) -> Found {
         let unreadable = |path: RelPath, operation: &str, e: Errno| Found::Unreadable {
             why: format!("{operation} '{path}': {}", e.desc()),
             path,
             vanished: e == Errno::ENOENT,
         };
-        if self.own.contains(directory, &name) {
+        if let Handle::Open(directory) = directory
+            && self.own.contains(directory, &name)
+        {
             return Found::Own(path);
         }
-        let (status, place) = match self.mounts.get(&path) {
-            Some(Some(live)) => match fstat(live.handle()) {
-                Ok(status) => (status, Place::Mounted(Arc::clone(live))),
-                Err(e) => return unreadable(path, "cannot examine", e),
-            },
-            Some(None) | None => match fstatat(&**directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-                Ok(status) => (status, Place::Beneath(Arc::clone(directory), name)),
-                Err(e) => return unreadable(path, "cannot examine", e),
-            },
+        let examined = match (self.mounts.get(&path), directory) {
+            (Some(Some(live)), _) => fstat(live.handle()).map(|status| (status, Place::Mounted(Arc::clone(live)))),
+            (Some(None) | None, Handle::Open(directory)) => {
+                fstatat(&**directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
+                    .map(|status| (status, Place::Beneath(Arc::clone(directory), name)))
+            }
+            (Some(None) | None, Handle::OnNoMount) => return Found::Entry(self.on_no_mount(path)),
+            (Some(None) | None, Handle::Closed) => Err(Errno::EBADF),
+        };
+        let (status, place) = match examined {
+            Ok(examined) => examined,
+            Err(e) => return unreadable(path, "cannot examine", e),
         };
         let kind = match metadata::file_type(&status) {
             SFlag::S_IFREG => Kind::File { size: status.st_size.max(0).cast_unsigned() },
@@ -302,6 +344,7 @@ impl Walk {
                 let target = match &place {
                     Place::Beneath(directory, name) => readlinkat(&**directory, name.as_os_str()),
                     Place::Mounted(live) => readlinkat(live.handle(), ""),
+                    Place::OnNoMount => Err(Errno::EINVAL),
                 };
                 match target {
                     Ok(target) => Kind::Symlink { target: target.into_vec() },
@@ -344,9 +387,7 @@ impl Iterator for Walk {
                 }
                 continue;
             };
-            let Some(directory) = top.directory.clone() else {
-                return Some(Err(Error::failed("cannot list", top.path.as_bytes(), "its handle is lost")));
-            };
+            let directory = top.directory.clone();
             let path = match top.path.join(name.as_bytes()) {
                 Ok(path) => path,
                 Err(why) => return Some(Err(Error::failed("cannot use the name", name.as_bytes(), why))),

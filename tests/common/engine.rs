@@ -26,7 +26,8 @@ pub fn docker<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = A>) -> S
 
 /// The compose projects of the tests and of the benchmarks. Everything that they create has one of these names, so
 /// that the next run can remove what a killed run left.
-pub const PROJECTS: [&str; 4] = ["voltar-e2e", "voltar-e2e-other", "voltar-e2e-wp", "voltar-bench"];
+pub const PROJECTS: [&str; 6] =
+    ["voltar-e2e", "voltar-e2e-other", "voltar-e2e-one", "voltar-e2e-two", "voltar-e2e-wp", "voltar-bench"];
 
 /// Returns the name of a container that has a fixed name of CVAT's compose files and is not from these tests.
 pub fn foreign_cvat() -> Option<String> {

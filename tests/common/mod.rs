@@ -12,6 +12,7 @@ pub mod data_root;
 pub mod engine;
 pub mod hostile;
 pub mod mounted;
+pub mod projects;
 pub mod skip;
 pub mod snapshot;
 pub mod tool;

@@ -26,6 +26,7 @@ pub const TESTS: &[Test] = &[
     ("data_root_gives_the_same_archives", data_root_gives_the_same_archives),
     ("volumes_are_found_after_down", volumes_are_found_after_down),
     ("nested_mounts_are_one_tree", nested_mounts_are_one_tree),
+    ("mounts_below_a_path_are_one_archive", mounts_below_a_path_are_one_archive),
     ("volumes_bound_to_directories_are_those_directories", volumes_bound_to_directories_are_those_directories),
     ("analytics_adds_the_third_archive", analytics_adds_the_third_archive),
 ];
@@ -324,6 +325,50 @@ fn nested_mounts_are_one_tree(stack: &Stack) {
         let seen = |tree: TreeSnapshot| tree.carried_by_tar().without("bound").without("sub/inner");
         seen(before).assert_same(&seen(TreeSnapshot::of(tree)), name);
     }
+}
+
+/// The engine makes `web` and `web/a` in the container of the documented command, when it starts that.
+fn mounts_below_a_path_are_one_archive(stack: &Stack) {
+    let (tree, bound) = (Volume::create("tree", &[]), stack.at("bound-below"));
+    let trees = [&tree.path(), &bound];
+    build(trees[0], &[dir("").mode(0o2775).owner(1000, 1000), dir("sub").owner(33, 33), file("sub/file", "volume")]);
+    build(trees[1], &[dir("").mode(0o711).mtime(1_400_000_000, 0), file("file", "bound"), link("link", "file")]);
+    let mounts = [format!("{}:/web/tree", tree.name()), format!("{}:/web/a/bound", bound.display())];
+    let container = Container::create("below", &["-v", &mounts[0], "-v", &mounts[1]]);
+    layout(&stack.at("below.toml"), "below", container.name(), "/web");
+    let before = trees.map(|tree| TreeSnapshot::of(tree));
+
+    stack.voltar(&["backup", "--layout", "below.toml", "--format", "tar"]).ok();
+    let documented = Tool::new("docker")
+        .args(["run", "--rm", "--network", "none", "--volumes-from", container.name(), "ubuntu"])
+        .args(["tar", "--sort=name", "--numeric-owner", "-C", "/", "-c", "web"])
+        .ok();
+    let expected = without_times(documented.stdout, &["web/", "web/a/"]);
+    let found = fs::read(stack.at("backup/below.tar")).unwrap();
+    assert_same_stream(&expected[..], &found[..], "the mounts as the container sees them");
+
+    for tree in trees {
+        empty(tree);
+        build(tree, &[dir("").mode(0o700), file("stale", "x")]);
+    }
+    stack.voltar(&["restore", "--layout", "below.toml"]).ok();
+    for ((before, tree), name) in before.into_iter().zip(trees).zip(["the volume", "the bound directory"]) {
+        before.carried_by_tar().assert_same(&TreeSnapshot::of(tree), name);
+    }
+}
+
+/// Sets the times of these members to 0.
+fn without_times(mut stream: Vec<u8>, names: &[&str]) -> Vec<u8> {
+    for header in stream.chunks_exact_mut(512) {
+        let name = header[..100].split(|&byte| byte == 0).next().unwrap();
+        if names.iter().any(|wanted| wanted.as_bytes() == name) {
+            header[136..148].copy_from_slice(b"00000000000\0");
+            header[148..156].fill(b' ');
+            let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+            header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+    }
+    stream
 }
 
 fn analytics_adds_the_third_archive(stack: &Stack) {

@@ -16,6 +16,7 @@ mod filesystems;
 mod interchange;
 mod interruptions;
 mod newcomer;
+mod projects;
 mod refusals;
 mod stack;
 
@@ -33,6 +34,7 @@ fn main() {
         containers::TESTS,
         interruptions::TESTS,
         newcomer::TESTS,
+        projects::TESTS,
     ]
     .into_iter()
     .flatten()

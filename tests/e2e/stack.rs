@@ -217,14 +217,19 @@ impl Stack {
     }
 }
 
-/// Runs a compose command on files of this directory, or on others by their absolute paths.
+/// Runs a compose command on files of this directory, or on others by their absolute paths. It must succeed.
 pub fn compose(project: &str, files: &[&str], args: &[&str]) {
+    compose_command(project, files, args).ok();
+}
+
+/// Returns a compose command on files of this directory, or on others by their absolute paths.
+pub fn compose_command(project: &str, files: &[&str], args: &[&str]) -> Tool {
     // Compose v2 is a plug-in of docker, v1 is a separate program.
     let command =
         if installed("docker-compose") { Tool::new("docker-compose") } else { Tool::new("docker").arg("compose") };
     let files = files.iter().map(|file| Path::new(DIRECTORY).join(file));
     let files = files.flat_map(|file| ["-f".into(), file.into_os_string()]);
-    command.args(["-p", project]).args(files).args(args).ok();
+    command.args(["-p", project]).args(files).args(args)
 }
 
 /// Returns the mountpoint of a volume.

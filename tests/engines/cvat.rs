@@ -86,7 +86,7 @@ fn fill(engine: &OtherEngine) {
 }
 
 fn cvat_and_its_guide_both_ways(engine: &OtherEngine) {
-    engine.compose("cvat", FILE, &["up", "--detach"]);
+    engine.compose("cvat", &OtherEngine::file(FILE), &["up", "--detach"]);
     fill(engine);
     let rows_before = rows(engine);
     let work = engine.at("cvat");

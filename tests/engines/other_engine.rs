@@ -137,7 +137,7 @@ pub const DOCKER_26: Kind = Kind {
     has_host_ids: true,
     has_compose: true,
     images: IMAGES,
-    tests: &[stack::TESTS, cvat::TESTS],
+    tests: &[stack::TESTS, stack::OF_DOCKER, cvat::TESTS],
 };
 
 /// Root's Podman, which answers Docker's API. The script `podman` in the scratch directory runs it on the same files.
@@ -366,10 +366,15 @@ impl OtherEngine {
         bash.env("DOCKER_HOST", self.address()).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
     }
 
-    /// Runs compose v2 on a file of this directory; it must succeed.
+    /// Runs compose v2 on a file; it must succeed.
     pub fn compose(&self, project: &str, file: &str, args: &[&str]) {
-        let line = format!("docker compose --project-name {project} --file {} {}", Self::file(file), args.join(" "));
-        self.shell(self.scratch.path(), &line).ok();
+        self.compose_command(project, file, args).ok();
+    }
+
+    /// Returns a command of compose v2 on a file.
+    pub fn compose_command(&self, project: &str, file: &str, args: &[&str]) -> Tool {
+        let line = format!("docker compose --project-name {project} --file {file} {}", args.join(" "));
+        self.shell(self.scratch.path(), &line)
     }
 
     /// Returns the path of a file of this directory.

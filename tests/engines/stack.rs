@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::common::archive::assert_same_stream;
+use crate::common::projects::{self, Host};
 use crate::common::snapshot::TreeSnapshot;
 use crate::common::tool::Tool;
 use crate::common::tree::{build, dir, file, hard_link, link};
@@ -18,6 +19,16 @@ pub const TESTS: &[Test] = &[
     ("archives_of_a_stack_equal_the_documented_ones", archives_of_a_stack_equal_the_documented_ones),
     ("restored_stacks_equal_the_documented_ones", restored_stacks_equal_the_documented_ones),
     ("a_killed_run_is_resumed", a_killed_run_is_resumed),
+    ("a_killed_restore_is_undone", a_killed_restore_is_undone),
+];
+
+/// Compose is not used with Podman, whose files are not read.
+pub const OF_DOCKER: &[Test] = &[
+    ("a_data_root_gives_the_same_archives", a_data_root_gives_the_same_archives),
+    ("projects_are_told_apart", |engine| with_projects(engine, projects::are_told_apart)),
+    ("projects_with_a_scaled_service", |engine| {
+        with_projects(engine, projects::replicas_are_one_archive_if_they_share_their_files);
+    }),
 ];
 
 /// The archives, with the service and the path of each.
@@ -28,7 +39,7 @@ const WAIT: &str = "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done";
 /// Creates the stack, starts it and fills it.
 pub fn up(engine: &OtherEngine) {
     if engine.kind().has_compose {
-        engine.compose("stack", "docker-compose.stack.yml", &["up", "--detach"]);
+        engine.compose("stack", &OtherEngine::file("docker-compose.stack.yml"), &["up", "--detach"]);
     } else {
         create_with_labels(engine);
     }
@@ -194,4 +205,48 @@ fn a_killed_run_is_resumed(engine: &OtherEngine) {
     engine.voltar(&["resume"]).ok().expect_text("stack-db-1");
     assert!(are_running(engine));
     assert!(!engine.at("archives/media.tar.bz2").exists());
+}
+
+/// Both volumes are as they were, and the containers that the run has stopped are started.
+fn a_killed_restore_is_undone(engine: &OtherEngine) {
+    up(engine);
+    // Files that are not zeros take a while to extract.
+    let content: Vec<u8> = (0..60_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    fs::write(media(engine).join("large"), content).unwrap();
+    engine.voltar(&["backup", "archives", "--stop", "--format", "tar"]).ok();
+    wait_for_database(engine);
+    fs::write(media(engine).join("large"), "live").unwrap();
+    query(engine, "UPDATE t SET word = 'live'");
+    let (before, live) = (rows(engine), TreeSnapshot::of(&media(engine)));
+    let log = engine.at("log-of-voltar");
+    let mut run = engine.voltar(&["restore", "archives", "--stop"]).spawn(&log);
+    let is_restoring = || fs::read_to_string(&log).unwrap().contains("media: restoring");
+    wait_until("the restore", || is_restoring() || run.has_ended());
+    run.signal(Signal::SIGKILL);
+    assert_eq!(run.wait().killed_by(), Some(9), "killed before its end");
+    engine.voltar(&["resume"]).ok().expect_text("stack-db-1");
+    assert!(are_running(engine));
+    wait_for_database(engine);
+    assert_eq!(rows(engine), before);
+    live.assert_same(&TreeSnapshot::of(&media(engine)), "the volume of a killed restore");
+}
+
+fn a_data_root_gives_the_same_archives(engine: &OtherEngine) {
+    up(engine);
+    stop(engine);
+    let root = engine.root();
+    engine.without_engine(&["backup", "archives", "--format", "tar", "--data-root", root.to_str().unwrap()]).ok();
+    for archive in ARCHIVES {
+        let found = fs::read(engine.at(&format!("archives/{}.tar", archive.0))).unwrap();
+        assert_same_stream(&documented(engine, archive)[..], &found[..], archive.0);
+    }
+}
+
+fn with_projects(engine: &OtherEngine, body: fn(&Host<'_>)) {
+    body(&Host {
+        docker: &|args| engine.command(args),
+        compose: &|project, args| engine.compose_command(project, projects::FILE, args),
+        voltar: &|args| engine.voltar_alone(args),
+        directory: &engine.at(""),
+    });
 }
