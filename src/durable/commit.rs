@@ -89,7 +89,12 @@ pub(crate) fn commit(files: Vec<Ready>, overwrite: bool) -> Result<Vec<Error>> {
             left.extend(remove(&file.temporary).err());
         }
     }
-    left.extend(record.and_then(|record| remove(&record.target).err()));
+    if let Some(record) = record {
+        // Durably, or it would be back after a power cut.
+        let synced =
+            || sync_directory(&directory).map_err(|e| Error::failed_at("cannot sync the directory", &directory, e));
+        left.extend(remove(&record.target).and_then(|()| synced()).err());
+    }
     Ok(left)
 }
 
@@ -111,10 +116,17 @@ fn announce(directory: &Path, files: &[AtomicFile], overwrite: bool) -> Result<A
     rename(&record.temporary, &record.target, false)?;
     record.kept = true;
     if let Err(cause) = sync_directory(directory) {
-        remove(&record.target)?;
-        return Err(Error::failed_at("cannot sync the directory", directory, cause));
+        let error = Error::failed_at("cannot sync the directory", directory, cause);
+        return Err(error.and(withdraw(&record).err().into_iter().collect()));
     }
     Ok(record)
+}
+
+/// Removes a record, so that nothing is completed.
+fn withdraw(record: &AtomicFile) -> Result<()> {
+    let hint =
+        "if the new archives cannot be removed either, the next command on that directory gives them their names";
+    remove(&record.target).map_err(|error| error.hint(hint))
 }
 
 /// Undoes the renames after `error`, and removes all files.
@@ -130,11 +142,13 @@ fn undo(
     if failures.is_empty() {
         // Now, or the record would announce files that are gone. If it stays, none of them is there, and it has no effect.
         drop(files);
-        let left = record.and_then(|record| remove(&record.target).err());
+        let left = record.and_then(|record| withdraw(&record).err());
         return error.and(left.into_iter().collect());
     }
     // What is left is complete: a later run gives it its name.
-    files.iter_mut().for_each(|file| file.kept = true);
+    for file in &mut files {
+        file.kept = true;
+    }
     let several = if files.len() > 1 { ": it holds archives of two backups" } else { "" };
     let mixed = Error::refused(format!("new archives in '{}' have their names{several}", directory.display()))
         .hint("fix the cause, then run any command on that directory: it gives the other archives their names");
@@ -271,7 +285,7 @@ mod tests {
                 let text = if entry.file_type().unwrap().is_file() {
                     fs::read_to_string(entry.path()).unwrap()
                 } else {
-                    "".into()
+                    String::new()
                 };
                 (entry.file_name().into_string().unwrap(), text)
             })
@@ -311,7 +325,9 @@ mod tests {
         let mut files = [ready(&at("a"), "new").0, ready(&at("b"), "new").0];
         let record = announce(parent(&at("a")), &files, true).unwrap();
         rename(&files[0].temporary, &files[0].target, true).unwrap();
-        files.iter_mut().for_each(|file| file.kept = true);
+        for file in &mut files {
+            file.kept = true;
+        }
         record
     }
 

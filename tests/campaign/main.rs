@@ -9,6 +9,7 @@
 mod common;
 
 mod calls;
+mod recorder;
 mod scenario;
 mod table;
 mod trace;

@@ -1,7 +1,8 @@
 //! The scenarios, and what must hold after a run that was killed or in which calls failed.
 
+use super::recorder::{Entry, Recorder};
 use super::trace::{self, Act, Ended, Point};
-use super::world::{Mount, Room, State, World};
+use super::world::{Medium, Mount, Room, State, World};
 
 /// What a scenario runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,8 @@ pub(crate) enum Outcome {
     Warned,
     /// It changed nothing.
     Refused,
-    /// It said that a live tree is neither old nor new; recovery made it one of them.
+    /// It said that a live tree or a directory of archives is neither old nor new, or that this is not decided; recovery made it
+    /// one of them.
     NotWhole,
 }
 
@@ -87,6 +89,8 @@ pub(crate) struct Bench {
     archives: [Archives; 2],
     /// The call of an earlier restore before which that was killed: for [`Kind::Recovery`].
     pub(crate) killed_at: usize,
+    /// The number of power cuts so far.
+    cuts: usize,
 }
 
 /// By file name.
@@ -109,9 +113,9 @@ const KILLED: &[&str] = &["restore", "backup"];
 
 impl Bench {
     /// Makes the world, and runs the command once without any fault.
-    pub(crate) fn new(scenario: Scenario, limits: Option<&str>) -> Self {
-        let world = World::new(scenario.archives, scenario.kind != Kind::Backup, limits);
-        let mut this = Self { scenario, world, total: 0, archives: [Vec::new(), Vec::new()], killed_at: 0 };
+    pub(crate) fn new(scenario: Scenario, medium: Medium) -> Self {
+        let world = World::new(scenario.archives, scenario.kind != Kind::Backup, medium);
+        let mut this = Self { scenario, world, total: 0, archives: [Vec::new(), Vec::new()], killed_at: 0, cuts: 0 };
         this.archives[0] = this.archives_now();
         this.total = this.measure(KILLED);
         if scenario.kind == Kind::Recovery {
@@ -180,6 +184,46 @@ impl Bench {
         self.world.empty();
         let outcome = outcome.and_then(|outcome| self.recover(outcome, recovery));
         outcome.map_err(|violation| self.describe_violation(&format!("{room:?} left"), recovery, &ended, &violation))
+    }
+
+    /// Runs the scenario on a disk that is recorded; returns its content before, what happened, and how much of that had
+    /// happened when the run had ended.
+    pub(crate) fn record(&mut self) -> (Vec<u8>, Vec<Entry>, usize) {
+        self.begin();
+        let image = self.world.take_image();
+        let at = self.world.scratch().join("recorded");
+        std::fs::create_dir(&at).expect("a directory");
+        let recorder = Recorder::new(&at, image.clone());
+        self.world.mount(&Recorder::image(&at));
+        let begin = recorder.len();
+        self.world.voltar(self.scenario.args).ok();
+        let end = recorder.len();
+        self.world.unmount();
+        let mut log = recorder.end();
+        // What mounting has written is there in any case.
+        let mut image = image;
+        log.drain(..begin).for_each(|entry| entry.apply(&mut image));
+        (image, log, end - begin)
+    }
+
+    /// Makes the disk as it was when the power was cut, recovers, and runs the scenario again. The run had ended if `done`.
+    pub(crate) fn attempt_power_cut(
+        &mut self,
+        image: &[u8],
+        done: bool,
+        recovery: Recovery,
+    ) -> Result<Outcome, Violation> {
+        // Another file each time: the loop device of the last one may still exist, and have its pages.
+        self.cuts += 1;
+        let file = self.world.scratch().join(format!("cut-{}", self.cuts));
+        std::fs::write(&file, image).expect("an image");
+        self.world.mount(&file);
+        self.world.restart();
+        let outcome = if done { self.check_new().map(|()| Outcome::Done) } else { self.check_killed() };
+        let outcome = outcome.and_then(|outcome| self.recover(outcome, recovery));
+        self.world.unmount();
+        std::fs::remove_file(&file).expect("removing the image");
+        outcome.map_err(|violation| format!("{}: recovered by {recovery:?}: {violation}", self.scenario.name))
     }
 
     fn describe_violation(&self, point: &str, recovery: Recovery, ended: &Ended, violation: &str) -> Violation {
@@ -257,7 +301,7 @@ impl Bench {
         if self.scenario.kind == Kind::Write && text.contains(MIX) {
             return Ok(Outcome::Mixed);
         }
-        if text.contains(NOT_WHOLE) || text.contains(TWO_BACKUPS) {
+        if [NOT_WHOLE, TWO_BACKUPS, UNDECIDED].iter().any(|said| text.contains(said)) {
             if !goes_on {
                 return Err("one error is no reason to leave a tree that is neither old nor new".to_owned());
             }
@@ -269,7 +313,7 @@ impl Bench {
                 self.check_archives(0)?;
             }
             Kind::Replace | Kind::Write => {
-                self.check_lives(Some(false), self.check_nothing_left().is_ok()).map(drop)?
+                self.check_lives(Some(false), self.check_nothing_left().is_ok()).map(drop)?;
             }
             // The restore before may have been undone by it, or not yet.
             Kind::Recovery => {}
@@ -458,6 +502,9 @@ const LEFT_NAMED: [&str; 3] = ["cannot remove", "is still there", "stays on reco
 
 /// What a backup says of its directory when some of its archives have their names and others do not.
 const TWO_BACKUPS: &str = "archives of two backups";
+
+/// What a backup says that could not withdraw its announcement.
+const UNDECIDED: &str = "the next command on that directory gives them their names";
 
 /// What `--merge` and `--in-place` say after they have changed something.
 const MIX: &str = "a mix of old and restored files";

@@ -8,9 +8,10 @@ use libtest_mimic::Trial;
 use nix::errno::Errno;
 
 use super::common::skip::{Needs, test};
+use super::recorder::Entry;
 use super::scenario::{Bench, Kind, Outcome, Recovery, SCENARIOS, Scenario, Violation};
 use super::trace::{Act, Point, obstacle};
-use super::world::Room;
+use super::world::{Medium, Room};
 
 /// The errors of a disk, of a quota, of a signal, and of a security module.
 const ERRORS: [Errno; 5] = [Errno::EIO, Errno::ENOSPC, Errno::EINTR, Errno::EACCES, Errno::EDQUOT];
@@ -76,6 +77,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             let name = format!("{}_full_disk", scenario.name);
             let needs = [Needs::Prepared(obstacle), Needs::Root];
             trials.push(test(&name.clone(), &needs, move || attempt_full(&name, scenario, extent)));
+            let name = format!("{}_power_cut", scenario.name);
+            let needs =
+                [Needs::Root, Needs::Program("mkfs.ext4"), Needs::Prepared(recordable), Needs::Prepared(obstacle)];
+            trials.push(test(&name.clone(), &needs, move || attempt_power_cuts(&name, scenario, extent)));
         }
     }
     trials
@@ -93,7 +98,7 @@ fn extent() -> Extent {
 }
 
 fn attempt_all(name: &str, scenario: &Scenario, errors: bool, extent: Extent) {
-    let mut bench = Bench::new(*scenario, None);
+    let mut bench = Bench::new(*scenario, Medium::Scratch);
     let mut row = Row::new(name, bench.total);
     let rounds = if scenario.kind == Kind::Recovery { rounds(bench.total, errors, extent) } else { vec![0] };
     let count = rounds.len();
@@ -114,7 +119,7 @@ fn attempt_full(name: &str, scenario: &Scenario, extent: Extent) {
     /// The most room that any scenario needs: it is complete then.
     const MOST: (u64, u64) = (512 << 10, 120);
     const PAGE: u64 = 4 << 10;
-    let bench = Bench::new(*scenario, Some(LIMITS));
+    let bench = Bench::new(*scenario, Medium::Limited(LIMITS));
     let mut row = Row::new(name, bench.total);
     let bytes = (0..=MOST.0 / PAGE).map(|pages| Room::Bytes(pages * PAGE));
     let rooms: Vec<Room> = bytes.chain((0..=MOST.1).map(Room::Files)).collect();
@@ -133,12 +138,66 @@ fn attempt_full(name: &str, scenario: &Scenario, extent: Extent) {
     row.end(extent);
 }
 
-/// Returns the calls at which the restore is killed from which is recovered then: for kills of the recovery all of them, and
-/// for errors in it every few.
+/// Returns why disks cannot be recorded here.
+fn recordable() -> Result<(), String> {
+    let missing = ["/dev/fuse", "/dev/loop-control"].into_iter().find(|path| !std::path::Path::new(path).exists());
+    missing.map_or(Ok(()), |path| Err(format!("no {path}")))
+}
+
+/// Cuts the power at each flush, and between two of them, where any of the writes since the first one can be lost.
+fn attempt_power_cuts(name: &str, scenario: &Scenario, extent: Extent) {
+    const BYTES: u64 = 24 << 20;
+    let mut bench = Bench::new(*scenario, Medium::Image(BYTES));
+    let (mut image, log, end) = bench.record();
+    let flushes: Vec<usize> = (0..log.len()).filter(|&at| matches!(log[at], Entry::Flush)).collect();
+    let mut row = Row::new(name, flushes.len());
+    // Nothing that was written after this one need be on the disk when the run has ended.
+    let last = flushes.iter().rposition(|&at| at < end).expect("a run that is complete has flushed");
+    let most = if matches!(extent, Extent::All) { usize::MAX } else { SAMPLE[0] / 4 };
+    let mut chosen = sample(flushes.len(), most, extent);
+    chosen.push(last + 1);
+    let mut chance = seed(extent);
+    let mut from = 0;
+    for (index, &at) in flushes.iter().enumerate() {
+        log[from..at].iter().for_each(|entry| entry.apply(&mut image));
+        from = at;
+        if !chosen.contains(&(index + 1)) {
+            continue;
+        }
+        for recovery in [Recovery::Resume, Recovery::Again] {
+            let mut cut = image.clone();
+            if recovery == Recovery::Again {
+                let after = log[at + 1..].iter().take_while(|entry| matches!(entry, Entry::Write(..)));
+                after.filter(|_| next(&mut chance).is_multiple_of(2)).for_each(|entry| entry.apply(&mut cut));
+            }
+            let violation =
+                |violation| format!("power cut after flush {} of {}: {violation}", index + 1, flushes.len());
+            row.add(bench.attempt_power_cut(&cut, index >= last, recovery).map_err(violation));
+        }
+    }
+    row.end(extent);
+}
+
+fn seed(extent: Extent) -> u64 {
+    match extent {
+        Extent::All => 1,
+        Extent::Sample(seed) => seed | 1,
+    }
+}
+
+/// Marsaglia's xorshift.
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+/// Returns the calls at which the restore is killed from which is recovered then: some of them also where all points of the
+/// recovery are tried, since the number of pairs is that of both runs multiplied.
 fn rounds(total: usize, errors: bool, extent: Extent) -> Vec<usize> {
     match extent {
-        Extent::All if errors => (1..=total).step_by(8).collect(),
-        Extent::All => (1..=total).collect(),
+        Extent::All => (1..=total).step_by((total / if errors { 6 } else { 24 }).max(1)).collect(),
         Extent::Sample(_) => sample(total, SAMPLE[0] / 2, extent),
     }
 }
@@ -166,17 +225,15 @@ fn points(total: usize, errors: bool, extent: Extent, parts: usize) -> Vec<(Poin
 
 /// Returns up to `most` numbers from 1 to `total`: one of each of as many equal parts, chosen by the seed.
 fn sample(total: usize, most: usize, extent: Extent) -> Vec<usize> {
-    let Extent::Sample(seed) = extent else { return (1..=total).collect() };
+    if matches!(extent, Extent::All) {
+        return (1..=total).collect();
+    }
     let most = most.min(total);
-    let mut state = seed | 1;
+    let mut state = seed(extent);
     (0..most)
         .map(|part| {
-            // Marsaglia's xorshift.
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
             let (from, to) = (part * total / most, (part + 1) * total / most);
-            from + usize::try_from(state % (to - from) as u64).expect("a small number") + 1
+            from + usize::try_from(next(&mut state) % (to - from) as u64).expect("a small number") + 1
         })
         .collect()
 }

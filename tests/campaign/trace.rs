@@ -103,6 +103,7 @@ fn find_obstacle() -> Result<(), String> {
 }
 
 /// Runs `command` to its end; its output goes to a file in `scratch`. Only calls on files below `world` are counted.
+#[allow(clippy::zombie_processes, reason = "the tracer waits for it")]
 pub(crate) fn run(command: &Command, scratch: &Path, world: &Path, point: Option<Point>) -> Ended {
     let log = scratch.join("log");
     let out = fs::File::create(&log).expect("a log file");

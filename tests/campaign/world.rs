@@ -2,6 +2,7 @@
 //! content in place. It is at the same path for every point, since the data root holds absolute paths.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -59,12 +60,30 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct World {
     /// Dropped first.
-    _disk: Option<Mounted>,
+    disk: Option<Mounted>,
     scratch: TempDir,
     pub(crate) lives: Vec<Live>,
     /// All paths outside of the live trees, before anything is run.
     outside: BTreeSet<PathBuf>,
 }
+
+/// What a world is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Medium {
+    /// The filesystem of the scratch directory.
+    Scratch,
+    /// A filesystem in memory with these limits.
+    Limited(&'static str),
+    /// ext4 in an image of so many bytes.
+    Image(u64),
+}
+
+fn mount_image(image: &Path, at: &Path) -> Mounted {
+    Tool::new("mount").args(["-o", "loop"]).args([image, at]).ok();
+    Mounted(at.to_owned())
+}
+
+const IMAGE: &str = "image";
 
 /// What is left on a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,12 +111,22 @@ fn scratch() -> TempDir {
 
 impl World {
     /// Makes a world with an archive for each of `archives`, which is a list of mounts: the first one is the tree's root. No
-    /// archive holds the `sockets` that the old content has on request. With `limits` it is on a filesystem that has them.
-    pub(crate) fn new(archives: &[&[Mount]], sockets: bool, limits: Option<&str>) -> Self {
+    /// archive holds the `sockets` that the old content has on request. It is on this
+    /// `medium`.
+    pub(crate) fn new(archives: &[&[Mount]], sockets: bool, medium: Medium) -> Self {
         let scratch = scratch();
         let disk = scratch.path().join(DISK);
         fs::create_dir(&disk).expect("a directory");
-        let mounted = limits.map(|limits| Mounted::memory(&disk, limits));
+        let mounted = match medium {
+            Medium::Scratch => None,
+            Medium::Limited(limits) => Some(Mounted::memory(&disk, limits)),
+            Medium::Image(bytes) => {
+                let image = scratch.path().join(IMAGE);
+                fs::File::create(&image).and_then(|file| file.set_len(bytes)).expect("an image");
+                Tool::new("mkfs.ext4").args(["-q", "-J", "size=4", "-E", "lazy_itable_init=0"]).arg(&image).ok();
+                Some(mount_image(&image, &disk))
+            }
+        };
         let root = disk.join("world");
         let data_root = DataRoot::new(&root.join("docker"));
         fs::create_dir_all(root.join("bound")).expect("a directory");
@@ -108,7 +137,8 @@ impl World {
         for (number, mounts) in archives.iter().enumerate() {
             let name = ["one", "two", "three"][number];
             let mut container = data_root.container(name).mount("other", "/other");
-            layout += &format!("[[archive]]\nname = \"{name}\"\ncontainer = \"{name}\"\npath = \"/srv/{name}\"\n");
+            writeln!(layout, "[[archive]]\nname = {name:?}\ncontainer = {name:?}\npath = \"/srv/{name}\"")
+                .expect("a string");
             for mount in *mounts {
                 let at = format!("/srv/{name}");
                 let live = match mount {
@@ -141,7 +171,7 @@ impl World {
             container.write();
         }
         fs::write(root.join("layout.toml"), layout).expect("a layout");
-        let mut this = Self { _disk: mounted, scratch, lives: Vec::new(), outside: BTreeSet::new() };
+        let mut this = Self { disk: mounted, scratch, lives: Vec::new(), outside: BTreeSet::new() };
         this.voltar(&["backup", "backup", "--format", "tar"]).ok();
         for (mut live, old) in lives {
             let at = this.at(&live.path);
@@ -164,17 +194,46 @@ impl World {
     }
 
     pub(crate) fn root(&self) -> PathBuf {
-        self.disk().join("world")
+        self.mountpoint().join("world")
     }
 
     /// The directory that holds the world, and nothing else before it is filled.
-    fn disk(&self) -> PathBuf {
+    fn mountpoint(&self) -> PathBuf {
         self.scratch.path().join(DISK)
+    }
+
+    /// Unmounts the disk, and returns the content of its image.
+    pub(crate) fn take_image(&mut self) -> Vec<u8> {
+        self.disk = None;
+        fs::read(self.scratch.path().join(IMAGE)).expect("the image")
+    }
+
+    /// Unmounts the disk.
+    pub(crate) fn unmount(&mut self) {
+        self.disk = None;
+    }
+
+    /// Mounts the disk that is the file at `image`.
+    pub(crate) fn mount(&mut self, image: &Path) {
+        self.disk = Some(mount_image(image, &self.mountpoint()));
+    }
+
+    /// Makes what is on record a matter of another start of the machine: after a power cut devices have other numbers.
+    pub(crate) fn restart(&self) {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("the start of the machine");
+        let Ok(records) = fs::read_dir(self.at("state")) else { return };
+        for record in records {
+            let path = record.expect("an entry").path();
+            let text = fs::read_to_string(&path).expect("a record");
+            if text.contains(boot.trim()) {
+                fs::write(&path, text.replace(boot.trim(), "an earlier start")).expect("a record");
+            }
+        }
     }
 
     /// Leaves as much room on the disk, until [`World::empty`].
     pub(crate) fn fill(&self, room: Room) {
-        let ballast = self.disk().join(BALLAST);
+        let ballast = self.mountpoint().join(BALLAST);
         fs::create_dir(&ballast).expect("a directory");
         let status = statvfs(&ballast).expect("the disk");
         match room {
@@ -194,7 +253,7 @@ impl World {
 
     /// Makes room again.
     pub(crate) fn empty(&self) {
-        fs::remove_dir_all(self.disk().join(BALLAST)).expect("removing");
+        fs::remove_dir_all(self.mountpoint().join(BALLAST)).expect("removing");
     }
 
     fn pristine(&self) -> PathBuf {
