@@ -132,7 +132,10 @@ fn restore_stopped(
         .map_err(|error| mixed(error, plan.mode))?;
     monitor.check_cancelled()?;
     monitor.phase(Phase::Swapping);
-    swap(restoration, plan.keep_previous, monitor)?;
+    swap(restoration, plan.keep_previous, monitor).map_err(|error| match error {
+        SwapError::Undone(error) => SwapError::Undone(mixed(error, plan.mode)),
+        SwapError::NotWhole(error) => SwapError::NotWhole(mixed(error, plan.mode)),
+    })?;
     warn_of_clusters(plan, clusters(), monitor);
     Ok(extracted)
 }

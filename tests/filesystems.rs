@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use common::data_root::{DataRoot, layout};
+use common::mounted::Mounted;
 use common::skip::{Needs, run, test};
 use common::snapshot::TreeSnapshot;
 use common::tool::Tool;
@@ -102,17 +103,6 @@ impl World {
         }
         names.sort();
         names
-    }
-}
-
-/// A mounted filesystem, unmounted when dropped.
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        if !Tool::new("umount").arg(&self.0).run().status.success() {
-            Tool::new("umount").arg("--lazy").arg(&self.0).run();
-        }
     }
 }
 

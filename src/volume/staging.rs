@@ -51,6 +51,10 @@ impl Staging {
         let directory = open_own(beside, &name).map_err(|cause| {
             // It is empty, or not this one.
             unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir).unwrap_or_default();
+            if record.way == Way::Entries {
+                // Its time has changed.
+                restore_root(&live, record.root_before.into()).unwrap_or_default();
+            }
             failed(cause)
         })?;
         Ok(Self { live, way: record.way, name, directory, tree: OnceLock::new() })
@@ -72,9 +76,7 @@ impl Staging {
         let beside = holding(live, record.way).map_err(|errno| failed(errno.into()))?;
         let Some(expected) = &record.staging else {
             // The run was killed before it had used the directory. One that is empty can go, whoever made it.
-            if unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir).is_ok() && record.way == Way::Entries {
-                restore_root(live, record.root_before.into())?;
-            }
+            unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir).unwrap_or_default();
             return Ok(None);
         };
         let directory = match openat(beside, name.as_os_str(), DIRECTORY, Mode::empty()) {

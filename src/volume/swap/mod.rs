@@ -39,7 +39,7 @@ use super::live::{Live, LiveKind, Way};
 use super::metadata;
 use super::own_names::OwnNames;
 use super::restore_record::{Phase, RestoreRecord, TreeRecord};
-use super::staging::Staging;
+use super::staging::{Staging, restore_root};
 use crate::error::{Cause, Error, Result};
 use crate::identity::Identity;
 use crate::member::printable;
@@ -380,6 +380,7 @@ pub(crate) fn recover(
     let content = record.content.clone();
     let staging = Staging::of_record(live, &entry, |recorded, found| content.is(recorded, found))?;
     let is_new = entry.way == Way::Exchange && entry.tree.is_some_and(|tree| content.is(&tree, &live.identity()));
+    let is_gone = staging.is_none();
     let old = || Recovered::Old { strangers: Vec::new() };
     let recovered = match (staging, content.swapped) {
         // It was removed, which is the last step but one.
@@ -412,6 +413,12 @@ pub(crate) fn recover(
             Recovered::Old { strangers }
         }
     };
+    if entry.way == Way::Entries && is_gone {
+        // The staging directory was removed from the live one, and the run was killed before it had set the time back.
+        let is_new = matches!(recovered, Recovered::New { .. });
+        let root = if is_new { entry.root_after } else { entry.root_before };
+        restore_root(live, root.into())?;
+    }
     record.content.trees[index].phase = Phase::Settled;
     Ok(recovered)
 }
