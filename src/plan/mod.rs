@@ -5,12 +5,15 @@
 //! Nothing here writes.
 
 pub mod backup;
+pub mod comparison;
 mod creation;
+pub mod extraction;
 pub mod facts;
 pub mod measure;
 mod overlaps;
 mod prefix;
 pub mod restore;
+mod sources;
 mod stopping;
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::identity::Identity;
 use crate::volume::beneath::{DIRECTORY, names, open_path};
 use crate::volume::live::Way;
 use crate::volume::own_names::{OwnNames, record_kept};
+use crate::volume::part::move_parts;
 use crate::volume::restore_record::{PREVIOUS, Phase, RestoreRecord, TreeRecord};
 use crate::volume::staging::{OLD, Staging, TREE, restore_root};
 use crate::volume::{metadata, rename};
@@ -123,6 +124,10 @@ pub(super) fn finish(staging: &Staging, entry: &TreeRecord, state_dir: &Path) ->
 
 /// Moves all entries of the directory `from` but those of voltar's own.
 fn move_all(staging: &Staging, from: &OwnedFd, to: &OwnedFd, own: &OwnNames) -> Result<()> {
+    if !staging.parts().is_empty() {
+        let moved = move_parts(staging.live(), from, to, staging.parts());
+        return moved.map_err(|cause| staging.failed("cannot move the restored parts of", cause));
+    }
     let failed = |cause: Cause| staging.failed("cannot list the entries of", cause);
     for name in names(from).map_err(|errno| failed(errno.into()))? {
         if name == staging.name() || own.contains(from, &name) {
