@@ -16,6 +16,7 @@ mod filesystems;
 mod interchange;
 mod interruptions;
 mod newcomer;
+mod parts;
 mod projects;
 mod refusals;
 mod stack;
@@ -35,6 +36,7 @@ fn main() {
         interruptions::TESTS,
         newcomer::TESTS,
         projects::TESTS,
+        parts::TESTS,
     ]
     .into_iter()
     .flatten()
