@@ -4,6 +4,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::archive::strip::{Misfit, strip};
 use crate::archive_file::ArchiveFile;
 use crate::compare::compare;
 use crate::difference::Differences;
@@ -11,14 +12,18 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filesystem::Access;
 use crate::holes::ReadHoles;
 use crate::host::Host;
+use crate::limits::Skipped;
 use crate::live_mounts::LiveMounts;
+use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::plan::comparison::{ComparisonRequest, plan};
 use crate::plan::facts::ThisHost;
+use crate::postgres::{Clusters, not_shut_down};
 use crate::store::Location;
 
-/// Verifies all archives, also after one is found damaged. An archive without members is an issue.
+/// Verifies all archives, also after one is found damaged. An archive without members is an issue,
+/// and so is a PostgreSQL cluster in one that was not shut down.
 ///
 /// # Errors
 /// For a single archive, its error. For several, the number of damaged archives, after all have been read and each
@@ -101,17 +106,36 @@ fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result
     let mut archive = ArchiveFile::open(location, pool, monitor)?;
     archive.started(Stage::Checking, monitor);
     let mut buffer = vec![0; 64 << 10];
-    let mut last = None;
+    let (mut members, mut beyond, mut clusters) = (0_u64, Skipped::default(), Clusters::default());
     while let Some(stored) = archive.next_member(monitor)? {
         // Content is read here instead of skipped by the next call, so that progress is reported within large members.
         if let Err(e) = read_to_end(&mut archive.content(monitor), &mut buffer) {
             monitor.check_cancelled()?;
             return Err(archive.located(&e));
         }
-        last = Some(stored.name);
+        members += 1;
+        // With the root as prefix, all names are the archive's own.
+        match strip(&stored, &RelPath::root()) {
+            Ok(Some(member)) => clusters.member(&member.path, &member.kind),
+            Err(Misfit::Beyond { name, excess }) => {
+                if let Some(top) = beyond.add(&name, excess) {
+                    let what = format!("'{top}' cannot be restored, nor what lies below it: {excess}");
+                    monitor.issue(archive.name(), what);
+                }
+            }
+            // What no volume can hold is refused when the archive is restored.
+            Ok(None) | Err(_) => {}
+        }
     }
-    if last.is_none() {
+    if let Some(count) = beyond.count() {
+        let what = format!("{count} members in all cannot be restored, because they are beyond a limit");
+        monitor.issue(archive.name(), what);
+    }
+    if members == 0 {
         monitor.issue(archive.name(), format!("'{location}' holds no members"));
+    }
+    for cluster in clusters.found().iter().filter(|cluster| cluster.has_pid_file) {
+        monitor.issue(archive.name(), not_shut_down(&cluster.pid_file()));
     }
     monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at: location.path() });
     Ok(())

@@ -49,9 +49,10 @@ const LAYERS: &[&[&str]] = &[
         "durable",
         "filesystem",
         "holes",
+        "postgres",
     ],
     &["monitor"],
-    &["error", "difference"],
+    &["error", "difference", "limits"],
     &["member"],
 ];
 

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use tar::{EntryType, GnuHeader, Header};
 
 use super::{BLOCK, RECORD, checksum, number, padding};
+use crate::limits::{self, Excess};
 use crate::member::{Kind, Member, RelPath};
 
 /// The name of the GNU tar member whose content is a name too long for a header.
@@ -86,13 +87,29 @@ impl<W: Write> TarWriter<W> {
         name
     }
 
+    /// Returns the limit that `member` exceeds in the archive: a reader would leave it out.
+    pub fn excess(&self, member: &Member) -> Option<Excess> {
+        let of_link = match &member.kind {
+            Kind::Symlink { target } => limits::target_excess(target),
+            Kind::HardLink { target } => limits::excess(&self.prefix.concat(target)),
+            Kind::File { .. } | Kind::Directory | Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => {
+                None
+            }
+        };
+        of_link.or_else(|| limits::excess(&self.prefix.concat(&member.path)))
+    }
+
     /// Writes a member's header. The content of a file is then written with [`TarWriter::content`].
     ///
     /// # Errors
-    /// Those of the inner writer, and `InvalidInput` if the content of the previous member is incomplete.
+    /// Those of the inner writer, and `InvalidInput` if the content of the previous member is incomplete, or if the member
+    /// is beyond a limit of [`limits`].
     pub fn member(&mut self, member: &Member) -> io::Result<()> {
         if self.owed > 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the previous member's content is incomplete"));
+        }
+        if let Some(excess) = self.excess(member) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("'{}' has {excess}", member.path)));
         }
         let name = self.stored_name(member);
         let (entry_type, size, link, device) = match &member.kind {

@@ -16,9 +16,11 @@ use crate::codec::{Compression, Compressor, NotReadBack};
 use crate::error::{Cause, Error, Result, carried};
 use crate::exclude::Exclude;
 use crate::ids::IdMap;
+use crate::limits;
 use crate::member::{Kind, Member, RelPath};
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
+use crate::postgres::{Cluster, Clusters, is_cluster_version};
 use crate::store::{Complete, Destination, NewArchive};
 use crate::volume::OpenTree;
 use crate::volume::content::{Content, Opened, PIECE};
@@ -50,7 +52,7 @@ pub enum Expected {
     Anything,
     /// At least one member besides the root.
     Members,
-    /// A PostgreSQL cluster: `PG_VERSION` at the root or one directory below.
+    /// A PostgreSQL cluster: `PG_VERSION` at the root or at most two directories below.
     Database,
 }
 
@@ -67,8 +69,19 @@ impl Expected {
     }
 }
 
+/// An archive that is complete but for its end.
+#[derive(Debug)]
+pub(crate) struct Archived {
+    /// The archive.
+    pub complete: Complete,
+    /// Its totals.
+    pub summary: Summary,
+    /// The database clusters in it, without their versions.
+    pub clusters: Vec<Cluster>,
+}
+
 /// Writes the archive of `tree`, but for its end.
-pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monitor) -> Result<(Complete, Summary)> {
+pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monitor) -> Result<Archived> {
     let begun = Instant::now();
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
     let file = job.destination.create(job.compression.format, monitor)?;
@@ -83,15 +96,17 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
         buffer: vec![0; PIECE],
         members: 0,
         excluded: 0,
+        beyond: 0,
         one_file: false,
         database: false,
+        clusters: Clusters::default(),
     };
     if let Err(error) = archiver.take_all(tree, &cannot_write) {
         // A file is removed; a stream must not look complete. Its reader may be gone.
         archiver.tar.break_off().ok();
         return Err(error);
     }
-    let Archiver { tar, members, excluded, .. } = archiver;
+    let Archiver { tar, members, excluded, clusters, .. } = archiver;
     let (compressor, stream_bytes) = tar.finish().map_err(cannot_write)?;
     let Reported { file, .. } = compressor.finish().map_err(cannot_write)?;
     monitor.event(&Event::Phase { archive: &job.archive, phase: Phase::Syncing });
@@ -104,7 +119,7 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
         file_bytes: complete.bytes(),
         elapsed: begun.elapsed(),
     };
-    Ok((complete, summary))
+    Ok(Archived { complete, summary, clusters: clusters.found() })
 }
 
 /// An archive whose bytes are reported.
@@ -134,9 +149,12 @@ struct Archiver<'a, W: Write> {
     buffer: Vec<u8>,
     members: u64,
     excluded: u64,
+    /// The directories with entries beyond a limit.
+    beyond: u64,
     /// Whether the tree is one mounted file.
     one_file: bool,
     database: bool,
+    clusters: Clusters,
 }
 
 impl<W: Write> Archiver<'_, W> {
@@ -148,6 +166,10 @@ impl<W: Write> Archiver<'_, W> {
             monitor.check_cancelled()?;
             self.take(item?).map_err(cannot_write)
         })?;
+        if self.beyond > limits::NAMED {
+            let more = self.beyond - limits::NAMED;
+            self.issue(format!("{more} more directories hold entries beyond a limit of archives: skipped"));
+        }
         self.check_expectations()
     }
 
@@ -164,6 +186,16 @@ impl<W: Write> Archiver<'_, W> {
             }
             Found::Excluded => {
                 self.excluded += 1;
+                Ok(())
+            }
+            Found::Beyond { path, entries, excess } => {
+                self.beyond += 1;
+                if self.beyond <= limits::NAMED {
+                    let entries = if entries == 1 { "an entry".to_owned() } else { format!("{entries} entries") };
+                    self.issue(format!(
+                        "'{path}' holds {entries} beyond a limit of archives ({excess}): skipped, with all below"
+                    ));
+                }
                 Ok(())
             }
             Found::Own(path) => {
@@ -195,6 +227,12 @@ impl<W: Write> Archiver<'_, W> {
         if let Kind::File { .. } = entry.kind {
             let content = entry.open().map(Opened::in_pieces);
             return self.file(entry, content);
+        }
+        if let Kind::Symlink { target } = &entry.kind
+            && let Some(excess) = limits::target_excess(target)
+        {
+            self.issue(format!("'{}' is beyond a limit of archives ({excess}): skipped", entry.path));
+            return Ok(());
         }
         self.links.stored(&entry);
         self.header(entry).map(|_| ())
@@ -272,6 +310,7 @@ impl<W: Write> Archiver<'_, W> {
         self.tar.member(&member)?;
         self.members += 1;
         self.database |= is_cluster_version(&member.path);
+        self.clusters.member(&member.path, &member.kind);
         self.advance(self.tar.written() - before);
         let name = self.tar.stored_name(&member);
         self.monitor.event(&Event::Member { archive: &self.job.archive, name: &name, member: &member });
@@ -292,11 +331,6 @@ impl<W: Write> Archiver<'_, W> {
     fn advance(&self, bytes: u64) {
         self.monitor.event(&Event::Advanced { archive: &self.job.archive, bytes });
     }
-}
-
-/// Returns whether `path` is the `PG_VERSION` of a cluster: at the root or, in newer images, one directory below.
-pub(crate) fn is_cluster_version(path: &RelPath) -> bool {
-    path.split_last().is_some_and(|(directory, name)| name == "PG_VERSION" && directory.components().count() <= 1)
 }
 
 fn cannot_write(destination: &Destination, e: &io::Error) -> Error {

@@ -54,7 +54,9 @@ fn walk(tree: &Path) -> Walk {
 fn path(item: &WalkItem) -> RelPath {
     match item {
         WalkItem::Read(entry, _) | WalkItem::Found(Found::Entry(entry)) => entry.path.clone(),
-        WalkItem::Found(Found::Socket(path) | Found::Own(path) | Found::Unreadable { path, .. }) => path.clone(),
+        WalkItem::Found(
+            Found::Socket(path) | Found::Own(path) | Found::Unreadable { path, .. } | Found::Beyond { path, .. },
+        ) => path.clone(),
         WalkItem::Found(Found::Excluded) => panic!("nothing is excluded"),
     }
 }
@@ -71,8 +73,10 @@ fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
         buffer: vec![0; PIECE],
         members: 0,
         excluded: 0,
+        beyond: 0,
         one_file: false,
         database: false,
+        clusters: Clusters::default(),
     };
     for item in items {
         archiver.take(item).unwrap();

@@ -20,6 +20,7 @@ use crate::error::{Error, Result, carried};
 use crate::exclude::Exclude;
 use crate::extractor::{Fit, Input, fit};
 use crate::holes::ReadHoles;
+use crate::limits::Skipped;
 use crate::member::{Kind, Member, RelPath};
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
@@ -57,6 +58,7 @@ pub(crate) fn compare(
         on_no_mount: 0,
         left: vec![0; tree.mounts.len()],
         unreadable: 0,
+        beyond: Skipped::default(),
     };
     while let Some(stored) = archive.next_member(monitor)? {
         comparison.stored(&stored, &mut archive.content(monitor))?;
@@ -86,6 +88,8 @@ struct Comparison<'a> {
     left: Vec<u64>,
     /// What is in the tree and could not be read.
     unreadable: u64,
+    /// Members beyond a limit of archives.
+    beyond: Skipped,
 }
 
 impl Comparison<'_> {
@@ -93,6 +97,12 @@ impl Comparison<'_> {
         match fit(self.input, stored)? {
             Fit::Member(member) => self.member(&member, content)?,
             Fit::Above => {}
+            Fit::Beyond(name, excess) => {
+                if let Some(top) = self.beyond.add(&name, excess) {
+                    let what = format!("'{top}' is not compared, nor what lies below it: {excess}");
+                    self.monitor.issue(&self.input.archive, what);
+                }
+            }
             Fit::Outside => self.skipped += 1,
         }
         // Content is read here instead of skipped by the next member, so that progress is reported within large members.
@@ -135,7 +145,7 @@ impl Comparison<'_> {
                 self.unreadable(&why);
                 Some(Vec::new())
             }
-            Some(Found::Excluded) => Some(Vec::new()),
+            Some(Found::Excluded | Found::Beyond { .. }) => Some(Vec::new()),
         };
         match attributes {
             None => self.findings.only_in_archive(member),
@@ -160,7 +170,14 @@ impl Comparison<'_> {
         if let Kind::HardLink { target } = &member.kind {
             let linked = match self.lookup.find(target)? {
                 Some(Found::Entry(other)) => other.inode.id == entry.inode.id,
-                Some(Found::Socket(_) | Found::Own(_) | Found::Excluded | Found::Unreadable { .. }) | None => false,
+                Some(
+                    Found::Socket(_)
+                    | Found::Own(_)
+                    | Found::Excluded
+                    | Found::Beyond { .. }
+                    | Found::Unreadable { .. },
+                )
+                | None => false,
             };
             if linked {
                 self.links.linked(&entry);
@@ -214,6 +231,11 @@ impl Comparison<'_> {
                     continue;
                 }
                 Found::Own(_) | Found::Unreadable { vanished: true, .. } => continue,
+                Found::Beyond { path, entries, excess } => {
+                    let what = format!("{entries} entries of '{path}' are not compared: {excess}");
+                    self.monitor.issue(&self.input.archive, what);
+                    continue;
+                }
                 Found::Unreadable { why, .. } => {
                     self.unreadable(&why);
                     continue;
@@ -259,6 +281,10 @@ impl Comparison<'_> {
         let (listed, differences) = self.findings.sorted();
         for difference in &listed {
             self.monitor.event(&Event::Difference { archive, difference });
+        }
+        if let Some(count) = self.beyond.count() {
+            let what = format!("{count} members in all are not compared, because they are beyond a limit");
+            self.monitor.issue(archive, what);
         }
         match self.unreadable {
             0 => Ok(differences),

@@ -7,7 +7,8 @@ use crate::archive::reader::Stored;
 use crate::archive::strip::{Misfit, strip};
 use crate::error::{Error, Result};
 use crate::ids::IdMap;
-use crate::member::Member;
+use crate::limits::Excess;
+use crate::member::{Member, RelPath};
 
 /// How a member fits into the tree.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(crate) enum Fit {
     Member(Member),
     /// It is a directory above the tree.
     Above,
+    /// It belongs to the tree, but this limit keeps it from being restored. The name is that in the archive.
+    Beyond(RelPath, Excess),
     /// It is outside, where the user has selected the prefix.
     Outside,
 }
@@ -24,7 +27,7 @@ impl Fit {
     pub(super) fn member(self) -> Option<Member> {
         match self {
             Self::Member(member) => Some(member),
-            Self::Above | Self::Outside => None,
+            Self::Above | Self::Beyond(..) | Self::Outside => None,
         }
     }
 }
@@ -37,6 +40,7 @@ pub(crate) fn fit(input: &Input, stored: &Stored) -> Result<Fit> {
     match strip(stored, &input.prefix) {
         Ok(Some(member)) => Ok(Fit::Member(member)),
         Ok(None) => Ok(Fit::Above),
+        Err(Misfit::Beyond { name, excess }) => Ok(Fit::Beyond(name, excess)),
         Err(Misfit::Elsewhere { .. }) if input.selected => Ok(Fit::Outside),
         Err(why) => Err(wrong(input, &why)),
     }
@@ -63,7 +67,11 @@ fn wrong(input: &Input, why: &Misfit) -> Error {
         Misfit::Elsewhere { .. } => {
             error.hint(format!("`--from {prefix}` restores what lies there, and skips the other members"))
         }
-        Misfit::LinkElsewhere { .. } | Misfit::Bad { .. } | Misfit::RootIsNoDirectory | Misfit::BadTarget { .. } => {
+        Misfit::LinkElsewhere { .. }
+        | Misfit::Bad { .. }
+        | Misfit::Beyond { .. }
+        | Misfit::RootIsNoDirectory
+        | Misfit::BadTarget { .. } => {
             error.hint("`voltar list` shows what it holds; --only NAME says which of the layout's archives a file is")
         }
     }

@@ -11,8 +11,10 @@ pub mod extraction;
 pub mod facts;
 pub mod measure;
 mod overlaps;
+pub mod postgres;
 mod prefix;
 pub mod restore;
+pub(crate) mod room;
 mod sources;
 mod stopping;
 

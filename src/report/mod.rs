@@ -7,6 +7,7 @@
 //! `plan` and `verify --against-volume`. See [`json`] for the objects of `--json`.
 
 mod base64;
+mod database;
 pub mod extraction;
 pub mod json;
 mod line;

@@ -13,6 +13,7 @@ use crate::host::{Container, MountKind, State};
 use crate::member::{RelPath, printable};
 use crate::plan::backup::{BackupPlan, PlannedArchive};
 use crate::plan::restore::{Input, LiveKind, LiveMount, Mode, PlannedCreation, PlannedRestore, RestorePlan, Way};
+use crate::report::database::{self, Postgresql};
 use crate::report::text::safe;
 use crate::resolve::Target;
 use crate::store::{Destination, Sink};
@@ -114,7 +115,9 @@ fn head(text: &mut String, source: &str, notes: &[String]) -> std::fmt::Result {
 fn archive(text: &mut String, planned: &PlannedArchive) -> std::fmt::Result {
     writeln!(text, "\n{} -> {}", safe(&planned.target.archive), planned.destination)?;
     target(text, &planned.target)?;
-    match planned.measured {
+    database::versions(text, &planned.versions)?;
+    database::outside_links(text, &planned.outside_links)?;
+    match &planned.measured {
         None => writeln!(text, "  size       {UNKNOWN}"),
         Some(measured) => writeln!(
             text,
@@ -136,6 +139,7 @@ fn restored(text: &mut String, planned: &PlannedRestore, mode: Mode) -> std::fmt
     writeln!(text, "\n{} <- {} ({length})", safe(&planned.target.archive), planned.input.location)?;
     target(text, &planned.target)?;
     selected(text, &planned.input, &planned.target.tree.path)?;
+    planned.versions.iter().try_for_each(|versions| database::versions(text, versions))?;
     if planned.input.parts.is_all() {
         for mount in &planned.mounts {
             let at = if mount.at.is_root() { String::new() } else { format!("{}: ", mount.at) };
@@ -149,7 +153,7 @@ fn restored(text: &mut String, planned: &PlannedRestore, mode: Mode) -> std::fmt
         };
         writeln!(text, "  extracted  {way}; everything else stays as it is")?;
     }
-    let free = planned.mounts.first().and_then(|root| root.free_bytes);
+    let free = planned.mounts.first().and_then(|root| root.room).map(|room| room.bytes);
     writeln!(text, "  free       {}", free.map_or(UNKNOWN.to_owned(), units::bytes))
 }
 
@@ -321,6 +325,7 @@ struct Archive<'a> {
     command: Option<&'a str>,
     #[serde(flatten)]
     tree: Tree<'a>,
+    postgresql: Option<Postgresql>,
     members: Option<u64>,
     excluded: Option<u64>,
     file_bytes: Option<u64>,
@@ -334,6 +339,7 @@ struct Restored<'a> {
     file: String,
     #[serde(flatten)]
     tree: Tree<'a>,
+    postgresql: Option<Postgresql>,
     prefix: String,
     skips_others: bool,
     /// The paths in the tree that are restored; all of it if there are none.
@@ -467,6 +473,7 @@ fn container_names(containers: &[Container]) -> Vec<&str> {
 
 impl<'a> Archive<'a> {
     fn new(planned: &'a PlannedArchive) -> Self {
+        let measured = planned.measured.as_ref();
         Self {
             name: &planned.target.archive,
             file: planned.destination.path().to_string_lossy().into_owned(),
@@ -475,11 +482,12 @@ impl<'a> Archive<'a> {
                 Destination::File(_) | Destination::Stdout => None,
             },
             tree: Tree::new(&planned.target),
-            members: planned.measured.map(|measured| measured.members),
-            excluded: planned.measured.map(|measured| measured.excluded),
-            file_bytes: planned.measured.map(|measured| measured.file_bytes),
-            stream_bytes: planned.measured.map(|measured| measured.stream_bytes),
-            estimated_archive_bytes: planned.measured.map(|measured| measured.archive_bytes),
+            postgresql: Postgresql::of(&planned.versions),
+            members: measured.map(|measured| measured.members),
+            excluded: measured.map(|measured| measured.excluded),
+            file_bytes: measured.map(|measured| measured.file_bytes),
+            stream_bytes: measured.map(|measured| measured.stream_bytes),
+            estimated_archive_bytes: measured.map(|measured| measured.archive_bytes),
         }
     }
 }
@@ -495,11 +503,12 @@ impl<'a> Restored<'a> {
             name: &planned.target.archive,
             file: planned.input.location.path().to_string_lossy().into_owned(),
             tree: Tree::new(&planned.target),
+            postgresql: planned.versions.first().and_then(Postgresql::of),
             prefix: format!("/{}", String::from_utf8_lossy(planned.input.prefix.as_bytes())),
             skips_others: planned.input.selected,
             paths: planned.input.parts.paths().map(ToString::to_string).collect(),
             archive_bytes: planned.archive_bytes,
-            free_bytes: planned.mounts.first().and_then(|root| root.free_bytes),
+            free_bytes: planned.mounts.first().and_then(|root| root.room).map(|room| room.bytes),
             ways: planned.mounts.iter().map(way).collect(),
         }
     }

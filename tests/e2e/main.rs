@@ -17,6 +17,7 @@ mod interchange;
 mod interruptions;
 mod newcomer;
 mod parts;
+mod postgres;
 mod projects;
 mod refusals;
 mod stack;
@@ -30,6 +31,7 @@ fn main() {
     let tests = [
         interchange::TESTS,
         refusals::TESTS,
+        postgres::TESTS,
         filesystems::TESTS,
         enterprise::TESTS,
         containers::TESTS,

@@ -79,7 +79,7 @@ fn times(path: &Path) -> Vec<(i64, i64)> {
 fn parts_are_replaced_and_their_directories_keep_their_times() {
     let world = World::new();
     let before = times(&world.live());
-    world.staged().swap(false).unwrap().finish();
+    world.staged().swap(false).unwrap().finish().1.unwrap();
     world.is(true);
     assert_eq!(times(&world.live()), before);
     let world = World::new();
@@ -147,7 +147,7 @@ fn what_was_made_meanwhile_is_not_replaced() {
 #[test]
 fn what_parts_replace_is_kept_under_its_path() {
     let world = World::new();
-    world.staged().swap(true).unwrap().finish();
+    world.staged().swap(true).unwrap().finish().1.unwrap();
     let kept = fs::read_dir(world.live()).unwrap().map(|entry| entry.unwrap().path());
     let kept =
         kept.into_iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with(".voltar-previous-"));
