@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::cli::{self, Cli, Command, Common, Progress};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use voltar::codec::{Format, Level};
 
 use voltar::error::{Error, Result};
@@ -13,6 +14,8 @@ use voltar::layout::Layout;
 use voltar::member::{RelPath, printable};
 use voltar::plan::Running;
 use voltar::plan::backup::BackupRequest;
+use voltar::plan::comparison::ComparisonRequest;
+use voltar::plan::extraction::ExtractionRequest;
 use voltar::plan::restore::{Mode, RestoreRequest};
 use voltar::report::{self, Verbosity};
 use voltar::resolve::Selection;
@@ -33,13 +36,36 @@ pub(crate) fn selection(common: &Common, layout: &Layout) -> Result<Selection> {
     })
 }
 
-pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupRequest> {
-    let patterns = arguments.exclude.iter().map(|text| {
+/// Parses the patterns of `--exclude`.
+fn exclude(patterns: &[OsString]) -> Result<Exclude> {
+    let parse = |text: &OsString| {
         Pattern::parse(text.as_bytes()).map_err(|bad| {
             Error::usage(format!("--exclude '{}': {bad}", printable(text.as_bytes())))
                 .hint("patterns are those of `tar --exclude`")
         })
-    });
+    };
+    Ok(Exclude::new(patterns.iter().map(parse).collect::<Result<_>>()?))
+}
+
+/// Parses a path in an archive, which `option` gives.
+fn path(option: &str, text: &OsString) -> Result<RelPath> {
+    RelPath::parse(text.as_bytes())
+        .map_err(|bad| Error::usage(format!("{option} '{}': {bad}", printable(text.as_bytes()))))
+}
+
+pub(crate) fn comparison(common: &Common, arguments: &cli::Verify) -> Result<ComparisonRequest> {
+    let layout = Layout::load(&common.layout)?;
+    Ok(ComparisonRequest {
+        selection: selection(common, &layout)?,
+        layout,
+        sources: arguments.sources.clone(),
+        from: arguments.from.as_ref().map(|from| path("--from", from)).transpose()?,
+        exclude: exclude(&arguments.exclude)?,
+    })
+}
+
+pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupRequest> {
+    let exclude = exclude(&arguments.exclude)?;
     let layout = Layout::load(&common.layout)?;
     Ok(BackupRequest {
         selection: selection(common, &layout)?,
@@ -57,7 +83,7 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupR
         overwrite: arguments.overwrite,
         allow_empty: arguments.allow_empty,
         allow_outside_links: arguments.allow_outside_links,
-        exclude: Exclude::new(patterns.collect::<Result<_>>()?),
+        exclude,
     })
 }
 
@@ -70,17 +96,14 @@ fn sink(arguments: &cli::Backup) -> Sink {
 }
 
 pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<RestoreRequest> {
-    let parse = |prefix: &OsString| {
-        RelPath::parse(prefix.as_bytes())
-            .map_err(|bad| Error::usage(format!("--from '{}': {bad}", printable(prefix.as_bytes()))))
-    };
-    let from = arguments.from.as_ref().map(parse).transpose()?;
+    let from = arguments.from.as_ref().map(|from| path("--from", from)).transpose()?;
     let layout = Layout::load(&common.layout)?;
     Ok(RestoreRequest {
         selection: selection(common, &layout)?,
         layout,
         sources: arguments.sources.clone(),
         from,
+        paths: paths(&arguments.path)?,
         create_volumes: arguments.create_volumes,
         mode: match (arguments.merge, arguments.in_place) {
             (true, _) => Mode::Merge,
@@ -93,6 +116,25 @@ pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<Resto
         allow_empty: arguments.allow_empty,
         allow_truncated_end: arguments.allow_truncated_end,
         force_version: arguments.force_version,
+    })
+}
+
+/// Parses the paths of `--path`.
+fn paths(given: &[OsString]) -> Result<Vec<RelPath>> {
+    given.iter().map(|given| path("--path", given)).collect()
+}
+
+/// Returns the request of `restore --to DIR`.
+pub(crate) fn extraction(common: &Common, arguments: &cli::Restore, to: &Path) -> Result<ExtractionRequest> {
+    Ok(ExtractionRequest {
+        layout: Layout::load(&common.layout)?,
+        only: common.only.clone(),
+        sources: arguments.sources.clone(),
+        directory: to.to_owned(),
+        from: arguments.from.as_ref().map(|from| path("--from", from)).transpose()?,
+        paths: paths(&arguments.path)?,
+        allow_empty: arguments.allow_empty,
+        allow_truncated_end: arguments.allow_truncated_end,
     })
 }
 

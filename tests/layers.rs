@@ -29,9 +29,9 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["request"],
     &["report", "cli"],
-    &["backup", "restore", "resume", "verify", "list", "discover"],
+    &["backup", "restore", "restore_to", "resume", "verify", "list", "discover"],
     &["plan", "new_volumes"],
-    &["recovery"],
+    &["recovery", "compare"],
     &["archiver", "extractor"],
     &["archive_file", "live_mounts"],
     &["store", "resolve", "together", "touched"],
@@ -52,7 +52,7 @@ const LAYERS: &[&[&str]] = &[
         "postgres",
     ],
     &["monitor"],
-    &["error", "limits"],
+    &["error", "difference", "limits"],
     &["member"],
 ];
 

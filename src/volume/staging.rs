@@ -18,7 +18,7 @@ use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
 use super::beneath::{DIRECTORY, names, open_path};
 use super::live::{Live, LiveKind, Way};
 use super::rename::{TRIAL, can_exchange};
-use super::restore_record::TreeRecord;
+use super::restore_record::{Part, TreeRecord};
 use super::root::copy_label;
 use super::{metadata, owners, remove};
 use crate::error::{Cause, Error, Result};
@@ -37,6 +37,8 @@ pub struct Staging {
     way: Way,
     name: OsString,
     directory: OwnedFd,
+    /// The entries that are replaced; none if the whole tree is.
+    parts: Vec<Part>,
     /// Made when the first member needs it: a tree that receives no member is not replaced.
     tree: OnceLock<OwnedFd>,
 }
@@ -57,7 +59,7 @@ impl Staging {
             }
             failed(cause)
         })?;
-        Ok(Self { live, way: record.way, name, directory, tree: OnceLock::new() })
+        Ok(Self { live, way: record.way, name, directory, parts: record.parts.clone(), tree: OnceLock::new() })
     }
 
     /// Returns whether the staged tree can be exchanged with the live one.
@@ -84,7 +86,8 @@ impl Staging {
             other => other.map_err(|errno| failed(errno.into()))?,
         };
         let found = Identity::of(&directory).map_err(|cause| failed(cause.into()))?;
-        let this = Self { live: Arc::clone(live), way: record.way, name, directory, tree: OnceLock::new() };
+        let (parts, live) = (record.parts.clone(), Arc::clone(live));
+        let this = Self { live, way: record.way, name, directory, parts, tree: OnceLock::new() };
         Ok(is_same(expected, &found).then_some(this))
     }
 
@@ -95,6 +98,10 @@ impl Staging {
 
     pub(super) fn way(&self) -> Way {
         self.way
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// The staging directory itself.
@@ -235,7 +242,7 @@ impl Staging {
 }
 
 /// Opens a directory that was just made, in which every file can have its owner.
-fn open_own(beside: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Cause> {
+pub(super) fn open_own(beside: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Cause> {
     let directory = openat(beside, name, DIRECTORY, Mode::empty())?;
     owners::check(&directory)?;
     // Whoever can write beside it can have put another one there meanwhile.
