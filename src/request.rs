@@ -34,13 +34,17 @@ pub(crate) fn selection(common: &Common, layout: &Layout) -> Result<Selection> {
 }
 
 pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupRequest> {
-    let patterns = arguments.exclude.iter().map(|text| {
+    let is_set = |text: &&OsString| text.as_bytes().starts_with(b"@");
+    let patterns = arguments.exclude.iter().filter(|text| !is_set(text)).map(|text| {
         Pattern::parse(text.as_bytes()).map_err(|bad| {
             Error::usage(format!("--exclude '{}': {bad}", printable(text.as_bytes())))
                 .hint("patterns are those of `tar --exclude`")
         })
     });
-    let layout = Layout::load(&common.layout)?;
+    let mut layout = Layout::load(&common.layout)?;
+    for set in arguments.exclude.iter().filter(is_set) {
+        layout = without(set, &layout)?;
+    }
     Ok(BackupRequest {
         selection: selection(common, &layout)?,
         layout,
@@ -57,6 +61,20 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupR
         overwrite: arguments.overwrite,
         allow_empty: arguments.allow_empty,
         exclude: Exclude::new(patterns.collect::<Result<_>>()?),
+        xattrs: arguments.xattrs,
+    })
+}
+
+/// Returns the layout without what a named set of patterns matches.
+fn without(set: &OsString, layout: &Layout) -> Result<Layout> {
+    if set != "@caches" {
+        let shown = printable(set.as_bytes());
+        return Err(Error::usage(format!("--exclude '{shown}': there is no set of this name, only @caches"))
+            .hint(format!("a name that begins with @ is matched by '[@]{}'", &shown[1..])));
+    }
+    layout.without_caches().ok_or_else(|| {
+        Error::usage("--exclude '@caches': the layout does not say what can be rebuilt")
+            .hint("give an entry of it `caches = [PATTERN, …]`, or --exclude PATTERN")
     })
 }
 

@@ -9,13 +9,15 @@ mod route;
 mod write_behind;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::archive::reader::Stored;
 use crate::archive::strip::{Misfit, strip};
 use crate::archive_file::ArchiveFile;
 use crate::error::{Error, Result};
 use crate::ids::IdMap;
-use crate::member::{Kind, Member, RelPath, printable};
+use crate::mapped_xattrs;
+use crate::member::{Kind, Member, Metadata, RelPath, printable};
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
 use crate::store::Location;
@@ -134,7 +136,10 @@ pub(crate) fn extract(
             monitor.issue(&input.archive, format!("'{}' is not restored: '{own}' here is voltar's own", member.path));
             continue;
         }
-        let on_disk = to_host(&member, &tree.ids).map_err(|error| error.within(&input.archive))?;
+        let (on_disk, not_mapped) = to_host(&member, &tree.ids).map_err(|error| error.within(&input.archive))?;
+        for why in stored.bad_xattrs.iter().chain(&not_mapped) {
+            routes.not_restored().add_reason(&member.path, why);
+        }
         let extracted = routes.extract(&on_disk, &mut archive.content(monitor));
         extracted.map_err(|error| monitor.cause(error).within(&input.archive))?;
         members += u64::from(!member.path.is_root() || member.is_one_file());
@@ -189,7 +194,11 @@ pub(crate) fn extract(
         monitor.note(&format!("{archive}: {skipped} members of the archive lie outside of '{prefix}' and are skipped"));
     }
     monitor.event(&Event::Phase { archive: archive.name(), phase: Phase::Syncing });
+    let not_restored = Arc::clone(routes.not_restored());
     routes.finish()?;
+    for message in not_restored.messages() {
+        monitor.issue(&input.archive, message);
+    }
     let summary = Summary { left_out: skipped, ..archive.summary() };
     Ok(Extracted { summary, location: input.location.clone() })
 }
@@ -222,13 +231,16 @@ fn fit(input: &Input, stored: &Stored) -> Result<Fit> {
     }
 }
 
-/// Returns the member with the ids that it gets on this host.
-fn to_host<'m>(member: &'m Member, ids: &IdMap) -> Result<Cow<'m, Member>> {
+/// Returns the member with the ids that it gets on this host, and which of its attributes it does not get: each as part of
+/// a message.
+fn to_host<'m>(member: &'m Member, ids: &IdMap) -> Result<(Cow<'m, Member>, Vec<String>)> {
     if ids.is_identity() {
-        return Ok(Cow::Borrowed(member));
+        return Ok((Cow::Borrowed(member), Vec::new()));
     }
     let metadata = ids.to_host(&member.metadata).map_err(|unmapped| unmapped.in_archive(&member.path))?;
-    Ok(Cow::Owned(Member { metadata, ..member.clone() }))
+    let (xattrs, left_out) = mapped_xattrs::to_host(ids, &member.metadata.xattrs);
+    let metadata = Metadata { xattrs, ..metadata };
+    Ok((Cow::Owned(Member { metadata, ..member.clone() }), left_out))
 }
 
 fn open<'m>(input: &Input, pool: &Pool, monitor: &'m dyn Monitor) -> Result<ArchiveFile<'m>> {

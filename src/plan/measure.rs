@@ -110,6 +110,15 @@ pub(crate) fn measure(
     Ok(measured)
 }
 
+impl Measured {
+    /// Adds an extended header for each member: most have a time with fractions of a second.
+    pub(crate) fn add_extended_headers(&mut self, format: Format) {
+        let added = self.members * 2 * BLOCK as u64;
+        self.stream_bytes += added;
+        self.archive_bytes += if format == Format::Plain { added } else { self.members * COMPRESSED_HEADER };
+    }
+}
+
 /// How long a part of the data has taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Trial {

@@ -227,6 +227,7 @@ fn backup_request() -> BackupRequest {
         overwrite: false,
         allow_empty: false,
         exclude: Exclude::default(),
+        xattrs: false,
     }
 }
 

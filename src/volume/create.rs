@@ -18,11 +18,14 @@ use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use super::beneath::{Beneath, DIRECTORY, NewDirectory, names};
 use super::content::{CopyError, write_at_once, write_with_holes};
+use super::not_restored::NotRestored;
+use super::xattrs::NotSet;
 use super::{metadata, remove};
 use crate::durable::page_cache::RecentFiles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::holes::ReadHoles;
 use crate::member::{Kind, Member, Metadata, RelPath};
+use crate::xattrs::Xattrs;
 
 /// How existing names are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +52,11 @@ pub(crate) struct Creator {
     /// The directory that the last member lay in: members come directory by directory.
     last: Option<(RelPath, Arc<OwnedFd>)>,
     directories: Vec<(RelPath, Metadata)>,
+    directory_xattrs: DirectoryXattrs,
     named: Option<Named>,
     recent: RecentFiles,
     buffer: Vec<u8>,
+    not_restored: Arc<NotRestored>,
 }
 
 /// The names that the archive has, as hashes with a random key: 8 bytes each for any number of members.
@@ -61,6 +66,43 @@ struct Named {
     hashes: HashSet<u64>,
 }
 
+/// The extended attributes of directories, each set of them once: most of a tree have the same ACL. They are kept until the
+/// end, since what is created in a directory would inherit its ACL.
+#[derive(Debug, Default)]
+struct DirectoryXattrs {
+    sets: HashSet<Xattrs>,
+    bytes: usize,
+}
+
+/// There are more attributes of directories than are kept.
+struct TooMany;
+
+impl DirectoryXattrs {
+    /// The most bytes that are kept: an archive may have any number of directories.
+    const MOST: usize = 32 << 20;
+    /// What a set of attributes takes besides names and values.
+    const EACH: usize = 256;
+
+    /// Replaces attributes by those of an earlier directory that has the same, and drops them if they are too many.
+    fn share(&mut self, xattrs: &mut Xattrs) -> Result<(), TooMany> {
+        if !xattrs.is_known() {
+            return Ok(());
+        }
+        if let Some(same) = self.sets.get(xattrs) {
+            *xattrs = same.clone();
+            return Ok(());
+        }
+        self.bytes += xattrs.bytes() + Self::EACH;
+        if self.bytes > Self::MOST {
+            self.bytes = Self::MOST;
+            *xattrs = Xattrs::default();
+            return Err(TooMany);
+        }
+        self.sets.insert(xattrs.clone());
+        Ok(())
+    }
+}
+
 /// A file to create in an open directory, by any thread.
 #[derive(Debug)]
 pub(crate) struct NewFile {
@@ -68,6 +110,7 @@ pub(crate) struct NewFile {
     name: OsString,
     path: RelPath,
     metadata: Metadata,
+    not_restored: Arc<NotRestored>,
 }
 
 impl Creator {
@@ -80,9 +123,11 @@ impl Creator {
             undescribed: NewDirectory { mode: UNDESCRIBED, owner: None },
             last: None,
             directories: Vec::new(),
+            directory_xattrs: DirectoryXattrs::default(),
             named: None,
             recent: RecentFiles::default(),
             buffer: Vec::new(),
+            not_restored: Arc::default(),
         }
     }
 
@@ -99,6 +144,13 @@ impl Creator {
         self
     }
 
+    /// The same, and adds the attributes that cannot be set to `not_restored`.
+    #[must_use]
+    pub(crate) fn reporting(mut self, not_restored: &Arc<NotRestored>) -> Self {
+        self.not_restored = Arc::clone(not_restored);
+        self
+    }
+
     /// Creates one member; a file's content is read from `content`.
     ///
     /// # Errors
@@ -108,7 +160,7 @@ impl Creator {
         self.remember(&member.path);
         let Some((parent, name)) = member.path.split_last() else {
             // The root is there; only its metadata counts.
-            self.directories.push((RelPath::root(), member.metadata));
+            self.describe(member);
             return Ok(());
         };
         self.go_to(&parent)?;
@@ -119,11 +171,15 @@ impl Creator {
             Kind::Directory => {
                 make_directory(directory, name, self.existing)
                     .map_err(|e| cannot("cannot create the directory", &member.path, e))?;
-                self.directories.push((member.path.clone(), member.metadata));
+                self.describe(member);
                 return Ok(());
             }
             Kind::File { size } => {
-                let file = NewFile::new(Arc::clone(directory), name, member).copy(content, *size, &mut self.buffer)?;
+                let file = NewFile::new(Arc::clone(directory), name, member, &self.not_restored).copy(
+                    content,
+                    *size,
+                    &mut self.buffer,
+                )?;
                 self.recent.add(file, *size);
                 return Ok(());
             }
@@ -149,7 +205,18 @@ impl Creator {
                 &member.metadata,
             ),
         };
-        made.map_err(|(operation, e)| cannot(operation, &member.path, e))
+        let not_set = made.map_err(|(operation, e)| cannot(operation, &member.path, e))?;
+        self.not_restored.add(&member.path, &not_set);
+        Ok(())
+    }
+
+    /// Keeps the metadata of a directory until the end.
+    fn describe(&mut self, member: &Member) {
+        let mut metadata = member.metadata.clone();
+        if let Err(TooMany) = self.directory_xattrs.share(&mut metadata.xattrs) {
+            self.not_restored.add_reason(&member.path, "those of all directories take too much memory");
+        }
+        self.directories.push((member.path.clone(), metadata));
     }
 
     /// Creates and opens the directory of a file, which any thread can then create. `None` for the root.
@@ -160,7 +227,10 @@ impl Creator {
         let Some((parent, name)) = member.path.split_last() else { return Ok(None) };
         self.remember(&member.path);
         self.go_to(&parent)?;
-        Ok(self.last.as_ref().map(|(_, directory)| NewFile::new(Arc::clone(directory), name, member)))
+        Ok(self
+            .last
+            .as_ref()
+            .map(|(_, directory)| NewFile::new(Arc::clone(directory), name, member, &self.not_restored)))
     }
 
     /// Applies the metadata of all directories, deepest first.
@@ -184,7 +254,8 @@ impl Creator {
                 Err(Errno::ENOTDIR | Errno::ELOOP) => continue,
                 other => other.map_err(|e| cannot("cannot open the directory", path, e))?,
             };
-            metadata::apply(&directory, metadata).map_err(|(operation, e)| cannot(operation, path, e))?;
+            let not_set = metadata::apply(&directory, metadata).map_err(|(operation, e)| cannot(operation, path, e))?;
+            self.not_restored.add(path, &not_set);
         }
         Ok(())
     }
@@ -259,14 +330,21 @@ impl Creator {
 }
 
 impl NewFile {
-    fn new(directory: Arc<OwnedFd>, name: &OsStr, member: &Member) -> Self {
-        Self { directory, name: name.to_owned(), path: member.path.clone(), metadata: member.metadata }
+    fn new(directory: Arc<OwnedFd>, name: &OsStr, member: &Member, not_restored: &Arc<NotRestored>) -> Self {
+        let (path, metadata) = (member.path.clone(), member.metadata.clone());
+        Self { directory, name: name.to_owned(), path, metadata, not_restored: Arc::clone(not_restored) }
     }
 
     /// Where it is to be.
     #[must_use]
     pub(crate) fn path(&self) -> &RelPath {
         &self.path
+    }
+
+    /// Its extended attributes.
+    #[must_use]
+    pub(crate) fn xattrs(&self) -> &Xattrs {
+        &self.metadata.xattrs
     }
 
     /// Whether the two share the handle of their directory.
@@ -302,7 +380,9 @@ impl NewFile {
                 None => Error::failed("cannot write", self.path.as_bytes(), e),
             },
         })?;
-        metadata::apply(&file, &self.metadata).map_err(|(operation, e)| cannot(operation, &self.path, e))?;
+        let not_set =
+            metadata::apply(&file, &self.metadata).map_err(|(operation, e)| cannot(operation, &self.path, e))?;
+        self.not_restored.add(&self.path, &not_set);
         Ok(file)
     }
 }
@@ -313,7 +393,7 @@ fn special(
     kind: SFlag,
     device: u64,
     metadata: &Metadata,
-) -> Result<(), metadata::Failed> {
+) -> Result<NotSet, metadata::Failed> {
     let made = make_way(directory, name, || mknodat(directory, name, kind, Mode::S_IRUSR | Mode::S_IWUSR, device));
     made.map_err(|e| ("cannot create", e))?;
     metadata::apply_to_special(directory, name, kind, metadata)
@@ -387,5 +467,31 @@ fn cannot(operation: &str, path: &RelPath, e: Errno) -> Error {
                 _ => error,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An archive may have any number of directories, each with as many attributes as the kernel takes.
+    #[test]
+    fn the_attributes_of_directories_take_bounded_memory() {
+        let mut kept = DirectoryXattrs::default();
+        let acl = |number: usize| -> Xattrs {
+            [(b"system.posix_acl_default".to_vec(), [number.to_le_bytes().as_slice(), &vec![0; 50_000]].concat())]
+                .into_iter()
+                .collect()
+        };
+        for _ in 0..1000 {
+            assert!(kept.share(&mut acl(0)).is_ok(), "all have the same");
+        }
+        assert!(kept.share(&mut Xattrs::default()).is_ok());
+        let fit = (1..10_000).take_while(|&number| kept.share(&mut acl(number)).is_ok()).count();
+        let each = acl(0).bytes() + DirectoryXattrs::EACH;
+        assert_eq!(fit + 1, DirectoryXattrs::MOST / each);
+        let mut dropped = acl(20_000);
+        assert!(kept.share(&mut dropped).is_err() && !dropped.is_known());
+        assert!(kept.share(&mut acl(0)).is_ok(), "those that are kept already are set");
     }
 }

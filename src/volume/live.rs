@@ -18,8 +18,8 @@ use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use nix::sys::statvfs::fstatvfs;
 use serde::{Deserialize, Serialize};
 
-use super::beneath::{Beneath, DIRECTORY, open_path};
-use super::metadata::{file_type, procfs};
+use super::beneath::{Beneath, DIRECTORY, open_path, procfs};
+use super::metadata::file_type;
 use super::root::is_irreplaceable;
 use super::source::{Source, open_source};
 use crate::error::{Cause, Error, Result};

@@ -10,6 +10,7 @@ pub(crate) mod create;
 pub(crate) mod detached;
 pub(crate) mod live;
 pub(crate) mod metadata;
+pub(crate) mod not_restored;
 pub(crate) mod own_names;
 pub(crate) mod owners;
 pub(crate) mod remove;
@@ -20,6 +21,7 @@ mod source;
 pub(crate) mod staging;
 pub(crate) mod swap;
 pub(crate) mod walk;
+pub(crate) mod xattrs;
 
 use std::sync::Arc;
 

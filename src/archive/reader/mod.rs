@@ -5,17 +5,18 @@
 mod header;
 mod pax;
 mod sparse;
+mod xattr_records;
 
 use std::fmt;
 use std::io::{self, Read};
 
-use super::{BLOCK, checksum, padding};
+use super::{BLOCK, LONGEST_EXTENDED_HEADER, checksum, padding};
 use crate::member::{Kind, Metadata, RelPath, Timestamp, printable};
 use header::{Field, Header};
 use pax::Extensions;
 use sparse::{LeadingMap, Map, Next, Position};
 
-/// The longest name, link target or extended header that is read, in bytes. One Linux system call takes paths of
+/// The longest name or link target that is read, in bytes. One Linux system call takes paths of
 /// up to 4,096 bytes (`PATH_MAX`), but a tree that is walked with `openat` can be deeper.
 const LONGEST_NAME: u64 = 1 << 20;
 
@@ -52,6 +53,7 @@ pub enum StoredKind {
 ///     kind: StoredKind::File,
 ///     size: 0,
 ///     metadata: Metadata::default(),
+///     bad_xattrs: Vec::new(),
 ///     uname: Vec::new(),
 ///     gname: Vec::new(),
 ///     device: (0, 0),
@@ -71,8 +73,10 @@ pub struct Stored {
     pub kind: StoredKind,
     /// Content length in bytes, the holes of a sparse file included.
     pub size: u64,
-    /// Owner, mode and modification time.
+    /// Owner, mode, modification time, and the extended attributes, if the archive says something of them.
     pub metadata: Metadata,
+    /// What the archive says of extended attributes and no file can have, each as part of a message.
+    pub bad_xattrs: Vec<String>,
     /// The user name of the owner; only for listings.
     pub uname: Vec<u8>,
     /// The name of the group; only for listings.
@@ -299,17 +303,17 @@ impl<R: Read> TarReader<R> {
                 b'K' => local.link = Some(self.long_name(at, size)?),
                 // pax, and Solaris' tar before it.
                 b'x' | b'X' => {
-                    let records = self.small_content(at, size, "extended header")?;
+                    let records = self.extended_header(at, size)?;
                     local.read(&records).map_err(|what| damage(at, what))?;
                 }
                 b'g' => {
-                    let records = self.small_content(at, size, "extended header")?;
-                    self.global.read(&records).map_err(|what| damage(at, what))?;
-                    local.read(&records).map_err(|what| damage(at, what))?;
+                    let records = self.extended_header(at, size)?;
+                    self.global.read_global(&records).map_err(|what| damage(at, what))?;
+                    local.read_global(&records).map_err(|what| damage(at, what))?;
                 }
                 // A volume label (`tar -V`) is not a member; GNU tar skips it too.
                 b'V' => {
-                    self.small_content(at, size, "volume label")?;
+                    self.small_content(at, size, LONGEST_NAME, "volume label")?;
                 }
                 kind => return self.member(at, &header, kind, size, local).map(Some),
             }
@@ -381,6 +385,7 @@ impl<R: Read> TarReader<R> {
                 .filter(|&id| id != u32::MAX)
                 .ok_or_else(|| damaged(format!("'{}' has {what} {value}, which cannot exist", printable(&name))))
         };
+        let (xattrs, bad_xattrs) = std::mem::take(&mut ext.xattrs).finish();
         let metadata = Metadata {
             mode: u32::try_from(number(Field::Mode)? & 0o7777).unwrap_or_default(),
             uid: id(ext.uid, Field::Uid, "owner")?,
@@ -389,6 +394,7 @@ impl<R: Read> TarReader<R> {
                 Some(mtime) => mtime,
                 None => Timestamp { seconds: number(Field::Mtime)?, nanoseconds: 0 },
             },
+            xattrs,
         };
         let (uname, gname) = header.owner_names();
         Ok(Stored {
@@ -399,6 +405,7 @@ impl<R: Read> TarReader<R> {
             metadata,
             uname: ext.uname.unwrap_or(uname),
             gname: ext.gname.unwrap_or(gname),
+            bad_xattrs,
             device,
             unknown_type,
             offset: at,
@@ -494,15 +501,19 @@ impl<R: Read> TarReader<R> {
     }
 
     fn long_name(&mut self, at: u64, size: u64) -> io::Result<Vec<u8>> {
-        let mut name = self.small_content(at, size, "long name")?;
+        let mut name = self.small_content(at, size, LONGEST_NAME, "long name")?;
         if let Some(nul) = name.iter().position(|&b| b == 0) {
             name.truncate(nul);
         }
         Ok(name)
     }
 
-    fn small_content(&mut self, at: u64, size: u64, what: &str) -> io::Result<Vec<u8>> {
-        if size > LONGEST_NAME {
+    fn extended_header(&mut self, at: u64, size: u64) -> io::Result<Vec<u8>> {
+        self.small_content(at, size, LONGEST_EXTENDED_HEADER, "extended header")
+    }
+
+    fn small_content(&mut self, at: u64, size: u64, longest: u64, what: &str) -> io::Result<Vec<u8>> {
+        if size > longest {
             return Err(damage(at, format!("a {what} of {size} bytes")));
         }
         let mut content = vec![0; size as usize + padding(size)];

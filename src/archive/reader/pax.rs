@@ -1,6 +1,7 @@
 //! The values that extended headers set: pax records (POSIX.1-2001), and GNU tar's long names.
 
 use super::sparse::Map;
+use super::xattr_records::XattrRecords;
 use crate::member::{Timestamp, printable};
 
 /// The values that extended headers set for the next member.
@@ -15,6 +16,7 @@ pub(super) struct Extensions {
     pub(super) uname: Option<Vec<u8>>,
     pub(super) gname: Option<Vec<u8>>,
     pub(super) sparse: Sparse,
+    pub(super) xattrs: XattrRecords,
     /// The member is continued from another volume (`tar -M`).
     pub(super) continued: bool,
 }
@@ -55,6 +57,14 @@ impl Extensions {
         Ok(())
     }
 
+    /// Parses the records of a global header. It sets no extended attributes: each member has its own.
+    pub(super) fn read_global(&mut self, records: &[u8]) -> Result<(), String> {
+        let own = self.xattrs.clone();
+        self.read(records)?;
+        self.xattrs = own;
+        Ok(())
+    }
+
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
         let text = || std::str::from_utf8(value).unwrap_or_default();
         let bad = || format!("the extended header's {} is '{}'", printable(key), printable(value));
@@ -70,12 +80,11 @@ impl Extensions {
             b"gid" => self.gid = if given { Some(text().parse().map_err(|_| bad())?) } else { None },
             b"mtime" => self.mtime = if given { Some(time(text()).ok_or_else(bad)?) } else { None },
             b"GNU.volume.filename" | b"GNU.volume.offset" => self.continued = given,
-            // Comments, charsets, atime, xattrs: GNU tar does not restore them by default.
-            key => {
-                if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
-                    self.sparse.set(key, value, bad)?;
-                }
-            }
+            // Comments, charsets and access times are not restored, as by GNU tar.
+            key => match key.strip_prefix(b"GNU.sparse.") {
+                Some(key) => self.sparse.set(key, value, bad)?,
+                None => self.xattrs.set(key, value),
+            },
         }
         Ok(())
     }

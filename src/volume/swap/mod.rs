@@ -206,6 +206,7 @@ impl Restoration {
             let examine = |cause: Cause| staging.failed("cannot examine the new tree of", cause);
             entry.tree = Some(Identity::of(tree).map_err(|cause| examine(cause.into()))?);
             entry.root_after = metadata::of_open(tree).map_err(|errno| examine(errno.into()))?.into();
+            entry.root_xattrs = staging.root_xattrs()?;
             entry.keep = if keep_previous { Some(free_name(staging, &mut names)?) } else { None };
             entry.phase = match staging.way() {
                 Way::Exchange => Phase::Exchange,

@@ -14,7 +14,7 @@ use crate::volume::beneath::{DIRECTORY, names, open_path};
 use crate::volume::live::Way;
 use crate::volume::own_names::{OwnNames, record_kept};
 use crate::volume::restore_record::{PREVIOUS, Phase, RestoreRecord, TreeRecord};
-use crate::volume::staging::{OLD, Staging, TREE, restore_root};
+use crate::volume::staging::{OLD, Staging, TREE, restore_root, set_root_xattrs};
 use crate::volume::{metadata, rename};
 
 /// Exchanges the staged tree and the live one, and looks whether it was the expected one.
@@ -53,7 +53,9 @@ pub(super) fn move_entries(staging: &Staging, record: &mut RestoreRecord, index:
     enter(staging, record, index, Phase::In)?;
     move_all(staging, &tree, live, own)?;
     sync_entries(staging)?;
-    restore_root(staging.live(), record.content.trees[index].root_after.into())
+    let entry = &record.content.trees[index];
+    restore_root(staging.live(), entry.root_after.into())?;
+    entry.root_xattrs.as_ref().map_or(Ok(()), |root| set_root_xattrs(staging.live(), &root.after()))
 }
 
 /// Makes the old tree live again.
@@ -82,6 +84,7 @@ pub(super) fn undo(staging: &Staging, record: &mut RestoreRecord, index: usize, 
             move_all(staging, &old, live, own)?;
             sync_entries(staging)?;
             restore_root(staging.live(), entry.root_before.into())?;
+            entry.root_xattrs.as_ref().map_or(Ok(()), |root| set_root_xattrs(staging.live(), &root.before()))?;
         }
     }
     // Not saved: what is on disk leads to the same tree, and the record is removed next.
@@ -109,6 +112,7 @@ pub(super) fn finish(staging: &Staging, entry: &TreeRecord, state_dir: &Path) ->
             let directory = openat(beside, name.as_str(), DIRECTORY, Mode::empty())
                 .map_err(|errno| staging.failed("cannot open the previous tree of", errno))?;
             metadata::apply(&directory, &entry.root_before.into())
+                .map(drop)
                 .map_err(|(operation, errno)| staging.failed(operation, errno))?;
         }
         let directory = match entry.way {
