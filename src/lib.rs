@@ -40,6 +40,7 @@ pub mod host;
 pub mod identity;
 pub mod ids;
 pub mod layout;
+pub mod limits;
 pub mod list;
 pub mod member;
 pub mod monitor;

@@ -2,9 +2,12 @@
 
 use std::io;
 
+use crate::archive::strip::{Misfit, strip};
 use crate::archive_file::ArchiveFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::holes::ReadHoles;
+use crate::limits::Skipped;
+use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
 use crate::store::Location;
@@ -47,16 +50,26 @@ fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result
     let mut archive = ArchiveFile::open(location, pool, monitor)?;
     archive.started(Stage::Checking, monitor);
     let mut buffer = vec![0; 64 << 10];
-    let mut last = None;
+    let (mut members, mut beyond) = (0_u64, Skipped::default());
     while let Some(stored) = archive.next_member(monitor)? {
         // Content is read here instead of skipped by the next call, so that progress is reported within large members.
         if let Err(e) = read_to_end(&mut archive.content(monitor), &mut buffer) {
             monitor.check_cancelled()?;
             return Err(archive.located(&e));
         }
-        last = Some(stored.name);
+        members += 1;
+        // With the root as prefix, all names are the archive's own.
+        if let Err(Misfit::Beyond { name, excess }) = strip(&stored, &RelPath::root())
+            && let Some(top) = beyond.add(&name, excess)
+        {
+            monitor.issue(archive.name(), format!("'{top}' cannot be restored, nor what lies below it: {excess}"));
+        }
     }
-    if last.is_none() {
+    if let Some(count) = beyond.count() {
+        let what = format!("{count} members in all cannot be restored, because they are beyond a limit");
+        monitor.issue(archive.name(), what);
+    }
+    if members == 0 {
         monitor.issue(archive.name(), format!("'{location}' holds no members"));
     }
     monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at: location.path() });

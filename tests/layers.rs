@@ -51,7 +51,7 @@ const LAYERS: &[&[&str]] = &[
         "holes",
     ],
     &["monitor"],
-    &["error"],
+    &["error", "limits"],
     &["member"],
     &["acl", "xattrs"],
 ];

@@ -17,10 +17,6 @@ pub const BLOCK: usize = 512;
 /// The record size of GNU tar, in bytes: the stream is padded to a multiple of it.
 pub const RECORD: usize = 20 * BLOCK;
 
-/// The longest extended header, in bytes: what is written and what is read. Those that are needed have a name, which one
-/// system call takes only up to 4,096 bytes of, and extended attributes of some kilobytes.
-pub(crate) const LONGEST_EXTENDED_HEADER: u64 = 1 << 20;
-
 /// Returns the number of padding bytes between content of `size` bytes and the next block.
 #[must_use]
 pub fn padding(size: u64) -> usize {

@@ -6,7 +6,8 @@ use std::io::{self, Write};
 
 use tar::{EntryType, GnuHeader, Header};
 
-use super::{BLOCK, LONGEST_EXTENDED_HEADER, RECORD, checksum, number, padding, pax};
+use super::{BLOCK, RECORD, checksum, number, padding, pax};
+use crate::limits::{self, Excess, LONGEST_RECORD};
 use crate::member::{Kind, Member, RelPath};
 
 /// The name of the GNU tar member whose content is a name too long for a header.
@@ -99,14 +100,29 @@ impl<W: Write> TarWriter<W> {
         name
     }
 
+    /// Returns the limit that `member` exceeds in the archive: a reader would leave it out.
+    pub fn excess(&self, member: &Member) -> Option<Excess> {
+        let of_link = match &member.kind {
+            Kind::Symlink { target } => limits::target_excess(target),
+            Kind::HardLink { target } => limits::excess(&self.prefix.concat(target)),
+            Kind::File { .. } | Kind::Directory | Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => {
+                None
+            }
+        };
+        of_link.or_else(|| limits::excess(&self.prefix.concat(&member.path)))
+    }
+
     /// Writes a member's header. The content of a file is then written with [`TarWriter::content`].
     ///
     /// # Errors
-    /// Those of the inner writer, and `InvalidInput` if the content of the previous member is incomplete, or if its extended
-    /// attributes are more than is read again.
+    /// Those of the inner writer, and `InvalidInput` if the content of the previous member is incomplete, or if the member
+    /// or its extended attributes are beyond a limit of [`limits`].
     pub fn member(&mut self, member: &Member) -> io::Result<()> {
         if self.owed > 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the previous member's content is incomplete"));
+        }
+        if let Some(excess) = self.excess(member) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("'{}' has {excess}", member.path)));
         }
         let name = self.stored_name(member);
         let (entry_type, size, link, device) = match &member.kind {
@@ -205,7 +221,7 @@ impl<W: Write> TarWriter<W> {
             return Ok(());
         }
         let size = records.len() as u64;
-        if size > LONGEST_EXTENDED_HEADER {
+        if size > LONGEST_RECORD {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "more extended attributes than an archive holds"));
         }
         let mut header = Header::new_ustar();

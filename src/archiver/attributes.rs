@@ -3,8 +3,9 @@
 
 use rustix::io::Errno;
 
-use crate::archive::{LONGEST_EXTENDED_HEADER, xattr_record_length};
+use crate::archive::xattr_record_length;
 use crate::error::Cause;
+use crate::limits::LONGEST_RECORD;
 use crate::member::printable;
 use crate::volume::content::Opened;
 use crate::volume::walk::Entry;
@@ -13,7 +14,7 @@ use crate::xattrs::{Class, Xattrs};
 
 /// The most bytes of extended attributes of one file in an archive: what an extended header holds, with some room for the
 /// time.
-pub(super) const XATTRS_OF_ONE: u64 = LONGEST_EXTENDED_HEADER - 512;
+pub(super) const XATTRS_OF_ONE: u64 = LONGEST_RECORD - 512;
 
 /// What a backup looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use crate::codec::{Compression, Compressor, NotReadBack};
 use crate::error::{Cause, Error, Result, carried};
 use crate::exclude::Exclude;
 use crate::ids::IdMap;
+use crate::limits;
 use crate::mapped_xattrs;
 use crate::member::{Kind, Member, Metadata, RelPath};
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
@@ -91,6 +92,7 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
         members: 0,
         excluded: 0,
         plain: Plain::default(),
+        beyond: 0,
         one_file: false,
         database: false,
     };
@@ -145,6 +147,8 @@ struct Archiver<'a, W: Write> {
     excluded: u64,
     look: Look,
     plain: Plain,
+    /// The directories with entries beyond a limit.
+    beyond: u64,
     /// Whether the tree is one mounted file.
     one_file: bool,
     database: bool,
@@ -166,6 +170,10 @@ impl<W: Write> Archiver<'_, W> {
             monitor.check_cancelled()?;
             self.take(item?).map_err(cannot_write)
         })?;
+        if self.beyond > limits::NAMED {
+            let more = self.beyond - limits::NAMED;
+            self.issue(format!("{more} more directories hold entries beyond a limit of archives: skipped"));
+        }
         self.check_expectations()
     }
 
@@ -183,6 +191,16 @@ impl<W: Write> Archiver<'_, W> {
             }
             Found::Excluded => {
                 self.excluded += 1;
+                Ok(())
+            }
+            Found::Beyond { path, entries, excess } => {
+                self.beyond += 1;
+                if self.beyond <= limits::NAMED {
+                    let entries = if entries == 1 { "an entry".to_owned() } else { format!("{entries} entries") };
+                    self.issue(format!(
+                        "'{path}' holds {entries} beyond a limit of archives ({excess}): skipped, with all below"
+                    ));
+                }
                 Ok(())
             }
             Found::Own(path) => {
@@ -217,6 +235,12 @@ impl<W: Write> Archiver<'_, W> {
                 (file.in_pieces(), seen)
             });
             return self.file(entry, read);
+        }
+        if let Kind::Symlink { target } = &entry.kind
+            && let Some(excess) = limits::target_excess(target)
+        {
+            self.issue(format!("'{}' is beyond a limit of archives ({excess}): skipped", entry.path));
+            return Ok(());
         }
         let seen = seen.or_else(|| self.look.at(&entry, XATTRS_OF_ONE)).unwrap_or_else(Seen::too_many);
         self.see(&mut entry, seen);

@@ -102,9 +102,16 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
                 Ok(Found::Entry(entry)) => {
                     let same_directory =
                         matches!(batch.last(), Some(Ok(Found::Entry(last))) if last.lies_beside(entry));
-                    filled.add(small(entry).unwrap_or(0), same_directory);
+                    // Names can be as long as small files.
+                    filled.add(small(entry).unwrap_or(0) + entry.path.as_bytes().len() as u64, same_directory);
                 }
-                Ok(Found::Socket(_) | Found::Own(_) | Found::Excluded | Found::Unreadable { .. }) => {
+                Ok(
+                    Found::Socket(_)
+                    | Found::Own(_)
+                    | Found::Excluded
+                    | Found::Beyond { .. }
+                    | Found::Unreadable { .. },
+                ) => {
                     filled.add(0, true);
                 }
                 Err(_) => self.0 = None,
@@ -127,7 +134,7 @@ fn is_link(entry: &Entry) -> bool {
 }
 
 pub(super) fn read_small(batch: Batch<Found>, look: Look) -> Batch<WalkItem> {
-    // A batch has at most this many bytes according to the walk, and in extended attributes.
+    // A batch has at most this many bytes of content according to the walk, and of extended attributes.
     let mut room = BYTES + SMALL;
     let mut read = |found: Found| match found {
         Found::Entry(mut entry) if small(&entry).is_some() => match entry.open() {

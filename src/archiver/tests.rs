@@ -57,7 +57,9 @@ fn path(item: &WalkItem) -> RelPath {
         WalkItem::Read(entry, _) | WalkItem::Examined(entry, _) | WalkItem::Found(Found::Entry(entry)) => {
             entry.path.clone()
         }
-        WalkItem::Found(Found::Socket(path) | Found::Own(path) | Found::Unreadable { path, .. }) => path.clone(),
+        WalkItem::Found(
+            Found::Socket(path) | Found::Own(path) | Found::Unreadable { path, .. } | Found::Beyond { path, .. },
+        ) => path.clone(),
         WalkItem::Found(Found::Excluded) => panic!("nothing is excluded"),
     }
 }
@@ -76,6 +78,7 @@ fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
         excluded: 0,
         look: Look::Count,
         plain: Plain::default(),
+        beyond: 0,
         one_file: false,
         database: false,
     };

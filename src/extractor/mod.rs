@@ -16,8 +16,9 @@ use crate::archive::strip::{Misfit, strip};
 use crate::archive_file::ArchiveFile;
 use crate::error::{Error, Result};
 use crate::ids::IdMap;
+use crate::limits::{Excess, Skipped};
 use crate::mapped_xattrs;
-use crate::member::{Kind, Member, Metadata, RelPath, printable};
+use crate::member::{Kind, Member, Metadata, RelPath, quotable};
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
 use crate::store::Location;
@@ -123,10 +124,17 @@ pub(crate) fn extract(
     archive.started(Stage::Restoring, monitor);
     let mut routes = Routes::new(tree, restoration, mode, input.allow_empty)?;
     let (mut members, mut skipped) = (0_u64, 0_u64);
+    let mut beyond = Skipped::default();
     while let Some(stored) = archive.next_member(monitor)? {
         let member = match fit(input, &stored)? {
             Fit::Member(member) => member,
             Fit::Above => continue,
+            Fit::Beyond(name, excess) => {
+                if let Some(top) = beyond.add(&name, excess) {
+                    monitor.issue(&input.archive, format!("'{top}' is not restored, nor what lies below it: {excess}"));
+                }
+                continue;
+            }
             Fit::Outside => {
                 skipped += 1;
                 continue;
@@ -147,7 +155,7 @@ pub(crate) fn extract(
             monitor.event(&Event::Written { bytes: size });
         }
         if let Some(unknown) = stored.unknown_type {
-            let (name, unknown) = (printable(&stored.name), printable(&[unknown]));
+            let (name, unknown) = (quotable(&stored.name), quotable(&[unknown]));
             let what = format!("'{name}' is of the unknown type '{unknown}', and was restored as a regular file");
             monitor.issue(&input.archive, what);
         }
@@ -181,6 +189,10 @@ pub(crate) fn extract(
             ));
         }
     }
+    if let Some(count) = beyond.count() {
+        let what = format!("{count} members in all are not restored, because they are beyond a limit");
+        monitor.issue(&input.archive, what);
+    }
     if routes.skipped_on_no_mount() > 0 {
         let what = format!(
             "{} members are not restored: they are on no mount of '/{}' and were part of a container",
@@ -195,7 +207,7 @@ pub(crate) fn extract(
     }
     monitor.event(&Event::Phase { archive: archive.name(), phase: Phase::Syncing });
     let not_restored = Arc::clone(routes.not_restored());
-    routes.finish()?;
+    routes.finish(&|| monitor.check_cancelled())?;
     for message in not_restored.messages() {
         monitor.issue(&input.archive, message);
     }
@@ -209,6 +221,8 @@ enum Fit {
     Member(Member),
     /// It is a directory above the tree.
     Above,
+    /// It belongs to the tree, but this limit keeps it from being restored. The name is that in the archive.
+    Beyond(RelPath, Excess),
     /// It is outside, where the user has selected the prefix.
     Outside,
 }
@@ -217,7 +231,7 @@ impl Fit {
     fn member(self) -> Option<Member> {
         match self {
             Self::Member(member) => Some(member),
-            Self::Above | Self::Outside => None,
+            Self::Above | Self::Beyond(..) | Self::Outside => None,
         }
     }
 }
@@ -226,6 +240,7 @@ fn fit(input: &Input, stored: &Stored) -> Result<Fit> {
     match strip(stored, &input.prefix) {
         Ok(Some(member)) => Ok(Fit::Member(member)),
         Ok(None) => Ok(Fit::Above),
+        Err(Misfit::Beyond { name, excess }) => Ok(Fit::Beyond(name, excess)),
         Err(Misfit::Elsewhere { .. }) if input.selected => Ok(Fit::Outside),
         Err(why) => Err(wrong(input, &why)),
     }
@@ -283,7 +298,11 @@ fn wrong(input: &Input, why: &Misfit) -> Error {
         Misfit::Elsewhere { .. } => {
             error.hint(format!("`--from {prefix}` restores what lies there, and skips the other members"))
         }
-        Misfit::LinkElsewhere { .. } | Misfit::Bad { .. } | Misfit::RootIsNoDirectory | Misfit::BadTarget { .. } => {
+        Misfit::LinkElsewhere { .. }
+        | Misfit::Bad { .. }
+        | Misfit::Beyond { .. }
+        | Misfit::RootIsNoDirectory
+        | Misfit::BadTarget { .. } => {
             error.hint("`voltar list` shows what it holds; --only NAME says which of the layout's archives a file is")
         }
     }

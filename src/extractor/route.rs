@@ -1,6 +1,7 @@
 //! Routes each member to its mount. A mount's staged tree is begun with its first member: a mount without members stays
 //! as it is.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -240,7 +241,10 @@ impl<'a> Routes<'a> {
     }
 
     /// Completes all trees. Swapping them is left to the caller.
-    pub(super) fn finish(self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Those of the system, and that of `check`, which is called now and then.
+    pub(super) fn finish(self, check: &dyn Fn() -> Result<()>) -> Result<()> {
         for Route { at, live, staging, destination } in self.mounts {
             if let Destination::Tree { tree: Some(tree), mountpoints, .. } = destination {
                 let spared = |path: &RelPath| {
@@ -248,7 +252,7 @@ impl<'a> Routes<'a> {
                         || mountpoints.iter().any(|(mountpoint, _)| mountpoint.strip_prefix(path).is_some())
                 };
                 let Tree { mut writer, root } = *tree;
-                writer.finish(&spared)?;
+                writer.finish(&spared, check)?;
                 if staging.is_none() {
                     syncfs(&root).map_err(|e| Error::failed("cannot sync", at.as_bytes(), e))?;
                 }
@@ -260,9 +264,11 @@ impl<'a> Routes<'a> {
 
 /// Returns the directory of voltar's own in `live` that `path` names or lies in.
 fn own_name(live: &Live, own: &OwnNames, path: &RelPath) -> Option<RelPath> {
-    let mut steps = path.steps().filter_map(|step| RelPath::parse(step).ok());
-    steps.find(|step| {
-        let Some((parent, name)) = step.split_last().filter(|(_, name)| OwnNames::may_have(name)) else { return false };
+    let names = path.components().enumerate();
+    let mut candidates =
+        names.filter(|(_, name)| OwnNames::may_have(OsStr::from_bytes(name))).map(|(at, _)| path.first(at + 1));
+    candidates.find(|step| {
+        let Some((parent, name)) = step.split_last() else { return false };
         let directory = live.handle().try_clone().ok().and_then(|root| Beneath::new(root).open(&parent).ok());
         directory.is_some_and(|directory| own.contains(&directory, name))
     })

@@ -3,10 +3,8 @@
 //! their time and may need their mode.
 
 use std::collections::HashSet;
-use std::collections::hash_map::RandomState;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::hash::BuildHasher as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
@@ -18,13 +16,15 @@ use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use super::beneath::{Beneath, DIRECTORY, NewDirectory, names};
 use super::content::{CopyError, write_at_once, write_with_holes};
+use super::described::Described;
 use super::not_restored::NotRestored;
+use super::shared_xattrs::{SharedXattrs, TooMany};
 use super::xattrs::NotSet;
 use super::{metadata, remove};
 use crate::durable::page_cache::RecentFiles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::holes::ReadHoles;
-use crate::member::{Kind, Member, Metadata, RelPath};
+use crate::member::{Kind, Member, Metadata, RelPath, StepHasher};
 use crate::xattrs::Xattrs;
 
 /// How existing names are treated.
@@ -51,55 +51,24 @@ pub(crate) struct Creator {
     undescribed: NewDirectory,
     /// The directory that the last member lay in: members come directory by directory.
     last: Option<(RelPath, Arc<OwnedFd>)>,
-    directories: Vec<(RelPath, Metadata)>,
-    directory_xattrs: DirectoryXattrs,
+    described: Described,
+    directory_xattrs: SharedXattrs,
     named: Option<Named>,
     recent: RecentFiles,
     buffer: Vec<u8>,
     not_restored: Arc<NotRestored>,
 }
 
-/// The names that the archive has, as hashes with a random key: 8 bytes each for any number of members.
+/// The names that the archive has, as hashes: 8 bytes for each, which exists on disk too.
 #[derive(Debug, Default)]
 struct Named {
-    state: RandomState,
+    hasher: StepHasher,
     hashes: HashSet<u64>,
 }
 
-/// The extended attributes of directories, each set of them once: most of a tree have the same ACL. They are kept until the
-/// end, since what is created in a directory would inherit its ACL.
-#[derive(Debug, Default)]
-struct DirectoryXattrs {
-    sets: HashSet<Xattrs>,
-    bytes: usize,
-}
-
-/// There are more attributes of directories than are kept.
-struct TooMany;
-
-impl DirectoryXattrs {
-    /// The most bytes that are kept: an archive may have any number of directories.
-    const MOST: usize = 32 << 20;
-    /// What a set of attributes takes besides names and values.
-    const EACH: usize = 256;
-
-    /// Replaces attributes by those of an earlier directory that has the same, and drops them if they are too many.
-    fn share(&mut self, xattrs: &mut Xattrs) -> Result<(), TooMany> {
-        if !xattrs.is_known() {
-            return Ok(());
-        }
-        if let Some(same) = self.sets.get(xattrs) {
-            *xattrs = same.clone();
-            return Ok(());
-        }
-        self.bytes += xattrs.bytes() + Self::EACH;
-        if self.bytes > Self::MOST {
-            self.bytes = Self::MOST;
-            *xattrs = Xattrs::default();
-            return Err(TooMany);
-        }
-        self.sets.insert(xattrs.clone());
-        Ok(())
+impl Named {
+    fn contains(&self, path: &RelPath) -> bool {
+        self.hasher.of_steps(path).last().is_none_or(|hash| self.hashes.contains(&hash))
     }
 }
 
@@ -122,8 +91,8 @@ impl Creator {
             existing,
             undescribed: NewDirectory { mode: UNDESCRIBED, owner: None },
             last: None,
-            directories: Vec::new(),
-            directory_xattrs: DirectoryXattrs::default(),
+            described: Described::default(),
+            directory_xattrs: SharedXattrs::default(),
             named: None,
             recent: RecentFiles::default(),
             buffer: Vec::new(),
@@ -216,7 +185,7 @@ impl Creator {
         if let Err(TooMany) = self.directory_xattrs.share(&mut metadata.xattrs) {
             self.not_restored.add_reason(&member.path, "those of all directories take too much memory");
         }
-        self.directories.push((member.path.clone(), metadata));
+        self.described.set(&member.path, metadata);
     }
 
     /// Creates and opens the directory of a file, which any thread can then create. `None` for the root.
@@ -234,37 +203,38 @@ impl Creator {
     }
 
     /// Applies the metadata of all directories, deepest first.
-    pub(crate) fn finish_directories(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Those of the system, and that of `check`, which is called before each directory.
+    pub(crate) fn finish_directories(&mut self, check: &dyn Fn() -> Result<()>) -> Result<()> {
         self.last = None;
-        // The last description of a directory counts; a stable sort keeps it last among equals.
-        let mut directories = std::mem::take(&mut self.directories);
-        directories.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (path, metadata) in directories
-            .iter()
-            .rev()
-            .scan(None, |seen: &mut Option<RelPath>, entry| {
-                let repeated = seen.as_ref() == Some(&entry.0);
-                *seen = Some(entry.0.clone());
-                Some((!repeated).then_some(entry))
-            })
-            .flatten()
-        {
-            let directory = match self.beneath.open(path) {
+        for (path, metadata) in std::mem::take(&mut self.described).deepest_first() {
+            check()?;
+            let directory = match self.beneath.open(&path) {
                 // A later member has replaced it (`tar -r`).
                 Err(Errno::ENOTDIR | Errno::ELOOP) => continue,
-                other => other.map_err(|e| cannot("cannot open the directory", path, e))?,
+                other => other.map_err(|e| cannot("cannot open the directory", &path, e))?,
             };
-            let not_set = metadata::apply(&directory, metadata).map_err(|(operation, e)| cannot(operation, path, e))?;
-            self.not_restored.add(path, &not_set);
+            let not_set =
+                metadata::apply(&directory, &metadata).map_err(|(operation, e)| cannot(operation, &path, e))?;
+            self.not_restored.add(&path, &not_set);
         }
         Ok(())
     }
 
     /// Removes everything below the root that no member named. Call it before [`Creator::finish_directories`].
-    pub(crate) fn remove_others(&mut self, spared: &dyn Fn(&RelPath) -> bool) -> Result<()> {
+    ///
+    /// # Errors
+    /// Those of the system, and that of `check`, which is called before each directory and each removal.
+    pub(crate) fn remove_others(
+        &mut self,
+        spared: &dyn Fn(&RelPath) -> bool,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         let Some(named) = self.named.take() else { return Ok(()) };
         let mut waiting = vec![RelPath::root()];
         while let Some(path) = waiting.pop() {
+            check()?;
             let directory = self.beneath.open(&path).map_err(|e| cannot("cannot open the directory", &path, e))?;
             for (name, is_directory) in list(&directory).map_err(|e| cannot("cannot list the directory", &path, e))? {
                 let below = path
@@ -273,7 +243,8 @@ impl Creator {
                 if spared(&below) {
                     continue;
                 }
-                if !named.hashes.contains(&named.state.hash_one(&below)) {
+                if !named.contains(&below) {
+                    check()?;
                     remove::remove_all(&directory, &name).map_err(|e| cannot("cannot remove", &below, e))?;
                 } else if is_directory {
                     waiting.push(below);
@@ -284,13 +255,9 @@ impl Creator {
     }
 
     fn remember(&mut self, path: &RelPath) {
-        if let Some(named) = &mut self.named {
+        if let Some(Named { hasher, hashes }) = &mut self.named {
             // Directories on the way are named by what lies in them.
-            let mut path = path.clone();
-            while named.hashes.insert(named.state.hash_one(&path)) {
-                let Some((parent, _)) = path.split_last() else { break };
-                path = parent;
-            }
+            hashes.extend(hasher.of_steps(path));
         }
     }
 
@@ -467,31 +434,5 @@ fn cannot(operation: &str, path: &RelPath, e: Errno) -> Error {
                 _ => error,
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// An archive may have any number of directories, each with as many attributes as the kernel takes.
-    #[test]
-    fn the_attributes_of_directories_take_bounded_memory() {
-        let mut kept = DirectoryXattrs::default();
-        let acl = |number: usize| -> Xattrs {
-            [(b"system.posix_acl_default".to_vec(), [number.to_le_bytes().as_slice(), &vec![0; 50_000]].concat())]
-                .into_iter()
-                .collect()
-        };
-        for _ in 0..1000 {
-            assert!(kept.share(&mut acl(0)).is_ok(), "all have the same");
-        }
-        assert!(kept.share(&mut Xattrs::default()).is_ok());
-        let fit = (1..10_000).take_while(|&number| kept.share(&mut acl(number)).is_ok()).count();
-        let each = acl(0).bytes() + DirectoryXattrs::EACH;
-        assert_eq!(fit + 1, DirectoryXattrs::MOST / each);
-        let mut dropped = acl(20_000);
-        assert!(kept.share(&mut dropped).is_err() && !dropped.is_known());
-        assert!(kept.share(&mut acl(0)).is_ok(), "those that are kept already are set");
     }
 }

@@ -7,6 +7,7 @@
 pub(crate) mod beneath;
 pub(crate) mod content;
 pub(crate) mod create;
+mod described;
 pub(crate) mod detached;
 pub(crate) mod live;
 pub(crate) mod metadata;
@@ -17,6 +18,7 @@ pub(crate) mod remove;
 mod rename;
 pub(crate) mod restore_record;
 mod root;
+mod shared_xattrs;
 mod source;
 pub(crate) mod staging;
 pub(crate) mod swap;

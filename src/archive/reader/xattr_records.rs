@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::acl::{Acl, Parsed};
-use crate::archive::LONGEST_EXTENDED_HEADER;
+use crate::limits::LONGEST_RECORD;
 use crate::member::printable;
 use crate::xattrs::{ACCESS_ACL, Class, DEFAULT_ACL, LONGEST_NAME, LONGEST_VALUE, Xattrs};
 
@@ -44,13 +44,20 @@ impl XattrRecords {
         }
         // Several extended headers may precede a member.
         self.bytes += key.len() + value.len();
-        if self.bytes as u64 > LONGEST_EXTENDED_HEADER {
-            return self.bad.add(|| format!("its extended attributes have more than {LONGEST_EXTENDED_HEADER} bytes"));
+        if self.bytes as u64 > LONGEST_RECORD {
+            return self.bad.add(|| format!("its extended attributes have more than {LONGEST_RECORD} bytes"));
         }
         if let Some(acl) = text_of {
             self.texts.insert(acl, value.to_vec());
         } else if let Some(name) = name {
             self.values.insert(decoded(name), value.to_vec());
+        }
+    }
+
+    /// Notes a record that was too long to be read, if it is one of extended attributes.
+    pub(super) fn leave_out(&mut self, key: &[u8], bytes: u64) {
+        if key.starts_with(b"SCHILY.xattr.") || key.starts_with(b"SCHILY.acl.") {
+            self.bad.add(|| format!("its '{}' has {bytes} bytes", shortened(key)));
         }
     }
 
