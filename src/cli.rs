@@ -292,6 +292,10 @@ pub(crate) struct Backup {
     #[arg(long)]
     pub allow_empty: bool,
 
+    /// Archive a PostgreSQL cluster although links of its pg_tblspc, or its pg_wal, lead to what is not archived with it.
+    #[arg(long)]
+    pub allow_outside_links: bool,
+
     /// Archive extended attributes, ACLs and capabilities too, and times with fractions of a second, as `tar --xattrs --acls`
     /// does; other programs skip what they do not know. A restore needs no option.
     #[arg(long)]
@@ -393,6 +397,11 @@ pub(crate) struct Restore {
     /// Restore archives that end after a complete member, without the end-of-archive marker: more members may be missing.
     #[arg(long)]
     pub allow_truncated_end: bool,
+
+    /// Restore a PostgreSQL cluster although the volume, or the container's image, is of another major version: the server
+    /// of another one does not start on it.
+    #[arg(long)]
+    pub force_version: bool,
 }
 
 /// Parses `NAME=VOLUME`.

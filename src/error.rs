@@ -215,6 +215,14 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Returns the message with the hint in parentheses, for an error that is reported as an issue.
+    #[must_use]
+    pub fn with_hint(&self) -> String {
+        self.hint.as_ref().map_or_else(|| self.message.clone(), |hint| format!("{} ({hint})", self.message))
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

@@ -46,6 +46,7 @@ pub mod member;
 pub mod monitor;
 pub mod ordered;
 pub mod plan;
+pub mod postgres;
 pub mod report;
 pub mod resolve;
 pub mod restore;

@@ -181,7 +181,10 @@ fn watch_signals(cancel: &Arc<AtomicBool>) -> Result<()> {
 
 fn report_leftovers(state_dir: &Path, report: &Report) {
     match leftovers(state_dir) {
-        Ok(leftovers) => {
+        Ok((leftovers, unreadable)) => {
+            for error in unreadable {
+                report.issue("", error.with_hint());
+            }
             for leftover in leftovers {
                 report.note(&format!(
                     "a run was interrupted at {} and left these containers of {} stopped: {}; `voltar resume` starts them",
@@ -192,7 +195,7 @@ fn report_leftovers(state_dir: &Path, report: &Report) {
             }
         }
         // Only root may look there, and only root stops containers.
-        Err(error) if geteuid().is_root() => report.issue("", error.to_string()),
+        Err(error) if geteuid().is_root() => report.issue("", error.with_hint()),
         Err(_) => {}
     }
 }

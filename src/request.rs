@@ -60,6 +60,7 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupR
         running: if arguments.allow_running { Running::Allow } else { running(arguments.stop) },
         overwrite: arguments.overwrite,
         allow_empty: arguments.allow_empty,
+        allow_outside_links: arguments.allow_outside_links,
         exclude: Exclude::new(patterns.collect::<Result<_>>()?),
         xattrs: arguments.xattrs,
     })
@@ -109,6 +110,7 @@ pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<Resto
         running: running(arguments.stop),
         allow_empty: arguments.allow_empty,
         allow_truncated_end: arguments.allow_truncated_end,
+        force_version: arguments.force_version,
     })
 }
 

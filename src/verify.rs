@@ -10,9 +10,11 @@ use crate::limits::Skipped;
 use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
+use crate::postgres::{Clusters, not_shut_down};
 use crate::store::Location;
 
-/// Verifies all archives, also after one is found damaged. An archive without members is an issue.
+/// Verifies all archives, also after one is found damaged. An archive without members is an issue,
+/// and so is a PostgreSQL cluster in one that was not shut down.
 ///
 /// # Errors
 /// For a single archive, its error. For several, the number of damaged archives, after all have been read and each
@@ -50,7 +52,7 @@ fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result
     let mut archive = ArchiveFile::open(location, pool, monitor)?;
     archive.started(Stage::Checking, monitor);
     let mut buffer = vec![0; 64 << 10];
-    let (mut members, mut beyond) = (0_u64, Skipped::default());
+    let (mut members, mut beyond, mut clusters) = (0_u64, Skipped::default(), Clusters::default());
     while let Some(stored) = archive.next_member(monitor)? {
         // Content is read here instead of skipped by the next call, so that progress is reported within large members.
         if let Err(e) = read_to_end(&mut archive.content(monitor), &mut buffer) {
@@ -59,10 +61,16 @@ fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result
         }
         members += 1;
         // With the root as prefix, all names are the archive's own.
-        if let Err(Misfit::Beyond { name, excess }) = strip(&stored, &RelPath::root())
-            && let Some(top) = beyond.add(&name, excess)
-        {
-            monitor.issue(archive.name(), format!("'{top}' cannot be restored, nor what lies below it: {excess}"));
+        match strip(&stored, &RelPath::root()) {
+            Ok(Some(member)) => clusters.member(&member.path, &member.kind),
+            Err(Misfit::Beyond { name, excess }) => {
+                if let Some(top) = beyond.add(&name, excess) {
+                    let what = format!("'{top}' cannot be restored, nor what lies below it: {excess}");
+                    monitor.issue(archive.name(), what);
+                }
+            }
+            // What no volume can hold is refused when the archive is restored.
+            Ok(None) | Err(_) => {}
         }
     }
     if let Some(count) = beyond.count() {
@@ -71,6 +79,9 @@ fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result
     }
     if members == 0 {
         monitor.issue(archive.name(), format!("'{location}' holds no members"));
+    }
+    for cluster in clusters.found().iter().filter(|cluster| cluster.has_pid_file) {
+        monitor.issue(archive.name(), not_shut_down(&cluster.pid_file()));
     }
     monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at: location.path() });
     Ok(())

@@ -49,6 +49,7 @@ const LAYERS: &[&[&str]] = &[
         "durable",
         "filesystem",
         "holes",
+        "postgres",
     ],
     &["monitor"],
     &["error", "limits"],

@@ -13,6 +13,7 @@ use voltar::archive::writer::TarWriter;
 use voltar::archive::{BLOCK, RECORD};
 use voltar::limits;
 use voltar::member::{Kind, Member, RelPath};
+use voltar::postgres::Clusters;
 
 type Contents = Vec<(Stored, Vec<u8>)>;
 
@@ -29,6 +30,7 @@ fuzz_target!(|stream: &[u8]| {
 
     let prefix = RelPath::parse(b"srv/x").unwrap();
     let mut lister = Lister::default();
+    let mut clusters = Clusters::default();
     let mut kept: Vec<(Member, &[u8])> = Vec::new();
     for (stored, content) in &contents {
         let longest = limits::LONGEST_RECORD as usize;
@@ -48,7 +50,13 @@ fuzz_target!(|stream: &[u8]| {
             Kind::BlockDevice { .. } => 'b',
         };
         assert!(line.starts_with(letter), "{line}");
+        clusters.member(&member.path, &member.kind);
+        clusters.version(&member.path, content);
         kept.push((member, content));
+    }
+    for cluster in clusters.found() {
+        let outside = cluster.outside_links(&prefix, &[RelPath::root()]);
+        assert!(outside.iter().all(|link| link.path.is_none()), "all is below the root");
     }
     written_again(&prefix, &kept);
 });

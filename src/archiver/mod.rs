@@ -23,6 +23,7 @@ use crate::mapped_xattrs;
 use crate::member::{Kind, Member, Metadata, RelPath};
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
+use crate::postgres::{Cluster, Clusters, is_cluster_version};
 use crate::store::{Complete, Destination, NewArchive};
 use crate::volume::OpenTree;
 use crate::volume::content::{Content, PIECE};
@@ -56,7 +57,7 @@ pub enum Expected {
     Anything,
     /// At least one member besides the root.
     Members,
-    /// A PostgreSQL cluster: `PG_VERSION` at the root or one directory below.
+    /// A PostgreSQL cluster: `PG_VERSION` at the root or at most two directories below.
     Database,
 }
 
@@ -73,8 +74,19 @@ impl Expected {
     }
 }
 
+/// An archive that is complete but for its end.
+#[derive(Debug)]
+pub(crate) struct Archived {
+    /// The archive.
+    pub complete: Complete,
+    /// Its totals.
+    pub summary: Summary,
+    /// The database clusters in it, without their versions.
+    pub clusters: Vec<Cluster>,
+}
+
 /// Writes the archive of `tree`, but for its end.
-pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monitor) -> Result<(Complete, Summary)> {
+pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monitor) -> Result<Archived> {
     let begun = Instant::now();
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
     let file = job.destination.create(job.compression.format, monitor)?;
@@ -95,6 +107,7 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
         beyond: 0,
         one_file: false,
         database: false,
+        clusters: Clusters::default(),
     };
     if let Err(error) = archiver.take_all(tree, &cannot_write) {
         // A file is removed; a stream must not look complete. Its reader may be gone.
@@ -102,7 +115,7 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
         return Err(error);
     }
     archiver.report_plain();
-    let Archiver { tar, members, excluded, .. } = archiver;
+    let Archiver { tar, members, excluded, clusters, .. } = archiver;
     let (compressor, stream_bytes) = tar.finish().map_err(cannot_write)?;
     let Reported { file, .. } = compressor.finish().map_err(cannot_write)?;
     monitor.event(&Event::Phase { archive: &job.archive, phase: Phase::Syncing });
@@ -115,7 +128,7 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
         file_bytes: complete.bytes(),
         elapsed: begun.elapsed(),
     };
-    Ok((complete, summary))
+    Ok(Archived { complete, summary, clusters: clusters.found() })
 }
 
 /// An archive whose bytes are reported.
@@ -152,6 +165,7 @@ struct Archiver<'a, W: Write> {
     /// Whether the tree is one mounted file.
     one_file: bool,
     database: bool,
+    clusters: Clusters,
 }
 
 /// The files that are archived without their extended attributes, since the format does not hold them.
@@ -326,6 +340,7 @@ impl<W: Write> Archiver<'_, W> {
         self.tar.member(&member)?;
         self.members += 1;
         self.database |= is_cluster_version(&member.path);
+        self.clusters.member(&member.path, &member.kind);
         self.advance(self.tar.written() - before);
         let name = self.tar.stored_name(&member);
         self.monitor.event(&Event::Member { archive: &self.job.archive, name: &name, member: &member });
@@ -371,11 +386,6 @@ impl<W: Write> Archiver<'_, W> {
     fn advance(&self, bytes: u64) {
         self.monitor.event(&Event::Advanced { archive: &self.job.archive, bytes });
     }
-}
-
-/// Returns whether `path` is the `PG_VERSION` of a cluster: at the root or, in newer images, one directory below.
-pub(crate) fn is_cluster_version(path: &RelPath) -> bool {
-    path.split_last().is_some_and(|(directory, name)| name == "PG_VERSION" && directory.components().count() <= 1)
 }
 
 fn cannot_write(destination: &Destination, e: &io::Error) -> Error {

@@ -81,6 +81,7 @@ fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
         beyond: 0,
         one_file: false,
         database: false,
+        clusters: Clusters::default(),
     };
     for item in items {
         archiver.take(item).unwrap();

@@ -2,17 +2,16 @@
 //! the same directory and is locked by its writer; dropping an [`AtomicFile`] removes it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
+use nix::fcntl::{AT_FDCWD, Flock, RenameFlags, renameat2};
 
 use super::page_cache::{Writeback, drop_written};
-use super::{parent, small_file, sync_directory};
+use super::{locked_file, parent, sync_directory};
 use crate::error::{Cause, Error, Result};
 
 /// The suffix of temporary names: `.cvat_db.tar.bz2.4711.voltar-tmp`.
@@ -42,13 +41,7 @@ impl AtomicFile {
         temporary.push(name);
         temporary.push(format!(".{}{SUFFIX}", std::process::id()));
         let temporary = target.with_file_name(temporary);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(|e| failed(e.into()))?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| failed(e.into()))?;
+        let file = locked_file::create(&temporary).map_err(|e| failed(e.into()))?;
         Ok(Self {
             file,
             temporary,
@@ -97,71 +90,143 @@ impl Ready {
     }
 }
 
-/// Renames all files to their targets, or none: if a rename fails, the earlier ones are rolled back. Existing files are
-/// replaced only with `overwrite`.
+/// Renames all files to their targets, or none: if a rename fails, or is not durable, all are rolled back. Existing files
+/// are replaced only with `overwrite`.
 ///
 /// # Errors
-/// A target exists already, a rename fails, or a directory cannot be synced.
+/// A target exists already, a rename fails, or a directory cannot be synced. The other errors in it are of renames that
+/// could not be rolled back, and say what has which name.
 pub(crate) fn commit(files: Vec<Ready>, overwrite: bool) -> Result<()> {
+    commit_with(files, overwrite, &sync_directory)
+}
+
+fn commit_with(files: Vec<Ready>, overwrite: bool, sync: &dyn Fn(&Path) -> io::Result<()>) -> Result<()> {
     let mut renamed: Vec<Renamed> = Vec::with_capacity(files.len());
-    for Ready(file) in files {
-        match rename(file, overwrite) {
-            Ok(done) => renamed.push(done),
-            Err(error) => {
-                renamed.reverse();
-                renamed.into_iter().for_each(Renamed::undo);
-                return Err(error);
-            }
-        }
+    let done = files
+        .into_iter()
+        .try_for_each(|Ready(file)| rename(file, overwrite).map(|done| renamed.push(done)))
+        .and_then(|()| sync_directories(&renamed, sync));
+    let Err(error) = done else {
+        renamed.into_iter().for_each(Renamed::keep);
+        return Ok(());
+    };
+    let directories: Vec<PathBuf> = renamed.iter().map(|done| parent(&done.file.target).to_owned()).collect();
+    renamed.reverse();
+    let failures = renamed.into_iter().filter_map(|done| done.undo().err()).collect();
+    for directory in directories {
+        // What could not be synced is what gets reported.
+        sync(&directory).unwrap_or_default();
     }
-    // A rename is durable only when its directory is synced.
-    for done in &renamed {
+    Err(error.and(failures))
+}
+
+/// A rename is durable only when its directory is synced.
+fn sync_directories(renamed: &[Renamed], sync: &dyn Fn(&Path) -> io::Result<()>) -> Result<()> {
+    for done in renamed {
         let directory = parent(&done.file.target);
-        sync_directory(directory).map_err(|e| Error::failed_at("cannot sync the directory", directory, e))?;
+        sync(directory).map_err(|e| Error::failed_at("cannot sync the directory", directory, e))?;
     }
-    renamed.into_iter().for_each(Renamed::keep);
     Ok(())
 }
 
-/// A file under its final name. A file that it replaced is now under the temporary name.
+/// A file under its final name.
 struct Renamed {
     file: AtomicFile,
-    replaced: bool,
+    replaced: Replaced,
+    /// A replaced file is locked like one that is being written: another run would take it for a leftover.
+    _lock: Option<Flock<File>>,
+}
+
+/// What became of the file that had the final name.
+enum Replaced {
+    /// There was none.
+    Nothing,
+    /// It has the temporary name.
+    Kept {
+        /// Whether the filesystem can exchange two names.
+        exchange: bool,
+    },
+    /// It is gone: the filesystem can neither exchange names nor link files.
+    Gone,
 }
 
 fn rename(file: AtomicFile, overwrite: bool) -> Result<Renamed> {
     let attempt = |flags| renameat2(AT_FDCWD, &file.temporary, AT_FDCWD, &file.target, flags);
+    let mut lock = None;
     let replaced = match attempt(RenameFlags::RENAME_NOREPLACE) {
-        Ok(()) => Ok(false),
-        Err(Errno::EEXIST) if overwrite => match attempt(RenameFlags::RENAME_EXCHANGE) {
-            Err(Errno::EINVAL) => rename_without_flags(&file).map(|()| false),
-            other => other.map(|()| true),
-        },
+        Ok(()) => Ok(Replaced::Nothing),
+        Err(Errno::EEXIST) if overwrite => {
+            lock = locked_file::lock_leftover(&file.target).ok().flatten();
+            match attempt(RenameFlags::RENAME_EXCHANGE) {
+                Ok(()) => Ok(Replaced::Kept { exchange: true }),
+                Err(Errno::EINVAL) => replace(&file.temporary, &file.target),
+                Err(errno) => Err(errno.into()),
+            }
+        }
         // Some filesystems (NFS, some FUSE) do not support the flags of renameat2(2).
-        Err(Errno::EINVAL) if overwrite || !file.target.exists() => rename_without_flags(&file).map(|()| false),
-        Err(e) => Err(e),
+        Err(Errno::EINVAL) if !file.target.exists() => {
+            fs::rename(&file.temporary, &file.target).map(|()| Replaced::Nothing)
+        }
+        Err(Errno::EINVAL) if overwrite => replace(&file.temporary, &file.target),
+        Err(errno) => Err(errno.into()),
     };
     match replaced {
-        Ok(replaced) => Ok(Renamed { file, replaced }),
+        Ok(replaced) => Ok(Renamed { file, replaced, _lock: lock }),
         Err(e) => Err(Error::failed_at("cannot create", &file.target, e)),
     }
 }
 
-fn rename_without_flags(file: &AtomicFile) -> std::result::Result<(), Errno> {
-    fs::rename(&file.temporary, &file.target).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or_default()))
+/// Gives `temporary` the name `target`, and the file that had it the name `temporary`, on a filesystem that cannot exchange
+/// names. At every moment `target` is one of the two.
+fn replace(temporary: &Path, target: &Path) -> io::Result<Replaced> {
+    let mut spare = temporary.as_os_str().to_owned();
+    spare.push(SUFFIX);
+    let is_linked = fs::hard_link(target, &spare).is_ok();
+    fs::rename(temporary, target).inspect_err(|_| {
+        // The failure to rename is what gets reported.
+        fs::remove_file(&spare).unwrap_or_default();
+    })?;
+    let is_kept = is_linked && fs::rename(&spare, temporary).is_ok();
+    Ok(if is_kept { Replaced::Kept { exchange: false } } else { Replaced::Gone })
 }
 
 impl Renamed {
-    fn undo(mut self) {
-        self.file.kept = true;
-        let back = if self.replaced { RenameFlags::RENAME_EXCHANGE } else { RenameFlags::RENAME_NOREPLACE };
-        let done = renameat2(AT_FDCWD, &self.file.target, AT_FDCWD, &self.file.temporary, back);
-        self.file.kept = done.is_err();
+    /// Gives the final name back to the file that it replaced, or to none.
+    fn undo(mut self) -> Result<()> {
+        let AtomicFile { temporary, target, .. } = &self.file;
+        let attempt = |flags| renameat2(AT_FDCWD, target, AT_FDCWD, temporary, flags).map_err(io::Error::from);
+        let (undone, left) = match self.replaced {
+            Replaced::Nothing => {
+                let undone = match attempt(RenameFlags::RENAME_NOREPLACE) {
+                    Err(cause) if cause.raw_os_error() == Some(Errno::EINVAL as i32) => fs::rename(target, temporary),
+                    other => other,
+                };
+                (undone, "others of the same run are missing".to_owned())
+            }
+            Replaced::Kept { exchange } => {
+                let undone =
+                    if exchange { attempt(RenameFlags::RENAME_EXCHANGE) } else { fs::rename(temporary, target) };
+                let left = format!(
+                    "the file that it replaced is '{}', which the next backup into this directory removes",
+                    temporary.display()
+                );
+                (undone, left)
+            }
+            Replaced::Gone => {
+                let why = "its filesystem can neither exchange names nor link files";
+                (Err(io::Error::other(why)), "the file that it replaced is gone".to_owned())
+            }
+        };
+        let undone = undone.map_err(|cause| {
+            Error::failed_at("cannot take back the new file", target, cause).hint(format!("it is complete; {left}"))
+        });
+        self.file.kept = undone.is_err();
+        undone
     }
 
     fn keep(mut self) {
         // The temporary name now holds the replaced file, which `drop` removes, or does not exist.
-        self.file.kept = !self.replaced;
+        self.file.kept = !matches!(self.replaced, Replaced::Kept { .. });
     }
 }
 
@@ -183,9 +248,11 @@ pub(crate) fn remove_leftovers(directory: &Path) -> Result<Vec<PathBuf>> {
             continue;
         }
         let path = entry.path();
-        // A writer holds a lock on its file until it exits.
-        let Ok(file) = small_file::open_itself(&path) else { continue };
-        if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() && fs::remove_file(&path).is_ok() {
+        // A writer holds a lock on its file until it exits. The lock is held until the name is gone, which makes a writer
+        // that is just creating this file choose it again.
+        if let Ok(Some(_lock)) = locked_file::lock_leftover(&path)
+            && fs::remove_file(&path).is_ok()
+        {
             removed.push(path);
         }
     }
@@ -248,6 +315,66 @@ mod tests {
         commit(vec![ready(&a, "new"), ready(&b, "new")], true).unwrap();
         assert_eq!(names(dir.path()), ["a", "b", "c"]);
         assert_eq!(fs::read(&b).unwrap(), b"new");
+    }
+
+    #[test]
+    fn where_names_cannot_be_exchanged_the_old_file_can_be_given_back_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        for undone in [true, false] {
+            fs::write(&target, "old").unwrap();
+            let file = ready(&target, "new").0;
+            let replaced = replace(&file.temporary, &target).unwrap();
+            assert!(matches!(replaced, Replaced::Kept { exchange: false }));
+            assert_eq!(fs::read(&file.temporary).unwrap(), b"old");
+            let renamed = Renamed { file, replaced, _lock: None };
+            if undone {
+                renamed.undo().unwrap();
+            } else {
+                renamed.keep();
+            }
+            assert_eq!(fs::read(&target).unwrap(), if undone { &b"old"[..] } else { b"new" });
+            assert_eq!(names(dir.path()), ["a"]);
+        }
+    }
+
+    #[test]
+    fn the_file_that_is_being_replaced_is_no_leftover() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        fs::write(&target, "old").unwrap();
+        let renamed = rename(ready(&target, "new").0, true).unwrap();
+        assert!(remove_leftovers(dir.path()).unwrap().is_empty());
+        renamed.undo().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"old");
+        assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    #[test]
+    fn files_whose_names_are_not_on_disk_are_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        let fails = |_: &Path| Err(io::Error::from(Errno::EIO));
+        let error = commit_with(vec![ready(&a, "new"), ready(&b, "new")], false, &fails).unwrap_err();
+        assert!(error.to_string().starts_with("cannot sync the directory") && error.others().is_empty(), "{error:?}");
+        assert!(names(dir.path()).is_empty());
+        fs::write(&a, "old").unwrap();
+        commit_with(vec![ready(&a, "new"), ready(&b, "new")], true, &fails).unwrap_err();
+        assert_eq!(names(dir.path()), ["a"]);
+        assert_eq!(fs::read(&a).unwrap(), b"old");
+
+        // What cannot be taken back is named, and neither file is removed: here others have moved both meanwhile.
+        let moves = |_: &Path| {
+            // The second time there is nothing to move.
+            fs::rename(&a, dir.path().join("moved")).unwrap_or_default();
+            fails(dir.path())
+        };
+        let error = commit_with(vec![ready(&a, "new")], true, &moves).unwrap_err();
+        let [left] = error.others() else { panic!("{error:?}") };
+        assert!(left.to_string().starts_with("cannot take back the new file"), "{left}");
+        assert_eq!(fs::read(dir.path().join("moved")).unwrap(), b"new");
+        let kept = names(dir.path()).into_iter().find(|name| name.ends_with(SUFFIX)).unwrap();
+        assert_eq!(fs::read(dir.path().join(kept)).unwrap(), b"old");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! name only when it is complete. This module does not depend on archives or volumes.
 
 pub(crate) mod atomic_file;
+mod locked_file;
 pub(crate) mod page_cache;
 pub(crate) mod record;
 pub(crate) mod small_file;

@@ -4,7 +4,9 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod mode;
+mod need;
 mod origin;
+mod recorded;
 mod route;
 mod write_behind;
 
@@ -21,12 +23,15 @@ use crate::mapped_xattrs;
 use crate::member::{Kind, Member, Metadata, RelPath, quotable};
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
+use crate::postgres::{Cluster, Clusters, VERSION_BYTES, is_version_file};
 use crate::store::Location;
 use crate::volume::OpenTree;
 use crate::volume::swap::Restoration;
+use recorded::Recorded;
 use route::{Left, Routes};
 
 pub use mode::Mode;
+pub(crate) use need::Need;
 pub use origin::Origin;
 pub(crate) use origin::origin;
 
@@ -56,26 +61,131 @@ pub(crate) struct Extracted {
     pub summary: Summary,
     /// The archive.
     pub location: Location,
+    /// The database clusters in it.
+    pub clusters: Vec<Cluster>,
 }
 
 /// Reads an archive to its end without extracting it, and checks all checksums, and the names and owners of all members.
+/// Returns the database clusters in it.
 ///
 /// # Errors
 /// The archive is damaged, is not that of the expected path, has an owner that `ids` does not map, or holds nothing.
-pub(crate) fn check(input: &Input, ids: &IdMap, mode: Mode, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+pub(crate) fn check(
+    input: &Input,
+    ids: &IdMap,
+    mode: Mode,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Vec<Cluster>> {
     let mut archive = open(input, pool, monitor)?;
     archive.started(Stage::Checking, monitor);
+    let mut clusters = Clusters::default();
     let mut members = 0_u64;
     while let Some(stored) = archive.next_member(monitor)? {
         let Some(member) = fit(input, &stored)?.member() else { continue };
         to_host(&member, ids).map_err(|error| error.within(&input.archive))?;
         members += u64::from(!member.path.is_root() || member.is_one_file());
+        note_cluster(&mut clusters, &member, &mut archive, monitor)?;
     }
     check_end(input, &archive, mode)?;
     check_not_empty(input, members)?;
     let at = archive.location().path();
     monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at });
+    Ok(clusters.found())
+}
+
+/// How far the beginning of an archive is searched for clusters: so many members, or before a member whose content ends
+/// beyond so many bytes. Archives that are not sorted can have a version at any place.
+const SEARCHED_MEMBERS: u64 = 10_000;
+const SEARCHED_BYTES: u64 = 64 << 20;
+
+/// Returns the database clusters in the first members of an archive. What cannot be read is reported when the archive is
+/// extracted.
+///
+/// # Errors
+/// The run was interrupted.
+pub(crate) fn first_clusters(input: &Input, pool: &Pool, monitor: &dyn Monitor) -> Result<Vec<Cluster>> {
+    let mut clusters = Clusters::default();
+    // Its errors are those of extracting it.
+    search(input, &mut clusters, pool, monitor).unwrap_or_default();
+    monitor.check_cancelled()?;
+    Ok(clusters.found())
+}
+
+fn search(input: &Input, clusters: &mut Clusters, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+    let mut archive = ArchiveFile::peek(&input.location, pool, monitor)?;
+    let (mut members, mut bytes) = (0, 0_u64);
+    while members < SEARCHED_MEMBERS && bytes < SEARCHED_BYTES && clusters.version_of_root().is_none() {
+        let Some(stored) = archive.next_member(monitor)? else { break };
+        members += 1;
+        bytes = bytes.saturating_add(stored.size);
+        if let Some(member) = fit(input, &stored)?.member() {
+            note_cluster(clusters, &member, &mut archive, monitor)?;
+        }
+    }
     Ok(())
+}
+
+/// Reads an archive to its end without extracting it, and returns what it needs in each of the mounts at `mounts`, where
+/// files take room in units of so many bytes; `None` for a mount that is not restored. It is checked like everything that
+/// is extracted. Its progress is reported if it is `shown`.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn need(
+    input: &Input,
+    ids: &IdMap,
+    mounts: &[(&RelPath, Option<u64>)],
+    shown: bool,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Vec<Need>> {
+    // Extracting the archive reports its issues.
+    let monitor = &need::Quiet { monitor, shown };
+    let mut archive = open(input, pool, monitor)?;
+    archive.started(Stage::Checking, monitor);
+    let mut needs = vec![Need::default(); mounts.len()];
+    let (mut members, mut buffer) = (0_u64, Vec::new());
+    while let Some(stored) = archive.next_member(monitor)? {
+        let Some(member) = fit(input, &stored)?.member() else { continue };
+        to_host(&member, ids).map_err(|error| error.within(&input.archive))?;
+        members += u64::from(!member.path.is_root() || member.is_one_file());
+        let holding = mounts.iter().enumerate().filter(|(_, (at, _))| member.path.strip_prefix(at).is_some());
+        let deepest = holding.max_by_key(|(_, (at, _))| at.as_bytes().len());
+        let Some((index, (_, Some(block)))) = deepest else { continue };
+        let more = need::of_member(&member, *block, &mut archive, &mut buffer, monitor)?;
+        needs[index].bytes = needs[index].bytes.saturating_add(more.bytes);
+        needs[index].inodes += more.inodes;
+    }
+    check_end(input, &archive, Mode::Replace)?;
+    check_not_empty(input, members)?;
+    let at = archive.location().path();
+    monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at });
+    Ok(needs)
+}
+
+/// Takes note of a member that is not extracted, and reads the version of a cluster.
+fn note_cluster(
+    clusters: &mut Clusters,
+    member: &Member,
+    archive: &mut ArchiveFile<'_>,
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    clusters.member(&member.path, &member.kind);
+    if is_version(member) {
+        let mut content = archive.content(monitor);
+        let mut recorded = Recorded::new(&mut content, VERSION_BYTES);
+        let read = recorded.read_beginning();
+        let version = recorded.beginning();
+        read.map_err(|e| archive.located(&e))?;
+        clusters.version(&member.path, &version);
+    }
+    Ok(())
+}
+
+/// Returns whether a member holds the version of a cluster, or of one of its databases.
+fn is_version(member: &Member) -> bool {
+    matches!(member.kind, Kind::File { .. }) && is_version_file(&member.path)
 }
 
 /// Reads the first members of an archive, and checks that they are below its prefix.
@@ -123,6 +233,7 @@ pub(crate) fn extract(
     let mut archive = open(input, pool, monitor)?;
     archive.started(Stage::Restoring, monitor);
     let mut routes = Routes::new(tree, restoration, mode, input.allow_empty)?;
+    let mut clusters = Clusters::default();
     let (mut members, mut skipped) = (0_u64, 0_u64);
     let mut beyond = Skipped::default();
     while let Some(stored) = archive.next_member(monitor)? {
@@ -148,7 +259,16 @@ pub(crate) fn extract(
         for why in stored.bad_xattrs.iter().chain(&not_mapped) {
             routes.not_restored().add_reason(&member.path, why);
         }
-        let extracted = routes.extract(&on_disk, &mut archive.content(monitor));
+        clusters.member(&member.path, &member.kind);
+        let mut content = archive.content(monitor);
+        let extracted = if is_version(&member) {
+            let mut recorded = Recorded::new(&mut content, VERSION_BYTES);
+            let extracted = routes.extract(&on_disk, &mut recorded);
+            clusters.version(&member.path, &recorded.beginning());
+            extracted
+        } else {
+            routes.extract(&on_disk, &mut content)
+        };
         extracted.map_err(|error| monitor.cause(error).within(&input.archive))?;
         members += u64::from(!member.path.is_root() || member.is_one_file());
         if let Kind::File { size } = member.kind {
@@ -206,13 +326,17 @@ pub(crate) fn extract(
         monitor.note(&format!("{archive}: {skipped} members of the archive lie outside of '{prefix}' and are skipped"));
     }
     monitor.event(&Event::Phase { archive: archive.name(), phase: Phase::Syncing });
+    finish(routes, input, monitor)?;
+    let summary = Summary { left_out: skipped, ..archive.summary() };
+    Ok(Extracted { summary, location: input.location.clone(), clusters: clusters.found() })
+}
+
+/// Completes the trees, and reports what they lack.
+fn finish(routes: Routes<'_>, input: &Input, monitor: &dyn Monitor) -> Result<()> {
     let not_restored = Arc::clone(routes.not_restored());
     routes.finish(&|| monitor.check_cancelled())?;
-    for message in not_restored.messages() {
-        monitor.issue(&input.archive, message);
-    }
-    let summary = Summary { left_out: skipped, ..archive.summary() };
-    Ok(Extracted { summary, location: input.location.clone() })
+    not_restored.messages().into_iter().for_each(|message| monitor.issue(&input.archive, message));
+    Ok(())
 }
 
 /// How a member fits into the tree that is restored.

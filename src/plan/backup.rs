@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::facts::{Facts, Occupied};
 use super::measure::{Measured, backup_time};
 use super::overlaps;
+use super::postgres::{self, Versions};
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
 use crate::archiver::{Expected, Job};
@@ -14,6 +15,7 @@ use crate::exclude::Exclude;
 use crate::host::{Container, Host, Inventory};
 use crate::layout::{ArchiveSpec, Layout};
 use crate::live_mounts::LiveMount;
+use crate::postgres::OutsideLink;
 use crate::resolve::{CREATE_STACK, Selection, Target, not_found, survey};
 use crate::store::directory::Condition;
 use crate::store::{Destination, Sink};
@@ -22,7 +24,7 @@ use crate::units;
 
 /// The arguments of a backup.
 #[derive(Debug, Clone)]
-#[allow(clippy::struct_excessive_bools, reason = "a switch of the command line is a bool")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct BackupRequest {
     /// The archives that can be made.
     pub layout: Layout,
@@ -42,6 +44,8 @@ pub struct BackupRequest {
     pub overwrite: bool,
     /// Whether empty trees are accepted.
     pub allow_empty: bool,
+    /// Whether PostgreSQL clusters are archived of which a part lies elsewhere.
+    pub allow_outside_links: bool,
     /// The members that are left out of all of them, in addition to those of the layout.
     pub exclude: Exclude,
     /// Whether extended attributes, ACLs and capabilities are archived, and fractions of a second.
@@ -107,6 +111,10 @@ pub struct PlannedArchive {
     pub mounts: Vec<LiveMount>,
     /// The sizes of the tree; `None` where it cannot be walked.
     pub measured: Option<Measured>,
+    /// The versions of the PostgreSQL clusters in it.
+    pub versions: Versions,
+    /// The links of those clusters to what is not archived with them.
+    pub outside_links: Vec<OutsideLink>,
 }
 
 /// By how many percent the estimate may exceed the free space: it is not exact, and a full disk costs only time.
@@ -141,6 +149,8 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
             expected: expected(spec, request.allow_empty),
             mounts: Vec::new(),
             measured: None,
+            versions: Versions::default(),
+            outside_links: Vec::new(),
         };
         if reasons.is_empty() {
             match examine(&mut planned, request.xattrs, facts) {
@@ -155,6 +165,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
         refusals.extend(occupied(target, destination, facts.occupied(destination), request.overwrite));
         archives.push(planned);
     }
+    refusals.extend(examine_clusters(&mut archives, request.allow_outside_links));
     refusals
         .extend(overlaps::between(archives.iter().map(|planned| (&planned.target.archive[..], &planned.mounts[..]))));
     let users = users(archives.iter().map(|planned| &planned.target));
@@ -165,7 +176,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     notes.extend(stopping.notes);
     let condition = facts.condition(&request.sink);
     refusals.extend(sink_refusals(&archives, &request.sink, &condition));
-    let measured: Vec<_> = archives.iter().map(|planned| planned.measured).collect();
+    let measured: Vec<_> = archives.iter().map(|planned| planned.measured.as_ref()).collect();
     let threads = facts.threads();
     Ok(BackupPlan {
         source,
@@ -204,7 +215,7 @@ impl BackupPlan {
             archive: planned.target.archive.clone(),
             prefix: planned.target.tree.path.clone(),
             destination: planned.destination.clone(),
-            expected_bytes: planned.measured.map(|measured| measured.stream_bytes),
+            expected_bytes: planned.measured.as_ref().map(|measured| measured.stream_bytes),
             expected: planned.expected,
             exclude: planned.exclude.clone(),
             xattrs: self.xattrs,
@@ -216,7 +227,7 @@ impl BackupPlan {
     /// Returns the estimated length of all archives in bytes; `None` if one was not measured.
     #[must_use]
     pub fn archive_bytes(&self) -> Option<u64> {
-        self.archives.iter().map(|planned| Some(planned.measured?.archive_bytes)).sum()
+        self.archives.iter().map(|planned| Some(planned.measured.as_ref()?.archive_bytes)).sum()
     }
 }
 
@@ -247,8 +258,24 @@ fn examine(planned: &mut PlannedArchive, xattrs: bool, facts: &dyn Facts) -> Res
     if xattrs {
         measured.add_extended_headers(planned.compression.format);
     }
+    let refusal = too_empty(&planned.target, &measured, planned.expected);
     planned.measured = Some(measured);
-    Ok(too_empty(&planned.target, &measured, planned.expected))
+    Ok(refusal)
+}
+
+/// Adds to `archives` what is known of the PostgreSQL clusters in them; returns refusals.
+fn examine_clusters(archives: &mut [PlannedArchive], allow_outside_links: bool) -> Vec<Error> {
+    let targets: Vec<Target> = archives.iter().map(|planned| planned.target.clone()).collect();
+    let mut refusals = Vec::new();
+    for PlannedArchive { target, measured, versions, outside_links, .. } in archives {
+        let Some(measured) = measured else { continue };
+        *versions = Versions::of_backup(target, &measured.clusters);
+        *outside_links = postgres::outside_links(target, &measured.clusters, targets.iter());
+        if !allow_outside_links {
+            refusals.extend(postgres::incomplete(&target.archive, outside_links));
+        }
+    }
+    refusals
 }
 
 /// Returns the format that the guide of the stack writes. The containers tell its generation.
@@ -298,7 +325,7 @@ fn occupied(target: &Target, destination: &Destination, occupied: Occupied, over
 }
 
 fn archive_bytes(archives: &[PlannedArchive]) -> u64 {
-    archives.iter().filter_map(|planned| planned.measured).map(|measured| measured.archive_bytes).sum()
+    archives.iter().filter_map(|planned| planned.measured.as_ref()).map(|measured| measured.archive_bytes).sum()
 }
 
 /// Returns the refusals that follow from the state of the sink.

@@ -7,16 +7,18 @@ use super::measure::{self, Decompression, Measured};
 use crate::codec::Compression;
 use crate::error::{Error, Result};
 use crate::exclude::Exclude;
-use crate::extractor::{self, Input, Origin};
+use crate::extractor::{self, Input, Need, Origin};
 use crate::host::mounts::MountTree;
 use crate::host::{Volume, reality};
 use crate::identity::{self, FileId};
+use crate::ids::IdMap;
 pub use crate::live_mounts::LiveMounts;
 use crate::live_mounts::{self, LiveMount};
 use crate::member::RelPath;
 use crate::monitor::Monitor;
 use crate::mountinfo;
 use crate::ordered::Pool;
+use crate::postgres::{Cluster, MajorVersion, VERSION_BYTES};
 use crate::recovery;
 use crate::store::directory::Condition;
 use crate::store::{Destination, Location, Sink, Source};
@@ -74,6 +76,13 @@ pub trait Facts {
     /// Returns when an archive was last modified; `None` if unknown.
     fn modified(&self, location: &Location) -> Option<SystemTime>;
 
+    /// Reads an archive to its end, and returns what it needs in each of `mounts`; `None` for one that is not restored.
+    /// The progress is reported if it is `shown`.
+    ///
+    /// # Errors
+    /// The archive is damaged, or does not fit into the tree.
+    fn need(&self, input: &Input, ids: &IdMap, mounts: &[(&RelPath, Option<u64>)], shown: bool) -> Result<Vec<Need>>;
+
     /// Reads the first members of an archive.
     ///
     /// # Errors
@@ -83,6 +92,12 @@ pub trait Facts {
     /// Returns the directory that the first members of an archive have in common, and whether one of them lies in `path`;
     /// `None` if it has no members.
     fn origin(&self, location: &Location, path: &RelPath) -> Result<Option<Origin>>;
+
+    /// Returns the PostgreSQL clusters in the first members of an archive.
+    fn first_clusters(&self, input: &Input) -> Result<Vec<Cluster>>;
+
+    /// Returns the version of the PostgreSQL cluster at `at` in a live tree; `None` if there is none, or if it cannot be read.
+    fn live_version(&self, tree: &MountTree, at: &RelPath) -> Option<MajorVersion>;
 
     /// Returns the mountpoints of this host below `path`.
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>>;
@@ -163,12 +178,25 @@ impl Facts for ThisHost<'_> {
         location.path().metadata().and_then(|status| status.modified()).ok()
     }
 
+    fn need(&self, input: &Input, ids: &IdMap, mounts: &[(&RelPath, Option<u64>)], shown: bool) -> Result<Vec<Need>> {
+        extractor::need(input, ids, mounts, shown, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
+    }
+
     fn check_prefix(&self, input: &Input) -> Result<()> {
         extractor::check_prefix(input, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
     }
 
     fn origin(&self, location: &Location, path: &RelPath) -> Result<Option<Origin>> {
         extractor::origin(location, path, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
+    }
+
+    fn first_clusters(&self, input: &Input) -> Result<Vec<Cluster>> {
+        extractor::first_clusters(input, self.pool, self.monitor)
+    }
+
+    fn live_version(&self, tree: &MountTree, at: &RelPath) -> Option<MajorVersion> {
+        let file = at.join(b"PG_VERSION").ok()?;
+        MajorVersion::of_file(&self.mounts.open(tree).ok()?.beginning_of(&file, VERSION_BYTES as u64)?)
     }
 
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>> {

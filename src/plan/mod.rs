@@ -9,8 +9,10 @@ mod creation;
 pub mod facts;
 pub mod measure;
 mod overlaps;
+pub mod postgres;
 mod prefix;
 pub mod restore;
+pub(crate) mod room;
 mod stopping;
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::facts::Facts;
 use super::measure::time_of_all;
+use super::postgres::{self, Versions};
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
-use super::{creation, overlaps, prefix};
+use super::{creation, overlaps, prefix, room};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::mounts::LeftOut;
 use crate::host::{Container, Host, Inventory, NewVolume};
@@ -16,7 +17,6 @@ use crate::member::RelPath;
 use crate::resolve::{Missing, Selection, Target, not_found, survey};
 use crate::store::{Location, Source};
 use crate::touched;
-use crate::units;
 use crate::volume::restore_record::Unfinished;
 
 pub use crate::extractor::{Input, Mode, Origin};
@@ -45,6 +45,8 @@ pub struct RestoreRequest {
     pub allow_empty: bool,
     /// Whether archives without an end are accepted.
     pub allow_truncated_end: bool,
+    /// Whether PostgreSQL clusters are restored of another version than that of the volume or the server.
+    pub force_version: bool,
     /// The directory in the archives whose content is restored; `None` for the path of the layout.
     pub from: Option<RelPath>,
     /// Whether volumes that do not exist are created.
@@ -104,6 +106,8 @@ pub struct PlannedRestore {
     pub archive_bytes: Option<u64>,
     /// The mounts as they are on this host; empty where they are not found.
     pub mounts: Vec<LiveMount>,
+    /// The versions of the PostgreSQL clusters in it, as far as its beginning tells them.
+    pub versions: Vec<Versions>,
 }
 
 /// An archive whose volume does not exist, and is created.
@@ -176,8 +180,8 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
             allow_truncated_end: request.allow_truncated_end,
         };
         notes.extend(unknown_end(&name, location));
-        let mut planned =
-            PlannedRestore { archive_bytes: facts.archive_bytes(location), target, input, mounts: Vec::new() };
+        let archive_bytes = facts.archive_bytes(location);
+        let mut planned = PlannedRestore { archive_bytes, target, input, mounts: Vec::new(), versions: Vec::new() };
         if is_real {
             refusals.extend(examine(&mut planned, request, facts, &mut notes)?);
         }
@@ -188,6 +192,11 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
     if request.mode != Mode::Merge {
         refusals
             .extend(archives.iter().filter_map(|planned| overlaps::within(&planned.target.archive, &planned.mounts)));
+    }
+    // Reading archives takes time.
+    if request.mode == Mode::Replace && refusals.is_empty() {
+        let staged: Vec<_> = archives.iter().map(staged).collect();
+        refusals.extend(room::too_little(&staged, facts, &mut notes)?);
     }
     Ok(RestorePlan {
         source,
@@ -235,6 +244,13 @@ impl RestorePlan {
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         self.archives.iter().map(|planned| &planned.target)
     }
+}
+
+fn staged(planned: &PlannedRestore) -> room::Staged<'_> {
+    let PlannedRestore { target, input, archive_bytes, mounts, versions: _ } = planned;
+    let left_out = target.tree.mounts.iter().filter(|mount| mount.left_out.is_some());
+    let left_out = left_out.map(|mount| &mount.at).collect();
+    room::Staged { input, bytes: *archive_bytes, mounts, left_out, ids: &target.tree.ids }
 }
 
 /// What can be done where something is missing.
@@ -290,18 +306,36 @@ fn examine(
         facts,
         notes,
     ) {
-        Ok(input) => planned.input = input,
+        Ok(input) => {
+            planned.input = input;
+            refusals.extend(other_versions(planned, request, facts, notes)?);
+        }
         Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
         Err(error) => refusals.push(error),
     }
     if mode != Mode::Merge {
         refusals.extend(filesystems_inside(planned, facts)?);
     }
-    if mode == Mode::Replace {
-        refusals.extend(too_little_space(planned));
-    }
     refusals.extend(inside_itself(planned, facts));
     Ok(refusals)
+}
+
+/// Adds to `planned` the versions of its PostgreSQL clusters; returns refusals.
+fn other_versions(
+    planned: &mut PlannedRestore,
+    request: &RestoreRequest,
+    facts: &dyn Facts,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Error>> {
+    let PlannedRestore { target, input, .. } = planned;
+    let is_database = request.layout.archive(&target.archive).is_some_and(|spec| spec.database);
+    planned.versions = postgres::versions_at_first(target, input, is_database, facts)?;
+    let refusals = planned.versions.iter().filter_map(|versions| versions.refusal(&planned.target.archive));
+    if !request.force_version {
+        return Ok(refusals.collect());
+    }
+    notes.extend(refusals.map(|refusal| format!("{refusal} (--force-version)")));
+    Ok(Vec::new())
 }
 
 /// An archive with its name in the layout.
@@ -507,20 +541,4 @@ fn inside_itself(planned: &PlannedRestore, facts: &dyn Facts) -> Vec<Error> {
         }));
     }
     refusals
-}
-
-/// The content rarely takes less space than its archive.
-fn too_little_space(planned: &PlannedRestore) -> Option<Error> {
-    let root = planned.mounts.first()?;
-    let (wanted, free) = (planned.archive_bytes?, root.free_bytes?);
-    (wanted > free).then(|| {
-        Error::refused(format!(
-            "{}: too little space beside '{}': the archive alone takes {}, and {} are free",
-            planned.target.archive,
-            root.path.display(),
-            units::bytes(wanted),
-            units::bytes(free)
-        ))
-        .hint("make room, or restore with --in-place, which needs no room for a second copy")
-    })
 }

@@ -7,6 +7,7 @@
 //! and `plan`. See [`json`] for the objects of `--json`.
 
 mod base64;
+mod database;
 pub mod json;
 mod line;
 mod output;

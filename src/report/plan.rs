@@ -13,6 +13,7 @@ use crate::host::{Container, MountKind, State};
 use crate::member::printable;
 use crate::plan::backup::{BackupPlan, PlannedArchive};
 use crate::plan::restore::{Input, LiveKind, LiveMount, Mode, PlannedCreation, PlannedRestore, RestorePlan, Way};
+use crate::report::database::{self, Postgresql};
 use crate::report::text::safe;
 use crate::resolve::Target;
 use crate::store::{Destination, Sink};
@@ -103,7 +104,9 @@ fn head(text: &mut String, source: &str, notes: &[String]) -> std::fmt::Result {
 fn archive(text: &mut String, planned: &PlannedArchive) -> std::fmt::Result {
     writeln!(text, "\n{} -> {}", safe(&planned.target.archive), planned.destination)?;
     target(text, &planned.target)?;
-    match planned.measured {
+    database::versions(text, &planned.versions)?;
+    database::outside_links(text, &planned.outside_links)?;
+    match &planned.measured {
         None => writeln!(text, "  size       {UNKNOWN}"),
         Some(measured) => writeln!(
             text,
@@ -130,11 +133,12 @@ fn restored(text: &mut String, planned: &PlannedRestore, mode: Mode) -> std::fmt
     } else if *prefix != planned.target.tree.path {
         writeln!(text, "  archive of /{prefix}")?;
     }
+    planned.versions.iter().try_for_each(|versions| database::versions(text, versions))?;
     for mount in &planned.mounts {
         let at = if mount.at.is_root() { String::new() } else { format!("{}: ", mount.at) };
         writeln!(text, "  extracted  {at}{}", way_text(mount, mode))?;
     }
-    let free = planned.mounts.first().and_then(|root| root.free_bytes);
+    let free = planned.mounts.first().and_then(|root| root.room).map(|room| room.bytes);
     writeln!(text, "  free       {}", free.map_or(UNKNOWN.to_owned(), units::bytes))
 }
 
@@ -306,6 +310,7 @@ struct Archive<'a> {
     command: Option<&'a str>,
     #[serde(flatten)]
     tree: Tree<'a>,
+    postgresql: Option<Postgresql>,
     members: Option<u64>,
     excluded: Option<u64>,
     file_bytes: Option<u64>,
@@ -319,6 +324,7 @@ struct Restored<'a> {
     file: String,
     #[serde(flatten)]
     tree: Tree<'a>,
+    postgresql: Option<Postgresql>,
     prefix: String,
     skips_others: bool,
     archive_bytes: Option<u64>,
@@ -450,6 +456,7 @@ fn container_names(containers: &[Container]) -> Vec<&str> {
 
 impl<'a> Archive<'a> {
     fn new(planned: &'a PlannedArchive) -> Self {
+        let measured = planned.measured.as_ref();
         Self {
             name: &planned.target.archive,
             file: planned.destination.path().to_string_lossy().into_owned(),
@@ -458,11 +465,12 @@ impl<'a> Archive<'a> {
                 Destination::File(_) | Destination::Stdout => None,
             },
             tree: Tree::new(&planned.target),
-            members: planned.measured.map(|measured| measured.members),
-            excluded: planned.measured.map(|measured| measured.excluded),
-            file_bytes: planned.measured.map(|measured| measured.file_bytes),
-            stream_bytes: planned.measured.map(|measured| measured.stream_bytes),
-            estimated_archive_bytes: planned.measured.map(|measured| measured.archive_bytes),
+            postgresql: Postgresql::of(&planned.versions),
+            members: measured.map(|measured| measured.members),
+            excluded: measured.map(|measured| measured.excluded),
+            file_bytes: measured.map(|measured| measured.file_bytes),
+            stream_bytes: measured.map(|measured| measured.stream_bytes),
+            estimated_archive_bytes: measured.map(|measured| measured.archive_bytes),
         }
     }
 }
@@ -478,10 +486,11 @@ impl<'a> Restored<'a> {
             name: &planned.target.archive,
             file: planned.input.location.path().to_string_lossy().into_owned(),
             tree: Tree::new(&planned.target),
+            postgresql: planned.versions.first().and_then(Postgresql::of),
             prefix: format!("/{}", String::from_utf8_lossy(planned.input.prefix.as_bytes())),
             skips_others: planned.input.selected,
             archive_bytes: planned.archive_bytes,
-            free_bytes: planned.mounts.first().and_then(|root| root.free_bytes),
+            free_bytes: planned.mounts.first().and_then(|root| root.room).map(|room| room.bytes),
             ways: planned.mounts.iter().map(way).collect(),
         }
     }

@@ -17,8 +17,10 @@ pub(crate) mod owners;
 pub(crate) mod remove;
 mod rename;
 pub(crate) mod restore_record;
+pub(crate) mod room;
 mod root;
 mod shared_xattrs;
+mod small_file;
 mod source;
 pub(crate) mod staging;
 pub(crate) mod swap;
@@ -65,13 +67,20 @@ pub(crate) enum Content {
     ReadOnly,
 }
 
+impl Content {
+    /// Returns the directory or file of this host, if that is what it is.
+    fn live(&self) -> Option<&Arc<Live>> {
+        match self {
+            Self::Live(live) => Some(live),
+            Self::Tmpfs | Self::OtherArchive | Self::ReadOnly => None,
+        }
+    }
+}
+
 impl OpenTree {
     /// Returns the mounts that have content on this host.
     pub(crate) fn live(&self) -> impl Iterator<Item = (&RelPath, &Arc<Live>)> {
-        self.mounts.iter().filter_map(|mount| match &mount.content {
-            Content::Live(live) => Some((&mount.at, live)),
-            Content::Tmpfs | Content::OtherArchive | Content::ReadOnly => None,
-        })
+        self.mounts.iter().filter_map(|mount| Some((&mount.at, mount.content.live()?)))
     }
 }
 

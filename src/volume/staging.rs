@@ -6,6 +6,8 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
@@ -15,7 +17,7 @@ use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
 
 use super::beneath::{DIRECTORY, names, open_path};
 use super::live::{Live, LiveKind, Way};
-use super::rename::can_exchange;
+use super::rename::{TRIAL, can_exchange};
 use super::restore_record::{RootXattrs, TreeRecord};
 use super::root::copy_label;
 use super::xattrs::Object;
@@ -112,6 +114,19 @@ impl Staging {
         holding(&self.live, self.way).map_err(|errno| self.failed("cannot use the directory that holds", errno))
     }
 
+    /// The path of that directory: for messages.
+    pub(super) fn beside_path(&self) -> &Path {
+        match (self.way, self.live.kind()) {
+            (Way::Entries, LiveKind::Directory) => self.live.path(),
+            _ => self.live.path().parent().unwrap_or(Path::new("/")),
+        }
+    }
+
+    /// The path of the staging directory: for messages.
+    pub(super) fn path(&self) -> PathBuf {
+        self.beside_path().join(&self.name)
+    }
+
     pub(super) fn identity(&self) -> Result<Identity> {
         Identity::of(&self.directory).map_err(|cause| self.failed("cannot examine the staging directory of", cause))
     }
@@ -201,16 +216,32 @@ impl Staging {
         }
     }
 
+    /// Returns the identity of what has the live tree's name now; `None` if nothing has.
+    pub(super) fn named_identity(&self) -> Result<Option<Identity>> {
+        let Some((holder, name)) = self.live.holder() else { return Ok(None) };
+        let failed = |cause: Cause| self.failed("cannot examine", cause);
+        match open_path(holder, name) {
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(failed(errno.into())),
+            Ok(handle) => Identity::of(&handle).map(Some).map_err(|cause| failed(cause.into())),
+        }
+    }
+
     /// Syncs the staging directory.
     pub(super) fn sync(&self) -> Result<()> {
         fsync(&self.directory).map_err(|errno| self.failed("cannot sync the staging directory of", errno))
     }
 
-    /// Removes the staging directory and all that is in it, and gives the live root its metadata `root`, whose time the
-    /// staging directory has changed if it lay in it.
+    /// Removes the staging directory with the trees in it, and gives the live root its metadata `root`, whose time the
+    /// staging directory has changed if it lay in it. The caller knows that neither tree is wanted any more; anything else
+    /// there is not removed, and an error.
     pub(super) fn discard(&self, root: Metadata) -> Result<()> {
         let failed = |cause: Cause| self.failed("cannot remove the staging directory of", cause);
-        for name in names(&self.directory).map_err(|errno| failed(errno.into()))? {
+        let known = |name: &OsString| {
+            [TREE, OLD].iter().chain(&TRIAL).any(|known| name == known)
+                || name.as_bytes().starts_with(remove::DOOMED.as_bytes())
+        };
+        for name in names(&self.directory).map_err(|errno| failed(errno.into()))?.into_iter().filter(known) {
             remove::remove_all(&self.directory, &name).map_err(|errno| failed(errno.into()))?;
         }
         let beside = self.beside()?;

@@ -16,6 +16,7 @@ mod filesystems;
 mod interchange;
 mod interruptions;
 mod newcomer;
+mod postgres;
 mod projects;
 mod refusals;
 mod stack;
@@ -29,6 +30,7 @@ fn main() {
     let tests = [
         interchange::TESTS,
         refusals::TESTS,
+        postgres::TESTS,
         filesystems::TESTS,
         enterprise::TESTS,
         containers::TESTS,
