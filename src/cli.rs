@@ -301,8 +301,14 @@ pub(crate) struct Backup {
     #[arg(long)]
     pub allow_outside_links: bool,
 
+    /// Archive extended attributes, ACLs and capabilities too, and times with fractions of a second, as `tar --xattrs --acls`
+    /// does; other programs skip what they do not know. A restore needs no option.
+    #[arg(long)]
+    pub xattrs: bool,
+
     /// Leave out the members that match, as `tar --exclude` does: the pattern is compared with the whole name and with
-    /// every end of it after a slash, and wildcards match slashes; may be given more than once.
+    /// every end of it after a slash, and wildcards match slashes; may be given more than once. @caches stands for what the
+    /// application rebuilds by itself, as the layout knows it (cvat: cache and temporary files).
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<OsString>,
 }

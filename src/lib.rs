@@ -57,7 +57,9 @@ pub mod store;
 pub mod touched;
 pub mod units;
 pub mod verify;
+pub mod xattrs;
 
+mod acl;
 mod archive_file;
 mod archiver;
 mod batch;
@@ -66,6 +68,7 @@ mod durable;
 mod extractor;
 mod holes;
 mod live_mounts;
+mod mapped_xattrs;
 mod mountinfo;
 mod new_volumes;
 mod recovery;

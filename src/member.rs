@@ -10,6 +10,8 @@ use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use crate::xattrs::Xattrs;
+
 /// A path below the root of a tree, as bytes. The empty path is the root itself.
 ///
 /// It never begins with `/`, has no empty, `.` or `..` component, and contains no NUL byte.
@@ -309,7 +311,7 @@ pub struct Timestamp {
 }
 
 /// The metadata that every kind of member has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Metadata {
     /// The permission bits with set-uid, set-gid and sticky: 0 to 0o7777.
     pub mode: u32,
@@ -319,6 +321,8 @@ pub struct Metadata {
     pub gid: u32,
     /// The time of the last modification.
     pub mtime: Timestamp,
+    /// The extended attributes, ACLs and capabilities among them, if they are known.
+    pub xattrs: Xattrs,
 }
 
 /// The kind of a member. There is no kind for sockets, because a tar archive cannot hold them.
@@ -366,7 +370,7 @@ pub struct Member {
     pub path: RelPath,
     /// The kind of the member.
     pub kind: Kind,
-    /// Owner, mode and modification time.
+    /// Owner, mode, modification time and extended attributes.
     pub metadata: Metadata,
 }
 

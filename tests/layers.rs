@@ -36,7 +36,7 @@ const LAYERS: &[&[&str]] = &[
     &["archive_file", "live_mounts"],
     &["store", "resolve", "together", "touched"],
     &["layout"],
-    &["host", "volume", "codec"],
+    &["host", "volume", "codec", "mapped_xattrs"],
     &[
         "archive",
         "ordered",
@@ -54,6 +54,7 @@ const LAYERS: &[&[&str]] = &[
     &["monitor"],
     &["error", "difference", "limits"],
     &["member"],
+    &["acl", "xattrs"],
 ];
 
 fn level(module: &str) -> Option<usize> {

@@ -115,5 +115,5 @@ pub fn strip(stored: &Stored, prefix: &RelPath) -> Result<Option<Member>, Misfit
     if path.is_root() && !matches!(kind, Kind::Directory | Kind::File { .. }) {
         return Err(Misfit::RootIsNoDirectory);
     }
-    Ok(Some(Member { path, kind, metadata: stored.metadata }))
+    Ok(Some(Member { path, kind, metadata: stored.metadata.clone() }))
 }

@@ -6,9 +6,10 @@ use super::listing::{Line, Lister};
 use super::reader::{Stored, StoredKind, TarReader};
 use super::strip::{Misfit, strip};
 use super::writer::TarWriter;
-use super::{BLOCK, RECORD};
+use super::{BLOCK, RECORD, xattr_record_length};
 use crate::limits::{DEEPEST, Excess, LONGEST_COMPONENT, LONGEST_NAME, LONGEST_RECORD, LONGEST_TARGET};
 use crate::member::{Kind, Member, Metadata, RelPath, Timestamp};
+use crate::xattrs::Xattrs;
 
 /// A reader that returns a few bytes at a time, as a network or a decompressor may.
 struct Dribble<'a>(&'a [u8], usize);
@@ -28,7 +29,13 @@ fn path(name: &str) -> RelPath {
 }
 
 fn member(name: &str, kind: Kind) -> Member {
-    let metadata = Metadata { mode: 0o4755, uid: 70, gid: 3_000_000, mtime: Timestamp { seconds: -7, nanoseconds: 0 } };
+    let metadata = Metadata {
+        mode: 0o4755,
+        uid: 70,
+        gid: 3_000_000,
+        mtime: Timestamp { seconds: -7, nanoseconds: 0 },
+        ..Metadata::default()
+    };
     Member { path: path(name), kind, metadata }
 }
 
@@ -95,7 +102,7 @@ fn members() -> impl Strategy<Value = Vec<(Member, Vec<u8>)>> {
     let one = ("[a-zä]{1,110}(/[a-z]{1,120}){0,2}", kinds(), metadata, any::<u8>());
     let one = one.prop_map(|(name, kind, (mode, uid, gid, seconds), byte)| {
         let size = if let Kind::File { size } = kind { size } else { 0 };
-        let metadata = Metadata { mode, uid, gid, mtime: Timestamp { seconds, nanoseconds: 0 } };
+        let metadata = Metadata { mode, uid, gid, mtime: Timestamp { seconds, nanoseconds: 0 }, ..Metadata::default() };
         (Member { path: path(&name), kind, metadata }, vec![byte; size as usize])
     });
     prop::collection::vec(one, 0..8)
@@ -351,6 +358,7 @@ fn pax_records_override_the_header() {
 
 fn stored(name: &str, link: &str, kind: StoredKind) -> Stored {
     Stored {
+        bad_xattrs: Vec::new(),
         name: name.into(),
         link: link.into(),
         kind,
@@ -489,7 +497,7 @@ fn a_member_is_listed_as_what_is_extracted() {
             (header[end], header[156]) = (b'/', entry_type);
             header[124..136].copy_from_slice(b"00000000000\0");
             if entry_type == b'S' {
-                header[386..410].copy_from_slice(b"00000000000\000000000000\0");
+                header[386..410].copy_from_slice([&b"00000000000\0"[..]; 2].concat().as_slice());
                 header[483..495].copy_from_slice(b"00000000000\0");
             }
         });
@@ -505,4 +513,90 @@ fn a_member_is_listed_as_what_is_extracted() {
         });
         assert!(line.starts_with(letter), "{line}");
     }
+}
+
+/// The attributes of a file, with names and values of any bytes.
+fn xattrs() -> impl Strategy<Value = Xattrs> {
+    let name = prop::collection::vec(prop_oneof![3 => Just(b'='), 3 => Just(b'%'), 9 => 1..=255_u8], 1..=245);
+    let value = prop_oneof![
+        9 => prop::collection::vec(any::<u8>(), 0..300),
+        1 => prop::collection::vec(any::<u8>(), 65_000..=65_536),
+    ];
+    let one = (prop::sample::select(vec!["user.", "trusted.", "security.x"]), name, value);
+    prop::collection::vec(one, 0..5).prop_map(|attributes| {
+        if attributes.is_empty() {
+            return Xattrs::default();
+        }
+        attributes.into_iter().map(|(begin, name, value)| ([begin.as_bytes(), &name].concat(), value)).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_only_pax_headers_hold_comes_back(
+        attributes in prop::collection::vec((xattrs(), any::<i32>(), 0..1_000_000_000_u32), 1..5),
+        name in "[a-z]{1,120}",
+    ) {
+        let mut writer = TarWriter::new(Vec::new(), path("home/x")).with_pax_headers();
+        let mut members = Vec::new();
+        for (xattrs, seconds, nanoseconds) in attributes {
+            let mtime = Timestamp { seconds: seconds.into(), nanoseconds };
+            let metadata = Metadata { mode: 0o640, mtime, xattrs, ..Metadata::default() };
+            members.push(Member { path: path(&name), kind: Kind::File { size: 3 }, metadata });
+        }
+        for member in &members {
+            writer.member(member).unwrap();
+            writer.content(b"abc").unwrap();
+        }
+        let (stream, _) = writer.finish().unwrap();
+        let found = read(&stream).unwrap();
+        prop_assert_eq!(found.len(), members.len());
+        for ((stored, content), member) in found.iter().zip(&members) {
+            prop_assert_eq!(&stored.metadata, &member.metadata);
+            prop_assert_eq!((&stored.bad_xattrs[..], &content[..]), (&[][..], &b"abc"[..]));
+        }
+    }
+}
+
+#[test]
+fn what_is_written_of_extended_attributes_is_read() {
+    // With the digits of its length, and without a time.
+    let longest = LONGEST_RECORD as usize;
+    let each = 60_000;
+    let with = |rest: usize| {
+        let whole = (0..17).map(|number| (format!("user.{number:02}").into_bytes(), vec![b'v'; each]));
+        let xattrs = whole.chain([(b"user.rest".to_vec(), vec![b'v'; rest])]).collect();
+        let metadata = Metadata { mode: 0o640, xattrs, ..Metadata::default() };
+        Member { path: path("file"), kind: Kind::File { size: 0 }, metadata }
+    };
+    let length = |member: &Member| {
+        member.metadata.xattrs.iter().map(|(name, value)| xattr_record_length(name, value)).sum::<usize>()
+    };
+    // The record of the rest has five digits at either length.
+    let fits = 20_000 + longest - length(&with(20_000));
+    assert_eq!(length(&with(fits)), longest);
+    let write = |member: &Member| {
+        let mut writer = TarWriter::new(Vec::new(), path("home/x")).with_pax_headers();
+        writer.member(member).map(|()| writer.finish().unwrap().0)
+    };
+    let stream = write(&with(fits)).unwrap();
+    assert_eq!(read(&stream).unwrap()[0].0.metadata, with(fits).metadata);
+    assert_eq!(write(&with(fits + 1)).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_global_header_sets_no_attributes() {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::XGlobalHeader);
+    header.set_size(28);
+    header.set_cksum();
+    let mut stream = header.as_bytes().to_vec();
+    stream.extend(b"28 SCHILY.xattr.user.note=x\n");
+    stream.resize(2 * BLOCK, 0);
+    stream.extend(one_file());
+    assert_eq!(read(&stream).unwrap()[0].0.metadata.xattrs, Xattrs::default());
+    // The same as a header of the member.
+    stream[156] = b'x';
+    fix_checksum(&mut stream[..BLOCK]);
+    assert_eq!(read(&stream).unwrap()[0].0.metadata.xattrs.get(b"user.note"), Some(&b"x"[..]));
 }

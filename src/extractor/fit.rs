@@ -8,7 +8,8 @@ use crate::archive::strip::{Misfit, strip};
 use crate::error::{Error, Result};
 use crate::ids::IdMap;
 use crate::limits::Excess;
-use crate::member::{Member, RelPath};
+use crate::mapped_xattrs;
+use crate::member::{Member, Metadata, RelPath};
 
 /// How a member fits into the tree.
 #[derive(Debug)]
@@ -46,13 +47,16 @@ pub(crate) fn fit(input: &Input, stored: &Stored) -> Result<Fit> {
     }
 }
 
-/// Returns the member with the ids that it gets on this host.
-pub(super) fn to_host<'m>(member: &'m Member, ids: &IdMap) -> Result<Cow<'m, Member>> {
+/// Returns the member with the ids that it gets on this host, and which of its attributes it does not get: each as part of
+/// a message.
+pub(super) fn to_host<'m>(member: &'m Member, ids: &IdMap) -> Result<(Cow<'m, Member>, Vec<String>)> {
     if ids.is_identity() {
-        return Ok(Cow::Borrowed(member));
+        return Ok((Cow::Borrowed(member), Vec::new()));
     }
     let metadata = ids.to_host(&member.metadata).map_err(|unmapped| unmapped.in_archive(&member.path))?;
-    Ok(Cow::Owned(Member { metadata, ..member.clone() }))
+    let (xattrs, left_out) = mapped_xattrs::to_host(ids, &member.metadata.xattrs);
+    let metadata = Metadata { xattrs, ..metadata };
+    Ok((Cow::Owned(Member { metadata, ..member.clone() }), left_out))
 }
 
 fn wrong(input: &Input, why: &Misfit) -> Error {

@@ -16,6 +16,8 @@ mod recorded;
 mod route;
 mod write_behind;
 
+use std::sync::Arc;
+
 use crate::archive_file::ArchiveFile;
 use crate::error::{Error, Result};
 use crate::ids::IdMap;
@@ -253,7 +255,7 @@ pub(crate) fn extract(
         match input.parts.relation(&member.path) {
             Relation::Inside => missing.found(&member.path),
             Relation::Above if member.kind == Kind::Directory => {
-                let on_disk = to_host(&member, &tree.ids).map_err(|error| error.within(&input.archive))?;
+                let (on_disk, _) = to_host(&member, &tree.ids).map_err(|error| error.within(&input.archive))?;
                 routes.above(&on_disk).map_err(|error| monitor.cause(error).within(&input.archive))?;
                 continue;
             }
@@ -266,10 +268,13 @@ pub(crate) fn extract(
             monitor.issue(&input.archive, format!("'{}' is not restored: '{own}' here is voltar's own", member.path));
             continue;
         }
-        let on_disk = to_host(&member, &tree.ids).map_err(|error| error.within(&input.archive))?;
+        let (on_disk, not_mapped) = to_host(&member, &tree.ids).map_err(|error| error.within(&input.archive))?;
         if outside_links.take(&input.parts, &on_disk, stored.offset)? {
             members += 1;
             continue;
+        }
+        for why in stored.bad_xattrs.iter().chain(&not_mapped) {
+            routes.not_restored().add_reason(&member.path, why);
         }
         clusters.member(&member.path, &member.kind);
         let mut content = archive.content(monitor);
@@ -307,7 +312,7 @@ pub(crate) fn extract(
     }
     report_skipped(input, &routes, skipped, &beyond, monitor);
     monitor.event(&Event::Phase { archive: archive.name(), phase: Phase::Syncing });
-    routes.finish(&|| monitor.check_cancelled())?;
+    finish(routes, input, monitor)?;
     let summary = Summary { left_out: skipped + unwanted, ..archive.summary() };
     Ok(Extracted { summary, location: input.location.clone(), clusters: clusters.found() })
 }
@@ -349,6 +354,14 @@ fn report_skipped(input: &Input, routes: &Routes<'_>, skipped: u64, beyond: &Ski
         let Input { archive, prefix, .. } = input;
         monitor.note(&format!("{archive}: {skipped} members of the archive lie outside of '{prefix}' and are skipped"));
     }
+}
+
+/// Completes the trees, and reports what they lack.
+fn finish(routes: Routes<'_>, input: &Input, monitor: &dyn Monitor) -> Result<()> {
+    let not_restored = Arc::clone(routes.not_restored());
+    routes.finish(&|| monitor.check_cancelled())?;
+    not_restored.messages().into_iter().for_each(|message| monitor.issue(&input.archive, message));
+    Ok(())
 }
 
 /// Refuses an archive with members after its end where they would be missing in the tree. Merging it, as `tar -x` does,

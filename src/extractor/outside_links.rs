@@ -93,7 +93,7 @@ impl OutsideLinks {
             if !matches!(member.kind, Kind::File { .. } | Kind::Symlink { .. } | Kind::Fifo) {
                 continue;
             }
-            let first = Member { path: links[0].path.clone(), ..to_host(&member, ids)?.into_owned() };
+            let first = Member { path: links[0].path.clone(), ..to_host(&member, ids)?.0.into_owned() };
             routes.extract(&first, &mut archive.content(monitor)).map_err(|error| monitor.cause(error))?;
             for link in &links[1..] {
                 let kind = Kind::HardLink { target: first.path.clone() };

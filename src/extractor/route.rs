@@ -25,10 +25,12 @@ use crate::volume::content::{CopyError, write_with_holes};
 use crate::volume::create::{Creator, Existing, unreadable};
 use crate::volume::live::{Live, LiveKind};
 use crate::volume::metadata;
+use crate::volume::not_restored::NotRestored;
 use crate::volume::own_names::OwnNames;
 use crate::volume::part::outermost_missing;
 use crate::volume::staging::Staging;
 use crate::volume::swap::Restoration;
+use crate::volume::xattrs::NotSet;
 use crate::volume::{Content, OpenMount, OpenTree};
 
 /// The mounts of one tree, and the thread pool that creates small files in all of them.
@@ -40,6 +42,7 @@ pub(super) struct Routes<'a> {
     /// The ids on this host of the container's root, where they differ.
     root_ids: Option<(u32, u32)>,
     files: Pool,
+    not_restored: Arc<NotRestored>,
     mounts: Vec<Route<'a>>,
     /// Where something other than a single file is mounted.
     directories: Vec<&'a RelPath>,
@@ -136,13 +139,14 @@ impl<'a> Routes<'a> {
             own: restoration.own_names(),
             root_ids: tree.ids.container_root(),
             files: Pool::for_files()?,
+            not_restored: Arc::default(),
             mounts,
             directories: tree.mounts.iter().filter(|mount| !is_file(mount)).map(|mount| &mount.at).collect(),
             left: left.collect(),
             on_no_mount: 0,
         };
         if let Some(root) = this.mounts.first_mut().filter(|route| route.at.is_root() && route.paths.is_empty()) {
-            root.begin(mode, this.root_ids, &this.files)?;
+            root.begin(mode, this.root_ids, &this.files, &this.not_restored)?;
         }
         Ok(this)
     }
@@ -190,9 +194,10 @@ impl<'a> Routes<'a> {
         let Some(route) = self.mounts.iter_mut().find(|route| route.at == at) else { return Err(no_holder(&path)) };
         let (mode, root_ids) = (self.mode, self.root_ids);
         let is_tree_root = path.is_root() && at.is_root();
-        let stored = Member { path, kind, metadata: member.metadata };
+        let stored = Member { path, kind, metadata: member.metadata.clone() };
         if let (Destination::File { complete }, Some(staging)) = (&mut route.destination, route.staging) {
-            single_file(staging, &member.path, &stored, content)?;
+            let not_set = single_file(staging, &member.path, &stored, content)?;
+            self.not_restored.add(&member.path, &not_set);
             *complete = true;
             return Ok(());
         }
@@ -203,7 +208,11 @@ impl<'a> Routes<'a> {
             *root = Some(stored);
             return Ok(());
         }
-        let Some(tree) = route.begin(mode, root_ids, &self.files)? else { return Err(no_holder(&stored.path)) };
+        let staging = route.staging;
+        let Some(tree) = route.begin(mode, root_ids, &self.files, &self.not_restored)? else {
+            return Err(no_holder(&stored.path));
+        };
+        note_root(staging, &stored)?;
         // As with `tar -x --strip`, which skips the root's own member.
         if is_tree_root && mode == Mode::Merge { Ok(()) } else { tree.writer.member(&stored, content) }
     }
@@ -218,9 +227,14 @@ impl<'a> Routes<'a> {
         if !is_on_the_way || (mode != Mode::Replace && !is_missing()) {
             return Ok(());
         }
-        let Some(tree) = route.begin(mode, root_ids, &self.files)? else { return Ok(()) };
-        let directory = Member { path, kind: Kind::Directory, metadata: member.metadata };
+        let Some(tree) = route.begin(mode, root_ids, &self.files, &self.not_restored)? else { return Ok(()) };
+        let directory = Member { path, kind: Kind::Directory, metadata: member.metadata.clone() };
         tree.writer.member(&directory, &mut io::empty())
+    }
+
+    /// What was extracted without all its extended attributes. It is complete once all trees are.
+    pub(super) fn not_restored(&self) -> &Arc<NotRestored> {
+        &self.not_restored
     }
 
     /// Skips a member of a tree whose root is on no mount: a directory down to a mount is made by the engine, and
@@ -314,13 +328,23 @@ fn mountpoints(tree: &OpenTree, at: &RelPath) -> Vec<(RelPath, Kind)> {
 
 impl Route<'_> {
     /// Begins the tree with the first member; `None` for a single file.
-    fn begin(&mut self, mode: Mode, root_ids: Option<(u32, u32)>, files: &Pool) -> Result<Option<&mut Tree>> {
+    fn begin(
+        &mut self,
+        mode: Mode,
+        root_ids: Option<(u32, u32)>,
+        files: &Pool,
+        not_restored: &Arc<NotRestored>,
+    ) -> Result<Option<&mut Tree>> {
         let Destination::Tree { mountpoints, root, tree } = &mut self.destination else { return Ok(None) };
         let begun = if let Some(begun) = tree.take() {
             begun
         } else {
-            let mut begun = Box::new(Tree::begin(self.live, self.staging, mountpoints, mode, root_ids, files)?);
-            root.take().map_or(Ok(()), |root| begun.writer.member(&root, &mut io::empty()))?;
+            let tree = Tree::begin(self.live, self.staging, mountpoints, mode, root_ids, files, not_restored)?;
+            let mut begun = Box::new(tree);
+            if let Some(root) = root.take() {
+                note_root(self.staging, &root)?;
+                begun.writer.member(&root, &mut io::empty())?;
+            }
             begun
         };
         Ok(Some(tree.insert(begun)))
@@ -335,6 +359,7 @@ impl Tree {
         mode: Mode,
         root_ids: Option<(u32, u32)>,
         files: &Pool,
+        not_restored: &Arc<NotRestored>,
     ) -> Result<Self> {
         let failed = |operation: &str, e: io::Error| Error::failed_at(operation, live.path(), e);
         // A handle of its own: clones share the position in the listing.
@@ -349,7 +374,7 @@ impl Tree {
             Mode::Merge => Creator::new(below, Existing::Merge),
             Mode::InPlace => Creator::remembering(below, Existing::Merge),
         };
-        let mut creator = creator.for_owner(root_ids);
+        let mut creator = creator.for_owner(root_ids).reporting(not_restored);
         if mode != Mode::Merge {
             // Until the archive says otherwise the root stays as it is.
             let metadata = metadata::of_open(live.handle()).map_err(|e| failed("cannot examine", e.into()))?;
@@ -365,6 +390,13 @@ impl Tree {
     }
 }
 
+/// Notes the extended attributes of a tree's root, if `member` is that and has any.
+fn note_root(staging: Option<&Staging>, member: &Member) -> Result<()> {
+    let xattrs = &member.metadata.xattrs;
+    let staging = staging.filter(|_| member.path.is_root() && xattrs.is_known());
+    staging.map_or(Ok(()), |staging| staging.note_root_xattrs(xattrs))
+}
+
 /// Returns the mountpoint that a nested mount needs in the staged tree, with the metadata that it has in the live one.
 fn mountpoint(live: &Beneath, path: &RelPath, kind: &Kind, root_ids: Option<(u32, u32)>) -> Member {
     let there = live.open(path).ok().and_then(|directory| metadata::of_open(&directory).ok());
@@ -374,8 +406,8 @@ fn mountpoint(live: &Beneath, path: &RelPath, kind: &Kind, root_ids: Option<(u32
     Member { path: path.clone(), kind: kind.clone(), metadata: there.unwrap_or(usual) }
 }
 
-/// Writes the member that replaces a single mounted file.
-fn single_file(staging: &Staging, name: &RelPath, member: &Member, content: &mut impl ReadHoles) -> Result<()> {
+/// Writes the member that replaces a single mounted file. Returns the extended attributes that could not be set.
+fn single_file(staging: &Staging, name: &RelPath, member: &Member, content: &mut impl ReadHoles) -> Result<NotSet> {
     let Kind::File { size } = member.kind else {
         return Err(Error::refused(format!(
             "'{name}' is no regular file in the archive, but a single file is mounted there"

@@ -111,9 +111,10 @@ impl Batch {
         let before = self.content.len();
         self.content.resize(before + size, 0);
         source.read_exact(&mut self.content[before..]).map_err(|e| unreadable(&e))?;
+        let xattrs = file.xattrs().bytes();
         let beside = self.files.last().is_some_and(|(last, _)| last.lies_beside(&file));
-        // Names can be as long as small files.
-        self.filled.add(size as u64 + file.path().as_bytes().len() as u64, beside);
+        // Names can be as long as small files, and attributes longer.
+        self.filled.add((size + xattrs + file.path().as_bytes().len()) as u64, beside);
         self.files.push((file, size));
         Ok(())
     }
@@ -264,7 +265,13 @@ mod tests {
         (path(), kind, 0..1000_i64, any::<u8>()).prop_map(|(path, kind, seconds, byte)| {
             let content = if let Kind::File { size } = kind { vec![byte; size as usize] } else { Vec::new() };
             let mtime = Timestamp { seconds, nanoseconds: 0 };
-            let metadata = Metadata { mode: 0o700, uid: geteuid().as_raw(), gid: getegid().as_raw(), mtime };
+            let metadata = Metadata {
+                mode: 0o700,
+                uid: geteuid().as_raw(),
+                gid: getegid().as_raw(),
+                mtime,
+                ..Metadata::default()
+            };
             (Member { path, kind, metadata }, content)
         })
     }
@@ -296,7 +303,7 @@ mod tests {
         let metadata = Metadata { uid: geteuid().as_raw(), gid: getegid().as_raw(), ..Metadata::default() };
         for number in 0..1000 {
             let path = RelPath::parse(format!("file {number}").as_bytes()).unwrap();
-            let member = Member { path, kind: Kind::File { size: 9 }, metadata };
+            let member = Member { path, kind: Kind::File { size: 9 }, metadata: metadata.clone() };
             writer.member(&member, &mut &b"something"[..]).unwrap();
         }
         drop(writer);

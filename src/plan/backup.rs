@@ -48,6 +48,8 @@ pub struct BackupRequest {
     pub allow_outside_links: bool,
     /// The members that are left out of all of them, in addition to those of the layout.
     pub exclude: Exclude,
+    /// Whether extended attributes, ACLs and capabilities are archived, and fractions of a second.
+    pub xattrs: bool,
 }
 
 impl BackupRequest {
@@ -76,6 +78,8 @@ pub struct BackupPlan {
     pub sink: Sink,
     /// Bytes that can be written there; `None` if unknown.
     pub free_bytes: Option<u64>,
+    /// Whether extended attributes are archived.
+    pub xattrs: bool,
     /// The estimated time without stopping and starting containers; `None` if it is unknown.
     pub time: Option<Duration>,
     /// The threads that share the work.
@@ -149,7 +153,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
             outside_links: Vec::new(),
         };
         if reasons.is_empty() {
-            match examine(&mut planned, facts) {
+            match examine(&mut planned, request.xattrs, facts) {
                 Ok(refusal) => refusals.extend(refusal),
                 Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
                 Err(error) => refusals.push(error.within(&planned.target.archive)),
@@ -176,6 +180,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     let threads = facts.threads();
     Ok(BackupPlan {
         source,
+        xattrs: request.xattrs,
         time: backup_time(&measured, threads),
         threads,
         notes,
@@ -213,6 +218,7 @@ impl BackupPlan {
             expected_bytes: planned.measured.as_ref().map(|measured| measured.stream_bytes),
             expected: planned.expected,
             exclude: planned.exclude.clone(),
+            xattrs: self.xattrs,
             compression: planned.compression,
         };
         self.archives.iter().map(job).collect()
@@ -238,7 +244,7 @@ fn check_capacity(sink: &Sink, targets: &[Target]) -> Result<()> {
 }
 
 /// Adds to `planned` its mounts and its sizes; returns a refusal if it holds too little.
-fn examine(planned: &mut PlannedArchive, facts: &dyn Facts) -> Result<Option<Error>> {
+fn examine(planned: &mut PlannedArchive, xattrs: bool, facts: &dyn Facts) -> Result<Option<Error>> {
     let tree = &planned.target.tree;
     planned.mounts = facts.live_mounts(tree)?;
     if let Some(pattern) = planned.exclude.matching_root(&tree.path) {
@@ -248,7 +254,10 @@ fn examine(planned: &mut PlannedArchive, facts: &dyn Facts) -> Result<Option<Err
                 .hint(format!("a pattern is compared with whole names: '{}/{pattern}' is one below it", tree.path)),
         ));
     }
-    let measured = facts.measure(tree, &planned.exclude, planned.compression)?;
+    let mut measured = facts.measure(tree, &planned.exclude, planned.compression)?;
+    if xattrs {
+        measured.add_extended_headers(planned.compression.format);
+    }
     let refusal = too_empty(&planned.target, &measured, planned.expected);
     planned.measured = Some(measured);
     Ok(refusal)

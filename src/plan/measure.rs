@@ -119,6 +119,15 @@ pub(crate) fn measure(
     Ok(measured)
 }
 
+impl Measured {
+    /// Adds an extended header for each member: most have a time with fractions of a second.
+    pub(crate) fn add_extended_headers(&mut self, format: Format) {
+        let added = self.members * 2 * BLOCK as u64;
+        self.stream_bytes += added;
+        self.archive_bytes += if format == Format::Plain { added } else { self.members * COMPRESSED_HEADER };
+    }
+}
+
 /// Returns at most `most` bytes of a file. One that cannot be read is reported when it is archived.
 fn piece_of(entry: &mut Entry, offset: u64, most: usize) -> Vec<u8> {
     let mut piece = vec![0; most];

@@ -264,6 +264,7 @@ fn backup_request() -> BackupRequest {
         allow_empty: false,
         allow_outside_links: false,
         exclude: Exclude::default(),
+        xattrs: false,
     }
 }
 

@@ -357,7 +357,13 @@ mod tests {
     }
 
     fn listed(name: &[u8], kind: &Kind, link: &[u8]) -> String {
-        let metadata = Metadata { mode: 0o4755, uid: 70, gid: 71, mtime: Timestamp { seconds: -1, nanoseconds: 5 } };
+        let metadata = Metadata {
+            mode: 0o4755,
+            uid: 70,
+            gid: 71,
+            mtime: Timestamp { seconds: -1, nanoseconds: 5 },
+            ..Metadata::default()
+        };
         let entry = listing::Line { name, kind, metadata: &metadata, link, uname: b"", gname: b"pg" };
         line(&Object::listed(&entry)).unwrap()
     }

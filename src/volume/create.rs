@@ -17,11 +17,15 @@ use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 use super::beneath::{Beneath, DIRECTORY, NewDirectory, names};
 use super::content::{CopyError, write_at_once, write_with_holes};
 use super::described::Described;
+use super::not_restored::NotRestored;
+use super::shared_xattrs::{SharedXattrs, TooMany};
+use super::xattrs::NotSet;
 use super::{metadata, remove};
 use crate::durable::page_cache::RecentFiles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::holes::ReadHoles;
 use crate::member::{Kind, Member, Metadata, RelPath, StepHasher};
+use crate::xattrs::Xattrs;
 
 /// How existing names are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +52,11 @@ pub(crate) struct Creator {
     /// The directory that the last member lay in: members come directory by directory.
     last: Option<(RelPath, Arc<OwnedFd>)>,
     described: Described,
+    directory_xattrs: SharedXattrs,
     named: Option<Named>,
     recent: RecentFiles,
     buffer: Vec<u8>,
+    not_restored: Arc<NotRestored>,
 }
 
 /// The names that the archive has, as hashes: 8 bytes for each, which exists on disk too.
@@ -73,6 +79,7 @@ pub(crate) struct NewFile {
     name: OsString,
     path: RelPath,
     metadata: Metadata,
+    not_restored: Arc<NotRestored>,
 }
 
 impl Creator {
@@ -85,9 +92,11 @@ impl Creator {
             undescribed: NewDirectory { mode: UNDESCRIBED, owner: None },
             last: None,
             described: Described::default(),
+            directory_xattrs: SharedXattrs::default(),
             named: None,
             recent: RecentFiles::default(),
             buffer: Vec::new(),
+            not_restored: Arc::default(),
         }
     }
 
@@ -104,6 +113,13 @@ impl Creator {
         self
     }
 
+    /// The same, and adds the attributes that cannot be set to `not_restored`.
+    #[must_use]
+    pub(crate) fn reporting(mut self, not_restored: &Arc<NotRestored>) -> Self {
+        self.not_restored = Arc::clone(not_restored);
+        self
+    }
+
     /// Creates one member; a file's content is read from `content`.
     ///
     /// # Errors
@@ -113,7 +129,7 @@ impl Creator {
         self.remember(&member.path);
         let Some((parent, name)) = member.path.split_last() else {
             // The root is there; only its metadata counts.
-            self.described.set(&member.path, member.metadata);
+            self.describe(member);
             return Ok(());
         };
         self.go_to(&parent)?;
@@ -124,11 +140,15 @@ impl Creator {
             Kind::Directory => {
                 make_directory(directory, name, self.existing)
                     .map_err(|e| cannot("cannot create the directory", &member.path, e))?;
-                self.described.set(&member.path, member.metadata);
+                self.describe(member);
                 return Ok(());
             }
             Kind::File { size } => {
-                let file = NewFile::new(Arc::clone(directory), name, member).copy(content, *size, &mut self.buffer)?;
+                let file = NewFile::new(Arc::clone(directory), name, member, &self.not_restored).copy(
+                    content,
+                    *size,
+                    &mut self.buffer,
+                )?;
                 self.recent.add(file, *size);
                 return Ok(());
             }
@@ -154,7 +174,18 @@ impl Creator {
                 &member.metadata,
             ),
         };
-        made.map_err(|(operation, e)| cannot(operation, &member.path, e))
+        let not_set = made.map_err(|(operation, e)| cannot(operation, &member.path, e))?;
+        self.not_restored.add(&member.path, &not_set);
+        Ok(())
+    }
+
+    /// Keeps the metadata of a directory until the end.
+    fn describe(&mut self, member: &Member) {
+        let mut metadata = member.metadata.clone();
+        if let Err(TooMany) = self.directory_xattrs.share(&mut metadata.xattrs) {
+            self.not_restored.add_reason(&member.path, "those of all directories take too much memory");
+        }
+        self.described.set(&member.path, metadata);
     }
 
     /// Creates and opens the directory of a file, which any thread can then create. `None` for the root.
@@ -165,7 +196,10 @@ impl Creator {
         let Some((parent, name)) = member.path.split_last() else { return Ok(None) };
         self.remember(&member.path);
         self.go_to(&parent)?;
-        Ok(self.last.as_ref().map(|(_, directory)| NewFile::new(Arc::clone(directory), name, member)))
+        Ok(self
+            .last
+            .as_ref()
+            .map(|(_, directory)| NewFile::new(Arc::clone(directory), name, member, &self.not_restored)))
     }
 
     /// Applies the metadata of all directories, deepest first.
@@ -181,7 +215,9 @@ impl Creator {
                 Err(Errno::ENOTDIR | Errno::ELOOP) => continue,
                 other => other.map_err(|e| cannot("cannot open the directory", &path, e))?,
             };
-            metadata::apply(&directory, &metadata).map_err(|(operation, e)| cannot(operation, &path, e))?;
+            let not_set =
+                metadata::apply(&directory, &metadata).map_err(|(operation, e)| cannot(operation, &path, e))?;
+            self.not_restored.add(&path, &not_set);
         }
         Ok(())
     }
@@ -261,14 +297,21 @@ impl Creator {
 }
 
 impl NewFile {
-    fn new(directory: Arc<OwnedFd>, name: &OsStr, member: &Member) -> Self {
-        Self { directory, name: name.to_owned(), path: member.path.clone(), metadata: member.metadata }
+    fn new(directory: Arc<OwnedFd>, name: &OsStr, member: &Member, not_restored: &Arc<NotRestored>) -> Self {
+        let (path, metadata) = (member.path.clone(), member.metadata.clone());
+        Self { directory, name: name.to_owned(), path, metadata, not_restored: Arc::clone(not_restored) }
     }
 
     /// Where it is to be.
     #[must_use]
     pub(crate) fn path(&self) -> &RelPath {
         &self.path
+    }
+
+    /// Its extended attributes.
+    #[must_use]
+    pub(crate) fn xattrs(&self) -> &Xattrs {
+        &self.metadata.xattrs
     }
 
     /// Whether the two share the handle of their directory.
@@ -304,7 +347,9 @@ impl NewFile {
                 None => Error::failed("cannot write", self.path.as_bytes(), e),
             },
         })?;
-        metadata::apply(&file, &self.metadata).map_err(|(operation, e)| cannot(operation, &self.path, e))?;
+        let not_set =
+            metadata::apply(&file, &self.metadata).map_err(|(operation, e)| cannot(operation, &self.path, e))?;
+        self.not_restored.add(&self.path, &not_set);
         Ok(file)
     }
 }
@@ -315,7 +360,7 @@ fn special(
     kind: SFlag,
     device: u64,
     metadata: &Metadata,
-) -> Result<(), metadata::Failed> {
+) -> Result<NotSet, metadata::Failed> {
     let made = make_way(directory, name, || mknodat(directory, name, kind, Mode::S_IRUSR | Mode::S_IWUSR, device));
     made.map_err(|e| ("cannot create", e))?;
     metadata::apply_to_special(directory, name, kind, metadata)

@@ -81,9 +81,10 @@ impl Described {
 
     /// Returns the directories that were described, each after those below it.
     pub(super) fn deepest_first(&self) -> impl Iterator<Item = (RelPath, Metadata)> {
-        let described = self.directories.iter().rev().filter_map(|directory| Some((directory, directory.metadata?)));
+        let described =
+            self.directories.iter().rev().filter_map(|directory| Some((directory, directory.metadata.clone()?)));
         let below = described.map(|(directory, metadata)| (self.path(directory), metadata));
-        below.chain(self.root.map(|metadata| (RelPath::root(), metadata)))
+        below.chain(self.root.clone().map(|metadata| (RelPath::root(), metadata)))
     }
 }
 

@@ -17,8 +17,8 @@ use nix::fcntl::{AtFlags, OFlag, open, openat, readlink};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use serde::{Deserialize, Serialize};
 
-use super::beneath::{Beneath, DIRECTORY, open_path};
-use super::metadata::{file_type, procfs};
+use super::beneath::{Beneath, DIRECTORY, open_path, procfs};
+use super::metadata::file_type;
 use super::room::Room;
 use super::root::is_irreplaceable;
 use super::source::{Source, open_source};

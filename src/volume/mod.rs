@@ -14,6 +14,7 @@ pub(crate) mod live;
 pub(crate) mod lookup;
 pub(crate) mod metadata;
 pub(crate) mod new_directory;
+pub(crate) mod not_restored;
 pub(crate) mod own_names;
 pub(crate) mod owners;
 pub(crate) mod part;
@@ -22,11 +23,13 @@ mod rename;
 pub(crate) mod restore_record;
 pub(crate) mod room;
 mod root;
+mod shared_xattrs;
 mod small_file;
 mod source;
 pub(crate) mod staging;
 pub(crate) mod swap;
 pub(crate) mod walk;
+pub(crate) mod xattrs;
 
 use std::sync::Arc;
 

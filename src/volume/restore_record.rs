@@ -2,6 +2,7 @@
 //! can write, and never in a volume. It identifies everything by device, inode and birth, so that a later run acts on
 //! what this run made and on nothing that has taken its name.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::durable::state_dir;
 use crate::error::{Cause, Error, Result};
 use crate::identity::{FileId, Identity, boot_id};
 use crate::member::{Metadata, RelPath, Timestamp, printable};
+use crate::xattrs::Xattrs;
 
 /// The begin of the names of records.
 const KIND: &str = "restore";
@@ -71,6 +73,54 @@ pub(crate) struct TreeRecord {
     /// The entries that are replaced; none if the whole tree is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) parts: Vec<Part>,
+    /// The extended attributes of the root, if the archive has any and the root stays, since entries are moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) root_xattrs: Option<RootXattrs>,
+}
+
+/// The extended attributes of a tree's root: names and values in hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RootXattrs {
+    before: BTreeMap<String, String>,
+    after: BTreeMap<String, String>,
+}
+
+impl RootXattrs {
+    /// The most bytes that are recorded, so that the record can be read again.
+    const MOST: usize = 256 << 10;
+
+    /// Records attributes; `None` if they are too many.
+    pub(crate) fn new(before: &Xattrs, after: &Xattrs) -> Option<Self> {
+        let digits = |xattrs: &Xattrs| xattrs.iter().map(|(name, value)| (to_hex(name), to_hex(value))).collect();
+        let fits = before.bytes() + after.bytes() <= Self::MOST;
+        fits.then(|| Self { before: digits(before), after: digits(after) })
+    }
+
+    /// The attributes that the root had. What is malformed is left out: only root can write a record.
+    pub(crate) fn before(&self) -> Xattrs {
+        of_hex(&self.before)
+    }
+
+    /// The attributes that the archive gives it.
+    pub(crate) fn after(&self) -> Xattrs {
+        of_hex(&self.after)
+    }
+}
+
+fn of_hex(digits: &BTreeMap<String, String>) -> Xattrs {
+    digits.iter().filter_map(|(name, value)| Some((from_hex(name)?, from_hex(value)?))).collect()
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16);
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(digit).collect()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
 /// The metadata of a tree's root.
@@ -132,7 +182,7 @@ impl From<Metadata> for RootMetadata {
 impl From<RootMetadata> for Metadata {
     fn from(root: RootMetadata) -> Self {
         let mtime = Timestamp { seconds: root.mtime_seconds, nanoseconds: root.mtime_nanoseconds };
-        Self { mode: root.mode, uid: root.uid, gid: root.gid, mtime }
+        Self { mode: root.mode, uid: root.uid, gid: root.gid, mtime, xattrs: Xattrs::default() }
     }
 }
 
@@ -180,9 +230,10 @@ impl TreeRecord {
             staging: None,
             tree: None,
             keep: None,
-            root_before: root.into(),
+            root_before: root.clone().into(),
             root_after: root.into(),
             parts: Vec::new(),
+            root_xattrs: None,
         }
     }
 

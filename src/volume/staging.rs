@@ -18,12 +18,14 @@ use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
 use super::beneath::{DIRECTORY, names, open_path};
 use super::live::{Live, LiveKind, Way};
 use super::rename::{TRIAL, can_exchange};
-use super::restore_record::{Part, TreeRecord};
+use super::restore_record::{Part, RootXattrs, TreeRecord};
 use super::root::copy_label;
+use super::xattrs::Object;
 use super::{metadata, owners, remove};
 use crate::error::{Cause, Error, Result};
 use crate::identity::{FileId, Identity};
 use crate::member::Metadata;
+use crate::xattrs::Xattrs;
 
 /// The name of the new tree in the staging directory.
 pub(super) const TREE: &str = "tree";
@@ -41,6 +43,8 @@ pub struct Staging {
     parts: Vec<Part>,
     /// Made when the first member needs it: a tree that receives no member is not replaced.
     tree: OnceLock<OwnedFd>,
+    /// The extended attributes that the archive gives the root, if it says anything of them.
+    root_xattrs: OnceLock<Xattrs>,
 }
 
 impl Staging {
@@ -59,7 +63,8 @@ impl Staging {
             }
             failed(cause)
         })?;
-        Ok(Self { live, way: record.way, name, directory, parts: record.parts.clone(), tree: OnceLock::new() })
+        let (parts, tree, root_xattrs) = (record.parts.clone(), OnceLock::new(), OnceLock::new());
+        Ok(Self { live, way: record.way, name, directory, parts, tree, root_xattrs })
     }
 
     /// Returns whether the staged tree can be exchanged with the live one.
@@ -86,8 +91,9 @@ impl Staging {
             other => other.map_err(|errno| failed(errno.into()))?,
         };
         let found = Identity::of(&directory).map_err(|cause| failed(cause.into()))?;
-        let (parts, live) = (record.parts.clone(), Arc::clone(live));
-        let this = Self { live, way: record.way, name, directory, parts, tree: OnceLock::new() };
+        let (live, parts) = (Arc::clone(live), record.parts.clone());
+        let (tree, root_xattrs) = (OnceLock::new(), OnceLock::new());
+        let this = Self { live, way: record.way, name, directory, parts, tree, root_xattrs };
         Ok(is_same(expected, &found).then_some(this))
     }
 
@@ -147,6 +153,31 @@ impl Staging {
                 .map_err(|errno| self.failed("cannot copy the label of", io::Error::from(errno)))?;
         }
         self.keep_open(made)
+    }
+
+    /// Notes that the archive gives the root these extended attributes. What is created in the new tree from now on inherits
+    /// no ACL of the live root: the archive knows which files have one.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub(crate) fn note_root_xattrs(&self, xattrs: &Xattrs) -> Result<()> {
+        if let Some(tree) = self.tree() {
+            let not_set = Object::open(tree).remove_other_acls(&Xattrs::from_iter([]));
+            if let Some((_, errno)) = not_set.first() {
+                return Err(self.failed("cannot remove the inherited ACL of", io::Error::from(*errno)));
+            }
+        }
+        // A second member for the root would be one that `tar -r` has added: the root has the attributes of the first.
+        self.root_xattrs.set(xattrs.clone()).unwrap_or_default();
+        Ok(())
+    }
+
+    /// Returns the extended attributes of the live root now and as the archive has them, where that root stays.
+    pub(super) fn root_xattrs(&self) -> Result<Option<RootXattrs>> {
+        let Some(after) = self.root_xattrs.get().filter(|_| self.way == Way::Entries) else { return Ok(None) };
+        let failed = |cause: Cause| self.failed("cannot record the extended attributes of", cause);
+        let before = Object::open(self.live.handle()).all().map_err(|errno| failed(io::Error::from(errno).into()))?;
+        RootXattrs::new(&before, after).map(Some).ok_or_else(|| failed("they are too many".into()))
     }
 
     /// Makes the new file that replaces a single live one, and returns its handle.
@@ -264,6 +295,22 @@ fn holding(live: &Live, way: Way) -> Result<&OwnedFd, Errno> {
 }
 
 /// Gives the live root its metadata.
+#[allow(clippy::needless_pass_by_value, reason = "callers convert it from a record")]
 pub(super) fn restore_root(live: &Live, root: Metadata) -> Result<()> {
-    metadata::apply(live.handle(), &root).map_err(|(operation, errno)| Error::failed_at(operation, live.path(), errno))
+    // It says nothing of extended attributes: those are left, or restored by `set_root_xattrs`.
+    metadata::apply(live.handle(), &root)
+        .map(drop)
+        .map_err(|(operation, errno)| Error::failed_at(operation, live.path(), errno))
+}
+
+/// Gives the live root exactly these extended attributes, as far as it can have them: the staged root could or could not
+/// have the same ones, which was reported.
+pub(super) fn set_root_xattrs(live: &Live, xattrs: &Xattrs) -> Result<()> {
+    let root = Object::open(live.handle());
+    let failed = |errno: rustix::io::Errno| {
+        Error::failed_at("cannot set the extended attributes of", live.path(), io::Error::from(errno))
+    };
+    root.remove_others(xattrs).map_err(failed)?;
+    root.set(xattrs);
+    Ok(())
 }

@@ -12,10 +12,11 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
 
-use super::beneath::{DIRECTORY, names};
+use super::beneath::{DIRECTORY, names, open_path};
 use super::content::Opened;
 use super::live::{Live, LiveKind};
 use super::own_names::OwnNames;
+use super::xattrs::Object;
 use super::{Content, OpenMount, OpenTree, metadata};
 use crate::error::{Cause, Error, Result};
 use crate::exclude::Exclude;
@@ -146,6 +147,26 @@ impl Entry {
         self.inode = inode(&status);
         self.kind = Kind::File { size: status.st_size.max(0).cast_unsigned() };
         Ok(Opened::new(opened.into(), &status))
+    }
+
+    /// Opens what it is, other than a file's content, for its extended attributes, and passes it to `look`. `None` if it is on
+    /// no mount, so that there is nothing to open.
+    ///
+    /// # Errors
+    /// The system's, or `ESTALE` where something else has its name by now.
+    pub(crate) fn with_object<T>(&self, look: impl FnOnce(&Object<'_>) -> T) -> std::result::Result<Option<T>, Errno> {
+        let (directory, name) = match &self.place {
+            Place::Mounted(live) => return Ok(Some(look(&Object::open(live.handle())))),
+            Place::OnNoMount => return Ok(None),
+            Place::Beneath(directory, name) => (&**directory, name.as_os_str()),
+        };
+        if self.kind == Kind::Directory {
+            let handle = openat(directory, name, DIRECTORY, Mode::empty())?;
+            return Ok(Some(look(&Object::open(&handle))));
+        }
+        let handle = open_path(directory, name)?;
+        let is_same = FileId::of(&fstat(&handle)?) == self.inode.id;
+        if is_same { Ok(Some(look(&Object::path(&handle)))) } else { Err(Errno::ESTALE) }
     }
 
     /// Returns whether it has a name that voltar gives, though it is not on record.
@@ -290,7 +311,7 @@ impl Walk {
     /// Returns the entry of a directory that is on no mount.
     fn on_no_mount(&self, path: RelPath) -> Entry {
         let inode = Inode { id: FileId::default(), nlink: 1, allocated: 0 };
-        let (metadata, holder) = (self.on_no_mount, self.holder());
+        let (metadata, holder) = (self.on_no_mount.clone(), self.holder());
         Entry { path, kind: Kind::Directory, metadata, inode, place: Place::OnNoMount, holder }
     }
 

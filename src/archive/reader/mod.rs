@@ -5,6 +5,7 @@
 mod header;
 mod pax;
 mod sparse;
+mod xattr_records;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -15,6 +16,7 @@ use crate::member::{Kind, Metadata, RelPath, Timestamp, quotable};
 use header::{Field, Header};
 use pax::Extensions;
 use sparse::{LeadingMap, Map, Next, Position};
+use xattr_records::XattrRecords;
 
 /// The most memory that the values of global headers take, in bytes: each member gets a copy.
 const GLOBAL: usize = 64 << 10;
@@ -55,6 +57,7 @@ pub enum StoredKind {
 ///     kind: StoredKind::File,
 ///     size: 0,
 ///     metadata: Metadata::default(),
+///     bad_xattrs: Vec::new(),
 ///     uname: Vec::new(),
 ///     gname: Vec::new(),
 ///     device: (0, 0),
@@ -75,8 +78,10 @@ pub struct Stored {
     pub kind: StoredKind,
     /// Content length in bytes, the holes of a sparse file included.
     pub size: u64,
-    /// Owner, mode and modification time.
+    /// Owner, mode, modification time, and the extended attributes, if the archive says something of them.
     pub metadata: Metadata,
+    /// What the archive says of extended attributes and no file can have, each as part of a message.
+    pub bad_xattrs: Vec<String>,
     /// The user name of the owner; only for listings.
     pub uname: Vec<u8>,
     /// The name of the group; only for listings.
@@ -307,7 +312,10 @@ impl<R: Read> TarReader<R> {
                 b'x' | b'X' => self.extended_header(at, size, &mut [&mut local])?,
                 b'g' => {
                     let mut global = std::mem::take(&mut self.global);
+                    let own = local.xattrs.clone();
                     self.extended_header(at, size, &mut [&mut global, &mut local])?;
+                    // Each member has attributes of its own.
+                    (global.xattrs, local.xattrs) = (XattrRecords::default(), own);
                     if global.held() > GLOBAL {
                         return Err(damage(at, "a global header with more values than any program writes"));
                     }
@@ -385,6 +393,7 @@ impl<R: Read> TarReader<R> {
                 .filter(|&id| id != u32::MAX)
                 .ok_or_else(|| damaged(format!("'{}' has {what} {value}, which cannot exist", quotable(&name))))
         };
+        let (xattrs, bad_xattrs) = std::mem::take(&mut ext.xattrs).finish();
         let metadata = Metadata {
             mode: u32::try_from(number(Field::Mode)? & 0o7777).unwrap_or_default(),
             uid: id(ext.uid, Field::Uid, "owner")?,
@@ -393,6 +402,7 @@ impl<R: Read> TarReader<R> {
                 Some(mtime) => mtime,
                 None => Timestamp { seconds: number(Field::Mtime)?, nanoseconds: 0 },
             },
+            xattrs,
         };
         let (uname, gname) = header.owner_names();
         Ok(Stored {
@@ -403,6 +413,7 @@ impl<R: Read> TarReader<R> {
             metadata,
             uname: ext.uname.unwrap_or(uname),
             gname: ext.gname.unwrap_or(gname),
+            bad_xattrs,
             device,
             unknown_type,
             excess: ext.excess,

@@ -1,6 +1,7 @@
 //! The values that extended headers set: pax records (POSIX.1-2001), and GNU tar's long names.
 
 use super::sparse::Map;
+use super::xattr_records::XattrRecords;
 use crate::limits::Excess;
 use crate::member::{Timestamp, quotable};
 
@@ -16,6 +17,7 @@ pub(super) struct Extensions {
     pub(super) uname: Option<Vec<u8>>,
     pub(super) gname: Option<Vec<u8>>,
     pub(super) sparse: Sparse,
+    pub(super) xattrs: XattrRecords,
     /// The member is continued from another volume (`tar -M`).
     pub(super) continued: bool,
     /// The limit that a header exceeds, so that not all of it was read.
@@ -65,8 +67,8 @@ impl Extensions {
             key @ (b"uname" | b"gname" | b"size" | b"uid" | b"gid" | b"mtime") => {
                 return Err(format!("the extended header's {} has {bytes} bytes", quotable(key)));
             }
-            // What is not restored: see `set`.
-            _ => {}
+            // It may be one of extended attributes, or else it is not restored: see `set`.
+            key => self.xattrs.leave_out(key, bytes),
         }
         Ok(())
     }
@@ -93,12 +95,11 @@ impl Extensions {
             b"gid" => self.gid = if given { Some(text().parse().map_err(|_| bad())?) } else { None },
             b"mtime" => self.mtime = if given { Some(time(text()).ok_or_else(bad)?) } else { None },
             b"GNU.volume.filename" | b"GNU.volume.offset" => self.continued = given,
-            // Comments, charsets, atime, xattrs: GNU tar does not restore them by default.
-            key => {
-                if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
-                    self.sparse.set(key, value, bad)?;
-                }
-            }
+            // Comments, charsets and access times are not restored, as by GNU tar.
+            key => match key.strip_prefix(b"GNU.sparse.") {
+                Some(key) => self.sparse.set(key, value, bad)?,
+                None => self.xattrs.set(key, value),
+            },
         }
         Ok(())
     }

@@ -267,9 +267,11 @@ impl Restoration {
             let examine = |cause: Cause| staging.failed("cannot examine the new tree of", cause);
             entry.tree = Some(Identity::of(tree).map_err(|cause| examine(cause.into()))?);
             entry.root_after = metadata::of_open(tree).map_err(|errno| examine(errno.into()))?.into();
+            entry.root_xattrs = staging.root_xattrs()?;
             if !entry.parts.is_empty() {
                 check_new(staging.live(), &entry.parts).map_err(|error| error.within(&entry.archive))?;
                 entry.root_after = entry.root_before;
+                entry.root_xattrs = None;
             }
             entry.keep = if keep_previous { Some(free_name(staging, &mut names)?) } else { None };
             entry.phase = match staging.way() {

@@ -15,7 +15,7 @@ use crate::volume::live::Way;
 use crate::volume::own_names::{OwnNames, record_kept};
 use crate::volume::part::move_parts;
 use crate::volume::restore_record::{PREVIOUS, Phase, RestoreRecord, TreeRecord};
-use crate::volume::staging::{OLD, Staging, TREE, restore_root};
+use crate::volume::staging::{OLD, Staging, TREE, restore_root, set_root_xattrs};
 use crate::volume::{metadata, rename};
 
 /// Exchanges the staged tree and the live one, and looks whether it was the expected one.
@@ -54,7 +54,9 @@ pub(super) fn move_entries(staging: &Staging, record: &mut RestoreRecord, index:
     enter(staging, record, index, Phase::In)?;
     move_all(staging, &tree, live, own, None)?;
     sync_entries(staging)?;
-    restore_root(staging.live(), record.content.trees[index].root_after.into())
+    let entry = &record.content.trees[index];
+    restore_root(staging.live(), entry.root_after.into())?;
+    entry.root_xattrs.as_ref().map_or(Ok(()), |root| set_root_xattrs(staging.live(), &root.after()))
 }
 
 /// How making an old tree live again has failed.
@@ -126,7 +128,9 @@ fn undo_entries(
     }
     move_all(staging, &old, live, own, Some(live))?;
     let strangers = give_back(staging, live)?;
-    restore_root(staging.live(), record.content.trees[index].root_before.into())?;
+    let entry = &record.content.trees[index];
+    restore_root(staging.live(), entry.root_before.into())?;
+    entry.root_xattrs.as_ref().map_or(Ok(()), |root| set_root_xattrs(staging.live(), &root.before()))?;
     sync_entries(staging).map_err(NotUndone::Unsynced)?;
     Ok(strangers)
 }
@@ -169,6 +173,7 @@ pub(super) fn keep(staging: &Staging, entry: &TreeRecord, old: &str, state_dir: 
     if entry.way == Way::Entries {
         let root = staging.open(old)?;
         metadata::apply(&root, &entry.root_before.into())
+            .map(drop)
             .map_err(|(operation, errno)| staging.failed(operation, errno))?;
     }
     // Somebody else may have taken the name since it was free.

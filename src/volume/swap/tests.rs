@@ -607,3 +607,43 @@ fn a_single_file_is_replaced_and_undone_like_a_tree() {
     assert_eq!(read_to_string(&path).unwrap(), "new");
     assert_eq!(names_in(dir.path()), ["file", "state"]);
 }
+
+/// The attributes of a root that stays are a part of the old tree and of the new one.
+#[test]
+fn the_attributes_of_a_root_that_stays_are_swapped_and_undone() {
+    use crate::volume::xattrs::Object;
+    use crate::xattrs::Xattrs;
+
+    let scene = scene(Way::Entries);
+    let attributes = || Object::open(scene.open().handle()).all().unwrap();
+    let some = |attributes: &[(&str, &str)]| -> Xattrs {
+        attributes.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+    };
+    let old = some(&[("user.note", "old"), ("user.more", "m")]);
+    let new = some(&[("user.note", "new"), ("user.other", "\n")]);
+    if !Object::open(scene.open().handle()).set(&old).is_empty() {
+        eprintln!("skipped: no extended attributes here");
+        return;
+    }
+    let swapped = || {
+        let mut restoration = scene.staged();
+        restoration.stagings[0].note_root_xattrs(&new).unwrap();
+        restoration.prepare(false).unwrap();
+        restoration.swap_all().unwrap();
+        assert_eq!(attributes(), new);
+        restoration
+    };
+    let mut restoration = swapped();
+    let record = restoration.record.as_mut().unwrap();
+    record.content.swapped = false;
+    record.save().unwrap();
+    die(restoration);
+    assert_eq!(scene.recover(), Some(is_old()));
+    assert_eq!(attributes(), old);
+    scene.assert_old();
+    die(swapped());
+    assert_eq!(scene.recover(), Some(is_new()));
+    assert_eq!(attributes(), new);
+    scene.staged().swap(false).unwrap().finish().1.unwrap();
+    assert_eq!(attributes(), new, "an archive that says nothing of them leaves them");
+}
