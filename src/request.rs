@@ -48,13 +48,13 @@ fn exclude(patterns: &[OsString]) -> Result<Exclude> {
 }
 
 /// Returns whether a pattern is the name of a set.
-fn is_set(text: &&OsString) -> bool {
+fn is_set(text: &OsString) -> bool {
     text.as_bytes().starts_with(b"@")
 }
 
 /// Returns the layout without what the named sets of patterns match.
 fn without_sets(layout: Layout, patterns: &[OsString]) -> Result<Layout> {
-    patterns.iter().filter(is_set).try_fold(layout, |layout, set| without(set, &layout))
+    patterns.iter().filter(|text| is_set(text)).try_fold(layout, |layout, set| without(set, &layout))
 }
 
 /// Parses a path in an archive, which `option` gives.

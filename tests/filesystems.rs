@@ -289,7 +289,7 @@ fn a_second_tree_that_does_not_fit_is_refused() {
             outcome.expect_text("no room for a second tree beside").expect_text("--in-place");
         }
         assert_eq!(world.names(), before);
-        let records = fs::read_dir(world.at("state")).map(|names| names.count());
+        let records = fs::read_dir(world.at("state")).map(Iterator::count);
         assert_eq!(records.unwrap_or(0), 0, "a restore has begun");
     };
     let backup = |format: &str| {

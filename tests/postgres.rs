@@ -244,7 +244,7 @@ fn a_cluster_with_links_out_of_the_volume_is_not_archived() {
 
         let run = world.voltar("backup", &["--allow-outside-links"]).run().expect_code(1);
         let warning = format!("voltar: warning: db: {outside}");
-        assert_eq!(warnings(&run), [warning.clone()]);
+        assert_eq!(warnings(&run), std::slice::from_ref(&warning));
         world.voltar("verify", &[]).ok();
         assert_eq!(warnings(&world.voltar("restore", &[]).run().expect_code(1)), [warning]);
     }

@@ -138,7 +138,7 @@ pub fn are_told_apart(host: &Host<'_>) {
 }
 
 /// Two containers of a service have the same volumes, and an anonymous one each.
-pub fn replicas_are_one_archive_if_they_share_their_files(host: &Host<'_>) {
+pub fn replicas_share_their_files(host: &Host<'_>) {
     let projects = Projects::up(host);
     projects.compose(ONE, &["up", "-d", "--scale", "web=2"]);
     assert_eq!(projects.running(ONE).len(), 2);

@@ -6,9 +6,7 @@ use crate::stack::{Stack, Test, compose_command};
 
 pub const TESTS: &[Test] = &[
     ("projects_are_told_apart", |stack| with(stack, projects::are_told_apart)),
-    ("projects_with_a_scaled_service", |stack| {
-        with(stack, projects::replicas_are_one_archive_if_they_share_their_files)
-    }),
+    ("projects_with_a_scaled_service", |stack| with(stack, projects::replicas_share_their_files)),
 ];
 
 fn with(stack: &Stack, body: fn(&Host<'_>)) {

@@ -26,9 +26,7 @@ pub const TESTS: &[Test] = &[
 pub const OF_DOCKER: &[Test] = &[
     ("a_data_root_gives_the_same_archives", a_data_root_gives_the_same_archives),
     ("projects_are_told_apart", |engine| with_projects(engine, projects::are_told_apart)),
-    ("projects_with_a_scaled_service", |engine| {
-        with_projects(engine, projects::replicas_are_one_archive_if_they_share_their_files);
-    }),
+    ("projects_with_a_scaled_service", |engine| with_projects(engine, projects::replicas_share_their_files)),
 ];
 
 /// The archives, with the service and the path of each.
