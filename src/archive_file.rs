@@ -9,7 +9,7 @@ use crate::archive::reader::{Stored, TarReader};
 use crate::codec::{Decompressor, Likeness};
 use crate::error::{Error, ErrorKind, Result, carried};
 use crate::holes::ReadHoles;
-use crate::member::printable;
+use crate::member::quotable;
 use crate::monitor::{Event, Monitor, Stage, Summary};
 use crate::ordered::Pool;
 use crate::store::{Location, Opened, Reader};
@@ -19,7 +19,7 @@ pub(crate) struct ArchiveFile<'a> {
     name: String,
     location: Location,
     bytes: Option<u64>,
-    tar: TarReader<Decompressor<Reader<'a>>>,
+    tar: TarReader<Interruptible<'a>>,
     reported: u64,
     members: u64,
     /// The names of the member being read, and of the one before it.
@@ -35,7 +35,7 @@ impl<'m> ArchiveFile<'m> {
     /// # Errors
     /// The file cannot be opened, or has no known format.
     pub(crate) fn open(location: &Location, pool: &Pool, monitor: &'m dyn Monitor) -> Result<Self> {
-        Self::read(location, location.open(monitor)?, pool)
+        Self::read(location, location.open(monitor)?, pool, monitor)
     }
 
     /// Opens the archive at `location` to read its first members; it can be opened again, also if it is a stream.
@@ -43,11 +43,11 @@ impl<'m> ArchiveFile<'m> {
     /// # Errors
     /// As [`ArchiveFile::open`].
     pub(crate) fn peek(location: &Location, pool: &Pool, monitor: &'m dyn Monitor) -> Result<Self> {
-        Self::read(location, location.peek(monitor)?, pool)
+        Self::read(location, location.peek(monitor)?, pool, monitor)
     }
 
-    fn read(location: &Location, opened: Opened<'m>, pool: &Pool) -> Result<Self> {
-        let tar = Decompressor::with_plain(opened.reader, tar_likeness, pool).map_err(|e| {
+    fn read(location: &Location, opened: Opened<'m>, pool: &Pool, monitor: &'m dyn Monitor) -> Result<Self> {
+        let decompressor = Decompressor::with_plain(opened.reader, tar_likeness, pool).map_err(|e| {
             let error = located(location, &e, None);
             match location.foreign_program() {
                 Some(program) => error.hint(format!("decompress it first: `{program} -dk {location}`")),
@@ -58,7 +58,7 @@ impl<'m> ArchiveFile<'m> {
             name: location.name(),
             location: location.clone(),
             bytes: opened.bytes,
-            tar: TarReader::new(tar),
+            tar: TarReader::new(Interruptible { decompressor, monitor }),
             reported: 0,
             members: 0,
             current: None,
@@ -134,7 +134,7 @@ impl<'m> ArchiveFile<'m> {
             members: self.members,
             left_out: 0,
             stream_bytes: self.tar.offset(),
-            file_bytes: self.bytes.unwrap_or_else(|| self.tar.get_ref().compressed_bytes()),
+            file_bytes: self.bytes.unwrap_or_else(|| self.tar.get_ref().decompressor.compressed_bytes()),
             elapsed: self.elapsed(),
         }
     }
@@ -144,7 +144,7 @@ impl<'m> ArchiveFile<'m> {
     }
 
     fn advance(&mut self, monitor: &dyn Monitor) {
-        let at = self.tar.get_ref().compressed_bytes();
+        let at = self.tar.get_ref().decompressor.compressed_bytes();
         if at > self.reported {
             monitor.event(&Event::Advanced { archive: &self.name, bytes: at - self.reported });
             self.reported = at;
@@ -160,7 +160,7 @@ impl<'m> ArchiveFile<'m> {
         if self.tar.lacks_last_member() {
             monitor.issue(&self.name, format!("'{path}' ends with the name of a member that is not there"));
         }
-        if let Some(offset) = self.tar.get_ref().trailing_garbage() {
+        if let Some(offset) = self.tar.get_ref().decompressor.trailing_garbage() {
             monitor
                 .issue(&self.name, format!("'{path}': what follows byte {offset} is no archive data and was ignored"));
         }
@@ -170,6 +170,20 @@ impl<'m> ArchiveFile<'m> {
                 format!("'{path}': {} bytes after the end-of-archive marker were ignored", self.tar.trailing()),
             );
         }
+    }
+}
+
+/// The tar stream. Reading ends once the run is cancelled, also where a file of a few bytes decompresses to a stream that takes
+/// hours to skip.
+struct Interruptible<'a> {
+    decompressor: Decompressor<Reader<'a>>,
+    monitor: &'a dyn Monitor,
+}
+
+impl Read for Interruptible<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.monitor.check_cancelled()?;
+        self.decompressor.read(buf)
     }
 }
 
@@ -205,7 +219,7 @@ fn located(location: &Location, e: &io::Error, last_complete: Option<&[u8]>) -> 
         return Error::failed_at("cannot read", location.path(), e);
     }
     let last_complete = match last_complete {
-        Some(name) => format!("; the last complete member is '{}'", printable(name)),
+        Some(name) => format!("; the last complete member is '{}'", quotable(name)),
         None => String::new(),
     };
     Error::new(ErrorKind::Damaged, format!("'{location}': {e}{last_complete}"))

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::archiver::{self, Job};
+use crate::archiver::{self, Archived, Job};
 use crate::durable::leftovers::Recovered;
 use crate::error::Result;
 use crate::filesystem::Access;
@@ -14,7 +14,7 @@ use crate::monitor::{Event, Monitor, Phase, Stage};
 use crate::ordered::Pool;
 use crate::plan::backup::{BackupPlan, BackupRequest, plan};
 use crate::plan::facts::ThisHost;
-use crate::plan::{Running, check_real, used_since, users_now};
+use crate::plan::{Running, check_real, postgres, used_since, users_now};
 use crate::recovery::recover_layout;
 use crate::store::commit;
 use crate::store::directory::remove_if_empty;
@@ -134,9 +134,11 @@ fn archive(
     if request.running != Running::Allow {
         warn_of_started(plan, users, &request.inventory(host)?, monitor);
     }
+    check_clusters(plan, &written, request, monitor)?;
     monitor.check_cancelled()?;
     monitor.phase(Phase::Committing);
-    let (archives, summaries): (Vec<_>, Vec<_>) = written.into_iter().unzip();
+    let (archives, summaries): (Vec<_>, Vec<_>) =
+        written.into_iter().map(|Archived { complete, summary, .. }| (complete, summary)).unzip();
     commit(archives, request.overwrite, monitor)?;
     for (summary, job) in summaries.iter().zip(&jobs) {
         if summary.left_out > 0 {
@@ -144,6 +146,38 @@ fn archive(
             monitor.note(&format!("{archive}: {count} excluded (a directory counts as one, with all that it holds)"));
         }
         monitor.event(&Event::Finished { stage: Stage::Archiving, summary, at: job.destination.path() });
+    }
+    Ok(())
+}
+
+/// Refuses PostgreSQL clusters of which a part is not in the archives, and reports those that were not shut down.
+fn check_clusters(
+    plan: &BackupPlan,
+    written: &[Archived],
+    request: &BackupRequest,
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    for (planned, Archived { clusters, .. }) in plan.archives.iter().zip(written) {
+        let target = &planned.target;
+        let outside = postgres::outside_links(target, clusters, plan.targets());
+        if !request.allow_outside_links
+            && let Some(refusal) = postgres::incomplete(&target.archive, &outside)
+        {
+            return Err(refusal);
+        }
+        for link in &outside {
+            monitor.issue(&target.archive, link.to_string());
+        }
+        // What runs has been warned of.
+        let is_running = request.running == Running::Allow && !target.is_unused();
+        for cluster in clusters.iter().filter(|cluster| cluster.has_pid_file && !is_running) {
+            monitor.note(&format!(
+                "{}: '{}' is archived: PostgreSQL had been killed, not shut down; it recovers from its write-ahead log when \
+                 it is started",
+                target.archive,
+                cluster.pid_file()
+            ));
+        }
     }
     Ok(())
 }

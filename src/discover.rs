@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::host::{Container, Host, Inventory, Mount, MountKind, Volume};
 use crate::layout::{CLUSTER, Layout, MAX_NAME_BYTES, is_docker_name};
 use crate::member::{RelPath, printable};
+use crate::postgres::DEEPEST;
 
 /// Directories that belong to the host's system, with all that they hold.
 const SYSTEM: [&str; 6] = ["/proc", "/sys", "/dev", "/run", "/var/run", "/var/lib/docker"];
@@ -383,7 +384,7 @@ fn is_database(container: &Container, mount: &Mount) -> bool {
     let path = below(&mount.destination);
     let cluster = container.environment.iter().find_map(|variable| below(variable.strip_prefix("PGDATA=")?));
     let (Some(path), Some(cluster)) = (path, cluster) else { return false };
-    let is_near = cluster.strip_prefix(&path).is_some_and(|rest| rest.components().count() <= 1);
+    let is_near = cluster.strip_prefix(&path).is_some_and(|rest| rest.components().count() <= DEEPEST);
     is_near && path.as_bytes() != CLUSTER
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use crate::member::{BadPath, printable, printable_text};
+use crate::member::{BadPath, printable_text, quotable};
 
 /// The result type of the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -125,7 +125,7 @@ impl Error {
     /// Returns the error of `operation` on `subject`: "cannot open 'a/b': Permission denied".
     pub fn failed(operation: &str, subject: impl AsRef<[u8]>, cause: impl Into<Cause>) -> Self {
         let Cause { text, source } = cause.into();
-        let message = format!("{operation} '{}': {text}", printable(subject.as_ref()));
+        let message = format!("{operation} '{}': {text}", quotable(subject.as_ref()));
         Self { source, ..Self::new(ErrorKind::Failed, message) }
     }
 
@@ -212,6 +212,14 @@ impl Error {
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+}
+
+impl Error {
+    /// Returns the message with the hint in parentheses, for an error that is reported as an issue.
+    #[must_use]
+    pub fn with_hint(&self) -> String {
+        self.hint.as_ref().map_or_else(|| self.message.clone(), |hint| format!("{} ({hint})", self.message))
     }
 }
 

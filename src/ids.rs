@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::member::Metadata;
+use crate::xattrs::Xattrs;
 
 /// The most ranges of a map, for user ids and for group ids each: the kernel's limit (`UID_GID_MAP_MAX_EXTENTS`).
 const MOST_RANGES: usize = 340;
@@ -156,7 +157,8 @@ impl IdMap {
         self.0.as_ref().map_or(2 * u64::from(ALL_IDS), |ranges| count(&ranges.uids) + count(&ranges.gids))
     }
 
-    /// Returns the metadata that a container sees of a file that has `metadata` on disk.
+    /// Returns the metadata that a container sees of a file that has `metadata` on disk. Extended attributes, which may have
+    /// ids too, are left to [`Self::user_to_container`] and the like.
     ///
     /// # Errors
     /// Its user or its group has no id in the container, which would see 65534 ("nobody").
@@ -172,12 +174,44 @@ impl IdMap {
         self.translate(metadata, |range| (range.container, range.host))
     }
 
+    /// Returns the user id that a container sees of the user `id` of this host.
+    pub(crate) fn user_to_container(&self, id: u32) -> Option<u32> {
+        self.user(id, |range| (range.host, range.container))
+    }
+
+    /// Returns the group id that a container sees of the group `id` of this host.
+    pub(crate) fn group_to_container(&self, id: u32) -> Option<u32> {
+        self.group(id, |range| (range.host, range.container))
+    }
+
+    /// Returns the user id on this host of the user `id` of a container.
+    pub(crate) fn user_to_host(&self, id: u32) -> Option<u32> {
+        self.user(id, |range| (range.container, range.host))
+    }
+
+    /// Returns the group id on this host of the group `id` of a container.
+    pub(crate) fn group_to_host(&self, id: u32) -> Option<u32> {
+        self.group(id, |range| (range.container, range.host))
+    }
+
+    fn user(&self, id: u32, sides: fn(&IdRange) -> (u32, u32)) -> Option<u32> {
+        let Some(ranges) = &self.0 else { return Some(id) };
+        translate(&ranges.uids, IdKind::Uid, id, sides).ok()
+    }
+
+    fn group(&self, id: u32, sides: fn(&IdRange) -> (u32, u32)) -> Option<u32> {
+        let Some(ranges) = &self.0 else { return Some(id) };
+        translate(&ranges.gids, IdKind::Gid, id, sides).ok()
+    }
+
     fn translate(&self, metadata: &Metadata, sides: fn(&IdRange) -> (u32, u32)) -> Result<Metadata, Unmapped> {
-        let Some(ranges) = &self.0 else { return Ok(*metadata) };
+        let Some(ranges) = &self.0 else { return Ok(metadata.clone()) };
         Ok(Metadata {
             uid: translate(&ranges.uids, IdKind::Uid, metadata.uid, sides)?,
             gid: translate(&ranges.gids, IdKind::Gid, metadata.gid, sides)?,
-            ..*metadata
+            mode: metadata.mode,
+            mtime: metadata.mtime,
+            xattrs: Xattrs::default(),
         })
     }
 
@@ -293,7 +327,7 @@ mod tests {
             [((200_000, 300_000), (0, 0)), ((200_999, 300_999), (999, 999)), ((150_009, 300_001), (65_545, 1))]
         {
             let (host, container) = (owner(host.0, host.1), owner(container.0, container.1));
-            assert_eq!(map.to_container(&host), Ok(container));
+            assert_eq!(map.to_container(&host), Ok(container.clone()));
             assert_eq!(map.to_host(&container), Ok(host));
         }
         let unmapped = |kind, id, mapped: &str| Unmapped { kind, id, mapped: mapped.to_owned() };
@@ -371,7 +405,7 @@ mod tests {
             let map = IdMap::new(uids, gids).unwrap();
             let id = owner(uid, gid);
             if let Ok(host) = map.to_host(&id) {
-                prop_assert_eq!(map.to_container(&host), Ok(id));
+                prop_assert_eq!(map.to_container(&host), Ok(id.clone()));
             }
             if let Ok(container) = map.to_container(&id) {
                 prop_assert_eq!(map.to_host(&container), Ok(id));

@@ -59,6 +59,8 @@ pub struct ArchiveSpec {
     pub format: Option<Format>,
     /// The members that are left out of it.
     pub exclude: Exclude,
+    /// What the application rebuilds by itself, which is left out on request.
+    pub caches: Exclude,
     /// Whether it must hold a PostgreSQL cluster.
     pub database: bool,
 }
@@ -136,6 +138,17 @@ impl Layout {
         Ok(Self { name: file.to_owned(), project: document.project, archives, gzip_with: None })
     }
 
+    /// Returns the layout that leaves out what applications rebuild by themselves, too; `None` if it says of no archive what
+    /// that is.
+    #[must_use]
+    pub fn without_caches(&self) -> Option<Self> {
+        let mut without = self.clone();
+        for spec in &mut without.archives {
+            spec.exclude = spec.exclude.and(&spec.caches);
+        }
+        self.archives.iter().any(|spec| !spec.caches.is_empty()).then_some(without)
+    }
+
     /// Returns the archive of this name.
     #[must_use]
     pub fn archive(&self, name: &str) -> Option<&ArchiveSpec> {
@@ -150,7 +163,7 @@ impl Layout {
 }
 
 const EXAMPLE: &str = "an entry reads: [[archive]] name = \"media\" container = \"web\" path = \"/srv/media\" (one key a line), \
-                       and optionally volume, optional, format, exclude and database (see the README)";
+                       and optionally volume, optional, format, exclude, caches and database (see the README)";
 
 fn unreadable(argument: &str, cause: &std::io::Error) -> Error {
     if cause.kind() == std::io::ErrorKind::NotFound && !argument.contains(['/', '.']) {
@@ -199,12 +212,14 @@ struct Table {
     format: Option<String>,
     #[serde(default)]
     exclude: Vec<String>,
+    #[serde(default)]
+    caches: Vec<String>,
     database: Option<bool>,
 }
 
 impl Table {
     fn check(self) -> std::result::Result<ArchiveSpec, String> {
-        let Self { name, container, volume, path, optional, format, exclude, database } = self;
+        let Self { name, container, volume, path, optional, format, exclude, caches, database } = self;
         check_name(&name)?;
         for (what, given) in [("container", &container), ("volume", &volume)] {
             if let Some(given) = given.as_ref().filter(|given| !is_docker_name(given)) {
@@ -221,10 +236,6 @@ impl Table {
                 format!("there is no format '{}', only {known}", shown(&name))
             })
         });
-        let patterns = exclude.iter().map(|text| {
-            Pattern::parse(text.as_bytes()).map_err(|bad| format!("cannot exclude '{}': {bad}", shown(text)))
-        });
-        let exclude = Exclude::new(patterns.collect::<std::result::Result<_, _>>()?);
         let alternatives = container.map(|container| ContainerPath { container, path: path.clone() });
         Ok(ArchiveSpec {
             name,
@@ -236,9 +247,17 @@ impl Table {
             usual_with: None,
             volume,
             format: format.transpose()?,
-            exclude,
+            exclude: patterns(&exclude)?,
+            caches: patterns(&caches)?,
         })
     }
+}
+
+fn patterns(texts: &[String]) -> std::result::Result<Exclude, String> {
+    let patterns = texts
+        .iter()
+        .map(|text| Pattern::parse(text.as_bytes()).map_err(|bad| format!("cannot exclude '{}': {bad}", shown(text))));
+    patterns.collect::<std::result::Result<_, _>>().map(Exclude::new)
 }
 
 /// Returns whether `name` can be the name of a container, a compose service or a volume.
@@ -289,7 +308,7 @@ fn cvat() -> Layout {
         gzip_with: Some("cvat_server".to_owned()),
         archives: vec![
             built_in("cvat_db", &[("cvat_db", b"/var/lib/postgresql/data")]),
-            built_in("cvat_data", &media(b"/home/django/data")),
+            ArchiveSpec { caches: cvat_caches(), ..built_in("cvat_data", &media(b"/home/django/data")) },
             optional("cvat_events", &[("cvat_elasticsearch", b"/usr/share/elasticsearch/data")]),
             optional("cvat_events_db", &[("cvat_clickhouse", b"/var/lib/clickhouse")]),
             // CVAT's guide lists this volume since 2.2.
@@ -311,6 +330,13 @@ fn cvat() -> Layout {
     }
 }
 
+/// The directories of CVAT's settings (`cvat/settings/base.py`) that it creates when it starts and fills as needed: `CACHE_ROOT`,
+/// with parts of media, exports and events that were not sent yet, and `TMP_FILES_ROOT`.
+fn cvat_caches() -> Exclude {
+    let patterns = [&b"home/django/data/cache/*"[..], b"home/django/data/tmp/*"];
+    Exclude::new(patterns.into_iter().filter_map(|text| Pattern::parse(text).ok()).collect())
+}
+
 fn built_in(name: &str, paths: &[(&str, &[u8])]) -> ArchiveSpec {
     // The paths are constants without '..' or NUL; a test covers all of them.
     let alternatives = paths.iter().filter_map(|&(container, path)| {
@@ -329,6 +355,7 @@ fn built_in(name: &str, paths: &[(&str, &[u8])]) -> ArchiveSpec {
         volume: Some(name.to_owned()),
         format: None,
         exclude: Exclude::default(),
+        caches: Exclude::default(),
     }
 }
 
@@ -408,7 +435,7 @@ mod tests {
     #[test]
     fn an_entry_may_name_a_volume_a_format_and_what_is_left_out() {
         let text = "project = \"wp\"\n[[archive]]\nname = \"db\"\nvolume = \"db_data\"\npath = \"/var/lib/mysql\"\n\
-                    format = \"zst\"\nexclude = [\"*.log\", \"tmp/*\"]\ndatabase = true\n";
+                    format = \"zst\"\nexclude = [\"*.log\", \"tmp/*\"]\ncaches = [\"cache/*\"]\ndatabase = true\n";
         let layout = Layout::parse("my.toml", text).unwrap();
         let spec = layout.archive("db").unwrap();
         assert_eq!((spec.volume.as_deref(), spec.volume_name()), (Some("db_data"), "db_data"));
@@ -416,6 +443,22 @@ mod tests {
         assert_eq!((spec.format, layout.project.as_deref()), (Some(Format::Zstd), Some("wp")));
         assert!(spec.exclude.matching(b"var/lib/mysql/a.log").is_some());
         assert!(spec.exclude.matching(b"var/lib/mysql/a").is_none());
+        let is_out = |layout: &Layout| {
+            ["var/lib/mysql/a.log", "var/lib/mysql/cache/x", "x"]
+                .map(|name| layout.archives[0].exclude.matching(name.as_bytes()).is_some())
+        };
+        assert_eq!(is_out(&layout), [true, false, false]);
+        let without = layout.without_caches().unwrap();
+        assert_eq!(is_out(&without), [true, true, false]);
+        assert!(Layout::parse("my.toml", &entry("db", "/data")).unwrap().without_caches().is_none());
+        let cvat = cvat().without_caches().unwrap();
+        let exclude = &cvat.archive("cvat_data").unwrap().exclude;
+        for (name, left_out) in
+            [("cache/1.djcache", true), ("tmp/upload", true), ("cache", false), ("data/7/raw/cache/1.jpg", false)]
+        {
+            let name = format!("home/django/data/{name}");
+            assert_eq!(exclude.matching(name.as_bytes()).is_some(), left_out, "{name}");
+        }
         assert!(layout.archive("media").is_none());
     }
 
@@ -463,7 +506,7 @@ mod tests {
         assert_eq!(
             refusal(&text),
             "layout 'my.toml', line 5: unknown field `optoinal`, expected one of `name`, `container`, `volume`, `path`, \
-             `optional`, `format`, `exclude`, `database`"
+             `optional`, `format`, `exclude`, `caches`, `database`"
         );
         assert!(refusal("[archives]\n").contains("unknown field `archives`"));
     }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use crate::archive::reader::Stored;
 use crate::archive_file::ArchiveFile;
 use crate::error::Result;
+use crate::member::quotable;
 use crate::monitor::Monitor;
 use crate::ordered::Pool;
 use crate::store::Location;
@@ -22,6 +23,10 @@ pub fn list(
 ) -> Result<()> {
     let mut archive = ArchiveFile::open(location, pool, monitor)?;
     while let Some(stored) = archive.next_member(monitor)? {
+        if let Some(excess) = stored.excess {
+            let (archive, name) = (archive.name(), quotable(&stored.name));
+            monitor.issue(archive, format!("'{name}' is listed by the beginning of its name or link: it has {excess}"));
+        }
         if print(&stored)?.is_break() {
             return Ok(());
         }

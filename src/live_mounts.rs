@@ -15,6 +15,7 @@ use crate::ids::IdMap;
 use crate::member::{RelPath, printable};
 use crate::volume::live::{Live, LiveKind, Way};
 use crate::volume::own_names::OwnNames;
+use crate::volume::room::Room;
 use crate::volume::{Content, OpenMount, OpenTree, detached, metadata};
 
 /// One mount of a tree as it was found on this host.
@@ -30,8 +31,8 @@ pub struct LiveMount {
     pub way: Way,
     /// Its device and inode number, then those of the directories that hold it, up to the root directory.
     pub lineage: Vec<FileId>,
-    /// Bytes that can be written on its filesystem; `None` if unknown.
-    pub free_bytes: Option<u64>,
+    /// The room on its filesystem; `None` if unknown.
+    pub room: Option<Room>,
 }
 
 impl LiveMount {
@@ -43,7 +44,7 @@ impl LiveMount {
             kind: live.kind(),
             way: live.way(),
             lineage,
-            free_bytes: live.free_bytes(),
+            room: live.room(),
         })
     }
 

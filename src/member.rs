@@ -6,8 +6,11 @@
 use std::borrow::Borrow;
 use std::ffi::OsStr;
 use std::fmt;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+
+use crate::xattrs::Xattrs;
 
 /// A path below the root of a tree, as bytes. The empty path is the root itself.
 ///
@@ -137,11 +140,33 @@ impl RelPath {
         Some((Self(parent.to_vec()), OsStr::from_bytes(name)))
     }
 
+    /// Returns the last component; empty for the root.
+    #[must_use]
+    pub fn file_name(&self) -> &OsStr {
+        OsStr::from_bytes(self.0.rsplit(|&b| b == b'/').next().unwrap_or_default())
+    }
+
     /// Returns the ancestors of this path except the root, outermost first, and then the path itself, as bytes.
     pub fn steps(&self) -> impl Iterator<Item = &[u8]> {
         let ends = self.0.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
         let itself = (!self.is_root()).then_some(self.0.len());
         ends.chain(itself).filter_map(|end| self.0.get(..end))
+    }
+
+    /// Returns the first `count` components of this path, or the path itself if it has no more.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        let step = count.checked_sub(1).map(|last| self.steps().nth(last).unwrap_or(&self.0));
+        Self(step.unwrap_or_default().to_vec())
+    }
+
+    /// Returns whether `other` is this path or lies below it.
+    #[must_use]
+    pub fn is_above(&self, other: &Self) -> bool {
+        match other.0.strip_prefix(&self.0[..]) {
+            Some(rest) => self.is_root() || matches!(rest, [] | [b'/', ..]),
+            None => false,
+        }
     }
 
     /// Returns this path relative to `base`; `None` if it is not at or below `base`.
@@ -158,6 +183,23 @@ impl RelPath {
     }
 }
 
+/// Hashes all steps of a path in one pass, with a random key. Tables of paths by these hashes take 8 bytes for each, and a
+/// path of many components costs no more time than its length.
+#[derive(Debug, Default)]
+pub(crate) struct StepHasher(RandomState);
+
+impl StepHasher {
+    /// Returns the hashes of the [steps](RelPath::steps) of `path`.
+    pub(crate) fn of_steps(&self, path: &RelPath) -> impl Iterator<Item = u64> {
+        let mut hasher = self.0.build_hasher();
+        path.components().map(move |component| {
+            // The length separates the components.
+            component.hash(&mut hasher);
+            hasher.finish()
+        })
+    }
+}
+
 /// Allows lookups in sets of paths by bytes.
 impl Borrow<[u8]> for RelPath {
     fn borrow(&self) -> &[u8] {
@@ -165,9 +207,10 @@ impl Borrow<[u8]> for RelPath {
     }
 }
 
+/// Formats the path for messages, where a long one is [shortened](quotable).
 impl fmt::Display for RelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_root() { f.write_str(".") } else { f.write_str(&printable(&self.0)) }
+        if self.is_root() { f.write_str(".") } else { f.write_str(&quotable(&self.0)) }
     }
 }
 
@@ -193,6 +236,26 @@ pub fn printable(bytes: &[u8]) -> String {
         push_octal(&mut text, chunk.invalid());
     }
     text
+}
+
+/// The longest name that messages quote in full, in bytes, and the length of the parts that they quote of a longer one. A
+/// path of several components of 255 bytes is still recognised by them.
+const QUOTED: (usize, usize) = (1024, 400);
+
+/// Returns a name for a message: like [`printable`], but of a long name the beginning and the end, and the number of bytes
+/// between them.
+#[must_use]
+pub fn quotable(name: &[u8]) -> String {
+    let (longest, part) = QUOTED;
+    if name.len() <= longest {
+        return printable(name);
+    }
+    // A character is not cut: a byte that continues one belongs to the part that is left out.
+    let continues = |byte: &u8| byte & 0xc0 == 0x80;
+    let head = part - name[..part].iter().rev().take(4).position(|byte| !continues(byte)).map_or(0, |back| back + 1);
+    let tail = name.len() - part;
+    let tail = tail + name[tail..].iter().take(3).take_while(|byte| continues(byte)).count();
+    format!("{}[… {} bytes …]{}", printable(&name[..head]), tail - head, printable(&name[tail..]))
 }
 
 /// Returns a message of another library in printable form: it may quote hostile input. A backslash stays, since it may
@@ -248,7 +311,7 @@ pub struct Timestamp {
 }
 
 /// The metadata that every kind of member has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Metadata {
     /// The permission bits with set-uid, set-gid and sticky: 0 to 0o7777.
     pub mode: u32,
@@ -258,6 +321,8 @@ pub struct Metadata {
     pub gid: u32,
     /// The time of the last modification.
     pub mtime: Timestamp,
+    /// The extended attributes, ACLs and capabilities among them, if they are known.
+    pub xattrs: Xattrs,
 }
 
 /// The kind of a member. There is no kind for sockets, because a tar archive cannot hold them.
@@ -305,7 +370,7 @@ pub struct Member {
     pub path: RelPath,
     /// The kind of the member.
     pub kind: Kind,
-    /// Owner, mode and modification time.
+    /// Owner, mode, modification time and extended attributes.
     pub metadata: Metadata,
 }
 
@@ -364,6 +429,39 @@ mod tests {
         assert_eq!(RelPath::root().steps().count(), 0);
         let set = std::collections::HashSet::from([path(b"a/b")]);
         assert!(set.contains(&b"a/b"[..]));
+    }
+
+    #[test]
+    fn the_first_components_are_above_the_path() {
+        let all = path(b"a/bc/d");
+        assert_eq!(
+            [0, 1, 2, 3, 9].map(|count| all.first(count)),
+            [&b""[..], b"a", b"a/bc", b"a/bc/d", b"a/bc/d"].map(path)
+        );
+        for above in [&b""[..], b"a", b"a/bc", b"a/bc/d"] {
+            assert!(path(above).is_above(&all));
+        }
+        for beside in [&b"a/b"[..], b"a/bc/d/e", b"b"] {
+            assert!(!path(beside).is_above(&all));
+        }
+    }
+
+    #[test]
+    fn messages_quote_the_beginning_and_the_end_of_a_long_name() {
+        let name = "é/".repeat(341) + "/";
+        assert_eq!(name.len(), QUOTED.0);
+        assert_eq!(quotable(name.as_bytes()), name);
+        for (before, between) in [("", 0), ("b", 1), ("bb", 2)] {
+            let name = [before.as_bytes(), &"é/".repeat(400_000).into_bytes()].concat();
+            let text = quotable(&name);
+            let (head, rest) = text.split_once("[… ").unwrap();
+            let (count, tail) = rest.split_once(" bytes …]").unwrap();
+            let count: usize = count.parse().unwrap();
+            assert!(name.starts_with(head.as_bytes()) && name.ends_with(tail.as_bytes()), "{between} {text}");
+            assert_eq!(head.len() + count + tail.len(), name.len());
+            assert!((390..=QUOTED.1).contains(&head.len()) && (390..=QUOTED.1).contains(&tail.len()), "{text}");
+        }
+        assert_eq!(quotable(&[0xff; 2000]).matches("\\377").count(), 2 * QUOTED.1 - 1);
     }
 
     #[test]

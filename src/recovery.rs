@@ -6,7 +6,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::durable::record;
 use crate::error::{Error, Result};
 use crate::host::Inventory;
 use crate::host::mounts::MountTree;
@@ -15,8 +14,8 @@ use crate::live_mounts::LiveMounts;
 use crate::monitor::Monitor;
 use crate::resolve::{Selection, survey};
 use crate::volume::live::Live;
-use crate::volume::restore_record::{self, Phase, RestoreRecord, Unfinished};
-use crate::volume::swap::{Recovered, recover};
+use crate::volume::restore_record::{self, Phase, RestoreRecord, TreeRecord, Unfinished};
+use crate::volume::swap::{Recovered, moved_aside, recover};
 
 /// Recovers the trees of all archives of a layout, as far as their containers allow: also of those that the run does not
 /// select, since the trees of one restore belong together.
@@ -37,25 +36,37 @@ pub(crate) fn recover_layout(
     let everything = Selection { only: Vec::new(), all: true, ..selection.clone() };
     // What is not found here has nothing to be recovered.
     let targets = survey(layout, inventory, &everything)?.targets;
-    recover_trees(targets.iter().map(|target| (&target.tree, target.is_unused())), mounts, monitor).map(drop)
+    let trees = targets.iter().map(|target| (&target.tree, target.is_unused()));
+    let recovery = recover_trees(trees, mounts, monitor)?;
+    recovery.unreadable.iter().for_each(|error| monitor.issue("", error.with_hint()));
+    Ok(())
 }
 
-/// Recovers `trees`, each with whether no container uses it now; returns whether a live tree may have been replaced.
-/// Trees that are not found are skipped: the plan refuses them. A record that cannot be read is reported, and blocks
-/// nothing else.
+/// What recovery has done.
+#[derive(Debug, Default)]
+pub(crate) struct Recovery {
+    /// Whether a live tree may have been replaced.
+    pub(crate) replaced: bool,
+    /// Of each record that cannot be read, why.
+    pub(crate) unreadable: Vec<Error>,
+}
+
+/// Recovers `trees`, each with whether no container uses it now. Trees that are not found are skipped: the plan refuses
+/// them. A tree that cannot be recovered is reported, and blocks nothing else: a plan that needs it refuses it.
 ///
 /// # Errors
-/// A tree cannot be recovered.
+/// The records cannot be listed.
 pub(crate) fn recover_trees<'a>(
     trees: impl IntoIterator<Item = (&'a MountTree, bool)>,
     mounts: &LiveMounts,
     monitor: &dyn Monitor,
-) -> Result<bool> {
+) -> Result<Recovery> {
     let state_dir = mounts.state_dir();
-    record::remove_stale(state_dir).map_err(|cause| Error::failed_at("cannot tidy up", state_dir, cause))?;
+    restore_record::remove_leftovers(state_dir);
     let records = restore_record::records(state_dir)?;
+    let mut recovery = Recovery::default();
     if records.is_empty() {
-        return Ok(false);
+        return Ok(recovery);
     }
     let mut lives = Vec::new();
     for (tree, is_unused) in trees {
@@ -63,54 +74,70 @@ pub(crate) fn recover_trees<'a>(
             lives.extend(open.live().map(|(_, live)| (Arc::clone(live), is_unused)));
         }
     }
-    let mut replaced = false;
     for path in records {
         match RestoreRecord::take_over(&path) {
-            Ok(Some(record)) => replaced |= recover_record(record, &lives, state_dir, monitor)?,
+            Ok(Some(record)) => recovery.replaced |= recover_record(record, &lives, state_dir, monitor),
             Ok(None) => {}
-            Err(error) => monitor.issue("", error.to_string()),
+            Err(error) => recovery.unreadable.push(error),
         }
     }
-    Ok(replaced)
+    Ok(recovery)
 }
 
-/// Recovers those trees of a record that are among `lives`.
+/// Recovers those trees of a record that are among `lives`; returns whether one of these may have been replaced.
 fn recover_record(
     mut record: RestoreRecord,
     lives: &[(Arc<Live>, bool)],
     state_dir: &Path,
     monitor: &dyn Monitor,
-) -> Result<bool> {
+) -> bool {
     let mut replaced = false;
     for index in 0..record.content.trees.len() {
         let entry = record.content.trees[index].clone();
         if entry.phase == Phase::Settled {
             continue;
         }
-        let safe = record.content.is_safe_in_use(&entry);
-        let mut found = lives.iter().filter(|(live, _)| record.content.concerns(&entry, live));
-        let Some((live, _)) = found.find(|(_, is_unused)| safe || *is_unused) else { continue };
-        let state = match recover(&mut record, index, live, state_dir).map_err(|error| error.within(&entry.archive))? {
-            Recovered::Old => "it holds the content from before that run",
-            Recovered::New => "it holds the content which that run restored",
-        };
-        replaced |= !safe;
-        record.save()?;
-        monitor.note(&format!(
-            "{}: recovered from a restore into '{}' that was interrupted; {state}",
-            entry.archive, entry.path
-        ));
+        let found = lives.iter().filter(|(live, _)| record.content.concerns(&entry, live));
+        let mut found = found.map(|(live, is_unused)| (live, *is_unused, record.content.is_half(&entry, Some(live))));
+        let Some((live, _, is_half)) = found.find(|(_, is_unused, is_half)| *is_unused || !is_half) else { continue };
+        replaced |= is_half;
+        match recover(&mut record, index, live, state_dir) {
+            Ok(recovered) => report(&recovered, &entry, monitor),
+            Err(error) => monitor.issue(&entry.archive, error.with_hint()),
+        }
     }
-    if record.content.trees.iter().all(|tree| tree.phase == Phase::Settled) {
-        record.remove()?;
+    let is_settled = record.content.trees.iter().all(|tree| tree.phase == Phase::Settled);
+    let saved = if is_settled { record.remove() } else { record.save() };
+    if let Err(error) = saved {
+        monitor.issue("", error.with_hint());
     }
-    Ok(replaced)
+    replaced
+}
+
+fn report(recovered: &Recovered, entry: &TreeRecord, monitor: &dyn Monitor) {
+    let live = match recovered {
+        Recovered::Old { .. } => "it holds the content from before that run",
+        Recovered::New { .. } => "it holds the content which that run restored",
+    };
+    let TreeRecord { archive, path, .. } = entry;
+    monitor.note(&format!("{archive}: recovered from a restore into '{path}' that was interrupted; {live}"));
+    match recovered {
+        Recovered::Old { strangers } => {
+            for stranger in strangers {
+                monitor.issue(archive, moved_aside(stranger, entry));
+            }
+        }
+        Recovered::New { kept: Some(kept) } => {
+            monitor.note(&format!("{archive}: the previous content is kept in '{}'", kept.display()));
+        }
+        Recovered::New { kept: None } => {}
+    }
 }
 
 /// Checks that no tree on record is half restored. What else is left of interrupted restores is reported.
 ///
 /// # Errors
-/// A tree is half restored: no container may be started on it. Or the records cannot be read.
+/// A tree is half restored: no container may be started on it. Or the records cannot be listed.
 pub(crate) fn check_recovered(state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
     for path in restore_record::records(state_dir)? {
         let Ok(Some(record)) = RestoreRecord::take_over(&path) else { continue };
@@ -124,10 +151,10 @@ pub(crate) fn check_recovered(state_dir: &Path, monitor: &dyn Monitor) -> Result
                  good, remove '{}'",
                 path.display()
             ));
-            if !record.content.is_safe_in_use(tree) {
+            if record.content.is_half(tree, None) {
                 return Err(left);
             }
-            monitor.issue(&tree.archive, left.to_string());
+            monitor.issue(&tree.archive, left.with_hint());
         }
     }
     Ok(())

@@ -3,22 +3,27 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use nix::errno::Errno;
+
 use crate::error::{Error, Result};
-use crate::extractor::{Extracted, Input, Mode, check, extract};
+use crate::extractor::{Concerned, Extracted, Input, Mode, check, concerned, extract};
 use crate::filesystem::Access;
 use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory};
 use crate::live_mounts::LiveMounts;
+use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Phase, Stage};
 use crate::new_volumes::NewVolumes;
 use crate::ordered::Pool;
-use crate::plan::facts::ThisHost;
+use crate::plan::facts::{Facts, ThisHost};
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan as make_plan};
-use crate::plan::{check_real, used_since, users_now};
+use crate::plan::room::IN_PLACE;
+use crate::plan::{check_real, postgres, used_since, users_now};
+use crate::postgres::{Cluster, not_shut_down};
 use crate::recovery::{recover_layout, recover_trees};
 use crate::together;
 use crate::volume::live::{Live, LiveKind};
-use crate::volume::swap::{Restoration, SwapError};
+use crate::volume::swap::{Finished, Old, Restoration, SwapError};
 use crate::volume::{OpenTree, owners};
 
 /// Plans a restore and carries it out.
@@ -63,9 +68,10 @@ fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool,
         // These modes cannot be rolled back, so the archives are read to their end first.
         monitor.phase(Phase::Checking);
         let archives: Vec<_> = plan.inputs().zip(plan.targets()).collect();
-        together::all(&archives, monitor, |(input, target), monitor| {
+        let clusters = together::all(&archives, monitor, |(input, target), monitor| {
             check(input, &target.tree.ids, plan.mode, pool, monitor)
         })?;
+        check_versions(&plan, clusters.iter().map(Vec::as_slice), request, &facts)?;
     }
     if !plan.to_stop.is_empty() {
         monitor.phase(Phase::Stopping);
@@ -76,7 +82,7 @@ fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool,
     match restored {
         Ok(extracted) => {
             new_volumes.keep();
-            for Extracted { summary, location } in &extracted {
+            for Extracted { summary, location, .. } in &extracted {
                 monitor.event(&Event::Finished { stage: Stage::Restoring, summary, at: location.path() });
             }
             if stopped.count() > 0 {
@@ -110,13 +116,18 @@ fn restore_stopped(
     if plan.mode != Mode::Replace {
         check_owners(plan, &trees)?;
     }
-    let restoration = Restoration::begin(mounts.state_dir(), &replaced(plan, &trees))?;
+    let (replaced, paths) = replaced(plan, &trees);
+    let restoration = Restoration::begin_parts(mounts.state_dir(), &replaced, &paths)?;
     let jobs: Vec<(&Input, &OpenTree)> = plan.inputs().zip(&trees).collect();
     monitor.phase(Phase::Restoring);
     let extracted = together::all(&jobs, monitor, |(input, tree), monitor| {
         extract(input, tree, &restoration, plan.mode, pool, monitor)
     });
     let extracted = extracted.map_err(|error| mixed(error, plan.mode))?;
+    let clusters = || extracted.iter().map(|one| one.clusters.as_slice());
+    if plan.mode == Mode::Replace {
+        check_versions(plan, clusters(), request, &ThisHost::new(mounts, pool, monitor))?;
+    }
     let now = request.inventory(host)?;
     check_idle(plan, &users, &now)
         .and_then(|()| check_in_place(plan, &trees, mounts))
@@ -127,7 +138,34 @@ fn restore_stopped(
         SwapError::Undone(error) => SwapError::Undone(mixed(error, plan.mode)),
         SwapError::NotWhole(error) => SwapError::NotWhole(mixed(error, plan.mode)),
     })?;
+    warn_of_clusters(plan, clusters(), monitor);
     Ok(extracted)
+}
+
+/// Refuses PostgreSQL clusters of another version than that of the volume or the server. An archive can have its version
+/// at its end, so this is the last moment at which it is known.
+fn check_versions<'a>(
+    plan: &RestorePlan,
+    clusters: impl Iterator<Item = &'a [Cluster]>,
+    request: &RestoreRequest,
+    facts: &dyn Facts,
+) -> Result<()> {
+    if request.force_version {
+        return Ok(());
+    }
+    plan.targets().zip(clusters).try_for_each(|(target, clusters)| postgres::check_versions(target, clusters, facts))
+}
+
+/// Reports PostgreSQL clusters that were not shut down, or of which a part is not in the archives.
+fn warn_of_clusters<'a>(plan: &RestorePlan, clusters: impl Iterator<Item = &'a [Cluster]>, monitor: &dyn Monitor) {
+    for (target, clusters) in plan.targets().zip(clusters) {
+        for cluster in clusters.iter().filter(|cluster| cluster.has_pid_file) {
+            monitor.issue(&target.archive, not_shut_down(&cluster.pid_file()));
+        }
+        for link in postgres::outside_links(target, clusters, plan.targets()) {
+            monitor.issue(&target.archive, link.to_string());
+        }
+    }
 }
 
 /// `restart: always` and a restarted engine can start a container at any moment.
@@ -150,25 +188,32 @@ fn open(
     monitor: &dyn Monitor,
 ) -> Result<Vec<OpenTree>> {
     check_real(plan.targets(), now, &ThisHost::new(mounts, pool, monitor))?;
-    let recovered = recover_trees(plan.targets().map(|target| (&target.tree, true)), mounts, monitor)?;
+    let recovery = recover_trees(plan.targets().map(|target| (&target.tree, true)), mounts, monitor)?;
     let open = plan.archives.iter().map(|planned| {
         let tree = &planned.target.tree;
         // Undoing an exchange has replaced the tree that the plan has found.
-        if recovered { mounts.open(tree) } else { mounts.reopen(tree, &planned.mounts) }
+        if recovery.replaced { mounts.open(tree) } else { mounts.reopen(tree, &planned.mounts) }
     });
     open.collect()
 }
 
-/// Returns the live trees and files that are replaced by staged ones, each with the name of its archive.
-fn replaced(plan: &RestorePlan, trees: &[OpenTree]) -> Vec<(String, Arc<Live>)> {
-    let mut replaced = Vec::new();
+/// A live tree with the name of its archive.
+type NamedTree = (String, Arc<Live>);
+
+/// Returns the live trees and files that are replaced by staged ones, each with the name of its archive; and the paths in
+/// each that are replaced, none if all of it is.
+fn replaced(plan: &RestorePlan, trees: &[OpenTree]) -> (Vec<NamedTree>, Vec<Vec<RelPath>>) {
+    let (mut replaced, mut paths) = (Vec::new(), Vec::new());
     for (planned, tree) in plan.archives.iter().zip(trees) {
-        let lives = tree.live().map(|(_, live)| live);
+        let concerned = concerned(tree, &planned.input.parts);
         // A single file is always replaced: writing over it would leave half of it after an interruption.
-        let staged = lives.filter(|live| plan.mode == Mode::Replace || live.kind() == LiveKind::File);
-        replaced.extend(staged.map(|live| (planned.target.archive.clone(), Arc::clone(live))));
+        let is_staged = |one: &Concerned<'_>| plan.mode == Mode::Replace || one.live.kind() == LiveKind::File;
+        for one in concerned.into_iter().filter(is_staged) {
+            replaced.push((planned.target.archive.clone(), Arc::clone(one.live)));
+            paths.push(one.paths);
+        }
     }
-    replaced
+    (replaced, paths)
 }
 
 /// Checks that the filesystems keep owners, before the first file is replaced. Staging directories are checked when they
@@ -194,24 +239,34 @@ fn check_in_place(plan: &RestorePlan, trees: &[OpenTree], mounts: &LiveMounts) -
 
 /// Swaps all staged trees, or none.
 fn swap(restoration: Restoration, keep_previous: bool, monitor: &dyn Monitor) -> Result<(), SwapError> {
-    for tree in restoration.swap(keep_previous)?.finish() {
-        match tree.old {
-            Ok(None) => {}
-            Ok(Some(kept)) => {
-                monitor.note(&format!("{}: the previous content is kept in '{}'", tree.archive, kept.display()));
-            }
-            // The new tree is live and complete; the old one has not been removed.
-            Err(error) => {
-                monitor.issue(&tree.archive, format!("restored, but the previous content is still there: {error}"));
-            }
+    let (finished, removed) = restoration.swap(keep_previous)?.finish();
+    for Finished { archive, old, error } in finished {
+        if let Old::Kept(path) = &old {
+            monitor.note(&format!("{archive}: the previous content is kept in '{}'", path.display()));
         }
+        let Some(error) = error else { continue };
+        let left = match old {
+            Old::Removed => "but not all of the previous content is removed".to_owned(),
+            Old::Kept(_) => "but what else was staged is not removed".to_owned(),
+            Old::Staged(path) => format!("but the previous content is still in '{}'", path.display()),
+        };
+        let error = error.hint("the next run, or `voltar resume`, completes it");
+        monitor.issue(&archive, format!("restored, {left}: {}", error.with_hint()));
+    }
+    if let Err(error) = removed {
+        let error = error.hint("the next run, or `voltar resume`, removes it");
+        monitor.issue("", format!("restored, but its record is left: {}", error.with_hint()));
     }
     Ok(())
 }
 
+/// Says what an error of the extraction has left.
 fn mixed(error: Error, mode: Mode) -> Error {
     if mode == Mode::Replace {
-        return error;
+        return match error.errno() {
+            Some(Errno::ENOSPC | Errno::EDQUOT) => error.within("no room for a second tree").hint(IN_PLACE),
+            _ => error,
+        };
     }
     error
         .within("stopped halfway, the volume is now a mix of old and restored files")

@@ -31,6 +31,8 @@ fn main() {
         test("trees_are_moved_where_they_cannot_be_exchanged", &[root, program("bindfs")], trees_are_moved),
         test("a_filesystem_that_keeps_no_owners_is_refused", &[root, program("bindfs")], no_owners),
         test("filesystems_below_a_bind_mount_are_seen_or_not", &[root], filesystems_below_a_bind_mount),
+        test("a_second_tree_that_does_not_fit_is_refused", &[root], a_second_tree_that_does_not_fit_is_refused),
+        test("a_stream_that_does_not_fit_changes_nothing", &[root], a_stream_that_does_not_fit_changes_nothing),
         test("a_btrfs_subvolume_stays_one", &[root, program("mkfs.btrfs")], a_btrfs_subvolume_stays_one),
     ];
     run(&args, tests, || ());
@@ -256,4 +258,79 @@ fn a_btrfs_subvolume_stays_one() {
         assert_eq!(fs::metadata(&world.live).unwrap().ino(), 256, "the inode number of a subvolume's root");
         assert_eq!(world.names(), clean);
     }
+}
+
+/// Mounts a tmpfs of 16 MiB and 100 inodes.
+fn small(at: &Path) -> Mounted {
+    Tool::shell("mount -t tmpfs -o size=16m,nr_inodes=100,mode=755 small \"$0\"").arg(at).ok();
+    Mounted(at.to_owned())
+}
+
+/// Bytes that no format compresses.
+fn random(length: usize) -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..length.div_ceil(8)).flat_map(|_| next().to_le_bytes()).take(length).collect()
+}
+
+/// What an archive needs is known before anything is changed: bytes by its blocks, and inodes.
+fn a_second_tree_that_does_not_fit_is_refused() {
+    let mut mounted = None;
+    let world = World::new(|root| mounted = Some(small(root)));
+    let refused = |what: &str| {
+        let before = world.names();
+        for (code, arguments) in [(2, &["restore", "backup"][..]), (1, &["restore", "backup", "--dry-run"])] {
+            let outcome = world.voltar(arguments).run().expect_code(code).expect_text(what);
+            outcome.expect_text("no room for a second tree beside").expect_text("--in-place");
+        }
+        assert_eq!(world.names(), before);
+        let records = fs::read_dir(world.at("state")).map(|names| names.count());
+        assert_eq!(records.unwrap_or(0), 0, "a restore has begun");
+    };
+    let backup = |format: &str| {
+        fs::remove_dir_all(world.at("backup")).unwrap();
+        world.voltar(&["backup", "--format", format]).ok();
+    };
+    // Zeros take no room.
+    File::create(world.live.join("zeros")).unwrap().set_len(100 << 20).unwrap();
+    for format in ["bz2", "gz", "zst", "tar"] {
+        backup(format);
+        world.voltar(&["restore", "backup"]).ok();
+    }
+    // Compressed well, they take much.
+    fs::write(world.live.join("zeros"), vec![b'0'; 9 << 20]).unwrap();
+    for format in ["bz2", "gz", "zst", "tar"] {
+        backup(format);
+        refused("it takes 9.01 MiB and 6 inodes, and 6.");
+    }
+    world.voltar(&["restore", "backup", "--in-place"]).ok();
+    // Many small files: each takes a block.
+    fs::remove_file(world.live.join("zeros")).unwrap();
+    for number in 0..60 {
+        fs::write(world.live.join(format!("small {number}")), "x").unwrap();
+    }
+    backup("gz");
+    refused("it takes 248 KiB and 65 inodes, and ");
+    world.voltar(&["restore", "backup", "--in-place"]).ok();
+    drop(mounted);
+}
+
+/// A stream is read only once, while it is extracted.
+fn a_stream_that_does_not_fit_changes_nothing() {
+    let mut mounted = None;
+    let world = World::new(|root| mounted = Some(small(root)));
+    fs::write(world.live.join("random"), random(9 << 20)).unwrap();
+    let before = (world.now(), world.names());
+    world.voltar(&["backup", "again", "--format", "tar"]).ok();
+    let archive = fs::read(world.at("again/x.tar")).unwrap();
+    let outcome = world.voltar(&["restore", "-", "--only", "x"]).input(archive).run().expect_code(2);
+    outcome.expect_text("no room for a second tree").expect_text("No space left on device").expect_text("--in-place");
+    before.0.assert_same(&world.now(), "no room");
+    assert_eq!(before.1, world.names());
+    drop(mounted);
 }

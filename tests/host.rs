@@ -499,7 +499,7 @@ fn a_container_whose_stop_is_interrupted_is_started_again_after_it() {
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(connect(&fake).inventory().unwrap().containers[0].state, State::Running);
     assert!(monitor.1.notes()[0].contains("'cvat_db' is being stopped, and is started again"));
-    assert!(leftovers(state.path()).unwrap().is_empty());
+    assert!(leftovers(state.path()).unwrap().0.is_empty());
 }
 
 /// Nobody waits for longer than the engine would before it kills the container.
@@ -525,7 +525,7 @@ fn a_container_whose_interrupted_stop_does_not_end_stays_on_record() {
     assert_eq!(error.kind(), ErrorKind::Interrupted);
     assert!(error.to_string().contains("'cvat_db' still runs, but the engine was asked to stop it"), "{error}");
     assert!(error.advice().unwrap().contains("voltar resume"));
-    assert_eq!(leftovers(state.path()).unwrap()[0].names, ["cvat_db"]);
+    assert_eq!(leftovers(state.path()).unwrap().0[0].names, ["cvat_db"]);
 }
 
 #[test]
@@ -634,7 +634,7 @@ fn stopped_containers_are_started_again_through_the_engine() {
     let stopped = Stopped::stop(&engine, state.path(), &containers, &monitor).unwrap();
     let states = || engine.inventory().unwrap().containers.iter().map(|one| one.state).collect::<Vec<_>>();
     assert_eq!(states(), [State::Stopped; 2]);
-    assert!(leftovers(state.path()).unwrap().is_empty());
+    assert!(leftovers(state.path()).unwrap().0.is_empty());
     stopped.start_again().unwrap();
     assert_eq!(states(), [State::Running; 2]);
 }
@@ -711,7 +711,7 @@ fn all_stops_of_a_rank_that_fail_are_reported() {
     assert_eq!(messages.len(), 2);
     assert!(messages[0].starts_with("cannot stop container 'cvat' ") && messages[0].ends_with(": cannot kill b"));
     assert!(messages[1].starts_with("cannot stop container 'cvat_db' ") && messages[1].ends_with(": cannot kill a"));
-    assert!(leftovers(state.path()).unwrap().is_empty());
+    assert!(leftovers(state.path()).unwrap().0.is_empty());
 }
 
 #[test]
@@ -744,7 +744,7 @@ fn a_container_that_exits_again_is_a_failure_to_start() {
         "not every container was started again: container 'cvat_db' was started and exited again with status 3"
     );
     assert_eq!(error.advice(), Some("`docker logs cvat_db` says why; `voltar resume` tries again"));
-    assert_eq!(leftovers(state.path()).unwrap()[0].names, ["cvat_db"], "the other one is running");
+    assert_eq!(leftovers(state.path()).unwrap().0[0].names, ["cvat_db"], "the other one is running");
     resume(&engine, state.path(), &monitor).unwrap_err();
     assert_eq!(fake.commands().iter().filter(|command| command.contains(&format!("{DB}/start"))).count(), 2);
 }
@@ -799,11 +799,11 @@ fn resume_starts_what_a_killed_run_stopped() {
     while fake.commands().len() < 2 && begun.elapsed() < Duration::from_secs(20) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(leftovers(state.path()).unwrap().is_empty(), "its run is in progress");
+    assert!(leftovers(state.path()).unwrap().0.is_empty(), "its run is in progress");
     victim.kill().unwrap();
     victim.wait().unwrap();
 
-    let left = leftovers(state.path()).unwrap();
+    let (left, _) = leftovers(state.path()).unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].engine, fake.address());
 
@@ -813,13 +813,13 @@ fn resume_starts_what_a_killed_run_stopped() {
     let cancelled = Cancelled::default();
     let cancelled_engine = Engine::connect(Some(&fake.address()), &cancelled).unwrap();
     interrupted(&cancelled, || resume(&cancelled_engine, state.path(), &cancelled));
-    assert_eq!(leftovers(state.path()).unwrap().len(), 1);
+    assert_eq!(leftovers(state.path()).unwrap().0.len(), 1);
 
     fake.repair(&start);
     assert!(!resume(&engine, state.path(), &monitor).unwrap().is_empty());
     let states: Vec<State> = engine.inventory().unwrap().containers.iter().map(|one| one.state).collect();
     assert_eq!(states, [State::Running; 2]);
-    assert!(leftovers(state.path()).unwrap().is_empty());
+    assert!(leftovers(state.path()).unwrap().0.is_empty());
 }
 
 #[test]

@@ -29,14 +29,14 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["request"],
     &["report", "cli"],
-    &["backup", "restore", "resume", "verify", "list", "discover"],
+    &["backup", "restore", "restore_to", "resume", "verify", "list", "discover"],
     &["plan", "new_volumes"],
-    &["recovery"],
+    &["recovery", "compare"],
     &["archiver", "extractor"],
     &["archive_file", "live_mounts"],
     &["store", "resolve", "together", "touched"],
     &["layout"],
-    &["host", "volume", "codec"],
+    &["host", "volume", "codec", "mapped_xattrs"],
     &[
         "archive",
         "ordered",
@@ -49,10 +49,12 @@ const LAYERS: &[&[&str]] = &[
         "durable",
         "filesystem",
         "holes",
+        "postgres",
     ],
     &["monitor"],
-    &["error"],
+    &["error", "difference", "limits"],
     &["member"],
+    &["acl", "xattrs"],
 ];
 
 fn level(module: &str) -> Option<usize> {

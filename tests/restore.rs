@@ -369,6 +369,149 @@ fn every_command_recovers_a_killed_restore() {
     }
 }
 
+/// A restore from a pipe that is still open: it has staged what it got, and waits for the rest.
+struct Waiting {
+    run: std::process::Child,
+    rest: Vec<u8>,
+}
+
+impl Waiting {
+    fn begin(world: &World, arguments: &[&str]) -> Self {
+        let mut archive = fs::read(world.at("plain/x.tar")).unwrap();
+        // The end of the last file, and the end of the archive.
+        let rest = archive.split_off(archive.len() - (1 << 20));
+        let voltar = env!("CARGO_BIN_EXE_voltar");
+        let mut run = std::process::Command::new(voltar)
+            .current_dir(world.scratch.path())
+            .env("VOLTAR_STATE_DIR", world.at("state"))
+            .args(["restore", "-", "--only", "x", "--data-root", "docker", "--layout", "x.toml"])
+            .args(arguments)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(run.stdin.as_mut().unwrap(), &archive).unwrap();
+        while world.staging_directories().is_empty() {
+            assert!(run.try_wait().unwrap().is_none(), "it has ended");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        Self { run, rest }
+    }
+
+    fn complete(mut self) -> std::process::Output {
+        std::io::Write::write_all(self.run.stdin.as_mut().unwrap(), &self.rest).unwrap();
+        self.run.wait_with_output().unwrap()
+    }
+
+    fn kill(mut self) {
+        self.run.kill().unwrap();
+        self.run.wait().unwrap();
+    }
+}
+
+/// Adds a large file to the tree, and an uncompressed archive of it.
+fn with_large_file(world: &World) -> TreeSnapshot {
+    fs::write(world.live.join("zz-large"), vec![b'x'; 8 << 20]).unwrap();
+    world.voltar("backup", &["plain", "--format", "tar"]).ok();
+    world.now()
+}
+
+#[test]
+fn nothing_else_happens_to_a_tree_while_a_restore_into_it_is_in_progress() {
+    for world in World::both() {
+        let large = with_large_file(&world);
+        world.voltar("restore", &["backup"]).ok();
+        let waiting = Waiting::begin(&world, &[]);
+        for (command, arguments) in [("restore", &["backup"][..]), ("backup", &["other"])] {
+            let refused = world.voltar(command, arguments).run().expect_code(2);
+            refused
+                .expect_text("another restore into")
+                .expect_text("is in progress")
+                .expect_text("wait until it has ended");
+        }
+        assert!(!world.at("other").exists());
+        world.voltar("resume", &[]).ok();
+        assert_eq!(world.staging_directories().len(), 1, "it is not taken for a leftover");
+        let output = waiting.complete();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        large.assert_same(&world.now(), "after all");
+        world.assert_no_leftovers();
+    }
+}
+
+/// What the exits of these runs say is true of the tree.
+#[test]
+fn runs_at_once_never_touch_what_another_one_has_staged() {
+    let rounds = std::env::var("VOLTAR_ROUNDS").map_or(8, |rounds| rounds.parse().unwrap());
+    for world in World::both() {
+        let large = with_large_file(&world);
+        for round in 0..rounds {
+            let log = |number: usize| world.at(&format!("log {number}"));
+            let runs = [
+                world.voltar("restore", &["backup"]).spawn(&log(0)),
+                world.voltar("restore", &["plain"]).spawn(&log(1)),
+                world.voltar("backup", &["archives", "--overwrite", "--format", "gz"]).spawn(&log(2)),
+                world.voltar("backup", &["archives", "--overwrite", "--format", "gz"]).spawn(&log(3)),
+                world.voltar("resume", &[]).spawn(&log(4)),
+            ];
+            let outcomes = runs.map(common::tool::Running::wait);
+            for outcome in &outcomes {
+                let code = outcome.status.code().unwrap();
+                let text = outcome.text();
+                let is_refused = ["in progress", "was found at first", "replaced meanwhile", "File exists"]
+                    .iter()
+                    .any(|why| text.contains(why));
+                // A backup can see that the tree is being replaced.
+                assert!(code < 2 || is_refused, "round {round}: {outcome}");
+            }
+            let now = world.now();
+            let [first, second] = [&outcomes[0], &outcomes[1]].map(|outcome| outcome.status.code() == Some(0));
+            let is_first = world.first.clone().without_root() == now.clone().without_root();
+            let is_large = large.clone().without_root() == now.without_root();
+            assert!(is_first || is_large, "round {round}: neither tree");
+            assert!(first || second, "round {round}: none of the two was carried out");
+            world.assert_no_leftovers();
+            let left: Vec<_> = fs::read_dir(world.at("state")).unwrap().collect();
+            assert!(left.is_empty(), "round {round}: {left:?}");
+            if world.at("archives/x.tar.gz").exists() {
+                world.voltar("verify", &["archives"]).ok();
+            }
+            let hidden = |name: String| name.starts_with('.');
+            let names = fs::read_dir(world.at("archives")).map(|names| names.map(|name| name.unwrap().file_name()));
+            for name in names.into_iter().flatten() {
+                assert!(!hidden(name.into_string().unwrap()), "round {round}: a leftover");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_read_blocks_nothing_but_itself() {
+    for world in World::both() {
+        with_large_file(&world);
+        let path = world.at("state/restore-1-1.json");
+        for text in ["{", "{\"version\":99}", "\u{0}\u{1}"] {
+            Waiting::begin(&world, &[]).kill();
+            fs::write(&path, text).unwrap();
+            fs::write(world.at("state/stopped-1-1.json"), text).unwrap();
+            let resumed = world.voltar("resume", &[]).run().expect_code(1).expect_text("was interrupted; it holds");
+            let named = |outcome: common::tool::Outcome| {
+                let said = outcome.expect_text("restore-1-1.json").expect_text("stopped-1-1.json");
+                said.expect_text("another version of voltar")
+            };
+            named(resumed).expect_text("remove this file");
+            world.assert_no_leftovers();
+            named(world.voltar("restore", &["backup"]).run().expect_code(1));
+            world.first.assert_same(&world.now(), "restored nevertheless");
+            named(world.voltar("backup", &["again", "--overwrite"]).run().expect_code(1));
+            assert_eq!(fs::read_to_string(&path).unwrap(), text, "it is left for who can read it");
+            fs::remove_file(&path).unwrap();
+            fs::remove_file(world.at("state/stopped-1-1.json")).unwrap();
+        }
+    }
+}
+
 /// A container can write anything in its volume, also what looks like the work of a killed restore.
 #[test]
 fn what_a_container_writes_is_never_taken_for_a_killed_restore() {

@@ -11,10 +11,9 @@ use voltar::archive::reader::{Stored, TarReader};
 use voltar::archive::strip::strip;
 use voltar::archive::writer::TarWriter;
 use voltar::archive::{BLOCK, RECORD};
+use voltar::limits;
 use voltar::member::{Kind, Member, RelPath};
-
-/// The longest name, link or extended header of the reader.
-const LONGEST: usize = 1 << 20;
+use voltar::postgres::Clusters;
 
 type Contents = Vec<(Stored, Vec<u8>)>;
 
@@ -31,13 +30,16 @@ fuzz_target!(|stream: &[u8]| {
 
     let prefix = RelPath::parse(b"srv/x").unwrap();
     let mut lister = Lister::default();
+    let mut clusters = Clusters::default();
     let mut kept: Vec<(Member, &[u8])> = Vec::new();
     for (stored, content) in &contents {
-        assert!(stored.name.len() <= LONGEST && stored.link.len() <= LONGEST);
+        let longest = limits::LONGEST_RECORD as usize;
+        assert!(stored.name.len() <= longest && stored.link.len() <= longest);
         assert_eq!(stored.size, content.len() as u64);
         let line = listed(&mut lister, stored);
         let Ok(Some(member)) = strip(stored, &prefix) else { continue };
         assert!(member.path.components().all(|name| !matches!(name, b"" | b"." | b"..")));
+        assert!(stored.excess.is_none() && limits::excess(&prefix.concat(&member.path)).is_none());
         let letter = match member.kind {
             Kind::File { .. } => '-',
             Kind::Directory => 'd',
@@ -48,7 +50,13 @@ fuzz_target!(|stream: &[u8]| {
             Kind::BlockDevice { .. } => 'b',
         };
         assert!(line.starts_with(letter), "{line}");
+        clusters.member(&member.path, &member.kind);
+        clusters.version(&member.path, content);
         kept.push((member, content));
+    }
+    for cluster in clusters.found() {
+        let outside = cluster.outside_links(&prefix, &[RelPath::root()]);
+        assert!(outside.iter().all(|link| link.path.is_none()), "all is below the root");
     }
     written_again(&prefix, &kept);
 });

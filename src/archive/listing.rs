@@ -193,7 +193,7 @@ mod tests {
             name: name.into(),
             link: Vec::new(),
             kind: Kind::File { size: 0 },
-            metadata: Metadata { mode: 0o644, uid: 70, gid: 70, mtime: at(1_600_000_000) },
+            metadata: Metadata { mode: 0o644, uid: 70, gid: 70, mtime: at(1_600_000_000), ..Metadata::default() },
             pax_mtime: None,
             uname: Vec::new(),
             gname: Vec::new(),

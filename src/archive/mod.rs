@@ -4,9 +4,12 @@
 pub mod checksum;
 pub mod listing;
 pub mod number;
+mod pax;
 pub mod reader;
 pub mod strip;
 pub mod writer;
+
+pub(crate) use pax::record_length as xattr_record_length;
 
 /// The block size of a tar stream, in bytes.
 pub const BLOCK: usize = 512;

@@ -5,7 +5,8 @@
 use std::fmt;
 
 use super::reader::{Stored, StoredKind};
-use crate::member::{BadPath, Kind, Member, RelPath, printable};
+use crate::limits::{self, Excess};
+use crate::member::{BadPath, Kind, Member, RelPath, quotable};
 
 /// The reason why a member cannot belong to the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,13 @@ pub enum Misfit {
         /// The rule that it violates.
         why: BadPath,
     },
+    /// A member beyond a limit, which no backup of voltar stores. All other members can be restored.
+    Beyond {
+        /// The member's name; its beginning, if the header was beyond the limit of what is read.
+        name: RelPath,
+        /// The limit that the name, or the target of the link, exceeds.
+        excess: Excess,
+    },
     /// A member for the tree's root that is neither a directory nor, for a single mounted file, a file.
     RootIsNoDirectory,
     /// A symbolic link with an empty target or one with a NUL byte.
@@ -44,16 +52,17 @@ impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Elsewhere { name, expected } => {
-                write!(f, "it holds '{}', but everything should lie below '{expected}'", printable(name))
+                write!(f, "it holds '{}', but everything should lie below '{expected}'", quotable(name))
             }
             Self::LinkElsewhere { name, link } => {
-                write!(f, "'{}' is a hard link to '{}', outside the tree", printable(name), printable(link))
+                write!(f, "'{}' is a hard link to '{}', outside the tree", quotable(name), quotable(link))
             }
-            Self::Bad { name, why } => write!(f, "bad member name '{}': {why}", printable(name)),
+            Self::Bad { name, why } => write!(f, "bad member name '{}': {why}", quotable(name)),
+            Self::Beyond { name, excess } => write!(f, "'{name}' is beyond a limit: {excess}"),
             Self::RootIsNoDirectory => {
                 f.write_str("the member for the volume's root is neither a directory nor a file")
             }
-            Self::BadTarget { name } => write!(f, "'{}' is a symbolic link to nowhere", printable(name)),
+            Self::BadTarget { name } => write!(f, "'{}' is a symbolic link to nowhere", quotable(name)),
         }
     }
 }
@@ -74,6 +83,10 @@ pub fn strip(stored: &Stored, prefix: &RelPath) -> Result<Option<Member>, Misfit
         }
         return Err(Misfit::Elsewhere { name: stored.name.clone(), expected: prefix.clone() });
     };
+    let beyond = |excess| Misfit::Beyond { name: name.clone(), excess };
+    if let Some(excess) = stored.excess.or_else(|| limits::excess(&name)) {
+        return Err(beyond(excess));
+    }
     let (major, minor) = stored.device;
     let kind = match stored.kind {
         StoredKind::File => Kind::File { size: stored.size },
@@ -81,9 +94,16 @@ pub fn strip(stored: &Stored, prefix: &RelPath) -> Result<Option<Member>, Misfit
         StoredKind::Symlink if stored.link.is_empty() || stored.link.contains(&0) => {
             return Err(Misfit::BadTarget { name: stored.name.clone() });
         }
-        StoredKind::Symlink => Kind::Symlink { target: stored.link.clone() },
+        StoredKind::Symlink => match limits::target_excess(&stored.link) {
+            Some(excess) => return Err(beyond(excess)),
+            None => Kind::Symlink { target: stored.link.clone() },
+        },
         StoredKind::HardLink => {
-            let target = parse(&stored.link)?.strip_prefix(prefix).filter(|target| !target.is_root());
+            let target = parse(&stored.link)?;
+            if let Some(excess) = limits::excess(&target) {
+                return Err(beyond(excess));
+            }
+            let target = target.strip_prefix(prefix).filter(|target| !target.is_root());
             let target =
                 target.ok_or_else(|| Misfit::LinkElsewhere { name: stored.name.clone(), link: stored.link.clone() })?;
             Kind::HardLink { target }
@@ -95,5 +115,5 @@ pub fn strip(stored: &Stored, prefix: &RelPath) -> Result<Option<Member>, Misfit
     if path.is_root() && !matches!(kind, Kind::Directory | Kind::File { .. }) {
         return Err(Misfit::RootIsNoDirectory);
     }
-    Ok(Some(Member { path, kind, metadata: stored.metadata }))
+    Ok(Some(Member { path, kind, metadata: stored.metadata.clone() }))
 }

@@ -6,8 +6,10 @@ use super::listing::{Line, Lister};
 use super::reader::{Stored, StoredKind, TarReader};
 use super::strip::{Misfit, strip};
 use super::writer::TarWriter;
-use super::{BLOCK, RECORD};
+use super::{BLOCK, RECORD, xattr_record_length};
+use crate::limits::{DEEPEST, Excess, LONGEST_COMPONENT, LONGEST_NAME, LONGEST_RECORD, LONGEST_TARGET};
 use crate::member::{Kind, Member, Metadata, RelPath, Timestamp};
+use crate::xattrs::Xattrs;
 
 /// A reader that returns a few bytes at a time, as a network or a decompressor may.
 struct Dribble<'a>(&'a [u8], usize);
@@ -27,7 +29,13 @@ fn path(name: &str) -> RelPath {
 }
 
 fn member(name: &str, kind: Kind) -> Member {
-    let metadata = Metadata { mode: 0o4755, uid: 70, gid: 3_000_000, mtime: Timestamp { seconds: -7, nanoseconds: 0 } };
+    let metadata = Metadata {
+        mode: 0o4755,
+        uid: 70,
+        gid: 3_000_000,
+        mtime: Timestamp { seconds: -7, nanoseconds: 0 },
+        ..Metadata::default()
+    };
     Member { path: path(name), kind, metadata }
 }
 
@@ -94,7 +102,7 @@ fn members() -> impl Strategy<Value = Vec<(Member, Vec<u8>)>> {
     let one = ("[a-zä]{1,110}(/[a-z]{1,120}){0,2}", kinds(), metadata, any::<u8>());
     let one = one.prop_map(|(name, kind, (mode, uid, gid, seconds), byte)| {
         let size = if let Kind::File { size } = kind { size } else { 0 };
-        let metadata = Metadata { mode, uid, gid, mtime: Timestamp { seconds, nanoseconds: 0 } };
+        let metadata = Metadata { mode, uid, gid, mtime: Timestamp { seconds, nanoseconds: 0 }, ..Metadata::default() };
         (Member { path: path(&name), kind, metadata }, vec![byte; size as usize])
     });
     prop::collection::vec(one, 0..8)
@@ -311,12 +319,12 @@ fn sparse_files_of_all_forms_are_read() {
 }
 
 #[test]
-fn a_long_name_without_bounds_is_refused() {
+fn a_long_name_without_bounds_is_not_held() {
     let stream = tampered(|header| {
         header[156] = b'L';
         header[124..136].copy_from_slice(b"77777777777\0");
     });
-    assert!(message(&stream).contains("a long name of 8589934591 bytes"));
+    assert!(message(&stream).contains("in the middle of a long name"));
 }
 
 fn pax(records: &str, global: bool) -> Vec<u8> {
@@ -350,6 +358,7 @@ fn pax_records_override_the_header() {
 
 fn stored(name: &str, link: &str, kind: StoredKind) -> Stored {
     Stored {
+        bad_xattrs: Vec::new(),
         name: name.into(),
         link: link.into(),
         kind,
@@ -359,6 +368,7 @@ fn stored(name: &str, link: &str, kind: StoredKind) -> Stored {
         gname: Vec::new(),
         device: (0, 0),
         unknown_type: None,
+        excess: None,
         offset: 0,
     }
 }
@@ -384,6 +394,97 @@ fn only_members_below_the_path_are_stripped() {
     let link = strip("home/django/data/b", "/etc/passwd", Symlink).unwrap().unwrap();
     assert_eq!(link.kind, Kind::Symlink { target: b"/etc/passwd".to_vec() });
     assert!(matches!(strip("home/django/data/b", "", Symlink), Err(Misfit::BadTarget { .. })));
+}
+
+/// Returns headers of this type with `content`, like `././@LongLink`, without what follows.
+fn long(entry_type: u8, content: &[u8]) -> Vec<u8> {
+    let mut stream = one_file()[..BLOCK].to_vec();
+    stream[156] = entry_type;
+    stream[124..136].copy_from_slice(format!("{:011o}\0", content.len()).as_bytes());
+    fix_checksum(&mut stream);
+    stream.extend_from_slice(content);
+    stream.resize(stream.len().next_multiple_of(BLOCK), 0);
+    stream
+}
+
+#[test]
+fn what_is_too_long_to_be_read_affects_one_member_only() {
+    let most = LONGEST_RECORD as usize;
+    let long_record = |key: &str, length: usize| {
+        let value = length - key.len() - 3 - length.to_string().len();
+        format!("{length} {key}={}\n", "v".repeat(value)).into_bytes()
+    };
+    let excess = |bytes: usize| Some(Excess::Record(bytes as u64));
+    for (headers, expected) in [
+        (long(b'L', &vec![b'n'; most]), None),
+        (long(b'L', &vec![b'n'; most + 1]), excess(most + 1)),
+        (long(b'K', &vec![b'l'; 3 * most]), excess(3 * most)),
+        (long(b'V', &vec![b'v'; 2 * most]), None),
+        (long(b'x', &long_record("path", most)), None),
+        (long(b'x', &long_record("path", most + 1)), excess(most + 1)),
+        (long(b'x', &[&long_record("comment", 2 * most)[..], b"12 uid=1234\n"].concat()), None),
+        (long(b'x', &[&long_record("linkpath", 2 * most)[..], b"12 uid=1234\n\0\0\0"].concat()), excess(2 * most)),
+    ] {
+        // The bytes of the member's content are still found, and those of the next one.
+        let stream = [&headers[..], &one_file()[..2 * BLOCK], &one_file()[..]].concat();
+        let members = read(&stream).unwrap();
+        assert_eq!(members.len(), 2);
+        assert_eq!((members[0].0.excess, members[1].0.excess), (expected, None));
+        assert_eq!((&members[0].1, &members[1].0.name[..]), (&members[1].1, &b"home/x/file"[..]));
+        let Stored { name, link, metadata, .. } = &members[0].0;
+        assert!(name.len() <= most && link.len() <= most);
+        let has_uid = headers.windows(8).any(|window| window == b"uid=1234");
+        assert_eq!(metadata.uid == 1234, has_uid);
+        let stripped = strip(&members[0].0, &RelPath::root());
+        let is_beyond = expected.is_some() || name.len() > LONGEST_NAME;
+        assert_eq!(matches!(stripped, Err(Misfit::Beyond { .. })), is_beyond, "{stripped:?}");
+        for cut in [BLOCK + 1, headers.len() - BLOCK] {
+            assert!(message(&stream[..cut]).contains("cut off"), "{}", message(&stream[..cut]));
+        }
+    }
+    let not_a_number = long(b'x', &long_record("size", most + 1));
+    assert!(message(&[&not_a_number[..], &one_file()].concat()).contains("size has 1048577 bytes"));
+    let of_all = long(b'g', &long_record("path", (64 << 10) + 20));
+    assert!(message(&[&of_all[..], &one_file()].concat()).contains("a global header"));
+    for malformed in [&b"x"[..], b"9", b"123456789012345678901234 path=a\n", b"1048577 path"] {
+        let records = [malformed, &vec![b'x'; most]].concat();
+        assert!(message(&[&long(b'x', &records)[..], &one_file()].concat()).contains("malformed"));
+    }
+}
+
+/// What a writer refuses a reader leaves out, and the other way round.
+#[test]
+fn writer_and_reader_have_the_same_limits() {
+    let deep = |components: usize| vec!["d"; components].join("/");
+    let file = Kind::File { size: 0 };
+    let link = |target: &str| Kind::HardLink { target: path(target) };
+    let symlink = |bytes: usize| Kind::Symlink { target: vec![b't'; bytes] };
+    let long = |bytes: usize| format!("{}{}", format!("{}/", "n".repeat(127)).repeat(511), "x".repeat(bytes));
+    // The prefix `home/x` has two components and, with a slash, 7 bytes.
+    for (within, beyond) in [
+        ((deep(DEEPEST - 2), &file), (deep(DEEPEST - 1), &file)),
+        ((long(128 - 7), &file), (long(129 - 7), &file)),
+        (("c".repeat(LONGEST_COMPONENT), &file), ("c".repeat(LONGEST_COMPONENT + 1), &file)),
+        (("a".to_owned(), &link(&deep(DEEPEST - 2))), ("a".to_owned(), &link(&deep(DEEPEST - 1)))),
+        (("a".to_owned(), &symlink(LONGEST_TARGET)), ("a".to_owned(), &symlink(LONGEST_TARGET + 1))),
+    ] {
+        let stream = archive(&[(member(&within.0, within.1.clone()), Vec::new())]);
+        let (stored, _) = read(&stream).unwrap().remove(0);
+        assert_eq!(strip(&stored, &path("home/x")).unwrap().unwrap().path, path(&within.0));
+        let beyond = member(&beyond.0, beyond.1.clone());
+        let mut writer = TarWriter::new(Vec::new(), path("home/x"));
+        assert_eq!(writer.member(&beyond).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(writer.excess(&beyond).is_some());
+        let stored = Stored { name: writer.stored_name(&beyond), ..stored };
+        let stored = match &beyond.kind {
+            Kind::HardLink { target } => Stored { link: path("home/x").concat(target).as_bytes().to_vec(), ..stored },
+            Kind::Symlink { target } => Stored { link: target.clone(), ..stored },
+            _ => stored,
+        };
+        assert!(matches!(strip(&stored, &path("home/x")), Err(Misfit::Beyond { .. })));
+        // What lies elsewhere is not restored anyway.
+        assert!(matches!(strip(&stored, &path("other")), Err(Misfit::Elsewhere { .. })));
+    }
 }
 
 /// In archives older than POSIX a directory is a file whose name ends with a slash. GNU tar lists a sparse file with
@@ -412,4 +513,90 @@ fn a_member_is_listed_as_what_is_extracted() {
         });
         assert!(line.starts_with(letter), "{line}");
     }
+}
+
+/// The attributes of a file, with names and values of any bytes.
+fn xattrs() -> impl Strategy<Value = Xattrs> {
+    let name = prop::collection::vec(prop_oneof![3 => Just(b'='), 3 => Just(b'%'), 9 => 1..=255_u8], 1..=245);
+    let value = prop_oneof![
+        9 => prop::collection::vec(any::<u8>(), 0..300),
+        1 => prop::collection::vec(any::<u8>(), 65_000..=65_536),
+    ];
+    let one = (prop::sample::select(vec!["user.", "trusted.", "security.x"]), name, value);
+    prop::collection::vec(one, 0..5).prop_map(|attributes| {
+        if attributes.is_empty() {
+            return Xattrs::default();
+        }
+        attributes.into_iter().map(|(begin, name, value)| ([begin.as_bytes(), &name].concat(), value)).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_only_pax_headers_hold_comes_back(
+        attributes in prop::collection::vec((xattrs(), any::<i32>(), 0..1_000_000_000_u32), 1..5),
+        name in "[a-z]{1,120}",
+    ) {
+        let mut writer = TarWriter::new(Vec::new(), path("home/x")).with_pax_headers();
+        let mut members = Vec::new();
+        for (xattrs, seconds, nanoseconds) in attributes {
+            let mtime = Timestamp { seconds: seconds.into(), nanoseconds };
+            let metadata = Metadata { mode: 0o640, mtime, xattrs, ..Metadata::default() };
+            members.push(Member { path: path(&name), kind: Kind::File { size: 3 }, metadata });
+        }
+        for member in &members {
+            writer.member(member).unwrap();
+            writer.content(b"abc").unwrap();
+        }
+        let (stream, _) = writer.finish().unwrap();
+        let found = read(&stream).unwrap();
+        prop_assert_eq!(found.len(), members.len());
+        for ((stored, content), member) in found.iter().zip(&members) {
+            prop_assert_eq!(&stored.metadata, &member.metadata);
+            prop_assert_eq!((&stored.bad_xattrs[..], &content[..]), (&[][..], &b"abc"[..]));
+        }
+    }
+}
+
+#[test]
+fn what_is_written_of_extended_attributes_is_read() {
+    // With the digits of its length, and without a time.
+    let longest = LONGEST_RECORD as usize;
+    let each = 60_000;
+    let with = |rest: usize| {
+        let whole = (0..17).map(|number| (format!("user.{number:02}").into_bytes(), vec![b'v'; each]));
+        let xattrs = whole.chain([(b"user.rest".to_vec(), vec![b'v'; rest])]).collect();
+        let metadata = Metadata { mode: 0o640, xattrs, ..Metadata::default() };
+        Member { path: path("file"), kind: Kind::File { size: 0 }, metadata }
+    };
+    let length = |member: &Member| {
+        member.metadata.xattrs.iter().map(|(name, value)| xattr_record_length(name, value)).sum::<usize>()
+    };
+    // The record of the rest has five digits at either length.
+    let fits = 20_000 + longest - length(&with(20_000));
+    assert_eq!(length(&with(fits)), longest);
+    let write = |member: &Member| {
+        let mut writer = TarWriter::new(Vec::new(), path("home/x")).with_pax_headers();
+        writer.member(member).map(|()| writer.finish().unwrap().0)
+    };
+    let stream = write(&with(fits)).unwrap();
+    assert_eq!(read(&stream).unwrap()[0].0.metadata, with(fits).metadata);
+    assert_eq!(write(&with(fits + 1)).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_global_header_sets_no_attributes() {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::XGlobalHeader);
+    header.set_size(28);
+    header.set_cksum();
+    let mut stream = header.as_bytes().to_vec();
+    stream.extend(b"28 SCHILY.xattr.user.note=x\n");
+    stream.resize(2 * BLOCK, 0);
+    stream.extend(one_file());
+    assert_eq!(read(&stream).unwrap()[0].0.metadata.xattrs, Xattrs::default());
+    // The same as a header of the member.
+    stream[156] = b'x';
+    fix_checksum(&mut stream[..BLOCK]);
+    assert_eq!(read(&stream).unwrap()[0].0.metadata.xattrs.get(b"user.note"), Some(&b"x"[..]));
 }

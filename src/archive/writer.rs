@@ -1,15 +1,20 @@
 //! Writes a tar stream exactly as `tar --sort=name --numeric-owner` (GNU tar 1.34, GNU format) does.
-//! Its input is members and bytes, not files: the caller supplies exactly as many bytes as the header announces.
+//! With pax headers before members that have what such a header cannot hold ([`TarWriter::with_pax_headers`]), other
+//! programs still read the same stream. Its input is members and bytes, not files: the caller supplies exactly as many bytes as the header announces.
 
 use std::io::{self, Write};
 
 use tar::{EntryType, GnuHeader, Header};
 
-use super::{BLOCK, RECORD, checksum, number, padding};
+use super::{BLOCK, RECORD, checksum, number, padding, pax};
+use crate::limits::{self, Excess, LONGEST_RECORD};
 use crate::member::{Kind, Member, RelPath};
 
 /// The name of the GNU tar member whose content is a name too long for a header.
 const LONG_LINK: &[u8] = b"././@LongLink";
+
+/// The latest time that a header of POSIX has a place for, in seconds since 1970: 11 octal digits.
+const LATEST: i64 = 0o777_7777_7777;
 
 /// The header of a name of 1 MiB. A stream that ends less than that after it is reported as cut off by every reader.
 pub(crate) const BROKEN_OFF: [u8; BLOCK] = {
@@ -61,6 +66,7 @@ pub(crate) const BROKEN_OFF: [u8; BLOCK] = {
 pub struct TarWriter<W: Write> {
     inner: W,
     prefix: RelPath,
+    pax_headers: bool,
     written: u64,
     owed: u64,
     padding: usize,
@@ -69,7 +75,15 @@ pub struct TarWriter<W: Write> {
 impl<W: Write> TarWriter<W> {
     /// Returns a writer to `inner` that puts `prefix` before the name of each member.
     pub fn new(inner: W, prefix: RelPath) -> Self {
-        Self { inner, prefix, written: 0, owed: 0, padding: 0 }
+        Self { inner, prefix, pax_headers: false, written: 0, owed: 0, padding: 0 }
+    }
+
+    /// Writes pax extended headers, for extended attributes and times with fractions of a second. Without them the stream is
+    /// that of GNU tar's own format, which holds neither.
+    #[must_use]
+    pub fn with_pax_headers(mut self) -> Self {
+        self.pax_headers = true;
+        self
     }
 
     /// Returns the length of the stream so far, in bytes.
@@ -86,13 +100,29 @@ impl<W: Write> TarWriter<W> {
         name
     }
 
+    /// Returns the limit that `member` exceeds in the archive: a reader would leave it out.
+    pub fn excess(&self, member: &Member) -> Option<Excess> {
+        let of_link = match &member.kind {
+            Kind::Symlink { target } => limits::target_excess(target),
+            Kind::HardLink { target } => limits::excess(&self.prefix.concat(target)),
+            Kind::File { .. } | Kind::Directory | Kind::Fifo | Kind::CharDevice { .. } | Kind::BlockDevice { .. } => {
+                None
+            }
+        };
+        of_link.or_else(|| limits::excess(&self.prefix.concat(&member.path)))
+    }
+
     /// Writes a member's header. The content of a file is then written with [`TarWriter::content`].
     ///
     /// # Errors
-    /// Those of the inner writer, and `InvalidInput` if the content of the previous member is incomplete.
+    /// Those of the inner writer, and `InvalidInput` if the content of the previous member is incomplete, or if the member
+    /// or its extended attributes are beyond a limit of [`limits`].
     pub fn member(&mut self, member: &Member) -> io::Result<()> {
         if self.owed > 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the previous member's content is incomplete"));
+        }
+        if let Some(excess) = self.excess(member) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("'{}' has {excess}", member.path)));
         }
         let name = self.stored_name(member);
         let (entry_type, size, link, device) = match &member.kind {
@@ -106,6 +136,9 @@ impl<W: Write> TarWriter<W> {
             Kind::CharDevice { major, minor } => (EntryType::Char, 0, None, Some((*major, *minor))),
             Kind::BlockDevice { major, minor } => (EntryType::Block, 0, None, Some((*major, *minor))),
         };
+        if self.pax_headers {
+            self.pax_header(member)?;
+        }
         // GNU tar writes the long link target before the long name.
         if let Some(link) = &link {
             self.long_name(EntryType::GNULongLink, link)?;
@@ -181,6 +214,35 @@ impl<W: Write> TarWriter<W> {
         if self.owed == 0 { self.put(&BROKEN_OFF.repeat(2)) } else { Ok(()) }
     }
 
+    /// Writes what the header of the member cannot hold.
+    fn pax_header(&mut self, member: &Member) -> io::Result<()> {
+        let records = pax::records(&member.metadata);
+        if records.is_empty() {
+            return Ok(());
+        }
+        let size = records.len() as u64;
+        if size > LONGEST_RECORD {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "more extended attributes than an archive holds"));
+        }
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::XHeader);
+        let block = header.as_mut_bytes();
+        copy_name(&mut block[..100], &pax::header_name(&self.prefix.concat(&member.path)));
+        for (field, value) in [
+            (100..108, 0o644),
+            (108..116, 0),
+            (116..124, 0),
+            (124..136, i64::try_from(size).map_err(io::Error::other)?),
+            // The real one may be a negative number, for which this format has no place.
+            (136..148, member.metadata.mtime.seconds.clamp(0, LATEST)),
+        ] {
+            number::write(&mut block[field], value);
+        }
+        self.header(&mut header)?;
+        self.put(&records)?;
+        self.put(&[0; BLOCK][..padding(size)])
+    }
+
     fn long_name(&mut self, entry_type: EntryType, name: &[u8]) -> io::Result<()> {
         let mut header = Header::new_gnu();
         header.set_entry_type(entry_type);
@@ -204,8 +266,7 @@ impl<W: Write> TarWriter<W> {
     fn header(&mut self, header: &mut Header) -> io::Result<()> {
         let sum = checksum::of(header.as_bytes(), i64::from);
         // Six octal digits, NUL, space: the checksum field is terminated unlike the other numbers.
-        let cksum = &mut gnu(header)?.cksum;
-        let (digits, end) = cksum.split_at_mut(7);
+        let (digits, end) = header.as_mut_bytes()[148..156].split_at_mut(7);
         number::write(digits, sum);
         end.fill(b' ');
         self.put(header.as_bytes())

@@ -1,6 +1,7 @@
 //! Writes one tree to one archive: walk, tar stream, compression, file. Files that change meanwhile are handled as by
 //! GNU tar: padded, truncated or skipped, and reported as issues.
 
+mod attributes;
 mod read_ahead;
 #[cfg(test)]
 mod tests;
@@ -10,18 +11,22 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
+use self::attributes::{Look, Seen, XATTRS_OF_ONE};
 use self::read_ahead::{WalkItem, for_each_read_ahead};
 use crate::archive::writer::TarWriter;
 use crate::codec::{Compression, Compressor, NotReadBack};
 use crate::error::{Cause, Error, Result, carried};
 use crate::exclude::Exclude;
 use crate::ids::IdMap;
-use crate::member::{Kind, Member, RelPath};
+use crate::limits;
+use crate::mapped_xattrs;
+use crate::member::{Kind, Member, Metadata, RelPath};
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
+use crate::postgres::{Cluster, Clusters, is_cluster_version};
 use crate::store::{Complete, Destination, NewArchive};
 use crate::volume::OpenTree;
-use crate::volume::content::{Content, Opened, PIECE};
+use crate::volume::content::{Content, PIECE};
 use crate::volume::walk::{Entry, Found, Links, Walk};
 
 /// One archive to be written.
@@ -39,6 +44,8 @@ pub struct Job {
     pub expected: Expected,
     /// The members that are left out.
     pub exclude: Exclude,
+    /// Whether extended attributes are stored, and fractions of a second; otherwise files that have some are counted.
+    pub xattrs: bool,
     /// How the archive is compressed.
     pub compression: Compression,
 }
@@ -50,7 +57,7 @@ pub enum Expected {
     Anything,
     /// At least one member besides the root.
     Members,
-    /// A PostgreSQL cluster: `PG_VERSION` at the root or one directory below.
+    /// A PostgreSQL cluster: `PG_VERSION` at the root or at most two directories below.
     Database,
 }
 
@@ -67,31 +74,48 @@ impl Expected {
     }
 }
 
+/// An archive that is complete but for its end.
+#[derive(Debug)]
+pub(crate) struct Archived {
+    /// The archive.
+    pub complete: Complete,
+    /// Its totals.
+    pub summary: Summary,
+    /// The database clusters in it, without their versions.
+    pub clusters: Vec<Cluster>,
+}
+
 /// Writes the archive of `tree`, but for its end.
-pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monitor) -> Result<(Complete, Summary)> {
+pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monitor) -> Result<Archived> {
     let begun = Instant::now();
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
     let file = job.destination.create(job.compression.format, monitor)?;
     let cannot_write = |e: io::Error| cannot_write(&job.destination, &e);
     let compressor = Compressor::new(Reported { file, monitor }, job.compression, pool);
+    let tar = TarWriter::new(compressor, job.prefix.clone());
     let mut archiver = Archiver {
         job,
         monitor,
         ids: &tree.ids,
-        tar: TarWriter::new(compressor, job.prefix.clone()),
+        tar: if job.xattrs { tar.with_pax_headers() } else { tar },
+        look: if job.xattrs { Look::Read } else { Look::Count },
         links: Links::default(),
         buffer: vec![0; PIECE],
         members: 0,
         excluded: 0,
+        plain: Plain::default(),
+        beyond: 0,
         one_file: false,
         database: false,
+        clusters: Clusters::default(),
     };
     if let Err(error) = archiver.take_all(tree, &cannot_write) {
         // A file is removed; a stream must not look complete. Its reader may be gone.
         archiver.tar.break_off().ok();
         return Err(error);
     }
-    let Archiver { tar, members, excluded, .. } = archiver;
+    archiver.report_plain();
+    let Archiver { tar, members, excluded, clusters, .. } = archiver;
     let (compressor, stream_bytes) = tar.finish().map_err(cannot_write)?;
     let Reported { file, .. } = compressor.finish().map_err(cannot_write)?;
     monitor.event(&Event::Phase { archive: &job.archive, phase: Phase::Syncing });
@@ -104,7 +128,7 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
         file_bytes: complete.bytes(),
         elapsed: begun.elapsed(),
     };
-    Ok((complete, summary))
+    Ok(Archived { complete, summary, clusters: clusters.found() })
 }
 
 /// An archive whose bytes are reported.
@@ -134,9 +158,21 @@ struct Archiver<'a, W: Write> {
     buffer: Vec<u8>,
     members: u64,
     excluded: u64,
+    look: Look,
+    plain: Plain,
+    /// The directories with entries beyond a limit.
+    beyond: u64,
     /// Whether the tree is one mounted file.
     one_file: bool,
     database: bool,
+    clusters: Clusters,
+}
+
+/// The files that are archived without their extended attributes, since the format does not hold them.
+#[derive(Debug, Default)]
+struct Plain {
+    count: u64,
+    first: Option<RelPath>,
 }
 
 impl<W: Write> Archiver<'_, W> {
@@ -144,26 +180,41 @@ impl<W: Write> Archiver<'_, W> {
         let monitor = self.monitor;
         let walk = Walk::new(tree)?.excluding(&self.job.exclude, &self.job.prefix);
         let walk = walk.map(|found| monitor.check_cancelled().and(found));
-        for_each_read_ahead(walk, &Pool::for_files()?, |item| {
+        for_each_read_ahead(walk, self.look, &Pool::for_files()?, |item| {
             monitor.check_cancelled()?;
             self.take(item?).map_err(cannot_write)
         })?;
+        if self.beyond > limits::NAMED {
+            let more = self.beyond - limits::NAMED;
+            self.issue(format!("{more} more directories hold entries beyond a limit of archives: skipped"));
+        }
         self.check_expectations()
     }
 
     fn take(&mut self, item: WalkItem) -> io::Result<()> {
         let found = match item {
             WalkItem::Found(found) => found,
-            WalkItem::Read(entry, content) => return self.file(entry, content),
+            WalkItem::Examined(entry, seen) => return self.entry(entry, Some(seen)),
+            WalkItem::Read(entry, read) => return self.file(entry, read),
         };
         match found {
-            Found::Entry(entry) => self.entry(entry),
+            Found::Entry(entry) => self.entry(entry, None),
             Found::Socket(path) => {
                 self.issue(format!("'{path}' is a socket, which no archive can hold: skipped"));
                 Ok(())
             }
             Found::Excluded => {
                 self.excluded += 1;
+                Ok(())
+            }
+            Found::Beyond { path, entries, excess } => {
+                self.beyond += 1;
+                if self.beyond <= limits::NAMED {
+                    let entries = if entries == 1 { "an entry".to_owned() } else { format!("{entries} entries") };
+                    self.issue(format!(
+                        "'{path}' holds {entries} beyond a limit of archives ({excess}): skipped, with all below"
+                    ));
+                }
                 Ok(())
             }
             Found::Own(path) => {
@@ -182,7 +233,7 @@ impl<W: Write> Archiver<'_, W> {
         }
     }
 
-    fn entry(&mut self, mut entry: Entry) -> io::Result<()> {
+    fn entry(&mut self, mut entry: Entry, seen: Option<Seen>) -> io::Result<()> {
         if entry.has_voltars_name() {
             let (archive, path) = (&self.job.archive, &entry.path);
             self.monitor
@@ -193,17 +244,28 @@ impl<W: Write> Archiver<'_, W> {
             return self.header(entry).map(|_| ());
         }
         if let Kind::File { .. } = entry.kind {
-            let content = entry.open().map(Opened::in_pieces);
-            return self.file(entry, content);
+            let read = entry.open().map(|file| {
+                let seen = self.look.at_file(&file, XATTRS_OF_ONE).unwrap_or_else(Seen::too_many);
+                (file.in_pieces(), seen)
+            });
+            return self.file(entry, read);
         }
+        if let Kind::Symlink { target } = &entry.kind
+            && let Some(excess) = limits::target_excess(target)
+        {
+            self.issue(format!("'{}' is beyond a limit of archives ({excess}): skipped", entry.path));
+            return Ok(());
+        }
+        let seen = seen.or_else(|| self.look.at(&entry, XATTRS_OF_ONE)).unwrap_or_else(Seen::too_many);
+        self.see(&mut entry, seen);
         self.links.stored(&entry);
         self.header(entry).map(|_| ())
     }
 
     /// Stores a file. What cannot be read is stored as zeros, because the header with the size is already written.
-    fn file(&mut self, entry: Entry, content: std::result::Result<Content, Errno>) -> io::Result<()> {
-        let mut content = match content {
-            Ok(content) => content,
+    fn file(&mut self, mut entry: Entry, read: std::result::Result<(Content, Seen), Errno>) -> io::Result<()> {
+        let (mut content, seen) = match read {
+            Ok(read) => read,
             Err(e) => {
                 let path = &entry.path;
                 self.issue(match e {
@@ -215,6 +277,7 @@ impl<W: Write> Archiver<'_, W> {
                 return Ok(());
             }
         };
+        self.see(&mut entry, seen);
         self.links.stored(&entry);
         let member = self.header(entry)?;
         while self.tar.owed() > 0 {
@@ -266,16 +329,47 @@ impl<W: Write> Archiver<'_, W> {
     fn header(&mut self, entry: Entry) -> io::Result<Member> {
         let metadata = self.ids.to_container(&entry.metadata);
         let metadata = metadata.map_err(|unmapped| unmapped.on_disk(&entry.path, 0).within(&self.job.archive))?;
+        let (xattrs, left_out) = mapped_xattrs::to_container(self.ids, &entry.metadata.xattrs);
+        for why in left_out {
+            self.issue(format!("'{}' is archived without all its attributes: {why}", entry.path));
+        }
+        let metadata = Metadata { xattrs, ..metadata };
         let member = Member { path: entry.path, kind: entry.kind, metadata };
         self.one_file |= member.is_one_file();
         let before = self.tar.written();
         self.tar.member(&member)?;
         self.members += 1;
         self.database |= is_cluster_version(&member.path);
+        self.clusters.member(&member.path, &member.kind);
         self.advance(self.tar.written() - before);
         let name = self.tar.stored_name(&member);
         self.monitor.event(&Event::Member { archive: &self.job.archive, name: &name, member: &member });
         Ok(member)
+    }
+
+    /// Takes what was seen of an entry's extended attributes.
+    fn see(&mut self, entry: &mut Entry, seen: Seen) {
+        if seen.is_left_out {
+            self.plain.count += 1;
+            self.plain.first.get_or_insert_with(|| entry.path.clone());
+        }
+        if let Some(why) = seen.trouble {
+            self.issue(format!("'{}' is archived without all its attributes: {why}", entry.path));
+        }
+        entry.metadata.xattrs = seen.xattrs;
+    }
+
+    fn report_plain(&self) {
+        let Plain { count, first: Some(first) } = &self.plain else { return };
+        let (have, such_as) = if *count == 1 {
+            ("1 file has".to_owned(), format!("'{first}'"))
+        } else {
+            (format!("{count} files have"), format!("such as '{first}'"))
+        };
+        self.issue(format!(
+            "{have} capabilities, ACLs or extended attributes ({such_as}), which the guide's format does not hold: \
+             --xattrs archives them too"
+        ));
     }
 
     fn check_expectations(&self) -> Result<()> {
@@ -292,11 +386,6 @@ impl<W: Write> Archiver<'_, W> {
     fn advance(&self, bytes: u64) {
         self.monitor.event(&Event::Advanced { archive: &self.job.archive, bytes });
     }
-}
-
-/// Returns whether `path` is the `PG_VERSION` of a cluster: at the root or, in newer images, one directory below.
-pub(crate) fn is_cluster_version(path: &RelPath) -> bool {
-    path.split_last().is_some_and(|(directory, name)| name == "PG_VERSION" && directory.components().count() <= 1)
 }
 
 fn cannot_write(destination: &Destination, e: &io::Error) -> Error {

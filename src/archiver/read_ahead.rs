@@ -11,8 +11,10 @@ use std::thread;
 
 use nix::errno::Errno;
 
+use super::attributes::{Look, Seen};
 use crate::batch::{self, BYTES, Filled, SMALL};
 use crate::error::{Error, Result};
+use crate::member::Kind;
 use crate::ordered::{Ordered, Pool};
 use crate::volume::content::Content;
 use crate::volume::walk::{Entry, Found};
@@ -25,8 +27,10 @@ const WAITING: usize = 2;
 pub(super) enum WalkItem {
     /// An entry that was not read ahead.
     Found(Found),
+    /// An entry other than a file, of which the extended attributes were read.
+    Examined(Entry, Seen),
     /// A file that was read ahead, or could not be opened.
-    Read(Entry, std::result::Result<Content, Errno>),
+    Read(Entry, std::result::Result<(Content, Seen), Errno>),
 }
 
 type Batch<T> = Vec<Result<T>>;
@@ -38,13 +42,14 @@ type Batch<T> = Vec<Result<T>>;
 /// The first error of `take`, which is not called again after it.
 pub(super) fn for_each_read_ahead(
     walk: impl Iterator<Item = Result<Found>> + Send,
+    look: Look,
     files: &Pool,
     mut take: impl FnMut(Result<WalkItem>) -> Result<()>,
 ) -> Result<()> {
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(WAITING);
         let walker = thread::Builder::new().name("walk".to_owned()).spawn_scoped(scope, move || {
-            let mut read_ahead = ReadAhead { batches: Batches(Some(walk)), reading: Ordered::new(files) };
+            let mut read_ahead = ReadAhead { batches: Batches(Some(walk)), look, reading: Ordered::new(files) };
             // Sending fails once the archiver has failed and dropped the receiver.
             read_ahead.try_for_each(|batch| sender.send(batch)).ok();
         });
@@ -58,6 +63,7 @@ pub(super) fn for_each_read_ahead(
 /// The batches of a walk, in order, with their small files read.
 struct ReadAhead<W> {
     batches: Batches<W>,
+    look: Look,
     reading: Ordered<Batch<WalkItem>>,
 }
 
@@ -67,7 +73,8 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for ReadAhead<W> {
     fn next(&mut self) -> Option<Self::Item> {
         while self.reading.has_room() {
             let Some(batch) = self.batches.next() else { break };
-            self.reading.submit(move || read_small(batch));
+            let look = self.look;
+            self.reading.submit(move || read_small(batch, look));
         }
         self.reading.take()
     }
@@ -95,9 +102,16 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
                 Ok(Found::Entry(entry)) => {
                     let same_directory =
                         matches!(batch.last(), Some(Ok(Found::Entry(last))) if last.lies_beside(entry));
-                    filled.add(small(entry).unwrap_or(0), same_directory);
+                    // Names can be as long as small files.
+                    filled.add(small(entry).unwrap_or(0) + entry.path.as_bytes().len() as u64, same_directory);
                 }
-                Ok(Found::Socket(_) | Found::Own(_) | Found::Excluded | Found::Unreadable { .. }) => {
+                Ok(
+                    Found::Socket(_)
+                    | Found::Own(_)
+                    | Found::Excluded
+                    | Found::Beyond { .. }
+                    | Found::Unreadable { .. },
+                ) => {
                     filled.add(0, true);
                 }
                 Err(_) => self.0 = None,
@@ -111,22 +125,35 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
 /// Returns the size of a file that is to be read ahead. A file with several links is not, since it may be stored
 /// already under another name.
 fn small(entry: &Entry) -> Option<u64> {
-    batch::small(&entry.kind).filter(|_| entry.inode.nlink < 2)
+    batch::small(&entry.kind).filter(|_| !is_link(entry))
 }
 
-pub(super) fn read_small(batch: Batch<Found>) -> Batch<WalkItem> {
-    // A batch has at most this many bytes according to the walk.
+/// Returns whether it may be stored as a hard link.
+fn is_link(entry: &Entry) -> bool {
+    entry.kind != Kind::Directory && entry.inode.nlink > 1
+}
+
+pub(super) fn read_small(batch: Batch<Found>, look: Look) -> Batch<WalkItem> {
+    // A batch has at most this many bytes of content according to the walk, and of extended attributes.
     let mut room = BYTES + SMALL;
     let mut read = |found: Found| match found {
         Found::Entry(mut entry) if small(&entry).is_some() => match entry.open() {
             // The file has grown since the walk: the archiver reads it.
             Ok(file) if file.size() > room => WalkItem::Found(Found::Entry(entry)),
             Ok(file) => {
-                room -= file.size();
-                WalkItem::Read(entry, Ok(file.at_once()))
+                let left = room - file.size();
+                // They are many: the archiver reads them too.
+                let Some(seen) = look.at_file(&file, left) else { return WalkItem::Found(Found::Entry(entry)) };
+                room = left - seen.bytes();
+                WalkItem::Read(entry, Ok((file.at_once(), seen)))
             }
             Err(e) => WalkItem::Read(entry, Err(e)),
         },
+        Found::Entry(entry) if !matches!(entry.kind, Kind::File { .. }) && !is_link(&entry) => {
+            let Some(seen) = look.at(&entry, room) else { return WalkItem::Found(Found::Entry(entry)) };
+            room -= seen.bytes();
+            WalkItem::Examined(entry, seen)
+        }
         found => WalkItem::Found(found),
     };
     batch.into_iter().map(|found| found.map(&mut read)).collect()

@@ -43,6 +43,7 @@ fn job(target: &Path) -> Job {
         expected_bytes: None,
         expected: Expected::Anything,
         exclude: Exclude::default(),
+        xattrs: false,
         compression: Compression::new(Format::Plain, Level::default()),
     }
 }
@@ -53,8 +54,12 @@ fn walk(tree: &Path) -> Walk {
 
 fn path(item: &WalkItem) -> RelPath {
     match item {
-        WalkItem::Read(entry, _) | WalkItem::Found(Found::Entry(entry)) => entry.path.clone(),
-        WalkItem::Found(Found::Socket(path) | Found::Own(path) | Found::Unreadable { path, .. }) => path.clone(),
+        WalkItem::Read(entry, _) | WalkItem::Examined(entry, _) | WalkItem::Found(Found::Entry(entry)) => {
+            entry.path.clone()
+        }
+        WalkItem::Found(
+            Found::Socket(path) | Found::Own(path) | Found::Unreadable { path, .. } | Found::Beyond { path, .. },
+        ) => path.clone(),
         WalkItem::Found(Found::Excluded) => panic!("nothing is excluded"),
     }
 }
@@ -71,8 +76,12 @@ fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
         buffer: vec![0; PIECE],
         members: 0,
         excluded: 0,
+        look: Look::Count,
+        plain: Plain::default(),
+        beyond: 0,
         one_file: false,
         database: false,
+        clusters: Clusters::default(),
     };
     for item in items {
         archiver.take(item).unwrap();
@@ -105,7 +114,8 @@ fn what_changes_after_the_walk_is_archived_as_if_it_had_not_been_read_ahead() {
     fs::remove_dir_all(at("directory 09")).unwrap();
 
     let (stream, issues) = archived(found.into_iter().map(WalkItem::Found));
-    let read_ahead: Vec<_> = batches.into_iter().flat_map(read_small).map(Result::unwrap).collect();
+    let read_ahead: Vec<_> =
+        batches.into_iter().flat_map(|batch| read_small(batch, Look::Count)).map(Result::unwrap).collect();
     let left = read_ahead
         .iter()
         .filter(|item| matches!(item, WalkItem::Found(Found::Entry(Entry { kind: Kind::File { .. }, .. }))));
@@ -125,7 +135,7 @@ fn what_changes_after_the_walk_is_archived_as_if_it_had_not_been_read_ahead() {
 fn entries_keep_the_order_of_the_walk_and_only_small_files_are_read() {
     let dir = tree();
     let mut seen = Vec::new();
-    for_each_read_ahead(walk(dir.path()), &Pool::for_files().unwrap(), |one| {
+    for_each_read_ahead(walk(dir.path()), Look::Count, &Pool::for_files().unwrap(), |one| {
         seen.push(one?);
         Ok(())
     })
@@ -170,7 +180,7 @@ fn sockets() -> impl Iterator<Item = Result<Found>> + Send {
 fn nothing_comes_after_an_error_of_the_walk() {
     let walk = sockets().take(1000).chain([Err(Error::refused("the walk's own message"))]).chain(sockets().take(1000));
     let mut seen = Vec::new();
-    for_each_read_ahead(walk, &Pool::for_files().unwrap(), |one| {
+    for_each_read_ahead(walk, Look::Count, &Pool::for_files().unwrap(), |one| {
         seen.push(one.map(|_| ()).map_err(|e| e.to_string()));
         Ok(())
     })
@@ -182,7 +192,7 @@ fn nothing_comes_after_an_error_of_the_walk() {
 #[test]
 fn the_first_error_of_the_archiver_ends_it() {
     let mut taken = 0;
-    let error = for_each_read_ahead(sockets(), &Pool::for_files().unwrap(), |_| {
+    let error = for_each_read_ahead(sockets(), Look::Count, &Pool::for_files().unwrap(), |_| {
         taken += 1;
         if taken == 500 { Err(Error::refused("enough")) } else { Ok(()) }
     });
@@ -193,7 +203,9 @@ fn the_first_error_of_the_archiver_ends_it() {
 #[test]
 fn a_panic_of_the_walk_surfaces() {
     let walk = sockets().take(1000).chain(std::iter::once_with(|| panic!("the walk's own message")));
-    let panic = catch_unwind(AssertUnwindSafe(|| for_each_read_ahead(walk, &Pool::for_files().unwrap(), |_| Ok(()))));
+    let panic = catch_unwind(AssertUnwindSafe(|| {
+        for_each_read_ahead(walk, Look::Count, &Pool::for_files().unwrap(), |_| Ok(()))
+    }));
     assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"the walk's own message"));
 }
 

@@ -3,14 +3,14 @@
 //! gives them their names.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 
+use super::locked_file;
 use super::page_cache::{Writeback, drop_written};
 use crate::error::{Cause, Error, Result};
 
@@ -42,13 +42,7 @@ impl AtomicFile {
         temporary.push(name);
         temporary.push(format!(".{}{SUFFIX}", std::process::id()));
         let temporary = target.with_file_name(temporary);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(|e| failed(e.into()))?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| failed(e.into()))?;
+        let file = locked_file::create(&temporary).map_err(|e| failed(e.into()))?;
         Ok(Self {
             file,
             temporary,
@@ -100,6 +94,13 @@ impl Ready {
 /// Returns whether files that are being written have such names.
 pub(super) fn is_temporary(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(SUFFIX.as_bytes())
+}
+
+/// Returns the name that a file has while it gives way to the one at `temporary`.
+pub(super) fn spare(temporary: &Path) -> PathBuf {
+    let mut spare = temporary.as_os_str().to_owned();
+    spare.push(SUFFIX);
+    spare.into()
 }
 
 /// Returns whether `temporary` is a name that a file which will become `target` has until then. Both are bare names.

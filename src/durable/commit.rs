@@ -7,7 +7,7 @@
 //! the same owner in that directory.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use super::atomic_file::{AtomicFile, Ready, is_temporary_of};
-use super::{parent, small_file, sync_directory};
+use super::atomic_file::{AtomicFile, Ready, is_temporary_of, spare};
+use super::{locked_file, parent, small_file, sync_directory};
 use crate::error::{Cause, Error, Result};
 
 /// The begin of the names of records.
@@ -55,8 +55,18 @@ enum Replaced {
     Nothing,
     /// It has the temporary name now.
     Exchanged,
-    /// It is gone: the filesystem cannot exchange two files.
+    /// The same, on a filesystem that cannot exchange two names.
+    Linked,
+    /// It is gone: the filesystem can neither exchange names nor link files.
     Lost,
+}
+
+/// A file that has its name.
+#[derive(Debug)]
+struct Renamed {
+    replaced: Replaced,
+    /// A replaced file is locked like one that is being written: another run would take it for a leftover.
+    _lock: Option<Flock<File>>,
 }
 
 /// Renames all files to their targets, or none: if a rename fails, the earlier ones are undone. All are in one directory.
@@ -66,6 +76,10 @@ enum Replaced {
 /// A target exists already, a rename fails, or the directory cannot be synced. If an earlier rename cannot be undone, the
 /// error says so, and [`complete`] gives the other files their names.
 pub(crate) fn commit(files: Vec<Ready>, overwrite: bool) -> Result<Vec<Error>> {
+    commit_with(files, overwrite, &sync_directory)
+}
+
+fn commit_with(files: Vec<Ready>, overwrite: bool, sync: &dyn Fn(&Path) -> io::Result<()>) -> Result<Vec<Error>> {
     let mut files: Vec<AtomicFile> = files.into_iter().map(|Ready(file)| file).collect();
     let Some(first) = files.first() else { return Ok(Vec::new()) };
     let directory = parent(&first.target).to_owned();
@@ -76,16 +90,15 @@ pub(crate) fn commit(files: Vec<Ready>, overwrite: bool) -> Result<Vec<Error>> {
         Ok(())
     });
     // A rename is durable only when its directory is synced.
-    let done = done.and_then(|()| {
-        sync_directory(&directory).map_err(|e| Error::failed_at("cannot sync the directory", &directory, e))
-    });
+    let done =
+        done.and_then(|()| sync(&directory).map_err(|e| Error::failed_at("cannot sync the directory", &directory, e)));
     if let Err(error) = done {
         return Err(undo(error, &directory, files, &renamed, record));
     }
     let mut left = Vec::new();
-    for (file, replaced) in files.iter_mut().zip(renamed) {
+    for (file, Renamed { replaced, .. }) in files.iter_mut().zip(&renamed) {
         file.kept = true;
-        if replaced == Replaced::Exchanged {
+        if matches!(replaced, Replaced::Exchanged | Replaced::Linked) {
             left.extend(remove(&file.temporary).err());
         }
     }
@@ -134,10 +147,10 @@ fn undo(
     error: Error,
     directory: &Path,
     mut files: Vec<AtomicFile>,
-    renamed: &[Replaced],
+    renamed: &[Renamed],
     record: Option<AtomicFile>,
 ) -> Error {
-    let undone = files.iter().zip(renamed).rev().map(|(file, replaced)| undo_one(file, *replaced));
+    let undone = files.iter().zip(renamed).rev().map(|(file, renamed)| undo_one(file, renamed.replaced));
     let failures: Vec<Error> = undone.filter_map(Result::err).collect();
     if failures.is_empty() {
         // Now, or the record would announce files that are gone. If it stays, none of them is there, and it has no effect.
@@ -163,26 +176,44 @@ fn undo_one(file: &AtomicFile, replaced: Replaced) -> Result<()> {
             other => other,
         },
         Replaced::Exchanged => back(RenameFlags::RENAME_EXCHANGE),
+        Replaced::Linked => renameat2(AT_FDCWD, &file.temporary, AT_FDCWD, &file.target, RenameFlags::empty()),
         Replaced::Lost => Err(Errno::ENOENT),
     };
     undone.map_err(|errno| Error::failed_at("cannot undo the rename to", &file.target, errno))
 }
 
-fn rename(temporary: &Path, target: &Path, overwrite: bool) -> Result<Replaced> {
+fn rename(temporary: &Path, target: &Path, overwrite: bool) -> Result<Renamed> {
     let attempt = |flags| renameat2(AT_FDCWD, temporary, AT_FDCWD, target, flags);
-    let plain = |replaced| fs::rename(temporary, target).map(|()| replaced);
+    let mut lock = None;
     let replaced = match attempt(RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => Ok(Replaced::Nothing),
-        Err(Errno::EEXIST) if overwrite => match attempt(RenameFlags::RENAME_EXCHANGE) {
-            Err(Errno::EINVAL) => plain(Replaced::Lost),
-            other => other.map(|()| Replaced::Exchanged).map_err(io::Error::from),
-        },
+        Err(Errno::EEXIST) if overwrite => {
+            lock = locked_file::lock_leftover(target).ok().flatten();
+            match attempt(RenameFlags::RENAME_EXCHANGE) {
+                Err(Errno::EINVAL) => replace(temporary, target),
+                other => other.map(|()| Replaced::Exchanged).map_err(io::Error::from),
+            }
+        }
         // Some filesystems (NFS, some FUSE) do not support the flags of renameat2(2).
-        Err(Errno::EINVAL) if !target.exists() => plain(Replaced::Nothing),
-        Err(Errno::EINVAL) if overwrite => plain(Replaced::Lost),
+        Err(Errno::EINVAL) if !target.exists() => fs::rename(temporary, target).map(|()| Replaced::Nothing),
+        Err(Errno::EINVAL) if overwrite => replace(temporary, target),
         Err(errno) => Err(errno.into()),
     };
-    replaced.map_err(|cause| Error::failed_at("cannot create", target, cause))
+    let replaced = replaced.map_err(|cause| Error::failed_at("cannot create", target, cause))?;
+    Ok(Renamed { replaced, _lock: lock })
+}
+
+/// Gives `temporary` the name `target`, and the file that had it the name `temporary`, on a filesystem that cannot exchange
+/// names. At every moment `target` is one of the two.
+fn replace(temporary: &Path, target: &Path) -> io::Result<Replaced> {
+    let spare = spare(temporary);
+    let is_linked = fs::hard_link(target, &spare).is_ok();
+    fs::rename(temporary, target).inspect_err(|_| {
+        // The failure to rename is what gets reported.
+        fs::remove_file(&spare).unwrap_or_default();
+    })?;
+    let is_kept = is_linked && fs::rename(&spare, temporary).is_ok();
+    Ok(if is_kept { Replaced::Linked } else { Replaced::Lost })
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -341,6 +372,50 @@ mod tests {
         drop(record);
         assert_eq!(complete(dir.path()).unwrap().named, [at("b")]);
         expect(dir.path(), &[("a", "new"), ("b", "new")]);
+    }
+
+    #[test]
+    fn where_names_cannot_be_exchanged_the_old_file_can_be_given_back_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        for undone in [true, false] {
+            fs::write(&target, "old").unwrap();
+            let file = ready(&target, "new").0;
+            let replaced = replace(&file.temporary, &target).unwrap();
+            assert_eq!(replaced, Replaced::Linked);
+            assert_eq!(fs::read(&file.temporary).unwrap(), b"old");
+            if undone {
+                undo_one(&file, replaced).unwrap();
+            }
+            drop(file);
+            expect(dir.path(), &[("a", if undone { "old" } else { "new" })]);
+        }
+    }
+
+    #[test]
+    fn the_file_that_is_being_replaced_is_no_leftover() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        fs::write(&target, "old").unwrap();
+        let file = ready(&target, "new").0;
+        let renamed = rename(&file.temporary, &target, true).unwrap();
+        assert!(locked_file::lock_leftover(&file.temporary).unwrap().is_none());
+        undo_one(&file, renamed.replaced).unwrap();
+        drop(file);
+        expect(dir.path(), &[("a", "old")]);
+    }
+
+    #[test]
+    fn files_whose_names_are_not_on_disk_are_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let fails = |_: &Path| Err(io::Error::from(Errno::EIO));
+        let error = commit_with(vec![ready(&at("a"), "new"), ready(&at("b"), "new")], false, &fails).unwrap_err();
+        assert!(error.to_string().starts_with("cannot sync the directory") && error.others().is_empty(), "{error:?}");
+        expect(dir.path(), &[]);
+        fs::write(at("a"), "old").unwrap();
+        commit_with(vec![ready(&at("a"), "new"), ready(&at("b"), "new")], true, &fails).unwrap_err();
+        expect(dir.path(), &[("a", "old")]);
     }
 
     #[test]

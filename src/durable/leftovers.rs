@@ -4,11 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
-
 use super::atomic_file::is_temporary;
 use super::commit::complete;
-use super::small_file;
+use super::locked_file;
 use crate::error::{Error, Result};
 
 /// What was done with the files of runs that were killed.
@@ -43,9 +41,11 @@ pub(crate) fn recover(directory: &Path) -> Result<Recovered> {
             continue;
         }
         let path = entry.path();
-        // A writer holds a lock on its file until it exits.
-        let Ok(file) = small_file::open_itself(&path) else { continue };
-        if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() && fs::remove_file(&path).is_ok() {
+        // A writer holds a lock on its file until it exits. The lock is held until the name is gone, which makes a writer
+        // that is just creating this file choose it again.
+        if let Ok(Some(_lock)) = locked_file::lock_leftover(&path)
+            && fs::remove_file(&path).is_ok()
+        {
             recovered.removed.push(path);
         }
     }

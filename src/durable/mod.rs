@@ -4,6 +4,7 @@
 pub(crate) mod atomic_file;
 pub(crate) mod commit;
 pub(crate) mod leftovers;
+mod locked_file;
 pub(crate) mod page_cache;
 pub(crate) mod record;
 pub(crate) mod small_file;

@@ -2,9 +2,9 @@
 //! in a directory that only this user can write. A record is complete whenever it has its name, and locked while its run
 //! is in progress: a record without a lock is that of a run that was killed.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind as IoKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -12,15 +12,39 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 use serde::Deserialize;
 
-use super::{parent, small_file, sync_directory};
+use super::{locked_file, parent, small_file, sync_directory};
 
 const SUFFIX: &str = ".json";
 
-/// The file extension of a record that is being written.
+/// The extension of a text that is being written.
 const TEMPORARY: &str = "tmp";
 
 /// A record holds a few names and numbers; a larger file is none. In bytes.
 const MAX_BYTES: u64 = 4 << 20;
+
+/// How writing the text of a record has failed.
+#[derive(Debug)]
+pub(crate) enum NotWritten {
+    /// The record has the text from before.
+    Unchanged(io::Error),
+    /// The record has the new text, and after a crash that or the one from before.
+    Unsynced(io::Error),
+}
+
+impl NotWritten {
+    /// The error of the system call.
+    pub(crate) fn cause(self) -> io::Error {
+        match self {
+            Self::Unchanged(cause) | Self::Unsynced(cause) => cause,
+        }
+    }
+}
+
+impl From<io::Error> for NotWritten {
+    fn from(cause: io::Error) -> Self {
+        Self::Unchanged(cause)
+    }
+}
 
 /// A record that this process has locked.
 #[derive(Debug)]
@@ -38,8 +62,9 @@ impl LockedRecord {
         make_directory(directory)?;
         let now = jiff::Timestamp::now().as_nanosecond();
         let path = directory.join(format!("{kind}-{now}-{}{SUFFIX}", std::process::id()));
-        let lock = write(&path, text).inspect_err(|_| {
-            // It can have its name although the directory could not be synced, and announces nothing that will happen.
+        let lock = write(&path, text)?;
+        sync_directory(directory).inspect_err(|_| {
+            // Nothing of what it announces is done.
             fs::remove_file(&path).unwrap_or_default();
         })?;
         Ok(Self { path, lock })
@@ -48,11 +73,11 @@ impl LockedRecord {
     /// Replaces its text: after a crash it has the old one or the new one.
     ///
     /// # Errors
-    /// Those of the system calls.
-    pub(crate) fn replace(&mut self, text: &[u8]) -> io::Result<()> {
+    /// Those of the system calls, and which text it has.
+    pub(crate) fn replace(&mut self, text: &[u8]) -> Result<(), NotWritten> {
         // The new file is locked before it has the name, so the record is locked all the time.
         self.lock = write(&self.path, text)?;
-        Ok(())
+        sync_directory(parent(&self.path)).map_err(NotWritten::Unsynced)
     }
 
     /// Removes it: there is nothing to complete or undo any more.
@@ -61,6 +86,8 @@ impl LockedRecord {
     /// Those of the system calls.
     pub(crate) fn remove(self) -> io::Result<()> {
         fs::remove_file(&self.path)?;
+        // A run that was killed while it replaced the text has left a new one.
+        fs::remove_file(self.path.with_extension(TEMPORARY)).or_else(unless_missing)?;
         sync_directory(parent(&self.path))
     }
 
@@ -180,57 +207,39 @@ fn check_private(directory: &Path) -> io::Result<()> {
     Err(io::Error::other("other users can write to this directory, so its records cannot be trusted (`chmod go-w`)"))
 }
 
-/// Writes, syncs and locks a file under a temporary name and renames it.
+/// Writes, syncs and locks a file under a temporary name and renames it. The directory is left to the caller to sync.
 fn write(path: &Path, text: &[u8]) -> io::Result<Flock<File>> {
     let temporary = path.with_extension(TEMPORARY);
     // Whoever has the record's lock is the only one to write it: a file here is what a run left that was killed.
-    if temporary.exists() {
-        fs::remove_file(&temporary)?;
-    }
+    fs::remove_file(&temporary).or_else(unless_missing)?;
     let written = || -> io::Result<Flock<File>> {
-        let mut lock = create_locked(&temporary)?;
+        let mut lock = locked_file::create(&temporary)?;
         lock.write_all(text)?;
         lock.sync_all()?;
         fs::rename(&temporary, path)?;
         Ok(lock)
     };
-    let lock = written().inspect_err(|_| {
+    written().inspect_err(|_| {
         // The failure to write is what gets reported.
         fs::remove_file(&temporary).unwrap_or_default();
-    })?;
-    sync_directory(parent(path))?;
-    Ok(lock)
+    })
 }
 
-/// Creates a file and locks it. Another process may take it for stale in between, and remove it.
-fn create_locked(path: &Path) -> io::Result<Flock<File>> {
-    loop {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
-        if lock.metadata()?.nlink() > 0 {
-            return Ok(lock);
-        }
-    }
+fn unless_missing(cause: io::Error) -> io::Result<()> {
+    if cause.kind() == IoKind::NotFound { Ok(()) } else { Err(cause) }
 }
 
-/// Removes the records that were being written when their run was killed. A run that is in progress has locked its own.
+/// Removes the texts of records that were never completed, because their run was killed.
 ///
 /// # Errors
-/// Those of the system calls, or others can write to the directory.
-pub(crate) fn remove_stale(directory: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Err(cause) if matches!(cause.kind(), IoKind::NotFound | IoKind::PermissionDenied) => return Ok(()),
-        other => other?,
-    };
-    for entry in entries {
+/// Those of the system calls.
+pub(crate) fn remove_leftovers(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != TEMPORARY) {
-            continue;
-        }
-        check_private(directory)?;
-        let Some(file) = open(&path)? else { continue };
-        if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() {
-            fs::remove_file(&path)?;
+        let is_text = path.extension().is_some_and(|extension| extension == TEMPORARY);
+        // With a record it is that of a run that replaces the text, or removed with the record.
+        if is_text && !path.with_extension(&SUFFIX[1..]).exists() && locked_file::lock_leftover(&path)?.is_some() {
+            fs::remove_file(&path).or_else(unless_missing)?;
         }
     }
     Ok(())
@@ -249,21 +258,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-
-    #[test]
-    fn what_a_killed_run_was_writing_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        let written = create_locked(&at("restore-1.tmp")).unwrap();
-        fs::write(at("restore-2.tmp"), "{").unwrap();
-        fs::write(at("restore-3.json"), "{}").unwrap();
-        remove_stale(dir.path()).unwrap();
-        assert!(at("restore-1.tmp").exists() && !at("restore-2.tmp").exists() && at("restore-3.json").exists());
-        drop(written);
-        remove_stale(dir.path()).unwrap();
-        assert!(!at("restore-1.tmp").exists());
-        remove_stale(&at("missing")).unwrap();
-    }
 
     fn take_over(path: &Path) -> Option<Vec<u8>> {
         LockedRecord::take_over(path, FlockArg::LockExclusiveNonblock).unwrap().map(|(_, text)| text)
@@ -298,6 +292,26 @@ mod tests {
         assert!(!read(&path).unwrap().unwrap().in_progress);
         assert_eq!(take_over(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_record_that_was_never_complete_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = LockedRecord::create(dir.path(), "restore", b"one").unwrap();
+        let replaced = record.path().with_extension("tmp");
+        for path in [&replaced, &dir.path().join("stopped-1-1.tmp"), &dir.path().join("restore-1-1.tmp")] {
+            fs::write(path, "of a run that was killed").unwrap();
+        }
+        let written = locked_file::create(&dir.path().join("kept-1-1.tmp")).unwrap();
+        remove_leftovers(dir.path()).unwrap();
+        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        left.sort();
+        let expected = [dir.path().join("kept-1-1.tmp"), record.path().to_owned(), replaced];
+        assert_eq!(left, expected);
+        drop(written);
+        record.remove().unwrap();
+        remove_leftovers(dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Routes each member to its mount. A mount's staged tree is begun with its first member: a mount without members stays
 //! as it is.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,7 +12,9 @@ use nix::fcntl::openat;
 use nix::sys::stat;
 use nix::unistd::{getegid, geteuid, syncfs};
 
+use super::concerned::{Concerned, concerned, holder, no_holder};
 use super::mode::Mode;
+use super::parts::{Parts, Relation};
 use super::write_behind::WriteBehind;
 use crate::error::{Error, Result};
 use crate::holes::ReadHoles;
@@ -22,9 +25,12 @@ use crate::volume::content::{CopyError, write_with_holes};
 use crate::volume::create::{Creator, Existing, unreadable};
 use crate::volume::live::{Live, LiveKind};
 use crate::volume::metadata;
+use crate::volume::not_restored::NotRestored;
 use crate::volume::own_names::OwnNames;
+use crate::volume::part::outermost_missing;
 use crate::volume::staging::Staging;
 use crate::volume::swap::Restoration;
+use crate::volume::xattrs::NotSet;
 use crate::volume::{Content, OpenMount, OpenTree};
 
 /// The mounts of one tree, and the thread pool that creates small files in all of them.
@@ -36,6 +42,7 @@ pub(super) struct Routes<'a> {
     /// The ids on this host of the container's root, where they differ.
     root_ids: Option<(u32, u32)>,
     files: Pool,
+    not_restored: Arc<NotRestored>,
     mounts: Vec<Route<'a>>,
     /// Where something other than a single file is mounted.
     directories: Vec<&'a RelPath>,
@@ -61,6 +68,10 @@ struct Route<'a> {
     /// Where the new tree or file is made; none where members are extracted over the live tree.
     staging: Option<&'a Staging>,
     destination: Destination,
+    /// The paths in it that are restored; none if all of it is.
+    paths: Vec<RelPath>,
+    /// The outermost directories on the way to them that do not exist, where members are extracted over the live tree.
+    missing: Vec<RelPath>,
 }
 
 enum Destination {
@@ -85,17 +96,33 @@ struct Tree {
 }
 
 impl<'a> Routes<'a> {
-    /// Begins the root's tree at once: it is restored even by an archive that does not name the root itself.
-    pub(super) fn new(tree: &'a OpenTree, restoration: &'a Restoration, mode: Mode, allow_empty: bool) -> Result<Self> {
-        let mounts = tree.live().map(|(at, live)| Route {
-            at,
-            live,
-            staging: restoration.staging(live),
-            destination: match live.kind() {
-                LiveKind::Directory => Destination::Tree { mountpoints: mountpoints(tree, at), root: None, tree: None },
+    /// Routes the members of `parts`. The root's tree is begun at once: it is restored even by an archive that does not name
+    /// the root itself.
+    pub(super) fn new(
+        tree: &'a OpenTree,
+        parts: &Parts,
+        restoration: &'a Restoration,
+        mode: Mode,
+        allow_empty: bool,
+    ) -> Result<Self> {
+        let mut mounts = Vec::new();
+        for Concerned { at, live, paths } in concerned(tree, parts) {
+            let missing = match mode {
+                Mode::Replace => Vec::new(),
+                Mode::Merge | Mode::InPlace => {
+                    paths.iter().map(|path| outermost_missing(live, path)).collect::<Result<_>>()?
+                }
+            };
+            let destination = match live.kind() {
+                LiveKind::Directory => {
+                    let mut mountpoints = mountpoints(tree, at);
+                    mountpoints.retain(|(below, _)| parts.relation(&at.concat(below)) == Relation::Inside);
+                    Destination::Tree { mountpoints, root: None, tree: None }
+                }
                 LiveKind::File => Destination::File { complete: false },
-            },
-        });
+            };
+            mounts.push(Route { at, live, staging: restoration.staging(live), destination, paths, missing });
+        }
         let is_file =
             |mount: &&OpenMount| matches!(&mount.content, Content::Live(live) if live.kind() == LiveKind::File);
         let left = tree.mounts.iter().filter_map(|mount| {
@@ -112,13 +139,14 @@ impl<'a> Routes<'a> {
             own: restoration.own_names(),
             root_ids: tree.ids.container_root(),
             files: Pool::for_files()?,
-            mounts: mounts.collect(),
+            not_restored: Arc::default(),
+            mounts,
             directories: tree.mounts.iter().filter(|mount| !is_file(mount)).map(|mount| &mount.at).collect(),
             left: left.collect(),
             on_no_mount: 0,
         };
-        if let Some(root) = this.mounts.first_mut().filter(|route| route.at.is_root()) {
-            root.begin(mode, this.root_ids, &this.files)?;
+        if let Some(root) = this.mounts.first_mut().filter(|route| route.at.is_root() && route.paths.is_empty()) {
+            root.begin(mode, this.root_ids, &this.files, &this.not_restored)?;
         }
         Ok(this)
     }
@@ -166,9 +194,10 @@ impl<'a> Routes<'a> {
         let Some(route) = self.mounts.iter_mut().find(|route| route.at == at) else { return Err(no_holder(&path)) };
         let (mode, root_ids) = (self.mode, self.root_ids);
         let is_tree_root = path.is_root() && at.is_root();
-        let stored = Member { path, kind, metadata: member.metadata };
+        let stored = Member { path, kind, metadata: member.metadata.clone() };
         if let (Destination::File { complete }, Some(staging)) = (&mut route.destination, route.staging) {
-            single_file(staging, &member.path, &stored, content)?;
+            let not_set = single_file(staging, &member.path, &stored, content)?;
+            self.not_restored.add(&member.path, &not_set);
             *complete = true;
             return Ok(());
         }
@@ -179,9 +208,33 @@ impl<'a> Routes<'a> {
             *root = Some(stored);
             return Ok(());
         }
-        let Some(tree) = route.begin(mode, root_ids, &self.files)? else { return Err(no_holder(&stored.path)) };
+        let staging = route.staging;
+        let Some(tree) = route.begin(mode, root_ids, &self.files, &self.not_restored)? else {
+            return Err(no_holder(&stored.path));
+        };
+        note_root(staging, &stored)?;
         // As with `tar -x --strip`, which skips the root's own member.
         if is_tree_root && mode == Mode::Merge { Ok(()) } else { tree.writer.member(&stored, content) }
+    }
+
+    /// Extracts a directory above what is restored. Over the live tree it is made only if it does not exist.
+    pub(super) fn above(&mut self, member: &Member) -> Result<()> {
+        let Ok((at, path)) = holder(self.mounts.iter().map(|route| route.at), &member.path) else { return Ok(()) };
+        let (mode, root_ids) = (self.mode, self.root_ids);
+        let Some(route) = self.mounts.iter_mut().find(|route| route.at == at) else { return Ok(()) };
+        let is_on_the_way = !path.is_root() && route.paths.iter().any(|wanted| wanted.strip_prefix(&path).is_some());
+        let is_missing = || route.missing.iter().any(|missing| path.strip_prefix(missing).is_some());
+        if !is_on_the_way || (mode != Mode::Replace && !is_missing()) {
+            return Ok(());
+        }
+        let Some(tree) = route.begin(mode, root_ids, &self.files, &self.not_restored)? else { return Ok(()) };
+        let directory = Member { path, kind: Kind::Directory, metadata: member.metadata.clone() };
+        tree.writer.member(&directory, &mut io::empty())
+    }
+
+    /// What was extracted without all its extended attributes. It is complete once all trees are.
+    pub(super) fn not_restored(&self) -> &Arc<NotRestored> {
+        &self.not_restored
     }
 
     /// Skips a member of a tree whose root is on no mount: a directory down to a mount is made by the engine, and
@@ -226,15 +279,18 @@ impl<'a> Routes<'a> {
     }
 
     /// Completes all trees. Swapping them is left to the caller.
-    pub(super) fn finish(self) -> Result<()> {
-        for Route { at, live, staging, destination } in self.mounts {
+    ///
+    /// # Errors
+    /// Those of the system, and that of `check`, which is called now and then.
+    pub(super) fn finish(self, check: &dyn Fn() -> Result<()>) -> Result<()> {
+        for Route { at, live, staging, destination, .. } in self.mounts {
             if let Destination::Tree { tree: Some(tree), mountpoints, .. } = destination {
                 let spared = |path: &RelPath| {
                     own_name(live, self.own, path).is_some()
                         || mountpoints.iter().any(|(mountpoint, _)| mountpoint.strip_prefix(path).is_some())
                 };
                 let Tree { mut writer, root } = *tree;
-                writer.finish(&spared)?;
+                writer.finish(&spared, check)?;
                 if staging.is_none() {
                     syncfs(&root).map_err(|e| Error::failed("cannot sync", at.as_bytes(), e))?;
                 }
@@ -246,22 +302,14 @@ impl<'a> Routes<'a> {
 
 /// Returns the directory of voltar's own in `live` that `path` names or lies in.
 fn own_name(live: &Live, own: &OwnNames, path: &RelPath) -> Option<RelPath> {
-    let mut steps = path.steps().filter_map(|step| RelPath::parse(step).ok());
-    steps.find(|step| {
-        let Some((parent, name)) = step.split_last().filter(|(_, name)| OwnNames::may_have(name)) else { return false };
+    let names = path.components().enumerate();
+    let mut candidates =
+        names.filter(|(_, name)| OwnNames::may_have(OsStr::from_bytes(name))).map(|(at, _)| path.first(at + 1));
+    candidates.find(|step| {
+        let Some((parent, name)) = step.split_last() else { return false };
         let directory = live.handle().try_clone().ok().and_then(|root| Beneath::new(root).open(&parent).ok());
         directory.is_some_and(|directory| own.contains(&directory, name))
     })
-}
-
-/// Returns the deepest of the mounts `at` that holds `path`, and `path` relative to it.
-fn holder<'m>(at: impl Iterator<Item = &'m RelPath>, path: &RelPath) -> Result<(&'m RelPath, RelPath)> {
-    let holders = at.filter_map(|at| path.strip_prefix(at).map(|below| (at, below)));
-    holders.min_by_key(|(_, below)| below.as_bytes().len()).ok_or_else(|| no_holder(path))
-}
-
-fn no_holder(path: &RelPath) -> Error {
-    Error::refused(format!("no mount holds '{path}'"))
 }
 
 /// Returns the mountpoints of other mounts whose parent mount is the one at `at`, relative to it.
@@ -280,13 +328,23 @@ fn mountpoints(tree: &OpenTree, at: &RelPath) -> Vec<(RelPath, Kind)> {
 
 impl Route<'_> {
     /// Begins the tree with the first member; `None` for a single file.
-    fn begin(&mut self, mode: Mode, root_ids: Option<(u32, u32)>, files: &Pool) -> Result<Option<&mut Tree>> {
+    fn begin(
+        &mut self,
+        mode: Mode,
+        root_ids: Option<(u32, u32)>,
+        files: &Pool,
+        not_restored: &Arc<NotRestored>,
+    ) -> Result<Option<&mut Tree>> {
         let Destination::Tree { mountpoints, root, tree } = &mut self.destination else { return Ok(None) };
         let begun = if let Some(begun) = tree.take() {
             begun
         } else {
-            let mut begun = Box::new(Tree::begin(self.live, self.staging, mountpoints, mode, root_ids, files)?);
-            root.take().map_or(Ok(()), |root| begun.writer.member(&root, &mut io::empty()))?;
+            let tree = Tree::begin(self.live, self.staging, mountpoints, mode, root_ids, files, not_restored)?;
+            let mut begun = Box::new(tree);
+            if let Some(root) = root.take() {
+                note_root(self.staging, &root)?;
+                begun.writer.member(&root, &mut io::empty())?;
+            }
             begun
         };
         Ok(Some(tree.insert(begun)))
@@ -301,6 +359,7 @@ impl Tree {
         mode: Mode,
         root_ids: Option<(u32, u32)>,
         files: &Pool,
+        not_restored: &Arc<NotRestored>,
     ) -> Result<Self> {
         let failed = |operation: &str, e: io::Error| Error::failed_at(operation, live.path(), e);
         // A handle of its own: clones share the position in the listing.
@@ -315,7 +374,7 @@ impl Tree {
             Mode::Merge => Creator::new(below, Existing::Merge),
             Mode::InPlace => Creator::remembering(below, Existing::Merge),
         };
-        let mut creator = creator.for_owner(root_ids);
+        let mut creator = creator.for_owner(root_ids).reporting(not_restored);
         if mode != Mode::Merge {
             // Until the archive says otherwise the root stays as it is.
             let metadata = metadata::of_open(live.handle()).map_err(|e| failed("cannot examine", e.into()))?;
@@ -331,6 +390,13 @@ impl Tree {
     }
 }
 
+/// Notes the extended attributes of a tree's root, if `member` is that and has any.
+fn note_root(staging: Option<&Staging>, member: &Member) -> Result<()> {
+    let xattrs = &member.metadata.xattrs;
+    let staging = staging.filter(|_| member.path.is_root() && xattrs.is_known());
+    staging.map_or(Ok(()), |staging| staging.note_root_xattrs(xattrs))
+}
+
 /// Returns the mountpoint that a nested mount needs in the staged tree, with the metadata that it has in the live one.
 fn mountpoint(live: &Beneath, path: &RelPath, kind: &Kind, root_ids: Option<(u32, u32)>) -> Member {
     let there = live.open(path).ok().and_then(|directory| metadata::of_open(&directory).ok());
@@ -340,8 +406,8 @@ fn mountpoint(live: &Beneath, path: &RelPath, kind: &Kind, root_ids: Option<(u32
     Member { path: path.clone(), kind: kind.clone(), metadata: there.unwrap_or(usual) }
 }
 
-/// Writes the member that replaces a single mounted file.
-fn single_file(staging: &Staging, name: &RelPath, member: &Member, content: &mut impl ReadHoles) -> Result<()> {
+/// Writes the member that replaces a single mounted file. Returns the extended attributes that could not be set.
+fn single_file(staging: &Staging, name: &RelPath, member: &Member, content: &mut impl ReadHoles) -> Result<NotSet> {
     let Kind::File { size } = member.kind else {
         return Err(Error::refused(format!(
             "'{name}' is no regular file in the archive, but a single file is mounted there"

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use crate::batch::{self, Filled};
 use crate::error::Result;
 use crate::holes::ReadHoles;
-use crate::member::{Kind, Member, RelPath};
+use crate::member::{Kind, Member, RelPath, StepHasher};
 use crate::ordered::{Ordered, Pool};
 use crate::volume::create::{Creator, NewFile, unreadable};
 
@@ -55,11 +55,11 @@ impl WriteBehind {
     /// names; applies the metadata of all directories.
     ///
     /// # Errors
-    /// The first one.
-    pub(super) fn finish(&mut self, spared: &dyn Fn(&RelPath) -> bool) -> Result<()> {
+    /// The first one, also of `check`, which is called now and then.
+    pub(super) fn finish(&mut self, spared: &dyn Fn(&RelPath) -> bool, check: &dyn Fn() -> Result<()>) -> Result<()> {
         self.settle()?;
-        self.creator.remove_others(spared)?;
-        self.creator.finish_directories()
+        self.creator.remove_others(spared, check)?;
+        self.creator.finish_directories(check)
     }
 
     fn submit(&mut self) -> Result<()> {
@@ -111,8 +111,10 @@ impl Batch {
         let before = self.content.len();
         self.content.resize(before + size, 0);
         source.read_exact(&mut self.content[before..]).map_err(|e| unreadable(&e))?;
+        let xattrs = file.xattrs().bytes();
         let beside = self.files.last().is_some_and(|(last, _)| last.lies_beside(&file));
-        self.filled.add(size as u64, beside);
+        // Names can be as long as small files, and attributes longer.
+        self.filled.add((size + xattrs + file.path().as_bytes().len()) as u64, beside);
         self.files.push((file, size));
         Ok(())
     }
@@ -128,17 +130,22 @@ impl Batch {
     }
 }
 
-/// The pending files, and their number per directory.
+/// The pending files, and their number per directory, as hashes of their paths. Two paths of the same hash cost time: files
+/// are waited for without need.
 #[derive(Default)]
 struct Unmade {
-    files: HashSet<RelPath>,
-    directories: HashMap<RelPath, usize>,
+    hasher: StepHasher,
+    files: HashSet<u64>,
+    directories: HashMap<u64, usize>,
 }
 
 impl Unmade {
     /// Whether the result depends on whether `member` is created before these files or after them.
     fn concerns(&self, member: &Member) -> bool {
-        let leads_through = |path: &RelPath| path.steps().any(|step| self.files.contains(step));
+        if self.files.is_empty() {
+            return false;
+        }
+        let leads_through = |path: &RelPath| self.hasher.of_steps(path).any(|step| self.files.contains(&step));
         let replaces_directory = match &member.kind {
             Kind::Directory => false,
             Kind::HardLink { target } if leads_through(target) => return true,
@@ -147,22 +154,34 @@ impl Unmade {
             | Kind::Symlink { .. }
             | Kind::Fifo
             | Kind::CharDevice { .. }
-            | Kind::BlockDevice { .. } => self.directories.contains_key(&member.path),
+            | Kind::BlockDevice { .. } => {
+                self.hasher.of_steps(&member.path).last().is_some_and(|path| self.directories.contains_key(&path))
+            }
         };
         replaces_directory || leads_through(&member.path)
     }
 
+    /// Returns the hashes of a file and of its directory; `None` for the latter if that is the root.
+    fn hashes(&self, file: &RelPath) -> Option<(u64, Option<u64>)> {
+        let last_two = self.hasher.of_steps(file).fold((None, None), |(_, before), step| (before, Some(step)));
+        let (directory, file) = last_two;
+        file.map(|file| (file, directory))
+    }
+
     fn add(&mut self, file: &RelPath) {
-        if let Some((directory, _)) = file.split_last() {
+        let Some((file, directory)) = self.hashes(file) else { return };
+        if let Some(directory) = directory {
             *self.directories.entry(directory).or_default() += 1;
         }
-        self.files.insert(file.clone());
+        self.files.insert(file);
     }
 
     fn remove(&mut self, file: &RelPath) {
-        self.files.remove(file);
-        let Some((directory, _)) = file.split_last() else { return };
-        if let Some(count) = self.directories.get_mut(&directory) {
+        let Some((file, directory)) = self.hashes(file) else { return };
+        self.files.remove(&file);
+        if let Some(directory) = directory
+            && let Some(count) = self.directories.get_mut(&directory)
+        {
             *count -= 1;
             if *count == 0 {
                 self.directories.remove(&directory);
@@ -216,7 +235,7 @@ mod tests {
         for (member, content) in before {
             first.member(member, &mut &content[..]).unwrap_or_default();
         }
-        first.finish_directories().unwrap_or_default();
+        first.finish_directories(&|| Ok(())).unwrap_or_default();
         let more = creator();
         (dir, more)
     }
@@ -246,7 +265,13 @@ mod tests {
         (path(), kind, 0..1000_i64, any::<u8>()).prop_map(|(path, kind, seconds, byte)| {
             let content = if let Kind::File { size } = kind { vec![byte; size as usize] } else { Vec::new() };
             let mtime = Timestamp { seconds, nanoseconds: 0 };
-            let metadata = Metadata { mode: 0o700, uid: geteuid().as_raw(), gid: getegid().as_raw(), mtime };
+            let metadata = Metadata {
+                mode: 0o700,
+                uid: geteuid().as_raw(),
+                gid: getegid().as_raw(),
+                mtime,
+                ..Metadata::default()
+            };
             (Member { path, kind, metadata }, content)
         })
     }
@@ -262,12 +287,12 @@ mod tests {
                 if merging { (Existing::Merge, &before[..]) } else { (Existing::Staged, &[][..]) };
             let (dir, mut creator) = tree(before, existing);
             let made = members.iter().try_for_each(|(member, content)| creator.member(member, &mut &content[..]));
-            let expected = outcome(&dir, made.and_then(|()| creator.finish_directories()));
+            let expected = outcome(&dir, made.and_then(|()| creator.finish_directories(&|| Ok(()))));
 
             let (dir, creator) = tree(before, existing);
             let mut writer = WriteBehind::new(creator, &Pool::new(4).unwrap());
             let made = members.iter().try_for_each(|(member, content)| writer.member(member, &mut &content[..]));
-            prop_assert_eq!(outcome(&dir, made.and_then(|()| writer.finish(&|_| false))), expected);
+            prop_assert_eq!(outcome(&dir, made.and_then(|()| writer.finish(&|_| false, &|| Ok(())))), expected);
         }
     }
 
@@ -278,7 +303,7 @@ mod tests {
         let metadata = Metadata { uid: geteuid().as_raw(), gid: getegid().as_raw(), ..Metadata::default() };
         for number in 0..1000 {
             let path = RelPath::parse(format!("file {number}").as_bytes()).unwrap();
-            let member = Member { path, kind: Kind::File { size: 9 }, metadata };
+            let member = Member { path, kind: Kind::File { size: 9 }, metadata: metadata.clone() };
             writer.member(&member, &mut &b"something"[..]).unwrap();
         }
         drop(writer);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::facts::{Facts, Occupied};
 use super::measure::{Measured, backup_time};
 use super::overlaps;
+use super::postgres::{self, Versions};
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
 use crate::archiver::{Expected, Job};
@@ -14,6 +15,7 @@ use crate::exclude::Exclude;
 use crate::host::{Container, Host, Inventory};
 use crate::layout::{ArchiveSpec, Layout};
 use crate::live_mounts::LiveMount;
+use crate::postgres::OutsideLink;
 use crate::resolve::{CREATE_STACK, Selection, Target, not_found, survey};
 use crate::store::directory::Condition;
 use crate::store::{Destination, Sink};
@@ -22,6 +24,7 @@ use crate::units;
 
 /// The arguments of a backup.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct BackupRequest {
     /// The archives that can be made.
     pub layout: Layout,
@@ -41,8 +44,12 @@ pub struct BackupRequest {
     pub overwrite: bool,
     /// Whether empty trees are accepted.
     pub allow_empty: bool,
+    /// Whether PostgreSQL clusters are archived of which a part lies elsewhere.
+    pub allow_outside_links: bool,
     /// The members that are left out of all of them, in addition to those of the layout.
     pub exclude: Exclude,
+    /// Whether extended attributes, ACLs and capabilities are archived, and fractions of a second.
+    pub xattrs: bool,
 }
 
 impl BackupRequest {
@@ -71,6 +78,8 @@ pub struct BackupPlan {
     pub sink: Sink,
     /// Bytes that can be written there; `None` if unknown.
     pub free_bytes: Option<u64>,
+    /// Whether extended attributes are archived.
+    pub xattrs: bool,
     /// The estimated time without stopping and starting containers; `None` if it is unknown.
     pub time: Option<Duration>,
     /// The threads that share the work.
@@ -102,6 +111,10 @@ pub struct PlannedArchive {
     pub mounts: Vec<LiveMount>,
     /// The sizes of the tree; `None` where it cannot be walked.
     pub measured: Option<Measured>,
+    /// The versions of the PostgreSQL clusters in it.
+    pub versions: Versions,
+    /// The links of those clusters to what is not archived with them.
+    pub outside_links: Vec<OutsideLink>,
 }
 
 /// By how many percent the estimate may exceed the free space: it is not exact, and a full disk costs only time.
@@ -136,9 +149,11 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
             expected: expected(spec, request.allow_empty),
             mounts: Vec::new(),
             measured: None,
+            versions: Versions::default(),
+            outside_links: Vec::new(),
         };
         if reasons.is_empty() {
-            match examine(&mut planned, facts) {
+            match examine(&mut planned, request.xattrs, facts) {
                 Ok(refusal) => refusals.extend(refusal),
                 Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
                 Err(error) => refusals.push(error.within(&planned.target.archive)),
@@ -150,6 +165,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
         refusals.extend(occupied(target, destination, facts.occupied(destination), request.overwrite));
         archives.push(planned);
     }
+    refusals.extend(examine_clusters(&mut archives, request.allow_outside_links));
     refusals
         .extend(overlaps::between(archives.iter().map(|planned| (&planned.target.archive[..], &planned.mounts[..]))));
     let users = users(archives.iter().map(|planned| &planned.target));
@@ -160,10 +176,11 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     notes.extend(stopping.notes);
     let condition = facts.condition(&request.sink);
     refusals.extend(sink_refusals(&archives, &request.sink, &condition));
-    let measured: Vec<_> = archives.iter().map(|planned| planned.measured).collect();
+    let measured: Vec<_> = archives.iter().map(|planned| planned.measured.as_ref()).collect();
     let threads = facts.threads();
     Ok(BackupPlan {
         source,
+        xattrs: request.xattrs,
         time: backup_time(&measured, threads),
         threads,
         notes,
@@ -198,9 +215,10 @@ impl BackupPlan {
             archive: planned.target.archive.clone(),
             prefix: planned.target.tree.path.clone(),
             destination: planned.destination.clone(),
-            expected_bytes: planned.measured.map(|measured| measured.stream_bytes),
+            expected_bytes: planned.measured.as_ref().map(|measured| measured.stream_bytes),
             expected: planned.expected,
             exclude: planned.exclude.clone(),
+            xattrs: self.xattrs,
             compression: planned.compression,
         };
         self.archives.iter().map(job).collect()
@@ -209,7 +227,7 @@ impl BackupPlan {
     /// Returns the estimated length of all archives in bytes; `None` if one was not measured.
     #[must_use]
     pub fn archive_bytes(&self) -> Option<u64> {
-        self.archives.iter().map(|planned| Some(planned.measured?.archive_bytes)).sum()
+        self.archives.iter().map(|planned| Some(planned.measured.as_ref()?.archive_bytes)).sum()
     }
 }
 
@@ -226,7 +244,7 @@ fn check_capacity(sink: &Sink, targets: &[Target]) -> Result<()> {
 }
 
 /// Adds to `planned` its mounts and its sizes; returns a refusal if it holds too little.
-fn examine(planned: &mut PlannedArchive, facts: &dyn Facts) -> Result<Option<Error>> {
+fn examine(planned: &mut PlannedArchive, xattrs: bool, facts: &dyn Facts) -> Result<Option<Error>> {
     let tree = &planned.target.tree;
     planned.mounts = facts.live_mounts(tree)?;
     if let Some(pattern) = planned.exclude.matching_root(&tree.path) {
@@ -236,9 +254,28 @@ fn examine(planned: &mut PlannedArchive, facts: &dyn Facts) -> Result<Option<Err
                 .hint(format!("a pattern is compared with whole names: '{}/{pattern}' is one below it", tree.path)),
         ));
     }
-    let measured = facts.measure(tree, &planned.exclude, planned.compression)?;
+    let mut measured = facts.measure(tree, &planned.exclude, planned.compression)?;
+    if xattrs {
+        measured.add_extended_headers(planned.compression.format);
+    }
+    let refusal = too_empty(&planned.target, &measured, planned.expected);
     planned.measured = Some(measured);
-    Ok(too_empty(&planned.target, &measured, planned.expected))
+    Ok(refusal)
+}
+
+/// Adds to `archives` what is known of the PostgreSQL clusters in them; returns refusals.
+fn examine_clusters(archives: &mut [PlannedArchive], allow_outside_links: bool) -> Vec<Error> {
+    let targets: Vec<Target> = archives.iter().map(|planned| planned.target.clone()).collect();
+    let mut refusals = Vec::new();
+    for PlannedArchive { target, measured, versions, outside_links, .. } in archives {
+        let Some(measured) = measured else { continue };
+        *versions = Versions::of_backup(target, &measured.clusters);
+        *outside_links = postgres::outside_links(target, &measured.clusters, targets.iter());
+        if !allow_outside_links {
+            refusals.extend(postgres::incomplete(&target.archive, outside_links));
+        }
+    }
+    refusals
 }
 
 /// Returns the format that the guide of the stack writes. The containers tell its generation.
@@ -288,7 +325,7 @@ fn occupied(target: &Target, destination: &Destination, occupied: Occupied, over
 }
 
 fn archive_bytes(archives: &[PlannedArchive]) -> u64 {
-    archives.iter().filter_map(|planned| planned.measured).map(|measured| measured.archive_bytes).sum()
+    archives.iter().filter_map(|planned| planned.measured.as_ref()).map(|measured| measured.archive_bytes).sum()
 }
 
 /// Returns the refusals that follow from the state of the sink.

@@ -7,19 +7,22 @@ use super::measure::{self, Decompression, Measured};
 use crate::codec::Compression;
 use crate::error::{Error, Result};
 use crate::exclude::Exclude;
-use crate::extractor::{self, Input, Origin};
+use crate::extractor::{self, Input, Need, Origin, Parts};
 use crate::host::mounts::MountTree;
 use crate::host::{Volume, reality};
 use crate::identity::{self, FileId};
+use crate::ids::IdMap;
 pub use crate::live_mounts::LiveMounts;
 use crate::live_mounts::{self, LiveMount};
 use crate::member::RelPath;
 use crate::monitor::Monitor;
 use crate::mountinfo;
 use crate::ordered::Pool;
+use crate::postgres::{Cluster, MajorVersion, VERSION_BYTES};
 use crate::recovery;
 use crate::store::directory::Condition;
 use crate::store::{Destination, Location, Sink, Source};
+use crate::volume::new_directory::NewDirectory;
 use crate::volume::restore_record::Unfinished;
 
 /// The kind of file at an archive's destination before it is written.
@@ -74,6 +77,13 @@ pub trait Facts {
     /// Returns when an archive was last modified; `None` if unknown.
     fn modified(&self, location: &Location) -> Option<SystemTime>;
 
+    /// Reads an archive to its end, and returns what it needs in each of `mounts`; `None` for one that is not restored.
+    /// The progress is reported if it is `shown`.
+    ///
+    /// # Errors
+    /// The archive is damaged, or does not fit into the tree.
+    fn need(&self, input: &Input, ids: &IdMap, mounts: &[(&RelPath, Option<u64>)], shown: bool) -> Result<Vec<Need>>;
+
     /// Reads the first members of an archive.
     ///
     /// # Errors
@@ -83,6 +93,30 @@ pub trait Facts {
     /// Returns the directory that the first members of an archive have in common, and whether one of them lies in `path`;
     /// `None` if it has no members.
     fn origin(&self, location: &Location, path: &RelPath) -> Result<Option<Origin>>;
+
+    /// Returns the parts of the tree of `input` that `paths` names.
+    ///
+    /// # Errors
+    /// The archive does not hold them.
+    fn parts(&self, input: &Input, paths: &[RelPath]) -> Result<Parts>;
+
+    /// Checks that `parts` of a live tree can be replaced.
+    ///
+    /// # Errors
+    /// One of them is on no mount that is restored, or leads through a symbolic link or a file.
+    fn check_parts(&self, tree: &MountTree, parts: &Parts) -> Result<()>;
+
+    /// Checks that a restore can make the directory at `path`.
+    ///
+    /// # Errors
+    /// It is there and not empty, or cannot be made.
+    fn check_new_directory(&self, path: &Path) -> Result<()>;
+
+    /// Returns the PostgreSQL clusters in the first members of an archive.
+    fn first_clusters(&self, input: &Input) -> Result<Vec<Cluster>>;
+
+    /// Returns the version of the PostgreSQL cluster at `at` in a live tree; `None` if there is none, or if it cannot be read.
+    fn live_version(&self, tree: &MountTree, at: &RelPath) -> Option<MajorVersion>;
 
     /// Returns the mountpoints of this host below `path`.
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>>;
@@ -163,12 +197,37 @@ impl Facts for ThisHost<'_> {
         location.path().metadata().and_then(|status| status.modified()).ok()
     }
 
+    fn need(&self, input: &Input, ids: &IdMap, mounts: &[(&RelPath, Option<u64>)], shown: bool) -> Result<Vec<Need>> {
+        extractor::need(input, ids, mounts, shown, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
+    }
+
     fn check_prefix(&self, input: &Input) -> Result<()> {
         extractor::check_prefix(input, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
     }
 
     fn origin(&self, location: &Location, path: &RelPath) -> Result<Option<Origin>> {
         extractor::origin(location, path, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
+    }
+
+    fn first_clusters(&self, input: &Input) -> Result<Vec<Cluster>> {
+        extractor::first_clusters(input, self.pool, self.monitor)
+    }
+
+    fn live_version(&self, tree: &MountTree, at: &RelPath) -> Option<MajorVersion> {
+        let file = at.join(b"PG_VERSION").ok()?;
+        MajorVersion::of_file(&self.mounts.open(tree).ok()?.beginning_of(&file, VERSION_BYTES as u64)?)
+    }
+
+    fn parts(&self, input: &Input, paths: &[RelPath]) -> Result<Parts> {
+        extractor::locate(input, paths, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
+    }
+
+    fn check_parts(&self, tree: &MountTree, parts: &Parts) -> Result<()> {
+        extractor::check_parts(&self.mounts.open(tree)?, parts)
+    }
+
+    fn check_new_directory(&self, path: &Path) -> Result<()> {
+        NewDirectory::check(path)
     }
 
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>> {

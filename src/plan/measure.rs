@@ -1,5 +1,5 @@
-//! The size of a tree, and the estimated length of its archive and the time that it takes: one walk that opens no file,
-//! then samples from all over the tree, which are compressed. For an archive, its beginning is decompressed.
+//! The size of a tree, and the estimated length of its archive and the time that it takes: one walk that opens no file
+//! but those with the version of a database cluster, then samples from all over the tree, which are compressed. For an archive, its beginning is decompressed.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -10,19 +10,19 @@ use nix::sys::time::{TimeVal, TimeValLike as _};
 
 use crate::archive::{BLOCK, RECORD, padding};
 use crate::archive_file::tar_likeness;
-use crate::archiver::is_cluster_version;
 use crate::codec::{Compression, Compressor, Decompressor, Format};
 use crate::error::Result;
 use crate::exclude::Exclude;
 use crate::member::{Kind, RelPath};
 use crate::monitor::Monitor;
 use crate::ordered::Pool;
+use crate::postgres::{Cluster, Clusters, VERSION_BYTES, is_cluster_version, is_version_file};
 use crate::store::Location;
 use crate::volume::OpenTree;
 use crate::volume::walk::{Entry, Found, Links, Walk};
 
 /// The sizes of a tree.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Measured {
     /// Members that an archive of it would have, the root's own included.
     pub members: u64,
@@ -40,6 +40,8 @@ pub struct Measured {
     pub one_file: bool,
     /// Whether it holds the `PG_VERSION` of a PostgreSQL cluster.
     pub database: bool,
+    /// The PostgreSQL clusters that an archive of it would have.
+    pub clusters: Vec<Cluster>,
 }
 
 /// The number of samples, and the length of each in bytes.
@@ -64,16 +66,17 @@ pub(crate) fn measure(
     let mut measured = Measured { stream_bytes: 2 * BLOCK as u64, ..Measured::default() };
     let mut links = Links::default();
     let mut samples = Samples::default();
+    let mut clusters = Clusters::default();
     let mut unmapped = None;
     for found in Walk::new(tree)?.excluding(exclude, prefix) {
         monitor.check_cancelled()?;
-        let entry = match found? {
+        let mut entry = match found? {
             Found::Entry(entry) => entry,
             Found::Excluded => {
                 measured.excluded += 1;
                 continue;
             }
-            Found::Socket(_) | Found::Own(_) | Found::Unreadable { .. } => continue,
+            Found::Socket(_) | Found::Own(_) | Found::Beyond { .. } | Found::Unreadable { .. } => continue,
         };
         measured.members += 1;
         measured.one_file |= entry.path.is_root() && entry.kind != Kind::Directory;
@@ -83,6 +86,11 @@ pub(crate) fn measure(
         }
         measured.stream_bytes += BLOCK as u64;
         measured.database |= is_cluster_version(&entry.path);
+        clusters.member(&entry.path, &entry.kind);
+        if is_version_file(&entry.path) && matches!(entry.kind, Kind::File { .. }) {
+            let version = piece_of(&mut entry, 0, VERSION_BYTES);
+            clusters.version(&entry.path, &version);
+        }
         if links.target(&entry).is_some() {
             continue;
         }
@@ -107,7 +115,26 @@ pub(crate) fn measure(
         measured.archive_bytes = bytes + measured.members * COMPRESSED_HEADER;
         measured.compress_time = trial.map(|trial| trial.time_of(measured.stream_bytes));
     }
+    measured.clusters = clusters.found();
     Ok(measured)
+}
+
+impl Measured {
+    /// Adds an extended header for each member: most have a time with fractions of a second.
+    pub(crate) fn add_extended_headers(&mut self, format: Format) {
+        let added = self.members * 2 * BLOCK as u64;
+        self.stream_bytes += added;
+        self.archive_bytes += if format == Format::Plain { added } else { self.members * COMPRESSED_HEADER };
+    }
+}
+
+/// Returns at most `most` bytes of a file. One that cannot be read is reported when it is archived.
+fn piece_of(entry: &mut Entry, offset: u64, most: usize) -> Vec<u8> {
+    let mut piece = vec![0; most];
+    let opened = entry.open().map_err(std::io::Error::from);
+    let read = opened.and_then(|opened| opened.file().read_at(&mut piece, offset));
+    piece.truncate(read.unwrap_or(0));
+    piece
 }
 
 /// How long a part of the data has taken.
@@ -175,12 +202,12 @@ pub(super) fn time_of_all(works: &[(Duration, bool)], threads: usize) -> Duratio
 const MAIN_THREAD: u64 = 2;
 
 /// Returns the time in which `threads` write the archives of these trees; `None` if one was not measured.
-pub(super) fn backup_time(trees: &[Option<Measured>], threads: usize) -> Option<Duration> {
+pub(super) fn backup_time(trees: &[Option<&Measured>], threads: usize) -> Option<Duration> {
     let mut works = Vec::new();
     for tree in trees {
-        let Measured { compress_time, stream_bytes, .. } = (*tree)?;
-        works.push((compress_time?, true));
-        works.push((Duration::from_nanos(stream_bytes.saturating_mul(MAIN_THREAD)), false));
+        let tree = (*tree)?;
+        works.push((tree.compress_time?, true));
+        works.push((Duration::from_nanos(tree.stream_bytes.saturating_mul(MAIN_THREAD)), false));
     }
     Some(time_of_all(&works, threads))
 }
@@ -221,11 +248,7 @@ impl Samples {
     fn try_out(self, compression: Compression, pool: &Pool) -> Option<Trial> {
         let mut pieces = Vec::new();
         for (mut entry, offset) in self.kept {
-            let mut piece = vec![0; SAMPLE];
-            let read =
-                entry.open().map_err(std::io::Error::from).and_then(|opened| opened.file().read_at(&mut piece, offset));
-            // A file that cannot be read is reported when it is archived.
-            pieces.extend_from_slice(&piece[..read.unwrap_or(0)]);
+            pieces.extend(piece_of(&mut entry, offset, SAMPLE));
         }
         let mut compressed = Counting(0);
         let before = processor_time();

@@ -5,12 +5,17 @@
 //! Nothing here writes.
 
 pub mod backup;
+pub mod comparison;
 mod creation;
+pub mod extraction;
 pub mod facts;
 pub mod measure;
 mod overlaps;
+pub mod postgres;
 mod prefix;
 pub mod restore;
+pub(crate) mod room;
+mod sources;
 mod stopping;
 
 #[cfg(test)]

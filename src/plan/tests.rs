@@ -13,20 +13,23 @@ use super::*;
 use crate::codec::{Compression, Format, Level};
 use crate::error::ErrorKind;
 use crate::exclude::{Exclude, Pattern};
-use crate::extractor::{Input, Mode, Origin};
+use crate::extractor::{Input, Mode, Need, Origin, Parts};
 use crate::filesystem::Filesystem;
 use crate::host::mounts::{MountTree, TreeMount};
 use crate::host::{Mount, MountKind, Volume};
 use crate::identity::FileId;
+use crate::ids::IdMap;
 use crate::layout::Layout;
 use crate::live_mounts::LiveMount;
 use crate::member::RelPath;
+use crate::postgres::{Cluster, MajorVersion};
 use crate::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
 use crate::resolve::Selection;
 use crate::store::directory::Condition;
 use crate::store::{Destination, Directory, Location, Sink, Source};
 use crate::volume::live::{LiveKind, Way};
 use crate::volume::restore_record::Unfinished;
+use crate::volume::room::Room;
 
 /// The facts of a machine, as scripted by a test.
 #[derive(Debug, Clone)]
@@ -39,14 +42,20 @@ struct Script {
     archives: Vec<&'static str>,
     files: Vec<&'static str>,
     archive_bytes: u64,
+    /// What each archive needs in each of its mounts.
+    need: Result<Need>,
     decompress_time: Option<Duration>,
     /// The prefix of every archive's members.
     prefix: Option<&'static str>,
     damaged: Option<Error>,
     way: Way,
     mounted_below: Vec<PathBuf>,
-    free_bytes: u64,
+    room: Room,
     state_dir: &'static Path,
+    /// The clusters in the first members of every archive.
+    clusters: Vec<Cluster>,
+    /// The version of the cluster in every volume.
+    live_version: Option<MajorVersion>,
 }
 
 impl Default for Script {
@@ -64,13 +73,16 @@ impl Default for Script {
             archives: vec!["db.tar.bz2", "media.tar.gz"],
             files: Vec::new(),
             archive_bytes: 1000,
+            need: Ok(Need { bytes: 1000, inodes: 10 }),
             decompress_time: None,
             prefix: None,
             damaged: None,
             way: Way::Exchange,
             mounted_below: Vec::new(),
-            free_bytes: 1_000_000,
+            room: Room { bytes: 1_000_000, inodes: Some(1000), block: 1, is_exact: true },
             state_dir: Path::new("/var/lib/voltar"),
+            clusters: Vec::new(),
+            live_version: None,
         }
     }
 }
@@ -91,7 +103,7 @@ impl Facts for Script {
             kind: LiveKind::Directory,
             way: self.way,
             lineage: lineage(&mount.root()),
-            free_bytes: Some(self.free_bytes),
+            room: Some(self.room),
         };
         Ok(tree.mounts.iter().map(live).collect())
     }
@@ -135,10 +147,26 @@ impl Facts for Script {
         Some(self.archive_bytes)
     }
 
+    fn need(&self, _: &Input, _: &IdMap, mounts: &[(&RelPath, Option<u64>)], _: bool) -> Result<Vec<Need>> {
+        self.need.clone().map(|need| vec![need; mounts.len()])
+    }
+
     fn modified(&self, location: &Location) -> Option<SystemTime> {
         // The archives are from the oldest to the newest.
         let names = self.archives.iter().position(|name| location.path().ends_with(name));
         names.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds as u64))
+    }
+
+    fn parts(&self, _: &Input, paths: &[RelPath]) -> Result<Parts> {
+        Ok(Parts::new(paths.to_vec()))
+    }
+
+    fn check_parts(&self, _: &MountTree, _: &Parts) -> Result<()> {
+        Ok(())
+    }
+
+    fn check_new_directory(&self, _: &Path) -> Result<()> {
+        Ok(())
     }
 
     fn check_prefix(&self, input: &Input) -> Result<()> {
@@ -154,6 +182,14 @@ impl Facts for Script {
     fn origin(&self, _: &Location, path: &RelPath) -> Result<Option<Origin>> {
         let root = self.prefix.map(|prefix| RelPath::parse(prefix.as_bytes()).unwrap());
         Ok(root.map(|root| Origin { holds_path: root.strip_prefix(path).is_some(), root, trees: Vec::new() }))
+    }
+
+    fn first_clusters(&self, _: &Input) -> Result<Vec<Cluster>> {
+        Ok(self.clusters.clone())
+    }
+
+    fn live_version(&self, _: &MountTree, at: &RelPath) -> Option<MajorVersion> {
+        self.live_version.filter(|_| at.is_root())
     }
 
     fn mounted_below(&self, _: &Path) -> Result<Vec<PathBuf>> {
@@ -226,7 +262,9 @@ fn backup_request() -> BackupRequest {
         running: Running::Refuse,
         overwrite: false,
         allow_empty: false,
+        allow_outside_links: false,
         exclude: Exclude::default(),
+        xattrs: false,
     }
 }
 
@@ -241,6 +279,8 @@ fn restore_request() -> RestoreRequest {
         running: Running::Refuse,
         allow_empty: false,
         allow_truncated_end: false,
+        paths: Vec::new(),
+        force_version: false,
         from: None,
         create_volumes: false,
     }
@@ -647,7 +687,7 @@ fn a_tree_that_cannot_be_walked_is_refused_and_an_interruption_is_not_a_refusal(
 #[test]
 fn an_unfinished_restore_forbids_a_backup_and_is_undone_by_a_restore() {
     let interrupted = vec![Unfinished::Interrupted("/volumes/db/_data".into())];
-    let message = "db: a restore into '/volumes/db/_data' was interrupted, and its content is half old and half new";
+    let message = "db: a restore into '/volumes/db/_data' was interrupted before it was complete, and its content is not the old one";
     assert_eq!(backup_refusals(|_, _, script| script.unfinished = interrupted.clone())[0], message);
     let script = Script { unfinished: interrupted, ..Script::default() };
     let plan = plan_restore(&restore_request(), &inventory(), &script);
@@ -723,19 +763,56 @@ fn too_little_space_is_refused_on_both_sides_of_the_margin() {
         backup_refusals(free(1960)),
         ["too little space at '/backup': the archives will take about 1.95 KiB, and 1.91 KiB are free"]
     );
-    assert_eq!(restore_refusals(|_, _, script| script.free_bytes = 1000), Vec::<String>::new());
-    let refusals = restore_refusals(|_, _, script| script.free_bytes = 999);
-    assert_eq!(
-        refusals[0],
-        "db: too little space beside '/volumes/db/_data': the archive alone takes 1000 B, and 999 B are free"
-    );
+}
+
+#[test]
+fn a_second_tree_that_does_not_fit_is_refused_with_bytes_and_inodes() {
+    let room = |bytes, inodes| Room { bytes, inodes: Some(inodes), block: 1, is_exact: true };
+    let with = |room: Room| restore_refusals(move |_, _, script| script.room = room);
+    // Both archives are on one filesystem.
+    assert_eq!(with(room(2000, 20)), Vec::<String>::new());
+    let too_little = |free: &str| {
+        format!(
+            "db, media: no room for a second tree beside '/volumes/db/_data': it takes 1.95 KiB and 20 inodes, and {free}"
+        )
+    };
+    assert_eq!(with(room(1999, 20)), [too_little("1.95 KiB and 20 inodes are free")]);
+    assert_eq!(with(room(5000, 19)), [too_little("4.88 KiB and 19 inodes are free")]);
+    assert_eq!(with(Room { inodes: None, ..room(2000, 0) }), Vec::<String>::new());
+    // Content may take less where it is compressed, but not inodes.
+    assert_eq!(with(Room { is_exact: false, ..room(1999, 20) }), Vec::<String>::new());
+    assert_eq!(with(Room { is_exact: false, ..room(1999, 19) }), [too_little("1.95 KiB and 19 inodes are free")]);
+    let script = Script { room: room(0, 20), ..Script::default() };
+    let error = plan_restore(&restore_request(), &inventory(), &script).check().unwrap_err();
+    let hint = error.advice().unwrap();
+    assert!(hint.contains("--in-place") && hint.contains("a mix of old and new files"), "{hint}");
     for mode in [Mode::Merge, Mode::InPlace] {
         let refusals = restore_refusals(|request, _, script| {
             request.mode = mode;
-            script.free_bytes = 0;
+            script.room = room(0, 0);
         });
-        assert_eq!(refusals, Vec::<String>::new(), "{mode:?} needs no second copy");
+        assert_eq!(refusals, Vec::<String>::new(), "{mode:?} needs no second tree");
     }
+}
+
+#[test]
+fn an_archive_is_read_for_the_room_only_where_that_could_matter() {
+    const LARGE: u64 = 5 << 20;
+    let damaged = || Err(Error::refused("read"));
+    let refusals = |bytes: u64, free: u64| {
+        restore_refusals(move |_, _, script| {
+            script.archive_bytes = bytes;
+            script.need = damaged();
+            script.room = Room { bytes: free, inodes: Some(1 << 40), block: 1, is_exact: true };
+        })
+    };
+    assert_eq!(refusals(1000, 1 << 40), ["read", "read"], "small ones always");
+    assert_eq!(refusals(LARGE, 1 << 40), Vec::<String>::new());
+    assert_eq!(refusals(LARGE, 2 * 16 * LARGE), Vec::<String>::new(), "both have at most 16 times their length");
+    assert_eq!(refusals(LARGE, 2 * 16 * LARGE - 1), ["read", "read"]);
+    let message = "db: no room for a second tree beside '/volumes/db/_data': the archive alone takes 5.00 MiB, and 4.00 MiB \
+                   are free";
+    assert_eq!(refusals(LARGE, 4 << 20)[0], message, "without reading it");
 }
 
 #[test]
@@ -840,7 +917,7 @@ fn archives_that_are_not_in_the_layout_are_named() {
     assert!(plan.foreign.is_empty());
     assert_eq!(
         plan.notes,
-        ["not in the layout 'stack.toml', and not restored: '/backup/data.tar.xz', '/backup/db-2024.tar.bz2'"]
+        ["not in the layout 'stack.toml', and skipped: '/backup/data.tar.xz', '/backup/db-2024.tar.bz2'"]
     );
 }
 
@@ -1276,4 +1353,24 @@ fn a_plan_without_archives_has_no_figures() {
     assert!(text.contains("would be refused") && !text.contains("free at") && !text.contains("time:"), "{text}");
     let text = backup_text(&plan_backup(&backup_request(), &inventory(), &Script::default()));
     assert!(text.contains("free at"), "{text}");
+}
+
+#[test]
+fn an_archive_is_searched_for_clusters_where_there_is_something_to_compare() {
+    let script = Script { clusters: vec![Cluster::of_version(RelPath::root(), "10")], ..Script::default() };
+    let versions = |plan: &RestorePlan| plan.archives.iter().map(|one| one.versions.len()).collect::<Vec<_>>();
+    let plan = plan_restore(&restore_request(), &inventory(), &script);
+    assert_eq!(versions(&plan), [1, 0], "only the first is at the path of PostgreSQL's image");
+    assert!(plan.refusals.is_empty() && restore_text(&plan).contains("\n  database   PostgreSQL 10 in the archive\n"));
+
+    let script = Script { live_version: MajorVersion::of_file(b"15\n"), ..script };
+    let plan = plan_restore(&restore_request(), &inventory(), &script);
+    assert_eq!((versions(&plan), plan.refusals.len()), (vec![1, 1], 2));
+    let document = serde_json::to_value(RestoreDocument::new(&plan)).unwrap();
+    let expected = serde_json::json!({"archive": "10", "volume": "15", "image": null});
+    assert_eq!(document["archives"][0]["postgresql"], expected);
+    let forced = RestoreRequest { force_version: true, ..restore_request() };
+    let plan = plan_restore(&forced, &inventory(), &script);
+    assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+    assert_eq!(plan.notes.iter().filter(|note| note.ends_with("(--force-version)")).count(), 2, "{:?}", plan.notes);
 }

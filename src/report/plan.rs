@@ -10,16 +10,17 @@ use crate::error::Error;
 use crate::filesystem::Filesystem;
 use crate::host::mounts::{LeftOut, TreeMount};
 use crate::host::{Container, MountKind, State};
-use crate::member::printable;
+use crate::member::{RelPath, printable};
 use crate::plan::backup::{BackupPlan, PlannedArchive};
 use crate::plan::restore::{Input, LiveKind, LiveMount, Mode, PlannedCreation, PlannedRestore, RestorePlan, Way};
+use crate::report::database::{self, Postgresql};
 use crate::report::text::safe;
 use crate::resolve::Target;
 use crate::store::{Destination, Sink};
 use crate::units;
 
 /// What stands for a figure that could not be measured.
-const UNKNOWN: &str = "unknown";
+pub(super) const UNKNOWN: &str = "unknown";
 
 /// Returns the plan of a backup as text of complete lines.
 #[must_use]
@@ -37,6 +38,17 @@ pub fn restore_text(plan: &RestorePlan) -> String {
     // Writing to a String cannot fail.
     write_restore(&mut text, plan).unwrap_or_default();
     text
+}
+
+/// Writes which members of an archive are restored, unless it is all of the archive of the path.
+pub(super) fn selected(text: &mut String, input: &Input, path: &RelPath) -> std::fmt::Result {
+    let Input { prefix, selected, parts, .. } = input;
+    if *selected {
+        writeln!(text, "  from       '{prefix}' in the archive; members outside of it are skipped")?;
+    } else if prefix != path {
+        writeln!(text, "  archive of /{prefix}")?;
+    }
+    parts.paths().try_for_each(|part| writeln!(text, "  only       '{part}', with all that lies below it"))
 }
 
 fn write_backup(text: &mut String, plan: &BackupPlan) -> std::fmt::Result {
@@ -103,7 +115,9 @@ fn head(text: &mut String, source: &str, notes: &[String]) -> std::fmt::Result {
 fn archive(text: &mut String, planned: &PlannedArchive) -> std::fmt::Result {
     writeln!(text, "\n{} -> {}", safe(&planned.target.archive), planned.destination)?;
     target(text, &planned.target)?;
-    match planned.measured {
+    database::versions(text, &planned.versions)?;
+    database::outside_links(text, &planned.outside_links)?;
+    match &planned.measured {
         None => writeln!(text, "  size       {UNKNOWN}"),
         Some(measured) => writeln!(
             text,
@@ -124,17 +138,22 @@ fn restored(text: &mut String, planned: &PlannedRestore, mode: Mode) -> std::fmt
     let length = planned.archive_bytes.map_or(format!("length {UNKNOWN}"), units::bytes);
     writeln!(text, "\n{} <- {} ({length})", safe(&planned.target.archive), planned.input.location)?;
     target(text, &planned.target)?;
-    let Input { prefix, selected, .. } = &planned.input;
-    if *selected {
-        writeln!(text, "  from       '{prefix}' in the archive; members outside of it are skipped")?;
-    } else if *prefix != planned.target.tree.path {
-        writeln!(text, "  archive of /{prefix}")?;
+    selected(text, &planned.input, &planned.target.tree.path)?;
+    planned.versions.iter().try_for_each(|versions| database::versions(text, versions))?;
+    if planned.input.parts.is_all() {
+        for mount in &planned.mounts {
+            let at = if mount.at.is_root() { String::new() } else { format!("{}: ", mount.at) };
+            writeln!(text, "  extracted  {at}{}", way_text(mount, mode))?;
+        }
+    } else {
+        let way = if mode == Mode::Merge {
+            "over what is there"
+        } else {
+            "to a staged tree; then each takes the place of what is there"
+        };
+        writeln!(text, "  extracted  {way}; everything else stays as it is")?;
     }
-    for mount in &planned.mounts {
-        let at = if mount.at.is_root() { String::new() } else { format!("{}: ", mount.at) };
-        writeln!(text, "  extracted  {at}{}", way_text(mount, mode))?;
-    }
-    let free = planned.mounts.first().and_then(|root| root.free_bytes);
+    let free = planned.mounts.first().and_then(|root| root.room).map(|room| room.bytes);
     writeln!(text, "  free       {}", free.map_or(UNKNOWN.to_owned(), units::bytes))
 }
 
@@ -224,7 +243,7 @@ fn is_user(container: &Container, users: &[Container]) -> bool {
     users.iter().any(|user| user.id == container.id)
 }
 
-fn refusals(text: &mut String, what: &str, refusals: &[Error]) -> std::fmt::Result {
+pub(super) fn refusals(text: &mut String, what: &str, refusals: &[Error]) -> std::fmt::Result {
     if refusals.is_empty() {
         return Ok(());
     }
@@ -306,6 +325,7 @@ struct Archive<'a> {
     command: Option<&'a str>,
     #[serde(flatten)]
     tree: Tree<'a>,
+    postgresql: Option<Postgresql>,
     members: Option<u64>,
     excluded: Option<u64>,
     file_bytes: Option<u64>,
@@ -319,8 +339,11 @@ struct Restored<'a> {
     file: String,
     #[serde(flatten)]
     tree: Tree<'a>,
+    postgresql: Option<Postgresql>,
     prefix: String,
     skips_others: bool,
+    /// The paths in the tree that are restored; all of it if there are none.
+    paths: Vec<String>,
     archive_bytes: Option<u64>,
     free_bytes: Option<u64>,
     ways: Vec<&'a str>,
@@ -384,7 +407,7 @@ struct Stopped<'a> {
 }
 
 #[derive(Serialize)]
-struct Refusal<'a> {
+pub(super) struct Refusal<'a> {
     message: String,
     hint: Option<&'a str>,
 }
@@ -450,6 +473,7 @@ fn container_names(containers: &[Container]) -> Vec<&str> {
 
 impl<'a> Archive<'a> {
     fn new(planned: &'a PlannedArchive) -> Self {
+        let measured = planned.measured.as_ref();
         Self {
             name: &planned.target.archive,
             file: planned.destination.path().to_string_lossy().into_owned(),
@@ -458,11 +482,12 @@ impl<'a> Archive<'a> {
                 Destination::File(_) | Destination::Stdout => None,
             },
             tree: Tree::new(&planned.target),
-            members: planned.measured.map(|measured| measured.members),
-            excluded: planned.measured.map(|measured| measured.excluded),
-            file_bytes: planned.measured.map(|measured| measured.file_bytes),
-            stream_bytes: planned.measured.map(|measured| measured.stream_bytes),
-            estimated_archive_bytes: planned.measured.map(|measured| measured.archive_bytes),
+            postgresql: Postgresql::of(&planned.versions),
+            members: measured.map(|measured| measured.members),
+            excluded: measured.map(|measured| measured.excluded),
+            file_bytes: measured.map(|measured| measured.file_bytes),
+            stream_bytes: measured.map(|measured| measured.stream_bytes),
+            estimated_archive_bytes: measured.map(|measured| measured.archive_bytes),
         }
     }
 }
@@ -478,10 +503,12 @@ impl<'a> Restored<'a> {
             name: &planned.target.archive,
             file: planned.input.location.path().to_string_lossy().into_owned(),
             tree: Tree::new(&planned.target),
+            postgresql: planned.versions.first().and_then(Postgresql::of),
             prefix: format!("/{}", String::from_utf8_lossy(planned.input.prefix.as_bytes())),
             skips_others: planned.input.selected,
+            paths: planned.input.parts.paths().map(ToString::to_string).collect(),
             archive_bytes: planned.archive_bytes,
-            free_bytes: planned.mounts.first().and_then(|root| root.free_bytes),
+            free_bytes: planned.mounts.first().and_then(|root| root.room).map(|room| room.bytes),
             ways: planned.mounts.iter().map(way).collect(),
         }
     }
@@ -536,7 +563,7 @@ impl<'a> Stopped<'a> {
 }
 
 impl<'a> Refusal<'a> {
-    fn new(error: &'a Error) -> Self {
+    pub(super) fn new(error: &'a Error) -> Self {
         Self { message: error.to_string(), hint: error.advice() }
     }
 }

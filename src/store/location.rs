@@ -4,7 +4,10 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
 
 use super::name::{archive_name, foreign_program};
 use super::stdin::{Stdin, StdinReader};
@@ -42,7 +45,7 @@ pub(crate) struct Opened<'a> {
 pub(crate) struct Reader<'a>(Bytes<'a>);
 
 enum Bytes<'a> {
-    File(ReadOnce),
+    File(ReadOnce, &'a dyn Monitor),
     Stdin(StdinReader<'a>),
 }
 
@@ -106,7 +109,7 @@ impl Location {
     /// The file cannot be opened, or is not a regular file; standard input was opened already.
     pub(crate) fn open<'a>(&self, monitor: &'a dyn Monitor) -> Result<Opened<'a>> {
         match &self.kind {
-            Kind::File(path) => open_file(path),
+            Kind::File(path) => open_file(path, monitor),
             Kind::Stdin(stdin) => {
                 let bytes = stdin.bytes();
                 Ok(Opened { reader: Reader(Bytes::Stdin(stdin.open(monitor)?)), bytes })
@@ -120,7 +123,7 @@ impl Location {
     /// As [`Location::open`].
     pub(crate) fn peek<'a>(&self, monitor: &'a dyn Monitor) -> Result<Opened<'a>> {
         match &self.kind {
-            Kind::File(path) => open_file(path),
+            Kind::File(path) => open_file(path, monitor),
             Kind::Stdin(stdin) => {
                 Ok(Opened { reader: Reader(Bytes::Stdin(stdin.peek(monitor)?)), bytes: stdin.bytes() })
             }
@@ -142,20 +145,25 @@ impl Location {
     }
 }
 
-fn open_file<'a>(path: &Path) -> Result<Opened<'a>> {
+fn open_file<'a>(path: &Path, monitor: &'a dyn Monitor) -> Result<Opened<'a>> {
     let failed = |e: io::Error| Error::failed_at("cannot open", path, e);
-    let file = File::open(path).map_err(failed)?;
+    // Opening a FIFO would wait for a writer, without regard to signals. Regular files do not know this flag.
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags.bits()).open(path).map_err(failed)?;
     let status = file.metadata().map_err(failed)?;
     if !status.is_file() {
         return Err(failed(io::Error::other("not a regular file")).hint("`-` reads a stream from standard input"));
     }
-    Ok(Opened { reader: Reader(Bytes::File(ReadOnce::new(file))), bytes: Some(status.len()) })
+    Ok(Opened { reader: Reader(Bytes::File(ReadOnce::new(file), monitor)), bytes: Some(status.len()) })
 }
 
 impl io::Read for Reader<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         match &mut self.0 {
-            Bytes::File(file) => file.read(out),
+            Bytes::File(file, monitor) => {
+                monitor.check_cancelled()?;
+                file.read(out)
+            }
             Bytes::Stdin(stdin) => stdin.read(out),
         }
     }

@@ -3,9 +3,9 @@
 //! missing directories where asked to.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::dir::Dir;
@@ -122,6 +122,11 @@ fn walk_in_steps(at: &mut OwnedFd, path: &RelPath) -> Result<(), Errno> {
 /// Opens `name` in `directory`, whatever it is, without acting on it and without following a symbolic link.
 pub(super) fn open_path(directory: impl AsFd, name: impl AsRef<OsStr>) -> Result<OwnedFd, Errno> {
     openat(directory, name.as_ref(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Returns the path in procfs that leads to the open object itself, for calls that do not take an `O_PATH` handle.
+pub(super) fn procfs(handle: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()))
 }
 
 /// The names in an open directory, in no order, `.` and `..` not among them.

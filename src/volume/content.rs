@@ -46,6 +46,12 @@ impl Opened {
         self.state.2.max(0).cast_unsigned()
     }
 
+    /// Returns the file itself.
+    #[must_use]
+    pub(crate) fn into_file(self) -> File {
+        self.file
+    }
+
     /// Returns its content, which is read on demand.
     #[must_use]
     pub(crate) fn in_pieces(self) -> Content {
@@ -128,6 +134,24 @@ pub(crate) fn write_with_holes(
         written.write(piece).map_err(CopyError::Write)?;
     }
     written.finish().map_err(CopyError::Write)
+}
+
+/// Returns how many of exactly `size` bytes of `source` [`write_with_holes`] writes, in whole blocks of [`HOLE`] bytes but
+/// for the last.
+pub(crate) fn taken_bytes(source: &mut impl ReadHoles, size: u64, buffer: &mut Vec<u8>) -> io::Result<u64> {
+    buffer.resize(PIECE, 0);
+    let (mut given, mut taken) = (0, 0_u64);
+    while given < size {
+        let hole = source.skip_hole().min(size - given);
+        given += hole;
+        if hole == 0 {
+            let want = usize::try_from(size - given).map_or(PIECE, |left| left.min(PIECE));
+            source.read_exact(&mut buffer[..want])?;
+            taken += data_runs(&buffer[..want]).iter().map(|(start, end)| (end - start) as u64).sum::<u64>();
+            given += want as u64;
+        }
+    }
+    Ok(taken)
 }
 
 /// Writes all of `content` into the new, empty `file`; runs of zeros become holes.

@@ -3,10 +3,8 @@
 //! their time and may need their mode.
 
 use std::collections::HashSet;
-use std::collections::hash_map::RandomState;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::hash::BuildHasher as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
@@ -18,11 +16,16 @@ use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use super::beneath::{Beneath, DIRECTORY, NewDirectory, names};
 use super::content::{CopyError, write_at_once, write_with_holes};
+use super::described::Described;
+use super::not_restored::NotRestored;
+use super::shared_xattrs::{SharedXattrs, TooMany};
+use super::xattrs::NotSet;
 use super::{metadata, remove};
 use crate::durable::page_cache::RecentFiles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::holes::ReadHoles;
-use crate::member::{Kind, Member, Metadata, RelPath};
+use crate::member::{Kind, Member, Metadata, RelPath, StepHasher};
+use crate::xattrs::Xattrs;
 
 /// How existing names are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,17 +51,25 @@ pub(crate) struct Creator {
     undescribed: NewDirectory,
     /// The directory that the last member lay in: members come directory by directory.
     last: Option<(RelPath, Arc<OwnedFd>)>,
-    directories: Vec<(RelPath, Metadata)>,
+    described: Described,
+    directory_xattrs: SharedXattrs,
     named: Option<Named>,
     recent: RecentFiles,
     buffer: Vec<u8>,
+    not_restored: Arc<NotRestored>,
 }
 
-/// The names that the archive has, as hashes with a random key: 8 bytes each for any number of members.
+/// The names that the archive has, as hashes: 8 bytes for each, which exists on disk too.
 #[derive(Debug, Default)]
 struct Named {
-    state: RandomState,
+    hasher: StepHasher,
     hashes: HashSet<u64>,
+}
+
+impl Named {
+    fn contains(&self, path: &RelPath) -> bool {
+        self.hasher.of_steps(path).last().is_none_or(|hash| self.hashes.contains(&hash))
+    }
 }
 
 /// A file to create in an open directory, by any thread.
@@ -68,6 +79,7 @@ pub(crate) struct NewFile {
     name: OsString,
     path: RelPath,
     metadata: Metadata,
+    not_restored: Arc<NotRestored>,
 }
 
 impl Creator {
@@ -79,10 +91,12 @@ impl Creator {
             existing,
             undescribed: NewDirectory { mode: UNDESCRIBED, owner: None },
             last: None,
-            directories: Vec::new(),
+            described: Described::default(),
+            directory_xattrs: SharedXattrs::default(),
             named: None,
             recent: RecentFiles::default(),
             buffer: Vec::new(),
+            not_restored: Arc::default(),
         }
     }
 
@@ -99,6 +113,13 @@ impl Creator {
         self
     }
 
+    /// The same, and adds the attributes that cannot be set to `not_restored`.
+    #[must_use]
+    pub(crate) fn reporting(mut self, not_restored: &Arc<NotRestored>) -> Self {
+        self.not_restored = Arc::clone(not_restored);
+        self
+    }
+
     /// Creates one member; a file's content is read from `content`.
     ///
     /// # Errors
@@ -108,7 +129,7 @@ impl Creator {
         self.remember(&member.path);
         let Some((parent, name)) = member.path.split_last() else {
             // The root is there; only its metadata counts.
-            self.directories.push((RelPath::root(), member.metadata));
+            self.describe(member);
             return Ok(());
         };
         self.go_to(&parent)?;
@@ -119,11 +140,15 @@ impl Creator {
             Kind::Directory => {
                 make_directory(directory, name, self.existing)
                     .map_err(|e| cannot("cannot create the directory", &member.path, e))?;
-                self.directories.push((member.path.clone(), member.metadata));
+                self.describe(member);
                 return Ok(());
             }
             Kind::File { size } => {
-                let file = NewFile::new(Arc::clone(directory), name, member).copy(content, *size, &mut self.buffer)?;
+                let file = NewFile::new(Arc::clone(directory), name, member, &self.not_restored).copy(
+                    content,
+                    *size,
+                    &mut self.buffer,
+                )?;
                 self.recent.add(file, *size);
                 return Ok(());
             }
@@ -149,7 +174,18 @@ impl Creator {
                 &member.metadata,
             ),
         };
-        made.map_err(|(operation, e)| cannot(operation, &member.path, e))
+        let not_set = made.map_err(|(operation, e)| cannot(operation, &member.path, e))?;
+        self.not_restored.add(&member.path, &not_set);
+        Ok(())
+    }
+
+    /// Keeps the metadata of a directory until the end.
+    fn describe(&mut self, member: &Member) {
+        let mut metadata = member.metadata.clone();
+        if let Err(TooMany) = self.directory_xattrs.share(&mut metadata.xattrs) {
+            self.not_restored.add_reason(&member.path, "those of all directories take too much memory");
+        }
+        self.described.set(&member.path, metadata);
     }
 
     /// Creates and opens the directory of a file, which any thread can then create. `None` for the root.
@@ -160,40 +196,45 @@ impl Creator {
         let Some((parent, name)) = member.path.split_last() else { return Ok(None) };
         self.remember(&member.path);
         self.go_to(&parent)?;
-        Ok(self.last.as_ref().map(|(_, directory)| NewFile::new(Arc::clone(directory), name, member)))
+        Ok(self
+            .last
+            .as_ref()
+            .map(|(_, directory)| NewFile::new(Arc::clone(directory), name, member, &self.not_restored)))
     }
 
     /// Applies the metadata of all directories, deepest first.
-    pub(crate) fn finish_directories(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Those of the system, and that of `check`, which is called before each directory.
+    pub(crate) fn finish_directories(&mut self, check: &dyn Fn() -> Result<()>) -> Result<()> {
         self.last = None;
-        // The last description of a directory counts; a stable sort keeps it last among equals.
-        let mut directories = std::mem::take(&mut self.directories);
-        directories.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (path, metadata) in directories
-            .iter()
-            .rev()
-            .scan(None, |seen: &mut Option<RelPath>, entry| {
-                let repeated = seen.as_ref() == Some(&entry.0);
-                *seen = Some(entry.0.clone());
-                Some((!repeated).then_some(entry))
-            })
-            .flatten()
-        {
-            let directory = match self.beneath.open(path) {
+        for (path, metadata) in std::mem::take(&mut self.described).deepest_first() {
+            check()?;
+            let directory = match self.beneath.open(&path) {
                 // A later member has replaced it (`tar -r`).
                 Err(Errno::ENOTDIR | Errno::ELOOP) => continue,
-                other => other.map_err(|e| cannot("cannot open the directory", path, e))?,
+                other => other.map_err(|e| cannot("cannot open the directory", &path, e))?,
             };
-            metadata::apply(&directory, metadata).map_err(|(operation, e)| cannot(operation, path, e))?;
+            let not_set =
+                metadata::apply(&directory, &metadata).map_err(|(operation, e)| cannot(operation, &path, e))?;
+            self.not_restored.add(&path, &not_set);
         }
         Ok(())
     }
 
     /// Removes everything below the root that no member named. Call it before [`Creator::finish_directories`].
-    pub(crate) fn remove_others(&mut self, spared: &dyn Fn(&RelPath) -> bool) -> Result<()> {
+    ///
+    /// # Errors
+    /// Those of the system, and that of `check`, which is called before each directory and each removal.
+    pub(crate) fn remove_others(
+        &mut self,
+        spared: &dyn Fn(&RelPath) -> bool,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         let Some(named) = self.named.take() else { return Ok(()) };
         let mut waiting = vec![RelPath::root()];
         while let Some(path) = waiting.pop() {
+            check()?;
             let directory = self.beneath.open(&path).map_err(|e| cannot("cannot open the directory", &path, e))?;
             for (name, is_directory) in list(&directory).map_err(|e| cannot("cannot list the directory", &path, e))? {
                 let below = path
@@ -202,7 +243,8 @@ impl Creator {
                 if spared(&below) {
                     continue;
                 }
-                if !named.hashes.contains(&named.state.hash_one(&below)) {
+                if !named.contains(&below) {
+                    check()?;
                     remove::remove_all(&directory, &name).map_err(|e| cannot("cannot remove", &below, e))?;
                 } else if is_directory {
                     waiting.push(below);
@@ -213,13 +255,9 @@ impl Creator {
     }
 
     fn remember(&mut self, path: &RelPath) {
-        if let Some(named) = &mut self.named {
+        if let Some(Named { hasher, hashes }) = &mut self.named {
             // Directories on the way are named by what lies in them.
-            let mut path = path.clone();
-            while named.hashes.insert(named.state.hash_one(&path)) {
-                let Some((parent, _)) = path.split_last() else { break };
-                path = parent;
-            }
+            hashes.extend(hasher.of_steps(path));
         }
     }
 
@@ -259,14 +297,21 @@ impl Creator {
 }
 
 impl NewFile {
-    fn new(directory: Arc<OwnedFd>, name: &OsStr, member: &Member) -> Self {
-        Self { directory, name: name.to_owned(), path: member.path.clone(), metadata: member.metadata }
+    fn new(directory: Arc<OwnedFd>, name: &OsStr, member: &Member, not_restored: &Arc<NotRestored>) -> Self {
+        let (path, metadata) = (member.path.clone(), member.metadata.clone());
+        Self { directory, name: name.to_owned(), path, metadata, not_restored: Arc::clone(not_restored) }
     }
 
     /// Where it is to be.
     #[must_use]
     pub(crate) fn path(&self) -> &RelPath {
         &self.path
+    }
+
+    /// Its extended attributes.
+    #[must_use]
+    pub(crate) fn xattrs(&self) -> &Xattrs {
+        &self.metadata.xattrs
     }
 
     /// Whether the two share the handle of their directory.
@@ -302,7 +347,9 @@ impl NewFile {
                 None => Error::failed("cannot write", self.path.as_bytes(), e),
             },
         })?;
-        metadata::apply(&file, &self.metadata).map_err(|(operation, e)| cannot(operation, &self.path, e))?;
+        let not_set =
+            metadata::apply(&file, &self.metadata).map_err(|(operation, e)| cannot(operation, &self.path, e))?;
+        self.not_restored.add(&self.path, &not_set);
         Ok(file)
     }
 }
@@ -313,7 +360,7 @@ fn special(
     kind: SFlag,
     device: u64,
     metadata: &Metadata,
-) -> Result<(), metadata::Failed> {
+) -> Result<NotSet, metadata::Failed> {
     let made = make_way(directory, name, || mknodat(directory, name, kind, Mode::S_IRUSR | Mode::S_IWUSR, device));
     made.map_err(|e| ("cannot create", e))?;
     metadata::apply_to_special(directory, name, kind, metadata)

@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlink};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
-use nix::sys::statvfs::fstatvfs;
 use serde::{Deserialize, Serialize};
 
-use super::beneath::{Beneath, DIRECTORY, open_path};
-use super::metadata::{file_type, procfs};
+use super::beneath::{Beneath, DIRECTORY, open_path, procfs};
+use super::metadata::file_type;
+use super::room::Room;
 use super::root::is_irreplaceable;
 use super::source::{Source, open_source};
 use crate::error::{Cause, Error, Result};
@@ -230,10 +230,9 @@ impl Live {
         fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(|status| FileId::of(&status))
     }
 
-    /// Returns how many bytes can be written on its filesystem; `None` if unknown.
-    pub(crate) fn free_bytes(&self) -> Option<u64> {
-        let status = fstatvfs(&self.handle).ok()?;
-        Some(status.blocks_available() * status.fragment_size())
+    /// Returns the room on its filesystem; `None` if it is not known.
+    pub(crate) fn room(&self) -> Option<Room> {
+        Room::of(&self.handle)
     }
 }
 

@@ -1,9 +1,9 @@
-//! Gives an object its owner, mode and times, in the one order that works for every kind: owner, mode,
-//! time. (`chown` clears set-uid and set-gid, for root too; anything later would change the time.)
+//! Gives an object its owner, mode, extended attributes and times, in the one order that works for every kind. `chown`
+//! clears set-uid, set-gid and capabilities, for root too; a mode is a part of an ACL; anything later would change the
+//! time.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -13,17 +13,20 @@ use nix::sys::stat::{
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
-use super::beneath::open_path;
+use super::beneath::{open_path, procfs};
+use super::xattrs::{NotSet, Object};
 use crate::member::{Metadata, Timestamp};
+use crate::xattrs::Xattrs;
 
 /// The step that failed, for a message: "cannot set the owner of".
 pub(crate) type Failed = (&'static str, Errno);
 
 const OWNER: &str = "cannot set the owner of";
 const MODE: &str = "cannot set the mode of";
+const XATTRS: &str = "cannot set the extended attributes of";
 const TIME: &str = "cannot set the time of";
 
-/// What `status` says of owner, mode and times.
+/// What `status` says of owner, mode and times. It says nothing of extended attributes.
 #[must_use]
 pub(crate) fn of(status: &FileStat) -> Metadata {
     Metadata {
@@ -34,6 +37,7 @@ pub(crate) fn of(status: &FileStat) -> Metadata {
             seconds: status.st_mtime,
             nanoseconds: u32::try_from(status.st_mtime_nsec).unwrap_or_default(),
         },
+        xattrs: Xattrs::default(),
     }
 }
 
@@ -51,24 +55,34 @@ pub(super) fn is_directory(status: &FileStat) -> bool {
     file_type(status) == SFlag::S_IFDIR
 }
 
-/// Applies `metadata` to an open file or directory.
-pub(crate) fn apply(handle: impl AsFd, metadata: &Metadata) -> Result<(), Failed> {
+/// Applies `metadata` to an open file or directory. Returns the extended attributes that could not be set.
+pub(crate) fn apply(handle: impl AsFd, metadata: &Metadata) -> Result<NotSet, Failed> {
     let handle = handle.as_fd();
     fchown(handle, Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid))).map_err(|e| (OWNER, e))?;
     fchmod(handle, mode(metadata)).map_err(|e| (MODE, e))?;
-    futimens(handle, &TimeSpec::UTIME_OMIT, &timespec(metadata.mtime)).map_err(|e| (TIME, e))
+    let not_set = apply_xattrs(&Object::open(&handle), metadata);
+    futimens(handle, &TimeSpec::UTIME_OMIT, &timespec(metadata.mtime)).map_err(|e| (TIME, e))?;
+    Ok(not_set)
+}
+
+/// Sets the extended attributes, if `metadata` has any. An ACL that the object has inherited is removed if they are known
+/// to have none.
+fn apply_xattrs(object: &Object<'_>, metadata: &Metadata) -> NotSet {
+    let mut not_set = object.remove_other_acls(&metadata.xattrs);
+    not_set.extend(object.set(&metadata.xattrs));
+    not_set
 }
 
 /// Applies `metadata` to a FIFO or device of this type that was just created as `name` in `directory`.
 ///
 /// `fchmodat` follows a symbolic link that has replaced the node meanwhile. So the node is opened without acting on it
-/// (`O_PATH`), examined, and changed through its handle.
+/// (`O_PATH`), examined, and changed through its handle. Returns the extended attributes that could not be set.
 pub(crate) fn apply_to_special(
     directory: impl AsFd,
     name: &OsStr,
     kind: SFlag,
     metadata: &Metadata,
-) -> Result<(), Failed> {
+) -> Result<NotSet, Failed> {
     let node = open_path(directory, name).map_err(|e| (OWNER, e))?;
     let status = fstat(&node).map_err(|e| (OWNER, e))?;
     if file_type(&status) != kind || status.st_nlink != 1 {
@@ -77,8 +91,10 @@ pub(crate) fn apply_to_special(
     let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
     fchownat(&node, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH).map_err(|e| (OWNER, e))?;
     change_mode(&node, mode(metadata)).map_err(|e| (MODE, e))?;
+    let not_set = apply_xattrs(&Object::path(&node), metadata);
     let (path, mtime) = (procfs(&node), timespec(metadata.mtime));
-    utimensat(AT_FDCWD, &path, &TimeSpec::UTIME_OMIT, &mtime, UtimensatFlags::FollowSymlink).map_err(|e| (TIME, e))
+    utimensat(AT_FDCWD, &path, &TimeSpec::UTIME_OMIT, &mtime, UtimensatFlags::FollowSymlink).map_err(|e| (TIME, e))?;
+    Ok(not_set)
 }
 
 /// Gives the directory `name` in `directory` a mode. A symbolic link is not followed.
@@ -95,17 +111,27 @@ fn change_mode(handle: &OwnedFd, mode: Mode) -> Result<(), Errno> {
     fchmodat(AT_FDCWD, &procfs(handle), mode, FchmodatFlags::FollowSymlink)
 }
 
-pub(super) fn procfs(handle: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()))
-}
-
-/// Applies owner and time to a symbolic link; its mode has no meaning.
-pub(crate) fn apply_to_symlink(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<(), Failed> {
+/// Applies owner, extended attributes and time to a symbolic link that was just created; its mode has no meaning. Returns
+/// the attributes that could not be set.
+pub(crate) fn apply_to_symlink(directory: impl AsFd, name: &OsStr, metadata: &Metadata) -> Result<NotSet, Failed> {
     let directory = directory.as_fd();
     let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
     fchownat(directory, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|e| (OWNER, e))?;
+    let not_set = if metadata.xattrs.is_empty() {
+        NotSet::new()
+    } else {
+        // The kernel sets them only by a path or an open handle, and the name may be another object's by now.
+        let link = open_path(directory, name).map_err(|e| (XATTRS, e))?;
+        let status = fstat(&link).map_err(|e| (XATTRS, e))?;
+        if file_type(&status) != SFlag::S_IFLNK || status.st_nlink != 1 {
+            return Err((XATTRS, Errno::ESTALE));
+        }
+        Object::path(&link).set(&metadata.xattrs)
+    };
     let mtime = timespec(metadata.mtime);
-    utimensat(directory, name, &TimeSpec::UTIME_OMIT, &mtime, UtimensatFlags::NoFollowSymlink).map_err(|e| (TIME, e))
+    utimensat(directory, name, &TimeSpec::UTIME_OMIT, &mtime, UtimensatFlags::NoFollowSymlink)
+        .map_err(|e| (TIME, e))?;
+    Ok(not_set)
 }
 
 fn mode(metadata: &Metadata) -> Mode {
@@ -134,6 +160,7 @@ mod tests {
             uid: geteuid().as_raw(),
             gid: getegid().as_raw(),
             mtime: Timestamp { seconds: 7, nanoseconds: 5 },
+            xattrs: Xattrs::default(),
         };
         let directory = File::open(dir.path()).unwrap();
         let apply = |name: &str| apply_to_special(&directory, OsStr::new(name), SFlag::S_IFIFO, &wanted);

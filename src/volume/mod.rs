@@ -5,21 +5,31 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub(crate) mod beneath;
+pub(crate) mod comparer;
 pub(crate) mod content;
 pub(crate) mod create;
+mod described;
 pub(crate) mod detached;
 pub(crate) mod live;
+pub(crate) mod lookup;
 pub(crate) mod metadata;
+pub(crate) mod new_directory;
+pub(crate) mod not_restored;
 pub(crate) mod own_names;
 pub(crate) mod owners;
+pub(crate) mod part;
 pub(crate) mod remove;
 mod rename;
 pub(crate) mod restore_record;
+pub(crate) mod room;
 mod root;
+mod shared_xattrs;
+mod small_file;
 mod source;
 pub(crate) mod staging;
 pub(crate) mod swap;
 pub(crate) mod walk;
+pub(crate) mod xattrs;
 
 use std::sync::Arc;
 
@@ -61,13 +71,20 @@ pub(crate) enum Content {
     ReadOnly,
 }
 
+impl Content {
+    /// Returns the directory or file of this host, if that is what it is.
+    fn live(&self) -> Option<&Arc<Live>> {
+        match self {
+            Self::Live(live) => Some(live),
+            Self::Tmpfs | Self::OtherArchive | Self::ReadOnly => None,
+        }
+    }
+}
+
 impl OpenTree {
     /// Returns the mounts that have content on this host.
     pub(crate) fn live(&self) -> impl Iterator<Item = (&RelPath, &Arc<Live>)> {
-        self.mounts.iter().filter_map(|mount| match &mount.content {
-            Content::Live(live) => Some((&mount.at, live)),
-            Content::Tmpfs | Content::OtherArchive | Content::ReadOnly => None,
-        })
+        self.mounts.iter().filter_map(|mount| Some((&mount.at, mount.content.live()?)))
     }
 }
 

@@ -14,7 +14,7 @@ use super::beneath::{DIRECTORY, names};
 use super::metadata;
 
 /// Prefix of the names that directories get until they are removed.
-const DOOMED: &str = ".voltar-doomed-";
+pub(super) const DOOMED: &str = ".voltar-doomed-";
 
 /// Removes `name` in `directory` and all below it. It is no error if there is no such name.
 pub(crate) fn remove_all(directory: impl AsFd, name: &OsStr) -> Result<(), Errno> {

@@ -22,12 +22,14 @@ pub(super) fn exchange(
     renameat2(one, one_name.as_ref(), other, other_name.as_ref(), RenameFlags::RENAME_EXCHANGE)
 }
 
+/// The names with which [`can_exchange`] tries it.
+pub(super) const TRIAL: [&str; 2] = ["trial-1", "trial-2"];
+
 /// Returns whether two names in `directory` can be exchanged, by trying it with two directories that are made for that.
 ///
 /// # Errors
 /// Those of the system calls.
 pub(super) fn can_exchange(directory: &OwnedFd) -> Result<bool, Errno> {
-    const TRIAL: [&str; 2] = ["trial-1", "trial-2"];
     TRIAL.iter().try_for_each(|name| mkdirat(directory, *name, Mode::S_IRWXU))?;
     let exchanged = exchange(directory, TRIAL[0], directory, TRIAL[1]);
     TRIAL.iter().try_for_each(|name| unlinkat(directory, *name, UnlinkatFlags::RemoveDir))?;

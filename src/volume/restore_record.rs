@@ -2,6 +2,7 @@
 //! can write, and never in a volume. It identifies everything by device, inode and birth, so that a later run acts on
 //! what this run made and on nothing that has taken its name.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -9,12 +10,14 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::FlockArg;
 use serde::{Deserialize, Serialize};
 
+use super::beneath::open_path;
 use super::live::{Live, Way};
-use crate::durable::record::{self, LockedRecord};
+use crate::durable::record::{self, LockedRecord, NotWritten};
 use crate::durable::state_dir;
 use crate::error::{Cause, Error, Result};
 use crate::identity::{FileId, Identity, boot_id};
-use crate::member::{Metadata, Timestamp, printable};
+use crate::member::{Metadata, RelPath, Timestamp, printable};
+use crate::xattrs::Xattrs;
 
 /// The begin of the names of records.
 const KIND: &str = "restore";
@@ -38,10 +41,8 @@ pub(crate) enum Phase {
     Exchange,
     /// Old entries move out.
     Out,
-    /// New entries move in.
+    /// New entries move in, or back.
     In,
-    /// New entries move back.
-    Back,
     /// Nothing is left to do.
     Settled,
 }
@@ -69,6 +70,57 @@ pub(crate) struct TreeRecord {
     /// Moving entries changes the root's time, so its metadata is restored afterwards.
     pub(crate) root_before: RootMetadata,
     pub(crate) root_after: RootMetadata,
+    /// The entries that are replaced; none if the whole tree is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parts: Vec<Part>,
+    /// The extended attributes of the root, if the archive has any and the root stays, since entries are moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) root_xattrs: Option<RootXattrs>,
+}
+
+/// The extended attributes of a tree's root: names and values in hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RootXattrs {
+    before: BTreeMap<String, String>,
+    after: BTreeMap<String, String>,
+}
+
+impl RootXattrs {
+    /// The most bytes that are recorded, so that the record can be read again.
+    const MOST: usize = 256 << 10;
+
+    /// Records attributes; `None` if they are too many.
+    pub(crate) fn new(before: &Xattrs, after: &Xattrs) -> Option<Self> {
+        let digits = |xattrs: &Xattrs| xattrs.iter().map(|(name, value)| (to_hex(name), to_hex(value))).collect();
+        let fits = before.bytes() + after.bytes() <= Self::MOST;
+        fits.then(|| Self { before: digits(before), after: digits(after) })
+    }
+
+    /// The attributes that the root had. What is malformed is left out: only root can write a record.
+    pub(crate) fn before(&self) -> Xattrs {
+        of_hex(&self.before)
+    }
+
+    /// The attributes that the archive gives it.
+    pub(crate) fn after(&self) -> Xattrs {
+        of_hex(&self.after)
+    }
+}
+
+fn of_hex(digits: &BTreeMap<String, String>) -> Xattrs {
+    digits.iter().filter_map(|(name, value)| Some((from_hex(name)?, from_hex(value)?))).collect()
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16);
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(digit).collect()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
 /// The metadata of a tree's root.
@@ -82,7 +134,20 @@ pub(crate) struct RootMetadata {
     mtime_nanoseconds: u32,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// An entry of a live tree that is replaced by one of the staged tree, in one move each. If directories on the way to what
+/// is restored do not exist, it is the outermost of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Part {
+    /// The path in the tree, as bytes: any name can be in it.
+    path: Vec<u8>,
+    /// The metadata of the directory that holds it, which keeps its time.
+    parent: RootMetadata,
+    /// Whether nothing was there.
+    is_new: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Content {
     version: u32,
@@ -98,6 +163,8 @@ pub(crate) struct Content {
 pub(crate) struct RestoreRecord {
     file: LockedRecord,
     pub(crate) content: Content,
+    /// What is on disk; `None` once that is not known.
+    on_disk: Option<Content>,
 }
 
 impl From<Metadata> for RootMetadata {
@@ -115,7 +182,38 @@ impl From<Metadata> for RootMetadata {
 impl From<RootMetadata> for Metadata {
     fn from(root: RootMetadata) -> Self {
         let mtime = Timestamp { seconds: root.mtime_seconds, nanoseconds: root.mtime_nanoseconds };
-        Self { mode: root.mode, uid: root.uid, gid: root.gid, mtime }
+        Self { mode: root.mode, uid: root.uid, gid: root.gid, mtime, xattrs: Xattrs::default() }
+    }
+}
+
+impl Part {
+    /// Returns the entry at `path`, which is not the root, in a directory with this metadata.
+    pub(super) fn new(path: &RelPath, parent: Metadata, is_new: bool) -> Self {
+        Self { path: path.as_bytes().to_vec(), parent: parent.into(), is_new }
+    }
+
+    /// Whether nothing was there.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    pub(super) fn is_at(&self, path: &RelPath) -> bool {
+        self.path == path.as_bytes()
+    }
+
+    /// The metadata of the directory that holds it.
+    pub(super) fn parent(&self) -> Metadata {
+        self.parent.into()
+    }
+
+    /// Where it is in the tree.
+    pub(super) fn path(&self) -> Result<RelPath, Cause> {
+        let path = RelPath::parse(&self.path)?;
+        if path.is_root() { Err("a part is not the whole tree".into()) } else { Ok(path) }
+    }
+
+    fn check(&self) -> Result<(), Cause> {
+        self.path().map(drop)
     }
 }
 
@@ -132,13 +230,20 @@ impl TreeRecord {
             staging: None,
             tree: None,
             keep: None,
-            root_before: root.into(),
+            root_before: root.clone().into(),
             root_after: root.into(),
+            parts: Vec::new(),
+            root_xattrs: None,
         }
     }
 
-    /// Whether the live tree is neither as it was nor as it is to be.
-    fn is_half(&self) -> bool {
+    /// The same for some entries of the tree. They are moved, from and to a staging directory in the tree.
+    pub(crate) fn of_parts(self, parts: Vec<Part>) -> Self {
+        if parts.is_empty() { self } else { Self { way: Way::Entries, parts, ..self } }
+    }
+
+    /// Whether the live tree may have been touched.
+    fn is_touched(&self) -> bool {
         !matches!(self.phase, Phase::Staged | Phase::Settled)
     }
 }
@@ -154,15 +259,27 @@ impl Content {
         for tree in &content.trees {
             check_name(&tree.name, STAGING)?;
             tree.keep.iter().try_for_each(|name| check_name(name, PREVIOUS))?;
+            tree.parts.iter().try_for_each(Part::check)?;
         }
         Ok(content)
     }
 
-    /// Returns whether `live` is the tree of this entry, old or new.
+    /// Returns whether `live` is the tree of this entry, old or new, or has taken its place.
     pub(crate) fn concerns(&self, tree: &TreeRecord, live: &Live) -> bool {
-        let same_boot = self.boot == boot_id();
-        let is = |identity: &Identity| identity.is(&live.identity(), same_boot);
-        is(&tree.live) || (tree.way == Way::Exchange && tree.tree.as_ref().is_some_and(is))
+        let is_new = tree.way == Way::Exchange && tree.tree.is_some_and(|new| self.is(&new, &live.identity()));
+        is_new || self.is(&tree.live, &live.identity()) || self.is_stranger(tree, live)
+    }
+
+    /// Returns whether `live` is in the place of a tree that an interrupted exchange has moved, and neither the old one
+    /// nor the new one. The staging directory beside it says that this is the place.
+    fn is_stranger(&self, tree: &TreeRecord, live: &Live) -> bool {
+        let may_be_moved = tree.phase == Phase::Exchange && !self.swapped;
+        let (Some(staging), Some((beside, _))) = (&tree.staging, live.holder()) else { return false };
+        if !may_be_moved || tree.path != printable(live.path().as_os_str().as_bytes()) {
+            return false;
+        }
+        let found = open_path(beside, &tree.name).ok().and_then(|found| Identity::of(found).ok());
+        found.is_some_and(|found| self.is(staging, &found))
     }
 
     /// Returns whether `identity` is that of `recorded`.
@@ -170,9 +287,11 @@ impl Content {
         recorded.is(identity, self.boot == boot_id())
     }
 
-    /// Returns whether this tree can be recovered while containers use it: the live one is not touched.
-    pub(crate) fn is_safe_in_use(&self, tree: &TreeRecord) -> bool {
-        self.swapped || !tree.is_half()
+    /// Returns whether the trees of this restore are to be undone, and this one is not the old tree, or may not be: `live`
+    /// decides where it is known.
+    pub(crate) fn is_half(&self, tree: &TreeRecord, live: Option<&Live>) -> bool {
+        let is_old = |live: &Live| tree.way == Way::Exchange && self.is(&tree.live, &live.identity());
+        !self.swapped && tree.is_touched() && !live.is_some_and(is_old)
     }
 }
 
@@ -209,13 +328,14 @@ impl RestoreRecord {
         let failed =
             |cause: Cause| Error::failed_at("cannot record the restore in", state_dir, cause).hint(state_dir::HINT);
         let _lock = record::lock_directory(state_dir).map_err(|cause| failed(cause.into()))?;
+        remove_leftovers(state_dir);
         if let Some(other) = unfinished(state_dir, lives)?.first() {
             return Err(other.refusal());
         }
         let content = Content { version: VERSION, boot: boot_id(), swapped: false, trees };
         let text = serde_json::to_vec(&content).map_err(|cause| failed(cause.into()))?;
         let file = LockedRecord::create(state_dir, KIND, &text).map_err(|cause| failed(cause.into()))?;
-        Ok(Self { file, content })
+        Ok(Self { file, on_disk: Some(content.clone()), content })
     }
 
     /// Locks the record of a run that has ended. `None` while that run is in progress, or when another process has removed
@@ -226,14 +346,44 @@ impl RestoreRecord {
             return Ok(None);
         };
         let content = Content::parse(&text).map_err(|cause| malformed(path, cause))?;
-        Ok(Some(Self { file, content }))
+        Ok(Some(Self { file, on_disk: Some(content.clone()), content }))
     }
 
-    /// Writes the content to disk.
+    /// Writes the content to disk, unless it is there already. After an error it may be there, or what was before:
+    /// [`RestoreRecord::is_known`].
     pub(crate) fn save(&mut self) -> Result<()> {
+        if self.is_saved() {
+            return Ok(());
+        }
         let text = serde_json::to_vec(&self.content).map_err(std::io::Error::from);
-        let saved = text.and_then(|text| self.file.replace(&text));
-        saved.map_err(|cause| Error::failed_at("cannot write", self.file.path(), cause))
+        let saved = text.map_err(NotWritten::from).and_then(|text| self.file.replace(&text));
+        match &saved {
+            Ok(()) => self.on_disk = Some(self.content.clone()),
+            Err(NotWritten::Unsynced(_)) => self.on_disk = None,
+            Err(NotWritten::Unchanged(_)) => {}
+        }
+        saved.map_err(|error| Error::failed_at("cannot write", self.file.path(), error.cause()))
+    }
+
+    /// Whether the content is on disk.
+    fn is_saved(&self) -> bool {
+        self.on_disk.as_ref() == Some(&self.content)
+    }
+
+    /// Whether the record on disk says that no live tree has been touched.
+    pub(crate) fn is_staged_on_disk(&self) -> bool {
+        let is_staged = |content: &Content| !content.swapped && !content.trees.iter().any(TreeRecord::is_touched);
+        self.on_disk.as_ref().is_some_and(is_staged)
+    }
+
+    /// Whether it is certain what is on disk.
+    pub(crate) fn is_known(&self) -> bool {
+        self.on_disk.is_some()
+    }
+
+    /// Where the record is: for messages.
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
     }
 
     /// Removes the record: there is nothing left to do.
@@ -248,12 +398,17 @@ pub(crate) fn records(state_dir: &Path) -> Result<Vec<PathBuf>> {
     record::list(state_dir, KIND).map_err(|cause| Error::failed_at("cannot read", state_dir, cause))
 }
 
+/// Removes what runs have left that were killed while they wrote a record. What fails here is tried again next time.
+pub(crate) fn remove_leftovers(state_dir: &Path) {
+    record::remove_leftovers(state_dir).unwrap_or_default();
+}
+
 /// A live tree that another run is replacing, or has left half restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unfinished {
     /// A restore into the tree at this path is in progress.
     InProgress(PathBuf),
-    /// A restore into the tree at this path was interrupted: its content is half old and half new.
+    /// A restore into the tree at this path was interrupted, and is to be undone: it is not the old tree.
     Interrupted(PathBuf),
 }
 
@@ -267,7 +422,7 @@ impl Unfinished {
                     .hint("wait until it has ended")
             }
             Self::Interrupted(path) => Error::refused(format!(
-                "a restore into '{}' was interrupted, and its content is half old and half new",
+                "a restore into '{}' was interrupted before it was complete, and its content is not the old one",
                 path.display()
             ))
             .hint("stop the containers that use it; then `voltar resume` undoes that restore"),
@@ -286,7 +441,7 @@ pub(crate) fn unfinished(state_dir: &Path, lives: &[&Live]) -> Result<Vec<Unfini
             let Some(tree) = content.trees.iter().find(|tree| content.concerns(tree, live)) else { continue };
             if found.in_progress && tree.phase != Phase::Settled {
                 unfinished.push(Unfinished::InProgress(live.path().to_owned()));
-            } else if !content.swapped && tree.is_half() {
+            } else if content.is_half(tree, Some(live)) {
                 unfinished.push(Unfinished::Interrupted(live.path().to_owned()));
             }
         }
@@ -295,14 +450,15 @@ pub(crate) fn unfinished(state_dir: &Path, lives: &[&Live]) -> Result<Vec<Unfini
 }
 
 fn malformed(path: &Path, cause: Cause) -> Error {
-    Error::failed_at("cannot understand", path, cause)
-        .hint("was it written by another version of voltar? `voltar resume` of that version recovers from it")
+    Error::failed_at("cannot understand", path, cause).hint(format!(
+        "if another version of voltar wrote it, `voltar resume` of that version recovers from it; else look for directories \
+         '{STAGING}…' in the volumes and beside them, which hold what a restore has not put in place, then remove this file"
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::member::RelPath;
 
     fn tree(directory: &Path) -> (Live, TreeRecord) {
         let live = Live::open(directory, &RelPath::root(), Way::Entries).unwrap();
@@ -350,7 +506,7 @@ mod tests {
         first.content.trees[0].phase = Phase::Out;
         first.save().unwrap();
         drop(first);
-        assert!(begin().unwrap_err().to_string().ends_with("half old and half new"));
+        assert!(begin().unwrap_err().to_string().ends_with("its content is not the old one"));
         // What is no record does not hide the others.
         std::fs::write(state.join("restore-0.json"), "{").unwrap();
         assert_eq!(unfinished(&state, &[&live]).unwrap().len(), 1);

@@ -6,6 +6,8 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
@@ -15,13 +17,15 @@ use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
 
 use super::beneath::{DIRECTORY, names, open_path};
 use super::live::{Live, LiveKind, Way};
-use super::rename::can_exchange;
-use super::restore_record::TreeRecord;
+use super::rename::{TRIAL, can_exchange};
+use super::restore_record::{Part, RootXattrs, TreeRecord};
 use super::root::copy_label;
+use super::xattrs::Object;
 use super::{metadata, owners, remove};
 use crate::error::{Cause, Error, Result};
 use crate::identity::{FileId, Identity};
 use crate::member::Metadata;
+use crate::xattrs::Xattrs;
 
 /// The name of the new tree in the staging directory.
 pub(super) const TREE: &str = "tree";
@@ -35,8 +39,12 @@ pub struct Staging {
     way: Way,
     name: OsString,
     directory: OwnedFd,
+    /// The entries that are replaced; none if the whole tree is.
+    parts: Vec<Part>,
     /// Made when the first member needs it: a tree that receives no member is not replaced.
     tree: OnceLock<OwnedFd>,
+    /// The extended attributes that the archive gives the root, if it says anything of them.
+    root_xattrs: OnceLock<Xattrs>,
 }
 
 impl Staging {
@@ -55,7 +63,8 @@ impl Staging {
             }
             failed(cause)
         })?;
-        Ok(Self { live, way: record.way, name, directory, tree: OnceLock::new() })
+        let (parts, tree, root_xattrs) = (record.parts.clone(), OnceLock::new(), OnceLock::new());
+        Ok(Self { live, way: record.way, name, directory, parts, tree, root_xattrs })
     }
 
     /// Returns whether the staged tree can be exchanged with the live one.
@@ -82,7 +91,9 @@ impl Staging {
             other => other.map_err(|errno| failed(errno.into()))?,
         };
         let found = Identity::of(&directory).map_err(|cause| failed(cause.into()))?;
-        let this = Self { live: Arc::clone(live), way: record.way, name, directory, tree: OnceLock::new() };
+        let (live, parts) = (Arc::clone(live), record.parts.clone());
+        let (tree, root_xattrs) = (OnceLock::new(), OnceLock::new());
+        let this = Self { live, way: record.way, name, directory, parts, tree, root_xattrs };
         Ok(is_same(expected, &found).then_some(this))
     }
 
@@ -93,6 +104,10 @@ impl Staging {
 
     pub(super) fn way(&self) -> Way {
         self.way
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// The staging directory itself.
@@ -107,6 +122,19 @@ impl Staging {
     /// The directory in which the staging directory lies.
     pub(super) fn beside(&self) -> Result<&OwnedFd> {
         holding(&self.live, self.way).map_err(|errno| self.failed("cannot use the directory that holds", errno))
+    }
+
+    /// The path of that directory: for messages.
+    pub(super) fn beside_path(&self) -> &Path {
+        match (self.way, self.live.kind()) {
+            (Way::Entries, LiveKind::Directory) => self.live.path(),
+            _ => self.live.path().parent().unwrap_or(Path::new("/")),
+        }
+    }
+
+    /// The path of the staging directory: for messages.
+    pub(super) fn path(&self) -> PathBuf {
+        self.beside_path().join(&self.name)
     }
 
     pub(super) fn identity(&self) -> Result<Identity> {
@@ -125,6 +153,31 @@ impl Staging {
                 .map_err(|errno| self.failed("cannot copy the label of", io::Error::from(errno)))?;
         }
         self.keep_open(made)
+    }
+
+    /// Notes that the archive gives the root these extended attributes. What is created in the new tree from now on inherits
+    /// no ACL of the live root: the archive knows which files have one.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub(crate) fn note_root_xattrs(&self, xattrs: &Xattrs) -> Result<()> {
+        if let Some(tree) = self.tree() {
+            let not_set = Object::open(tree).remove_other_acls(&Xattrs::from_iter([]));
+            if let Some((_, errno)) = not_set.first() {
+                return Err(self.failed("cannot remove the inherited ACL of", io::Error::from(*errno)));
+            }
+        }
+        // A second member for the root would be one that `tar -r` has added: the root has the attributes of the first.
+        self.root_xattrs.set(xattrs.clone()).unwrap_or_default();
+        Ok(())
+    }
+
+    /// Returns the extended attributes of the live root now and as the archive has them, where that root stays.
+    pub(super) fn root_xattrs(&self) -> Result<Option<RootXattrs>> {
+        let Some(after) = self.root_xattrs.get().filter(|_| self.way == Way::Entries) else { return Ok(None) };
+        let failed = |cause: Cause| self.failed("cannot record the extended attributes of", cause);
+        let before = Object::open(self.live.handle()).all().map_err(|errno| failed(io::Error::from(errno).into()))?;
+        RootXattrs::new(&before, after).map(Some).ok_or_else(|| failed("they are too many".into()))
     }
 
     /// Makes the new file that replaces a single live one, and returns its handle.
@@ -173,16 +226,32 @@ impl Staging {
         }
     }
 
+    /// Returns the identity of what has the live tree's name now; `None` if nothing has.
+    pub(super) fn named_identity(&self) -> Result<Option<Identity>> {
+        let Some((holder, name)) = self.live.holder() else { return Ok(None) };
+        let failed = |cause: Cause| self.failed("cannot examine", cause);
+        match open_path(holder, name) {
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(failed(errno.into())),
+            Ok(handle) => Identity::of(&handle).map(Some).map_err(|cause| failed(cause.into())),
+        }
+    }
+
     /// Syncs the staging directory.
     pub(super) fn sync(&self) -> Result<()> {
         fsync(&self.directory).map_err(|errno| self.failed("cannot sync the staging directory of", errno))
     }
 
-    /// Removes the staging directory and all that is in it, and gives the live root its metadata `root`, whose time the
-    /// staging directory has changed if it lay in it.
+    /// Removes the staging directory with the trees in it, and gives the live root its metadata `root`, whose time the
+    /// staging directory has changed if it lay in it. The caller knows that neither tree is wanted any more; anything else
+    /// there is not removed, and an error.
     pub(super) fn discard(&self, root: Metadata) -> Result<()> {
         let failed = |cause: Cause| self.failed("cannot remove the staging directory of", cause);
-        for name in names(&self.directory).map_err(|errno| failed(errno.into()))? {
+        let known = |name: &OsString| {
+            [TREE, OLD].iter().chain(&TRIAL).any(|known| name == known)
+                || name.as_bytes().starts_with(remove::DOOMED.as_bytes())
+        };
+        for name in names(&self.directory).map_err(|errno| failed(errno.into()))?.into_iter().filter(known) {
             remove::remove_all(&self.directory, &name).map_err(|errno| failed(errno.into()))?;
         }
         let beside = self.beside()?;
@@ -204,7 +273,7 @@ impl Staging {
 }
 
 /// Opens a directory that was just made, in which every file can have its owner.
-fn open_own(beside: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Cause> {
+pub(super) fn open_own(beside: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Cause> {
     let directory = openat(beside, name, DIRECTORY, Mode::empty())?;
     owners::check(&directory)?;
     // Whoever can write beside it can have put another one there meanwhile.
@@ -226,6 +295,22 @@ fn holding(live: &Live, way: Way) -> Result<&OwnedFd, Errno> {
 }
 
 /// Gives the live root its metadata.
+#[allow(clippy::needless_pass_by_value, reason = "callers convert it from a record")]
 pub(super) fn restore_root(live: &Live, root: Metadata) -> Result<()> {
-    metadata::apply(live.handle(), &root).map_err(|(operation, errno)| Error::failed_at(operation, live.path(), errno))
+    // It says nothing of extended attributes: those are left, or restored by `set_root_xattrs`.
+    metadata::apply(live.handle(), &root)
+        .map(drop)
+        .map_err(|(operation, errno)| Error::failed_at(operation, live.path(), errno))
+}
+
+/// Gives the live root exactly these extended attributes, as far as it can have them: the staged root could or could not
+/// have the same ones, which was reported.
+pub(super) fn set_root_xattrs(live: &Live, xattrs: &Xattrs) -> Result<()> {
+    let root = Object::open(live.handle());
+    let failed = |errno: rustix::io::Errno| {
+        Error::failed_at("cannot set the extended attributes of", live.path(), io::Error::from(errno))
+    };
+    root.remove_others(xattrs).map_err(failed)?;
+    root.set(xattrs);
+    Ok(())
 }

@@ -12,14 +12,16 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
 
-use super::beneath::{DIRECTORY, names};
+use super::beneath::{DIRECTORY, names, open_path};
 use super::content::Opened;
 use super::live::{Live, LiveKind};
 use super::own_names::OwnNames;
+use super::xattrs::Object;
 use super::{Content, OpenMount, OpenTree, metadata};
 use crate::error::{Cause, Error, Result};
 use crate::exclude::Exclude;
 use crate::identity::FileId;
+use crate::limits::{Excess, Extent};
 use crate::member::{Kind, Metadata, RelPath};
 
 /// Handles of directories this many levels above the current one are closed, so that no tree is too deep for the limit on
@@ -37,6 +39,15 @@ pub(crate) enum Found {
     Own(RelPath),
     /// Something that the user has excluded. A directory is one, with all that it holds.
     Excluded,
+    /// Entries of a directory that are beyond a limit of archives, with all that they hold. It follows the others.
+    Beyond {
+        /// The directory.
+        path: RelPath,
+        /// How many of its entries.
+        entries: u64,
+        /// The limit that the first of them exceeds.
+        excess: Excess,
+    },
     /// Something that was in a directory's listing but could not be read; `vanished` where it is no longer there.
     Unreadable {
         /// Where.
@@ -60,6 +71,32 @@ pub(crate) struct Entry {
     /// Device, inode and link count.
     pub inode: Inode,
     place: Place,
+    /// The directory that holds it; `None` for the root.
+    holder: Option<Arc<Step>>,
+}
+
+/// A directory on the way to an entry. Entries of one directory share it, so that memory does not grow with the length of
+/// their paths.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// The directory above; `None` for the root.
+    above: Option<Arc<Self>>,
+    name: OsString,
+}
+
+impl Step {
+    /// Returns the path of `name` in the directory `holder`.
+    fn path(holder: Option<&Arc<Self>>, name: &OsStr) -> RelPath {
+        let mut names = vec![name];
+        let mut at = holder;
+        while let Some(step) = at {
+            names.push(&step.name);
+            at = step.above.as_ref();
+        }
+        names.reverse();
+        // The names of a walk are valid.
+        RelPath::parse(names.join(OsStr::new("/")).as_bytes()).unwrap_or_default()
+    }
 }
 
 /// Which object of the host something is.
@@ -112,6 +149,26 @@ impl Entry {
         Ok(Opened::new(opened.into(), &status))
     }
 
+    /// Opens what it is, other than a file's content, for its extended attributes, and passes it to `look`. `None` if it is on
+    /// no mount, so that there is nothing to open.
+    ///
+    /// # Errors
+    /// The system's, or `ESTALE` where something else has its name by now.
+    pub(crate) fn with_object<T>(&self, look: impl FnOnce(&Object<'_>) -> T) -> std::result::Result<Option<T>, Errno> {
+        let (directory, name) = match &self.place {
+            Place::Mounted(live) => return Ok(Some(look(&Object::open(live.handle())))),
+            Place::OnNoMount => return Ok(None),
+            Place::Beneath(directory, name) => (&**directory, name.as_os_str()),
+        };
+        if self.kind == Kind::Directory {
+            let handle = openat(directory, name, DIRECTORY, Mode::empty())?;
+            return Ok(Some(look(&Object::open(&handle))));
+        }
+        let handle = open_path(directory, name)?;
+        let is_same = FileId::of(&fstat(&handle)?) == self.inode.id;
+        if is_same { Ok(Some(look(&Object::path(&handle)))) } else { Err(Errno::ESTALE) }
+    }
+
     /// Returns whether it has a name that voltar gives, though it is not on record.
     #[must_use]
     pub(crate) fn has_voltars_name(&self) -> bool {
@@ -129,10 +186,18 @@ impl Entry {
 }
 
 /// Finds hard links: the first path of a file is archived as the file, the others as links to it. GNU tar does so for
-/// regular files and symbolic links.
+/// regular files and symbolic links. Memory holds the names of files with links still to come, and their directories.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    seen: HashMap<FileId, (RelPath, u64)>,
+    seen: HashMap<FileId, Seen>,
+}
+
+/// A file that was stored, and has more links.
+#[derive(Debug)]
+struct Seen {
+    holder: Option<Arc<Step>>,
+    name: Box<OsStr>,
+    left: u64,
 }
 
 impl Links {
@@ -141,19 +206,22 @@ impl Links {
         if entry.inode.nlink < 2 || matches!(entry.kind, Kind::Directory) {
             return None;
         }
-        let (path, left) = self.seen.get_mut(&entry.inode.id)?;
-        *left = left.saturating_sub(1);
-        if *left > 0 {
-            return Some(path.clone());
+        let seen = self.seen.get_mut(&entry.inode.id)?;
+        seen.left = seen.left.saturating_sub(1);
+        let path = Step::path(seen.holder.as_ref(), &seen.name);
+        if seen.left == 0 {
+            // All its links have been stored.
+            self.seen.remove(&entry.inode.id);
         }
-        // All its links have been stored: memory holds only files with links still to come.
-        self.seen.remove(&entry.inode.id).map(|(path, _)| path)
+        Some(path)
     }
 
     /// Notes that `entry` was stored in full under its path.
     pub(crate) fn stored(&mut self, entry: &Entry) {
         if entry.inode.nlink > 1 && matches!(entry.kind, Kind::File { .. } | Kind::Symlink { .. }) {
-            self.seen.insert(entry.inode.id, (entry.path.clone(), entry.inode.nlink - 1));
+            let name = entry.path.file_name().into();
+            let seen = Seen { holder: entry.holder.clone(), name, left: entry.inode.nlink - 1 };
+            self.seen.insert(entry.inode.id, seen);
         }
     }
 }
@@ -168,24 +236,31 @@ pub(crate) struct Walk {
     /// What a directory that is on no mount has.
     on_no_mount: Metadata,
     own: Arc<OwnNames>,
-    /// What is left out, and what precedes a path of the tree in the names that it is compared with.
-    excluded: Option<(Exclude, RelPath)>,
+    /// The path of the directory whose content is being walked: that of the last level.
+    at: RelPath,
+    /// What is left out.
+    excluded: Exclude,
+    /// What precedes a path of the tree in the names of members, and its extent.
+    prefix: (RelPath, Extent),
 }
 
 /// A directory whose content is being walked.
 #[derive(Debug)]
 struct Level {
-    path: RelPath,
+    /// `None` for the root.
+    step: Option<Arc<Step>>,
     directory: Handle,
     id: FileId,
     /// Its handle stays open, because `..` of a nested mount's root is not this directory.
     pinned: bool,
     names: std::vec::IntoIter<OsString>,
+    /// The entries so far that are beyond a limit, and the limit that the first of them exceeds.
+    beyond: Option<(u64, Excess)>,
 }
 
 /// The handle of a directory.
 #[derive(Debug, Clone)]
-enum Handle {
+pub(super) enum Handle {
     Open(Arc<OwnedFd>),
     /// It is opened again through `..` of the directory below it.
     Closed,
@@ -212,7 +287,9 @@ impl Walk {
             // As the engine makes it, but with the same time each time.
             on_no_mount: Metadata { mode: 0o755, uid, gid, ..Metadata::default() },
             own: Arc::clone(&tree.own),
-            excluded: None,
+            at: RelPath::root(),
+            excluded: Exclude::default(),
+            prefix: (RelPath::root(), Extent::default()),
         };
         this.root = Some(match mounts.remove(&RelPath::root()) {
             Some(Some(live)) => {
@@ -222,7 +299,7 @@ impl Walk {
                     LiveKind::File => Kind::File { size: status.st_size.max(0).cast_unsigned() },
                 };
                 let (metadata, inode) = (metadata::of(&status), inode(&status));
-                Entry { path: RelPath::root(), kind, metadata, inode, place: Place::Mounted(live) }
+                Entry { path: RelPath::root(), kind, metadata, inode, place: Place::Mounted(live), holder: None }
             }
             Some(None) => return Err(Error::refused("the tree has no root to walk")),
             None => this.on_no_mount(RelPath::root()),
@@ -234,20 +311,38 @@ impl Walk {
     /// Returns the entry of a directory that is on no mount.
     fn on_no_mount(&self, path: RelPath) -> Entry {
         let inode = Inode { id: FileId::default(), nlink: 1, allocated: 0 };
-        Entry { path, kind: Kind::Directory, metadata: self.on_no_mount, inode, place: Place::OnNoMount }
+        let (metadata, holder) = (self.on_no_mount.clone(), self.holder());
+        Entry { path, kind: Kind::Directory, metadata, inode, place: Place::OnNoMount, holder }
+    }
+
+    /// Returns the directory whose content is being walked; `None` for the root.
+    fn holder(&self) -> Option<Arc<Step>> {
+        self.levels.last().and_then(|level| level.step.clone())
     }
 
     /// Leaves out what `exclude` matches, with all that it holds. The names of members begin with `prefix`.
     #[must_use]
     pub(crate) fn excluding(mut self, exclude: &Exclude, prefix: &RelPath) -> Self {
-        self.excluded = (!exclude.is_empty()).then(|| (exclude.clone(), prefix.clone()));
+        self.excluded = exclude.clone();
+        self.prefix = (prefix.clone(), Extent::of(prefix));
         self
     }
 
     fn excludes(&self, path: &RelPath) -> bool {
-        let matching =
-            |(exclude, prefix): &(Exclude, RelPath)| exclude.matching(prefix.concat(path).as_bytes()).is_some();
-        self.excluded.as_ref().is_some_and(matching)
+        !self.excluded.is_empty() && self.excluded.matching(self.prefix.0.concat(path).as_bytes()).is_some()
+    }
+
+    /// Returns the limit that the member of `path`, the entry `name` of the current directory, would exceed. The directory
+    /// itself is within all.
+    fn excess(&self, path: &RelPath, name: &OsStr) -> Option<Excess> {
+        let prefix = self.prefix.1;
+        let slash = usize::from(prefix.bytes > 0);
+        let extent = Extent {
+            bytes: prefix.bytes + slash + path.as_bytes().len(),
+            components: prefix.components + self.levels.len(),
+            longest: name.len(),
+        };
+        extent.excess()
     }
 
     /// Lists a directory that was just found and goes into it next.
@@ -280,12 +375,16 @@ impl Walk {
         if pinned && let Some(above) = self.levels.last_mut() {
             above.pinned = true;
         }
+        let step = (!entry.path.is_root())
+            .then(|| Arc::new(Step { above: entry.holder.clone(), name: entry.path.file_name().to_owned() }));
+        self.at = entry.path.clone();
         self.levels.push(Level {
-            path: entry.path.clone(),
+            step,
             directory,
             id,
             pinned: pinned && self.levels.is_empty(),
             names: names.into_iter(),
+            beyond: None,
         });
         if let Some(far) = self.levels.len().checked_sub(HELD).and_then(|i| self.levels.get_mut(i))
             && !far.pinned
@@ -299,10 +398,11 @@ impl Walk {
     fn leave(&mut self) -> std::result::Result<(), Error> {
         let Some(left) = self.levels.pop() else { return Ok(()) };
         let Some(top) = self.levels.last_mut() else { return Ok(()) };
+        self.at = self.at.split_last().map_or_else(RelPath::root, |(above, _)| above);
         if !matches!(top.directory, Handle::Closed) {
             return Ok(());
         }
-        let failed = |cause: Cause| Error::failed("cannot return to", top.path.as_bytes(), cause);
+        let failed = |cause: Cause| Error::failed("cannot return to", self.at.as_bytes(), cause);
         let Handle::Open(below) = left.directory else { return Err(failed("its handle is lost".into())) };
         let directory = openat(&*below, "..", DIRECTORY, Mode::empty()).map_err(|e| failed(e.into()))?;
         let status = fstat(&directory).map_err(|e| failed(e.into()))?;
@@ -313,7 +413,8 @@ impl Walk {
         Ok(())
     }
 
-    fn examine(&self, directory: &Handle, path: RelPath, name: OsString) -> Found {
+    /// Examines `name` in an open directory of the tree; `path` is where that is.
+    pub(super) fn examine(&self, directory: &Handle, path: RelPath, name: OsString) -> Found {
         let unreadable = |path: RelPath, operation: &str, e: Errno| Found::Unreadable {
             why: format!("{operation} '{path}': {}", e.desc()),
             path,
@@ -362,7 +463,8 @@ impl Walk {
                 }
             }
         };
-        Found::Entry(Entry { path, kind, metadata: metadata::of(&status), inode: inode(&status), place })
+        let holder = self.holder();
+        Found::Entry(Entry { path, kind, metadata: metadata::of(&status), inode: inode(&status), place, holder })
     }
 }
 
@@ -381,6 +483,9 @@ impl Iterator for Walk {
         loop {
             let top = self.levels.last_mut()?;
             let Some(name) = top.names.next() else {
+                if let Some((entries, excess)) = top.beyond.take() {
+                    return Some(Ok(Found::Beyond { path: self.at.clone(), entries, excess }));
+                }
                 if let Err(error) = self.leave() {
                     self.levels.clear();
                     return Some(Err(error));
@@ -388,12 +493,18 @@ impl Iterator for Walk {
                 continue;
             };
             let directory = top.directory.clone();
-            let path = match top.path.join(name.as_bytes()) {
+            let path = match self.at.join(name.as_bytes()) {
                 Ok(path) => path,
                 Err(why) => return Some(Err(Error::failed("cannot use the name", name.as_bytes(), why))),
             };
             if self.excludes(&path) {
                 return Some(Ok(Found::Excluded));
+            }
+            if let Some(excess) = self.excess(&path, &name) {
+                if let Some(level) = self.levels.last_mut() {
+                    level.beyond.get_or_insert((0, excess)).0 += 1;
+                }
+                continue;
             }
             let found = self.examine(&directory, path, name);
             if let Found::Entry(entry) = &found

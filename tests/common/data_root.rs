@@ -15,6 +15,7 @@ pub struct Container<'a> {
     data_root: &'a DataRoot,
     name: String,
     running: bool,
+    environment: Vec<String>,
     labels: Map<String, Value>,
     mounts: Map<String, Value>,
 }
@@ -53,7 +54,14 @@ impl DataRoot {
 
     /// Begins a stopped container without mounts.
     pub fn container(&self, name: &str) -> Container<'_> {
-        Container { data_root: self, name: name.to_owned(), running: false, labels: Map::new(), mounts: Map::new() }
+        Container {
+            data_root: self,
+            name: name.to_owned(),
+            running: false,
+            environment: Vec::new(),
+            labels: Map::new(),
+            mounts: Map::new(),
+        }
     }
 }
 
@@ -62,6 +70,13 @@ impl Container<'_> {
     #[must_use]
     pub fn running(mut self) -> Self {
         self.running = true;
+        self
+    }
+
+    /// Adds an environment variable, as `NAME=value`.
+    #[must_use]
+    pub fn environment(mut self, variable: &str) -> Self {
+        self.environment.push(variable.to_owned());
         self
     }
 
@@ -138,7 +153,7 @@ impl Container<'_> {
             "Managed": false,
             "Path": "bash",
             "Args": [],
-            "Config": {"Hostname": &id[..12], "Image": "ubuntu", "Env": null, "Labels": self.labels},
+            "Config": {"Hostname": &id[..12], "Image": "ubuntu", "Env": self.environment, "Labels": self.labels},
             "Image": "sha256:ef92ab80c637",
             "Name": format!("/{}", self.name),
             "Driver": "overlay2",

@@ -136,6 +136,6 @@ exec postgres "$@"
 END
     chmod 755 "$root/usr/bin/docker-entrypoint"
     import "$postgres_image" \
-        --change "ENV PATH=$postgres_home/bin:/usr/bin PGDATA=/var/lib/postgresql/data LANG=C.UTF-8" \
+        --change "ENV PATH=$postgres_home/bin:/usr/bin PGDATA=/var/lib/postgresql/data LANG=C.UTF-8 PG_MAJOR=15" \
         --change 'ENTRYPOINT ["docker-entrypoint"]' --change 'CMD []'
 fi

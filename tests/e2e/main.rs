@@ -16,6 +16,8 @@ mod filesystems;
 mod interchange;
 mod interruptions;
 mod newcomer;
+mod parts;
+mod postgres;
 mod projects;
 mod refusals;
 mod stack;
@@ -29,12 +31,14 @@ fn main() {
     let tests = [
         interchange::TESTS,
         refusals::TESTS,
+        postgres::TESTS,
         filesystems::TESTS,
         enterprise::TESTS,
         containers::TESTS,
         interruptions::TESTS,
         newcomer::TESTS,
         projects::TESTS,
+        parts::TESTS,
     ]
     .into_iter()
     .flatten()

@@ -145,6 +145,11 @@ impl FakeEngine {
         self.inner.lock().unwrap().containers.get_mut(id).unwrap()["Config"]["Labels"] = labels;
     }
 
+    #[allow(dead_code, reason = "used by tests/postgres.rs")]
+    pub(crate) fn set_environment(&self, id: &str, variables: &[&str]) {
+        self.inner.lock().unwrap().containers.get_mut(id).unwrap()["Config"]["Env"] = json!(variables);
+    }
+
     /// Makes the process of a container exit as soon as it is started.
     pub(crate) fn exits_at_once(&self, id: &str, status: i64) {
         self.inner.lock().unwrap().exits.insert(id.to_owned(), status);

@@ -1,7 +1,7 @@
 //! The fields of a header block: those of the oldest format (V7), of ustar, and of GNU tar, which all begin alike.
 
 use crate::archive::{BLOCK, checksum, number};
-use crate::member::printable;
+use crate::member::quotable;
 
 /// A header block with a right checksum.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ impl Header {
     pub(super) fn number(&self, field: Field) -> Result<i64, String> {
         let (range, what) = field.place();
         let bytes = &self.0[range];
-        number::read(bytes).ok_or_else(|| format!("unreadable {what} field '{}'", printable(bytes)))
+        number::read(bytes).ok_or_else(|| format!("unreadable {what} field '{}'", quotable(bytes)))
     }
 }
 

@@ -5,19 +5,24 @@
 mod header;
 mod pax;
 mod sparse;
+mod xattr_records;
 
 use std::fmt;
 use std::io::{self, Read};
 
 use super::{BLOCK, checksum, padding};
-use crate::member::{Kind, Metadata, RelPath, Timestamp, printable};
+use crate::limits::{Excess, LONGEST_RECORD};
+use crate::member::{Kind, Metadata, RelPath, Timestamp, quotable};
 use header::{Field, Header};
 use pax::Extensions;
 use sparse::{LeadingMap, Map, Next, Position};
+use xattr_records::XattrRecords;
 
-/// The longest name, link target or extended header that is read, in bytes. One Linux system call takes paths of
-/// up to 4,096 bytes (`PATH_MAX`), but a tree that is walked with `openat` can be deeper.
-const LONGEST_NAME: u64 = 1 << 20;
+/// The most memory that the values of global headers take, in bytes: each member gets a copy.
+const GLOBAL: usize = 64 << 10;
+
+/// The bytes that are skipped at a time.
+const PIECE: usize = 64 << 10;
 
 /// The type of a stored member. Unlike [`crate::member::Kind`], it does not include the link target, which is
 /// unchecked and in [`Stored::link`].
@@ -52,10 +57,12 @@ pub enum StoredKind {
 ///     kind: StoredKind::File,
 ///     size: 0,
 ///     metadata: Metadata::default(),
+///     bad_xattrs: Vec::new(),
 ///     uname: Vec::new(),
 ///     gname: Vec::new(),
 ///     device: (0, 0),
 ///     unknown_type: None,
+///     excess: None,
 ///     offset: 0,
 /// };
 /// assert!(strip(&stored, &RelPath::parse(b"srv/www")?).is_err());
@@ -71,8 +78,10 @@ pub struct Stored {
     pub kind: StoredKind,
     /// Content length in bytes, the holes of a sparse file included.
     pub size: u64,
-    /// Owner, mode and modification time.
+    /// Owner, mode, modification time, and the extended attributes, if the archive says something of them.
     pub metadata: Metadata,
+    /// What the archive says of extended attributes and no file can have, each as part of a message.
+    pub bad_xattrs: Vec<String>,
     /// The user name of the owner; only for listings.
     pub uname: Vec<u8>,
     /// The name of the group; only for listings.
@@ -81,6 +90,8 @@ pub struct Stored {
     pub device: (u32, u32),
     /// The type of a member that no tar is known to write; it is a regular file here, as for GNU tar.
     pub unknown_type: Option<u8>,
+    /// The limit that a header of the member exceeds: then `name` or `link` is only its beginning.
+    pub excess: Option<Excess>,
     /// The offset of the header in the uncompressed stream, in bytes.
     pub offset: u64,
 }
@@ -295,22 +306,23 @@ impl<R: Read> TarReader<R> {
             let size = header.number(Field::Size).map_err(|what| damage(at, what))?;
             let size = u64::try_from(size).map_err(|_| damage(at, "a negative size"))?;
             match header.kind() {
-                b'L' => local.name = Some(self.long_name(at, size)?),
-                b'K' => local.link = Some(self.long_name(at, size)?),
+                b'L' => local.name = Some(self.long_name(at, size, &mut local.excess)?),
+                b'K' => local.link = Some(self.long_name(at, size, &mut local.excess)?),
                 // pax, and Solaris' tar before it.
-                b'x' | b'X' => {
-                    let records = self.small_content(at, size, "extended header")?;
-                    local.read(&records).map_err(|what| damage(at, what))?;
-                }
+                b'x' | b'X' => self.extended_header(at, size, &mut [&mut local])?,
                 b'g' => {
-                    let records = self.small_content(at, size, "extended header")?;
-                    self.global.read(&records).map_err(|what| damage(at, what))?;
-                    local.read(&records).map_err(|what| damage(at, what))?;
+                    let mut global = std::mem::take(&mut self.global);
+                    let own = local.xattrs.clone();
+                    self.extended_header(at, size, &mut [&mut global, &mut local])?;
+                    // Each member has attributes of its own.
+                    (global.xattrs, local.xattrs) = (XattrRecords::default(), own);
+                    if global.held() > GLOBAL {
+                        return Err(damage(at, "a global header with more values than any program writes"));
+                    }
+                    self.global = global;
                 }
                 // A volume label (`tar -V`) is not a member; GNU tar skips it too.
-                b'V' => {
-                    self.small_content(at, size, "volume label")?;
-                }
+                b'V' => self.discard(at, size + padding(size) as u64, "volume label")?,
                 kind => return self.member(at, &header, kind, size, local).map(Some),
             }
         }
@@ -329,7 +341,7 @@ impl<R: Read> TarReader<R> {
         if entry_type == b'M' || ext.continued {
             return Err(damage(
                 at,
-                format!("'{}' is continued from another volume (tar -M), which voltar does not read", printable(&name)),
+                format!("'{}' is continued from another volume (tar -M), which voltar does not read", quotable(&name)),
             ));
         }
         let mut unknown_type = None;
@@ -354,7 +366,7 @@ impl<R: Read> TarReader<R> {
         let has_content = kind == StoredKind::File || entry_type == b'D';
         let stored = if has_content { ext.size.unwrap_or(size) } else { 0 };
         if stored > i64::MAX as u64 - self.offset {
-            return Err(damaged(format!("'{}' claims {stored} bytes", printable(&name))));
+            return Err(damaged(format!("'{}' claims {stored} bytes", quotable(&name))));
         }
         (self.stored, self.padding) = (stored, padding(stored));
         let size = if kind == StoredKind::File {
@@ -379,8 +391,9 @@ impl<R: Read> TarReader<R> {
             u32::try_from(value)
                 .ok()
                 .filter(|&id| id != u32::MAX)
-                .ok_or_else(|| damaged(format!("'{}' has {what} {value}, which cannot exist", printable(&name))))
+                .ok_or_else(|| damaged(format!("'{}' has {what} {value}, which cannot exist", quotable(&name))))
         };
+        let (xattrs, bad_xattrs) = std::mem::take(&mut ext.xattrs).finish();
         let metadata = Metadata {
             mode: u32::try_from(number(Field::Mode)? & 0o7777).unwrap_or_default(),
             uid: id(ext.uid, Field::Uid, "owner")?,
@@ -389,6 +402,7 @@ impl<R: Read> TarReader<R> {
                 Some(mtime) => mtime,
                 None => Timestamp { seconds: number(Field::Mtime)?, nanoseconds: 0 },
             },
+            xattrs,
         };
         let (uname, gname) = header.owner_names();
         Ok(Stored {
@@ -399,8 +413,10 @@ impl<R: Read> TarReader<R> {
             metadata,
             uname: ext.uname.unwrap_or(uname),
             gname: ext.gname.unwrap_or(gname),
+            bad_xattrs,
             device,
             unknown_type,
+            excess: ext.excess,
             offset: at,
         })
     }
@@ -493,30 +509,96 @@ impl<R: Read> TarReader<R> {
         header.map(Some).ok_or_else(|| damage(at, "no tar header where one should be (checksum mismatch)"))
     }
 
-    fn long_name(&mut self, at: u64, size: u64) -> io::Result<Vec<u8>> {
-        let mut name = self.small_content(at, size, "long name")?;
+    /// Reads a long name, of which only the beginning is kept if it is beyond the limit.
+    fn long_name(&mut self, at: u64, size: u64, excess: &mut Option<Excess>) -> io::Result<Vec<u8>> {
+        let mut name = self.keep(at, size.min(LONGEST_RECORD), "long name")?;
+        let rest = size.saturating_sub(LONGEST_RECORD);
+        self.discard(at, rest + padding(size) as u64, "long name")?;
+        if rest > 0 {
+            *excess = Some(Excess::Record(size));
+        }
         if let Some(nul) = name.iter().position(|&b| b == 0) {
             name.truncate(nul);
         }
         Ok(name)
     }
 
-    fn small_content(&mut self, at: u64, size: u64, what: &str) -> io::Result<Vec<u8>> {
-        if size > LONGEST_NAME {
-            return Err(damage(at, format!("a {what} of {size} bytes")));
+    /// Reads an extended header into all `extensions`.
+    fn extended_header(&mut self, at: u64, size: u64, extensions: &mut [&mut Extensions]) -> io::Result<()> {
+        const WHAT: &str = "extended header";
+        let damaged = |what| damage(at, what);
+        if size > LONGEST_RECORD {
+            self.records(at, size, extensions)?;
+        } else {
+            let records = self.keep(at, size, WHAT)?;
+            extensions.iter_mut().try_for_each(|extensions| extensions.read(&records)).map_err(damaged)?;
         }
-        let mut content = vec![0; size as usize + padding(size)];
+        self.discard(at, padding(size) as u64, WHAT)
+    }
+
+    /// Reads a long extended header record by record. Values that are beyond the limit are left out.
+    fn records(&mut self, at: u64, size: u64, extensions: &mut [&mut Extensions]) -> io::Result<()> {
+        const WHAT: &str = "extended header";
+        /// The bytes of a record that is left out which hold its key.
+        const KEY: u64 = 64;
+        let damaged = |what| damage(at, what);
+        let malformed = || damage(at, "a malformed extended header");
+        let mut left = size;
+        while left > 0 {
+            // The length, which counts itself, and a space.
+            let mut record = Vec::new();
+            while record.last() != Some(&b' ') {
+                if left == 0 || record.len() > 20 {
+                    return Err(malformed());
+                }
+                record.extend(self.keep(at, 1, WHAT)?);
+                left -= 1;
+                if record == [0] {
+                    // Padding that is counted as content.
+                    return self.discard(at, left, WHAT);
+                }
+            }
+            let length = std::str::from_utf8(&record[..record.len() - 1]).ok().and_then(|digits| digits.parse().ok());
+            let length: u64 = length.ok_or_else(malformed)?;
+            let rest = length.checked_sub(record.len() as u64).filter(|rest| (1..=left).contains(rest));
+            let rest = rest.ok_or_else(malformed)?;
+            left -= rest;
+            if length > LONGEST_RECORD {
+                let beginning = self.keep(at, KEY, WHAT)?;
+                self.discard(at, rest - KEY, WHAT)?;
+                let mut each = extensions.iter_mut();
+                each.try_for_each(|extensions| extensions.leave_out(&beginning, length)).map_err(damaged)?;
+            } else {
+                record.extend(self.keep(at, rest, WHAT)?);
+                extensions.iter_mut().try_for_each(|extensions| extensions.read(&record)).map_err(damaged)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the next `size` bytes of a header's content, at most [`LONGEST_RECORD`].
+    fn keep(&mut self, at: u64, size: u64, what: &str) -> io::Result<Vec<u8>> {
+        let mut content = vec![0; size.min(LONGEST_RECORD) as usize];
         let got = self.read_up_to(&mut content)?;
-        if got < content.len() {
-            return Err(damage(at, format!("the archive ends in the middle of a {what}: it was cut off")));
+        if got < content.len() { Err(ends_in(at, what)) } else { Ok(content) }
+    }
+
+    /// Skips the next `size` bytes of a header's content.
+    fn discard(&mut self, at: u64, mut size: u64, what: &str) -> io::Result<()> {
+        let mut scratch = vec![0; size.min(PIECE as u64) as usize];
+        while size > 0 {
+            let want = size.min(PIECE as u64) as usize;
+            if self.read_up_to(&mut scratch[..want])? < want {
+                return Err(ends_in(at, what));
+            }
+            size -= want as u64;
         }
-        content.truncate(size as usize);
-        Ok(content)
+        Ok(())
     }
 
     fn skip_content(&mut self) -> io::Result<()> {
         self.content = Content::Skipped;
-        let mut scratch = vec![0; if self.stored > 0 { 64 << 10 } else { 0 }];
+        let mut scratch = vec![0; self.stored.min(PIECE as u64) as usize];
         while self.stored > 0 {
             self.read_stored(&mut scratch)?;
         }
@@ -612,6 +694,10 @@ impl<R: Read> Read for TarReader<R> {
             },
         }
     }
+}
+
+fn ends_in(offset: u64, what: &str) -> io::Error {
+    damage(offset, format!("the archive ends in the middle of a {what}: it was cut off"))
 }
 
 fn damage(offset: u64, what: impl Into<String>) -> io::Error {

@@ -1,7 +1,9 @@
 //! The values that extended headers set: pax records (POSIX.1-2001), and GNU tar's long names.
 
 use super::sparse::Map;
-use crate::member::{Timestamp, printable};
+use super::xattr_records::XattrRecords;
+use crate::limits::Excess;
+use crate::member::{Timestamp, quotable};
 
 /// The values that extended headers set for the next member.
 #[derive(Debug, Clone, Default)]
@@ -15,8 +17,11 @@ pub(super) struct Extensions {
     pub(super) uname: Option<Vec<u8>>,
     pub(super) gname: Option<Vec<u8>>,
     pub(super) sparse: Sparse,
+    pub(super) xattrs: XattrRecords,
     /// The member is continued from another volume (`tar -M`).
     pub(super) continued: bool,
+    /// The limit that a header exceeds, so that not all of it was read.
+    pub(super) excess: Option<Excess>,
 }
 
 /// What `GNU.sparse.*` records set.
@@ -55,9 +60,29 @@ impl Extensions {
         Ok(())
     }
 
+    /// Notes a record of `bytes` bytes, of which `beginning` was read, and which is too long to be read in full.
+    pub(super) fn leave_out(&mut self, beginning: &[u8], bytes: u64) -> Result<(), String> {
+        match beginning.split(|&byte| byte == b'=').next().unwrap_or_default() {
+            b"path" | b"linkpath" | b"GNU.sparse.name" | b"GNU.sparse.map" => self.excess = Some(Excess::Record(bytes)),
+            key @ (b"uname" | b"gname" | b"size" | b"uid" | b"gid" | b"mtime") => {
+                return Err(format!("the extended header's {} has {bytes} bytes", quotable(key)));
+            }
+            // It may be one of extended attributes, or else it is not restored: see `set`.
+            key => self.xattrs.leave_out(key, bytes),
+        }
+        Ok(())
+    }
+
+    /// Returns how many bytes of memory the values take: what a global header adds to each member.
+    pub(super) fn held(&self) -> usize {
+        let names = [&self.name, &self.link, &self.uname, &self.gname, &self.sparse.name];
+        let map = self.sparse.map.as_ref().map_or(0, Map::held);
+        names.into_iter().flatten().map(Vec::len).sum::<usize>() + map
+    }
+
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
         let text = || std::str::from_utf8(value).unwrap_or_default();
-        let bad = || format!("the extended header's {} is '{}'", printable(key), printable(value));
+        let bad = || format!("the extended header's {} is '{}'", quotable(key), quotable(value));
         // An empty value cancels what a global header set.
         let given = !value.is_empty();
         match key {
@@ -70,12 +95,11 @@ impl Extensions {
             b"gid" => self.gid = if given { Some(text().parse().map_err(|_| bad())?) } else { None },
             b"mtime" => self.mtime = if given { Some(time(text()).ok_or_else(bad)?) } else { None },
             b"GNU.volume.filename" | b"GNU.volume.offset" => self.continued = given,
-            // Comments, charsets, atime, xattrs: GNU tar does not restore them by default.
-            key => {
-                if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
-                    self.sparse.set(key, value, bad)?;
-                }
-            }
+            // Comments, charsets and access times are not restored, as by GNU tar.
+            key => match key.strip_prefix(b"GNU.sparse.") {
+                Some(key) => self.sparse.set(key, value, bad)?,
+                None => self.xattrs.set(key, value),
+            },
         }
         Ok(())
     }
@@ -98,7 +122,7 @@ impl Sparse {
             b"major" if number()? == 1 => self.leading_map = true,
             b"major" if number()? == 0 => {}
             b"minor" => {}
-            b"major" => return Err(format!("a sparse file of version {}, which is not known", printable(value))),
+            b"major" => return Err(format!("a sparse file of version {}, which is not known", quotable(value))),
             _ => return Err(bad()),
         }
         Ok(())

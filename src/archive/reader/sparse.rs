@@ -45,6 +45,11 @@ pub(super) struct Position {
 }
 
 impl Map {
+    /// Returns how many bytes of memory it takes.
+    pub(super) fn held(&self) -> usize {
+        size_of_val(&self.segments[..])
+    }
+
     /// Appends a segment.
     pub(super) fn push(&mut self, offset: u64, length: u64) -> Result<(), String> {
         if self.segments.len() == MOST_SEGMENTS {

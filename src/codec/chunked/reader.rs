@@ -1,9 +1,10 @@
 //! Sequential reading of gzip members and zstd frames. The decoders are those of `flate2` and `zstd`. This module
 //! continues with the next member or frame, and reports the offset of damage.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead as _, Read};
 
 use flate2::bufread::GzDecoder;
+use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation as _};
 
 use crate::codec::format::{Damage, Fault, Format};
 use crate::codec::source::Source;
@@ -15,6 +16,8 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// Reads the content of a gzip or zstd file.
 pub(in crate::codec) struct Reader<R> {
     state: State<R>,
+    /// The decoder of all zstd frames: a new one takes longer than a small frame.
+    zstd: Option<ZstdDecoder<'static>>,
     garbage: Option<u64>,
 }
 
@@ -22,21 +25,20 @@ pub(in crate::codec) struct Reader<R> {
 enum State<R> {
     Between(Source<R>, Format),
     Gzip(Box<GzDecoder<Source<R>>>),
-    Zstd(Box<zstd::stream::read::Decoder<'static, Source<R>>>),
+    Zstd(Source<R>),
     Ended { compressed_bytes: u64 },
 }
 
 impl<R: Read> Reader<R> {
     /// Returns a reader of `source`, which begins with a gzip member or a zstd frame.
     pub(in crate::codec) fn new(source: Source<R>, format: Format) -> Self {
-        Self { state: State::Between(source, format), garbage: None }
+        Self { state: State::Between(source, format), zstd: None, garbage: None }
     }
 
     pub(in crate::codec) fn compressed_bytes(&self) -> u64 {
         match &self.state {
-            State::Between(source, _) => source.offset(),
+            State::Between(source, _) | State::Zstd(source) => source.offset(),
             State::Gzip(decoder) => decoder.get_ref().offset(),
-            State::Zstd(decoder) => decoder.get_ref().offset(),
             State::Ended { compressed_bytes } => *compressed_bytes,
         }
     }
@@ -54,12 +56,18 @@ impl<R: Read> Reader<R> {
                     self.begin()?;
                     continue;
                 }
-                State::Gzip(decoder) => (decoder.read(out), decoder.get_ref()),
-                State::Zstd(decoder) => (decoder.read(out), decoder.get_ref()),
+                State::Gzip(decoder) => (decoder.read(out).map(|count| (count, count == 0)), decoder.get_ref()),
+                State::Zstd(source) => (read_frame(self.zstd.as_mut(), source, out), &*source),
             };
             match read {
-                Ok(0) => self.end_member(),
-                Ok(count) => return Ok(count),
+                Ok((count, at_end)) => {
+                    if at_end {
+                        self.end_member();
+                    }
+                    if count > 0 {
+                        return Ok(count);
+                    }
+                }
                 Err(error) if source.failed() => return Err(error),
                 Err(error) => {
                     let what = if error.kind() == io::ErrorKind::UnexpectedEof {
@@ -77,7 +85,7 @@ impl<R: Read> Reader<R> {
         let ended = State::Ended { compressed_bytes: self.compressed_bytes() };
         self.state = match std::mem::replace(&mut self.state, ended) {
             State::Gzip(decoder) => State::Between(decoder.into_inner(), Format::Gzip),
-            State::Zstd(decoder) => State::Between(decoder.into_inner(), Format::Zstd),
+            State::Zstd(source) => State::Between(source, Format::Zstd),
             other @ (State::Between(..) | State::Ended { .. }) => other,
         };
     }
@@ -97,9 +105,11 @@ impl<R: Read> Reader<R> {
             self.state = if format == Format::Gzip {
                 State::Gzip(Box::new(GzDecoder::new(source)))
             } else {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(source)?.single_frame();
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-                State::Zstd(Box::new(decoder))
+                if self.zstd.is_none() {
+                    let decoder = self.zstd.insert(ZstdDecoder::new()?);
+                    decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
+                }
+                State::Zstd(source)
             };
             return Ok(());
         }
@@ -112,5 +122,27 @@ impl<R: Read> Reader<R> {
         }
         self.garbage = any.then(|| source.offset());
         Ok(())
+    }
+}
+
+/// Reads the next bytes of a zstd frame into `out`. Returns their number, and whether they are its last; the next frame is then
+/// read with the same decoder.
+fn read_frame<R: Read>(
+    decoder: Option<&mut ZstdDecoder<'static>>,
+    source: &mut Source<R>,
+    out: &mut [u8],
+) -> io::Result<(usize, bool)> {
+    let decoder = decoder.ok_or_else(|| io::Error::other("a zstd frame was not begun"))?;
+    loop {
+        let window = source.fill_buf()?;
+        let at_end = window.is_empty();
+        let status = decoder.run_on_buffers(window, out)?;
+        source.consume(status.bytes_read);
+        if status.bytes_written > 0 || status.remaining == 0 {
+            return Ok((status.bytes_written, status.remaining == 0));
+        }
+        if at_end {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nix::fcntl::FlockArg;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::inventory::Host;
 use crate::monitor::Monitor;
 
@@ -22,16 +22,23 @@ pub struct Leftover {
     pub engine: String,
 }
 
-/// Returns the leftovers of runs that ended without starting their containers again. A directory that does not
-/// exist, or that this user may not read, counts as empty.
+/// Returns the leftovers of runs that ended without starting their containers again, and for each record that cannot be
+/// read why. A directory that does not exist, or that this user may not read, counts as empty.
 ///
 /// # Errors
-/// The directory or a record cannot be read, or a file is not a record.
-pub fn leftovers(state_dir: &Path) -> Result<Vec<Leftover>> {
-    let mut leftovers = Vec::new();
+/// The directory cannot be read.
+pub fn leftovers(state_dir: &Path) -> Result<(Vec<Leftover>, Vec<Error>)> {
+    let (mut leftovers, mut unreadable) = (Vec::new(), Vec::new());
     for path in records(state_dir)? {
         // A shared lock: with exclusive ones, each of two concurrent commands would assume that the run is in progress.
-        let Some(record) = Record::take_over(&path, FlockArg::LockSharedNonblock)? else { continue };
+        let record = match Record::take_over(&path, FlockArg::LockSharedNonblock) {
+            Ok(Some(record)) => record,
+            Ok(None) => continue,
+            Err(error) => {
+                unreadable.push(error);
+                continue;
+            }
+        };
         let content = record.content();
         leftovers.push(Leftover {
             names: content.containers.iter().map(|entry| entry.name.clone()).collect(),
@@ -39,11 +46,12 @@ pub fn leftovers(state_dir: &Path) -> Result<Vec<Leftover>> {
             engine: content.engine.clone(),
         });
     }
-    Ok(leftovers)
+    Ok((leftovers, unreadable))
 }
 
 /// Starts the containers that killed runs left stopped, and returns the names of those that it started. A container
-/// that no longer exists, or that somebody has started since, and a record of another engine are reported as notes.
+/// that no longer exists, or that somebody has started since, and a record of another engine are reported as notes, a
+/// record that cannot be read as an issue.
 ///
 /// # Errors
 /// A container does not start, or exits again at once: the others are started nevertheless, and its record is kept.
@@ -51,7 +59,14 @@ pub fn resume(host: &dyn Host, state_dir: &Path, monitor: &dyn Monitor) -> Resul
     let mut names = Vec::new();
     let mut failures = Vec::new();
     for path in records(state_dir)? {
-        let Some(record) = Record::take_over(&path, FlockArg::LockExclusiveNonblock)? else { continue };
+        let record = match Record::take_over(&path, FlockArg::LockExclusiveNonblock) {
+            Ok(Some(record)) => record,
+            Ok(None) => continue,
+            Err(error) => {
+                monitor.issue("", error.with_hint());
+                continue;
+            }
+        };
         let content = record.content();
         if content.engine != host.address() {
             monitor.note(&format!(
@@ -88,11 +103,11 @@ mod tests {
         let (monitor, containers) = (Collector::default(), pair());
         let host = FakeHost::of(&containers);
         let stopped = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap();
-        assert!(leftovers(dir.path()).unwrap().is_empty());
+        assert!(leftovers(dir.path()).unwrap().0.is_empty());
         assert!(resume(&host, dir.path(), &monitor).unwrap().is_empty());
         stopped.start_again().unwrap();
         killed(&host, dir.path(), &containers);
-        let left = leftovers(dir.path()).unwrap();
+        let (left, _) = leftovers(dir.path()).unwrap();
         assert_eq!((left.len(), &left[0].engine[..]), (1, "fake"));
         assert_eq!(left[0].names, ["web", "db"]);
         assert!(left[0].when.parse::<jiff::Timestamp>().is_ok());
@@ -143,7 +158,7 @@ mod tests {
         let error = resume(&host, dir.path(), &Collector::default()).unwrap_err();
         assert_eq!(error.to_string(), "not every container was started again: cannot start iddb");
         assert!(host.calls().contains(&"start idweb".to_owned()), "the others are started nevertheless");
-        assert_eq!(leftovers(dir.path()).unwrap()[0].names, ["db"]);
+        assert_eq!(leftovers(dir.path()).unwrap().0[0].names, ["db"]);
     }
 
     #[test]
@@ -162,6 +177,26 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_cannot_be_read_blocks_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = FakeHost::of(&pair());
+        killed(&host, dir.path(), &pair());
+        let broken = ["stopped-0-1.json", "stopped-9-1.json"].map(|name| dir.path().join(name));
+        std::fs::write(&broken[0], "{").unwrap();
+        std::fs::write(&broken[1], "{\"version\":7}").unwrap();
+        let (left, unreadable) = leftovers(dir.path()).unwrap();
+        assert_eq!((left.len(), unreadable.len()), (1, 2));
+        let monitor = Collector::default();
+        assert_eq!(resume(&host, dir.path(), &monitor).unwrap(), ["db", "web"]);
+        let issues = monitor.issues();
+        assert_eq!(issues.len(), 2);
+        for (issue, path) in issues.iter().zip(&broken) {
+            assert!(issue.message.contains(path.to_str().unwrap()), "{issue:?}");
+        }
+        assert!(issues[1].message.contains("`voltar resume` of that version"), "{issues:?}");
+    }
+
+    #[test]
     fn the_record_of_another_engine_is_skipped() {
         let dir = tempfile::tempdir().unwrap();
         let host = FakeHost::of(&pair());
@@ -172,18 +207,19 @@ mod tests {
         let monitor = Collector::default();
         assert!(resume(&host, dir.path(), &monitor).unwrap().is_empty());
         assert!(monitor.notes()[0].contains("`voltar resume --docker unix:///other`"));
-        assert_eq!(leftovers(dir.path()).unwrap().len(), 1);
+        assert_eq!(leftovers(dir.path()).unwrap().0.len(), 1);
     }
 
     #[test]
     fn a_file_that_is_not_a_record_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(leftovers(&dir.path().join("none")).unwrap().is_empty());
+        assert!(leftovers(&dir.path().join("none")).unwrap().0.is_empty());
+        let unreadable = || leftovers(dir.path()).unwrap().1.remove(0);
         std::fs::write(dir.path().join("stopped-1.json"), "{").unwrap();
-        let error = leftovers(dir.path()).unwrap_err();
+        let error = unreadable();
         assert!(error.to_string().contains("stopped-1.json"), "{error}");
         std::fs::write(dir.path().join("stopped-1.json"), r#"{"version":2,"hosts":[]}"#).unwrap();
-        let error = leftovers(dir.path()).unwrap_err();
+        let error = unreadable();
         assert!(error.to_string().contains("another version"), "its fields may differ: {error}");
     }
 }

@@ -121,7 +121,7 @@ impl Record {
         self.content.containers = entries.to_vec();
         let state_dir = parent(self.file.path()).to_owned();
         let text = self.content.text(&state_dir)?;
-        self.file.replace(&text).map_err(|cause| not_recorded(&state_dir, cause.into()))
+        self.file.replace(&text).map_err(|error| not_recorded(&state_dir, error.cause().into()))
     }
 
     pub(super) fn content(&self) -> &Content {

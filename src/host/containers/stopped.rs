@@ -177,8 +177,7 @@ impl<'a> Stopped<'a> {
     }
 
     fn report(&self, error: &Error) {
-        let hint = error.advice().map(|hint| format!(" ({hint})")).unwrap_or_default();
-        self.monitor.issue("", format!("{error}{hint}"));
+        self.monitor.issue("", error.with_hint());
     }
 }
 
@@ -255,7 +254,7 @@ mod tests {
         }));
         assert!(result.is_err());
         assert_eq!(host.calls(), ["stop idweb", "stop iddb", "start iddb", "start idweb"]);
-        assert!(leftovers(dir.path()).unwrap().is_empty());
+        assert!(leftovers(dir.path()).unwrap().0.is_empty());
     }
 
     #[test]
@@ -277,7 +276,7 @@ mod tests {
         let host = FakeHost::of(&containers).failing(&["start iddb", "start idweb"]);
         let error = Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap().start_again().unwrap_err();
         assert_eq!(error.to_string(), "not every container was started again: cannot start iddb; cannot start idweb");
-        assert_eq!(leftovers(dir.path()).unwrap()[0].names, ["web", "db"]);
+        assert_eq!(leftovers(dir.path()).unwrap().0[0].names, ["web", "db"]);
         let host = FakeHost::of(&containers).failing(&["start iddb"]);
         drop(Stopped::stop(&host, dir.path(), &refs(&containers), &monitor).unwrap());
         assert_eq!(monitor.issues().len(), 1, "a guard that is dropped reports to the monitor");
@@ -350,7 +349,7 @@ mod tests {
         guard.stop_all(&refs(&containers)).unwrap_err();
         guard.leave_stopped();
         assert_eq!(host.calls(), ["stop idweb"]);
-        assert_eq!(leftovers(dir.path()).unwrap()[0].names, ["web"]);
+        assert_eq!(leftovers(dir.path()).unwrap().0[0].names, ["web"]);
     }
 
     #[test]

@@ -10,12 +10,27 @@
 //!
 //! Before a tree is touched the record of the run ([`RestoreRecord`]) says so; when all are swapped, it says that too. A
 //! run that was interrupted before that is undone, a later one is completed. Only [`Swapped::finish`] removes a replaced
-//! tree.
+//! tree, and a staging directory goes only after the record on disk says that no tree needs it.
+//!
+//! The states of a restore, and what has failed where it ends:
+//!
+//! | state | live | after a kill | after an error |
+//! |---|---|---|---|
+//! | [`Restoration`], staged | old | undone | the staged trees are removed: [`SwapError::Undone`] |
+//! | [`Restoration`], being swapped | both | undone | undone, or else everything stays: [`SwapError::NotWhole`] |
+//! | [`Swapped`] | new | completed | new is live; what is left of old is named ([`Finished`]), and stays on record |
+//!
+//! That all trees are swapped is written at once with the last sync. If it is not certain whether this is on disk, nothing
+//! more is moved: a recovery that undoes and one that completes would both be right.
 
 mod one_tree;
 #[cfg(test)]
+mod part_tests;
+mod strangers;
+#[cfg(test)]
 mod tests;
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,11 +40,15 @@ use nix::unistd::syncfs;
 use super::live::{Live, LiveKind, Way};
 use super::metadata;
 use super::own_names::OwnNames;
+use super::part::{check_new, parts};
 use super::restore_record::{Phase, RestoreRecord, TreeRecord};
 use super::staging::{Staging, restore_root};
 use crate::error::{Cause, Error, Result};
 use crate::identity::Identity;
-use one_tree::{exchange_checked, finish, free_name, move_entries, undo};
+use crate::member::{RelPath, printable};
+pub(crate) use one_tree::Old;
+use one_tree::{NotUndone, exchange_checked, finish, free_name, move_entries, undo, whereabouts};
+pub(crate) use strangers::Stranger;
 
 /// The staged trees of one restore. Dropping it removes them, as long as no live tree has been touched.
 #[derive(Debug)]
@@ -55,8 +74,9 @@ pub struct Swapped {
 pub(crate) struct Finished {
     /// The archive's name in the layout.
     pub(crate) archive: String,
-    /// Where the old tree is kept; `None` if it was removed.
-    pub(crate) old: Result<Option<PathBuf>>,
+    pub(crate) old: Old,
+    /// What has failed. The new tree is live and complete nevertheless, and the rest stays on record.
+    pub(crate) error: Option<Error>,
 }
 
 /// How a swap failed.
@@ -76,13 +96,19 @@ impl From<Error> for SwapError {
     }
 }
 
-/// Which tree an interrupted restore left live, after recovery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which tree is live after the recovery of an interrupted restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Recovered {
-    /// The live tree is the one from before that restore.
-    Old,
-    /// The live tree is the restored one.
-    New,
+    /// The one from before that restore.
+    Old {
+        /// What was in the way, and has another name now.
+        strangers: Vec<Stranger>,
+    },
+    /// The restored one.
+    New {
+        /// Where the one from before is kept.
+        kept: Option<PathBuf>,
+    },
 }
 
 impl Restoration {
@@ -92,15 +118,25 @@ impl Restoration {
     /// # Errors
     /// Those of the system calls; another restore into one of the trees is in progress, or was interrupted.
     pub fn begin(state_dir: &Path, trees: &[(String, Arc<Live>)]) -> Result<Self> {
+        Self::begin_parts(state_dir, trees, &[])
+    }
+
+    /// The same, but of each tree only these paths are replaced: all of it, if it has none here.
+    ///
+    /// # Errors
+    /// As [`Restoration::begin`]; or a path leads through a symbolic link or a file.
+    pub fn begin_parts(state_dir: &Path, trees: &[(String, Arc<Live>)], paths: &[Vec<RelPath>]) -> Result<Self> {
         let mut records = Vec::new();
-        for (archive, live) in trees {
+        for (i, (archive, live)) in trees.iter().enumerate() {
             if (live.kind(), live.way()) == (LiveKind::File, Way::Entries) {
                 return Err(Error::failed_at("cannot replace", live.path(), Errno::EBUSY)
                     .hint("it is a mountpoint of this host: unmount it, or restore what it is a mount of"));
             }
             let root = metadata::of_open(live.handle())
                 .map_err(|errno| Error::failed_at("cannot examine", live.path(), errno).within(archive))?;
-            records.push(TreeRecord::new(archive, live, root));
+            let parts = paths.get(i).map_or(Ok(Vec::new()), |paths| parts(live, paths));
+            let parts = parts.map_err(|error| error.within(archive))?;
+            records.push(TreeRecord::new(archive, live, root).of_parts(parts));
         }
         let lives: Vec<&Live> = trees.iter().map(|(_, live)| &**live).collect();
         let record = if records.is_empty() { None } else { Some(RestoreRecord::begin(state_dir, records, &lives)?) };
@@ -142,6 +178,11 @@ impl Restoration {
         record.save()
     }
 
+    /// Returns the restoration of no tree: members are extracted into a new directory.
+    pub(crate) fn of_nothing() -> Self {
+        Self { state_dir: PathBuf::new(), record: None, stagings: Vec::new(), own: OwnNames::default() }
+    }
+
     /// Returns the staging directory of a live tree, if it has one.
     pub fn staging(&self, live: &Arc<Live>) -> Option<&Staging> {
         self.stagings.iter().find(|staging| Arc::ptr_eq(staging.live(), live))
@@ -164,20 +205,32 @@ impl Restoration {
     }
 
     fn swap_prepared(mut self) -> Result<Swapped, SwapError> {
-        let Err(error) = self.swap_all() else {
-            return Ok(Swapped {
+        match self.swap_all() {
+            Ok(()) => Ok(Swapped {
                 state_dir: std::mem::take(&mut self.state_dir),
                 record: self.record.take(),
                 stagings: std::mem::take(&mut self.stagings),
-            });
-        };
-        let failures = self.undo_all();
-        if failures.is_empty() {
-            return Err(self.undone(error));
+            }),
+            Err(error) => Err(self.undone_after(error)),
         }
-        // Neither the staged trees nor the record on disk may go: they are the way back.
-        self.record = None;
-        Err(SwapError::NotWhole(error.and(failures)))
+    }
+
+    /// Makes all old trees live again after `error`.
+    fn undone_after(mut self, error: Error) -> SwapError {
+        let Undoing { strangers, unsynced, not_old } = self.undo_all();
+        let mut others: Vec<Error> = strangers;
+        if !not_old.is_empty() {
+            others.extend(not_old);
+            // Neither the staged trees nor the record on disk may go: they are the way back.
+            self.record = None;
+            return SwapError::NotWhole(error.and(others));
+        }
+        if !unsynced.is_empty() {
+            others.extend(unsynced);
+            self.record = None;
+            return SwapError::Undone(error.and(others));
+        }
+        self.undone(error.and(others))
     }
 
     /// Removes the staged trees after `error`.
@@ -185,18 +238,21 @@ impl Restoration {
         SwapError::Undone(error.and(self.release().err().into_iter().collect()))
     }
 
-    /// Removes the staging directories, then the record.
+    /// Removes the staging directories, then the record, which says first that nothing needs them: half removed they are no
+    /// way back.
     fn release(&mut self) -> Result<()> {
         let Some(mut record) = self.record.take() else { return Ok(()) };
-        if record.content.trees.iter().any(|entry| entry.tree.is_some()) {
-            // The record on disk may still say that trees are being swapped, which cannot be undone without these.
-            let stays = "what was staged stays on record: the next run, or `voltar resume`, removes it";
-            record.save().map_err(|error| error.hint(stays))?;
+        let stays =
+            |error: Error| error.hint("what was staged stays on record: the next run, or `voltar resume`, removes it");
+        if !record.is_staged_on_disk() {
+            record.content.trees.iter_mut().for_each(|entry| entry.phase = Phase::Staged);
+            record.content.swapped = false;
+            record.save().map_err(stays)?;
         }
         for (staging, entry) in self.stagings.iter().zip(&record.content.trees) {
-            staging.discard(entry.root_before.into())?;
+            staging.discard(entry.root_before.into()).map_err(stays)?;
         }
-        record.remove()
+        record.remove().map_err(stays)
     }
 
     /// Everything below a staged tree must be on disk before it is live, and the record must say which trees are about to
@@ -211,6 +267,12 @@ impl Restoration {
             let examine = |cause: Cause| staging.failed("cannot examine the new tree of", cause);
             entry.tree = Some(Identity::of(tree).map_err(|cause| examine(cause.into()))?);
             entry.root_after = metadata::of_open(tree).map_err(|errno| examine(errno.into()))?.into();
+            entry.root_xattrs = staging.root_xattrs()?;
+            if !entry.parts.is_empty() {
+                check_new(staging.live(), &entry.parts).map_err(|error| error.within(&entry.archive))?;
+                entry.root_after = entry.root_before;
+                entry.root_xattrs = None;
+            }
             entry.keep = if keep_previous { Some(free_name(staging, &mut names)?) } else { None };
             entry.phase = match staging.way() {
                 Way::Exchange => Phase::Exchange,
@@ -236,22 +298,63 @@ impl Restoration {
         record.save()
     }
 
-    /// Makes all old trees live again, and returns what could not be undone.
-    fn undo_all(&mut self) -> Vec<Error> {
-        let Some(record) = &mut self.record else { return Vec::new() };
-        if record.content.swapped {
-            // Whether this is on disk is not known. If it is and the trees are old again, recovery finds them so.
-            record.content.swapped = false;
-            record.save().unwrap_or_default();
+    /// Makes all old trees live again.
+    fn undo_all(&mut self) -> Undoing {
+        let mut undoing = Undoing::default();
+        let Some(record) = &mut self.record else { return undoing };
+        record.content.swapped = false;
+        if !record.is_known() && record.save().is_err() {
+            // All trees are swapped, and the record may say so.
+            let path = record.path().display().to_string();
+            for (i, staging) in self.stagings.iter().enumerate() {
+                let why = format!("'{path}' cannot be written; {}", whereabouts(staging, record, i));
+                undoing.not_old.push(not_whole("cannot undo the restore into", why, &record.content.trees[i]));
+            }
+            return undoing;
         }
-        let mut failures = Vec::new();
         for (i, staging) in self.stagings.iter().enumerate().rev() {
-            if let Err(error) = undo(staging, record, i, &self.own) {
-                failures.push(not_whole(&error, &record.content.trees[i]));
+            let undone = undo(staging, record, i, &self.own);
+            let entry = &record.content.trees[i];
+            match undone {
+                Ok(strangers) => {
+                    undoing.strangers.extend(
+                        strangers.iter().map(|one| Error::refused(moved_aside(one, entry)).within(&entry.archive)),
+                    );
+                }
+                Err(NotUndone::Unsynced(error)) => undoing.unsynced.push(
+                    Error::failed(
+                        "the old tree is live again, but that is not synced, in",
+                        &entry.path,
+                        error.to_string(),
+                    )
+                    .within(&entry.archive)
+                    .hint("fix the cause, then run `voltar resume`, which removes the new tree"),
+                ),
+                Err(NotUndone::NotOld(error)) => {
+                    let why = format!("{error}; {}", whereabouts(staging, record, i));
+                    undoing.not_old.push(not_whole("cannot make the old tree live again in", why, entry));
+                }
             }
         }
-        failures
+        if !undoing.not_old.is_empty() {
+            let undone = record.content.trees.iter().filter(|entry| entry.phase == Phase::Staged);
+            let says =
+                |entry: &TreeRecord| Error::refused(format!("'{}' is the old tree", entry.path)).within(&entry.archive);
+            undoing.not_old.extend(undone.map(says));
+        }
+        undoing
     }
+}
+
+/// What undoing a restore has come to.
+#[derive(Default)]
+struct Undoing {
+    /// What was in the way, and has another name now.
+    strangers: Vec<Error>,
+    /// Trees that are old again, but may not be so after a power cut.
+    unsynced: Vec<Error>,
+    /// Trees that are not.
+    not_old: Vec<Error>,
 }
 
 impl Drop for Restoration {
@@ -267,28 +370,26 @@ impl Drop for Restoration {
 
 impl Swapped {
     /// Removes the replaced trees, or keeps them. The new ones are live and complete, whatever fails here.
-    pub(crate) fn finish(self) -> Vec<Finished> {
+    ///
+    /// # Errors
+    /// Nothing is left but the record, which could not be removed.
+    pub(crate) fn finish(self) -> (Vec<Finished>, Result<()>) {
         let Self { state_dir, record, stagings } = self;
-        let Some(record) = record else { return Vec::new() };
+        let Some(record) = record else { return (Vec::new(), Ok(())) };
         let mut finished = Vec::new();
         for (staging, entry) in stagings.iter().zip(&record.content.trees) {
-            let old = finish(staging, entry, &state_dir);
-            if staging.tree().is_some() || old.is_err() {
-                finished.push(Finished { archive: entry.archive.clone(), old });
+            let (old, done) = finish(staging, entry, &state_dir);
+            if staging.tree().is_some() || done.is_err() {
+                finished.push(Finished { archive: entry.archive.clone(), old, error: done.err() });
             }
         }
-        if finished.iter().all(|tree| tree.old.is_ok())
-            && let Err(error) = record.remove()
-            && let Some(last) = finished.last_mut()
-        {
-            last.old = Err(error);
-        }
-        finished
+        let is_done = finished.iter().all(|tree| tree.error.is_none());
+        (finished, if is_done { record.remove() } else { Ok(()) })
     }
 }
 
 /// Recovers one tree of an interrupted restore: completes it if all trees of that restore were swapped, else undoes it.
-/// The caller has checked that nothing uses the tree, unless [`Content::is_safe_in_use`].
+/// The caller has checked that nothing uses the tree if [`Content::is_half`](super::restore_record::Content::is_half).
 ///
 /// # Errors
 /// Those of the system calls, or the staging directory is not there: the tree's entry stays on record.
@@ -304,46 +405,58 @@ pub(crate) fn recover(
     let staging = Staging::of_record(live, &entry, |recorded, found| content.is(recorded, found))?;
     let is_new = entry.way == Way::Exchange && entry.tree.is_some_and(|tree| content.is(&tree, &live.identity()));
     let is_gone = staging.is_none();
+    let old = || Recovered::Old { strangers: Vec::new() };
     let recovered = match (staging, content.swapped) {
         // It was removed, which is the last step but one.
-        (None, true) => {
-            if is_new || (entry.way == Way::Entries && entry.phase != Phase::Staged) {
-                Recovered::New
-            } else {
-                Recovered::Old
-            }
-        }
-        (None, false) if entry.phase == Phase::Staged || (entry.way == Way::Exchange && !is_new) => Recovered::Old,
+        (None, _) if entry.phase == Phase::Staged => old(),
+        (None, _) if entry.way == Way::Exchange && !is_new => old(),
+        (None, true) => Recovered::New { kept: None },
         (None, false) => return Err(lost(&entry)),
-        // It received no member, or the exchange has been undone.
-        (Some(staging), true) if entry.phase == Phase::Staged || (entry.phase == Phase::Exchange && !is_new) => {
+        // It received no member, or the old tree is live.
+        (Some(staging), true) if entry.phase == Phase::Staged || (entry.way == Way::Exchange && !is_new) => {
             staging.discard(entry.root_before.into())?;
-            Recovered::Old
+            old()
         }
         (Some(staging), true) => {
-            finish(&staging, &entry, state_dir)?;
-            Recovered::New
+            let (old, done) = finish(&staging, &entry, state_dir);
+            done?;
+            let kept = if let Old::Kept(path) = old { Some(path) } else { None };
+            Recovered::New { kept }
         }
         (Some(staging), false) => {
-            undo(&staging, record, index, &own)?;
+            let strangers = undo(&staging, record, index, &own).map_err(|failed| match failed {
+                NotUndone::Unsynced(error) => error,
+                NotUndone::NotOld(error) => {
+                    let why = format!("{error}; {}", whereabouts(&staging, record, index));
+                    not_whole("cannot make the old tree live again in", why, &entry)
+                }
+            })?;
+            // Half removed, the staging directory would be no way back.
             record.save()?;
             staging.discard(entry.root_before.into())?;
-            Recovered::Old
+            Recovered::Old { strangers }
         }
     };
     if entry.way == Way::Entries && is_gone {
         // The staging directory was removed from the live one, and the run was killed before it had set the time back.
-        let root = if recovered == Recovered::New { entry.root_after } else { entry.root_before };
+        let is_new = matches!(recovered, Recovered::New { .. });
+        let root = if is_new { entry.root_after } else { entry.root_before };
         restore_root(live, root.into())?;
     }
     record.content.trees[index].phase = Phase::Settled;
     Ok(recovered)
 }
 
-fn not_whole(error: &Error, entry: &TreeRecord) -> Error {
-    Error::failed("cannot make the old tree live again in", &entry.path, error.to_string())
+/// Says that an entry was in the way of one of the old tree.
+pub(crate) fn moved_aside(stranger: &Stranger, entry: &TreeRecord) -> String {
+    let [was, is] = [&stranger.was, &stranger.is].map(|name| printable(name.as_bytes()));
+    format!("'{was}' was in the way of the old tree of '{}', and is now '{is}' in the same directory", entry.path)
+}
+
+fn not_whole(operation: &str, why: String, entry: &TreeRecord) -> Error {
+    Error::failed(operation, &entry.path, why)
         .within(&entry.archive)
-        .hint("keep the containers that use it stopped, fix the cause, then run `voltar resume`")
+        .hint("keep the containers that use it stopped, fix the cause, then run `voltar resume`, which continues")
 }
 
 fn lost(entry: &TreeRecord) -> Error {

@@ -1,18 +1,21 @@
 //! Swaps one tree, and makes the old one live again: what the record says of it is the caller's to begin and to end.
 
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::fsync;
 
-use crate::error::{Cause, Result};
+use super::strangers::{Stranger, give_back, set_aside};
+use crate::error::{Cause, Error, Result};
 use crate::identity::Identity;
 use crate::volume::beneath::{names, open_path};
 use crate::volume::live::Way;
 use crate::volume::own_names::{OwnNames, record_kept};
+use crate::volume::part::move_parts;
 use crate::volume::restore_record::{PREVIOUS, Phase, RestoreRecord, TreeRecord};
-use crate::volume::staging::{OLD, Staging, TREE, restore_root};
+use crate::volume::staging::{OLD, Staging, TREE, restore_root, set_root_xattrs};
 use crate::volume::{metadata, rename};
 
 /// Exchanges the staged tree and the live one, and looks whether it was the expected one.
@@ -47,85 +50,172 @@ fn sync_exchange(staging: &Staging) -> Result<()> {
 
 pub(super) fn move_entries(staging: &Staging, record: &mut RestoreRecord, index: usize, own: &OwnNames) -> Result<()> {
     let (live, old, tree) = (staging.live().handle(), staging.open(OLD)?, staging.open(TREE)?);
-    move_all(staging, live, &old, own)?;
+    move_all(staging, live, &old, own, None)?;
     enter(staging, record, index, Phase::In)?;
-    move_all(staging, &tree, live, own)?;
+    move_all(staging, &tree, live, own, None)?;
     sync_entries(staging)?;
-    restore_root(staging.live(), record.content.trees[index].root_after.into())
+    let entry = &record.content.trees[index];
+    restore_root(staging.live(), entry.root_after.into())?;
+    entry.root_xattrs.as_ref().map_or(Ok(()), |root| set_root_xattrs(staging.live(), &root.after()))
 }
 
-/// Makes the old tree live again.
-pub(super) fn undo(staging: &Staging, record: &mut RestoreRecord, index: usize, own: &OwnNames) -> Result<()> {
-    let entry = record.content.trees[index].clone();
-    match entry.phase {
-        Phase::Staged | Phase::Settled => return Ok(()),
-        Phase::Exchange => {
-            // The staged name holds the old tree if the exchange has happened.
-            let staged = staging.identity_of(TREE)?;
-            if staged.is_some_and(|found| record.content.is(&entry.live, &found)) {
-                if staging.live().named_id().ok() != entry.tree.map(|tree| tree.id) {
-                    return Err(staging.failed("cannot swap the old tree with", "it was replaced meanwhile"));
-                }
-                exchange(staging)?;
-                sync_exchange(staging)?;
-            }
-        }
-        Phase::In | Phase::Back | Phase::Out => {
-            let (live, old, tree) = (staging.live().handle(), staging.open(OLD)?, staging.open(TREE)?);
-            if entry.phase != Phase::Out {
-                enter(staging, record, index, Phase::Back)?;
-                move_all(staging, live, &tree, own)?;
-            }
-            enter(staging, record, index, Phase::Out)?;
-            move_all(staging, &old, live, own)?;
-            sync_entries(staging)?;
-            restore_root(staging.live(), entry.root_before.into())?;
-        }
+/// How making an old tree live again has failed.
+pub(super) enum NotUndone {
+    /// It is live and complete, but this may not be on disk yet.
+    Unsynced(Error),
+    /// It is not.
+    NotOld(Error),
+}
+
+impl From<Error> for NotUndone {
+    fn from(error: Error) -> Self {
+        Self::NotOld(error)
     }
-    // The caller saves this before the staging directory goes: without that, only the record says which tree is live.
-    record.content.trees[index].phase = Phase::Staged;
-    Ok(())
 }
 
-/// Removes the replaced tree, or keeps it and returns where; then the staging directory.
-pub(super) fn finish(staging: &Staging, entry: &TreeRecord, state_dir: &Path) -> Result<Option<PathBuf>> {
+/// Makes the old tree live again, and returns what had to be moved aside for that.
+pub(super) fn undo(
+    staging: &Staging,
+    record: &mut RestoreRecord,
+    index: usize,
+    own: &OwnNames,
+) -> Result<Vec<Stranger>, NotUndone> {
+    let strangers = match record.content.trees[index].phase {
+        Phase::Staged | Phase::Settled => return Ok(Vec::new()),
+        Phase::Exchange => undo_exchange(staging, record, index)?,
+        Phase::In | Phase::Out => undo_entries(staging, record, index, own)?,
+    };
+    // Left to the caller to save.
+    record.content.trees[index].phase = Phase::Staged;
+    Ok(strangers)
+}
+
+fn undo_exchange(staging: &Staging, record: &RestoreRecord, index: usize) -> Result<Vec<Stranger>, NotUndone> {
+    let entry = &record.content.trees[index];
+    let failed = |errno: Errno| staging.failed("cannot swap the old tree with", errno);
+    let (holder, name) = staging.live().holder().ok_or_else(|| failed(Errno::EBUSY))?;
+    let (named, staged) = (staging.named_identity()?, staging.identity_of(TREE)?);
+    let is = |found: Option<Identity>, recorded: Option<Identity>| {
+        found.zip(recorded).is_some_and(|(found, recorded)| record.content.is(&recorded, &found))
+    };
+    let (old, new) = (Some(entry.live), entry.tree);
+    if is(named, new) && staged.is_some() {
+        // What is staged is the old tree, or what was in its place when the two were exchanged.
+        exchange(staging)?;
+    } else if is(staged, old) && named.is_some() {
+        exchange(staging)?;
+        set_aside(staging, staging.directory(), OsStr::new(TREE)).map_err(failed)?;
+    } else if is(staged, old) {
+        rename::move_to(staging.directory(), TREE, holder, name).map_err(failed)?;
+    } else if is(named, new) || (staged.is_some() && !is(staged, new)) {
+        return Err(staging.failed("cannot find the old tree of", "it was moved").into());
+    }
+    // Else nothing was exchanged, or that is undone.
+    sync_exchange(staging).map_err(NotUndone::Unsynced)?;
+    Ok(give_back(staging, holder)?)
+}
+
+fn undo_entries(
+    staging: &Staging,
+    record: &mut RestoreRecord,
+    index: usize,
+    own: &OwnNames,
+) -> Result<Vec<Stranger>, NotUndone> {
+    let (live, old, tree) = (staging.live().handle(), staging.open(OLD)?, staging.open(TREE)?);
+    if record.content.trees[index].phase == Phase::In {
+        move_all(staging, live, &tree, own, Some(live))?;
+        enter(staging, record, index, Phase::Out)?;
+    }
+    move_all(staging, &old, live, own, Some(live))?;
+    let strangers = give_back(staging, live)?;
+    let entry = &record.content.trees[index];
+    restore_root(staging.live(), entry.root_before.into())?;
+    entry.root_xattrs.as_ref().map_or(Ok(()), |root| set_root_xattrs(staging.live(), &root.before()))?;
+    sync_entries(staging).map_err(NotUndone::Unsynced)?;
+    Ok(strangers)
+}
+
+/// What became of a tree that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Old {
+    /// It was removed, at least in part.
+    Removed,
+    /// It is kept at this path.
+    Kept(PathBuf),
+    /// It is still in the staging directory, at this path.
+    Staged(PathBuf),
+}
+
+/// Removes the replaced tree, or keeps it; then the staging directory. The new tree is live, whatever fails here.
+pub(super) fn finish(staging: &Staging, entry: &TreeRecord, state_dir: &Path) -> (Old, Result<()>) {
     let (old, root) = match (entry.phase, entry.way) {
-        (Phase::Staged | Phase::Settled, _) => return staging.discard(entry.root_before.into()).map(|()| None),
+        (Phase::Staged | Phase::Settled, _) => return (Old::Removed, staging.discard(entry.root_before.into())),
         (_, Way::Exchange) => (TREE, entry.root_before),
         (_, Way::Entries) => (OLD, entry.root_after),
     };
-    let mut kept = None;
-    if let Some(name) = &entry.keep
-        && let Some(identity) = staging.identity_of(old)?
-    {
-        // On record before it has its name: no backup may find it as the user's.
-        record_kept(state_dir, name, identity)?;
-        if entry.way == Way::Entries {
-            // Before it has its name: an interruption would leave it without.
-            metadata::apply(&staging.open(old)?, &entry.root_before.into())
-                .map_err(|(operation, errno)| staging.failed(operation, errno))?;
-        }
-        rename::move_to(staging.directory(), old, staging.beside()?, name)
-            .map_err(|errno| staging.failed("cannot keep the previous tree of", errno))?;
-        let directory = match entry.way {
-            Way::Exchange => staging.live().path().parent().unwrap_or(Path::new("/")),
-            Way::Entries => staging.live().path(),
-        };
-        kept = Some(directory.join(name));
+    match keep(staging, entry, old, state_dir) {
+        Ok(Some(path)) => (Old::Kept(path), staging.discard(root.into())),
+        Ok(None) => (Old::Removed, staging.discard(root.into())),
+        Err(error) => (Old::Staged(staging.path().join(old)), Err(error)),
     }
-    staging.discard(root.into())?;
-    Ok(kept)
 }
 
-/// Moves all entries of the directory `from` but those of voltar's own.
-fn move_all(staging: &Staging, from: &OwnedFd, to: &OwnedFd, own: &OwnNames) -> Result<()> {
+/// Moves the replaced tree to where it is kept, if it is, and returns its path.
+pub(super) fn keep(staging: &Staging, entry: &TreeRecord, old: &str, state_dir: &Path) -> Result<Option<PathBuf>> {
+    let Some(name) = &entry.keep else { return Ok(None) };
+    let failed = |errno: Errno| staging.failed("cannot keep the previous tree of", errno);
+    let (beside, directory) = (staging.beside()?, staging.beside_path());
+    let Some(identity) = staging.identity_of(old)? else {
+        // A run that was killed has kept it.
+        let is_kept = OwnNames::on_record(state_dir)?.contains(beside, OsStr::new(name));
+        return Ok(is_kept.then(|| directory.join(name)));
+    };
+    if entry.way == Way::Entries {
+        let root = staging.open(old)?;
+        metadata::apply(&root, &entry.root_before.into())
+            .map(drop)
+            .map_err(|(operation, errno)| staging.failed(operation, errno))?;
+    }
+    // Somebody else may have taken the name since it was free.
+    for name in std::iter::once(Ok(name.clone())).chain(std::iter::repeat_with(|| free_name(staging, &mut Vec::new())))
+    {
+        let name = name?;
+        // On record before it has its name: no backup may find it as the user's.
+        record_kept(state_dir, &name, identity)?;
+        match rename::move_to(staging.directory(), old, beside, &name) {
+            Err(Errno::EEXIST) => {}
+            moved => return moved.map_err(failed).map(|()| Some(directory.join(name))),
+        }
+    }
+    Err(failed(Errno::EEXIST))
+}
+
+/// Moves all entries of the directory `from` but those of voltar's own. What is in their way in `strangers_in` is set
+/// aside.
+fn move_all(
+    staging: &Staging,
+    from: &OwnedFd,
+    to: &OwnedFd,
+    own: &OwnNames,
+    strangers_in: Option<&OwnedFd>,
+) -> Result<()> {
+    if !staging.parts().is_empty() {
+        let moved = move_parts(staging.live(), from, to, staging.parts());
+        return moved.map_err(|cause| staging.failed("cannot move the restored parts of", cause));
+    }
     let failed = |cause: Cause| staging.failed("cannot list the entries of", cause);
     for name in names(from).map_err(|errno| failed(errno.into()))? {
         if name == staging.name() || own.contains(from, &name) {
             continue;
         }
-        rename::move_to(from, &name, to, &name)
-            .map_err(|errno| staging.failed(&format!("cannot move '{}' of", name.display()), errno))?;
+        let mut moved = rename::move_to(from, &name, to, &name);
+        if let (Err(Errno::EEXIST), Some(directory)) = (moved, strangers_in) {
+            moved = set_aside(staging, directory, &name);
+            if moved.is_ok() && !std::ptr::eq(directory, from) {
+                moved = rename::move_to(from, &name, to, &name);
+            }
+        }
+        moved.map_err(|errno| staging.failed(&format!("cannot move '{}' of", name.display()), errno))?;
     }
     Ok(())
 }
@@ -155,4 +245,27 @@ pub(super) fn free_name(staging: &Staging, taken: &mut Vec<String>) -> Result<St
     let name = name.ok_or_else(|| staging.failed("cannot keep the previous tree of", Errno::EEXIST))?;
     taken.push(name.clone());
     Ok(name)
+}
+
+/// Says which tree is where, for a restore that is neither complete nor undone.
+pub(super) fn whereabouts(staging: &Staging, record: &RestoreRecord, index: usize) -> String {
+    let entry = &record.content.trees[index];
+    let (live, tree, old) = (&entry.path, staging.path().join(TREE), staging.path().join(OLD));
+    let (tree, old) = (tree.display(), old.display());
+    match entry.phase {
+        Phase::Staged | Phase::Settled => format!("'{live}' is the old tree"),
+        Phase::Exchange => {
+            let named = staging.named_identity().ok().flatten();
+            let is = |recorded: Identity| named.is_some_and(|named| record.content.is(&recorded, &named));
+            if is(entry.live) {
+                format!("'{live}' is the old tree, '{tree}' the new one")
+            } else if entry.tree.is_some_and(is) {
+                format!("'{live}' is the new tree, '{tree}' the old one")
+            } else {
+                format!("'{live}' is neither tree; what was staged is '{tree}'")
+            }
+        }
+        Phase::Out => format!("the entries of the old tree are in '{live}' and '{old}', the new tree is '{tree}'"),
+        Phase::In => format!("the old tree is '{old}', the entries of the new one are in '{live}' and '{tree}'"),
+    }
 }

@@ -11,6 +11,14 @@ use crate::member::{Metadata, RelPath, Timestamp};
 use crate::volume::restore_record::{self, records};
 use crate::volume::staging::{OLD, TREE, restore_root};
 
+fn is_old() -> Recovered {
+    Recovered::Old { strangers: Vec::new() }
+}
+
+fn is_new() -> Recovered {
+    Recovered::New { kept: None }
+}
+
 const WAYS: [Way; 2] = [Way::Exchange, Way::Entries];
 
 /// A tree of a volume or of a bind mount, and the state directory.
@@ -113,8 +121,9 @@ fn die(mut restoration: Restoration) {
 fn a_finished_swap_leaves_only_the_new_tree() {
     for way in WAYS {
         let scene = scene(way);
-        let finished = scene.staged().swap(false).unwrap().finish();
-        assert!(matches!(&finished[..], [Finished { old: Ok(None), .. }]), "{finished:?}");
+        let (finished, removed) = scene.staged().swap(false).unwrap().finish();
+        removed.unwrap();
+        assert!(matches!(&finished[..], [Finished { old: Old::Removed, error: None, .. }]), "{finished:?}");
         scene.assert_new();
         assert_eq!(scene.recover(), None);
     }
@@ -128,7 +137,7 @@ fn one_that_is_dropped_leaves_only_the_old_tree() {
         scene.assert_old();
         drop(scene.begin().unwrap());
         scene.assert_old();
-        assert!(scene.begin().unwrap().swap(true).unwrap().finish().is_empty(), "no member, no new tree");
+        assert!(scene.begin().unwrap().swap(true).unwrap().finish().0.is_empty(), "no member, no new tree");
         scene.assert_old();
         assert_eq!(scene.recover(), None);
     }
@@ -138,14 +147,14 @@ fn one_that_is_dropped_leaves_only_the_old_tree() {
 fn the_previous_tree_is_kept_and_no_later_restore_touches_it() {
     for way in WAYS {
         let scene = scene(way);
-        let mut finished = scene.staged().swap(true).unwrap().finish();
-        let kept = finished.remove(0).old.unwrap().unwrap();
+        let (mut finished, _) = scene.staged().swap(true).unwrap().finish();
+        let Old::Kept(kept) = finished.remove(0).old else { panic!() };
         assert_eq!(read_to_string(kept.join("gone")).unwrap(), "old");
         assert_eq!(
             fs::metadata(&kept).unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs(),
             1_000_000_000
         );
-        scene.staged().swap(false).unwrap().finish();
+        scene.staged().swap(false).unwrap().finish().1.unwrap();
         assert!(kept.join("gone").exists());
         assert_eq!(read_to_string(scene.live().join("both")).unwrap(), "new");
     }
@@ -157,7 +166,7 @@ fn what_is_named_like_a_kept_tree_is_the_users() {
     for name in [".voltar-previous-1", ".voltar-restore", ".voltar-restore-1-1"] {
         write(scene.live().join(name), "the user's").unwrap();
     }
-    scene.staged().swap(false).unwrap().finish();
+    scene.staged().swap(false).unwrap().finish().1.unwrap();
     assert_eq!(scene.names(), ["both", "fresh"], "replaced like all else");
 }
 
@@ -184,8 +193,8 @@ fn two_trees_in_one_directory_are_replaced_together() {
     };
     let restoration = Restoration::begin(&dir.path().join("state"), &[open("a"), open("b")]).unwrap();
     restoration.stagings.iter().for_each(fill);
-    let finished = restoration.swap(true).unwrap().finish();
-    assert!(finished.iter().all(|tree| matches!(tree.old, Ok(Some(_)))), "{finished:?}");
+    let (finished, _) = restoration.swap(true).unwrap().finish();
+    assert!(finished.iter().all(|tree| matches!(tree.old, Old::Kept(_))), "{finished:?}");
     for name in ["a", "b"] {
         assert_eq!(names_in(&dir.path().join(name)), ["both", "fresh"]);
     }
@@ -196,7 +205,7 @@ fn a_restore_killed_while_staging_leaves_the_old_tree() {
     for way in WAYS {
         let scene = scene(way);
         die(scene.staged());
-        assert_eq!(scene.recover(), Some(Recovered::Old));
+        assert_eq!(scene.recover(), Some(is_old()));
         scene.assert_old();
         // Killed before the record had the staging directory.
         let mut restoration = scene.begin().unwrap();
@@ -204,7 +213,7 @@ fn a_restore_killed_while_staging_leaves_the_old_tree() {
         record.content.trees[0].staging = None;
         record.save().unwrap();
         die(restoration);
-        assert_eq!(scene.recover(), Some(Recovered::Old));
+        assert_eq!(scene.recover(), Some(is_old()));
         scene.assert_old();
     }
 }
@@ -227,7 +236,7 @@ fn a_restore_killed_before_all_trees_were_swapped_is_undone() {
                 assert_eq!(restore_record::unfinished(&scene.state(), &[&live]).unwrap().len(), 1);
             }
             die(restoration);
-            assert_eq!(scene.recover(), Some(Recovered::Old));
+            assert_eq!(scene.recover(), Some(is_old()));
             scene.assert_old();
         }
     }
@@ -244,7 +253,7 @@ fn a_drop_in_the_middle_of_a_swap_removes_neither_tree() {
         restoration.record.as_mut().unwrap().content.swapped = false;
         restoration.record.as_mut().unwrap().save().unwrap();
         drop(restoration);
-        assert_eq!(scene.recover(), Some(Recovered::Old));
+        assert_eq!(scene.recover(), Some(is_old()));
         scene.assert_old();
     }
 }
@@ -254,7 +263,7 @@ fn a_restore_killed_after_all_trees_were_swapped_is_completed() {
     for way in WAYS {
         let scene = scene(way);
         drop(scene.staged().swap(false).unwrap());
-        assert_eq!(scene.recover(), Some(Recovered::New));
+        assert_eq!(scene.recover(), Some(is_new()));
         scene.assert_new();
         assert_eq!(scene.recover(), None);
     }
@@ -262,7 +271,7 @@ fn a_restore_killed_after_all_trees_were_swapped_is_completed() {
 
 #[test]
 fn moves_killed_at_any_entry_are_undone() {
-    for phase in [Phase::Out, Phase::In, Phase::Back] {
+    for (phase, is_back) in [(Phase::Out, false), (Phase::In, false), (Phase::In, true)] {
         for moved in 0..=2 {
             let scene = scene(Way::Entries);
             let mut restoration = scene.staged();
@@ -270,10 +279,10 @@ fn moves_killed_at_any_entry_are_undone() {
             let staging = &restoration.stagings[0];
             let staged = scene.live().join(staging.name());
             let (live, old, tree) = (scene.live(), staged.join(OLD), staged.join(TREE));
-            let steps = match phase {
-                Phase::Out => vec![(&live, &old, moved)],
-                Phase::In => vec![(&live, &old, 2), (&tree, &live, moved)],
-                _ => vec![(&live, &old, 2), (&tree, &live, 2), (&live, &tree, moved)],
+            let steps = match (phase, is_back) {
+                (Phase::Out, _) => vec![(&live, &old, moved)],
+                (_, false) => vec![(&live, &old, 2), (&tree, &live, moved)],
+                (_, true) => vec![(&live, &old, 2), (&tree, &live, 2), (&live, &tree, moved)],
             };
             for (from, to, count) in steps {
                 let mut names = names_in(from);
@@ -286,7 +295,7 @@ fn moves_killed_at_any_entry_are_undone() {
             record.content.trees[0].phase = phase;
             record.save().unwrap();
             die(restoration);
-            assert_eq!(scene.recover(), Some(Recovered::Old), "{phase:?} {moved}");
+            assert_eq!(scene.recover(), Some(is_old()), "{phase:?} {is_back} {moved}");
             scene.assert_old();
         }
     }
@@ -309,22 +318,237 @@ fn a_live_tree_that_was_replaced_meanwhile_is_not_swapped() {
 #[test]
 fn a_swap_that_can_neither_be_completed_nor_undone_keeps_all_parts() {
     let scene = scene(Way::Entries);
-    let mut restoration = scene.staged();
-    restoration.prepare(false).unwrap();
+    let restoration = half_swapped(&scene);
     let record = records(&scene.state()).unwrap().remove(0);
     let staged = scene.live().join(restoration.stagings[0].name());
     // As a disk that fails: the record cannot be written any more.
     fs::rename(scene.state(), scene.at("failed")).unwrap();
-    let SwapError::NotWhole(error) = restoration.swap_prepared().unwrap_err() else { panic!() };
+    let SwapError::NotWhole(error) = restoration.undone_after(Error::refused("a disk")) else { panic!() };
     let [undo] = error.others() else { panic!("{error:?}") };
     assert!(undo.to_string().contains("cannot make the old tree live again in"), "{undo}");
+    for part in [OLD, TREE] {
+        assert!(undo.to_string().contains(&format!("'{}'", staged.join(part).display())), "{undo}");
+    }
     assert_eq!(names_in(&staged.join(OLD)), ["both", "gone"]);
     assert_eq!(names_in(&staged.join(TREE)), ["both", "fresh"]);
     // The disk is replaced; the record was on it.
     fs::rename(scene.at("failed"), scene.state()).unwrap();
     assert!(record.exists());
-    assert_eq!(scene.recover(), Some(Recovered::Old));
+    assert_eq!(scene.recover(), Some(is_old()));
     scene.assert_old();
+}
+
+/// All entries are moved, and the record does not say yet that all trees are.
+fn half_swapped(scene: &Scene) -> Restoration {
+    let mut restoration = scene.staged();
+    restoration.prepare(false).unwrap();
+    restoration.swap_all().unwrap();
+    let record = restoration.record.as_mut().unwrap();
+    record.content.swapped = false;
+    record.save().unwrap();
+    restoration
+}
+
+#[test]
+fn what_is_undone_and_cannot_be_removed_stays_on_record() {
+    let scene = scene(Way::Entries);
+    let mut restoration = scene.staged();
+    restoration.prepare(false).unwrap();
+    fs::rename(scene.state(), scene.at("failed")).unwrap();
+    // The old entries move out and back again; the record already says so.
+    let SwapError::Undone(error) = restoration.swap_prepared().unwrap_err() else { panic!() };
+    let [left] = error.others() else { panic!("{error:?}") };
+    assert!(left.advice().unwrap().contains("`voltar resume`"), "{left:?}");
+    assert_eq!(scene.names().iter().filter(|name| !name.starts_with(".voltar")).count(), 2);
+    fs::rename(scene.at("failed"), scene.state()).unwrap();
+    assert_eq!(scene.recover(), Some(is_old()));
+    scene.assert_old();
+}
+
+/// Undone, the staging directory is needed no more: wherever removing it ends, the old tree is whole.
+#[test]
+fn a_run_killed_while_it_removes_what_is_undone_leaves_the_old_tree() {
+    for recovers in [false, true] {
+        for removed in [vec![OLD], vec![TREE], vec![OLD, TREE], vec![]] {
+            let scene = scene(Way::Entries);
+            let mut restoration = half_swapped(&scene);
+            let undoing = restoration.undo_all();
+            assert!(undoing.not_old.is_empty() && undoing.unsynced.is_empty());
+            let staged = scene.live().join(restoration.stagings[0].name());
+            if !recovers {
+                // As `release` begins.
+                restoration.record.as_mut().unwrap().save().unwrap();
+                for name in &removed {
+                    fs::remove_dir_all(staged.join(name)).unwrap();
+                }
+                if removed.is_empty() {
+                    fs::remove_dir_all(&staged).unwrap();
+                }
+            }
+            die(restoration);
+            assert_eq!(scene.recover(), Some(is_old()), "{removed:?}");
+            if !removed.is_empty() || recovers {
+                scene.assert_old();
+            }
+        }
+    }
+}
+
+/// The record cannot be removed: the staging directory is.
+#[test]
+fn a_run_killed_between_its_last_two_steps_names_the_right_tree() {
+    for way in WAYS {
+        for (swapped, has_member) in [(true, true), (true, false), (false, true)] {
+            let scene = scene(way);
+            let mut restoration = if has_member { scene.staged() } else { scene.begin().unwrap() };
+            restoration.prepare(false).unwrap();
+            restoration.swap_all().unwrap();
+            let path = records(&scene.state()).unwrap().remove(0);
+            if swapped {
+                let text = fs::read(&path).unwrap();
+                let (record, stagings) = (restoration.record.take(), std::mem::take(&mut restoration.stagings));
+                Swapped { state_dir: scene.state(), record, stagings }.finish().1.unwrap();
+                fs::write(&path, text).unwrap();
+            } else {
+                restoration.record.as_mut().unwrap().content.swapped = false;
+                restoration.record.as_mut().unwrap().save().unwrap();
+                drop(restoration.undo_all());
+                restoration.record.as_mut().unwrap().save().unwrap();
+                restoration.stagings[0]
+                    .discard(restoration.record.as_ref().unwrap().content.trees[0].root_before.into())
+                    .unwrap();
+                die(restoration);
+            }
+            let expected = if swapped && has_member { is_new() } else { is_old() };
+            assert_eq!(scene.recover(), Some(expected), "{way:?} {swapped} {has_member}");
+        }
+    }
+}
+
+#[test]
+fn what_somebody_else_has_made_in_the_way_is_moved_aside() {
+    // Where entries move, at each step; a stranger has the name of an old entry, of a new one, or of both.
+    for (phase, moved_in) in [(Phase::Out, 0), (Phase::In, 0), (Phase::In, 2)] {
+        let scene = scene(Way::Entries);
+        let mut restoration = scene.staged();
+        restoration.prepare(false).unwrap();
+        let staged = scene.live().join(restoration.stagings[0].name());
+        for name in ["both", "gone"] {
+            fs::rename(scene.live().join(name), staged.join(OLD).join(name)).unwrap();
+        }
+        for name in ["both", "fresh"].iter().take(moved_in) {
+            fs::rename(staged.join(TREE).join(name), scene.live().join(name)).unwrap();
+        }
+        write(scene.live().join("gone"), "a stranger's").unwrap();
+        if moved_in == 0 {
+            create_dir(scene.live().join("both")).unwrap();
+            write(scene.live().join("both/file"), "a stranger's").unwrap();
+        }
+        let record = restoration.record.as_mut().unwrap();
+        record.content.trees[0].phase = phase;
+        record.save().unwrap();
+        die(restoration);
+        let Some(Recovered::Old { strangers }) = scene.recover() else { panic!() };
+        // One that is in no other entry's way is not known from the new tree's.
+        let expected = match (phase, moved_in) {
+            (Phase::Out, _) => &["both", "gone"][..],
+            (_, 0) => &["both"],
+            _ => &[],
+        };
+        let mut was: Vec<_> = strangers.iter().map(|stranger| stranger.was.to_str().unwrap()).collect();
+        was.sort_unstable();
+        assert_eq!(was, expected, "{phase:?} {moved_in}");
+        for stranger in strangers {
+            let at = scene.live().join(&stranger.is);
+            assert!(stranger.is.to_str().unwrap().starts_with(".voltar-stranger-"), "{stranger:?}");
+            let file = if at.is_dir() { at.join("file") } else { at.clone() };
+            assert_eq!(read_to_string(file).unwrap(), "a stranger's");
+            if at.is_dir() { fs::remove_dir_all(at).unwrap() } else { fs::remove_file(at).unwrap() }
+        }
+        let live = scene.open();
+        restore_root(
+            &live,
+            Metadata {
+                mtime: Timestamp { seconds: 1_000_000_000, nanoseconds: 0 },
+                ..metadata::of_open(live.handle()).unwrap()
+            },
+        )
+        .unwrap();
+        scene.assert_old();
+    }
+}
+
+#[test]
+fn what_has_taken_the_place_of_an_exchanged_tree_is_moved_aside() {
+    for is_there in [true, false] {
+        let scene = scene(Way::Exchange);
+        let mut restoration = scene.staged();
+        restoration.prepare(false).unwrap();
+        restoration.swap_all().unwrap();
+        let record = restoration.record.as_mut().unwrap();
+        record.content.swapped = false;
+        record.save().unwrap();
+        fs::rename(scene.live(), scene.at("moved")).unwrap();
+        if is_there {
+            create_dir(scene.live()).unwrap();
+            write(scene.live().join("file"), "a stranger's").unwrap();
+            let live = scene.open();
+            assert_eq!(restore_record::unfinished(&scene.state(), &[&live]).unwrap().len(), 1);
+            die(restoration);
+            let Some(Recovered::Old { strangers }) = scene.recover() else { panic!() };
+            assert_eq!(strangers.len(), 1);
+            let aside = scene.at("holder").join(&strangers[0].is);
+            assert_eq!(read_to_string(aside.join("file")).unwrap(), "a stranger's");
+            fs::remove_dir_all(aside).unwrap();
+        } else {
+            // The mount's source is missing, so only the run itself can undo it.
+            assert!(restoration.undo_all().not_old.is_empty());
+            drop(restoration);
+        }
+        scene.assert_old();
+        assert_eq!(read_to_string(scene.at("moved/fresh")).unwrap(), "new", "others have moved it, and have it");
+    }
+}
+
+#[test]
+fn a_name_for_the_kept_tree_that_was_taken_meanwhile_is_not_used() {
+    for way in WAYS {
+        let scene = scene(way);
+        let mut restoration = scene.staged();
+        restoration.prepare(true).unwrap();
+        let name = restoration.record.as_ref().unwrap().content.trees[0].keep.clone().unwrap();
+        let beside = if way == Way::Exchange { scene.at("holder") } else { scene.live() };
+        let swapped = restoration.swap_prepared().unwrap();
+        create_dir(beside.join(&name)).unwrap();
+        let (mut finished, removed) = swapped.finish();
+        removed.unwrap();
+        let Old::Kept(kept) = finished.remove(0).old else { panic!("{finished:?}") };
+        assert_ne!(kept, beside.join(name));
+        assert_eq!(read_to_string(kept.join("gone")).unwrap(), "old");
+    }
+}
+
+/// Killed after the old tree has its name, and before the staging directory is removed.
+#[test]
+fn a_tree_that_was_kept_before_the_kill_is_named_afterwards() {
+    for way in WAYS {
+        let scene = scene(way);
+        let mut restoration = scene.staged();
+        restoration.prepare(true).unwrap();
+        let swapped = restoration.swap_prepared().unwrap();
+        let record = swapped.record.as_ref().unwrap();
+        let entry = record.content.trees[0].clone();
+        let kept =
+            one_tree::keep(&swapped.stagings[0], &entry, if way == Way::Exchange { TREE } else { OLD }, &scene.state());
+        let kept = kept.unwrap().unwrap();
+        drop(swapped);
+        assert_eq!(scene.recover(), Some(Recovered::New { kept: Some(kept.clone()) }));
+        assert_eq!(read_to_string(kept.join("gone")).unwrap(), "old");
+        assert_eq!(
+            fs::metadata(&kept).unwrap().modified().unwrap(),
+            std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)
+        );
+    }
 }
 
 #[test]
@@ -340,7 +564,7 @@ fn a_staging_directory_that_others_put_there_is_never_entered() {
         create_dir(&host).unwrap();
         write(host.join("file"), "x").unwrap();
         std::os::unix::fs::symlink(&host, beside.join(&name)).unwrap();
-        assert_eq!(scene.recover(), Some(Recovered::Old));
+        assert_eq!(scene.recover(), Some(is_old()));
         assert_eq!(names_in(&host), ["file"]);
         fs::remove_file(beside.join(&name)).unwrap();
         create_dir(beside.join(&name)).unwrap();
@@ -379,7 +603,47 @@ fn a_single_file_is_replaced_and_undone_like_a_tree() {
     };
     drop(staged());
     assert_eq!(read_to_string(&path).unwrap(), "old");
-    staged().swap(false).unwrap().finish();
+    staged().swap(false).unwrap().finish().1.unwrap();
     assert_eq!(read_to_string(&path).unwrap(), "new");
     assert_eq!(names_in(dir.path()), ["file", "state"]);
+}
+
+/// The attributes of a root that stays are a part of the old tree and of the new one.
+#[test]
+fn the_attributes_of_a_root_that_stays_are_swapped_and_undone() {
+    use crate::volume::xattrs::Object;
+    use crate::xattrs::Xattrs;
+
+    let scene = scene(Way::Entries);
+    let attributes = || Object::open(scene.open().handle()).all().unwrap();
+    let some = |attributes: &[(&str, &str)]| -> Xattrs {
+        attributes.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+    };
+    let old = some(&[("user.note", "old"), ("user.more", "m")]);
+    let new = some(&[("user.note", "new"), ("user.other", "\n")]);
+    if !Object::open(scene.open().handle()).set(&old).is_empty() {
+        eprintln!("skipped: no extended attributes here");
+        return;
+    }
+    let swapped = || {
+        let mut restoration = scene.staged();
+        restoration.stagings[0].note_root_xattrs(&new).unwrap();
+        restoration.prepare(false).unwrap();
+        restoration.swap_all().unwrap();
+        assert_eq!(attributes(), new);
+        restoration
+    };
+    let mut restoration = swapped();
+    let record = restoration.record.as_mut().unwrap();
+    record.content.swapped = false;
+    record.save().unwrap();
+    die(restoration);
+    assert_eq!(scene.recover(), Some(is_old()));
+    assert_eq!(attributes(), old);
+    scene.assert_old();
+    die(swapped());
+    assert_eq!(scene.recover(), Some(is_new()));
+    assert_eq!(attributes(), new);
+    scene.staged().swap(false).unwrap().finish().1.unwrap();
+    assert_eq!(attributes(), new, "an archive that says nothing of them leaves them");
 }

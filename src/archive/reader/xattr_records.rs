@@ -1,0 +1,228 @@
+//! The pax records of extended attributes: those of star, which GNU tar and bsdtar write too. ACLs come as text, and from
+//! GNU tar's `--xattrs` in the kernel's form besides, which has numbers for all users and groups.
+
+use std::collections::BTreeMap;
+
+use crate::acl::{Acl, Parsed};
+use crate::limits::LONGEST_RECORD;
+use crate::member::printable;
+use crate::xattrs::{ACCESS_ACL, Class, DEFAULT_ACL, LONGEST_NAME, LONGEST_VALUE, Xattrs};
+
+/// The most reasons that are kept of one member.
+const MOST_REASONS: usize = 3;
+
+/// The records of one member.
+#[derive(Debug, Clone, Default)]
+pub(super) struct XattrRecords {
+    /// By name, as in the archive.
+    values: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The texts of ACLs, by the names that their values will have.
+    texts: BTreeMap<&'static [u8], Vec<u8>>,
+    bytes: usize,
+    bad: Reasons,
+}
+
+/// The first reasons why something is left out, and the number of the others.
+#[derive(Debug, Clone, Default)]
+struct Reasons {
+    first: Vec<String>,
+    others: usize,
+}
+
+impl XattrRecords {
+    /// Takes a record, if it is one of extended attributes.
+    pub(super) fn set(&mut self, key: &[u8], value: &[u8]) {
+        let text_of = match key {
+            b"SCHILY.acl.access" => Some(ACCESS_ACL),
+            b"SCHILY.acl.default" => Some(DEFAULT_ACL),
+            b"SCHILY.acl.ace" => return self.bad.add(|| "its ACL is one of NFSv4".to_owned()),
+            _ => None,
+        };
+        let name = key.strip_prefix(b"SCHILY.xattr.");
+        if text_of.is_none() && name.is_none() {
+            return;
+        }
+        // Several extended headers may precede a member.
+        self.bytes += key.len() + value.len();
+        if self.bytes as u64 > LONGEST_RECORD {
+            return self.bad.add(|| format!("its extended attributes have more than {LONGEST_RECORD} bytes"));
+        }
+        if let Some(acl) = text_of {
+            self.texts.insert(acl, value.to_vec());
+        } else if let Some(name) = name {
+            self.values.insert(decoded(name), value.to_vec());
+        }
+    }
+
+    /// Notes a record that was too long to be read, if it is one of extended attributes.
+    pub(super) fn leave_out(&mut self, key: &[u8], bytes: u64) {
+        if key.starts_with(b"SCHILY.xattr.") || key.starts_with(b"SCHILY.acl.") {
+            self.bad.add(|| format!("its '{}' has {bytes} bytes", shortened(key)));
+        }
+    }
+
+    /// Returns the attributes, and what is left out: each as part of a message.
+    pub(super) fn finish(self) -> (Xattrs, Vec<String>) {
+        let Self { values, texts, mut bad, .. } = self;
+        if values.is_empty() && texts.is_empty() {
+            return (Xattrs::default(), bad.finish());
+        }
+        let mut sound: BTreeMap<_, _> =
+            values.into_iter().filter(|(name, value)| bad.unless_unsound(name, value)).collect();
+        for (name, text) in texts {
+            if sound.contains_key(name) {
+                continue;
+            }
+            match Acl::from_text(&text) {
+                // bsdtar writes an empty one where there is none.
+                None if text.is_empty() => {}
+                None => bad.add(|| format!("its ACL '{}' is malformed", shortened(&text))),
+                Some(Parsed { acl, named }) => {
+                    if named > 0 {
+                        bad.add(|| {
+                            format!(
+                                "its ACL has {named} entries without a number: '{}'",
+                                shortened(text.trim_ascii_end())
+                            )
+                        });
+                    }
+                    sound.insert(name.to_vec(), acl.to_xattr());
+                }
+            }
+        }
+        (sound.into_iter().collect(), bad.finish())
+    }
+}
+
+impl Reasons {
+    fn add(&mut self, reason: impl FnOnce() -> String) {
+        if self.first.len() < MOST_REASONS { self.first.push(reason()) } else { self.others += 1 }
+    }
+
+    /// Returns whether a file can have the attribute; otherwise adds why not, unless it belongs to the host.
+    fn unless_unsound(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let shown = || shortened(name);
+        if name.is_empty() || name.len() > LONGEST_NAME || name.contains(&0) {
+            self.add(|| format!("its extended attribute '{}' has a name that is not possible", shown()));
+        } else if value.len() > LONGEST_VALUE {
+            self.add(|| format!("its extended attribute '{}' has {} bytes", shown(), value.len()));
+        } else if (name == ACCESS_ACL || name == DEFAULT_ACL) && Acl::from_xattr(value).is_none() {
+            self.add(|| format!("its '{}' is malformed", shown()));
+        } else {
+            match Class::of(name) {
+                Class::File | Class::Layer => return true,
+                Class::Host => {}
+                Class::Unknown => {
+                    self.add(|| format!("its extended attribute '{}' is of an unknown namespace", shown()));
+                }
+            }
+        }
+        false
+    }
+
+    fn finish(self) -> Vec<String> {
+        let Self { mut first, others } = self;
+        if others > 0 {
+            first.push(format!("{others} more of its extended attributes cannot be restored"));
+        }
+        first
+    }
+}
+
+/// Returns the begin of text from an archive, printable.
+fn shortened(text: &[u8]) -> String {
+    const MOST: usize = 100;
+    if text.len() <= MOST { printable(text) } else { format!("{}…", printable(&text[..MOST])) }
+}
+
+/// Returns the name in a record's key. In keys a `=` is `%3D` and a `%` is `%25`, as GNU tar has it.
+fn decoded(name: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&byte, after)) = rest.split_first() {
+        let (byte, after) = match rest {
+            [b'%', b'3', b'D', after @ ..] => (b'=', after),
+            [b'%', b'2', b'5', after @ ..] => (b'%', after),
+            _ => (byte, after),
+        };
+        decoded.push(byte);
+        rest = after;
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finish(records: &[(&str, &[u8])]) -> (Vec<(String, Vec<u8>)>, Vec<String>) {
+        let mut read = XattrRecords::default();
+        for (key, value) in records {
+            read.set(key.as_bytes(), value);
+        }
+        let (xattrs, bad) = read.finish();
+        (xattrs.iter().map(|(name, value)| (printable(name), value.to_vec())).collect(), bad)
+    }
+
+    const TEXT: &[u8] = b"user::rwx\nuser:daemon:rwx\ngroup::r-x\nmask::rwx\nother::r-x\n";
+
+    #[test]
+    fn an_acl_in_the_kernels_form_is_preferred_to_its_text() {
+        let value = Acl::from_text(b"user::rwx,user:1:rwx,group::r-x,mask::rwx,other::r-x").unwrap().acl.to_xattr();
+        let name = "system.posix_acl_access".to_owned();
+        for both in [
+            [("SCHILY.acl.access", TEXT), ("SCHILY.xattr.system.posix_acl_access", &value)],
+            [("SCHILY.xattr.system.posix_acl_access", &value), ("SCHILY.acl.access", TEXT)],
+        ] {
+            assert_eq!(finish(&both), (vec![(name.clone(), value.clone())], vec![]));
+        }
+        let (xattrs, bad) = finish(&[("SCHILY.acl.access", TEXT)]);
+        assert_eq!(xattrs.len(), 1);
+        assert_eq!(bad.len(), 1);
+        assert!(
+            bad[0].starts_with("its ACL has 1 entries without a number: 'user::rwx\\nuser:daemon:rwx\\n"),
+            "{bad:?}"
+        );
+    }
+
+    #[test]
+    fn names_are_decoded_as_by_gnu_tar() {
+        let (xattrs, bad) = finish(&[("SCHILY.xattr.user.a%3Db%25c%41%", b"v=\n")]);
+        assert_eq!((xattrs, bad), (vec![("user.a=b%c%41%".to_owned(), b"v=\n".to_vec())], vec![]));
+    }
+
+    #[test]
+    fn what_no_file_can_have_is_left_out_and_named() {
+        let long_name = format!("SCHILY.xattr.user.{}", "n".repeat(251));
+        for (key, length, why) in [
+            ("SCHILY.xattr.", 1, "its extended attribute '' has a name that is not possible"),
+            (&long_name, 1, "has a name that is not possible"),
+            ("SCHILY.xattr.user.a\0b", 1, "'user.a\\000b' has a name that is not possible"),
+            ("SCHILY.xattr.user.a", LONGEST_VALUE + 1, "its extended attribute 'user.a' has 65537 bytes"),
+            ("SCHILY.xattr.com.apple.x", 1, "its extended attribute 'com.apple.x' is of an unknown namespace"),
+            ("SCHILY.xattr.system.posix_acl_default", 1, "its 'system.posix_acl_default' is malformed"),
+            ("SCHILY.acl.default", 1, "its ACL 'x' is malformed"),
+            ("SCHILY.acl.ace", 1, "its ACL is one of NFSv4"),
+        ] {
+            let (xattrs, bad) = finish(&[(key, &b"x".repeat(length))]);
+            assert!(xattrs.is_empty() && bad.len() == 1 && bad[0].contains(why), "{key}: {xattrs:?} {bad:?}");
+        }
+        let longest = format!("SCHILY.xattr.user.{}", "n".repeat(250));
+        let (xattrs, bad) = finish(&[(&longest, &b"x".repeat(LONGEST_VALUE))]);
+        assert_eq!((xattrs.len(), bad.len()), (1, 0));
+        assert_eq!(
+            finish(&[("SCHILY.xattr.security.selinux", b"l"), ("RHT.security.selinux", b"l")]),
+            (vec![], vec![])
+        );
+    }
+
+    #[test]
+    fn many_records_take_no_more_memory_than_one_header() {
+        let value = b"x".repeat(LONGEST_VALUE - 100);
+        let names: Vec<_> = (0..1000).map(|number| format!("SCHILY.xattr.user.{number}")).collect();
+        let records: Vec<_> = names.iter().map(|name| (&**name, &value[..])).collect();
+        let (xattrs, bad) = finish(&records);
+        assert_eq!((xattrs.len(), bad.len()), (16, MOST_REASONS + 1));
+        assert_eq!(bad[3], "981 more of its extended attributes cannot be restored");
+    }
+}

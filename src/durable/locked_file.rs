@@ -1,0 +1,102 @@
+//! Files that are locked from the moment in which others can take them for leftovers. A lock says that the process that
+//! made the file is still running; it holds for the file, not for its name. So whoever has locked a file compares it with
+//! what has the name then: the name may have been removed, or given to another file, before the lock was there.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::small_file;
+
+/// Creates the file at `path`, readable and writable by its owner only, and locks it.
+///
+/// # Errors
+/// Those of the system calls; `EEXIST` if the file exists.
+pub(crate) fn create(path: &Path) -> io::Result<Flock<File>> {
+    loop {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        // Another process may have taken it for a leftover before it was locked, and removes it now.
+        let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
+        if has_name(&lock, path)? {
+            return Ok(lock);
+        }
+    }
+}
+
+/// Locks the file at `path` if its writer has ended. `None` if it is still being written, or gone.
+///
+/// # Errors
+/// Those of the system calls; it is no regular file.
+pub(crate) fn lock_leftover(path: &Path) -> io::Result<Option<Flock<File>>> {
+    let file = match small_file::open_itself(path) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(has_name(&lock, path)?.then_some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+/// Returns whether the file has the name `path` now.
+fn has_name(file: &File, path: &Path) -> io::Result<bool> {
+    let id = |status: &std::fs::Metadata| (status.dev(), status.ino());
+    match path.symlink_metadata() {
+        Ok(named) => Ok(id(&named) == id(&file.metadata()?)),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(cause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn a_file_is_a_leftover_once_its_writer_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let written = create(&path).unwrap();
+        assert_eq!(create(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert!(lock_leftover(&path).unwrap().is_none());
+        drop(written);
+        assert!(lock_leftover(&path).unwrap().is_some());
+        fs::remove_file(&path).unwrap();
+        assert!(lock_leftover(&path).unwrap().is_none());
+    }
+
+    /// One thread creates files while another one removes whatever it can lock: none that is in use is removed.
+    #[test]
+    fn what_removes_leftovers_never_removes_a_file_that_is_being_created() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    if let Ok(Some(lock)) = lock_leftover(&path) {
+                        fs::remove_file(&path).unwrap();
+                        drop(lock);
+                    }
+                }
+            });
+            for _ in 0..3000 {
+                let lock = match create(&path) {
+                    Err(cause) if cause.kind() == ErrorKind::AlreadyExists => continue,
+                    other => other.unwrap(),
+                };
+                std::thread::yield_now();
+                assert!(has_name(&lock, &path).unwrap());
+                fs::remove_file(&path).unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+}

@@ -1,0 +1,44 @@
+//! The room on the filesystem of a tree: what can still be written there, and what a file takes of it.
+
+use std::os::fd::OwnedFd;
+
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, FsType, TMPFS_MAGIC, XFS_SUPER_MAGIC, fstatfs};
+use nix::sys::statvfs::fstatvfs;
+use nix::unistd::geteuid;
+
+/// The room on a filesystem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The bytes that this process can write.
+    pub bytes: u64,
+    /// The number of files and directories that can be made; `None` where the filesystem has no such limit.
+    pub inodes: Option<u64>,
+    /// The unit in bytes in which files take room.
+    pub block: u64,
+    /// Whether content takes the room of its blocks. A filesystem that compresses, or the server behind it, can need less.
+    pub is_exact: bool,
+}
+
+impl Room {
+    /// Returns the room on the filesystem of an open file; `None` if it is not known, or not limited.
+    pub(super) fn of(handle: &OwnedFd) -> Option<Self> {
+        let (status, kind) = (fstatvfs(handle).ok()?, fstatfs(handle).ok()?.filesystem_type());
+        // A tmpfs without a limit.
+        if status.blocks() == 0 {
+            return None;
+        }
+        // Of the blocks that are not available to others, those of ext4 are reserved for root.
+        let is_ext = kind == EXT4_SUPER_MAGIC;
+        let blocks = if is_ext && geteuid().is_root() { status.blocks_free() } else { status.blocks_available() };
+        Some(Self {
+            bytes: blocks.saturating_mul(status.fragment_size()),
+            inodes: (status.files() > 0).then(|| status.files_free()),
+            block: status.fragment_size().max(1),
+            is_exact: is_exact(kind),
+        })
+    }
+}
+
+fn is_exact(kind: FsType) -> bool {
+    [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, TMPFS_MAGIC].contains(&kind)
+}
