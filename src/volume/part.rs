@@ -23,6 +23,10 @@ const PRIVATE: NewDirectory = NewDirectory { mode: Mode::S_IRWXU, owner: None };
 /// # Errors
 /// A path leads through a symbolic link or a file, or a directory cannot be opened.
 pub(crate) fn parts(live: &Live, paths: &[RelPath]) -> Result<Vec<Part>> {
+    if paths.is_empty() {
+        // It may be a single file, which has no entries.
+        return Ok(Vec::new());
+    }
     let root = open(live.handle()).map_err(|errno| Error::failed_at("cannot open", live.path(), errno))?;
     let mut parts: Vec<Part> = Vec::new();
     for path in paths {

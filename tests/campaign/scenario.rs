@@ -301,7 +301,7 @@ impl Bench {
         if self.scenario.kind == Kind::Write && text.contains(MIX) {
             return Ok(Outcome::Mixed);
         }
-        if [NOT_WHOLE, TWO_BACKUPS, UNDECIDED].iter().any(|said| text.contains(said)) {
+        if NOT_WHOLE.iter().chain(&[TWO_BACKUPS, UNDECIDED]).any(|said| text.contains(said)) {
             if !goes_on {
                 return Err("one error is no reason to leave a tree that is neither old nor new".to_owned());
             }
@@ -495,10 +495,11 @@ impl Bench {
 }
 
 /// What a run says that has left a tree neither old nor new.
-const NOT_WHOLE: &str = "cannot make the old tree live again";
+const NOT_WHOLE: [&str; 2] = ["cannot make the old tree live again", "cannot undo the restore into"];
 
 /// What a run says that has left something behind.
-const LEFT_NAMED: [&str; 3] = ["cannot remove", "is still there", "stays on record"];
+const LEFT_NAMED: [&str; 4] =
+    ["cannot remove", "is still there", "stays on record", "the next run, or `voltar resume`"];
 
 /// What a backup says of its directory when some of its archives have their names and others do not.
 const TWO_BACKUPS: &str = "archives of two backups";

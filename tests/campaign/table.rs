@@ -17,7 +17,7 @@ use super::world::{Medium, Room};
 const ERRORS: [Errno; 5] = [Errno::EIO, Errno::ENOSPC, Errno::EINTR, Errno::EACCES, Errno::EDQUOT];
 
 /// How many points of a scenario the sample tries: kills, and errors.
-const SAMPLE: [usize; 2] = [32, 64];
+const SAMPLE: [usize; 2] = [32, 48];
 
 /// How many violations of a scenario are shown.
 const SHOWN: usize = 12;
@@ -153,7 +153,7 @@ fn attempt_power_cuts(name: &str, scenario: &Scenario, extent: Extent) {
     let mut row = Row::new(name, flushes.len());
     // Nothing that was written after this one need be on the disk when the run has ended.
     let last = flushes.iter().rposition(|&at| at < end).expect("a run that is complete has flushed");
-    let most = if matches!(extent, Extent::All) { usize::MAX } else { SAMPLE[0] / 4 };
+    let most = if matches!(extent, Extent::All) { usize::MAX } else { SAMPLE[0] / 8 };
     let mut chosen = sample(flushes.len(), most, extent);
     chosen.push(last + 1);
     let mut chance = seed(extent);

@@ -432,6 +432,8 @@ fn make(live: &Path, mount: Mount, nodes: &[Node]) {
 /// Returns content of each kind, in which the same names are something else. The first archive holds the most.
 fn tree(number: usize, is_new: bool, has_file: bool, sockets: bool) -> Vec<Node> {
     let owner = |node: Node, uid, gid| if is_root() { node.owner(uid, gid) } else { node };
+    // Without root, what is closed could not be removed for the next point.
+    let closed = |mode| if is_root() { mode } else { mode | 0o700 };
     let mut nodes = if is_new {
         vec![
             owner(dir("").mode(0o2750).mtime(1_000_000_000, 0), 999, 998),
@@ -447,7 +449,7 @@ fn tree(number: usize, is_new: bool, has_file: bool, sockets: bool) -> Vec<Node>
             file("both", "old").mode(0o600).mtime(1_100_000_001, 5),
             file("changed", "a file").mode(0o644).mtime(1_100_000_003, 6),
             link("link", "elsewhere").mtime(1_100_000_004, 7),
-            dir("old only").mode(0o500).mtime(1_100_000_005, 8),
+            dir("old only").mode(closed(0o500)).mtime(1_100_000_005, 8),
         ]
     };
     if sockets && !is_new {
@@ -460,7 +462,7 @@ fn tree(number: usize, is_new: bool, has_file: bool, sockets: bool) -> Vec<Node>
                 fifo("fifo").mode(0o622).mtime(1_000_000_007, 0),
                 sparse("sparse", &[(700_000, b"data")], 1_500_000).mode(0o644).mtime(1_000_000_008, 0),
                 dir("deep").mode(0o755).mtime(1_000_000_009, 0),
-                dir("deep/er").mode(0o555).mtime(1_000_000_010, 0),
+                dir("deep/er").mode(closed(0o555)).mtime(1_000_000_010, 0),
                 file("deep/er/file", vec![b'n'; 70_000]).mode(0o444).mtime(1_000_000_011, 0),
                 file("unreadable", "x").mode(0o200).mtime(1_000_000_012, 0),
             ]
