@@ -158,7 +158,7 @@ impl IdMap {
     }
 
     /// Returns the metadata that a container sees of a file that has `metadata` on disk. Extended attributes, which may have
-    /// ids too, are left to [`Self::user_to_container`] and the like.
+    /// ids too, are left to the caller.
     ///
     /// # Errors
     /// Its user or its group has no id in the container, which would see 65534 ("nobody").

@@ -274,7 +274,7 @@ impl Clusters {
         }
     }
 
-    /// Takes note of the first [`VERSION_BYTES`] bytes of a file, if that is a `PG_VERSION`.
+    /// Takes note of the first `VERSION_BYTES` bytes of a file, if that is a `PG_VERSION`.
     pub fn version(&mut self, path: &RelPath, content: &[u8]) {
         if let Some((directory, name)) = path.split_last()
             && name == "PG_VERSION"

@@ -149,7 +149,7 @@ impl Sink {
         self.directory().map_or(Ok(Recovered::default()), Directory::recover)
     }
 
-    /// Creates the directories that do not exist, and returns them: for [`remove_if_empty`](super::directory::remove_if_empty).
+    /// Creates the directories that do not exist, and returns them: for `remove_if_empty`.
     ///
     /// # Errors
     /// A directory cannot be created.
