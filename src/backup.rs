@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::archiver::{self, Archived, Job};
+use crate::durable::leftovers::Recovered;
 use crate::error::Result;
 use crate::filesystem::Access;
 use crate::host::containers::Stopped;
@@ -16,6 +17,7 @@ use crate::plan::facts::ThisHost;
 use crate::plan::{Running, check_real, postgres, used_since, users_now};
 use crate::recovery::recover_layout;
 use crate::store::commit;
+use crate::store::directory::remove_if_empty;
 use crate::together;
 use crate::volume::OpenTree;
 
@@ -86,16 +88,16 @@ fn archive_stopped(
         .map(|planned| mounts.reopen(&planned.target.tree, &planned.mounts))
         .collect::<Result<Vec<_>>>()?;
     let created = plan.sink.create()?;
-    archive(plan, &trees, &users, request, host, pool, monitor).inspect_err(|_| {
-        if created {
-            plan.sink.remove_if_empty();
-        }
-    })
+    archive(plan, &trees, &users, request, host, pool, monitor).inspect_err(|_| remove_if_empty(&created))
 }
 
 /// Removes stale files from the sink, and recovers volumes from interrupted restores.
 fn recover(request: &BackupRequest, inventory: &Inventory, state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
-    for removed in request.sink.remove_leftovers()? {
+    let Recovered { named, removed } = request.sink.recover()?;
+    for named in named {
+        monitor.note(&format!("'{}' is of a run that was killed after it was complete", named.display()));
+    }
+    for removed in removed {
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);

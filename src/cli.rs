@@ -19,7 +19,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 const EXIT_STATUS: &str = "\
 EXIT STATUS
   0    done
-  1    done, with warnings: a file changed while it was read, a socket was skipped
+  1    done, with warnings: a file changed while it was read, a socket was skipped;
+       or an archive and its volume differ
   2    not done, and then nothing under a final name and nothing in a volume has
        changed; errors in the command line too
   130  interrupted by a signal: as 2";
@@ -63,6 +64,7 @@ EXAMPLES
   voltar verify                              every archive in ./backup
   voltar verify /mnt/nas/2022-03-01          those in another directory
   voltar verify old/cvat_data.tar.gz         just this file
+  voltar verify --against-volume             do the volumes hold the same?
   ssh nas 'cat cvat_db.tar.bz2' | voltar verify -";
 
 const LIST_EXAMPLES: &str = "\
@@ -78,6 +80,8 @@ EXAMPLES
   voltar restore --stop --keep-previous      and keep what was there before
   voltar restore --stop=project              stop the whole compose project
   voltar restore --merge --only cvat_data    extract it over what is there
+  voltar restore --stop --only cvat_data --path data/42   one directory of it
+  voltar restore --to /tmp/look              all archives, into a new directory
   voltar restore --only cvat_db --from . x.tar   an archive of `tar -C DIR .`
   voltar restore --project cvat --create-volumes on a new host
   ssh nas 'cat cvat_db.tar.bz2' | voltar restore --stop --only cvat_db -";
@@ -141,7 +145,8 @@ pub(crate) enum Command {
     /// Read archives to their end and check that they are complete.
     ///
     /// Checks every checksum and the structure of the tar stream, and prints members, bytes and time for
-    /// each archive. Damage is located: archive, offset, last good member. No engine is needed.
+    /// each archive. Damage is located: archive, offset, last good member. No engine is needed, unless the
+    /// archives are compared with their volumes.
     #[command(after_help = after!(VERIFY_EXAMPLES))]
     Verify(Verify),
 
@@ -336,7 +341,21 @@ pub(crate) enum Format {
 pub(crate) struct Verify {
     /// A directory that holds archives, or archive files; - reads an archive from standard input.
     #[arg(value_name = "DIR|FILE|-", default_value = "backup")]
-    pub from: Vec<PathBuf>,
+    pub sources: Vec<PathBuf>,
+
+    /// Also compare each archive with its volume, member by member, and list what differs. Nothing is stopped or changed;
+    /// what running containers change meanwhile differs. The exit status is 1 if something differs.
+    #[arg(long)]
+    pub against_volume: bool,
+
+    /// With --against-volume: compare what lies below this directory of the archive, as `restore --from` restores it.
+    #[arg(long, value_name = "PREFIX", requires = "against_volume")]
+    pub from: Option<OsString>,
+
+    /// With --against-volume: the archive need not hold what matches, as after `backup --exclude`; may be given more than
+    /// once.
+    #[arg(long, value_name = "PATTERN", requires = "against_volume")]
+    pub exclude: Vec<OsString>,
 }
 
 /// Arguments of `list`.
@@ -389,6 +408,17 @@ pub(crate) struct Restore {
     /// `data` for one that begins with `data/`.
     #[arg(long, value_name = "PREFIX")]
     pub from: Option<OsString>,
+
+    /// Restore only PATH, with all that lies below it, and leave everything else as it is: a path below the volume's root, or
+    /// a name as `list` prints it; may be given more than once. What is at PATH is replaced; with --merge it is merged.
+    #[arg(long, value_name = "PATH", conflicts_with = "in_place")]
+    pub path: Vec<OsString>,
+
+    /// Restore into the directory DIR instead of the volumes: it must be new or empty, no engine is needed, and nothing is
+    /// stopped. Several archives go to DIR/NAME each.
+    #[arg(long, value_name = "DIR")]
+    #[arg(conflicts_with_all = ["stop", "merge", "in_place", "keep_previous", "skip_read_only", "create_volumes"])]
+    pub to: Option<PathBuf>,
 
     /// Restore archives that hold no data.
     #[arg(long)]

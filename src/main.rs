@@ -28,9 +28,10 @@ use voltar::ordered::Pool;
 use voltar::plan;
 use voltar::plan::facts::{LiveMounts, ThisHost};
 use voltar::report::Report;
+use voltar::report::extraction::{ExtractionDocument, extraction_text};
 use voltar::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
 use voltar::store::{self, Location};
-use voltar::{backup, discover, list, restore, resume, verify};
+use voltar::{backup, discover, list, restore, restore_to, resume, verify};
 
 fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     let result = catch_unwind(AssertUnwindSafe(|| watch_signals(&cancel).and_then(|()| run(&cli, &report))));
     let exit = match result.unwrap_or_else(|_| Err(bug())) {
         Ok(Outcome::Done) if report.issues() == 0 => 0,
-        Ok(Outcome::Done | Outcome::WouldBeRefused) => 1,
+        Ok(Outcome::Done | Outcome::WouldBeRefused | Outcome::Differs) => 1,
         Err(error) => {
             report.error(&error);
             // As a shell reports a program that SIGINT ended.
@@ -59,6 +60,7 @@ fn bug() -> Error {
 enum Outcome {
     Done,
     WouldBeRefused,
+    Differs,
 }
 
 impl Outcome {
@@ -80,6 +82,9 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
         Command::Backup(arguments) if arguments.dry_run => {
             return plan_backup(common, arguments, &state_dir, &pool, report);
         }
+        Command::Restore(arguments @ cli::Restore { to: Some(to), dry_run: true, .. }) => {
+            return plan_extraction(common, arguments, to, &state_dir, &pool, report);
+        }
         Command::Restore(arguments) if arguments.dry_run => {
             return plan_restore(common, arguments, &state_dir, &pool, report);
         }
@@ -89,14 +94,26 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
             report.note(&host.describe());
             backup::backup(&request, &*host, &state_dir, &pool, report)?;
         }
+        Command::Restore(arguments @ cli::Restore { to: Some(to), .. }) => {
+            let request = request::extraction(common, arguments, to)?;
+            restore_to::restore_to(&request, &state_dir, &pool, report)?;
+        }
         Command::Restore(arguments) => {
             let request = request::restore(common, arguments)?;
             let host = host(common, report)?;
             report.note(&host.describe());
             restore::restore(&request, &*host, &state_dir, &pool, report)?;
         }
+        Command::Verify(arguments) if arguments.against_volume => {
+            let request = request::comparison(common, arguments)?;
+            let host = host(common, report)?;
+            report.note(&host.describe());
+            let differences =
+                verify::against_volumes(&request, &*host, &state_dir, &pool, report, &|error| report.error(error))?;
+            return Ok(if differences == 0 { Outcome::Done } else { Outcome::Differs });
+        }
         Command::Verify(arguments) => {
-            let archives = store::select(&arguments.from, &common.only)?;
+            let archives = store::select(&arguments.sources, &common.only)?;
             verify::verify(&archives, &pool, report, &|error| report.error(error))?;
         }
         Command::List(arguments) => list::list(&Location::at(&arguments.archive), &pool, report, |stored| {
@@ -154,6 +171,21 @@ fn plan_restore(
     let host = host(common, report)?;
     let plan = plan::restore::plan(&request, host.describe(), &request.inventory(&*host)?, &facts)?.estimate(&facts);
     show(common, report, &RestoreDocument::new(&plan), &restore_text(&plan))?;
+    Ok(Outcome::of_plan(&plan.refusals))
+}
+
+fn plan_extraction(
+    common: &Common,
+    arguments: &cli::Restore,
+    to: &Path,
+    state_dir: &Path,
+    pool: &Pool,
+    report: &Report,
+) -> Result<Outcome> {
+    let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
+    let request = request::extraction(common, arguments, to)?;
+    let plan = plan::extraction::plan(&request, &ThisHost::new(&mounts, pool, report))?;
+    show(common, report, &ExtractionDocument::new(&plan), &extraction_text(&plan))?;
     Ok(Outcome::of_plan(&plan.refusals))
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::difference::{Difference, Differences};
 use crate::error::{Error, Result};
 use crate::member::Member;
 
@@ -27,6 +28,8 @@ pub enum Stage {
     Checking,
     /// The archive is extracted to a staged tree or into the live tree.
     Restoring,
+    /// The archive is compared with the live tree.
+    Comparing,
 }
 
 /// A part of a run that takes time, beside the stages of its archives.
@@ -119,6 +122,20 @@ pub enum Event<'a> {
     },
     /// Something was not stored or restored completely.
     Issue(&'a Issue),
+    /// An archive and the live tree differ.
+    Difference {
+        /// The archive's name in the layout.
+        archive: &'a str,
+        /// The difference.
+        difference: &'a Difference,
+    },
+    /// An archive was compared with the live tree.
+    Compared {
+        /// The archive's name in the layout.
+        archive: &'a str,
+        /// The number of differences, also of those that were not listed.
+        differences: Differences,
+    },
     /// A container is about to be stopped for the operation.
     ContainerStopping {
         /// Its name.
@@ -232,6 +249,8 @@ impl Monitor for Collector {
             | Event::Written { .. }
             | Event::Member { .. }
             | Event::CommandOutput { .. }
+            | Event::Difference { .. }
+            | Event::Compared { .. }
             | Event::ContainerStopping { .. }
             | Event::ContainerStopped(_)
             | Event::ContainerStarted(_)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::cli::{self, Cli, Command, Common, Progress};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use voltar::codec::{Format, Level};
 
 use voltar::error::{Error, Result};
@@ -13,6 +14,8 @@ use voltar::layout::Layout;
 use voltar::member::{RelPath, printable};
 use voltar::plan::Running;
 use voltar::plan::backup::BackupRequest;
+use voltar::plan::comparison::ComparisonRequest;
+use voltar::plan::extraction::ExtractionRequest;
 use voltar::plan::restore::{Mode, RestoreRequest};
 use voltar::report::{self, Verbosity};
 use voltar::resolve::Selection;
@@ -33,18 +36,57 @@ pub(crate) fn selection(common: &Common, layout: &Layout) -> Result<Selection> {
     })
 }
 
-pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupRequest> {
-    let is_set = |text: &&OsString| text.as_bytes().starts_with(b"@");
-    let patterns = arguments.exclude.iter().filter(|text| !is_set(text)).map(|text| {
+/// Parses the patterns of `--exclude`.
+fn exclude(patterns: &[OsString]) -> Result<Exclude> {
+    let parse = |text: &OsString| {
         Pattern::parse(text.as_bytes()).map_err(|bad| {
             Error::usage(format!("--exclude '{}': {bad}", printable(text.as_bytes())))
                 .hint("patterns are those of `tar --exclude`")
         })
-    });
-    let mut layout = Layout::load(&common.layout)?;
-    for set in arguments.exclude.iter().filter(is_set) {
-        layout = without(set, &layout)?;
-    }
+    };
+    Ok(Exclude::new(patterns.iter().filter(|text| !is_set(text)).map(parse).collect::<Result<_>>()?))
+}
+
+/// Returns whether a pattern is the name of a set.
+fn is_set(text: &OsString) -> bool {
+    text.as_bytes().starts_with(b"@")
+}
+
+/// Parses a path in an archive, which `option` gives.
+fn path(option: &str, text: &OsString) -> Result<RelPath> {
+    RelPath::parse(text.as_bytes())
+        .map_err(|bad| Error::usage(format!("{option} '{}': {bad}", printable(text.as_bytes()))))
+}
+
+/// Returns the layout without what the named sets among `patterns` match.
+fn without(patterns: &[OsString], layout: Layout) -> Result<Layout> {
+    patterns.iter().filter(|text| is_set(text)).try_fold(layout, |layout, set| {
+        if set != "@caches" {
+            let shown = printable(set.as_bytes());
+            return Err(Error::usage(format!("--exclude '{shown}': there is no set of this name, only @caches"))
+                .hint(format!("a name that begins with @ is matched by '[@]{}'", &shown[1..])));
+        }
+        layout.without_caches().ok_or_else(|| {
+            Error::usage("--exclude '@caches': the layout does not say what can be rebuilt")
+                .hint("give an entry of it `caches = [PATTERN, …]`, or --exclude PATTERN")
+        })
+    })
+}
+
+pub(crate) fn comparison(common: &Common, arguments: &cli::Verify) -> Result<ComparisonRequest> {
+    let layout = without(&arguments.exclude, Layout::load(&common.layout)?)?;
+    Ok(ComparisonRequest {
+        selection: selection(common, &layout)?,
+        layout,
+        sources: arguments.sources.clone(),
+        from: arguments.from.as_ref().map(|from| path("--from", from)).transpose()?,
+        exclude: exclude(&arguments.exclude)?,
+    })
+}
+
+pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupRequest> {
+    let exclude = exclude(&arguments.exclude)?;
+    let layout = without(&arguments.exclude, Layout::load(&common.layout)?)?;
     Ok(BackupRequest {
         selection: selection(common, &layout)?,
         layout,
@@ -61,21 +103,8 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupR
         overwrite: arguments.overwrite,
         allow_empty: arguments.allow_empty,
         allow_outside_links: arguments.allow_outside_links,
-        exclude: Exclude::new(patterns.collect::<Result<_>>()?),
+        exclude,
         xattrs: arguments.xattrs,
-    })
-}
-
-/// Returns the layout without what a named set of patterns matches.
-fn without(set: &OsString, layout: &Layout) -> Result<Layout> {
-    if set != "@caches" {
-        let shown = printable(set.as_bytes());
-        return Err(Error::usage(format!("--exclude '{shown}': there is no set of this name, only @caches"))
-            .hint(format!("a name that begins with @ is matched by '[@]{}'", &shown[1..])));
-    }
-    layout.without_caches().ok_or_else(|| {
-        Error::usage("--exclude '@caches': the layout does not say what can be rebuilt")
-            .hint("give an entry of it `caches = [PATTERN, …]`, or --exclude PATTERN")
     })
 }
 
@@ -88,17 +117,14 @@ fn sink(arguments: &cli::Backup) -> Sink {
 }
 
 pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<RestoreRequest> {
-    let parse = |prefix: &OsString| {
-        RelPath::parse(prefix.as_bytes())
-            .map_err(|bad| Error::usage(format!("--from '{}': {bad}", printable(prefix.as_bytes()))))
-    };
-    let from = arguments.from.as_ref().map(parse).transpose()?;
+    let from = arguments.from.as_ref().map(|from| path("--from", from)).transpose()?;
     let layout = Layout::load(&common.layout)?;
     Ok(RestoreRequest {
         selection: selection(common, &layout)?,
         layout,
         sources: arguments.sources.clone(),
         from,
+        paths: paths(&arguments.path)?,
         create_volumes: arguments.create_volumes,
         mode: match (arguments.merge, arguments.in_place) {
             (true, _) => Mode::Merge,
@@ -111,6 +137,25 @@ pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<Resto
         allow_empty: arguments.allow_empty,
         allow_truncated_end: arguments.allow_truncated_end,
         force_version: arguments.force_version,
+    })
+}
+
+/// Parses the paths of `--path`.
+fn paths(given: &[OsString]) -> Result<Vec<RelPath>> {
+    given.iter().map(|given| path("--path", given)).collect()
+}
+
+/// Returns the request of `restore --to DIR`.
+pub(crate) fn extraction(common: &Common, arguments: &cli::Restore, to: &Path) -> Result<ExtractionRequest> {
+    Ok(ExtractionRequest {
+        layout: Layout::load(&common.layout)?,
+        only: common.only.clone(),
+        sources: arguments.sources.clone(),
+        directory: to.to_owned(),
+        from: arguments.from.as_ref().map(|from| path("--from", from)).transpose()?,
+        paths: paths(&arguments.path)?,
+        allow_empty: arguments.allow_empty,
+        allow_truncated_end: arguments.allow_truncated_end,
     })
 }
 

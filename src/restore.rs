@@ -6,11 +6,12 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
-use crate::extractor::{Extracted, Input, Mode, check, extract};
+use crate::extractor::{Concerned, Extracted, Input, Mode, check, concerned, extract};
 use crate::filesystem::Access;
 use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory};
 use crate::live_mounts::LiveMounts;
+use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Phase, Stage};
 use crate::new_volumes::NewVolumes;
 use crate::ordered::Pool;
@@ -115,7 +116,8 @@ fn restore_stopped(
     if plan.mode != Mode::Replace {
         check_owners(plan, &trees)?;
     }
-    let restoration = Restoration::begin(mounts.state_dir(), &replaced(plan, &trees))?;
+    let (replaced, paths) = replaced(plan, &trees);
+    let restoration = Restoration::begin_parts(mounts.state_dir(), &replaced, &paths)?;
     let jobs: Vec<(&Input, &OpenTree)> = plan.inputs().zip(&trees).collect();
     monitor.phase(Phase::Restoring);
     let extracted = together::all(&jobs, monitor, |(input, tree), monitor| {
@@ -132,7 +134,10 @@ fn restore_stopped(
         .map_err(|error| mixed(error, plan.mode))?;
     monitor.check_cancelled()?;
     monitor.phase(Phase::Swapping);
-    swap(restoration, plan.keep_previous, monitor)?;
+    swap(restoration, plan.keep_previous, monitor).map_err(|error| match error {
+        SwapError::Undone(error) => SwapError::Undone(mixed(error, plan.mode)),
+        SwapError::NotWhole(error) => SwapError::NotWhole(mixed(error, plan.mode)),
+    })?;
     warn_of_clusters(plan, clusters(), monitor);
     Ok(extracted)
 }
@@ -192,16 +197,23 @@ fn open(
     open.collect()
 }
 
-/// Returns the live trees and files that are replaced by staged ones, each with the name of its archive.
-fn replaced(plan: &RestorePlan, trees: &[OpenTree]) -> Vec<(String, Arc<Live>)> {
-    let mut replaced = Vec::new();
+/// A live tree with the name of its archive.
+type NamedTree = (String, Arc<Live>);
+
+/// Returns the live trees and files that are replaced by staged ones, each with the name of its archive; and the paths in
+/// each that are replaced, none if all of it is.
+fn replaced(plan: &RestorePlan, trees: &[OpenTree]) -> (Vec<NamedTree>, Vec<Vec<RelPath>>) {
+    let (mut replaced, mut paths) = (Vec::new(), Vec::new());
     for (planned, tree) in plan.archives.iter().zip(trees) {
-        let lives = tree.live().map(|(_, live)| live);
+        let concerned = concerned(tree, &planned.input.parts);
         // A single file is always replaced: writing over it would leave half of it after an interruption.
-        let staged = lives.filter(|live| plan.mode == Mode::Replace || live.kind() == LiveKind::File);
-        replaced.extend(staged.map(|live| (planned.target.archive.clone(), Arc::clone(live))));
+        let is_staged = |one: &Concerned<'_>| plan.mode == Mode::Replace || one.live.kind() == LiveKind::File;
+        for one in concerned.into_iter().filter(is_staged) {
+            replaced.push((planned.target.archive.clone(), Arc::clone(one.live)));
+            paths.push(one.paths);
+        }
     }
-    replaced
+    (replaced, paths)
 }
 
 /// Checks that the filesystems keep owners, before the first file is replaced. Staging directories are checked when they

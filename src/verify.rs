@@ -1,15 +1,24 @@
-//! Verifies archives by reading them to their end: the checksum of every block and stream, and every header.
+//! Verifies archives by reading them to their end: the checksum of every block and stream, and every header. They can also
+//! be compared with the volumes that they were made from.
 
 use std::io;
+use std::path::Path;
 
 use crate::archive::strip::{Misfit, strip};
 use crate::archive_file::ArchiveFile;
+use crate::compare::compare;
+use crate::difference::Differences;
 use crate::error::{Error, ErrorKind, Result};
+use crate::filesystem::Access;
 use crate::holes::ReadHoles;
+use crate::host::Host;
 use crate::limits::Skipped;
+use crate::live_mounts::LiveMounts;
 use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
+use crate::plan::comparison::{ComparisonRequest, plan};
+use crate::plan::facts::ThisHost;
 use crate::postgres::{Clusters, not_shut_down};
 use crate::store::Location;
 
@@ -39,6 +48,51 @@ pub fn verify(archives: &[Location], pool: &Pool, monitor: &dyn Monitor, damaged
         n => {
             failures.iter().for_each(damaged);
             Err(Error::refused(format!("{n} of {} archives are damaged", archives.len())))
+        }
+    }
+}
+
+/// Compares archives with the live trees of their volumes, also after one could not be compared. Nothing is stopped or
+/// changed. Returns the number of differences of all of them.
+///
+/// # Errors
+/// For a single archive, why it could not be compared. For several, the number of those that could not be, after all others
+/// have been compared and each error has been passed to `failed`.
+pub fn against_volumes(
+    request: &ComparisonRequest,
+    host: &dyn Host,
+    state_dir: &Path,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+    failed: &dyn Fn(&Error),
+) -> Result<u64> {
+    let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
+    let facts = ThisHost::new(&mounts, pool, monitor);
+    let plan = plan(request, &request.inventory(host)?, &facts)?;
+    Error::none_of(plan.refusals)?;
+    plan.notes.iter().for_each(|note| monitor.note(note));
+    for location in &plan.foreign {
+        let (layout, name) = (&request.layout.name, location.name());
+        monitor.issue("", format!("not compared: '{location}': the layout '{layout}' has no archive '{name}'"));
+    }
+    let mut differences = 0;
+    let mut failures = Vec::new();
+    for planned in &plan.archives {
+        let tree = mounts.reopen(&planned.target.tree, &planned.mounts);
+        match tree.and_then(|tree| compare(&planned.input, &tree, &planned.exclude, pool, monitor)) {
+            Ok(found) => differences += Differences::total(&found),
+            Err(error) => {
+                monitor.check_cancelled()?;
+                failures.push(error);
+            }
+        }
+    }
+    match failures.len() {
+        0 => Ok(differences),
+        1 if plan.archives.len() == 1 => Err(failures.remove(0)),
+        n => {
+            failures.iter().for_each(failed);
+            Err(Error::refused(format!("{n} of {} archives could not be compared", plan.archives.len())))
         }
     }
 }

@@ -400,7 +400,7 @@ fn a_signal_is_obeyed_wherever_time_passes() {
     fs::remove_file(world.scratch.path().join("backup/x.tar.bz2")).unwrap();
     // Long names without a member.
     let names =
-        [bzip2(&first), bzip2(&record(EntryType::GNULongName, &[b'n'; 1 << 20]).repeat(100)).repeat(500)].concat();
+        [bzip2(&first), bzip2(&record(EntryType::GNULongName, &vec![b'n'; 1 << 20]).repeat(100)).repeat(500)].concat();
     world.archive("tar.bz2", &names);
     world.interrupt(&["verify", "backup"]);
     // A stream that nobody writes to.

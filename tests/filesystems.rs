@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use common::data_root::{DataRoot, layout};
+use common::mounted::Mounted;
 use common::skip::{Needs, run, test};
 use common::snapshot::TreeSnapshot;
 use common::tool::Tool;
@@ -102,17 +103,6 @@ impl World {
         }
         names.sort();
         names
-    }
-}
-
-/// A mounted filesystem, unmounted when dropped.
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        if !Tool::new("umount").arg(&self.0).run().status.success() {
-            Tool::new("umount").arg("--lazy").arg(&self.0).run();
-        }
     }
 }
 
@@ -299,7 +289,7 @@ fn a_second_tree_that_does_not_fit_is_refused() {
             outcome.expect_text("no room for a second tree beside").expect_text("--in-place");
         }
         assert_eq!(world.names(), before);
-        let records = fs::read_dir(world.at("state")).map(|names| names.count());
+        let records = fs::read_dir(world.at("state")).map(Iterator::count);
         assert_eq!(records.unwrap_or(0), 0, "a restore has begun");
     };
     let backup = |format: &str| {

@@ -2,6 +2,8 @@
 //! name only when it is complete. This module does not depend on archives or volumes.
 
 pub(crate) mod atomic_file;
+pub(crate) mod commit;
+pub(crate) mod leftovers;
 mod locked_file;
 pub(crate) mod page_cache;
 pub(crate) mod record;

@@ -283,7 +283,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut record = LockedRecord::create(dir.path(), "restore", b"one").unwrap();
         let path = record.path().to_owned();
-        fs::write(path.with_extension("tmp"), "of a run that was killed").unwrap();
+        fs::write(path.with_extension(TEMPORARY), "of a run that was killed").unwrap();
         record.replace(b"two").unwrap();
         assert!(take_over(&path).is_none());
         let found = read(&path).unwrap().unwrap();

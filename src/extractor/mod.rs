@@ -3,56 +3,47 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+mod concerned;
+mod fit;
+mod input;
+mod locate;
 mod mode;
 mod need;
 mod origin;
+mod outside_links;
+mod parts;
 mod recorded;
 mod route;
 mod write_behind;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::archive::reader::Stored;
-use crate::archive::strip::{Misfit, strip};
 use crate::archive_file::ArchiveFile;
 use crate::error::{Error, Result};
 use crate::ids::IdMap;
-use crate::limits::{Excess, Skipped};
-use crate::mapped_xattrs;
-use crate::member::{Kind, Member, Metadata, RelPath, quotable};
+use crate::limits::Skipped;
+use crate::member::{Kind, Member, RelPath, quotable};
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
 use crate::postgres::{Cluster, Clusters, VERSION_BYTES, is_version_file};
 use crate::store::Location;
 use crate::volume::OpenTree;
 use crate::volume::swap::Restoration;
+use fit::to_host;
+use outside_links::OutsideLinks;
 use recorded::Recorded;
 use route::{Left, Routes};
 
+pub(crate) use concerned::{Concerned, check_parts, concerned};
+pub(crate) use fit::{Fit, fit};
+pub use input::Input;
+pub(crate) use locate::locate;
 pub use mode::Mode;
 pub(crate) use need::Need;
 pub use origin::Origin;
 pub(crate) use origin::origin;
-
-/// An archive to extract, and what it must hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
-    /// Its name in the layout.
-    pub archive: String,
-    /// Where it is.
-    pub location: Location,
-    /// The path in the container.
-    pub path: RelPath,
-    /// What precedes a path of the tree in the names of the members: usually the path in the container.
-    pub prefix: RelPath,
-    /// Whether members outside of the prefix are skipped; else the archive is refused.
-    pub selected: bool,
-    /// Whether an archive that holds only its root is accepted.
-    pub allow_empty: bool,
-    /// Whether an archive without an end is accepted.
-    pub allow_truncated_end: bool,
-}
+pub use parts::Parts;
+pub(crate) use parts::Relation;
 
 /// An archive that has been read to its end and extracted.
 #[derive(Debug)]
@@ -77,17 +68,23 @@ pub(crate) fn check(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Vec<Cluster>> {
-    let mut archive = open(input, pool, monitor)?;
+    let mut archive = input.open(pool, monitor)?;
     archive.started(Stage::Checking, monitor);
     let mut clusters = Clusters::default();
     let mut members = 0_u64;
+    let mut missing = Missing::of(&input.parts);
     while let Some(stored) = archive.next_member(monitor)? {
         let Some(member) = fit(input, &stored)?.member() else { continue };
+        if input.parts.relation(&member.path) == Relation::Outside {
+            continue;
+        }
+        missing.found(&member.path);
         to_host(&member, ids).map_err(|error| error.within(&input.archive))?;
         members += u64::from(!member.path.is_root() || member.is_one_file());
         note_cluster(&mut clusters, &member, &mut archive, monitor)?;
     }
     check_end(input, &archive, mode)?;
+    missing.check(input)?;
     check_not_empty(input, members)?;
     let at = archive.location().path();
     monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at });
@@ -142,12 +139,15 @@ pub(crate) fn need(
 ) -> Result<Vec<Need>> {
     // Extracting the archive reports its issues.
     let monitor = &need::Quiet { monitor, shown };
-    let mut archive = open(input, pool, monitor)?;
+    let mut archive = input.open(pool, monitor)?;
     archive.started(Stage::Checking, monitor);
     let mut needs = vec![Need::default(); mounts.len()];
     let (mut members, mut buffer) = (0_u64, Vec::new());
     while let Some(stored) = archive.next_member(monitor)? {
         let Some(member) = fit(input, &stored)?.member() else { continue };
+        if input.parts.relation(&member.path) != Relation::Inside {
+            continue;
+        }
         to_host(&member, ids).map_err(|error| error.within(&input.archive))?;
         members += u64::from(!member.path.is_root() || member.is_one_file());
         let holding = mounts.iter().enumerate().filter(|(_, (at, _))| member.path.strip_prefix(at).is_some());
@@ -230,11 +230,12 @@ pub(crate) fn extract(
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Extracted> {
-    let mut archive = open(input, pool, monitor)?;
+    let mut archive = input.open(pool, monitor)?;
     archive.started(Stage::Restoring, monitor);
-    let mut routes = Routes::new(tree, restoration, mode, input.allow_empty)?;
+    let mut routes = Routes::new(tree, &input.parts, restoration, mode, input.allow_empty)?;
+    let (mut members, mut skipped, mut unwanted) = (0_u64, 0_u64, 0_u64);
+    let (mut missing, mut outside_links) = (Missing::of(&input.parts), OutsideLinks::default());
     let mut clusters = Clusters::default();
-    let (mut members, mut skipped) = (0_u64, 0_u64);
     let mut beyond = Skipped::default();
     while let Some(stored) = archive.next_member(monitor)? {
         let member = match fit(input, &stored)? {
@@ -251,11 +252,27 @@ pub(crate) fn extract(
                 continue;
             }
         };
+        match input.parts.relation(&member.path) {
+            Relation::Inside => missing.found(&member.path),
+            Relation::Above if member.kind == Kind::Directory => {
+                let (on_disk, _) = to_host(&member, &tree.ids).map_err(|error| error.within(&input.archive))?;
+                routes.above(&on_disk).map_err(|error| monitor.cause(error).within(&input.archive))?;
+                continue;
+            }
+            Relation::Above | Relation::Outside => {
+                unwanted += 1;
+                continue;
+            }
+        }
         if let Some(own) = routes.own_name(&member.path) {
             monitor.issue(&input.archive, format!("'{}' is not restored: '{own}' here is voltar's own", member.path));
             continue;
         }
         let (on_disk, not_mapped) = to_host(&member, &tree.ids).map_err(|error| error.within(&input.archive))?;
+        if outside_links.take(&input.parts, &on_disk, stored.offset)? {
+            members += 1;
+            continue;
+        }
         for why in stored.bad_xattrs.iter().chain(&not_mapped) {
             routes.not_restored().add_reason(&member.path, why);
         }
@@ -282,7 +299,10 @@ pub(crate) fn extract(
         monitor.event(&Event::Member { archive: &input.archive, name: &stored.name, member: &member });
     }
     check_end(input, &archive, mode)?;
+    missing.check(input)?;
     check_not_empty(input, members)?;
+    let linked = outside_links.make(input, &mut routes, &tree.ids, pool, monitor);
+    linked.map_err(|error| error.within(&input.archive))?;
     if routes.are_untouched() && !input.allow_empty {
         return Err(Error::refused(format!(
             "'{}' holds nothing of the mounts below '/{}': restoring it would change nothing",
@@ -290,6 +310,15 @@ pub(crate) fn extract(
         ))
         .hint("`voltar list` shows what it holds, `voltar plan` the mounts; a layout (--layout) names another path"));
     }
+    report_skipped(input, &routes, skipped, &beyond, monitor);
+    monitor.event(&Event::Phase { archive: archive.name(), phase: Phase::Syncing });
+    finish(routes, input, monitor)?;
+    let summary = Summary { left_out: skipped + unwanted, ..archive.summary() };
+    Ok(Extracted { summary, location: input.location.clone(), clusters: clusters.found() })
+}
+
+/// Reports the mounts and members that are left out.
+fn report_skipped(input: &Input, routes: &Routes<'_>, skipped: u64, beyond: &Skipped, monitor: &dyn Monitor) {
     for at in routes.untouched() {
         monitor.note(&format!(
             "{}: the archive holds nothing of '/{}', where another volume is mounted; that one is left as it is",
@@ -325,10 +354,6 @@ pub(crate) fn extract(
         let Input { archive, prefix, .. } = input;
         monitor.note(&format!("{archive}: {skipped} members of the archive lie outside of '{prefix}' and are skipped"));
     }
-    monitor.event(&Event::Phase { archive: archive.name(), phase: Phase::Syncing });
-    finish(routes, input, monitor)?;
-    let summary = Summary { left_out: skipped, ..archive.summary() };
-    Ok(Extracted { summary, location: input.location.clone(), clusters: clusters.found() })
 }
 
 /// Completes the trees, and reports what they lack.
@@ -337,57 +362,6 @@ fn finish(routes: Routes<'_>, input: &Input, monitor: &dyn Monitor) -> Result<()
     routes.finish(&|| monitor.check_cancelled())?;
     not_restored.messages().into_iter().for_each(|message| monitor.issue(&input.archive, message));
     Ok(())
-}
-
-/// How a member fits into the tree that is restored.
-enum Fit {
-    /// It belongs to the tree.
-    Member(Member),
-    /// It is a directory above the tree.
-    Above,
-    /// It belongs to the tree, but this limit keeps it from being restored. The name is that in the archive.
-    Beyond(RelPath, Excess),
-    /// It is outside, where the user has selected the prefix.
-    Outside,
-}
-
-impl Fit {
-    fn member(self) -> Option<Member> {
-        match self {
-            Self::Member(member) => Some(member),
-            Self::Above | Self::Beyond(..) | Self::Outside => None,
-        }
-    }
-}
-
-fn fit(input: &Input, stored: &Stored) -> Result<Fit> {
-    match strip(stored, &input.prefix) {
-        Ok(Some(member)) => Ok(Fit::Member(member)),
-        Ok(None) => Ok(Fit::Above),
-        Err(Misfit::Beyond { name, excess }) => Ok(Fit::Beyond(name, excess)),
-        Err(Misfit::Elsewhere { .. }) if input.selected => Ok(Fit::Outside),
-        Err(why) => Err(wrong(input, &why)),
-    }
-}
-
-/// Returns the member with the ids that it gets on this host, and which of its attributes it does not get: each as part of
-/// a message.
-fn to_host<'m>(member: &'m Member, ids: &IdMap) -> Result<(Cow<'m, Member>, Vec<String>)> {
-    if ids.is_identity() {
-        return Ok((Cow::Borrowed(member), Vec::new()));
-    }
-    let metadata = ids.to_host(&member.metadata).map_err(|unmapped| unmapped.in_archive(&member.path))?;
-    let (xattrs, left_out) = mapped_xattrs::to_host(ids, &member.metadata.xattrs);
-    let metadata = Metadata { xattrs, ..metadata };
-    Ok((Cow::Owned(Member { metadata, ..member.clone() }), left_out))
-}
-
-fn open<'m>(input: &Input, pool: &Pool, monitor: &'m dyn Monitor) -> Result<ArchiveFile<'m>> {
-    let mut archive = ArchiveFile::open(&input.location, pool, monitor)?;
-    if input.allow_truncated_end {
-        archive.allow_truncated_end();
-    }
-    Ok(archive)
 }
 
 /// Refuses an archive with members after its end where they would be missing in the tree. Merging it, as `tar -x` does,
@@ -402,32 +376,27 @@ fn check_end(input: &Input, archive: &ArchiveFile<'_>, mode: Mode) -> Result<()>
     ))
 }
 
+/// The paths of parts of which no member was found yet.
+struct Missing(Vec<RelPath>);
+
+impl Missing {
+    fn of(parts: &Parts) -> Self {
+        Self(parts.paths().cloned().collect())
+    }
+
+    fn found(&mut self, path: &RelPath) {
+        self.0.retain(|part| path.strip_prefix(part).is_none());
+    }
+
+    fn check(&self, input: &Input) -> Result<()> {
+        self.0.first().map_or(Ok(()), |path| Err(input.holds_no(path)))
+    }
+}
+
 fn check_not_empty(input: &Input, members: u64) -> Result<()> {
     if members > 0 || input.allow_empty {
         return Ok(());
     }
     Err(Error::refused(format!("'{}' holds nothing but its root: restoring it would empty the volume", input.location))
         .hint("--allow-empty overrides this"))
-}
-
-fn wrong(input: &Input, why: &Misfit) -> Error {
-    let (location, prefix) = (&input.location, &input.prefix);
-    let error = if input.selected {
-        Error::refused(format!("'{location}' cannot be restored from '{prefix}' ({}): {why}", input.archive))
-    } else {
-        Error::refused(format!("'{location}' is not the archive of '/{prefix}' ({}): {why}", input.archive))
-    };
-    match why {
-        // The first members of the archive did fit.
-        Misfit::Elsewhere { .. } => {
-            error.hint(format!("`--from {prefix}` restores what lies there, and skips the other members"))
-        }
-        Misfit::LinkElsewhere { .. }
-        | Misfit::Bad { .. }
-        | Misfit::Beyond { .. }
-        | Misfit::RootIsNoDirectory
-        | Misfit::BadTarget { .. } => {
-            error.hint("`voltar list` shows what it holds; --only NAME says which of the layout's archives a file is")
-        }
-    }
 }

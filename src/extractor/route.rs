@@ -12,7 +12,9 @@ use nix::fcntl::openat;
 use nix::sys::stat;
 use nix::unistd::{getegid, geteuid, syncfs};
 
+use super::concerned::{Concerned, concerned, holder, no_holder};
 use super::mode::Mode;
+use super::parts::{Parts, Relation};
 use super::write_behind::WriteBehind;
 use crate::error::{Error, Result};
 use crate::holes::ReadHoles;
@@ -25,6 +27,7 @@ use crate::volume::live::{Live, LiveKind};
 use crate::volume::metadata;
 use crate::volume::not_restored::NotRestored;
 use crate::volume::own_names::OwnNames;
+use crate::volume::part::outermost_missing;
 use crate::volume::staging::Staging;
 use crate::volume::swap::Restoration;
 use crate::volume::xattrs::NotSet;
@@ -65,6 +68,10 @@ struct Route<'a> {
     /// Where the new tree or file is made; none where members are extracted over the live tree.
     staging: Option<&'a Staging>,
     destination: Destination,
+    /// The paths in it that are restored; none if all of it is.
+    paths: Vec<RelPath>,
+    /// The outermost directories on the way to them that do not exist, where members are extracted over the live tree.
+    missing: Vec<RelPath>,
 }
 
 enum Destination {
@@ -89,17 +96,33 @@ struct Tree {
 }
 
 impl<'a> Routes<'a> {
-    /// Begins the root's tree at once: it is restored even by an archive that does not name the root itself.
-    pub(super) fn new(tree: &'a OpenTree, restoration: &'a Restoration, mode: Mode, allow_empty: bool) -> Result<Self> {
-        let mounts = tree.live().map(|(at, live)| Route {
-            at,
-            live,
-            staging: restoration.staging(live),
-            destination: match live.kind() {
-                LiveKind::Directory => Destination::Tree { mountpoints: mountpoints(tree, at), root: None, tree: None },
+    /// Routes the members of `parts`. The root's tree is begun at once: it is restored even by an archive that does not name
+    /// the root itself.
+    pub(super) fn new(
+        tree: &'a OpenTree,
+        parts: &Parts,
+        restoration: &'a Restoration,
+        mode: Mode,
+        allow_empty: bool,
+    ) -> Result<Self> {
+        let mut mounts = Vec::new();
+        for Concerned { at, live, paths } in concerned(tree, parts) {
+            let missing = match mode {
+                Mode::Replace => Vec::new(),
+                Mode::Merge | Mode::InPlace => {
+                    paths.iter().map(|path| outermost_missing(live, path)).collect::<Result<_>>()?
+                }
+            };
+            let destination = match live.kind() {
+                LiveKind::Directory => {
+                    let mut mountpoints = mountpoints(tree, at);
+                    mountpoints.retain(|(below, _)| parts.relation(&at.concat(below)) == Relation::Inside);
+                    Destination::Tree { mountpoints, root: None, tree: None }
+                }
                 LiveKind::File => Destination::File { complete: false },
-            },
-        });
+            };
+            mounts.push(Route { at, live, staging: restoration.staging(live), destination, paths, missing });
+        }
         let is_file =
             |mount: &&OpenMount| matches!(&mount.content, Content::Live(live) if live.kind() == LiveKind::File);
         let left = tree.mounts.iter().filter_map(|mount| {
@@ -117,12 +140,12 @@ impl<'a> Routes<'a> {
             root_ids: tree.ids.container_root(),
             files: Pool::for_files()?,
             not_restored: Arc::default(),
-            mounts: mounts.collect(),
+            mounts,
             directories: tree.mounts.iter().filter(|mount| !is_file(mount)).map(|mount| &mount.at).collect(),
             left: left.collect(),
             on_no_mount: 0,
         };
-        if let Some(root) = this.mounts.first_mut().filter(|route| route.at.is_root()) {
+        if let Some(root) = this.mounts.first_mut().filter(|route| route.at.is_root() && route.paths.is_empty()) {
             root.begin(mode, this.root_ids, &this.files, &this.not_restored)?;
         }
         Ok(this)
@@ -199,6 +222,21 @@ impl<'a> Routes<'a> {
         &self.not_restored
     }
 
+    /// Extracts a directory above what is restored. Over the live tree it is made only if it does not exist.
+    pub(super) fn above(&mut self, member: &Member) -> Result<()> {
+        let Ok((at, path)) = holder(self.mounts.iter().map(|route| route.at), &member.path) else { return Ok(()) };
+        let (mode, root_ids) = (self.mode, self.root_ids);
+        let Some(route) = self.mounts.iter_mut().find(|route| route.at == at) else { return Ok(()) };
+        let is_on_the_way = !path.is_root() && route.paths.iter().any(|wanted| wanted.strip_prefix(&path).is_some());
+        let is_missing = || route.missing.iter().any(|missing| path.strip_prefix(missing).is_some());
+        if !is_on_the_way || (mode != Mode::Replace && !is_missing()) {
+            return Ok(());
+        }
+        let Some(tree) = route.begin(mode, root_ids, &self.files, &self.not_restored)? else { return Ok(()) };
+        let directory = Member { path, kind: Kind::Directory, metadata: member.metadata.clone() };
+        tree.writer.member(&directory, &mut io::empty())
+    }
+
     /// Skips a member of a tree whose root is on no mount: a directory down to a mount is made by the engine, and
     /// everything else was part of a container.
     fn on_no_mount(&mut self, member: &Member) -> Result<()> {
@@ -245,7 +283,7 @@ impl<'a> Routes<'a> {
     /// # Errors
     /// Those of the system, and that of `check`, which is called now and then.
     pub(super) fn finish(self, check: &dyn Fn() -> Result<()>) -> Result<()> {
-        for Route { at, live, staging, destination } in self.mounts {
+        for Route { at, live, staging, destination, .. } in self.mounts {
             if let Destination::Tree { tree: Some(tree), mountpoints, .. } = destination {
                 let spared = |path: &RelPath| {
                     own_name(live, self.own, path).is_some()
@@ -272,16 +310,6 @@ fn own_name(live: &Live, own: &OwnNames, path: &RelPath) -> Option<RelPath> {
         let directory = live.handle().try_clone().ok().and_then(|root| Beneath::new(root).open(&parent).ok());
         directory.is_some_and(|directory| own.contains(&directory, name))
     })
-}
-
-/// Returns the deepest of the mounts `at` that holds `path`, and `path` relative to it.
-fn holder<'m>(at: impl Iterator<Item = &'m RelPath>, path: &RelPath) -> Result<(&'m RelPath, RelPath)> {
-    let holders = at.filter_map(|at| path.strip_prefix(at).map(|below| (at, below)));
-    holders.min_by_key(|(_, below)| below.as_bytes().len()).ok_or_else(|| no_holder(path))
-}
-
-fn no_holder(path: &RelPath) -> Error {
-    Error::refused(format!("no mount holds '{path}'"))
 }
 
 /// Returns the mountpoints of other mounts whose parent mount is the one at `at`, relative to it.

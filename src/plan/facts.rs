@@ -7,7 +7,7 @@ use super::measure::{self, Decompression, Measured};
 use crate::codec::Compression;
 use crate::error::{Error, Result};
 use crate::exclude::Exclude;
-use crate::extractor::{self, Input, Need, Origin};
+use crate::extractor::{self, Input, Need, Origin, Parts};
 use crate::host::mounts::MountTree;
 use crate::host::{Volume, reality};
 use crate::identity::{self, FileId};
@@ -22,6 +22,7 @@ use crate::postgres::{Cluster, MajorVersion, VERSION_BYTES};
 use crate::recovery;
 use crate::store::directory::Condition;
 use crate::store::{Destination, Location, Sink, Source};
+use crate::volume::new_directory::NewDirectory;
 use crate::volume::restore_record::Unfinished;
 
 /// The kind of file at an archive's destination before it is written.
@@ -92,6 +93,24 @@ pub trait Facts {
     /// Returns the directory that the first members of an archive have in common, and whether one of them lies in `path`;
     /// `None` if it has no members.
     fn origin(&self, location: &Location, path: &RelPath) -> Result<Option<Origin>>;
+
+    /// Returns the parts of the tree of `input` that `paths` names.
+    ///
+    /// # Errors
+    /// The archive does not hold them.
+    fn parts(&self, input: &Input, paths: &[RelPath]) -> Result<Parts>;
+
+    /// Checks that `parts` of a live tree can be replaced.
+    ///
+    /// # Errors
+    /// One of them is on no mount that is restored, or leads through a symbolic link or a file.
+    fn check_parts(&self, tree: &MountTree, parts: &Parts) -> Result<()>;
+
+    /// Checks that a restore can make the directory at `path`.
+    ///
+    /// # Errors
+    /// It is there and not empty, or cannot be made.
+    fn check_new_directory(&self, path: &Path) -> Result<()>;
 
     /// Returns the PostgreSQL clusters in the first members of an archive.
     fn first_clusters(&self, input: &Input) -> Result<Vec<Cluster>>;
@@ -197,6 +216,18 @@ impl Facts for ThisHost<'_> {
     fn live_version(&self, tree: &MountTree, at: &RelPath) -> Option<MajorVersion> {
         let file = at.join(b"PG_VERSION").ok()?;
         MajorVersion::of_file(&self.mounts.open(tree).ok()?.beginning_of(&file, VERSION_BYTES as u64)?)
+    }
+
+    fn parts(&self, input: &Input, paths: &[RelPath]) -> Result<Parts> {
+        extractor::locate(input, paths, self.pool, self.monitor).map_err(|error| self.monitor.cause(error))
+    }
+
+    fn check_parts(&self, tree: &MountTree, parts: &Parts) -> Result<()> {
+        extractor::check_parts(&self.mounts.open(tree)?, parts)
+    }
+
+    fn check_new_directory(&self, path: &Path) -> Result<()> {
+        NewDirectory::check(path)
     }
 
     fn mounted_below(&self, path: &Path) -> Result<Vec<PathBuf>> {

@@ -5,7 +5,9 @@
 //! Nothing here writes.
 
 pub mod backup;
+pub mod comparison;
 mod creation;
+pub mod extraction;
 pub mod facts;
 pub mod measure;
 mod overlaps;
@@ -13,6 +15,7 @@ pub mod postgres;
 mod prefix;
 pub mod restore;
 pub(crate) mod room;
+mod sources;
 mod stopping;
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! The plan of a restore: which archive is extracted to which mounts, in which way, and every refusal.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::facts::Facts;
 use super::measure::time_of_all;
 use super::postgres::{self, Versions};
+use super::sources::{Named, Sources, Strangers, find};
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
 use super::{creation, overlaps, prefix, room};
@@ -15,11 +17,13 @@ use crate::host::{Container, Host, Inventory, NewVolume};
 use crate::layout::Layout;
 use crate::member::RelPath;
 use crate::resolve::{Missing, Selection, Target, not_found, survey};
-use crate::store::{Location, Source};
+use crate::store::Location;
 use crate::touched;
 use crate::volume::restore_record::Unfinished;
 
-pub use crate::extractor::{Input, Mode, Origin};
+use crate::extractor::Relation;
+pub use crate::extractor::{Input, Mode, Origin, Parts};
+
 pub use crate::live_mounts::LiveMount;
 pub use crate::volume::live::{LiveKind, Way};
 
@@ -49,6 +53,8 @@ pub struct RestoreRequest {
     pub force_version: bool,
     /// The directory in the archives whose content is restored; `None` for the path of the layout.
     pub from: Option<RelPath>,
+    /// The paths that are restored: below the root of the tree, or as an archive lists them; all if there are none.
+    pub paths: Vec<RelPath>,
     /// Whether volumes that do not exist are created.
     pub create_volumes: bool,
 }
@@ -124,7 +130,9 @@ pub struct PlannedCreation {
 /// # Errors
 /// The sources hold no archive of the layout, or the run was interrupted.
 pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<RestorePlan> {
-    let Sources { archives: found, notes: older, foreign } = find(request, facts)?;
+    let Sources { archives: found, notes: older, foreign } =
+        find(&request.layout, &request.selection, &request.sources, Strangers::Refuse, facts)?;
+    one_archive(&request.paths, &found)?;
     let only = found.iter().map(|(name, _)| name.clone()).collect();
     let mut resolution = survey(&request.layout, inventory, &Selection { only, ..request.selection.clone() })?;
     let mut notes = inventory.notes.clone();
@@ -171,13 +179,9 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         refusals.extend(read_only(&target));
         refusals.extend(read_twice(&name, location, request.mode));
         let input = Input {
-            archive: name.clone(),
-            location: location.clone(),
-            path: target.tree.path.clone(),
-            prefix: target.tree.path.clone(),
-            selected: false,
             allow_empty: request.allow_empty,
             allow_truncated_end: request.allow_truncated_end,
+            ..Input::new(&name, location, &target.tree.path)
         };
         notes.extend(unknown_end(&name, location));
         let archive_bytes = facts.archive_bytes(location);
@@ -273,13 +277,9 @@ fn create(
     };
     let volume = creation::new_volume(spec, &request.selection, inventory)?;
     let input = Input {
-        archive: archive.to_owned(),
-        location: location.clone(),
-        path: spec.path.clone(),
-        prefix: spec.path.clone(),
-        selected: false,
         allow_empty: request.allow_empty,
         allow_truncated_end: request.allow_truncated_end,
+        ..Input::new(archive, location, &spec.path)
     };
     let other_paths: Vec<RelPath> = spec.alternatives.iter().map(|one| one.path.clone()).collect();
     let input = prefix::fitting(&input, &other_paths, (request.from.as_ref(), &request.layout), facts, notes)?;
@@ -313,6 +313,16 @@ fn examine(
         Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
         Err(error) => refusals.push(error),
     }
+    if !request.paths.is_empty() && refusals.is_empty() {
+        match facts.parts(&planned.input, &request.paths) {
+            Ok(parts) => {
+                refusals.extend(facts.check_parts(&planned.target.tree, &parts).err());
+                planned.input.parts = parts;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+            Err(error) => refusals.push(error),
+        }
+    }
     if mode != Mode::Merge {
         refusals.extend(filesystems_inside(planned, facts)?);
     }
@@ -338,122 +348,14 @@ fn other_versions(
     Ok(Vec::new())
 }
 
-/// An archive with its name in the layout.
-type Named = (String, Location);
-
-/// The archives of all sources.
-struct Sources {
-    /// Those that are restored.
-    archives: Vec<Named>,
-    /// Notes on those that are not.
-    notes: Vec<String>,
-    /// Those that are not in the layout, if all archives are wanted.
-    foreign: Vec<Location>,
-}
-
-/// Finds the archives to restore, by the layout's names.
-fn find(request: &RestoreRequest, facts: &dyn Facts) -> Result<Sources> {
-    let RestoreRequest { layout, selection, sources, .. } = request;
-    let mut found: Vec<Named> = Vec::new();
-    let mut notes = Vec::new();
-    let mut foreign = Vec::new();
-    let wanted = |name: &str| selection.only.is_empty() || selection.only.iter().any(|only| only == name);
-    let known = |name: &str| layout.archive(name).is_some();
-    for source in sources {
-        match facts.source(source)? {
-            Source::Directory(archives) => {
-                let named = archives.into_iter().map(|location| (location.name(), location));
-                let (named, others): (Vec<Named>, Vec<Named>) = named.partition(|(name, _)| known(name));
-                foreign.extend(others.into_iter().map(|(_, location)| location));
-                let named = named.into_iter().filter(|(name, _)| wanted(name)).collect();
-                found.extend(newest(named, facts, &mut notes));
-            }
-            // A single file may have any name; --only then selects the archive.
-            Source::Archive(location) => {
-                let name = match (&selection.only[..], location.name()) {
-                    ([only], _) if sources.len() == 1 => only.clone(),
-                    (_, name) if known(&name) && wanted(&name) => name,
-                    _ if location.is_stream() => {
-                        return Err(Error::usage(format!("{location} holds one archive, and nothing says which"))
-                            .hint(format!("say it with --only: {}", layout.names().join(", "))));
-                    }
-                    (_, name) => {
-                        return Err(Error::usage(format!(
-                            "'{location}': the layout '{}' has no archive '{name}'",
-                            layout.name
-                        ))
-                        .hint(format!("say with --only which one it is: {}", layout.names().join(", "))));
-                    }
-                };
-                let location = if location.is_stream() { location.named(&name) } else { location };
-                found.push((name, location));
-            }
-        }
+/// Checks that there is one archive that `paths` are restored from.
+pub(super) fn one_archive(paths: &[RelPath], found: &[Named]) -> Result<()> {
+    if paths.is_empty() || found.len() == 1 {
+        return Ok(());
     }
-    for (i, (name, location)) in found.iter().enumerate() {
-        if let Some((_, other)) = found.iter().take(i).find(|(other, _)| other == name) {
-            return Err(Error::usage(format!("two archives for {name}: '{other}' and '{location}'"))
-                .hint("name the one to restore"));
-        }
-    }
-    let listed = sources.iter().map(|source| format!("'{}'", source.display())).collect::<Vec<_>>().join(", ");
-    if let Some(missing) = selection.only.iter().find(|only| found.iter().all(|(name, _)| name != *only)) {
-        let error = Error::usage(format!("no archive for {missing} in {listed}"));
-        return Err(error.hint(
-            what_is_there(&foreign, Some(missing))
-                .unwrap_or_else(|| format!("the layout '{}' has: {}", layout.name, layout.names().join(", "))),
-        ));
-    }
-    if found.is_empty() {
-        let error = Error::usage(format!("no archive of the layout '{}' in {listed}", layout.name));
-        return Err(error.hint(what_is_there(&foreign, None).unwrap_or_else(|| {
-            format!(
-                "looked for {}, each with .tar.bz2, .tar.gz, .tar.zst or .tar; `voltar layout` prints a layout of another stack",
-                layout.names().join(", ")
-            )
-        })));
-    }
-    if !selection.only.is_empty() && !foreign.is_empty() {
-        notes.push(format!("not in the layout '{}', and not restored: {}", layout.name, listed_shortly(&foreign)));
-        foreign.clear();
-    }
-    Ok(Sources { archives: found, notes, foreign })
-}
-
-/// Returns a hint that names the archives of a source that are not in the layout; `None` if there is none.
-fn what_is_there(foreign: &[Location], missing: Option<&str>) -> Option<String> {
-    let first = foreign.first()?;
-    let name = missing.unwrap_or("NAME");
-    Some(format!(
-        "there is {}; `--only {name} {first}` says which archive of the layout a file is, --layout FILE describes another \
-         stack",
-        listed_shortly(foreign)
-    ))
-}
-
-/// Lists the paths of archives, or the first of many.
-fn listed_shortly(archives: &[Location]) -> String {
-    const MOST: usize = 5;
-    let listed: Vec<String> = archives.iter().take(MOST).map(|location| format!("'{location}'")).collect();
-    match archives.len().saturating_sub(MOST) {
-        0 => listed.join(", "),
-        more => format!("{} and {more} more", listed.join(", ")),
-    }
-}
-
-/// Keeps the newest of the archives of a directory that have one name, in several formats.
-fn newest(archives: Vec<Named>, facts: &dyn Facts, notes: &mut Vec<String>) -> Vec<Named> {
-    let mut kept: Vec<Named> = Vec::new();
-    for (name, location) in archives {
-        let Some((_, other)) = kept.iter_mut().find(|(earlier, _)| *earlier == name) else {
-            kept.push((name, location));
-            continue;
-        };
-        let is_newer = facts.modified(&location) > facts.modified(other);
-        let older = if is_newer { std::mem::replace(other, location) } else { location };
-        notes.push(format!("{name}: '{other}' is used, which is newer than '{older}'"));
-    }
-    kept
+    let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    Err(Error::usage(format!("--path is for one archive, and there are {}: {}", names.len(), names.join(", ")))
+        .hint("say with --only NAME which one"))
 }
 
 /// Returns a note on what cannot be known about a stream before it is read.
@@ -509,8 +411,15 @@ fn read_only(target: &Target) -> Vec<Error> {
 /// Returns the refusals of trees in which this host has other filesystems mounted.
 fn filesystems_inside(planned: &PlannedRestore, facts: &dyn Facts) -> Result<Vec<Error>> {
     let mut refusals = Vec::new();
+    let parts = &planned.input.parts;
     for mount in &planned.mounts {
-        refusals.extend(facts.mounted_below(&mount.path)?.iter().map(|below| {
+        // What is replaced takes with it what is mounted in it.
+        let is_inside = |below: &&PathBuf| {
+            let path = below.strip_prefix(&mount.path).ok().map(|path| path.as_os_str().as_bytes());
+            let path = path.and_then(|path| RelPath::parse(path).ok());
+            path.is_none_or(|path| parts.relation(&mount.at.concat(&path)) != Relation::Outside)
+        };
+        refusals.extend(facts.mounted_below(&mount.path)?.iter().filter(is_inside).map(|below| {
             Error::refused(format!(
                 "{}: a filesystem of this host is mounted at '{}', inside '{}'",
                 planned.target.archive,

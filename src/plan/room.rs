@@ -60,7 +60,9 @@ pub(super) fn too_little(archives: &[Staged<'_>], facts: &dyn Facts, notes: &mut
         if matters.peek().is_none() {
             continue;
         }
-        if let Some(refusal) = matters.find_map(|filesystem| larger_than_room(planned, filesystem)) {
+        // Of a part, the length of the archive says little.
+        let whole = planned.input.parts.is_all();
+        if let Some(refusal) = matters.find_map(|filesystem| larger_than_room(planned, filesystem)).filter(|_| whole) {
             refusals.push(refusal);
             continue;
         }

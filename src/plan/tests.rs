@@ -13,7 +13,7 @@ use super::*;
 use crate::codec::{Compression, Format, Level};
 use crate::error::ErrorKind;
 use crate::exclude::{Exclude, Pattern};
-use crate::extractor::{Input, Mode, Need, Origin};
+use crate::extractor::{Input, Mode, Need, Origin, Parts};
 use crate::filesystem::Filesystem;
 use crate::host::mounts::{MountTree, TreeMount};
 use crate::host::{Mount, MountKind, Volume};
@@ -157,6 +157,18 @@ impl Facts for Script {
         names.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds as u64))
     }
 
+    fn parts(&self, _: &Input, paths: &[RelPath]) -> Result<Parts> {
+        Ok(Parts::new(paths.to_vec()))
+    }
+
+    fn check_parts(&self, _: &MountTree, _: &Parts) -> Result<()> {
+        Ok(())
+    }
+
+    fn check_new_directory(&self, _: &Path) -> Result<()> {
+        Ok(())
+    }
+
     fn check_prefix(&self, input: &Input) -> Result<()> {
         match (&self.damaged, self.prefix) {
             (Some(error), _) => Err(error.clone()),
@@ -267,6 +279,7 @@ fn restore_request() -> RestoreRequest {
         running: Running::Refuse,
         allow_empty: false,
         allow_truncated_end: false,
+        paths: Vec::new(),
         force_version: false,
         from: None,
         create_volumes: false,
@@ -904,7 +917,7 @@ fn archives_that_are_not_in_the_layout_are_named() {
     assert!(plan.foreign.is_empty());
     assert_eq!(
         plan.notes,
-        ["not in the layout 'stack.toml', and not restored: '/backup/data.tar.xz', '/backup/db-2024.tar.bz2'"]
+        ["not in the layout 'stack.toml', and skipped: '/backup/data.tar.xz', '/backup/db-2024.tar.bz2'"]
     );
 }
 

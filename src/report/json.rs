@@ -13,11 +13,13 @@
 //! | `container_stopping` | `container`, `seconds` | a container is about to be stopped; it is killed after `seconds`, which is `null` if there is no limit |
 //! | `container_stopped`, `container_started` | `container` | a container was stopped before the operation, or started after it |
 //! | `downtime` | `seconds` | all containers that were stopped run again: the time from the first stop to the last start |
+//! | `difference` | `archive`, `path`, `kind`, and `attributes` of those in both | `verify --against-volume`: at most 100 of an archive, in the order of their paths; `kind` is `only_in_archive`, `only_in_volume` (of a directory: with all that it holds) or `differs`; each attribute has a `name` and, but for `content`, the values `archive` and `volume` as text |
+//! | `compared` | `archive`, `only_in_archive`, `only_in_volume`, `differ`, `unlisted` | an archive was compared: the number of differences, and how many of them had no `difference` |
 //! | `finished` | `archive`, `stage`, `path`, `members`, `left_out`, `stream_bytes`, `file_bytes`, `seconds` | an archive is done; `left_out` are the members that were excluded or not selected, the bytes are those of the tar stream and of the archive file |
 //! | `error` | `message`, `hint` | why something was not done; `hint` is `null` where there is none |
 //! | `done` | `exit`, `issues` | always the last line: the exit status, and the number of warnings |
 //!
-//! `stage` is `archiving`, `checking` or `restoring`; `kind` is `file`, `directory`, `symlink`,
+//! `stage` is `archiving`, `checking`, `comparing` or `restoring`; `kind` of members is `file`, `directory`, `symlink`,
 //! `hard_link`, `fifo`, `char_device` or `block_device`. In `listed`, `size` is present for files, `device`
 //! (`[major, minor]`) for devices, `target` for links, and `user` and `group` if the archive has them;
 //! `mode` is an octal string (`"0644"`), `mtime` is in seconds since 1970.
@@ -27,7 +29,7 @@
 //! program that needs the exact name must check for that field first. Control characters and directional
 //! formatting characters are written as `\u….`. Fields may be added, but a field never changes its meaning.
 //! `path` is the archive file, `-` for standard output and input, or the file name that `--to-command` has passed on.
-//! With `-q` only `warning`, `command_output`, `error`, `listed` and `done` remain.
+//! With `-q` only `warning`, `command_output`, `error`, `listed`, `difference`, `compared` and `done` remain.
 
 use std::borrow::Cow;
 use std::io;
@@ -38,6 +40,7 @@ use serde::Serialize;
 use serde_json::ser::Formatter;
 
 use crate::archive::listing;
+use crate::difference::{self, What};
 use crate::error::Error;
 use crate::member::{Kind, printable};
 use crate::monitor::{Event, Stage};
@@ -83,6 +86,22 @@ pub(crate) enum Object<'a> {
         archive: &'a str,
         message: &'a str,
     },
+    Difference {
+        archive: &'a str,
+        path: Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path_base64: Option<String>,
+        kind: &'a str,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        attributes: Vec<Attribute<'a>>,
+    },
+    Compared {
+        archive: &'a str,
+        only_in_archive: u64,
+        only_in_volume: u64,
+        differ: u64,
+        unlisted: u64,
+    },
     ContainerStopping {
         container: &'a str,
         seconds: Option<u64>,
@@ -116,6 +135,16 @@ pub(crate) enum Object<'a> {
         exit: u8,
         issues: u64,
     },
+}
+
+/// An attribute that differs.
+#[derive(Serialize)]
+pub(crate) struct Attribute<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume: Option<&'a str>,
 }
 
 /// Returns a time in seconds, rounded to milliseconds: further digits would not be meaningful.
@@ -170,6 +199,22 @@ impl<'a> Object<'a> {
             }
             Event::CommandOutput { archive, line } => Self::CommandOutput { archive, line },
             Event::Issue(issue) => Self::Warning { archive: &issue.archive, message: &issue.message },
+            Event::Difference { archive, difference } => {
+                let (path, path_base64) = exact(difference.path.as_bytes());
+                let (kind, attributes) = match &difference.what {
+                    What::OnlyInArchive => ("only_in_archive", Vec::new()),
+                    What::OnlyInVolume => ("only_in_volume", Vec::new()),
+                    What::Attributes(attributes) => ("differs", attributes.iter().map(attribute).collect()),
+                };
+                Self::Difference { archive, path, path_base64, kind, attributes }
+            }
+            Event::Compared { archive, differences } => Self::Compared {
+                archive,
+                only_in_archive: differences.only_in_archive,
+                only_in_volume: differences.only_in_volume,
+                differ: differences.differing,
+                unlisted: differences.unlisted,
+            },
             Event::ContainerStopping { name, timeout } => {
                 Self::ContainerStopping { container: name, seconds: timeout.map(|timeout| timeout.as_secs()) }
             }
@@ -240,6 +285,15 @@ pub(crate) fn line(value: &impl Serialize) -> Result<String, serde_json::Error> 
     value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, SafeFormatter))?;
     // Not lossy: serde_json writes UTF-8.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn attribute(attribute: &difference::Attribute) -> Attribute<'_> {
+    let values = attribute.values.as_ref();
+    Attribute {
+        name: attribute.name,
+        archive: values.map(|(archive, _)| archive.as_str()),
+        volume: values.map(|(_, volume)| volume.as_str()),
+    }
 }
 
 fn kind(kind: &Kind) -> (&'static str, Option<u64>, Option<[u32; 2]>) {

@@ -3,11 +3,12 @@
 //! standard error. A [`Report`] also counts
 //! warnings, passes on cancellation, and stops printing when the reader of standard output has closed the pipe.
 //!
-//! With `-q` only errors and warnings are printed, since both determine the exit status, and the results of `list`
-//! and `plan`. See [`json`] for the objects of `--json`.
+//! With `-q` only errors and warnings are printed, since both determine the exit status, and the results of `list`,
+//! `plan` and `verify --against-volume`. See [`json`] for the objects of `--json`.
 
 mod base64;
 mod database;
+pub mod extraction;
 pub mod json;
 mod line;
 mod output;
@@ -235,8 +236,9 @@ impl Report {
                 let elapsed = inner.began.map(|began| began.elapsed()).unwrap_or_default();
                 // A failed run is rolled back, so that nothing was archived or restored; what was checked was checked.
                 let rows = std::mem::take(&mut inner.rows);
-                let (rows, _): (Vec<_>, Vec<_>) =
-                    rows.into_iter().partition(|row| exit < 2 || row.stage == Stage::Checking);
+                let (rows, _): (Vec<_>, Vec<_>) = rows
+                    .into_iter()
+                    .partition(|row| exit < 2 || matches!(row.stage, Stage::Checking | Stage::Comparing));
                 if !rows.is_empty() {
                     for line in text::table(&rows, elapsed) {
                         inner.stdout_line(&line);
@@ -281,6 +283,9 @@ impl Report {
             Event::CommandOutput { archive, line } => {
                 inner.stderr_line(&format!("{}: {}", text::safe(archive), text::safe(line)));
             }
+            // Results, like those of `list`.
+            Event::Difference { archive, difference } => inner.stdout_line(&text::difference(archive, difference)),
+            Event::Compared { archive, differences } => inner.stdout_line(&text::compared(archive, differences)),
             Event::Note(note) if !quiet => inner.stderr_line(&text::safe(note)),
             Event::ContainerStopping { name, timeout } if !quiet => {
                 let limit = timeout.map(|timeout| format!(" (up to {} s)", timeout.as_secs())).unwrap_or_default();
@@ -329,7 +334,7 @@ impl Monitor for Report {
         }
         if !json {
             self.human(&mut inner, event);
-        } else if (!quiet_json || matches!(event, Event::Issue(_) | Event::CommandOutput { .. }))
+        } else if (!quiet_json || is_result(event) || matches!(event, Event::Issue(_) | Event::CommandOutput { .. }))
             && let Some(object) = Object::of(event)
         {
             inner.object(&object);
@@ -372,6 +377,8 @@ impl Monitor for Report {
             Event::Note(_)
             | Event::Issue(_)
             | Event::CommandOutput { .. }
+            | Event::Difference { .. }
+            | Event::Compared { .. }
             | Event::ContainerStopping { .. }
             | Event::ContainerStopped(_)
             | Event::Downtime(_) => {
@@ -435,6 +442,11 @@ impl Inner {
             Some(Broken::PipeClosed | Broken::Failed(_)) => Ok(ControlFlow::Break(())),
         }
     }
+}
+
+/// Returns whether the event is a result, which is also printed with `-q`.
+fn is_result(event: &Event<'_>) -> bool {
+    matches!(event, Event::Difference { .. } | Event::Compared { .. })
 }
 
 /// Adds the errors that were found with `error`, and those that were found with them.

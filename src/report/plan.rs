@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::filesystem::Filesystem;
 use crate::host::mounts::{LeftOut, TreeMount};
 use crate::host::{Container, MountKind, State};
-use crate::member::printable;
+use crate::member::{RelPath, printable};
 use crate::plan::backup::{BackupPlan, PlannedArchive};
 use crate::plan::restore::{Input, LiveKind, LiveMount, Mode, PlannedCreation, PlannedRestore, RestorePlan, Way};
 use crate::report::database::{self, Postgresql};
@@ -20,7 +20,7 @@ use crate::store::{Destination, Sink};
 use crate::units;
 
 /// What stands for a figure that could not be measured.
-const UNKNOWN: &str = "unknown";
+pub(super) const UNKNOWN: &str = "unknown";
 
 /// Returns the plan of a backup as text of complete lines.
 #[must_use]
@@ -38,6 +38,17 @@ pub fn restore_text(plan: &RestorePlan) -> String {
     // Writing to a String cannot fail.
     write_restore(&mut text, plan).unwrap_or_default();
     text
+}
+
+/// Writes which members of an archive are restored, unless it is all of the archive of the path.
+pub(super) fn selected(text: &mut String, input: &Input, path: &RelPath) -> std::fmt::Result {
+    let Input { prefix, selected, parts, .. } = input;
+    if *selected {
+        writeln!(text, "  from       '{prefix}' in the archive; members outside of it are skipped")?;
+    } else if prefix != path {
+        writeln!(text, "  archive of /{prefix}")?;
+    }
+    parts.paths().try_for_each(|part| writeln!(text, "  only       '{part}', with all that lies below it"))
 }
 
 fn write_backup(text: &mut String, plan: &BackupPlan) -> std::fmt::Result {
@@ -127,16 +138,20 @@ fn restored(text: &mut String, planned: &PlannedRestore, mode: Mode) -> std::fmt
     let length = planned.archive_bytes.map_or(format!("length {UNKNOWN}"), units::bytes);
     writeln!(text, "\n{} <- {} ({length})", safe(&planned.target.archive), planned.input.location)?;
     target(text, &planned.target)?;
-    let Input { prefix, selected, .. } = &planned.input;
-    if *selected {
-        writeln!(text, "  from       '{prefix}' in the archive; members outside of it are skipped")?;
-    } else if *prefix != planned.target.tree.path {
-        writeln!(text, "  archive of /{prefix}")?;
-    }
+    selected(text, &planned.input, &planned.target.tree.path)?;
     planned.versions.iter().try_for_each(|versions| database::versions(text, versions))?;
-    for mount in &planned.mounts {
-        let at = if mount.at.is_root() { String::new() } else { format!("{}: ", mount.at) };
-        writeln!(text, "  extracted  {at}{}", way_text(mount, mode))?;
+    if planned.input.parts.is_all() {
+        for mount in &planned.mounts {
+            let at = if mount.at.is_root() { String::new() } else { format!("{}: ", mount.at) };
+            writeln!(text, "  extracted  {at}{}", way_text(mount, mode))?;
+        }
+    } else {
+        let way = if mode == Mode::Merge {
+            "over what is there"
+        } else {
+            "to a staged tree; then each takes the place of what is there"
+        };
+        writeln!(text, "  extracted  {way}; everything else stays as it is")?;
     }
     let free = planned.mounts.first().and_then(|root| root.room).map(|room| room.bytes);
     writeln!(text, "  free       {}", free.map_or(UNKNOWN.to_owned(), units::bytes))
@@ -228,7 +243,7 @@ fn is_user(container: &Container, users: &[Container]) -> bool {
     users.iter().any(|user| user.id == container.id)
 }
 
-fn refusals(text: &mut String, what: &str, refusals: &[Error]) -> std::fmt::Result {
+pub(super) fn refusals(text: &mut String, what: &str, refusals: &[Error]) -> std::fmt::Result {
     if refusals.is_empty() {
         return Ok(());
     }
@@ -327,6 +342,8 @@ struct Restored<'a> {
     postgresql: Option<Postgresql>,
     prefix: String,
     skips_others: bool,
+    /// The paths in the tree that are restored; all of it if there are none.
+    paths: Vec<String>,
     archive_bytes: Option<u64>,
     free_bytes: Option<u64>,
     ways: Vec<&'a str>,
@@ -390,7 +407,7 @@ struct Stopped<'a> {
 }
 
 #[derive(Serialize)]
-struct Refusal<'a> {
+pub(super) struct Refusal<'a> {
     message: String,
     hint: Option<&'a str>,
 }
@@ -489,6 +506,7 @@ impl<'a> Restored<'a> {
             postgresql: planned.versions.first().and_then(Postgresql::of),
             prefix: format!("/{}", String::from_utf8_lossy(planned.input.prefix.as_bytes())),
             skips_others: planned.input.selected,
+            paths: planned.input.parts.paths().map(ToString::to_string).collect(),
             archive_bytes: planned.archive_bytes,
             free_bytes: planned.mounts.first().and_then(|root| root.room).map(|room| room.bytes),
             ways: planned.mounts.iter().map(way).collect(),
@@ -545,7 +563,7 @@ impl<'a> Stopped<'a> {
 }
 
 impl<'a> Refusal<'a> {
-    fn new(error: &'a Error) -> Self {
+    pub(super) fn new(error: &'a Error) -> Self {
         Self { message: error.to_string(), hint: error.advice() }
     }
 }

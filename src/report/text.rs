@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::difference::{Difference, Differences, What};
 use crate::error::Error;
 use crate::member::{printable, printable_text};
 use crate::monitor::{Phase, Stage, Summary};
@@ -15,6 +16,7 @@ pub(crate) fn verbs(stage: Stage) -> (&'static str, &'static str) {
         Stage::Archiving => ("archiving", "archived"),
         Stage::Checking => ("checking", "checked"),
         Stage::Restoring => ("restoring", "restored"),
+        Stage::Comparing => ("comparing", "compared"),
     }
 }
 
@@ -51,6 +53,42 @@ pub(crate) fn error(error: &Error, with_hint: bool) -> String {
 pub(crate) fn warning(archive: &str, message: &str) -> String {
     let colon = if archive.is_empty() { "" } else { ": " };
     format!("voltar: warning: {}{colon}{}", safe(archive), safe(message))
+}
+
+/// Formats a difference: `cvat_data: 'data/42': mode 0644 in the archive, 0600 in the volume; content differs`.
+pub(crate) fn difference(archive: &str, difference: &Difference) -> String {
+    let Difference { path, is_directory, what } = difference;
+    let all = if *is_directory { ", with all that it holds" } else { "" };
+    let what = match what {
+        What::OnlyInArchive => format!("only in the archive{all}"),
+        What::OnlyInVolume => format!("only in the volume{all}"),
+        What::Attributes(attributes) => {
+            let each = attributes.iter().map(|attribute| match &attribute.values {
+                Some((archive, volume)) => {
+                    format!("{} {archive} in the archive, {volume} in the volume", attribute.name)
+                }
+                None => format!("{} differs", attribute.name),
+            });
+            each.collect::<Vec<_>>().join("; ")
+        }
+    };
+    format!("{}: '{path}': {what}", safe(archive))
+}
+
+/// Formats the number of differences: `cvat_data: 3 differences: 1 only in the archive, 2 differ`.
+pub(crate) fn compared(archive: &str, differences: &Differences) -> String {
+    let archive = safe(archive);
+    let Differences { only_in_archive, only_in_volume, differing, unlisted } = *differences;
+    let counts =
+        [(only_in_archive, "only in the archive"), (only_in_volume, "only in the volume"), (differing, "in both")];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<_> = counts.map(|(count, what)| format!("{} {what}", units::count(*count))).collect();
+    let unlisted = if unlisted > 0 { format!(" ({} are not listed)", units::count(unlisted)) } else { String::new() };
+    match differences.total() {
+        0 => format!("{archive}: the volume is equal to the archive"),
+        1 => format!("{archive}: 1 difference: {}", counts.join(", ")),
+        n => format!("{archive}: {} differences: {}{unlisted}", units::count(n), counts.join(", ")),
+    }
 }
 
 /// Formats the start of a stage: `cvat_data: archiving 12.3 GiB`.

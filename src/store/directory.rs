@@ -10,7 +10,8 @@ use nix::unistd::{AccessFlags, access};
 
 use super::location::Location;
 use super::name::is_archive;
-use crate::durable::atomic_file;
+use crate::durable::commit;
+use crate::durable::leftovers::{self, Recovered};
 use crate::durable::{parent, sync_directory};
 use crate::error::{Error, Result};
 use crate::identity::{FileId, lineage};
@@ -46,11 +47,13 @@ impl Directory {
     }
 
     /// Returns the archives in the directory, sorted by file name, also those in formats that voltar does not read. Hidden
-    /// files and files without the suffix of an archive are ignored.
+    /// files and files without the suffix of an archive are ignored. A backup that was killed while its archives got their
+    /// names is completed first, so that all are of one run.
     ///
     /// # Errors
-    /// The directory cannot be listed.
+    /// The directory cannot be listed, or a killed backup cannot be completed.
     pub fn archives(&self) -> Result<Vec<Location>> {
+        commit::complete(&self.path)?;
         let failed = |e: io::Error| Error::failed_at("cannot list", &self.path, e);
         let mut archives = Vec::new();
         for entry in std::fs::read_dir(&self.path).map_err(failed)? {
@@ -79,32 +82,42 @@ impl Directory {
         Condition { free_bytes: free_bytes(&existing), lineage, obstacle }
     }
 
-    /// Creates the directory, with access for its owner only; returns `false` if it exists already.
+    /// Creates the directory and those that hold it, with access for their owner only. Returns those that did not exist,
+    /// the deepest one first.
     ///
     /// # Errors
-    /// The directory cannot be created, or its parent cannot be synced.
-    pub fn create(&self) -> Result<bool> {
+    /// A directory cannot be created, or the one that holds it cannot be synced; then all that were created are removed.
+    pub fn create(&self) -> Result<Vec<PathBuf>> {
         let failed = |e: io::Error| Error::failed_at("cannot create the directory", &self.path, e);
-        if self.path.is_dir() {
-            return Ok(false);
+        let mut created: Vec<PathBuf> = Vec::new();
+        let missing = self.path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.is_dir());
+        for directory in missing.collect::<Vec<_>>().into_iter().rev() {
+            let made = DirBuilder::new().mode(0o700).create(directory).and_then(|()| {
+                created.insert(0, directory.to_owned());
+                sync_directory(parent(directory))
+            });
+            if let Err(cause) = made {
+                remove_if_empty(&created);
+                return Err(failed(cause));
+            }
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.path).map_err(failed)?;
-        sync_directory(parent(&self.path)).map_err(failed)?;
-        Ok(true)
+        Ok(created)
     }
 
-    /// Removes the directory if it is empty: for a run that created it and then wrote no archive.
-    pub fn remove_if_empty(&self) {
-        // A directory that is not empty, or cannot be removed, is left in place.
-        std::fs::remove_dir(&self.path).unwrap_or_default();
-    }
-
-    /// Removes the leftovers of killed writers from the directory, and returns their paths.
+    /// Completes what killed writers have begun in the directory, and removes what they have left.
     ///
     /// # Errors
-    /// The directory exists and cannot be listed.
-    pub fn remove_leftovers(&self) -> Result<Vec<PathBuf>> {
-        atomic_file::remove_leftovers(&self.path)
+    /// The directory exists and cannot be listed, or holds archives of two runs that cannot get their names.
+    pub(crate) fn recover(&self) -> Result<Recovered> {
+        leftovers::recover(&self.path)
+    }
+}
+
+/// Removes directories that were created for a run which then wrote no archive, the deepest one first.
+pub(crate) fn remove_if_empty(created: &[PathBuf]) {
+    for directory in created {
+        // One that is not empty, or cannot be removed, is left in place.
+        std::fs::remove_dir(directory).unwrap_or_default();
     }
 }
 

@@ -11,7 +11,9 @@ use super::directory::{Condition, Directory};
 use super::location::DASH;
 use super::stdout::{self, StdoutArchive};
 use crate::codec::Format;
-use crate::durable::atomic_file::{self, AtomicFile, Ready};
+use crate::durable::atomic_file::{AtomicFile, Ready};
+use crate::durable::commit;
+use crate::durable::leftovers::Recovered;
 use crate::error::Result;
 use crate::member::printable;
 use crate::monitor::Monitor;
@@ -139,27 +141,20 @@ impl Sink {
         }
     }
 
-    /// Removes the leftovers of killed writers, and returns their paths.
+    /// Completes what killed runs have begun, and removes what they have left.
     ///
     /// # Errors
-    /// The directory exists and cannot be listed.
-    pub fn remove_leftovers(&self) -> Result<Vec<PathBuf>> {
-        self.directory().map_or(Ok(Vec::new()), Directory::remove_leftovers)
+    /// The directory exists and cannot be listed, or holds archives of two runs that cannot get their names.
+    pub(crate) fn recover(&self) -> Result<Recovered> {
+        self.directory().map_or(Ok(Recovered::default()), Directory::recover)
     }
 
-    /// Creates what does not exist; returns whether there was anything to create.
+    /// Creates the directories that do not exist, and returns them: for [`remove_if_empty`](super::directory::remove_if_empty).
     ///
     /// # Errors
-    /// The directory cannot be created.
-    pub fn create(&self) -> Result<bool> {
-        self.directory().map_or(Ok(false), Directory::create)
-    }
-
-    /// Removes what was created for a run that then wrote no archive.
-    pub fn remove_if_empty(&self) {
-        if let Some(directory) = self.directory() {
-            directory.remove_if_empty();
-        }
+    /// A directory cannot be created.
+    pub fn create(&self) -> Result<Vec<PathBuf>> {
+        self.directory().map_or(Ok(Vec::new()), Directory::create)
     }
 }
 
@@ -276,6 +271,11 @@ pub(crate) fn commit(archives: Vec<Complete>, overwrite: bool, monitor: &dyn Mon
             Kind::Command(archive) => commands.push(archive),
         }
     }
-    atomic_file::commit(files, overwrite)?;
+    for left in commit::commit(files, overwrite)? {
+        monitor.issue(
+            "",
+            format!("the archives are complete, but not all is tidied up: {left} (the next backup removes it)"),
+        );
+    }
     command::deliver(commands, monitor)
 }

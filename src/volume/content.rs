@@ -46,6 +46,12 @@ impl Opened {
         self.state.2.max(0).cast_unsigned()
     }
 
+    /// Returns the file itself.
+    #[must_use]
+    pub(crate) fn into_file(self) -> File {
+        self.file
+    }
+
     /// Returns its content, which is read on demand.
     #[must_use]
     pub(crate) fn in_pieces(self) -> Content {

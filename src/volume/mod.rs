@@ -5,15 +5,19 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub(crate) mod beneath;
+pub(crate) mod comparer;
 pub(crate) mod content;
 pub(crate) mod create;
 mod described;
 pub(crate) mod detached;
 pub(crate) mod live;
+pub(crate) mod lookup;
 pub(crate) mod metadata;
+pub(crate) mod new_directory;
 pub(crate) mod not_restored;
 pub(crate) mod own_names;
 pub(crate) mod owners;
+pub(crate) mod part;
 pub(crate) mod remove;
 mod rename;
 pub(crate) mod restore_record;

@@ -16,7 +16,7 @@ use crate::durable::record::{self, LockedRecord, NotWritten};
 use crate::durable::state_dir;
 use crate::error::{Cause, Error, Result};
 use crate::identity::{FileId, Identity, boot_id};
-use crate::member::{Metadata, Timestamp, printable};
+use crate::member::{Metadata, RelPath, Timestamp, printable};
 use crate::xattrs::Xattrs;
 
 /// The begin of the names of records.
@@ -73,6 +73,9 @@ pub(crate) struct TreeRecord {
     /// The extended attributes of the root, if the archive has any and the root stays, since entries are moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) root_xattrs: Option<RootXattrs>,
+    /// The entries that are replaced; none if the whole tree is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parts: Vec<Part>,
 }
 
 /// The extended attributes of a tree's root: names and values in hexadecimal digits.
@@ -131,6 +134,19 @@ pub(crate) struct RootMetadata {
     mtime_nanoseconds: u32,
 }
 
+/// An entry of a live tree that is replaced by one of the staged tree, in one move each. If directories on the way to what
+/// is restored do not exist, it is the outermost of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Part {
+    /// The path in the tree, as bytes: any name can be in it.
+    path: Vec<u8>,
+    /// The metadata of the directory that holds it, which keeps its time.
+    parent: RootMetadata,
+    /// Whether nothing was there.
+    is_new: bool,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Content {
@@ -170,6 +186,37 @@ impl From<RootMetadata> for Metadata {
     }
 }
 
+impl Part {
+    /// Returns the entry at `path`, which is not the root, in a directory with this metadata.
+    pub(super) fn new(path: &RelPath, parent: Metadata, is_new: bool) -> Self {
+        Self { path: path.as_bytes().to_vec(), parent: parent.into(), is_new }
+    }
+
+    /// Whether nothing was there.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    pub(super) fn is_at(&self, path: &RelPath) -> bool {
+        self.path == path.as_bytes()
+    }
+
+    /// The metadata of the directory that holds it.
+    pub(super) fn parent(&self) -> Metadata {
+        self.parent.into()
+    }
+
+    /// Where it is in the tree.
+    pub(super) fn path(&self) -> Result<RelPath, Cause> {
+        let path = RelPath::parse(&self.path)?;
+        if path.is_root() { Err("a part is not the whole tree".into()) } else { Ok(path) }
+    }
+
+    fn check(&self) -> Result<(), Cause> {
+        self.path().map(drop)
+    }
+}
+
 impl TreeRecord {
     /// Begins the record of one tree.
     pub(crate) fn new(archive: &str, live: &Live, root: Metadata) -> Self {
@@ -186,7 +233,13 @@ impl TreeRecord {
             root_before: root.clone().into(),
             root_after: root.into(),
             root_xattrs: None,
+            parts: Vec::new(),
         }
+    }
+
+    /// The same for some entries of the tree. They are moved, from and to a staging directory in the tree.
+    pub(crate) fn of_parts(self, parts: Vec<Part>) -> Self {
+        if parts.is_empty() { self } else { Self { way: Way::Entries, parts, ..self } }
     }
 
     /// Whether the live tree may have been touched.
@@ -206,6 +259,7 @@ impl Content {
         for tree in &content.trees {
             check_name(&tree.name, STAGING)?;
             tree.keep.iter().try_for_each(|name| check_name(name, PREVIOUS))?;
+            tree.parts.iter().try_for_each(Part::check)?;
         }
         Ok(content)
     }
@@ -405,7 +459,6 @@ fn malformed(path: &Path, cause: Cause) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::member::RelPath;
 
     fn tree(directory: &Path) -> (Live, TreeRecord) {
         let live = Live::open(directory, &RelPath::root(), Way::Entries).unwrap();

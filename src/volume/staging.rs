@@ -18,7 +18,7 @@ use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
 use super::beneath::{DIRECTORY, names, open_path};
 use super::live::{Live, LiveKind, Way};
 use super::rename::{TRIAL, can_exchange};
-use super::restore_record::{RootXattrs, TreeRecord};
+use super::restore_record::{Part, RootXattrs, TreeRecord};
 use super::root::copy_label;
 use super::xattrs::Object;
 use super::{metadata, owners, remove};
@@ -39,6 +39,8 @@ pub struct Staging {
     way: Way,
     name: OsString,
     directory: OwnedFd,
+    /// The entries that are replaced; none if the whole tree is.
+    parts: Vec<Part>,
     /// Made when the first member needs it: a tree that receives no member is not replaced.
     tree: OnceLock<OwnedFd>,
     /// The extended attributes that the archive gives the root, if it says anything of them.
@@ -55,9 +57,14 @@ impl Staging {
         let directory = open_own(beside, &name).map_err(|cause| {
             // It is empty, or not this one.
             unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir).unwrap_or_default();
+            if record.way == Way::Entries {
+                // Its time has changed.
+                restore_root(&live, record.root_before.into()).unwrap_or_default();
+            }
             failed(cause)
         })?;
-        Ok(Self { live, way: record.way, name, directory, tree: OnceLock::new(), root_xattrs: OnceLock::new() })
+        let (parts, tree, root_xattrs) = (record.parts.clone(), OnceLock::new(), OnceLock::new());
+        Ok(Self { live, way: record.way, name, directory, parts, tree, root_xattrs })
     }
 
     /// Returns whether the staged tree can be exchanged with the live one.
@@ -76,9 +83,7 @@ impl Staging {
         let beside = holding(live, record.way).map_err(|errno| failed(errno.into()))?;
         let Some(expected) = &record.staging else {
             // The run was killed before it had used the directory. One that is empty can go, whoever made it.
-            if unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir).is_ok() && record.way == Way::Entries {
-                restore_root(live, record.root_before.into())?;
-            }
+            unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir).unwrap_or_default();
             return Ok(None);
         };
         let directory = match openat(beside, name.as_os_str(), DIRECTORY, Mode::empty()) {
@@ -86,8 +91,9 @@ impl Staging {
             other => other.map_err(|errno| failed(errno.into()))?,
         };
         let found = Identity::of(&directory).map_err(|cause| failed(cause.into()))?;
+        let (parts, live) = (record.parts.clone(), Arc::clone(live));
         let (tree, root_xattrs) = (OnceLock::new(), OnceLock::new());
-        let this = Self { live: Arc::clone(live), way: record.way, name, directory, tree, root_xattrs };
+        let this = Self { live, way: record.way, name, directory, parts, tree, root_xattrs };
         Ok(is_same(expected, &found).then_some(this))
     }
 
@@ -98,6 +104,10 @@ impl Staging {
 
     pub(super) fn way(&self) -> Way {
         self.way
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// The staging directory itself.
@@ -263,7 +273,7 @@ impl Staging {
 }
 
 /// Opens a directory that was just made, in which every file can have its owner.
-fn open_own(beside: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Cause> {
+pub(super) fn open_own(beside: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Cause> {
     let directory = openat(beside, name, DIRECTORY, Mode::empty())?;
     owners::check(&directory)?;
     // Whoever can write beside it can have put another one there meanwhile.

@@ -260,7 +260,7 @@ struct Level {
 
 /// The handle of a directory.
 #[derive(Debug, Clone)]
-enum Handle {
+pub(super) enum Handle {
     Open(Arc<OwnedFd>),
     /// It is opened again through `..` of the directory below it.
     Closed,
@@ -413,7 +413,8 @@ impl Walk {
         Ok(())
     }
 
-    fn examine(&self, directory: &Handle, path: RelPath, name: OsString) -> Found {
+    /// Examines `name` in an open directory of the tree; `path` is where that is.
+    pub(super) fn examine(&self, directory: &Handle, path: RelPath, name: OsString) -> Found {
         let unreadable = |path: RelPath, operation: &str, e: Errno| Found::Unreadable {
             why: format!("{operation} '{path}': {}", e.desc()),
             path,

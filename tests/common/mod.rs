@@ -11,6 +11,7 @@ pub mod bz2;
 pub mod data_root;
 pub mod engine;
 pub mod hostile;
+pub mod mounted;
 pub mod projects;
 pub mod skip;
 pub mod snapshot;

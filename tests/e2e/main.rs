@@ -16,6 +16,7 @@ mod filesystems;
 mod interchange;
 mod interruptions;
 mod newcomer;
+mod parts;
 mod postgres;
 mod projects;
 mod refusals;
@@ -37,6 +38,7 @@ fn main() {
         interruptions::TESTS,
         newcomer::TESTS,
         projects::TESTS,
+        parts::TESTS,
     ]
     .into_iter()
     .flatten()

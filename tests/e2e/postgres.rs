@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::engine::docker;
 use crate::common::tool::Tool;
-use crate::stack::{Container, Stack, Test, layout, query};
+use crate::stack::{Container, Stack, Test, layout, query, wait_for_database};
 
 pub const TESTS: &[Test] = &[
     ("postgres_of_another_version_is_not_restored", postgres_of_another_version_is_not_restored),
@@ -77,6 +77,7 @@ fn postgres_with_a_tablespace_elsewhere_is_not_archived(stack: &Stack) {
     assert_eq!((stack.running(), stack.archives()), (running.clone(), Vec::new()));
     let allowed = voltar(stack, &["backup", "--stop", "--allow-outside-links"]).run().expect_code(1);
     allowed.expect_text("warning: cvat_db: 'pg_tblspc/");
+    wait_for_database();
     query("DROP TABLESPACE fast");
     docker(["exec", "cvat_db", "rm", "-r", "/tmp/fast"]);
     assert_eq!(stack.running(), running);

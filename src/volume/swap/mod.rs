@@ -24,6 +24,8 @@
 //! more is moved: a recovery that undoes and one that completes would both be right.
 
 mod one_tree;
+#[cfg(test)]
+mod part_tests;
 mod strangers;
 #[cfg(test)]
 mod tests;
@@ -38,11 +40,12 @@ use nix::unistd::syncfs;
 use super::live::{Live, LiveKind, Way};
 use super::metadata;
 use super::own_names::OwnNames;
+use super::part::{check_new, parts};
 use super::restore_record::{Phase, RestoreRecord, TreeRecord};
-use super::staging::Staging;
+use super::staging::{Staging, restore_root};
 use crate::error::{Cause, Error, Result};
 use crate::identity::Identity;
-use crate::member::printable;
+use crate::member::{RelPath, printable};
 pub(crate) use one_tree::Old;
 use one_tree::{NotUndone, exchange_checked, finish, free_name, move_entries, undo, whereabouts};
 pub(crate) use strangers::Stranger;
@@ -115,15 +118,25 @@ impl Restoration {
     /// # Errors
     /// Those of the system calls; another restore into one of the trees is in progress, or was interrupted.
     pub fn begin(state_dir: &Path, trees: &[(String, Arc<Live>)]) -> Result<Self> {
+        Self::begin_parts(state_dir, trees, &[])
+    }
+
+    /// The same, but of each tree only these paths are replaced: all of it, if it has none here.
+    ///
+    /// # Errors
+    /// As [`Restoration::begin`]; or a path leads through a symbolic link or a file.
+    pub fn begin_parts(state_dir: &Path, trees: &[(String, Arc<Live>)], paths: &[Vec<RelPath>]) -> Result<Self> {
         let mut records = Vec::new();
-        for (archive, live) in trees {
+        for (i, (archive, live)) in trees.iter().enumerate() {
             if (live.kind(), live.way()) == (LiveKind::File, Way::Entries) {
                 return Err(Error::failed_at("cannot replace", live.path(), Errno::EBUSY)
                     .hint("it is a mountpoint of this host: unmount it, or restore what it is a mount of"));
             }
             let root = metadata::of_open(live.handle())
                 .map_err(|errno| Error::failed_at("cannot examine", live.path(), errno).within(archive))?;
-            records.push(TreeRecord::new(archive, live, root));
+            let parts = paths.get(i).map_or(Ok(Vec::new()), |paths| parts(live, paths));
+            let parts = parts.map_err(|error| error.within(archive))?;
+            records.push(TreeRecord::new(archive, live, root).of_parts(parts));
         }
         let lives: Vec<&Live> = trees.iter().map(|(_, live)| &**live).collect();
         let record = if records.is_empty() { None } else { Some(RestoreRecord::begin(state_dir, records, &lives)?) };
@@ -163,6 +176,11 @@ impl Restoration {
         *staging = Staging::create(Arc::clone(live), &record.content.trees[index])?;
         record.content.trees[index].staging = Some(staging.identity()?);
         record.save()
+    }
+
+    /// Returns the restoration of no tree: members are extracted into a new directory.
+    pub(crate) fn of_nothing() -> Self {
+        Self { state_dir: PathBuf::new(), record: None, stagings: Vec::new(), own: OwnNames::default() }
     }
 
     /// Returns the staging directory of a live tree, if it has one.
@@ -250,6 +268,10 @@ impl Restoration {
             entry.tree = Some(Identity::of(tree).map_err(|cause| examine(cause.into()))?);
             entry.root_after = metadata::of_open(tree).map_err(|errno| examine(errno.into()))?.into();
             entry.root_xattrs = staging.root_xattrs()?;
+            if !entry.parts.is_empty() {
+                check_new(staging.live(), &entry.parts).map_err(|error| error.within(&entry.archive))?;
+                entry.root_after = entry.root_before;
+            }
             entry.keep = if keep_previous { Some(free_name(staging, &mut names)?) } else { None };
             entry.phase = match staging.way() {
                 Way::Exchange => Phase::Exchange,
@@ -381,6 +403,7 @@ pub(crate) fn recover(
     let content = record.content.clone();
     let staging = Staging::of_record(live, &entry, |recorded, found| content.is(recorded, found))?;
     let is_new = entry.way == Way::Exchange && entry.tree.is_some_and(|tree| content.is(&tree, &live.identity()));
+    let is_gone = staging.is_none();
     let old = || Recovered::Old { strangers: Vec::new() };
     let recovered = match (staging, content.swapped) {
         // It was removed, which is the last step but one.
@@ -413,6 +436,12 @@ pub(crate) fn recover(
             Recovered::Old { strangers }
         }
     };
+    if entry.way == Way::Entries && is_gone {
+        // The staging directory was removed from the live one, and the run was killed before it had set the time back.
+        let is_new = matches!(recovered, Recovered::New { .. });
+        let root = if is_new { entry.root_after } else { entry.root_before };
+        restore_root(live, root.into())?;
+    }
     record.content.trees[index].phase = Phase::Settled;
     Ok(recovered)
 }

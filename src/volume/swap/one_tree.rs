@@ -13,6 +13,7 @@ use crate::identity::Identity;
 use crate::volume::beneath::{names, open_path};
 use crate::volume::live::Way;
 use crate::volume::own_names::{OwnNames, record_kept};
+use crate::volume::part::move_parts;
 use crate::volume::restore_record::{PREVIOUS, Phase, RestoreRecord, TreeRecord};
 use crate::volume::staging::{OLD, Staging, TREE, restore_root, set_root_xattrs};
 use crate::volume::{metadata, rename};
@@ -198,6 +199,10 @@ fn move_all(
     own: &OwnNames,
     strangers_in: Option<&OwnedFd>,
 ) -> Result<()> {
+    if !staging.parts().is_empty() {
+        let moved = move_parts(staging.live(), from, to, staging.parts());
+        return moved.map_err(|cause| staging.failed("cannot move the restored parts of", cause));
+    }
     let failed = |cause: Cause| staging.failed("cannot list the entries of", cause);
     for name in names(from).map_err(|errno| failed(errno.into()))? {
         if name == staging.name() || own.contains(from, &name) {

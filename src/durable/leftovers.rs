@@ -1,0 +1,72 @@
+//! What runs that were killed have left among the files that they wrote.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::atomic_file::is_temporary;
+use super::commit::complete;
+use super::locked_file;
+use crate::error::{Error, Result};
+
+/// What was done with the files of runs that were killed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    /// They were complete, and have got their names.
+    pub(crate) named: Vec<PathBuf>,
+    /// They were not, and are removed.
+    pub(crate) removed: Vec<PathBuf>,
+}
+
+/// Completes what killed runs have begun in `directory`, and removes their temporary files.
+///
+/// # Errors
+/// The directory exists and cannot be listed, or files cannot get their names.
+pub(crate) fn recover(directory: &Path) -> Result<Recovered> {
+    let completed = complete(directory)?;
+    let mut recovered = Recovered { named: completed.named, removed: Vec::new() };
+    // The files that another process has just replaced have temporary names too.
+    if completed.in_progress {
+        return Ok(recovered);
+    }
+    let failed = |e: io::Error| Error::failed_at("cannot list", directory, e);
+    let entries = match fs::read_dir(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(recovered),
+        other => other.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let ours = is_temporary(&entry.file_name()) && entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !ours {
+            continue;
+        }
+        let path = entry.path();
+        // A writer holds a lock on its file until it exits. The lock is held until the name is gone, which makes a writer
+        // that is just creating this file choose it again.
+        if let Ok(Some(_lock)) = locked_file::lock_leftover(&path)
+            && fs::remove_file(&path).is_ok()
+        {
+            recovered.removed.push(path);
+        }
+    }
+    Ok(recovered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::atomic_file::AtomicFile;
+
+    #[test]
+    fn leftovers_of_killed_writers_are_removed_and_other_files_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let locked = AtomicFile::create(&dir.path().join("a")).unwrap();
+        let left = dir.path().join(".b.tar.1.voltar-tmp");
+        fs::write(&left, "half").unwrap();
+        fs::write(dir.path().join("b.voltar-tmp"), "a user's").unwrap();
+        assert_eq!(recover(dir.path()).unwrap(), Recovered { named: Vec::new(), removed: vec![left] });
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        drop(locked);
+        assert_eq!(recover(&dir.path().join("missing")).unwrap(), Recovered::default());
+    }
+}

@@ -1,0 +1,510 @@
+//! The scenarios, and what must hold after a run that was killed or in which calls failed.
+
+use super::recorder::{Entry, Recorder};
+use super::trace::{self, Act, Ended, Point};
+use super::world::{Medium, Mount, Room, State, World};
+
+/// What a scenario runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A restore that replaces all trees, or none.
+    Replace,
+    /// A restore into the live trees, which cannot be undone.
+    Write,
+    /// A backup.
+    Backup,
+    /// `resume`, or the restore again, after a restore that was killed at one of its calls.
+    Recovery,
+}
+
+/// A command, and what it is run on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) archives: &'static [&'static [Mount]],
+    pub(crate) args: &'static [&'static str],
+}
+
+const ONE: &[&[Mount]] = &[&[Mount::Volume]];
+const THREE: &[&[Mount]] = &[&[Mount::Volume], &[Mount::Bind], &[Mount::Marked]];
+const WITH_FILE: &[&[Mount]] = &[&[Mount::Volume, Mount::File]];
+const MIXED: &[&[Mount]] = &[&[Mount::Volume, Mount::File], &[Mount::Bind]];
+
+/// All scenarios.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario("exchange", Kind::Replace, ONE, &["restore", "backup"]),
+    scenario("entries", Kind::Replace, &[&[Mount::Bind]], &["restore", "backup"]),
+    scenario("attributes", Kind::Replace, &[&[Mount::Marked]], &["restore", "backup"]),
+    scenario("three", Kind::Replace, THREE, &["restore", "backup"]),
+    scenario("single-file", Kind::Replace, WITH_FILE, &["restore", "backup"]),
+    scenario("keep-previous", Kind::Replace, MIXED, &["restore", "backup", "--keep-previous"]),
+    scenario("merge", Kind::Write, MIXED, &["restore", "backup", "--merge"]),
+    scenario("in-place", Kind::Write, MIXED, &["restore", "backup", "--in-place"]),
+    scenario("backup", Kind::Backup, MIXED, &["backup", "again/there"]),
+    scenario("overwrite", Kind::Backup, THREE, &["backup", "backup", "--overwrite", "--format", "tar"]),
+    scenario("resume", Kind::Recovery, MIXED, &["resume"]),
+    scenario("restore-again", Kind::Recovery, MIXED, &["restore", "backup"]),
+];
+
+const fn scenario(
+    name: &'static str,
+    kind: Kind,
+    archives: &'static [&'static [Mount]],
+    args: &'static [&'static str],
+) -> Scenario {
+    Scenario { name, kind, archives, args }
+}
+
+/// How a point ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outcome {
+    /// The run had ended before.
+    NotReached,
+    /// It was killed; all is old after recovery.
+    KilledOld,
+    /// It was killed; all is new after recovery.
+    KilledNew,
+    /// It was killed or ended while it wrote into a live tree, and said so; the next run completed it.
+    Mixed,
+    /// It went on, and is complete.
+    Done,
+    /// It is complete but for what it has named.
+    Warned,
+    /// It changed nothing.
+    Refused,
+    /// It said that a live tree or a directory of archives is neither old nor new, or that this is not decided; recovery made it
+    /// one of them.
+    NotWhole,
+}
+
+/// A scenario that is ready to be tried at any point.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) scenario: Scenario,
+    world: World,
+    /// The calls of a run in which nothing happens.
+    pub(crate) total: usize,
+    /// The archives before and after such a run.
+    archives: [Archives; 2],
+    /// The call of an earlier restore before which that was killed: for [`Kind::Recovery`].
+    pub(crate) killed_at: usize,
+    /// The number of power cuts so far.
+    cuts: usize,
+}
+
+/// By file name.
+type Archives = Vec<(String, Vec<u8>)>;
+
+/// What a violation is, in words.
+pub(crate) type Violation = String;
+
+/// What recovers after a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recovery {
+    /// `voltar resume`, then the same command again.
+    Resume,
+    /// The same command again.
+    Again,
+}
+
+/// The restore that [`Kind::Recovery`] recovers from.
+const KILLED: &[&str] = &["restore", "backup"];
+
+impl Bench {
+    /// Makes the world, and runs the command once without any fault.
+    pub(crate) fn new(scenario: Scenario, medium: Medium) -> Self {
+        let world = World::new(scenario.archives, scenario.kind != Kind::Backup, medium);
+        let mut this = Self { scenario, world, total: 0, archives: [Vec::new(), Vec::new()], killed_at: 0, cuts: 0 };
+        this.archives[0] = this.archives_now();
+        this.total = this.measure(KILLED);
+        if scenario.kind == Kind::Recovery {
+            return this;
+        }
+        this.total = this.measure(scenario.args);
+        this.archives[1] = this.archives_now();
+        if scenario.kind == Kind::Backup {
+            assert_ne!(this.archives[0], this.archives[1], "the backup changes something");
+        } else if this.is_merge() {
+            this.world.take_as_new();
+        }
+        this.check_new().unwrap_or_else(|violation| panic!("{}, without a fault: {violation}", scenario.name));
+        this
+    }
+
+    fn measure(&self, args: &[&str]) -> usize {
+        self.world.reset();
+        let ended = self.traced(args, None);
+        assert_eq!(ended.code, Some(0), "{}: a run without a fault: {}", self.scenario.name, ended.text);
+        ended.calls.len()
+    }
+
+    /// Makes the world in which the command of the scenario begins.
+    fn begin(&self) {
+        self.world.reset();
+        if self.killed_at > 0 {
+            self.traced(KILLED, Some(Point { number: self.killed_at, act: Act::Kill }));
+        }
+    }
+
+    /// Returns the number of calls of the command after the restore was killed at `killed_at`.
+    pub(crate) fn killed_at(&mut self, killed_at: usize) -> usize {
+        self.killed_at = killed_at;
+        self.begin();
+        self.traced(self.scenario.args, None).calls.len()
+    }
+
+    fn traced(&self, args: &[&str], point: Option<Point>) -> Ended {
+        trace::run(&self.world.command(args), self.world.scratch(), &self.world.root(), point)
+    }
+
+    /// Runs the scenario with a point, recovers, and runs it again.
+    pub(crate) fn attempt(&self, point: Point, recovery: Recovery) -> Result<Outcome, Violation> {
+        self.begin();
+        let ended = self.traced(self.scenario.args, Some(point));
+        let reached = ended.calls.len() >= point.number;
+        let outcome = match (ended.code, point.act) {
+            (None, Act::Kill) if reached => self.check_killed(),
+            _ => self.check(&ended, matches!(point.act, Act::FailOn(_))),
+        };
+        let outcome = outcome.map(|outcome| if reached { outcome } else { Outcome::NotReached });
+        outcome.and_then(|outcome| self.recover(outcome, recovery)).map_err(|violation| {
+            let after = if self.killed_at > 0 { format!(" after a kill at {}", self.killed_at) } else { String::new() };
+            let point = format!("{:?} at {} ({}){after}", point.act, point.number, ended.at(point));
+            self.describe_violation(&point, recovery, &ended, &violation)
+        })
+    }
+
+    /// Runs the scenario on a disk that has only so much room, recovers when it has more, and runs it again.
+    pub(crate) fn attempt_full(&self, room: Room, recovery: Recovery) -> Result<Outcome, Violation> {
+        self.begin();
+        self.world.fill(room);
+        let ended = self.traced(self.scenario.args, None);
+        let outcome = self.check(&ended, false);
+        self.world.empty();
+        let outcome = outcome.and_then(|outcome| self.recover(outcome, recovery));
+        outcome.map_err(|violation| self.describe_violation(&format!("{room:?} left"), recovery, &ended, &violation))
+    }
+
+    /// Runs the scenario on a disk that is recorded; returns its content before, what happened, and how much of that had
+    /// happened when the run had ended.
+    pub(crate) fn record(&mut self) -> (Vec<u8>, Vec<Entry>, usize) {
+        self.begin();
+        let image = self.world.take_image();
+        let at = self.world.scratch().join("recorded");
+        std::fs::create_dir(&at).expect("a directory");
+        let recorder = Recorder::new(&at, image.clone());
+        self.world.mount(&Recorder::image(&at));
+        let begin = recorder.len();
+        self.world.voltar(self.scenario.args).ok();
+        let end = recorder.len();
+        self.world.unmount();
+        let mut log = recorder.end();
+        // What mounting has written is there in any case.
+        let mut image = image;
+        log.drain(..begin).for_each(|entry| entry.apply(&mut image));
+        (image, log, end - begin)
+    }
+
+    /// Makes the disk as it was when the power was cut, recovers, and runs the scenario again. The run had ended if `done`.
+    pub(crate) fn attempt_power_cut(
+        &mut self,
+        image: &[u8],
+        done: bool,
+        recovery: Recovery,
+    ) -> Result<Outcome, Violation> {
+        // Another file each time: the loop device of the last one may still exist, and have its pages.
+        self.cuts += 1;
+        let file = self.world.scratch().join(format!("cut-{}", self.cuts));
+        std::fs::write(&file, image).expect("an image");
+        self.world.mount(&file);
+        self.world.restart();
+        let outcome = if done { self.check_new().map(|()| Outcome::Done) } else { self.check_killed() };
+        let outcome = outcome.and_then(|outcome| self.recover(outcome, recovery));
+        self.world.unmount();
+        std::fs::remove_file(&file).expect("removing the image");
+        outcome.map_err(|violation| format!("{}: recovered by {recovery:?}: {violation}", self.scenario.name))
+    }
+
+    fn describe_violation(&self, point: &str, recovery: Recovery, ended: &Ended, violation: &str) -> Violation {
+        let said = ended.text.trim_end().replace('\n', "\n    ");
+        format!(
+            "{}: {point}, recovered by {recovery:?}: status {:?}: {violation}\n    it said: {said}",
+            self.scenario.name, ended.code,
+        )
+    }
+
+    /// Checks what is there when a run has ended by itself, and what it said. Calls went on failing if that `goes_on`.
+    fn check(&self, ended: &Ended, goes_on: bool) -> Result<Outcome, Violation> {
+        if ended.hung {
+            return Err("it does not end".to_owned());
+        }
+        if ended.text.contains("bug in voltar") || ended.text.contains("panicked") {
+            return Err("it panicked".to_owned());
+        }
+        match ended.code {
+            Some(0) => self.check_new().map(|()| Outcome::Done),
+            Some(1) => self.check_warned(&ended.text, goes_on),
+            Some(2) => self.check_refused(&ended.text, goes_on),
+            Some(_) => Err("an exit status that means something else".to_owned()),
+            None => Err("a signal ended it".to_owned()),
+        }
+    }
+
+    fn check_killed(&self) -> Result<Outcome, Violation> {
+        match self.scenario.kind {
+            Kind::Backup => {
+                self.check_lives(Some(false), true)?;
+                self.check_complete()?;
+                Ok(Outcome::KilledOld)
+            }
+            // Recovery shows which of the two it is.
+            Kind::Replace | Kind::Recovery => Ok(Outcome::KilledOld),
+            Kind::Write => Ok(Outcome::Mixed),
+        }
+    }
+
+    /// After status 0 nothing is missing, and nothing is left behind.
+    fn check_new(&self) -> Result<(), Violation> {
+        match self.scenario.kind {
+            Kind::Backup => {
+                self.check_lives(Some(false), true)?;
+                self.check_archives(1)
+            }
+            Kind::Replace | Kind::Write => self.check_lives(Some(true), true).map(drop),
+            // The restore before may have been completed or undone.
+            Kind::Recovery => self.check_lives((self.scenario.args != ["resume"]).then_some(true), true).map(drop),
+        }?;
+        self.check_nothing_left()
+    }
+
+    /// After status 1 everything is there but what the messages name.
+    fn check_warned(&self, text: &str, goes_on: bool) -> Result<Outcome, Violation> {
+        if self.scenario.kind == Kind::Backup {
+            self.check_lives(Some(false), true)?;
+            self.check_archives(1)?;
+        } else {
+            let left = self.check_nothing_left().is_err();
+            for live in &self.world.lives {
+                let unnamed = self.world.unnamed(live, text, !left && !self.is_merge());
+                if !unnamed.is_empty() {
+                    return Err(format!("what is missing is not named: {}", unnamed.join("; ")));
+                }
+            }
+        }
+        self.check_left_is_named(text, goes_on)?;
+        Ok(Outcome::Warned)
+    }
+
+    /// After status 2 nothing is changed.
+    fn check_refused(&self, text: &str, goes_on: bool) -> Result<Outcome, Violation> {
+        if self.scenario.kind == Kind::Write && text.contains(MIX) {
+            return Ok(Outcome::Mixed);
+        }
+        if [NOT_WHOLE, TWO_BACKUPS, UNDECIDED].iter().any(|said| text.contains(said)) {
+            if !goes_on {
+                return Err("one error is no reason to leave a tree that is neither old nor new".to_owned());
+            }
+            return Ok(Outcome::NotWhole);
+        }
+        match self.scenario.kind {
+            Kind::Backup => {
+                self.check_lives(Some(false), true)?;
+                self.check_archives(0)?;
+            }
+            Kind::Replace | Kind::Write => {
+                self.check_lives(Some(false), self.check_nothing_left().is_ok()).map(drop)?;
+            }
+            // The restore before may have been undone by it, or not yet.
+            Kind::Recovery => {}
+        }
+        if self.scenario.kind != Kind::Recovery {
+            self.check_left_is_named(text, goes_on)?;
+        }
+        Ok(Outcome::Refused)
+    }
+
+    /// Recovers, checks that all is old or all is new, and runs the scenario to its end.
+    fn recover(&self, outcome: Outcome, recovery: Recovery) -> Result<Outcome, Violation> {
+        let mut outcome = outcome;
+        if recovery == Recovery::Resume && self.scenario.kind != Kind::Backup {
+            self.clean(&["resume"])?;
+            if outcome == Outcome::Mixed {
+                self.check_nothing_left()?;
+            } else {
+                let expected = match outcome {
+                    Outcome::Done | Outcome::NotReached => Some(true),
+                    Outcome::Refused => Some(false),
+                    _ => None,
+                };
+                let expected = expected.filter(|_| self.scenario.kind != Kind::Recovery);
+                // What a warning has named may be missing.
+                if outcome != Outcome::Warned {
+                    let is_new = self.check_lives(expected, true)?;
+                    if outcome == Outcome::KilledOld && is_new {
+                        outcome = Outcome::KilledNew;
+                    }
+                }
+                self.check_nothing_left()?;
+            }
+        }
+        if self.scenario.kind == Kind::Backup {
+            self.check_complete()?;
+            if recovery == Recovery::Resume {
+                // There may be no archive yet, which is an error.
+                self.world.voltar(&["verify", self.scenario.args[1]]).run();
+                let now = self.archives_now();
+                match (outcome, self.archives.iter().position(|archives| *archives == now)) {
+                    (_, None) => return Err(format!("archives of two backups: {}", self.describe(&now))),
+                    (Outcome::KilledOld, Some(1)) => outcome = Outcome::KilledNew,
+                    (Outcome::Done | Outcome::Warned, Some(0)) | (Outcome::Refused, Some(1)) => {
+                        return Err("recovery has changed the archives".to_owned());
+                    }
+                    _ => {}
+                }
+            }
+            let mut args = self.scenario.args.to_vec();
+            if !args.contains(&"--overwrite") {
+                args.push("--overwrite");
+            }
+            self.clean(&args)?;
+        } else {
+            self.clean(if self.scenario.kind == Kind::Recovery { KILLED } else { self.scenario.args })?;
+        }
+        if self.scenario.kind == Kind::Recovery {
+            self.check_lives(Some(true), true).map(drop)
+        } else {
+            self.check_new()
+        }
+        .map_err(|violation| format!("the next run: {violation}"))?;
+        self.check_nothing_left().map_err(|violation| format!("the next run: {violation}"))?;
+        Ok(outcome)
+    }
+
+    /// Runs a command in which nothing fails.
+    fn clean(&self, args: &[&str]) -> Result<(), Violation> {
+        let outcome = self.world.voltar(args).run();
+        if outcome.status.code() == Some(0) { Ok(()) } else { Err(format!("the next run: {outcome}")) }
+    }
+
+    /// Checks that all live trees are old, or all new: as `expected`, if that is known. Returns whether they are new.
+    fn check_lives(&self, expected: Option<bool>, strict: bool) -> Result<bool, Violation> {
+        let mut all = expected;
+        for live in &self.world.lives {
+            let is_new = match self.world.state(live, strict && !self.is_merge()) {
+                State::Old => false,
+                State::New => true,
+                State::Neither(difference) => return Err(format!("neither old nor new: {difference}")),
+            };
+            if *all.get_or_insert(is_new) != is_new {
+                let which = if is_new { "new" } else { "old" };
+                return Err(format!("{} ({:?}) is {which}, unlike it should", live.name, live.mount));
+            }
+        }
+        Ok(all == Some(true))
+    }
+
+    /// Checks that no name has an incomplete archive.
+    fn check_complete(&self) -> Result<(), Violation> {
+        let now = self.archives_now();
+        let known = |one| self.archives.iter().any(|archives| archives.contains(one));
+        if now.iter().all(known) && (self.archives[0].iter().all(|old| now.iter().any(|one| one.0 == old.0))) {
+            Ok(())
+        } else {
+            Err(format!("the archives: {}", self.describe(&now)))
+        }
+    }
+
+    fn check_archives(&self, which: usize) -> Result<(), Violation> {
+        let now = self.archives_now();
+        if now == self.archives[which] { Ok(()) } else { Err(format!("the archives: {}", self.describe(&now))) }
+    }
+
+    fn archives_now(&self) -> Archives {
+        if self.scenario.kind == Kind::Backup { self.world.archives(self.scenario.args[1]) } else { Vec::new() }
+    }
+
+    fn describe(&self, now: &Archives) -> String {
+        let which = |name: &str, content: &[u8]| {
+            let is = |archives: &Archives| archives.iter().any(|one| one.0 == name && one.1 == content);
+            match (is(&self.archives[0]), is(&self.archives[1])) {
+                (true, _) => "old",
+                (_, true) => "new",
+                _ => "neither old nor new",
+            }
+        };
+        now.iter().map(|(name, content)| format!("{name} is {}", which(name, content))).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Checks that no file is there that was not there before, but for those that were asked for, and that none is missing.
+    fn check_nothing_left(&self) -> Result<(), Violation> {
+        let removed = self.world.removed();
+        if !removed.is_empty() {
+            return Err(format!("not there any more: {removed:?}"));
+        }
+        let left = self.left();
+        if !left.is_empty() {
+            return Err(format!("left behind: {left:?}"));
+        }
+        if !self.keeps() {
+            return Ok(());
+        }
+        for live in &self.world.lives {
+            for kept in self.world.kept(live) {
+                if kept != live.old && kept != live.new {
+                    return Err(format!("the kept tree is neither old nor new: {}", live.old.diff(&kept).join("; ")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn left(&self) -> Vec<String> {
+        let added = self.world.added().into_iter().map(|path| path.display().to_string());
+        let expected = |path: &String| match self.scenario.kind {
+            Kind::Backup => {
+                let complete = self.archives_now() == self.archives[1];
+                let target = self.scenario.args[1];
+                let name = path.strip_prefix(target).map(|rest| rest.trim_start_matches('/'));
+                complete
+                    && (target.starts_with(path.as_str())
+                        || name.is_some_and(|name| self.archives[1].iter().any(|one| one.0 == name)))
+            }
+            _ => self.keeps() && (path.contains("/.voltar-previous-") || path.starts_with("state/kept-")),
+        };
+        added.filter(|path| !expected(path)).collect()
+    }
+
+    /// One failed call may be the one that removes something. If no call succeeds any more, nothing can be removed.
+    fn check_left_is_named(&self, text: &str, goes_on: bool) -> Result<(), Violation> {
+        match self.check_nothing_left() {
+            Err(left) if !goes_on && !LEFT_NAMED.iter().any(|named| text.contains(named)) => {
+                Err(format!("not named: {left}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        self.scenario.args.contains(&"--keep-previous")
+    }
+
+    fn is_merge(&self) -> bool {
+        self.scenario.args.contains(&"--merge")
+    }
+}
+
+/// What a run says that has left a tree neither old nor new.
+const NOT_WHOLE: &str = "cannot make the old tree live again";
+
+/// What a run says that has left something behind.
+const LEFT_NAMED: [&str; 3] = ["cannot remove", "is still there", "stays on record"];
+
+/// What a backup says of its directory when some of its archives have their names and others do not.
+const TWO_BACKUPS: &str = "archives of two backups";
+
+/// What a backup says that could not withdraw its announcement.
+const UNDECIDED: &str = "the next command on that directory gives them their names";
+
+/// What `--merge` and `--in-place` say after they have changed something.
+const MIX: &str = "a mix of old and restored files";
