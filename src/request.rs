@@ -36,7 +36,7 @@ pub(crate) fn selection(common: &Common, layout: &Layout) -> Result<Selection> {
     })
 }
 
-/// Parses the patterns of `--exclude`.
+/// Parses the patterns of `--exclude`, but for the names of sets.
 fn exclude(patterns: &[OsString]) -> Result<Exclude> {
     let parse = |text: &OsString| {
         Pattern::parse(text.as_bytes()).map_err(|bad| {
@@ -48,8 +48,13 @@ fn exclude(patterns: &[OsString]) -> Result<Exclude> {
 }
 
 /// Returns whether a pattern is the name of a set.
-fn is_set(text: &OsString) -> bool {
+fn is_set(text: &&OsString) -> bool {
     text.as_bytes().starts_with(b"@")
+}
+
+/// Returns the layout without what the named sets of patterns match.
+fn without_sets(layout: Layout, patterns: &[OsString]) -> Result<Layout> {
+    patterns.iter().filter(is_set).try_fold(layout, |layout, set| without(set, &layout))
 }
 
 /// Parses a path in an archive, which `option` gives.
@@ -58,23 +63,8 @@ fn path(option: &str, text: &OsString) -> Result<RelPath> {
         .map_err(|bad| Error::usage(format!("{option} '{}': {bad}", printable(text.as_bytes()))))
 }
 
-/// Returns the layout without what the named sets among `patterns` match.
-fn without(patterns: &[OsString], layout: Layout) -> Result<Layout> {
-    patterns.iter().filter(|text| is_set(text)).try_fold(layout, |layout, set| {
-        if set != "@caches" {
-            let shown = printable(set.as_bytes());
-            return Err(Error::usage(format!("--exclude '{shown}': there is no set of this name, only @caches"))
-                .hint(format!("a name that begins with @ is matched by '[@]{}'", &shown[1..])));
-        }
-        layout.without_caches().ok_or_else(|| {
-            Error::usage("--exclude '@caches': the layout does not say what can be rebuilt")
-                .hint("give an entry of it `caches = [PATTERN, …]`, or --exclude PATTERN")
-        })
-    })
-}
-
 pub(crate) fn comparison(common: &Common, arguments: &cli::Verify) -> Result<ComparisonRequest> {
-    let layout = without(&arguments.exclude, Layout::load(&common.layout)?)?;
+    let layout = without_sets(Layout::load(&common.layout)?, &arguments.exclude)?;
     Ok(ComparisonRequest {
         selection: selection(common, &layout)?,
         layout,
@@ -86,7 +76,7 @@ pub(crate) fn comparison(common: &Common, arguments: &cli::Verify) -> Result<Com
 
 pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupRequest> {
     let exclude = exclude(&arguments.exclude)?;
-    let layout = without(&arguments.exclude, Layout::load(&common.layout)?)?;
+    let layout = without_sets(Layout::load(&common.layout)?, &arguments.exclude)?;
     Ok(BackupRequest {
         selection: selection(common, &layout)?,
         layout,
@@ -105,6 +95,19 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupR
         allow_outside_links: arguments.allow_outside_links,
         exclude,
         xattrs: arguments.xattrs,
+    })
+}
+
+/// Returns the layout without what a named set of patterns matches.
+fn without(set: &OsString, layout: &Layout) -> Result<Layout> {
+    if set != "@caches" {
+        let shown = printable(set.as_bytes());
+        return Err(Error::usage(format!("--exclude '{shown}': there is no set of this name, only @caches"))
+            .hint(format!("a name that begins with @ is matched by '[@]{}'", &shown[1..])));
+    }
+    layout.without_caches().ok_or_else(|| {
+        Error::usage("--exclude '@caches': the layout does not say what can be rebuilt")
+            .hint("give an entry of it `caches = [PATTERN, …]`, or --exclude PATTERN")
     })
 }
 

@@ -559,7 +559,8 @@ impl World {
 
 #[test]
 fn differences_are_bounded_and_counted() {
-    let nodes: Vec<Node> = (0..150).map(|i| file(format!("{i:03}"), "x")).collect();
+    let root = dir("").mtime(1_000_000_000, 0);
+    let nodes: Vec<Node> = std::iter::once(root).chain((0..150).map(|i| file(format!("{i:03}"), "x"))).collect();
     let world = World::new(&nodes);
     for i in 0..150 {
         fs::remove_file(world.live.join(format!("{i:03}"))).unwrap();

@@ -217,11 +217,6 @@ impl<'a> Routes<'a> {
         if is_tree_root && mode == Mode::Merge { Ok(()) } else { tree.writer.member(&stored, content) }
     }
 
-    /// What was extracted without all its extended attributes. It is complete once all trees are.
-    pub(super) fn not_restored(&self) -> &Arc<NotRestored> {
-        &self.not_restored
-    }
-
     /// Extracts a directory above what is restored. Over the live tree it is made only if it does not exist.
     pub(super) fn above(&mut self, member: &Member) -> Result<()> {
         let Ok((at, path)) = holder(self.mounts.iter().map(|route| route.at), &member.path) else { return Ok(()) };
@@ -235,6 +230,11 @@ impl<'a> Routes<'a> {
         let Some(tree) = route.begin(mode, root_ids, &self.files, &self.not_restored)? else { return Ok(()) };
         let directory = Member { path, kind: Kind::Directory, metadata: member.metadata.clone() };
         tree.writer.member(&directory, &mut io::empty())
+    }
+
+    /// What was extracted without all its extended attributes. It is complete once all trees are.
+    pub(super) fn not_restored(&self) -> &Arc<NotRestored> {
+        &self.not_restored
     }
 
     /// Skips a member of a tree whose root is on no mount: a directory down to a mount is made by the engine, and

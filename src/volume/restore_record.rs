@@ -70,12 +70,12 @@ pub(crate) struct TreeRecord {
     /// Moving entries changes the root's time, so its metadata is restored afterwards.
     pub(crate) root_before: RootMetadata,
     pub(crate) root_after: RootMetadata,
-    /// The extended attributes of the root, if the archive has any and the root stays, since entries are moved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) root_xattrs: Option<RootXattrs>,
     /// The entries that are replaced; none if the whole tree is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) parts: Vec<Part>,
+    /// The extended attributes of the root, if the archive has any and the root stays, since entries are moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) root_xattrs: Option<RootXattrs>,
 }
 
 /// The extended attributes of a tree's root: names and values in hexadecimal digits.
@@ -232,8 +232,8 @@ impl TreeRecord {
             keep: None,
             root_before: root.clone().into(),
             root_after: root.into(),
-            root_xattrs: None,
             parts: Vec::new(),
+            root_xattrs: None,
         }
     }
 

@@ -91,7 +91,7 @@ impl Staging {
             other => other.map_err(|errno| failed(errno.into()))?,
         };
         let found = Identity::of(&directory).map_err(|cause| failed(cause.into()))?;
-        let (parts, live) = (record.parts.clone(), Arc::clone(live));
+        let (live, parts) = (Arc::clone(live), record.parts.clone());
         let (tree, root_xattrs) = (OnceLock::new(), OnceLock::new());
         let this = Self { live, way: record.way, name, directory, parts, tree, root_xattrs };
         Ok(is_same(expected, &found).then_some(this))

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::common::snapshot::TreeSnapshot;
+use crate::common::tree::{build, dir, file, link};
 use crate::stack::{Stack, Test};
 
 pub const TESTS: &[Test] = &[
@@ -18,9 +19,9 @@ fn archives_of_both_kinds_equal_their_volumes(stack: &Stack) {
     stack.voltar(&["backup", "ours"]).run();
     let run = compare(&["ours"]).expect_code(0).expect_text("cvat_db: the volume is equal to the archive");
     run.expect_no_text("are running");
-    fs::write(stack.volume("cvat_data").join("data/42/new"), "new").unwrap();
+    fs::write(stack.volume("cvat_data").join("new file"), "new").unwrap();
     let run = compare(&["--only", "cvat_data"]).expect_code(1);
-    run.expect_text("cvat_data: 'data/42/new': only in the volume\n").expect_text("1 only in the volume");
+    run.expect_text("cvat_data: 'new file': only in the volume\n").expect_text("1 only in the volume, 1 in both");
     stack.start();
     let before = stack.running();
     let run = compare(&["ours"]).expect_code(1);
@@ -30,8 +31,11 @@ fn archives_of_both_kinds_equal_their_volumes(stack: &Stack) {
 
 /// Into the volume of a running stack, which is stopped and started; and into a directory.
 fn a_part_of_an_archive_is_restored(stack: &Stack) {
-    stack.documented_backup();
     let volume = stack.volume("cvat_data");
+    let nodes =
+        [dir("data/42").mode(0o750).owner(1000, 1000), file("data/42/file", "archived"), link("data/42/link", "file")];
+    build(&volume, &nodes);
+    stack.documented_backup();
     let part = TreeSnapshot::of(&volume.join("data/42")).carried_by_tar();
     fs::remove_dir_all(volume.join("data/42")).unwrap();
     fs::write(volume.join("kept"), "kept").unwrap();

@@ -271,6 +271,7 @@ impl Restoration {
             if !entry.parts.is_empty() {
                 check_new(staging.live(), &entry.parts).map_err(|error| error.within(&entry.archive))?;
                 entry.root_after = entry.root_before;
+                entry.root_xattrs = None;
             }
             entry.keep = if keep_previous { Some(free_name(staging, &mut names)?) } else { None };
             entry.phase = match staging.way() {
