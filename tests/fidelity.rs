@@ -48,6 +48,7 @@ fn main() {
             a_filesystem_without_attributes_is_reported,
         ),
         test("a_root_takes_those_of_the_archive", &tools, a_root_takes_those_of_the_archive),
+        test("an_inherited_acl_is_removed_where_the_archive_knows_better", &tools, an_inherited_acl_is_removed),
         test("ids_of_another_user_namespace_are_mapped", &tools, ids_of_another_user_namespace_are_mapped),
     ];
     run(&Arguments::from_args(), tests, || ());
@@ -579,6 +580,24 @@ fn a_root_takes_those_of_the_archive() {
     world.voltar(&["restore"]).ok();
     let root = attributes(&world.live).remove("# file: .").unwrap();
     assert_eq!(root, before.1["# file: ."], "the archive says nothing");
+}
+
+/// A file of which the archive has attributes, but no ACL, has none. Of the others it says nothing, and they inherit one, as
+/// with `tar -x`.
+fn an_inherited_acl_is_removed() {
+    let world = World::new();
+    build(&world.live, &[file("marked", "m").mode(0o640), file("plain", "p").mode(0o640), dir("sub").mode(0o750)]);
+    sh(&world.live, "setfattr -n user.note -v n marked; setfattr -n user.note -v n sub");
+    world.backup(&["--xattrs"]).expect_code(0);
+    for mode in ["--merge", "--in-place"] {
+        sh(&world.live, "rm -r marked plain sub; setfacl -m d:u:77:rwx .");
+        world.voltar(&["restore", mode]).ok();
+        let found = attributes(&world.live);
+        let note = vec!["user.note=0x6e".to_owned()];
+        assert_eq!((&found["# file: marked"], &found["# file: sub"]), (&note, &note), "{mode}");
+        assert!(found["# file: plain"][0].starts_with("system.posix_acl_access="), "{mode}");
+        assert_eq!(sh(&world.live, "stat -c %a marked sub"), "640\n750", "{mode}");
+    }
 }
 
 /// The ids of ACLs are mapped as owners are; capabilities are those of the container's user namespace.
