@@ -28,6 +28,8 @@ pub(crate) struct Scenario {
 
 const ONE: &[&[Mount]] = &[&[Mount::Volume]];
 const THREE: &[&[Mount]] = &[&[Mount::Volume], &[Mount::Bind], &[Mount::Marked]];
+/// A default backup warns of attributes.
+const THREE_PLAIN: &[&[Mount]] = &[&[Mount::Volume], &[Mount::Bind], &[Mount::Volume]];
 const WITH_FILE: &[&[Mount]] = &[&[Mount::Volume, Mount::File]];
 const MIXED: &[&[Mount]] = &[&[Mount::Volume, Mount::File], &[Mount::Bind]];
 
@@ -42,7 +44,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("merge", Kind::Write, MIXED, &["restore", "backup", "--merge"]),
     scenario("in-place", Kind::Write, MIXED, &["restore", "backup", "--in-place"]),
     scenario("backup", Kind::Backup, MIXED, &["backup", "again/there"]),
-    scenario("overwrite", Kind::Backup, THREE, &["backup", "backup", "--overwrite", "--format", "tar"]),
+    scenario("overwrite", Kind::Backup, THREE_PLAIN, &["backup", "backup", "--overwrite", "--format", "tar"]),
     scenario("resume", Kind::Recovery, MIXED, &["resume"]),
     scenario("restore-again", Kind::Recovery, MIXED, &["restore", "backup"]),
 ];
@@ -280,6 +282,11 @@ impl Bench {
 
     /// After status 1 everything is there but what the messages name.
     fn check_warned(&self, text: &str, goes_on: bool) -> Result<Outcome, Violation> {
+        if self.scenario.args == ["resume"] {
+            // What it names stays on record, and is recovered by the next run.
+            let named = ["is not recovered", "cannot remove", "cannot write"].iter().any(|named| text.contains(named));
+            return if named { Ok(Outcome::NotWhole) } else { Err("what is not recovered is not named".to_owned()) };
+        }
         if self.scenario.kind == Kind::Backup {
             self.check_lives(Some(false), true)?;
             self.check_archives(1)?;
@@ -302,7 +309,8 @@ impl Bench {
             return Ok(Outcome::Mixed);
         }
         if NOT_WHOLE.iter().chain(&[TWO_BACKUPS, UNDECIDED]).any(|said| text.contains(said)) {
-            if !goes_on {
+            // A recovery that fails leaves what it has found.
+            if !goes_on && self.scenario.kind != Kind::Recovery {
                 return Err("one error is no reason to leave a tree that is neither old nor new".to_owned());
             }
             return Ok(Outcome::NotWhole);
