@@ -17,14 +17,19 @@ use voltar::postgres::Clusters;
 
 type Contents = Vec<(Stored, Vec<u8>)>;
 
+/// Longer content is not read: a sparse file of any size is a few bytes of a stream.
+const LONGEST_CONTENT: u64 = 16 << 20;
+
 fuzz_target!(|stream: &[u8]| {
     let stream = with_checksums(stream.to_vec());
     let (contents, complete) = read(&stream[..]);
     let ragged = read(Ragged(&stream, 0));
     assert_eq!((&contents, complete), (&ragged.0, ragged.1));
     let skipped = members(&stream);
+    // The last one can have content that is cut short, or damage behind it.
+    assert!((skipped.len()..=skipped.len() + 1).contains(&contents.len()), "{} {}", skipped.len(), contents.len());
     assert!(
-        skipped.iter().eq(contents.iter().map(|(stored, _)| stored)),
+        skipped.iter().zip(&contents).all(|(skipped, (stored, _))| skipped == stored),
         "content that is skipped is counted the same"
     );
 
@@ -100,6 +105,7 @@ fn read(stream: impl Read) -> (Contents, bool) {
     let mut contents = Contents::new();
     loop {
         match reader.next_member() {
+            Ok(Some(stored)) if stored.size > LONGEST_CONTENT => return (contents, false),
             Ok(Some(stored)) => {
                 let mut content = Vec::new();
                 if reader.read_to_end(&mut content).is_err() {
@@ -113,15 +119,17 @@ fn read(stream: impl Read) -> (Contents, bool) {
     }
 }
 
-/// The members whose content is there, by a reader that skips it.
+/// The members by a reader that skips their content, but for one whose content or what follows it cannot be read.
 fn members(stream: &[u8]) -> Vec<Stored> {
     let mut reader = TarReader::new(stream);
     let mut members = Vec::new();
-    while let Ok(Some(stored)) = reader.next_member() {
-        if (stream.len() as u64) < reader.offset() + stored.size {
+    let mut last = None;
+    while let Ok(next) = reader.next_member() {
+        members.extend(last.take());
+        last = next.filter(|stored| stored.size <= LONGEST_CONTENT);
+        if last.is_none() {
             break;
         }
-        members.push(stored);
     }
     members
 }
