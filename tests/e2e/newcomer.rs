@@ -139,7 +139,7 @@ fn volumes_of_a_failed_restore_are_removed_again(stack: &Stack) {
     docker(["volume", "create", "voltar-e2e-wp_html"]);
     let refused = stack.voltar(&create).run().expect_code(2);
     refused.expect_text("the volume 'voltar-e2e-wp_html' exists, but its labels are not those of compose");
-    stack.voltar(&create).args(["--volume", "html=voltar-e2e-wp_html"]).run().expect_code(2).expect_text("again");
+    stack.voltar(&create).args(["--volume", "html=voltar-e2e-wp_html"]).run().expect_code(2).expect_text("cut off");
     assert_eq!(docker(["volume", "ls", "--quiet", "--filter", "name=voltar-e2e-wp_html"]), "voltar-e2e-wp_html");
     docker(["volume", "rm", "voltar-e2e-wp_html"]);
 }
