@@ -44,6 +44,7 @@ impl Input {
             parts: Parts::default(),
         }
     }
+
     /// Opens the archive.
     pub(super) fn open<'m>(&self, pool: &Pool, monitor: &'m dyn Monitor) -> Result<ArchiveFile<'m>> {
         let mut archive = ArchiveFile::open(&self.location, pool, monitor)?;

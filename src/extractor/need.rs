@@ -2,10 +2,17 @@
 
 use std::io;
 
+use super::check::{check_end, check_not_empty};
+use super::fit::{fit, to_host};
+use super::input::Input;
+use super::mode::Mode;
+use super::parts::Relation;
 use crate::archive_file::ArchiveFile;
 use crate::error::Result;
-use crate::member::{Kind, Member};
-use crate::monitor::{Event, Monitor};
+use crate::ids::IdMap;
+use crate::member::{Kind, Member, RelPath};
+use crate::monitor::{Event, Monitor, Stage};
+use crate::ordered::Pool;
 use crate::volume::content::taken_bytes;
 
 /// The room that a tree takes.
@@ -17,8 +24,49 @@ pub struct Need {
     pub inodes: u64,
 }
 
+/// Reads an archive to its end without extracting it, and returns what it needs in each of the mounts at `mounts`, where
+/// files take room in units of so many bytes; `None` for a mount that is not restored. It is checked like everything that
+/// is extracted. Its progress is reported if it is `shown`.
+///
+/// # Errors
+/// As [`check`](super::check()).
+pub(crate) fn need(
+    input: &Input,
+    ids: &IdMap,
+    mounts: &[(&RelPath, Option<u64>)],
+    shown: bool,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Vec<Need>> {
+    // Extracting the archive reports its issues.
+    let monitor = &Quiet { monitor, shown };
+    let mut archive = input.open(pool, monitor)?;
+    archive.started(Stage::Checking, monitor);
+    let mut needs = vec![Need::default(); mounts.len()];
+    let (mut members, mut buffer) = (0_u64, Vec::new());
+    while let Some(stored) = archive.next_member(monitor)? {
+        let Some(member) = fit(input, &stored)?.member() else { continue };
+        if input.parts.relation(&member.path) != Relation::Inside {
+            continue;
+        }
+        to_host(&member, ids).map_err(|error| error.within(&input.archive))?;
+        members += u64::from(!member.path.is_root() || member.is_one_file());
+        let holding = mounts.iter().enumerate().filter(|(_, (at, _))| member.path.strip_prefix(at).is_some());
+        let deepest = holding.max_by_key(|(_, (at, _))| at.as_bytes().len());
+        let Some((index, (_, Some(block)))) = deepest else { continue };
+        let more = of_member(&member, *block, &mut archive, &mut buffer, monitor)?;
+        needs[index].bytes = needs[index].bytes.saturating_add(more.bytes);
+        needs[index].inodes += more.inodes;
+    }
+    check_end(input, &archive, Mode::Replace)?;
+    check_not_empty(input, members)?;
+    let at = archive.location().path();
+    monitor.event(&Event::Finished { stage: Stage::Checking, summary: &archive.summary(), at });
+    Ok(needs)
+}
+
 /// Returns what one member takes; a file's content is read from `archive`.
-pub(super) fn of_member(
+fn of_member(
     member: &Member,
     block: u64,
     archive: &mut ArchiveFile<'_>,
@@ -37,9 +85,9 @@ pub(super) fn of_member(
 }
 
 /// A monitor that receives no issues and notes, and the progress only if it is shown.
-pub(super) struct Quiet<'a> {
-    pub(super) monitor: &'a dyn Monitor,
-    pub(super) shown: bool,
+struct Quiet<'a> {
+    monitor: &'a dyn Monitor,
+    shown: bool,
 }
 
 impl Monitor for Quiet<'_> {
