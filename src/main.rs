@@ -117,14 +117,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
             verify::verify(&archives, &pool, report, &|error| report.error(error))?;
         }
         Command::List(arguments) => list::list(&Location::at(&arguments.archive), &pool, report, |stored| {
-            report.listed(&Line {
-                name: &stored.name,
-                kind: &stored.listed_kind(),
-                metadata: &stored.metadata,
-                link: &stored.link,
-                uname: &stored.uname,
-                gname: &stored.gname,
-            })
+            report.listed(&Line::new(stored, &stored.listed_kind()))
         })?,
         Command::Layout if common.json => {
             return Err(Error::usage("a layout is TOML: `voltar layout` has no --json"));

@@ -69,14 +69,7 @@ fuzz_target!(|stream: &[u8]| {
 /// The line of `tar -tv` for a member. It must not steer a terminal.
 fn listed(lister: &mut Lister, stored: &Stored) -> String {
     let kind = stored.listed_kind();
-    let line = lister.line(&Line {
-        name: &stored.name,
-        kind: &kind,
-        metadata: &stored.metadata,
-        link: &stored.link,
-        uname: &stored.uname,
-        gname: &stored.gname,
-    });
+    let line = lister.line(&Line::new(stored, &kind));
     assert!(!line.chars().any(char::is_control), "{line:?}");
     line
 }

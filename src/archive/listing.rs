@@ -5,6 +5,7 @@
 use jiff::Timestamp as Instant;
 use jiff::tz::TimeZone;
 
+use super::reader::Stored;
 use crate::member::{Kind, Metadata, Timestamp, printable};
 
 /// The initial width of owner, group and size together, in columns (`ugswidth` in `list.c` of GNU tar).
@@ -34,6 +35,15 @@ pub struct Line<'a> {
     pub uname: &'a [u8],
     /// The group name in the header; if it is empty, the gid is printed.
     pub gname: &'a [u8],
+}
+
+impl<'a> Line<'a> {
+    /// Returns the line of a stored member; `kind` is its [`Stored::listed_kind`].
+    #[must_use]
+    pub fn new(stored: &'a Stored, kind: &'a Kind) -> Self {
+        let Stored { name, metadata, link, uname, gname, .. } = stored;
+        Self { name, kind, metadata, link, uname, gname }
+    }
 }
 
 /// A formatter of the lines of one archive, in order. Like GNU tar, it widens a column when a value is longer than

@@ -503,14 +503,7 @@ fn a_member_is_listed_as_what_is_extracted() {
         });
         let stored = TarReader::new(&stream[..]).next_member().unwrap().unwrap();
         assert_eq!((stored.name.last(), stored.kind), (Some(&b'/'), kind));
-        let line = Lister::default().line(&Line {
-            name: &stored.name,
-            kind: &stored.listed_kind(),
-            metadata: &stored.metadata,
-            link: &stored.link,
-            uname: &stored.uname,
-            gname: &stored.gname,
-        });
+        let line = Lister::default().line(&Line::new(&stored, &stored.listed_kind()));
         assert!(line.starts_with(letter), "{line}");
     }
 }
