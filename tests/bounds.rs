@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::data_root::DataRoot;
+use common::data_root::one_volume;
 use common::hostile::header;
 use common::tool::Tool;
 use nix::fcntl::{OFlag, openat};
@@ -48,12 +48,7 @@ struct Ran {
 impl World {
     fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let data_root = DataRoot::new(&scratch.path().join("docker"));
-        let live = data_root.volume("x");
-        data_root.container("x").mount("x", "/srv/x").write();
-        let layout = "[[archive]]\nname = \"x\"\ncontainer = \"x\"\npath = \"/srv/x\"\n";
-        fs::write(scratch.path().join("x.toml"), layout).unwrap();
-        fs::create_dir(scratch.path().join("backup")).unwrap();
+        let live = one_volume(scratch.path());
         fs::write(live.join("old"), "old").unwrap();
         Self { scratch, live }
     }

@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
-use common::data_root::DataRoot;
+use common::data_root::one_volume;
 use common::hostile::{archive, header};
 use common::tool::{Outcome, Tool};
 use tar::EntryType::{Directory, Link, Regular, Symlink};
@@ -27,12 +27,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let data_root = DataRoot::new(&scratch.path().join("docker"));
-        let live = data_root.volume("x");
-        data_root.container("x").mount("x", "/srv/x").write();
-        let layout = "[[archive]]\nname = \"x\"\ncontainer = \"x\"\npath = \"/srv/x\"\n";
-        fs::write(scratch.path().join("x.toml"), layout).unwrap();
-        fs::create_dir(scratch.path().join("backup")).unwrap();
+        let live = one_volume(scratch.path());
         let outside = scratch.path().join("outside");
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("sentinel"), "safe").unwrap();

@@ -10,6 +10,17 @@ pub struct DataRoot {
     root: PathBuf,
 }
 
+/// Makes a data root `docker` with the volume `x` of a stopped container, mounted at `/srv/x`, its layout `x.toml` and a
+/// directory `backup`; returns the volume's directory.
+pub fn one_volume(scratch: &Path) -> PathBuf {
+    let data_root = DataRoot::new(&scratch.join("docker"));
+    let live = data_root.volume("x");
+    data_root.container("x").mount("x", "/srv/x").write();
+    layout(&scratch.join("x.toml"), "x", "x", "/srv/x");
+    fs::create_dir(scratch.join("backup")).expect("a directory for archives");
+    live
+}
+
 /// A builder for a container of a [`DataRoot`]; [`Container::write`] writes its files.
 pub struct Container<'a> {
     data_root: &'a DataRoot,

@@ -227,9 +227,7 @@ fn a_restore_killed_before_all_trees_were_swapped_is_undone() {
             restoration.prepare(false).unwrap();
             if exchanged {
                 restoration.swap_all().unwrap();
-                let record = restoration.record.as_mut().unwrap();
-                record.content.swapped = false;
-                record.save().unwrap();
+                record_as_half(&mut restoration);
                 assert_eq!(read_to_string(scene.live().join("both")).unwrap(), "new");
                 // A backup would archive it in the middle of the restore.
                 let live = scene.open();
@@ -247,11 +245,7 @@ fn a_restore_killed_before_all_trees_were_swapped_is_undone() {
 fn a_drop_in_the_middle_of_a_swap_removes_neither_tree() {
     for way in WAYS {
         let scene = scene(way);
-        let mut restoration = scene.staged();
-        restoration.prepare(false).unwrap();
-        restoration.swap_all().unwrap();
-        restoration.record.as_mut().unwrap().content.swapped = false;
-        restoration.record.as_mut().unwrap().save().unwrap();
+        let restoration = half_swapped(&scene);
         drop(restoration);
         assert_eq!(scene.recover(), Some(is_old()));
         scene.assert_old();
@@ -338,14 +332,19 @@ fn a_swap_that_can_neither_be_completed_nor_undone_keeps_all_parts() {
     scene.assert_old();
 }
 
+/// The record does not say yet that all trees are swapped.
+fn record_as_half(restoration: &mut Restoration) {
+    let record = restoration.record.as_mut().unwrap();
+    record.content.swapped = false;
+    record.save().unwrap();
+}
+
 /// All entries are moved, and the record does not say yet that all trees are.
 fn half_swapped(scene: &Scene) -> Restoration {
     let mut restoration = scene.staged();
     restoration.prepare(false).unwrap();
     restoration.swap_all().unwrap();
-    let record = restoration.record.as_mut().unwrap();
-    record.content.swapped = false;
-    record.save().unwrap();
+    record_as_half(&mut restoration);
     restoration
 }
 
@@ -410,8 +409,7 @@ fn a_run_killed_between_its_last_two_steps_names_the_right_tree() {
                 Swapped { state_dir: scene.state(), record, stagings }.finish().1.unwrap();
                 fs::write(&path, text).unwrap();
             } else {
-                restoration.record.as_mut().unwrap().content.swapped = false;
-                restoration.record.as_mut().unwrap().save().unwrap();
+                record_as_half(&mut restoration);
                 drop(restoration.undo_all());
                 restoration.record.as_mut().unwrap().save().unwrap();
                 restoration.stagings[0]
@@ -482,12 +480,7 @@ fn what_somebody_else_has_made_in_the_way_is_moved_aside() {
 fn what_has_taken_the_place_of_an_exchanged_tree_is_moved_aside() {
     for is_there in [true, false] {
         let scene = scene(Way::Exchange);
-        let mut restoration = scene.staged();
-        restoration.prepare(false).unwrap();
-        restoration.swap_all().unwrap();
-        let record = restoration.record.as_mut().unwrap();
-        record.content.swapped = false;
-        record.save().unwrap();
+        let mut restoration = half_swapped(&scene);
         fs::rename(scene.live(), scene.at("moved")).unwrap();
         if is_there {
             create_dir(scene.live()).unwrap();
@@ -634,9 +627,7 @@ fn the_attributes_of_a_root_that_stays_are_swapped_and_undone() {
         restoration
     };
     let mut restoration = swapped();
-    let record = restoration.record.as_mut().unwrap();
-    record.content.swapped = false;
-    record.save().unwrap();
+    record_as_half(&mut restoration);
     die(restoration);
     assert_eq!(scene.recover(), Some(is_old()));
     assert_eq!(attributes(), old);
