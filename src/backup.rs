@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use crate::archiver::{self, Archived, Job};
-use crate::durable::leftovers::Recovered;
 use crate::error::Result;
 use crate::filesystem::Access;
 use crate::host::containers::Stopped;
@@ -93,13 +92,7 @@ fn archive_stopped(
 
 /// Removes stale files from the sink, and recovers volumes from interrupted restores.
 fn recover(request: &BackupRequest, inventory: &Inventory, state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
-    let Recovered { named, removed } = request.sink.recover()?;
-    for named in named {
-        monitor.note(&format!("'{}' is of a run that was killed after it was complete", named.display()));
-    }
-    for removed in removed {
-        monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
-    }
+    request.sink.recover()?.report(monitor);
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
     recover_layout(&request.layout, inventory, &request.selection, &mounts, monitor)
 }

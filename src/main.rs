@@ -113,6 +113,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
             return Ok(if differences == 0 { Outcome::Done } else { Outcome::Differs });
         }
         Command::Verify(arguments) => {
+            store::complete(&arguments.sources, report)?;
             let archives = store::select(&arguments.sources, &common.only)?;
             verify::verify(&archives, &pool, report, &|error| report.error(error))?;
         }

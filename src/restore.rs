@@ -21,6 +21,7 @@ use crate::plan::room::IN_PLACE;
 use crate::plan::{check_real, postgres, used_since, users_now};
 use crate::postgres::{Cluster, not_shut_down};
 use crate::recovery::{recover_layout, recover_trees};
+use crate::store;
 use crate::together;
 use crate::volume::live::{Live, LiveKind};
 use crate::volume::swap::{Finished, Old, Restoration, SwapError};
@@ -48,6 +49,7 @@ fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool,
     // What is in use is recovered later, when its containers are stopped.
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
     recover_layout(&request.layout, &inventory, &request.selection, &mounts, monitor)?;
+    store::complete(&request.sources, monitor)?;
     let facts = ThisHost::new(&mounts, pool, monitor);
     let mut plan = make_plan(request, host.describe(), &inventory, &facts)?;
     plan.check()?;

@@ -15,6 +15,7 @@ use crate::monitor::{Event, Monitor, Phase, Stage};
 use crate::ordered::Pool;
 use crate::plan::extraction::{ExtractionRequest, plan};
 use crate::plan::facts::ThisHost;
+use crate::store;
 use crate::together;
 use crate::volume::live::{Live, Way};
 use crate::volume::new_directory::NewDirectory;
@@ -32,6 +33,7 @@ pub fn restore_to(request: &ExtractionRequest, state_dir: &Path, pool: &Pool, mo
 
 fn run(request: &ExtractionRequest, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
+    store::complete(&request.sources, monitor)?;
     let plan = plan(request, &ThisHost::new(&mounts, pool, monitor))?;
     Error::none_of(plan.refusals.clone())?;
     plan.notes.iter().for_each(|note| monitor.note(note));

@@ -20,7 +20,7 @@ use crate::ordered::Pool;
 use crate::plan::comparison::{ComparisonRequest, plan};
 use crate::plan::facts::ThisHost;
 use crate::postgres::{Clusters, not_shut_down};
-use crate::store::Location;
+use crate::store::{self, Location};
 
 /// Verifies all archives, also after one is found damaged. An archive without members is an issue,
 /// and so is a PostgreSQL cluster in one that was not shut down.
@@ -67,6 +67,7 @@ pub fn against_volumes(
     failed: &dyn Fn(&Error),
 ) -> Result<u64> {
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
+    store::complete(&request.sources, monitor)?;
     let facts = ThisHost::new(&mounts, pool, monitor);
     let plan = plan(request, &request.inventory(host)?, &facts)?;
     Error::none_of(plan.refusals)?;

@@ -369,6 +369,46 @@ fn every_command_recovers_a_killed_restore() {
     }
 }
 
+/// A backup that was killed when one of its two archives had its name.
+fn killed_commit(world: &World) {
+    let [given, lacking] = ["backup/y.tar.bz2", "backup/x.tar.bz2"].map(|name| world.at(name));
+    fs::copy(&lacking, &given).unwrap();
+    fs::rename(&lacking, world.at("backup/.x.tar.bz2.1.voltar-tmp")).unwrap();
+    let announced = [(given, "y"), (world.at("backup/.x.tar.bz2.1.voltar-tmp"), "x")].map(|(file, name)| {
+        let (inode, target) = (fs::metadata(file).unwrap().ino(), format!("{name}.tar.bz2"));
+        format!(r#"{{"temporary":".{target}.1.voltar-tmp","target":"{target}","inode":{inode}}}"#)
+    });
+    let record = format!(r#"{{"version":1,"overwrite":false,"files":[{}]}}"#, announced.join(","));
+    fs::write(world.at("backup/.voltar-commit.1"), record).unwrap();
+}
+
+#[test]
+fn a_killed_backup_is_completed_by_every_command_but_a_dry_run() {
+    let world = World::new(false);
+    killed_commit(&world);
+    let before = TreeSnapshot::of(&world.at("backup"));
+    for arguments in [&["-n", "backup"][..], &["-n", "backup", "--to", "new"]] {
+        let refused = world.voltar("restore", arguments).run().expect_code(2);
+        refused.expect_text("was interrupted while its archives got their names").expect_text("`voltar verify backup`");
+        before.assert_same(&TreeSnapshot::of(&world.at("backup")), "a dry run");
+    }
+    for (command, arguments) in [
+        ("verify", &["backup"][..]),
+        ("verify", &["--against-volume", "backup"]),
+        ("restore", &["backup"]),
+        ("restore", &["backup", "--to", "new"]),
+    ] {
+        let text = world.voltar(command, arguments).run().text();
+        assert!(
+            text.contains("'backup/x.tar.bz2' is of a run that was killed after it was complete"),
+            "{command}: {text}"
+        );
+        assert!(world.at("backup/x.tar.bz2").exists() && !world.at("backup/.voltar-commit.1").exists());
+        fs::remove_file(world.at("backup/y.tar.bz2")).unwrap();
+        killed_commit(&world);
+    }
+}
+
 /// A restore from a pipe that is still open: it has staged what it got, and waits for the rest.
 struct Waiting {
     run: std::process::Child,

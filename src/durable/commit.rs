@@ -164,7 +164,7 @@ fn undo(
     }
     let several = if files.len() > 1 { ": it holds archives of two backups" } else { "" };
     let mixed = Error::refused(format!("new archives in '{}' have their names{several}", directory.display()))
-        .hint("fix the cause, then run any command on that directory: it gives the other archives their names");
+        .hint("fix the cause, then run `voltar verify` on that directory: it gives the other archives their names");
     mixed.and(std::iter::once(error).chain(failures).collect())
 }
 
@@ -234,10 +234,53 @@ pub(crate) struct Completed {
 /// # Errors
 /// The directory exists and cannot be listed, or a file cannot be renamed: the directory may hold files of two runs.
 pub(crate) fn complete(directory: &Path) -> Result<Completed> {
-    let mut completed = Completed::default();
+    let (records, in_progress) = records(directory)?;
+    let mut completed = Completed { in_progress, ..Completed::default() };
+    for Found { path, record, _lock } in records {
+        let named = complete_one(directory, &record).map_err(|error| error.within(interrupted(directory)))?;
+        completed.named.extend(named);
+        remove(&path)?;
+    }
+    Ok(completed)
+}
+
+/// Refuses a directory in which some files of one run have their names and others do not.
+///
+/// # Errors
+/// There are such files, or the directory exists and cannot be listed.
+pub(crate) fn check_complete(directory: &Path) -> Result<()> {
+    let (records, in_progress) = records(directory)?;
+    let shown = directory.display();
+    if in_progress {
+        return Err(Error::refused(format!("another voltar is giving archives in '{shown}' their names"))
+            .hint("run the command again"));
+    }
+    let lacks_names = |record: &Record| record.is_there(directory) && record.unnamed(directory).next().is_some();
+    if records.iter().any(|found| lacks_names(&found.record)) {
+        let hint =
+            format!("`voltar verify {shown}` gives the other archives their names, and so does a restore or backup");
+        return Err(Error::refused(interrupted(directory)).hint(hint));
+    }
+    Ok(())
+}
+
+fn interrupted(directory: &Path) -> String {
+    format!("a backup into '{}' was interrupted while its archives got their names", directory.display())
+}
+
+/// A record in a directory, which no other process has now.
+struct Found {
+    path: PathBuf,
+    record: Record,
+    _lock: Flock<File>,
+}
+
+/// Returns the records in `directory`, and whether there are some that another process has now.
+fn records(directory: &Path) -> Result<(Vec<Found>, bool)> {
+    let (mut records, mut in_progress) = (Vec::new(), false);
     let failed = |e: io::Error| Error::failed_at("cannot list", directory, e);
     let entries = match fs::read_dir(directory) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(completed),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((records, in_progress)),
         other => other.map_err(failed)?,
     };
     for entry in entries {
@@ -246,46 +289,54 @@ pub(crate) fn complete(directory: &Path) -> Result<Completed> {
         // Whatever else has such a name is not a record.
         let Some(Ok(file)) = is_record.then(|| small_file::open_itself(&path)) else { continue };
         let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
-            completed.in_progress = true;
+            in_progress = true;
             continue;
         };
         let is_own = lock.metadata().is_ok_and(|status| is_trusted(status.uid()) && status.nlink() == 1);
         let text = small_file::read_open(&lock, MAX_BYTES);
         let record = text.ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
-        let Some(record) = record.filter(|record| is_own && record.version == VERSION) else { continue };
-        let named = complete_one(directory, &record).map_err(|error| {
-            error.within(format!(
-                "a backup into '{}' was interrupted while its archives got their names",
-                directory.display()
-            ))
-        })?;
-        completed.named.extend(named);
-        remove(&path)?;
+        if let Some(record) = record.filter(|record| is_own && record.version == VERSION) {
+            records.push(Found { path, record, _lock: lock });
+        }
     }
-    Ok(completed)
+    Ok((records, in_progress))
+}
+
+impl Record {
+    /// Returns whether all files are there. One that is gone was removed after all renames were undone, or taken away after
+    /// all were made.
+    fn is_there(&self, directory: &Path) -> bool {
+        self.files.iter().all(|file| {
+            is_temporary_of(&file.temporary, &file.target)
+                && (file.is_at(&file.temporary, directory) || file.is_at(&file.target, directory))
+        })
+    }
+
+    /// Returns the files that do not have their names.
+    fn unnamed<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = &'a Announced> {
+        self.files.iter().filter(|file| file.is_at(&file.temporary, directory))
+    }
+}
+
+impl Announced {
+    fn is_at(&self, name: &str, directory: &Path) -> bool {
+        let status = fs::symlink_metadata(directory.join(name));
+        status.is_ok_and(|status| status.is_file() && status.ino() == self.inode && is_trusted(status.uid()))
+    }
 }
 
 fn complete_one(directory: &Path, record: &Record) -> Result<Vec<PathBuf>> {
-    let has = |name: &str, inode| {
-        let status = fs::symlink_metadata(directory.join(name));
-        status.is_ok_and(|status| status.is_file() && status.ino() == inode && is_trusted(status.uid()))
-    };
-    let is_there = |file: &Announced| {
-        is_temporary_of(&file.temporary, &file.target)
-            && (has(&file.temporary, file.inode) || has(&file.target, file.inode))
-    };
-    // One that is gone was removed after all renames were undone, or taken away after all were made.
-    if !record.files.iter().all(is_there) {
+    if !record.is_there(directory) {
         return Ok(Vec::new());
     }
     let mut named = Vec::new();
-    for file in record.files.iter().filter(|file| has(&file.temporary, file.inode)) {
+    for file in record.unnamed(directory) {
         let (temporary, target) = (directory.join(&file.temporary), directory.join(&file.target));
         rename(&temporary, &target, record.overwrite)?;
         named.push(target);
     }
     sync_directory(directory).map_err(|e| Error::failed_at("cannot sync the directory", directory, e))?;
-    for file in record.files.iter().filter(|file| has(&file.target, file.inode)) {
+    for file in record.files.iter().filter(|file| file.is_at(&file.target, directory)) {
         let replaced = directory.join(&file.temporary);
         if replaced.exists() {
             remove(&replaced)?;
@@ -369,8 +420,16 @@ mod tests {
         let record = killed(&at);
         let in_progress = Completed { in_progress: true, ..Completed::default() };
         assert_eq!(complete(dir.path()).unwrap(), in_progress);
+        let refusal = |expected: &str| {
+            let error = check_complete(dir.path()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        };
+        refusal("another voltar is giving");
         drop(record);
+        refusal("was interrupted while its archives got their names");
+        assert_eq!(fs::read_to_string(at("b")).unwrap(), "old");
         assert_eq!(complete(dir.path()).unwrap().named, [at("b")]);
+        check_complete(dir.path()).unwrap();
         expect(dir.path(), &[("a", "new"), ("b", "new")]);
     }
 

@@ -8,6 +8,7 @@ use super::atomic_file::is_temporary;
 use super::commit::complete;
 use super::locked_file;
 use crate::error::{Error, Result};
+use crate::monitor::Monitor;
 
 /// What was done with the files of runs that were killed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,18 @@ pub(crate) struct Recovered {
     pub(crate) named: Vec<PathBuf>,
     /// They were not, and are removed.
     pub(crate) removed: Vec<PathBuf>,
+}
+
+impl Recovered {
+    /// Reports each file.
+    pub(crate) fn report(&self, monitor: &dyn Monitor) {
+        for named in &self.named {
+            monitor.note(&format!("'{}' is of a run that was killed after it was complete", named.display()));
+        }
+        for removed in &self.removed {
+            monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
+        }
+    }
 }
 
 /// Completes what killed runs have begun in `directory`, and removes their temporary files.

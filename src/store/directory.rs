@@ -47,13 +47,13 @@ impl Directory {
     }
 
     /// Returns the archives in the directory, sorted by file name, also those in formats that voltar does not read. Hidden
-    /// files and files without the suffix of an archive are ignored. A backup that was killed while its archives got their
-    /// names is completed first, so that all are of one run.
+    /// files and files without the suffix of an archive are ignored.
     ///
     /// # Errors
-    /// The directory cannot be listed, or a killed backup cannot be completed.
+    /// The directory cannot be listed, or holds archives of two backups, since one was killed while its archives got their
+    /// names: [`complete`](super::complete) gives them the others.
     pub fn archives(&self) -> Result<Vec<Location>> {
-        commit::complete(&self.path)?;
+        commit::check_complete(&self.path)?;
         let failed = |e: io::Error| Error::failed_at("cannot list", &self.path, e);
         let mut archives = Vec::new();
         for entry in std::fs::read_dir(&self.path).map_err(failed)? {

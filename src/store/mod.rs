@@ -22,7 +22,7 @@ pub use command::CommandLine;
 pub use directory::Directory;
 pub use location::Location;
 pub use sink::{Destination, Sink};
-pub use source::{Source, select};
+pub use source::{Source, complete, select};
 
 pub(crate) use location::{Opened, Reader};
 pub(crate) use sink::{Complete, NewArchive, commit};

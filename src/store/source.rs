@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::directory::Directory;
 use super::location::Location;
+use crate::durable::commit;
+use crate::durable::leftovers::Recovered;
 use crate::error::{Error, Result};
+use crate::monitor::Monitor;
 
 /// The source of archives at a path of the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,18 @@ impl Source {
         let status = path.metadata().map_err(|e| Error::failed_at("cannot open", path, e))?;
         if status.is_dir() { Directory::new(path).archives().map(Self::Directory) } else { Ok(Self::Archive(location)) }
     }
+}
+
+/// Completes the backups into the directories of `sources` that were killed while their archives got their names, and
+/// reports each archive that gets it.
+///
+/// # Errors
+/// A directory cannot be listed, or an archive cannot get its name.
+pub fn complete(sources: &[PathBuf], monitor: &dyn Monitor) -> Result<()> {
+    for source in sources.iter().filter(|source| !Location::at(source).is_stream() && source.is_dir()) {
+        Recovered { named: commit::complete(source)?.named, ..Recovered::default() }.report(monitor);
+    }
+    Ok(())
 }
 
 /// Returns the archives of all `sources`. If `only` is not empty, it selects the archives of directories by name;
