@@ -16,6 +16,8 @@ use voltar::ordered::Pool;
 /// The buffer size of reads and writes.
 const PIECE: usize = 256 << 10;
 
+const USAGE: &str = "usage: codec compress|decompress [THREADS [FORMAT [LEVEL]]] <IN >OUT (benches/run calls it)";
+
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let threads = match args.get(1) {
@@ -28,7 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     match args.first().map(String::as_str) {
         Some("compress") => {
-            let mut compressor = Compressor::new(output, Compression::new(Format::Bzip2, Level::BEST), &pool);
+            let format = args.get(2).map_or(Some(Format::Bzip2), |name| Format::of_name(name)).ok_or(USAGE)?;
+            let level = args.get(3).map(|level| level.parse().map(Level::new)).transpose()?.flatten();
+            let compression = Compression::new(format, level)?;
+            let mut compressor = Compressor::new(output, compression, &pool);
             io::copy(&mut BufReader::with_capacity(PIECE, input), &mut compressor)?;
             compressor.finish()?;
         }
@@ -37,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             io::copy(&mut Decompressor::new(input, &pool)?, &mut output)?;
             output.flush()?;
         }
-        _ => return Err("usage: codec compress|decompress [THREADS] <IN >OUT (benches/run calls it)".into()),
+        _ => return Err(USAGE.into()),
     }
     Ok(())
 }

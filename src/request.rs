@@ -87,7 +87,7 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupR
             cli::Format::Zst => Format::Zstd,
             cli::Format::Tar => Format::Plain,
         }),
-        level: Level::new(arguments.level).unwrap_or_default(),
+        level: arguments.level.and_then(Level::new),
         checked: arguments.paranoid,
         running: if arguments.allow_running { Running::Allow } else { running(arguments.stop) },
         overwrite: arguments.overwrite,

@@ -65,12 +65,12 @@ fn pool(jobs: usize) -> Pool {
     Pool::new(jobs).unwrap()
 }
 
-fn level(number: u8) -> Level {
-    Level::new(number).unwrap()
+fn compression(format: Format, level: u8) -> Compression {
+    Compression::new(format, Level::new(level)).unwrap()
 }
 
 fn compress_with(input: &[u8], format: Format, at: u8, jobs: usize) -> Vec<u8> {
-    let mut compressor = Compressor::new(Vec::new(), Compression::new(format, level(at)), &pool(jobs));
+    let mut compressor = Compressor::new(Vec::new(), compression(format, at), &pool(jobs));
     compressor.write_all(input).unwrap();
     compressor.finish().unwrap()
 }
@@ -366,7 +366,7 @@ fn round_trips() -> Check {
     let formats = prop::sample::select(vec![Format::Bzip2, Format::Bzip2, Format::Gzip, Format::Zstd]);
     let inputs = (any_input(), formats, 1..=9_u8, any::<bool>(), prop::collection::vec(1..100_000_usize, 1..20));
     TestRunner::new(cases(60)).run(&inputs, |(input, format, at, checked, pieces)| {
-        let compression = Compression { format, level: level(at), checked };
+        let compression = compression(format, at).checked(checked);
         let mut compressor = Compressor::new(Vec::new(), compression, &pool);
         let (mut rest, mut pieces) = (&input[..], pieces.iter().cycle());
         while !rest.is_empty() {
@@ -405,7 +405,7 @@ fn no_input() -> Check {
 fn dropped_is_not_finished() -> Check {
     for input in [vec![], text(1_000_000)] {
         let mut file = Vec::new();
-        let mut compressor = Compressor::new(&mut file, Compression::new(Format::Bzip2, level(1)), &pool(2));
+        let mut compressor = Compressor::new(&mut file, compression(Format::Bzip2, 1), &pool(2));
         compressor.write_all(&input)?;
         drop(compressor);
         assert!(decompress(&file[..]).error.is_some());
@@ -429,7 +429,7 @@ fn failed_write_poisons() -> Check {
         }
     }
     for format in [Format::Bzip2, Format::Gzip, Format::Zstd] {
-        let mut compressor = Compressor::new(FullOnce(Vec::new(), false), Compression::new(format, level(1)), &pool(1));
+        let mut compressor = Compressor::new(FullOnce(Vec::new(), false), compression(format, 1), &pool(1));
         let error = (0..60).find_map(|n| compressor.write_all(&noise(1_000_000, n)).err()).unwrap();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{format}");
         assert!(compressor.write(b"more").is_err());
@@ -787,7 +787,7 @@ fn bomb() -> ExitCode {
     // The largest content of one block, in the smallest file.
     let zeros = 899_980 / 5 * 255;
     let pool = pool(2);
-    let mut compressor = Compressor::new(Vec::new(), Compression::new(Format::Bzip2, level(9)), &pool);
+    let mut compressor = Compressor::new(Vec::new(), compression(Format::Bzip2, 9), &pool);
     for _ in 0..BOMBS {
         io::copy(&mut io::repeat(0).take(zeros as u64), &mut compressor).unwrap();
     }

@@ -89,7 +89,7 @@ pub(crate) struct Archived {
 pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monitor) -> Result<Archived> {
     let begun = Instant::now();
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
-    let file = job.destination.create(job.compression.format, monitor)?;
+    let file = job.destination.create(job.compression.format(), monitor)?;
     let cannot_write = |e: io::Error| cannot_write(&job.destination, &e);
     let compressor = Compressor::new(Reported { file, monitor }, job.compression, pool);
     let tar = TarWriter::new(compressor, job.prefix.clone());

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::read_ahead::{Batches, read_small};
 use super::*;
 use crate::batch::{DIRECTORIES, MEMBERS, SMALL};
-use crate::codec::{Format, Level};
+use crate::codec::Format;
 use crate::error::ErrorKind;
 use crate::monitor::Collector;
 use crate::store::Destination;
@@ -44,7 +44,7 @@ fn job(target: &Path) -> Job {
         expected: Expected::Anything,
         exclude: Exclude::default(),
         xattrs: false,
-        compression: Compression::new(Format::Plain, Level::default()),
+        compression: Format::Plain.into(),
     }
 }
 

@@ -31,7 +31,7 @@ fn defaults_are_those_of_the_guide() {
     let cli = read("voltar backup");
     let Command::Backup(backup) = &cli.command else { panic!("{cli:?}") };
     assert_eq!(backup.dir, PathBuf::from("backup"));
-    assert_eq!((backup.level, backup.format), (9, None));
+    assert_eq!((backup.level, backup.format), (None, None));
     assert!(backup.stop.is_none() && !backup.allow_running && !backup.overwrite && !backup.allow_empty);
     assert_eq!((cli.common.layout.as_str(), cli.common.progress), ("cvat", Progress::Auto));
     assert!(cli.common.only.is_empty() && cli.common.jobs.is_none());
@@ -120,7 +120,7 @@ fn values_out_of_range_are_refused() {
     read("voltar backup --level 1 -j 1");
     for line in [
         "voltar backup --level 0",
-        "voltar backup --level 10",
+        "voltar backup --level 20",
         "voltar backup -9",
         "voltar backup -j 0",
         "voltar backup --format rar",

@@ -16,11 +16,11 @@ use crate::ordered::Pool;
 ///
 /// ```
 /// use std::io::{Read as _, Write as _};
-/// use voltar::codec::{Compression, Compressor, Decompressor, Format, Level};
+/// use voltar::codec::{Compressor, Decompressor, Format};
 /// use voltar::ordered::Pool;
 ///
 /// let pool = Pool::new(2)?;
-/// let mut compressor = Compressor::new(Vec::new(), Compression::new(Format::Bzip2, Level::BEST), &pool);
+/// let mut compressor = Compressor::new(Vec::new(), Format::Bzip2.into(), &pool);
 /// compressor.write_all(b"to be or not to be")?;
 /// let file: Vec<u8> = compressor.finish()?;
 ///
@@ -46,7 +46,7 @@ enum Coder {
 impl<W: Write> Compressor<W> {
     /// Returns a compressor that writes to `inner` and compresses on the threads of `pool`.
     pub fn new(inner: W, compression: Compression, pool: &Pool) -> Self {
-        let coder = match compression.format {
+        let coder = match compression.format() {
             Format::Bzip2 => Coder::Bzip2(Box::new(bzip2::Writer::new(compression, pool))),
             Format::Gzip => Coder::Chunked(chunked::Writer::new(&chunked::GZIP, compression, pool)),
             Format::Zstd => Coder::Chunked(chunked::Writer::new(&chunked::ZSTD, compression, pool)),
@@ -59,7 +59,7 @@ impl<W: Write> Compressor<W> {
     ///
     /// # Errors
     ///
-    /// An error of the inner writer, or that an earlier write failed. If [`Compression::checked`] is set, also an error
+    /// An error of the inner writer, or that an earlier write failed. If the compression is [checked](Compression::checked), also an error
     /// whose inner error is [`NotReadBack`](super::NotReadBack).
     pub fn finish(mut self) -> io::Result<W> {
         self.check()?;

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use super::bzip2;
 use super::chunked;
-use super::format::{Damage, Fault, Format, Level, Likeness};
+use super::format::{Damage, Fault, Format, Likeness};
 use super::source::Source;
 use crate::ordered::Pool;
 
@@ -21,7 +21,7 @@ pub struct Decompressor<R> {
 
 enum Body<R> {
     Bzip2(Box<bzip2::Reader<R>>),
-    Chunked(chunked::Reader<R>),
+    Chunked(Box<chunked::Reader<R>>),
     Plain(Source<R>),
 }
 
@@ -51,10 +51,10 @@ impl<R: Read> Decompressor<R> {
         };
         let body = match format {
             Format::Bzip2 => {
-                let level = Level::from_digit(digit).unwrap_or_default();
-                Body::Bzip2(Box::new(bzip2::Reader::new(source, level, pool)))
+                let size = bzip2::BlockSize::from_digit(digit).unwrap_or(bzip2::BlockSize::LARGEST);
+                Body::Bzip2(Box::new(bzip2::Reader::new(source, size, pool)))
             }
-            Format::Gzip | Format::Zstd => Body::Chunked(chunked::Reader::new(source, format)),
+            Format::Gzip | Format::Zstd => Body::Chunked(Box::new(chunked::Reader::new(source, format, pool))),
             Format::Plain => Body::Plain(source),
         };
         Ok(Self { body, format, failed: false })

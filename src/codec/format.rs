@@ -100,46 +100,27 @@ impl fmt::Display for Format {
     }
 }
 
-/// A compression level from 1 to 9. For bzip2 it is the block size in units of 100,000 bytes.
+/// A compression level, a number with the meaning that the format's own tool gives it: more is slower and smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Level(u8);
 
 impl Level {
-    /// The level that compresses best, 9.
-    pub const BEST: Self = Self(9);
+    /// The highest level of any format.
+    pub const MAX: u8 = 19;
 
-    /// Returns the level of this number, if it is from 1 to 9.
+    /// Returns the level of this number, if any format has it.
     #[must_use]
     pub const fn new(number: u8) -> Option<Self> {
         match number {
-            1..=9 => Some(Self(number)),
+            1..=Self::MAX => Some(Self(number)),
             _ => None,
         }
     }
 
-    /// Returns the number of the level, 1 to 9.
+    /// Returns the number of the level.
     #[must_use]
     pub const fn get(self) -> u8 {
         self.0
-    }
-
-    /// Returns the level of an ASCII digit, as in a bzip2 header.
-    pub(super) const fn from_digit(digit: u8) -> Option<Self> {
-        match digit {
-            b'1'..=b'9' => Some(Self(digit - b'0')),
-            _ => None,
-        }
-    }
-
-    /// Returns the level as an ASCII digit, as in a bzip2 header.
-    pub(super) const fn digit(self) -> u8 {
-        b'0' + self.0
-    }
-}
-
-impl Default for Level {
-    fn default() -> Self {
-        Self::BEST
     }
 }
 
@@ -149,24 +130,94 @@ impl fmt::Display for Level {
     }
 }
 
+impl Format {
+    /// Returns the highest level of this format, as its own tool has it; 1 is the lowest. It has no meaning where nothing is
+    /// compressed.
+    #[must_use]
+    pub const fn highest_level(self) -> Level {
+        Level(match self {
+            Self::Bzip2 | Self::Gzip => 9,
+            Self::Zstd | Self::Plain => Level::MAX,
+        })
+    }
+
+    /// Returns the level that the format's own tool has without an option.
+    #[must_use]
+    pub const fn default_level(self) -> Level {
+        Level(match self {
+            Self::Bzip2 => 9,
+            Self::Gzip => 6,
+            Self::Zstd | Self::Plain => 3,
+        })
+    }
+}
+
 /// The parameters of a [`Compressor`](super::Compressor).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compression {
-    /// The format of the file.
-    pub format: Format,
-    /// The compression level.
-    pub level: Level,
-    /// Whether each block is decompressed and compared with its input before it is written.
-    pub checked: bool,
+    format: Format,
+    level: Level,
+    checked: bool,
 }
 
 impl Compression {
-    /// Returns a compression that is not checked.
+    /// Returns a compression that is not checked, at the default level of the format if `level` is `None`.
+    ///
+    /// # Errors
+    /// The format does not have this level.
+    pub fn new(format: Format, level: Option<Level>) -> Result<Self, NoSuchLevel> {
+        let level = level.unwrap_or(format.default_level());
+        if level > format.highest_level() {
+            return Err(NoSuchLevel { format, level });
+        }
+        Ok(Self { format, level, checked: false })
+    }
+
+    /// Returns a compression of which each block is decompressed, by a decoder that shares no code with the encoder, before
+    /// it is written, if `checked`.
     #[must_use]
-    pub fn new(format: Format, level: Level) -> Self {
-        Self { format, level, checked: false }
+    pub const fn checked(self, checked: bool) -> Self {
+        Self { checked, ..self }
+    }
+
+    /// Returns the format of the file.
+    #[must_use]
+    pub const fn format(self) -> Format {
+        self.format
+    }
+
+    /// Returns the compression level.
+    #[must_use]
+    pub const fn level(self) -> Level {
+        self.level
+    }
+
+    pub(super) const fn is_checked(self) -> bool {
+        self.checked
     }
 }
+
+impl From<Format> for Compression {
+    fn from(format: Format) -> Self {
+        Self { format, level: format.default_level(), checked: false }
+    }
+}
+
+/// The error if a format does not have a level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoSuchLevel {
+    format: Format,
+    level: Level,
+}
+
+impl fmt::Display for NoSuchLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { format, level } = self;
+        write!(f, "{format} has the levels 1 to {}, not {level}", format.highest_level())
+    }
+}
+
+impl std::error::Error for NoSuchLevel {}
 
 /// The error if a compressed file is damaged or cut short. It is the inner error of an [`io::Error`] of kind
 /// [`io::ErrorKind::InvalidData`].
@@ -286,8 +337,17 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_1_to_9() {
-        assert_eq!([0, 1, 9, 10].map(|number| Level::new(number).map(Level::get)), [None, Some(1), Some(9), None]);
+    fn each_format_has_the_levels_of_its_tool() {
+        let highest = |format| {
+            (1..=u8::MAX).filter(move |&n| Level::new(n).is_some_and(|n| Compression::new(format, Some(n)).is_ok()))
+        };
+        assert_eq!(Level::new(0), None);
+        for (format, last, default) in [(Format::Bzip2, 9, 9), (Format::Gzip, 9, 6), (Format::Zstd, 19, 3)] {
+            assert!(highest(format).eq(1..=last), "{format}");
+            assert_eq!(Compression::from(format).level().get(), default, "{format}");
+        }
+        let error = Compression::new(Format::Gzip, Level::new(10)).unwrap_err();
+        assert_eq!(error.to_string(), "gz has the levels 1 to 9, not 10");
     }
 
     #[test]

@@ -8,9 +8,11 @@ mod bzip2;
 mod chunked;
 mod compress;
 mod decompress;
+mod deflate;
 mod format;
+mod prefix_code;
 mod source;
 
 pub use compress::Compressor;
 pub use decompress::Decompressor;
-pub use format::{Compression, Damage, Fault, Format, Level, Likeness, NotReadBack};
+pub use format::{Compression, Damage, Fault, Format, Level, Likeness, NoSuchLevel, NotReadBack};

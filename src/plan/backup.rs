@@ -34,8 +34,8 @@ pub struct BackupRequest {
     pub sink: Sink,
     /// The format of all of them; `None` for that of the layout, or else of the guide of the stack.
     pub format: Option<Format>,
-    /// The compression level.
-    pub level: Level,
+    /// The compression level; `None` for the default of each format.
+    pub level: Option<Level>,
     /// Whether each block is decompressed and compared before it is written.
     pub checked: bool,
     /// What is done about running containers.
@@ -138,13 +138,17 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     for target in resolution.targets {
         let Some(spec) = request.layout.archive(&target.archive) else { continue };
         let format = request.format.or(spec.format).unwrap_or(guide_format);
+        let compression = Compression::new(format, request.level).unwrap_or_else(|error| {
+            refusals.push(Error::refused(error.to_string()).within(&target.archive));
+            format.into()
+        });
         let destination = request.sink.destination(&target.archive, format);
         notes.extend(other_formats(&target.archive, format, &request.sink, facts));
         let reasons = unreal(&target, inventory, facts)?;
         let mut planned = PlannedArchive {
             target,
             destination,
-            compression: Compression { format, level: request.level, checked: request.checked },
+            compression: compression.checked(request.checked),
             exclude: spec.exclude.and(&request.exclude),
             expected: expected(spec, request.allow_empty),
             mounts: Vec::new(),
@@ -256,7 +260,7 @@ fn examine(planned: &mut PlannedArchive, xattrs: bool, facts: &dyn Facts) -> Res
     }
     let mut measured = facts.measure(tree, &planned.exclude, planned.compression)?;
     if xattrs {
-        measured.add_extended_headers(planned.compression.format);
+        measured.add_extended_headers(planned.compression.format());
     }
     let refusal = too_empty(&planned.target, &measured, planned.expected);
     planned.measured = Some(measured);

@@ -105,7 +105,7 @@ pub(crate) fn measure(
         return Err(first.on_disk(path, count - 1));
     }
     measured.stream_bytes = measured.stream_bytes.next_multiple_of(RECORD as u64);
-    if compression.format == Format::Plain {
+    if compression.format() == Format::Plain {
         measured.archive_bytes = measured.stream_bytes;
         measured.compress_time = Some(Duration::ZERO);
     } else {

@@ -10,7 +10,7 @@ use super::facts::{Facts, Occupied};
 use super::measure::{Decompression, Measured};
 use super::restore::{self, RestorePlan, RestoreRequest};
 use super::*;
-use crate::codec::{Compression, Format, Level};
+use crate::codec::{Compression, Format};
 use crate::error::ErrorKind;
 use crate::exclude::{Exclude, Pattern};
 use crate::extractor::{Input, Mode, Need, Origin, Parts};
@@ -257,7 +257,7 @@ fn backup_request() -> BackupRequest {
         selection: Selection::default(),
         sink: Sink::Directory(Directory::new("/backup")),
         format: None,
-        level: Level::default(),
+        level: None,
         checked: false,
         running: Running::Refuse,
         overwrite: false,
@@ -1046,7 +1046,7 @@ fn each_archive_has_the_format_of_its_entry_unless_one_is_given_for_all() {
     let suffixes = |format| {
         let layout = layout_with("format = \"tar\"\n");
         let plan = plan_backup(&BackupRequest { layout, format, ..backup_request() }, &inventory(), &Script::default());
-        plan.jobs().iter().map(|job| format!("{} {}", job.destination, job.compression.format)).collect::<Vec<_>>()
+        plan.jobs().iter().map(|job| format!("{} {}", job.destination, job.compression.format())).collect::<Vec<_>>()
     };
     assert_eq!(suffixes(None), ["/backup/db.tar tar", "/backup/media.tar.bz2 bz2"]);
     assert_eq!(suffixes(Some(Format::Gzip)), ["/backup/db.tar.gz gz", "/backup/media.tar.gz gz"]);

@@ -1,6 +1,8 @@
 //! Bit strings in the order of bzip2, most significant bit first: writing, splicing and reading them, and searching for
 //! magics at any bit offset.
 
+use super::block_size::BlockSize;
+
 /// The magics of a bzip2 stream, which can be at any bit offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Magic {
@@ -38,6 +40,7 @@ impl BitString {
     }
 
     /// Returns the length in bits.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.bytes.len() * 8 + self.rest_bits as usize
     }
@@ -52,6 +55,17 @@ impl BitString {
             self.bytes.push((self.rest >> self.rest_bits) as u8);
         }
         self.rest &= (1 << self.rest_bits) - 1;
+    }
+
+    /// Appends the header of a stream to a string of whole bytes.
+    pub(super) fn begin_stream(&mut self, block_size: BlockSize) {
+        self.append_bytes(&[b'B', b'Z', b'h', block_size.digit()]);
+    }
+
+    /// Appends the end of a stream, with its checksum.
+    pub(super) fn end_stream(&mut self, crc: u32) {
+        self.push(Magic::End.value(), MAGIC_BITS as u32);
+        self.push(crc.into(), 32);
     }
 
     /// Appends another string.

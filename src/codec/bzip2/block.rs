@@ -2,14 +2,17 @@
 //! runs; the stages between are in `encode` and `decode`.
 
 use std::cell::RefCell;
+use std::io;
+
+use ::bzip2::bufread::BzDecoder;
 
 use super::bits::{BitReader, BitString, MAGIC_BITS};
+use super::block_size::BlockSize;
 use super::crc::Crc;
 use super::rle::{Block, Expander, NoCount, max_block};
 use super::{decode, encode};
-use crate::codec::format::Level;
 
-/// The length in bytes of a stream header: `BZh` and the digit of the level.
+/// The length in bytes of a stream header: `BZh` and the digit of the block size.
 pub(super) const HEADER_BYTES: usize = 4;
 
 /// The length in bits of a block magic and the checksum of the block.
@@ -49,11 +52,15 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    /// Returns whether the block can be decoded to content with the checksum of the input.
-    pub(super) fn can_be_read_back(&self, level: Level) -> bool {
-        let bits = self.bits.len();
-        let bytes = self.bits.clone().into_bytes();
-        decode(&bytes, 0, bits, level).is_ok_and(|decoded| decoded.crc == self.crc)
+    /// Returns whether the block can be decoded to content with the checksum of the input, by a decoder that shares no code
+    /// with this module.
+    pub(super) fn can_be_read_back(&self, block_size: BlockSize) -> bool {
+        let mut stream = BitString::default();
+        stream.begin_stream(block_size);
+        self.append_to(&mut stream);
+        stream.end_stream(self.crc);
+        // It compares the checksum of the block, that of the input, with that of the content.
+        io::copy(&mut BzDecoder::new(&stream.into_bytes()[..]), &mut io::sink()).is_ok()
     }
 
     /// Appends the block to the bits of a stream.
@@ -106,8 +113,8 @@ impl Decoded {
 }
 
 /// Decodes the block that consists of exactly the bits `from..to` of `bytes`.
-pub(super) fn decode(bytes: &[u8], from: usize, to: usize, level: Level) -> Result<Decoded, NotABlock> {
-    match decode_beginning(bytes, from, to, level)? {
+pub(super) fn decode(bytes: &[u8], from: usize, to: usize, block_size: BlockSize) -> Result<Decoded, NotABlock> {
+    match decode_beginning(bytes, from, to, block_size)? {
         Beginning::Block(decoded, end) if end == to => Ok(decoded),
         Beginning::Block(..) | Beginning::Cut => Err(NotABlock),
     }
@@ -122,9 +129,14 @@ pub(super) enum Beginning {
 }
 
 /// Decodes the block with which the bits `from..to` of `bytes` begin.
-pub(super) fn decode_beginning(bytes: &[u8], from: usize, to: usize, level: Level) -> Result<Beginning, NotABlock> {
+pub(super) fn decode_beginning(
+    bytes: &[u8],
+    from: usize,
+    to: usize,
+    block_size: BlockSize,
+) -> Result<Beginning, NotABlock> {
     let mut reader = BitReader::new(bytes, from, to);
-    DECODING.with_borrow_mut(|buffers| match decode::decode(&mut reader, max_block(level), buffers) {
+    DECODING.with_borrow_mut(|buffers| match decode::decode(&mut reader, max_block(block_size), buffers) {
         Ok((crc, text)) => Ok(Beginning::Block(expand(text, crc)?, reader.at())),
         Err(decode::Fault::Cut) => Ok(Beginning::Cut),
         Err(decode::Fault::Invalid) => Err(NotABlock),
@@ -174,8 +186,8 @@ mod tests {
     use super::super::rle;
     use super::*;
 
-    fn cut(input: &[u8], level: Level) -> Block {
-        let mut cutter = rle::Cutter::new(level);
+    fn cut(input: &[u8], block_size: BlockSize) -> Block {
+        let mut cutter = rle::Cutter::new(block_size);
         assert_eq!(cutter.push(input), input.len());
         cutter.take().unwrap()
     }
@@ -199,25 +211,25 @@ mod tests {
 
     #[test]
     fn the_shortest_block_is_not_below_the_minimum() {
-        let (_, len) = bits_of(&encode(&cut(b"a", Level::BEST)));
+        let (_, len) = bits_of(&encode(&cut(b"a", BlockSize::LARGEST)));
         assert!(len >= MIN_BITS, "{len}");
     }
 
     #[test]
     fn a_block_that_was_damaged_in_the_encoder_cannot_be_read_back() {
-        let block = cut(b"An error in memory that nothing else would detect.", Level::BEST);
-        assert!(encode(&block).can_be_read_back(Level::BEST));
+        let block = cut(b"An error in memory that nothing else would detect.", BlockSize::LARGEST);
+        assert!(encode(&block).can_be_read_back(BlockSize::LARGEST));
         for at in 0..block.text.len() {
             let mut damaged = Block { text: block.text.clone(), ..block };
             damaged.text[at] ^= 1;
-            assert!(!encode(&damaged).can_be_read_back(Level::BEST));
+            assert!(!encode(&damaged).can_be_read_back(BlockSize::LARGEST));
         }
     }
 
     #[test]
     fn blocks_of_lengths_near_all_limits() {
-        for level in [Level::new(1).unwrap(), Level::BEST] {
-            let limit = rle::block_limit(level);
+        for block_size in [BlockSize::new(1).unwrap(), BlockSize::LARGEST] {
+            let limit = rle::block_limit(block_size);
             for len in [1, 2, 3, 49, 50, 51, limit - 1, limit] {
                 // Without runs of four, so that the block is as long as the input: random, in pairs, and periodic with
                 // one exception.
@@ -226,8 +238,8 @@ mod tests {
                 let pairs: Vec<u8> = (0..len).map(|n| (n / 2 % 2) as u8).collect();
                 let period: Vec<u8> = (0..len).map(|n| u8::from(n % 3 == 0) + u8::from(n == len / 2)).collect();
                 for input in [noise, pairs, period] {
-                    let (bytes, bits) = bits_of(&encode(&cut(&input, level)));
-                    assert!(read_all(decode(&bytes, 0, bits, level).unwrap()) == input, "{len} bytes");
+                    let (bytes, bits) = bits_of(&encode(&cut(&input, block_size)));
+                    assert!(read_all(decode(&bytes, 0, bits, block_size).unwrap()) == input, "{len} bytes");
                 }
             }
         }
@@ -236,11 +248,12 @@ mod tests {
     #[test]
     fn a_block_of_zeros_is_expanded_again_instead_of_kept() {
         let zeros = vec![0; 40_000_000];
-        let (bytes, len) = bits_of(&encode(&cut(&zeros, Level::BEST)));
-        let decoded = decode(&bytes, 0, len, Level::BEST).unwrap();
+        let (bytes, len) = bits_of(&encode(&cut(&zeros, BlockSize::LARGEST)));
+        let decoded = decode(&bytes, 0, len, BlockSize::LARGEST).unwrap();
         assert!(matches!(decoded.content, Content::Runs { .. }));
         assert!(read_all(decoded) == zeros);
-        let Beginning::Block(decoded, _) = decode_beginning(&bytes, 0, bytes.len() * 8, Level::BEST).unwrap() else {
+        let Beginning::Block(decoded, _) = decode_beginning(&bytes, 0, bytes.len() * 8, BlockSize::LARGEST).unwrap()
+        else {
             panic!("cut")
         };
         assert!(read_all(decoded) == zeros);
@@ -250,8 +263,8 @@ mod tests {
     fn blocks_below_the_limit_are_kept_expanded() {
         for (len, kept) in [(MAX_KEPT - 1, true), (MAX_KEPT, false), (MAX_KEPT + 1, false)] {
             let zeros = vec![0; len];
-            let (bytes, bits) = bits_of(&encode(&cut(&zeros, Level::BEST)));
-            let decoded = decode(&bytes, 0, bits, Level::BEST).unwrap();
+            let (bytes, bits) = bits_of(&encode(&cut(&zeros, BlockSize::LARGEST)));
+            let decoded = decode(&bytes, 0, bits, BlockSize::LARGEST).unwrap();
             assert_eq!(matches!(decoded.content, Content::Expanded { .. }), kept);
             assert!(read_all(decoded) == zeros);
         }
@@ -260,9 +273,9 @@ mod tests {
     #[test]
     fn a_block_too_large_for_its_level_is_refused() {
         let input: Vec<u8> = (0..150_000_u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
-        let (bytes, len) = bits_of(&encode(&cut(&input, Level::BEST)));
-        assert!(decode(&bytes, 0, len, Level::new(2).unwrap()).is_ok());
-        assert!(decode(&bytes, 0, len, Level::new(1).unwrap()).is_err());
+        let (bytes, len) = bits_of(&encode(&cut(&input, BlockSize::LARGEST)));
+        assert!(decode(&bytes, 0, len, BlockSize::new(2).unwrap()).is_ok());
+        assert!(decode(&bytes, 0, len, BlockSize::new(1).unwrap()).is_err());
     }
 
     proptest! {
@@ -273,7 +286,7 @@ mod tests {
             shift in 0..8_u32,
             after in prop::collection::vec(any::<u8>(), 0..30),
         ) {
-            let encoded = encode(&cut(&input, Level::BEST));
+            let encoded = encode(&cut(&input, BlockSize::LARGEST));
             let len = encoded.bits.len();
             let mut bits = BitString::default();
             bits.push(0, shift);
@@ -284,23 +297,23 @@ mod tests {
             }
             let bytes = bits.into_bytes();
 
-            let decoded = decode(&bytes, from, from + len, Level::BEST).unwrap();
+            let decoded = decode(&bytes, from, from + len, BlockSize::LARGEST).unwrap();
             prop_assert_eq!(decoded.crc, encoded.crc);
             prop_assert_eq!(read_all(decoded), &input[..]);
 
-            let beginning = decode_beginning(&bytes, from, bytes.len() * 8, Level::BEST).unwrap();
+            let beginning = decode_beginning(&bytes, from, bytes.len() * 8, BlockSize::LARGEST).unwrap();
             let Beginning::Block(decoded, end) = beginning else { panic!("cut") };
             prop_assert_eq!(end, from + len);
             prop_assert_eq!(decoded.crc, encoded.crc);
             prop_assert_eq!(read_all(decoded), &input[..]);
 
             // With one bit less or more, the bits are not a block. Without the last bytes, the block is cut.
-            prop_assert!(decode(&bytes, from, from + len - 1, Level::BEST).is_err());
+            prop_assert!(decode(&bytes, from, from + len - 1, BlockSize::LARGEST).is_err());
             if !after.is_empty() {
-                prop_assert!(decode(&bytes, from, from + len + 1, Level::BEST).is_err());
+                prop_assert!(decode(&bytes, from, from + len + 1, BlockSize::LARGEST).is_err());
             }
             let short = &bytes[..(from + len) / 8 - 1];
-            prop_assert!(matches!(decode_beginning(short, from, short.len() * 8, Level::BEST), Ok(Beginning::Cut)));
+            prop_assert!(matches!(decode_beginning(short, from, short.len() * 8, BlockSize::LARGEST), Ok(Beginning::Cut)));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 
 use super::bits::{self, MAGIC_BITS, Magic};
 use super::block;
-use crate::codec::format::Level;
+use super::block_size::BlockSize;
 use crate::codec::source::Source;
 
 /// The bits from one magic to the next one, or to the end of the file. Offsets are in bits.
@@ -13,8 +13,8 @@ pub(super) struct Candidate {
     pub(super) magic: Magic,
     pub(super) start: u64,
     pub(super) end: u64,
-    /// The level in the last stream header. The header can be false, too.
-    pub(super) level: Level,
+    /// The block size in the last stream header. The header can be false, too.
+    pub(super) block_size: BlockSize,
 }
 
 impl Candidate {
@@ -28,19 +28,19 @@ impl Candidate {
 /// Searches for magics in a file.
 pub(super) struct Finder<R> {
     pub(super) source: Source<R>,
-    /// The last magic found, the bit at which it begins, and the level there. The end of this candidate is not yet
+    /// The last magic found, the bit at which it begins, and the block size there. The end of this candidate is not yet
     /// known.
-    open: Option<(Magic, u64, Level)>,
+    open: Option<(Magic, u64, BlockSize)>,
     /// All magics that begin before this bit have been found.
     scanned: u64,
-    level: Level,
+    block_size: BlockSize,
     done: bool,
 }
 
 impl<R: Read> Finder<R> {
     /// Returns a finder that begins at the window of `source`.
-    pub(super) fn new(source: Source<R>, level: Level) -> Self {
-        Self { source, open: None, scanned: 0, level, done: false }
+    pub(super) fn new(source: Source<R>, block_size: BlockSize) -> Self {
+        Self { source, open: None, scanned: 0, block_size, done: false }
     }
 
     /// Returns the next candidate. Returns `None` at the end of the file, and where the last magic is so far back that
@@ -54,12 +54,12 @@ impl<R: Read> Finder<R> {
 
             let window = self.source.window();
             if let Some((at, magic)) = bits::find_magic(window, (self.scanned - base) as usize) {
-                if let Some(level) = header_before(window, at) {
-                    self.level = level;
+                if let Some(block_size) = header_before(window, at) {
+                    self.block_size = block_size;
                 }
                 let at = base + at as u64;
                 self.scanned = at + 1;
-                if let Some(candidate) = close(self.open.replace((magic, at, self.level)), at) {
+                if let Some(candidate) = close(self.open.replace((magic, at, self.block_size)), at) {
                     return Some(candidate);
                 }
                 continue;
@@ -76,24 +76,24 @@ impl<R: Read> Finder<R> {
         None
     }
 
-    /// Corrects the level after a false stream header.
-    pub(super) fn set_level(&mut self, level: Level) {
-        self.level = level;
+    /// Corrects the block size after a false stream header.
+    pub(super) fn set_block_size(&mut self, block_size: BlockSize) {
+        self.block_size = block_size;
     }
 }
 
 /// Returns the candidate that ends at this bit, if one is open.
-fn close(open: Option<(Magic, u64, Level)>, end: u64) -> Option<Candidate> {
-    open.map(|(magic, start, level)| Candidate { magic, start, end, level })
+fn close(open: Option<(Magic, u64, BlockSize)>, end: u64) -> Option<Candidate> {
+    open.map(|(magic, start, block_size)| Candidate { magic, start, end, block_size })
 }
 
-/// Returns the level in the stream header that ends right before bit `at`, if there is one.
-fn header_before(bytes: &[u8], at: usize) -> Option<Level> {
+/// Returns the block size in the stream header that ends right before bit `at`, if there is one.
+fn header_before(bytes: &[u8], at: usize) -> Option<BlockSize> {
     if !at.is_multiple_of(8) {
         return None;
     }
     match bytes.get((at / 8).checked_sub(block::HEADER_BYTES)?..at / 8)? {
-        [b'B', b'Z', b'h', digit] => Level::from_digit(*digit),
+        [b'B', b'Z', b'h', digit] => BlockSize::from_digit(*digit),
         _ => None,
     }
 }

@@ -49,6 +49,7 @@
 
 mod bits;
 mod block;
+mod block_size;
 mod bwt;
 mod cpu;
 mod crc;
@@ -62,5 +63,6 @@ mod reader;
 mod rle;
 mod writer;
 
+pub(super) use block_size::BlockSize;
 pub(super) use reader::Reader;
 pub(super) use writer::Writer;

@@ -13,9 +13,10 @@ use std::io::{self, Read};
 
 use super::bits::{self, Magic};
 use super::block::{self, Beginning, Decoded, NotABlock};
+use super::block_size::BlockSize;
 use super::crc;
 use super::finder::{Candidate, Finder};
-use crate::codec::format::{Damage, Fault, Level};
+use crate::codec::format::{Damage, Fault};
 use crate::codec::source::Source;
 use crate::ordered::{Ordered, Pool};
 
@@ -27,7 +28,7 @@ pub(in crate::codec) struct Reader<R> {
     decoding: Ordered<Result<Decoded, NotABlock>>,
     /// The bit up to which everything is confirmed.
     at: u64,
-    level: Level,
+    block_size: BlockSize,
     /// The checksum of the stream up to `at`.
     crc: u32,
     /// The block that is being read.
@@ -38,14 +39,14 @@ pub(in crate::codec) struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    /// Returns a reader of `source`, which begins with a stream header of this level.
-    pub(in crate::codec) fn new(source: Source<R>, level: Level, pool: &Pool) -> Self {
+    /// Returns a reader of `source`, which begins with a stream header of this block size.
+    pub(in crate::codec) fn new(source: Source<R>, block_size: BlockSize, pool: &Pool) -> Self {
         Self {
-            finder: Finder::new(source, level),
+            finder: Finder::new(source, block_size),
             candidates: VecDeque::new(),
             decoding: Ordered::new(pool),
             at: block::HEADER_BYTES as u64 * 8,
-            level,
+            block_size,
             crc: 0,
             current: None,
             done: false,
@@ -91,7 +92,7 @@ impl<R: Read> Reader<R> {
             match candidate.magic {
                 Magic::Block => {
                     let decoded = match decoded {
-                        Some(Ok(decoded)) if candidate.level == self.level => {
+                        Some(Ok(decoded)) if candidate.block_size == self.block_size => {
                             self.at = candidate.end;
                             decoded
                         }
@@ -120,8 +121,8 @@ impl<R: Read> Reader<R> {
                 let (bytes, from) = self.window_from(candidate.start);
                 let to = from + (candidate.end - candidate.start) as usize;
                 let bytes = bytes.get(..to.div_ceil(8)).unwrap_or_default().to_vec();
-                let level = candidate.level;
-                self.decoding.submit(move || block::decode(&bytes, from, to, level));
+                let block_size = candidate.block_size;
+                self.decoding.submit(move || block::decode(&bytes, from, to, block_size));
             }
             self.candidates.push_back((candidate, submit));
         }
@@ -129,12 +130,12 @@ impl<R: Read> Reader<R> {
 
     /// Decodes the block at `self.at` on this thread, and finds its end.
     fn decode_here(&mut self) -> io::Result<Decoded> {
-        self.finder.set_level(self.level);
+        self.finder.set_block_size(self.block_size);
         // One byte more, because a block can begin within a byte.
         self.fill(block::MAX_BYTES + 1);
         let (window, from) = self.window_from(self.at);
         let bytes = window.get(..block::MAX_BYTES + 1).unwrap_or(window);
-        match block::decode_beginning(bytes, from, bytes.len() * 8, self.level) {
+        match block::decode_beginning(bytes, from, bytes.len() * 8, self.block_size) {
             Ok(Beginning::Block(decoded, end)) => {
                 self.at += (end - from) as u64;
                 Ok(decoded)
@@ -160,14 +161,14 @@ impl<R: Read> Reader<R> {
             return Err(self.damage(Fault::StreamChecksum));
         }
         let header = (from + block::END_BITS).div_ceil(8);
-        let level = match window.get(header..).unwrap_or_default() {
-            [b'B', b'Z', b'h', digit, ..] => Level::from_digit(*digit),
+        let block_size = match window.get(header..).unwrap_or_default() {
+            [b'B', b'Z', b'h', digit, ..] => BlockSize::from_digit(*digit),
             // A part of a header is no trailing garbage: the file is cut short, also according to bzip2.
             [b'B'] | [b'B', b'Z'] | [b'B', b'Z', b'h'] => return Err(self.cut_short(Fault::EndsInHeader)),
             _ => None,
         };
         self.at += (header * 8 - from) as u64;
-        let Some(level) = level else {
+        let Some(block_size) = block_size else {
             if let Some(error) = self.finder.source.take_error() {
                 return Err(error);
             }
@@ -176,7 +177,7 @@ impl<R: Read> Reader<R> {
             return Ok(false);
         };
         self.at += block::HEADER_BYTES as u64 * 8;
-        self.level = level;
+        self.block_size = block_size;
         self.crc = 0;
         Ok(true)
     }
@@ -227,13 +228,13 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::codec::{Compression, Compressor, Format};
+    use crate::codec::{Compressor, Format};
 
-    /// Decodes a file with a level in its header that is not the true one. The finder assumes the level of the header,
+    /// Decodes a file with a block size in its header that is not the true one. The finder assumes that of the header,
     /// as it does if block data happens to end in the bytes of a stream header.
-    fn decode(header: Level, truth: Level) -> io::Result<Vec<u8>> {
+    fn decode(header: BlockSize, truth: BlockSize) -> io::Result<Vec<u8>> {
         let pool = Pool::new(2).unwrap();
-        let mut compressor = Compressor::new(Vec::new(), Compression::new(Format::Bzip2, Level::BEST), &pool);
+        let mut compressor = Compressor::new(Vec::new(), Format::Bzip2.into(), &pool);
         compressor.write_all(&input()).unwrap();
         let mut file = compressor.finish().unwrap();
         file[3] = header.digit();
@@ -254,9 +255,9 @@ mod tests {
 
     #[test]
     fn a_wrong_level_is_corrected() {
-        let low = Level::new(1).unwrap();
-        assert!(decode(low, Level::BEST).unwrap() == input());
-        // A block that is too long for the true level is damage, even if the assumed level allows it.
-        assert!(decode(Level::BEST, low).is_err());
+        let low = BlockSize::new(1).unwrap();
+        assert!(decode(low, BlockSize::LARGEST).unwrap() == input());
+        // A block that is too long for the true block size is damage, even if the assumed one allows it.
+        assert!(decode(BlockSize::LARGEST, low).is_err());
     }
 }

@@ -7,21 +7,21 @@ use std::mem;
 
 use wide::u8x16;
 
+use super::block_size::BlockSize;
 use super::crc::Crc;
-use crate::codec::format::Level;
 
 /// Longer runs are split.
 const MAX_RUN: u8 = 255;
 
-/// Returns the number of bytes with which a block of this level is full, as in bzip2. The run that fills the block can
+/// Returns the number of bytes with which a block of this size is full, as in bzip2. The run that fills the block can
 /// exceed it by four bytes, for which bzip2 has room.
-pub(super) const fn block_limit(level: Level) -> usize {
-    max_block(level) - 19
+pub(super) const fn block_limit(block_size: BlockSize) -> usize {
+    max_block(block_size) - 19
 }
 
-/// Returns the maximum length in bytes of the text of a block of this level, written by any encoder.
-pub(super) const fn max_block(level: Level) -> usize {
-    100_000 * level.get() as usize
+/// Returns the maximum length in bytes of the text of a block of this size, written by any encoder.
+pub(super) const fn max_block(block_size: BlockSize) -> usize {
+    block_size.bytes()
 }
 
 /// Encodes the runs of the input and cuts it into blocks.
@@ -43,8 +43,8 @@ pub(super) struct Block {
 }
 
 impl Cutter {
-    pub(super) fn new(level: Level) -> Self {
-        Self { limit: block_limit(level), block: Vec::new(), run_byte: 0, run: 0, crc: Crc::new() }
+    pub(super) fn new(block_size: BlockSize) -> Self {
+        Self { limit: block_limit(block_size), block: Vec::new(), run_byte: 0, run: 0, crc: Crc::new() }
     }
 
     /// Adds input to the block until it is full, and returns the number of bytes added. If it is less than the length
@@ -221,7 +221,7 @@ mod tests {
 
     /// Returns the texts of the blocks of `input`, which is added in chunks of `chunk` bytes.
     fn cut(input: &[u8], limit: usize, chunk: usize) -> Vec<Vec<u8>> {
-        let mut cutter = Cutter { limit, ..Cutter::new(Level::BEST) };
+        let mut cutter = Cutter { limit, ..Cutter::new(BlockSize::LARGEST) };
         let mut blocks = Vec::new();
         for mut chunk in input.chunks(chunk) {
             loop {
@@ -286,8 +286,8 @@ mod tests {
 
     #[test]
     fn the_limit_is_that_of_bzip2() {
-        assert_eq!(block_limit(Level::BEST), 899_981);
-        assert_eq!(block_limit(Level::new(1).unwrap()), 99_981);
+        assert_eq!(block_limit(BlockSize::LARGEST), 899_981);
+        assert_eq!(block_limit(BlockSize::new(1).unwrap()), 99_981);
     }
 
     proptest! {

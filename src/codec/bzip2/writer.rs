@@ -3,8 +3,9 @@
 
 use std::io::{self, Write};
 
-use super::bits::{BitString, MAGIC_BITS, Magic};
+use super::bits::BitString;
 use super::block::{self, Encoded};
+use super::block_size::BlockSize;
 use super::crc;
 use super::rle::Cutter;
 use crate::codec::format::{Compression, NotReadBack};
@@ -13,7 +14,8 @@ use crate::ordered::{Ordered, Pool};
 /// Writes one stream.
 pub(in crate::codec) struct Writer {
     cutter: Cutter,
-    compression: Compression,
+    block_size: BlockSize,
+    checked: bool,
     encoding: Ordered<Result<Encoded, NotReadBack>>,
     /// The bits of the stream that are not yet written.
     stream: BitString,
@@ -23,10 +25,17 @@ pub(in crate::codec) struct Writer {
 
 impl Writer {
     pub(in crate::codec) fn new(compression: Compression, pool: &Pool) -> Self {
-        let level = compression.level;
+        let block_size = BlockSize::of_level(compression.level());
         let mut stream = BitString::default();
-        stream.bytes_mut().extend_from_slice(&[b'B', b'Z', b'h', level.digit()]);
-        Self { cutter: Cutter::new(level), compression, encoding: Ordered::new(pool), stream, crc: 0 }
+        stream.begin_stream(block_size);
+        Self {
+            cutter: Cutter::new(block_size),
+            block_size,
+            checked: compression.is_checked(),
+            encoding: Ordered::new(pool),
+            stream,
+            crc: 0,
+        }
     }
 
     pub(in crate::codec) fn write(&mut self, mut input: &[u8], to: &mut impl Write) -> io::Result<()> {
@@ -45,10 +54,10 @@ impl Writer {
         if !self.encoding.has_room() {
             self.splice_oldest(to)?;
         }
-        let Compression { level, checked, .. } = self.compression;
+        let (block_size, checked) = (self.block_size, self.checked);
         self.encoding.submit(move || {
             let encoded = block::encode(&block);
-            if checked && !encoded.can_be_read_back(level) { Err(NotReadBack) } else { Ok(encoded) }
+            if checked && !encoded.can_be_read_back(block_size) { Err(NotReadBack) } else { Ok(encoded) }
         });
         Ok(())
     }
@@ -68,8 +77,7 @@ impl Writer {
         self.end_block(to)?;
         while self.splice_oldest(to)? {}
         let mut stream = std::mem::take(&mut self.stream);
-        stream.push(Magic::End.value(), MAGIC_BITS as u32);
-        stream.push(self.crc.into(), 32);
+        stream.end_stream(self.crc);
         to.write_all(&stream.into_bytes())
     }
 }

@@ -1,13 +1,16 @@
-//! Sequential reading of gzip members and zstd frames. The decoders are those of `flate2` and `zstd`. This module
-//! continues with the next member or frame, and reports the offset of damage.
+//! Reading of gzip members and Zstandard frames. Those that are found whole are decoded on a pool, in order; the others are
+//! decoded as a stream. This module continues with the next member or frame, and reports the offset of damage.
 
 use std::io::{self, BufRead as _, Read};
 
 use flate2::bufread::GzDecoder;
 use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation as _};
 
+use super::ahead::Ahead;
+use super::{Chunked, GZIP, ZSTD};
 use crate::codec::format::{Damage, Fault, Format};
 use crate::codec::source::Source;
+use crate::ordered::Pool;
 
 /// Frames that need a larger window than 128 MiB are refused, as the zstd command does by default: the decoder
 /// allocates the window, and its size comes from the file.
@@ -18,10 +21,12 @@ pub(in crate::codec) struct Reader<R> {
     state: State<R>,
     /// The decoder of all zstd frames: a new one takes longer than a small frame.
     zstd: Option<ZstdDecoder<'static>>,
+    ahead: Ahead,
     garbage: Option<u64>,
 }
 
-/// Where the reader is: before a member of this format, in a member, or at the end.
+/// Where the reader is: before a member of this format, in a member, or at the end. Members that are decoded ahead are behind
+/// the start of the source.
 enum State<R> {
     Between(Source<R>, Format),
     Gzip(Box<GzDecoder<Source<R>>>),
@@ -31,8 +36,8 @@ enum State<R> {
 
 impl<R: Read> Reader<R> {
     /// Returns a reader of `source`, which begins with a gzip member or a zstd frame.
-    pub(in crate::codec) fn new(source: Source<R>, format: Format) -> Self {
-        Self { state: State::Between(source, format), zstd: None, garbage: None }
+    pub(in crate::codec) fn new(source: Source<R>, format: Format, pool: &Pool) -> Self {
+        Self { state: State::Between(source, format), zstd: None, ahead: Ahead::new(pool), garbage: None }
     }
 
     pub(in crate::codec) fn compressed_bytes(&self) -> u64 {
@@ -52,7 +57,10 @@ impl<R: Read> Reader<R> {
         loop {
             let (read, source) = match &mut self.state {
                 State::Ended { .. } => return Ok(0),
-                State::Between(..) => {
+                State::Between(source, format) => {
+                    if let Some(count) = self.ahead.read(source, chunked(*format), out) {
+                        return Ok(count);
+                    }
                     self.begin()?;
                     continue;
                 }
@@ -123,6 +131,10 @@ impl<R: Read> Reader<R> {
         self.garbage = any.then(|| source.offset());
         Ok(())
     }
+}
+
+fn chunked(format: Format) -> &'static Chunked {
+    if format == Format::Gzip { &GZIP } else { &ZSTD }
 }
 
 /// Reads the next bytes of a zstd frame into `out`. Returns their number, and whether they are its last; the next frame is then

@@ -78,7 +78,7 @@ fn damage(error: &io::Error) -> Damage {
 
 /// Compresses `content`, written in pieces of these sizes.
 pub fn compress(content: &[u8], level: u8, pool: &Pool, sizes: &[usize]) -> Vec<u8> {
-    let mut compressor = Compressor::new(Vec::new(), Compression::new(Format::Bzip2, Level::new(level).unwrap()), pool);
+    let mut compressor = Compressor::new(Vec::new(), Compression::new(Format::Bzip2, Level::new(level)).unwrap(), pool);
     let mut rest = content;
     for &size in sizes.iter().cycle() {
         if rest.is_empty() {

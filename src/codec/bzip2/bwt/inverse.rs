@@ -11,12 +11,12 @@
 
 use super::bytes::Counts;
 use super::counting::Heads;
+use crate::codec::bzip2::BlockSize;
 use crate::codec::bzip2::rle::max_block;
-use crate::codec::format::Level;
 
 /// A power of two, so that a row number modulo this needs no bounds check.
 const ROWS: usize = 1 << 20;
-const _: () = assert!(max_block(Level::BEST) < ROWS);
+const _: () = assert!(max_block(BlockSize::LARGEST) < ROWS);
 
 /// A row is a word, with the number of the next row above this many bits, and the first byte of the row in the low
 /// ones.
