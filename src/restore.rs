@@ -13,7 +13,7 @@ use crate::host::{Container, Host, Inventory};
 use crate::live_mounts::LiveMounts;
 use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Phase, Stage};
-use crate::new_volumes::NewVolumes;
+use crate::new_volumes::{self, NewVolumes};
 use crate::ordered::Pool;
 use crate::plan::facts::{Facts, ThisHost};
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan as make_plan};
@@ -45,11 +45,14 @@ pub fn restore(
 }
 
 fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let inventory = request.inventory(host)?;
+    let mut inventory = request.inventory(host)?;
     // What is in use is recovered later, when its containers are stopped.
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
     recover_layout(&request.layout, &inventory, &request.selection, &mounts, monitor)?;
     store::complete(&request.sources, monitor)?;
+    if new_volumes::recover(host, state_dir, monitor)? {
+        inventory = request.inventory(host)?;
+    }
     let facts = ThisHost::new(&mounts, pool, monitor);
     let mut plan = make_plan(request, host.describe(), &inventory, &facts)?;
     plan.check()?;

@@ -1,5 +1,5 @@
-//! Resume, from start to end: complete or undo what a killed restore left in the volumes, then start
-//! the containers that the killed run had stopped.
+//! Resume, from start to end: complete or undo what a killed restore left in the volumes, remove those that it created and
+//! that are still empty, then start the containers that the killed run had stopped.
 
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use crate::host::containers;
 use crate::layout::Layout;
 use crate::live_mounts::LiveMounts;
 use crate::monitor::Monitor;
+use crate::new_volumes;
 use crate::recovery::{check_recovered, recover_layout};
 use crate::resolve::Selection;
 use crate::touched;
@@ -33,6 +34,7 @@ pub fn resume(
     // Containers are about to start on them.
     drop(mounts);
     check_recovered(state_dir, monitor)?;
+    new_volumes::recover(host, state_dir, monitor)?;
     if containers::resume(host, state_dir, monitor)?.is_empty() {
         monitor.note("no container was left stopped by an interrupted run");
     }

@@ -34,6 +34,8 @@ fn main() {
         test("a_second_tree_that_does_not_fit_is_refused", &[root], a_second_tree_that_does_not_fit_is_refused),
         test("a_stream_that_does_not_fit_changes_nothing", &[root], a_stream_that_does_not_fit_changes_nothing),
         test("a_btrfs_subvolume_stays_one", &[root, program("mkfs.btrfs")], a_btrfs_subvolume_stays_one),
+        test("over_quota_nothing_changes", &[root, program("mkfs.btrfs"), program("setpriv")], over_quota),
+        test("a_disk_that_cannot_write_changes_nothing", &[root, program("mkfs.ext4")], a_disk_that_cannot_write),
     ];
     run(&args, tests, || ());
 }
@@ -333,4 +335,105 @@ fn a_stream_that_does_not_fit_changes_nothing() {
     before.0.assert_same(&world.now(), "no room");
     assert_eq!(before.1, world.names());
     drop(mounted);
+}
+
+/// Btrfs has quotas of its own for subvolumes, which hold for root as well. Those of users need quota formats that many
+/// kernels are built without.
+fn over_quota() {
+    const USER: u32 = 4711;
+    let mut mounted = None;
+    let world = World::new(|root| {
+        let image = root.with_file_name("image");
+        File::create(&image).unwrap().set_len(256 << 20).unwrap();
+        Tool::new("mkfs.btrfs").arg("-q").arg(&image).ok();
+        Tool::new("mount").args(["-o", "loop"]).args([&*image, root]).ok();
+        mounted = Some(Mounted(root.to_owned()));
+        Tool::new("btrfs").args(["quota", "enable"]).arg(root).ok();
+        fs::create_dir(root.join("volumes")).unwrap();
+        for subvolume in [root.join("volumes/x"), root.join("archives")] {
+            Tool::new("btrfs").args(["subvolume", "create"]).arg(subvolume).ok();
+        }
+    });
+    fs::write(world.live.join("random"), random(6 << 20)).unwrap();
+    let archives = world.at("docker/archives");
+    let limit = |size: &str| {
+        Tool::new("btrfs").args(["filesystem", "sync"]).arg(world.at("docker")).ok();
+        for subvolume in [world.live.parent().unwrap(), &archives] {
+            Tool::new("btrfs").args(["qgroup", "limit", size]).arg(subvolume).ok();
+        }
+    };
+    limit("8M");
+    let everything = [world.scratch.path(), &world.live, &archives];
+    let (before, names) = (world.now(), world.names());
+    for user in [0, USER] {
+        if user != 0 {
+            // All that it needs is its own.
+            Tool::new("chown").arg("-R").arg(format!("{user}:{user}")).args(everything).ok();
+        }
+        let before = if user == 0 { before.clone() } else { world.now() };
+        let voltar = |args: &[&str]| {
+            let ids = [format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()];
+            let tool = Tool::new("setpriv").args(ids).arg(env!("CARGO_BIN_EXE_voltar")).args(args);
+            let tool = tool.args(["--data-root", "docker", "--layout", "x.toml"]).dir(world.scratch.path());
+            tool.env("VOLTAR_STATE_DIR", world.at(&format!("state-{user}")))
+        };
+        let again = format!("again-{user}");
+        voltar(&["backup", &again, "--format", "tar"]).ok();
+        // The filesystem has room for it, so that only the write shows it.
+        voltar(&["restore", &again]).run().expect_code(2).expect_text("Quota exceeded").expect_text("--in-place");
+        before.without_root().assert_same(&world.now().without_root(), "over quota");
+        // Over quota, Btrfs does not even remove files.
+        limit("none");
+        voltar(&["resume"]).ok();
+        assert_eq!(names, world.names());
+        limit("8M");
+        fs::write(archives.join("other"), random(4 << 20)).unwrap();
+        let refused = voltar(&["backup", "docker/archives", "--format", "tar"]).run().expect_code(2);
+        refused.expect_text("Quota exceeded");
+        let left: Vec<_> = fs::read_dir(&archives).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["other"], "neither an archive nor a part of one");
+        fs::remove_file(archives.join("other")).unwrap();
+        limit("8M");
+    }
+    drop(mounted);
+}
+
+/// A disk whose medium fails: a loop device on a sparse file for which its filesystem has no more room. Only the final
+/// sync shows it.
+fn a_disk_that_cannot_write() {
+    let (mut mounted, mut medium) = (None, None);
+    let world = World::new(|root| {
+        let below = root.with_file_name("medium");
+        fs::create_dir(&below).unwrap();
+        medium = Some(Mounted::memory(&below, "size=8m,mode=755"));
+        let image = below.join("image");
+        File::create(&image).unwrap().set_len(64 << 20).unwrap();
+        Tool::new("mkfs.ext4").args(["-q", "-J", "size=4", "-E", "lazy_itable_init=0"]).arg(&image).ok();
+        Tool::new("mount").args(["-o", "loop"]).args([&*image, root]).ok();
+        mounted = Some(Mounted(root.to_owned()));
+    });
+    let source = world.at("source");
+    build(&source, &[dir(""), file("random", random(12 << 20))]);
+    // The archive of a larger tree, which is elsewhere.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let large = DataRoot::new(&elsewhere.path().join("docker"));
+    // The source of a volume shows that the data root was not moved.
+    large.volume("other");
+    large.container("x").mount("other", "/other").bind(&source, "/srv/x").write();
+    let backup = |to: &Path| {
+        let tool = Tool::voltar().dir(world.scratch.path()).env("VOLTAR_STATE_DIR", world.at("state"));
+        tool.args(["backup", "--format", "tar", "--layout", "x.toml", "--data-root"]).arg(large.path()).arg(to)
+    };
+    backup(&world.at("large")).ok();
+    let (before, names) = (world.now(), world.names());
+    let archives = world.at("docker/archives");
+    backup(&archives).run().expect_code(2).expect_text("cannot write");
+    assert!(!archives.join("x.tar").exists(), "an archive that is not on the disk");
+    let failed = world.voltar(&["restore", "large"]).run().expect_code(2);
+    failed.expect_text("cannot").expect_no_text("restored");
+    before.without_root().assert_same(&world.now().without_root(), "a disk that cannot write");
+    // On such a disk nothing can be removed either.
+    let staged = |name: &String| name.starts_with(".voltar-restore-");
+    assert_eq!(names, world.names().into_iter().filter(|name| !staged(name)).collect::<Vec<_>>());
+    drop((mounted, medium));
 }

@@ -5,7 +5,6 @@
 
 mod common;
 #[path = "host/fake_engine.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
 mod fake_engine;
 
 use std::fs;

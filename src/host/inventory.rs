@@ -286,6 +286,15 @@ impl NewVolume {
             labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         }
     }
+
+    /// Returns whether `volume` is this one, as far as its name, its options and compose's labels tell.
+    pub(crate) fn is(&self, volume: &Volume) -> bool {
+        let is_plain = volume.driver == "local" && volume.options.is_empty();
+        let labels = [(PROJECT, &volume.project), (VOLUME, &volume.compose_name)];
+        is_plain
+            && self.name == volume.name
+            && labels.iter().all(|(key, value)| self.labels.get(*key) == value.as_ref())
+    }
 }
 
 /// The containers and volumes of a host at one moment.

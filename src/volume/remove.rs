@@ -48,8 +48,10 @@ pub(crate) fn remove_all(directory: impl AsFd, name: &OsStr) -> Result<(), Errno
                 let moved = loop {
                     let moved = OsString::from(format!("{DOOMED}{count}"));
                     count += 1;
-                    if fstatat(directory, moved.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) == Err(Errno::ENOENT) {
-                        break moved;
+                    match fstatat(directory, moved.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                        Ok(_) => {}
+                        Err(Errno::ENOENT) => break moved,
+                        Err(errno) => return Err(errno),
                     }
                 };
                 match renameat(&handle, entry.as_os_str(), directory, moved.as_os_str()) {

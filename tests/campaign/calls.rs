@@ -1,4 +1,5 @@
-//! The system calls that change a disk, and the seccomp filter that stops a traced process before each of them.
+//! The system calls that change a disk or read from it, and the seccomp filters that stop a traced process before each of
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -18,9 +19,64 @@ pub(crate) enum Names {
     ThirdHandle,
     /// By a path, and only if the structure at the third argument has a flag that creates or truncates: `openat2`.
     Structure,
+    /// By a path relative to the handle in the first argument, and only if the flags in this argument neither create nor
+    /// truncate.
+    Opened(Flags),
+    /// By a path relative to the handle in the first argument.
+    Within,
 }
 
-/// A system call that can change a disk.
+/// Where the flags of an open are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flags {
+    Third,
+    /// In the structure at the third argument.
+    InThird,
+}
+
+/// Which system calls are points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// Those that change a disk.
+    Changes,
+    /// Those, and the requests to an engine and its answers.
+    ChangesAndRequests,
+    /// Those that read from a disk.
+    Reads,
+}
+
+impl Counted {
+    /// The name by which the launcher is told.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Changes | Self::ChangesAndRequests => "changes",
+            Self::Reads => "reads",
+        }
+    }
+
+    pub(crate) fn calls(self) -> &'static [Call] {
+        match self {
+            Self::Changes | Self::ChangesAndRequests => CALLS,
+            Self::Reads => READS,
+        }
+    }
+
+    /// Returns the filter of the calls of this [`Counted::name`]: a process that has it stops before each of them and makes
+    /// all others at once. It holds for all threads and programs that the process starts.
+    pub(crate) fn filter(name: &str) -> BpfProgram {
+        let calls = if name == Self::Reads.name() { READS } else { CALLS };
+        let rules: BTreeMap<i64, Vec<SeccompRule>> = calls.iter().map(|call| (call.number, rules(call))).collect();
+        let filter = SeccompFilter::new(
+            rules,
+            SeccompAction::Allow,
+            SeccompAction::Trace(0),
+            std::env::consts::ARCH.try_into().expect("an architecture with seccomp"),
+        );
+        filter.and_then(TryInto::try_into).expect("a filter of few rules")
+    }
+}
+
+/// A system call that can change a disk or read from it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call {
     pub(crate) name: &'static str,
@@ -35,7 +91,7 @@ const fn call(name: &'static str, number: c_long, names: Names) -> Call {
     Call { name, number, names }
 }
 
-/// All of them. `fchmodat2`, `setxattrat` and `removexattrat` have no constant in libc.
+/// Those that can change a disk, or carry requests to an engine. `fchmodat2`, `setxattrat` and `removexattrat` have no constant in libc.
 pub(crate) const CALLS: &[Call] = &[
     call("open", libc::SYS_open, Names::Path),
     call("openat", libc::SYS_openat, Names::Path),
@@ -95,23 +151,32 @@ pub(crate) const CALLS: &[Call] = &[
     call("mount", libc::SYS_mount, Names::Path),
     call("umount2", libc::SYS_umount2, Names::Path),
     call("move_mount", libc::SYS_move_mount, Names::Path),
+    // Only of sockets: requests and answers.
+    call("sendto", libc::SYS_sendto, Names::Handle),
+    call("recvfrom", libc::SYS_recvfrom, Names::Handle),
+];
+
+/// Those that read from a disk.
+pub(crate) const READS: &[Call] = &[
+    call("openat", libc::SYS_openat, Names::Opened(Flags::Third)),
+    call("openat2", libc::SYS_openat2, Names::Opened(Flags::InThird)),
+    call("read", libc::SYS_read, Names::Handle),
+    call("readv", libc::SYS_readv, Names::Handle),
+    call("pread64", libc::SYS_pread64, Names::Handle),
+    call("preadv", libc::SYS_preadv, Names::Handle),
+    call("preadv2", libc::SYS_preadv2, Names::Handle),
+    call("getdents64", libc::SYS_getdents64, Names::Handle),
+    call("fstat", libc::SYS_fstat, Names::Handle),
+    call("newfstatat", libc::SYS_newfstatat, Names::Within),
+    call("statx", libc::SYS_statx, Names::Within),
+    call("readlinkat", libc::SYS_readlinkat, Names::Within),
+    call("lseek", libc::SYS_lseek, Names::Handle),
+    call("fgetxattr", libc::SYS_fgetxattr, Names::Handle),
+    call("flistxattr", libc::SYS_flistxattr, Names::Handle),
 ];
 
 /// The requests of `ioctl` that change a file: `FS_IOC_SETFLAGS`, `FS_IOC_FSSETXATTR`, `FICLONE`, `FICLONERANGE`.
 const IOCTLS: [u64; 4] = [0x4008_6602, 0x401c_5820, 0x4004_9409, 0x4020_940d];
-
-/// Returns the filter: a process that has it stops before each of [`CALLS`] and makes all others at once. It holds for all
-/// threads and programs that the process starts.
-pub(crate) fn filter() -> BpfProgram {
-    let rules: BTreeMap<i64, Vec<SeccompRule>> = CALLS.iter().map(|call| (call.number, rules(call))).collect();
-    let filter = SeccompFilter::new(
-        rules,
-        SeccompAction::Allow,
-        SeccompAction::Trace(0),
-        std::env::consts::ARCH.try_into().expect("an architecture with seccomp"),
-    );
-    filter.and_then(TryInto::try_into).expect("a filter of few rules")
-}
 
 /// Any of the rules stops the call; without one, every call does.
 fn rules(call: &Call) -> Vec<SeccompRule> {
@@ -127,6 +192,8 @@ fn rules(call: &Call) -> Vec<SeccompRule> {
         })
     };
     match call.name {
+        // The tracer looks at the flags, since a rule cannot ask for several that are not set.
+        _ if matches!(call.names, Names::Opened(_)) => Vec::new(),
         "open" => flags(1).into(),
         "openat" => flags(2).into(),
         "ioctl" => IOCTLS.map(|request| condition(1, SeccompCmpOp::Eq, request)).into(),

@@ -8,6 +8,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../host/fake_engine.rs"]
+mod fake_engine;
+
 mod calls;
 mod recorder;
 mod scenario;

@@ -36,6 +36,35 @@ impl Entry {
 struct Disk {
     content: Vec<u8>,
     log: Vec<Entry>,
+    /// Whether writes arrive as the loop device makes them, and not in parts that end with a page.
+    whole: bool,
+    failing: Option<Failing>,
+}
+
+/// Which of the requests that follow fail with `EIO`, and change nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failing {
+    /// The write of this number, counted from 1: a bad sector.
+    One(usize),
+    /// It and all that follow, and flushes: a disk that has died.
+    From(usize),
+}
+
+impl Disk {
+    /// Returns whether this request fails.
+    fn fails(&mut self, is_write: bool) -> bool {
+        match &mut self.failing {
+            Some(Failing::One(left)) if is_write && *left > 0 => {
+                *left -= 1;
+                *left == 0
+            }
+            Some(Failing::From(left)) => {
+                *left = left.saturating_sub(usize::from(is_write));
+                *left == 0
+            }
+            Some(Failing::One(_)) | None => false,
+        }
+    }
 }
 
 /// A disk that is being recorded.
@@ -53,10 +82,20 @@ const NAME: &str = "image";
 impl Recorder {
     /// Shows a disk of this content as a file in the directory `at`.
     pub(crate) fn new(at: &Path, content: Vec<u8>) -> Self {
+        Self::serving(at, Disk { content, ..Disk::default() })
+    }
+
+    /// As [`Recorder::new`], for a disk that is to fail: the loop device takes a write that was done in part for a complete
+    /// one (`lo_complete_rq` in `drivers/block/loop.c` of Linux 6.18), so it must not be divided.
+    pub(crate) fn of_whole_writes(at: &Path, content: Vec<u8>) -> Self {
+        Self::serving(at, Disk { content, whole: true, ..Disk::default() })
+    }
+
+    fn serving(at: &Path, disk: Disk) -> Self {
         let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").expect("FUSE");
         let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
         mount(Some("voltar-recorder"), at, Some("fuse"), MsFlags::empty(), Some(options.as_str())).expect("mounting");
-        let disk = Arc::new(Mutex::new(Disk { content, log: Vec::new() }));
+        let disk = Arc::new(Mutex::new(disk));
         let shared = Arc::clone(&disk);
         let server = std::thread::spawn(move || serve(device, &shared));
         Self { disk, mounted: Some(Mounted(at.to_owned())), server: Some(server) }
@@ -72,6 +111,18 @@ impl Recorder {
         self.disk.lock().expect("no panic here").log.len()
     }
 
+    /// Lets requests fail from now on.
+    pub(crate) fn fail(&self, failing: Failing) {
+        self.disk.lock().expect("no panic here").failing = Some(failing);
+    }
+
+    /// Unmounts it, and returns the content of the disk.
+    pub(crate) fn take_content(self) -> Vec<u8> {
+        let disk = Arc::clone(&self.disk);
+        self.end();
+        std::mem::take(&mut disk.lock().expect("no panic here").content)
+    }
+
     /// Unmounts it, and returns what happened.
     pub(crate) fn end(mut self) -> Vec<Entry> {
         self.mounted = None;
@@ -82,7 +133,7 @@ impl Recorder {
 
 /// Answers the kernel until it unmounts.
 fn serve(mut device: File, disk: &Mutex<Disk>) {
-    let mut request = vec![0; 1 << 20];
+    let mut request = vec![0; 2 << 20];
     // The kernel says ENODEV when it has unmounted.
     while let Ok(length) = device.read(&mut request) {
         let (header, body) = request[..length].split_at(40);
@@ -110,7 +161,9 @@ fn answer(operation: u32, node: u64, body: &[u8], disk: &mut Disk) -> Option<Res
     use nix::errno::Errno;
     /// `FUSE_BIG_WRITES`: more than a page at a time.
     const BIG_WRITES: u32 = 1 << 5;
-    const MOST: u32 = 128 << 10;
+    const MOST: u32 = 1 << 20;
+    /// `FUSE_MAX_PAGES`: so many pages at a time.
+    const MAX_PAGES: u32 = 1 << 22;
     let size = disk.content.len() as u64;
     Some(Ok(match operation {
         // LOOKUP
@@ -120,14 +173,15 @@ fn answer(operation: u32, node: u64, body: &[u8], disk: &mut Disk) -> Option<Res
         2 | 36 | 42 => return None,
         // GETATTR, SETATTR
         3 | 4 => [words64(&[3600, 0]), attributes(node, size)].concat(),
-        // OPEN
-        14 => words64(&[0, 0]),
+        // OPEN, with FOPEN_DIRECT_IO
+        14 => words64(&[0, u64::from(disk.whole)]),
         // READ
         15 => {
             let (offset, length) = (number64(body, 8) as usize, number32(body, 16) as usize);
             disk.content[offset.min(disk.content.len())..(offset + length).min(disk.content.len())].to_vec()
         }
-        // WRITE
+        // WRITE, FSYNC
+        16 | 20 if disk.fails(operation == 16) => return Some(Err(Errno::EIO)),
         16 => {
             let (offset, length) = (number64(body, 8) as usize, number32(body, 16) as usize);
             let data = body[40..40 + length].to_vec();
@@ -137,7 +191,6 @@ fn answer(operation: u32, node: u64, body: &[u8], disk: &mut Disk) -> Option<Res
         }
         // STATFS
         17 => vec![0; 80],
-        // FSYNC
         20 => {
             disk.log.push(Entry::Flush);
             Vec::new()
@@ -146,7 +199,7 @@ fn answer(operation: u32, node: u64, body: &[u8], disk: &mut Disk) -> Option<Res
         18 | 25 | 38 => Vec::new(),
         // INIT
         26 => {
-            let words = [7, 31, 0, BIG_WRITES, 0, MOST, 1];
+            let words = [7, 31, 0, BIG_WRITES | MAX_PAGES, 0, MOST, 1, MOST >> 12];
             let mut answer: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
             answer.resize(64, 0);
             answer

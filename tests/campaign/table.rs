@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use nix::errno::Errno;
 
+use super::calls::Counted;
 use super::common::skip::{Needs, test};
-use super::recorder::Entry;
+use super::recorder::{Entry, Failing};
 use super::scenario::{Bench, Kind, Outcome, Recovery, SCENARIOS, Scenario, Violation};
 use super::trace::{Act, Point, obstacle};
 use super::world::{Medium, Room};
@@ -16,8 +17,9 @@ use super::world::{Medium, Room};
 /// The errors of a disk, of a quota, of a signal, and of a security module.
 const ERRORS: [Errno; 5] = [Errno::EIO, Errno::ENOSPC, Errno::EINTR, Errno::EACCES, Errno::EDQUOT];
 
-/// How many points of a scenario the sample tries: kills, and errors.
-const SAMPLE: [usize; 2] = [32, 48];
+/// How many amounts of room, and how many power cuts and bad disks, the sample tries of a scenario.
+const SAMPLE_ROOMS: usize = 32;
+const SAMPLE_DISKS: usize = 4;
 
 /// How many violations of a scenario are shown.
 const SHOWN: usize = 12;
@@ -63,24 +65,70 @@ enum Extent {
     Sample(u64),
 }
 
-/// Returns two tests for each scenario: kills, and errors.
+/// What goes wrong at the calls of a scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Faults {
+    Kills,
+    Errors,
+    /// Calls that read fail.
+    Reads,
+}
+
+impl Faults {
+    fn acts(self) -> Vec<Act> {
+        let errors =
+            |errors: &[Errno]| errors.iter().flat_map(|&errno| [Act::Fail(errno), Act::FailOn(errno)]).collect();
+        match self {
+            Self::Kills => vec![Act::Kill],
+            Self::Errors => errors(&ERRORS),
+            Self::Reads => errors(&[Errno::EIO]),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kills => "kills",
+            Self::Errors => "errors",
+            Self::Reads => "reads",
+        }
+    }
+
+    /// How many points of a scenario the sample tries.
+    fn sample(self) -> usize {
+        match self {
+            Self::Kills => 32,
+            Self::Errors => 48,
+            Self::Reads => 24,
+        }
+    }
+}
+
+/// Returns the tests of each scenario, one for each kind of faults.
 pub(crate) fn trials() -> Vec<Trial> {
     let extent = extent();
     let needs = [Needs::Prepared(obstacle)];
     let mut trials = Vec::new();
     for scenario in SCENARIOS {
-        for errors in [false, true] {
-            let name = format!("{}_{}", scenario.name, if errors { "errors" } else { "kills" });
-            trials.push(test(&name.clone(), &needs, move || attempt_all(&name, scenario, errors, extent)));
+        let named = |faults: &str| format!("{}_{faults}", scenario.name);
+        for faults in [Faults::Kills, Faults::Errors, Faults::Reads] {
+            if if faults == Faults::Reads { scenario.has_reads() } else { scenario.changes_disk() } {
+                let name = named(faults.name());
+                trials.push(test(&name.clone(), &needs, move || attempt_all(&name, scenario, faults, extent)));
+            }
         }
-        if scenario.kind != Kind::Recovery {
-            let name = format!("{}_full_disk", scenario.name);
+        if scenario.changes_disk() && scenario.kind != Kind::Recovery {
+            let name = named("full_disk");
             let needs = [Needs::Prepared(obstacle), Needs::Root];
             trials.push(test(&name.clone(), &needs, move || attempt_full(&name, scenario, extent)));
-            let name = format!("{}_power_cut", scenario.name);
-            let needs =
-                [Needs::Root, Needs::Program("mkfs.ext4"), Needs::Prepared(recordable), Needs::Prepared(obstacle)];
+        }
+        let needs = [Needs::Root, Needs::Program("mkfs.ext4"), Needs::Prepared(recordable), Needs::Prepared(obstacle)];
+        if scenario.has_power_cuts() {
+            let name = named("power_cut");
             trials.push(test(&name.clone(), &needs, move || attempt_power_cuts(&name, scenario, extent)));
+        }
+        if scenario.has_bad_disk() {
+            let name = named("bad_disk");
+            trials.push(test(&name.clone(), &needs, move || attempt_bad_disks(&name, scenario, extent)));
         }
     }
     trials
@@ -95,14 +143,15 @@ fn extent() -> Extent {
     }
 }
 
-fn attempt_all(name: &str, scenario: &Scenario, errors: bool, extent: Extent) {
-    let mut bench = Bench::new(*scenario, Medium::Scratch);
+fn attempt_all(name: &str, scenario: &Scenario, faults: Faults, extent: Extent) {
+    let counted = if faults == Faults::Reads { Counted::Reads } else { scenario.changes() };
+    let mut bench = Bench::new(*scenario, Medium::Scratch, counted);
     let mut row = Row::new(name, bench.total);
-    let rounds = if scenario.kind == Kind::Recovery { rounds(bench.total, errors, extent) } else { vec![0] };
+    let rounds = if scenario.kind == Kind::Recovery { rounds(bench.total, faults, extent) } else { vec![0] };
     let count = rounds.len();
     for killed_at in rounds {
         let total = if killed_at > 0 { bench.killed_at(killed_at) } else { bench.total };
-        for (point, recovery) in points(total, errors, extent, count) {
+        for (point, recovery) in points(total, faults, extent, count * scenario.slowness()) {
             row.add(bench.attempt(point, recovery));
         }
     }
@@ -117,13 +166,13 @@ fn attempt_full(name: &str, scenario: &Scenario, extent: Extent) {
     /// The most room that any scenario needs: it is complete then.
     const MOST: (u64, u64) = (512 << 10, 120);
     const PAGE: u64 = 4 << 10;
-    let bench = Bench::new(*scenario, Medium::Limited(LIMITS));
+    let bench = Bench::new(*scenario, Medium::Limited(LIMITS), scenario.changes());
     let mut row = Row::new(name, bench.total);
     let bytes = (0..=MOST.0 / PAGE).map(|pages| Room::Bytes(pages * PAGE));
     let rooms: Vec<Room> = bytes.chain((0..=MOST.1).map(Room::Files)).collect();
     let most = match extent {
         Extent::All => rooms.len(),
-        Extent::Sample(_) => SAMPLE[0],
+        Extent::Sample(_) => SAMPLE_ROOMS / scenario.slowness(),
     };
     for (i, index) in sample(rooms.len(), most, extent).into_iter().enumerate() {
         let recoveries = [Recovery::Resume, Recovery::Again];
@@ -142,16 +191,33 @@ fn recordable() -> Result<(), String> {
     missing.map_or(Ok(()), |path| Err(format!("no {path}")))
 }
 
+/// The size of a disk that is recorded. In bytes.
+const DISK: u64 = 24 << 20;
+
+/// Lets each write to the disk fail, or it and all that follow.
+fn attempt_bad_disks(name: &str, scenario: &Scenario, extent: Extent) {
+    let mut bench = Bench::new(*scenario, Medium::Image(DISK), scenario.changes());
+    let (image, writes) = bench.writes();
+    let mut row = Row::new(name, writes);
+    let most = if matches!(extent, Extent::All) { writes } else { SAMPLE_DISKS };
+    for (i, number) in sample(writes, most, extent).into_iter().enumerate() {
+        for (j, failing) in [Failing::One(number), Failing::From(number)].into_iter().enumerate() {
+            let recovery = [Recovery::Resume, Recovery::Again][(i + j) % 2];
+            row.add(bench.attempt_bad_disk(&image, failing, recovery));
+        }
+    }
+    row.end(extent);
+}
+
 /// Cuts the power at each flush, and between two of them, where any of the writes since the first one can be lost.
 fn attempt_power_cuts(name: &str, scenario: &Scenario, extent: Extent) {
-    const BYTES: u64 = 24 << 20;
-    let mut bench = Bench::new(*scenario, Medium::Image(BYTES));
+    let mut bench = Bench::new(*scenario, Medium::Image(DISK), scenario.changes());
     let (mut image, log, end) = bench.record();
     let flushes: Vec<usize> = (0..log.len()).filter(|&at| matches!(log[at], Entry::Flush)).collect();
     let mut row = Row::new(name, flushes.len());
     // Nothing that was written after this one need be on the disk when the run has ended.
     let last = flushes.iter().rposition(|&at| at < end).expect("a run that is complete has flushed");
-    let most = if matches!(extent, Extent::All) { usize::MAX } else { SAMPLE[0] / 8 };
+    let most = if matches!(extent, Extent::All) { usize::MAX } else { SAMPLE_DISKS };
     let mut chosen = sample(flushes.len(), most, extent);
     chosen.push(last + 1);
     let mut chance = seed(extent);
@@ -193,20 +259,16 @@ fn next(state: &mut u64) -> u64 {
 
 /// Returns the calls at which the restore is killed from which is recovered then: some of them also where all points of the
 /// recovery are tried, since the number of pairs is that of both runs multiplied.
-fn rounds(total: usize, errors: bool, extent: Extent) -> Vec<usize> {
+fn rounds(total: usize, faults: Faults, extent: Extent) -> Vec<usize> {
     match extent {
-        Extent::All => (1..=total).step_by((total / if errors { 6 } else { 24 }).max(1)).collect(),
-        Extent::Sample(_) => sample(total, SAMPLE[0] / 2, extent),
+        Extent::All => (1..=total).step_by((total / if faults == Faults::Kills { 24 } else { 6 }).max(1)).collect(),
+        Extent::Sample(_) => sample(total, Faults::Kills.sample() / 2, extent),
     }
 }
 
 /// Returns the points of a run of `total` calls; a sample is divided among `parts`.
-fn points(total: usize, errors: bool, extent: Extent, parts: usize) -> Vec<(Point, Recovery)> {
-    let acts: Vec<Act> = if errors {
-        ERRORS.iter().flat_map(|&errno| [Act::Fail(errno), Act::FailOn(errno)]).collect()
-    } else {
-        vec![Act::Kill]
-    };
+fn points(total: usize, faults: Faults, extent: Extent, parts: usize) -> Vec<(Point, Recovery)> {
+    let acts = faults.acts();
     let of = |index: usize| Point { number: index / acts.len() + 1, act: acts[index % acts.len()] };
     let every = total * acts.len();
     match extent {
@@ -214,7 +276,7 @@ fn points(total: usize, errors: bool, extent: Extent, parts: usize) -> Vec<(Poin
             (0..every).flat_map(|index| [(of(index), Recovery::Resume), (of(index), Recovery::Again)]).collect()
         }
         Extent::Sample(_) => {
-            let chosen = sample(every, (SAMPLE[usize::from(errors)] / parts).max(1), extent);
+            let chosen = sample(every, (faults.sample() / parts).max(1), extent);
             let recoveries = [Recovery::Resume, Recovery::Again];
             chosen.into_iter().enumerate().map(|(i, index)| (of(index - 1), recoveries[i % 2])).collect()
         }

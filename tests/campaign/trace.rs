@@ -1,5 +1,5 @@
-//! Runs a program and counts the system calls by which it changes a disk, over all of its threads. Before the n-th of them
-//! it is killed, or that call fails, or all from the n-th on do.
+//! Runs a program and counts the system calls by which it changes a disk, or reads from it, over all of its threads. Before
+//! the n-th of them it is killed, or that call fails, or all from the n-th on do.
 //!
 //! This program starts itself a second time ([`launch`]), which asks to be traced (ptrace(2)), applies a seccomp filter that
 //! stops it before such a call, and executes the program. All of this can be done without `unsafe`, unlike work between
@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,9 +22,9 @@ use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::calls::{CALLS, CHANGING, Call, Names, filter};
+use super::calls::{CHANGING, Call, Counted, Flags, Names};
 
-/// The first argument of this program when it is to be traced: the command follows.
+/// The first argument of this program when it is to be traced: what is counted and the command follow.
 pub(crate) const LAUNCH: &str = "--launch";
 
 /// No run of the campaign takes a second. One that takes this long does not end.
@@ -72,9 +73,9 @@ pub(crate) fn launch(command: &[String]) -> ! {
     ptrace::traceme().expect("to be traced");
     // The tracer sets its options now.
     raise(Signal::SIGSTOP).expect("stopping");
-    seccompiler::apply_filter(&filter()).expect("a seccomp filter");
-    let error = Command::new(&command[0]).args(&command[1..]).exec();
-    panic!("cannot execute {}: {error}", command[0]);
+    seccompiler::apply_filter(&Counted::filter(&command[0])).expect("a seccomp filter");
+    let error = Command::new(&command[1]).args(&command[2..]).exec();
+    panic!("cannot execute {}: {error}", command[1]);
 }
 
 /// Returns why no program can be traced here, if that is so.
@@ -92,6 +93,7 @@ fn find_obstacle() -> Result<(), String> {
             &command,
             scratch.path(),
             &scratch.path().join("world"),
+            Counted::Changes,
             Some(Point { number: 1, act: Act::Fail(Errno::EDQUOT) }),
         )
     });
@@ -104,11 +106,11 @@ fn find_obstacle() -> Result<(), String> {
 
 /// Runs `command` to its end; its output goes to a file in `scratch`. Only calls on files below `world` are counted.
 #[allow(clippy::zombie_processes, reason = "the tracer waits for it")]
-pub(crate) fn run(command: &Command, scratch: &Path, world: &Path, point: Option<Point>) -> Ended {
+pub(crate) fn run(command: &Command, scratch: &Path, world: &Path, counted: Counted, point: Option<Point>) -> Ended {
     let log = scratch.join("log");
     let out = fs::File::create(&log).expect("a log file");
     let mut launcher = Command::new(std::env::current_exe().expect("this program"));
-    launcher.arg(LAUNCH).arg(command.get_program()).args(command.get_args());
+    launcher.args([LAUNCH, counted.name()]).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => launcher.env(name, value),
@@ -131,7 +133,7 @@ pub(crate) fn run(command: &Command, scratch: &Path, world: &Path, point: Option
         hung
     });
     let mut tracer =
-        Tracer { main: pid, world: world.to_owned(), point, calls: Vec::new(), interrupted: BTreeMap::new() };
+        Tracer { main: pid, world: world.to_owned(), counted, point, calls: Vec::new(), interrupted: BTreeMap::new() };
     let code = tracer.follow();
     drop(ended);
     let hung = watchdog.join().expect("the watchdog");
@@ -146,6 +148,7 @@ pub(crate) fn run(command: &Command, scratch: &Path, world: &Path, point: Option
 struct Tracer {
     main: Pid,
     world: PathBuf,
+    counted: Counted,
     point: Option<Point>,
     calls: Vec<String>,
     /// The last call of each thread, if it was interrupted: number and arguments.
@@ -188,7 +191,8 @@ impl Tracer {
     fn before_call(&mut self, pid: Pid) {
         // It was killed meanwhile.
         let Ok(mut registers) = ptrace::getregs(pid) else { return };
-        let Some(call) = CALLS.iter().find(|call| call.number == registers.orig_rax.cast_signed()) else { return };
+        let number = registers.orig_rax.cast_signed();
+        let Some(call) = self.counted.calls().iter().find(|call| call.number == number) else { return };
         let Some(subject) = self.subject(pid, call, &registers) else { return };
         self.calls.push(format!("{} {subject}", call.name));
         let (number, Some(point)) = (self.calls.len(), self.point) else { return };
@@ -219,7 +223,7 @@ impl Tracer {
         }
     }
 
-    /// Returns what the call changes; `None` if it is not in the world.
+    /// Returns what the call changes or reads; `None` if it is not in the world.
     fn subject(&self, pid: Pid, call: &Call, registers: &libc::user_regs_struct) -> Option<String> {
         let handle = match call.names {
             Names::Path => return Some(self.path(pid, call, registers)),
@@ -228,6 +232,11 @@ impl Tracer {
                 let flags = read_word(pid, registers.rdx)?;
                 return (flags & CHANGING != 0).then(|| self.path(pid, call, registers));
             }
+            Names::Opened(flags) => {
+                let flags = if flags == Flags::Third { registers.rdx } else { read_word(pid, registers.rdx)? };
+                return if flags & CHANGING == 0 { self.within(pid, registers) } else { None };
+            }
+            Names::Within => return self.within(pid, registers),
             Names::Handle => registers.rdi,
             Names::ThirdHandle => registers.rdx,
         };
@@ -236,8 +245,27 @@ impl Tracer {
 
     fn handle(&self, pid: Pid, handle: u64) -> Option<String> {
         let path = fs::read_link(format!("/proc/{pid}/fd/{}", handle as i32)).ok()?;
+        if self.counted == Counted::ChangesAndRequests && path.as_os_str().as_bytes().starts_with(b"socket:") {
+            return Some("to the engine".to_owned());
+        }
         let inside = path.strip_prefix(&self.world).ok()?;
         Some(if inside.as_os_str().is_empty() { ".".to_owned() } else { inside.display().to_string() })
+    }
+
+    /// Returns the path of a call that has a handle of a directory and a path relative to it; `None` if it is not in the
+    /// world.
+    fn within(&self, pid: Pid, registers: &libc::user_regs_struct) -> Option<String> {
+        let name = read_text(pid, registers.rsi);
+        if name.starts_with('/') {
+            return Path::new(&name).strip_prefix(&self.world).ok().map(|inside| inside.display().to_string());
+        }
+        let directory = if registers.rdi as i32 == libc::AT_FDCWD {
+            // It is in the world from its start.
+            String::from(".")
+        } else {
+            self.handle(pid, registers.rdi)?
+        };
+        Some(if name.is_empty() { directory } else { format!("{directory}/{name}") })
     }
 
     /// Returns the first path of a call: for messages only.
@@ -249,20 +277,25 @@ impl Tracer {
             (true, _) => (registers.rdi, registers.rsi),
             (false, _) => (0, registers.rdi),
         };
-        let mut bytes = Vec::new();
-        while bytes.len() < 200 {
-            let Some(word) = read_word(pid, at + bytes.len() as u64) else { break };
-            bytes.extend(word.to_ne_bytes());
-            if let Some(end) = bytes.iter().position(|&byte| byte == 0) {
-                bytes.truncate(end);
-                break;
-            }
-        }
-        let name = String::from_utf8_lossy(&bytes).into_owned();
+        let name = read_text(pid, at);
         let directory = is_at.then(|| self.handle(pid, directory)).flatten();
         let name = name.strip_prefix(&format!("{}/", self.world.display())).map_or(name.clone(), str::to_owned);
         directory.filter(|_| !name.starts_with('/')).map_or(name.clone(), |directory| format!("{directory}/{name}"))
     }
+}
+
+/// Returns the beginning of a text that ends with a null byte.
+fn read_text(pid: Pid, at: u64) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < 200 {
+        let Some(word) = read_word(pid, at + bytes.len() as u64) else { break };
+        bytes.extend(word.to_ne_bytes());
+        if let Some(end) = bytes.iter().position(|&byte| byte == 0) {
+            bytes.truncate(end);
+            break;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn read_word(pid: Pid, at: u64) -> Option<u64> {

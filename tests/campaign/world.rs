@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::statvfs::statvfs;
@@ -19,6 +20,7 @@ use crate::common::mounted::Mounted;
 use crate::common::snapshot::TreeSnapshot;
 use crate::common::tool::Tool;
 use crate::common::tree::{Node, build, dir, fifo, file, hard_link, link, socket, sparse};
+use crate::fake_engine::{FakeEngine, Known};
 
 /// What is mounted in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,13 +33,27 @@ pub(crate) enum Mount {
     Bind,
     /// A file of the host, mounted in the tree of the mount before it.
     File,
+    /// A volume that does not exist, and no container either.
+    Created,
 }
+
+/// What voltar asks for containers and volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// The files in the data root: no container is running.
+    DataRoot,
+    /// The fake engine: all containers are running.
+    Engine,
+}
+
+/// The compose project of the volumes.
+const PROJECT: &str = "p";
 
 /// The extended attribute of [`Mount::Marked`].
 const NOTE: (&str, &str) = ("user.note", "kept");
 
 /// A live tree or file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Live {
     pub(crate) name: String,
     pub(crate) mount: Mount,
@@ -57,7 +73,6 @@ pub(crate) enum State {
 }
 
 /// A world, and the copy from which it is made again for each point.
-#[derive(Debug)]
 pub(crate) struct World {
     /// Dropped first.
     disk: Option<Mounted>,
@@ -65,6 +80,9 @@ pub(crate) struct World {
     pub(crate) lives: Vec<Live>,
     /// All paths outside of the live trees, before anything is run.
     outside: BTreeSet<PathBuf>,
+    engine: Option<(FakeEngine, Known)>,
+    /// What is wrong with a tree on which a container was started.
+    started_on: Arc<Mutex<Vec<String>>>,
 }
 
 /// What a world is on.
@@ -111,9 +129,8 @@ fn scratch() -> TempDir {
 
 impl World {
     /// Makes a world with an archive for each of `archives`, which is a list of mounts: the first one is the tree's root. No
-    /// archive holds the `sockets` that the old content has on request. It is on this
-    /// `medium`.
-    pub(crate) fn new(archives: &[&[Mount]], sockets: bool, medium: Medium) -> Self {
+    /// archive holds the `sockets` that the old content has on request. It is on this `medium`, and voltar asks this `host`.
+    pub(crate) fn new(archives: &[&[Mount]], sockets: bool, medium: Medium, host: Host) -> Self {
         let scratch = scratch();
         let disk = scratch.path().join(DISK);
         fs::create_dir(&disk).expect("a directory");
@@ -132,19 +149,23 @@ impl World {
         fs::create_dir_all(root.join("bound")).expect("a directory");
         // The source of a volume shows that the data root was not moved.
         data_root.volume("other");
-        let mut layout = String::new();
+        let mut layout = if host == Host::Engine { format!("project = {PROJECT:?}\n") } else { String::new() };
         let mut lives = Vec::new();
         for (number, mounts) in archives.iter().enumerate() {
             let name = ["one", "two", "three"][number];
             let mut container = data_root.container(name).mount("other", "/other");
             writeln!(layout, "[[archive]]\nname = {name:?}\ncontainer = {name:?}\npath = \"/srv/{name}\"")
                 .expect("a string");
+            if host == Host::Engine {
+                writeln!(layout, "volume = {name:?}").expect("a string");
+            }
             for mount in *mounts {
                 let at = format!("/srv/{name}");
                 let live = match mount {
-                    Mount::Volume | Mount::Marked => {
-                        container = container.mount(name, &at);
-                        data_root.volume(name)
+                    Mount::Volume | Mount::Marked | Mount::Created => {
+                        let volume = format!("{PROJECT}_{name}");
+                        container = container.mount(&volume, &at);
+                        data_root.volume(&volume)
                     }
                     Mount::Bind => {
                         let bound = root.join("bound").join(name);
@@ -171,10 +192,22 @@ impl World {
             container.write();
         }
         fs::write(root.join("layout.toml"), layout).expect("a layout");
-        let mut this = Self { disk: mounted, scratch, lives: Vec::new(), outside: BTreeSet::new() };
+        let mut this = Self {
+            disk: mounted,
+            scratch,
+            lives: Vec::new(),
+            outside: BTreeSet::new(),
+            engine: None,
+            started_on: Arc::default(),
+        };
         this.voltar(&["backup", "backup", "--format", "tar"]).ok();
         for (mut live, old) in lives {
             let at = this.at(&live.path);
+            if live.mount == Mount::Created {
+                fs::remove_dir_all(at.parent().expect("a directory")).expect("removing");
+                this.lives.push(live);
+                continue;
+            }
             if live.mount == Mount::File { fs::remove_file(&at) } else { fs::remove_dir_all(&at) }.expect("removing");
             make(&at, live.mount, &old);
             if live.mount == Mount::Marked {
@@ -184,9 +217,56 @@ impl World {
             this.lives.push(live);
         }
         this.outside = this.outside();
+        if host == Host::Engine {
+            this.engine = Some(this.start_engine());
+        }
         copy(&this.root(), &this.pristine());
         this.reset();
         this
+    }
+
+    /// Starts an engine that has the volumes which exist, and a running container for each.
+    fn start_engine(&self) -> (FakeEngine, Known) {
+        let engine = FakeEngine::of_root("1.41", &self.at("docker"));
+        for live in self.lives.iter().filter(|live| live.mount != Mount::Created) {
+            let volume = format!("{PROJECT}_{}", live.name);
+            engine.add_volume(PROJECT, &live.name);
+            engine.add_container(&live.name.repeat(16), &live.name, &volume, &format!("/srv/{}", live.name));
+        }
+        let started_on = Arc::clone(&self.started_on);
+        let expected: Vec<_> = self.lives.iter().map(|live| (self.at(&live.path), live.clone())).collect();
+        engine.on_start(move |id| {
+            for (path, live) in expected.iter().filter(|(_, live)| live.name.repeat(16) == id) {
+                let now = without_own(path);
+                let is = |one: &TreeSnapshot| one.clone().without_root().diff(&now.clone().without_root()).is_empty();
+                if !is(&live.old) && !is(&live.new) {
+                    started_on.lock().expect("no panic here").push(live.name.clone());
+                }
+            }
+        });
+        let known = engine.known();
+        (engine, known)
+    }
+
+    /// Waits until the engine has answered all requests, and checks that it started no container on half a tree.
+    pub(crate) fn check_started(&self) -> Result<(), String> {
+        let Some((engine, _)) = &self.engine else { return Ok(()) };
+        engine.settle();
+        match self.started_on.lock().expect("no panic here").pop() {
+            Some(name) => Err(format!("container {name} was started while its tree was neither old nor new")),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that the containers which were running at the beginning are.
+    pub(crate) fn check_running(&self) -> Result<(), String> {
+        let Some((engine, _)) = &self.engine else { return Ok(()) };
+        let running = engine.running();
+        let is_stopped = |live: &&Live| live.mount != Mount::Created && !running.contains(&live.name);
+        match self.lives.iter().find(is_stopped) {
+            Some(live) => Err(format!("container {} is not running any more", live.name)),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn scratch(&self) -> &Path {
@@ -270,38 +350,58 @@ impl World {
         self.lives.iter_mut().zip(now).for_each(|(live, now)| live.new = now);
     }
 
+    /// Takes everything as it is now as what each point begins with.
+    pub(crate) fn take_as_old(&mut self) {
+        let now: Vec<_> = self.lives.iter().map(|live| self.now(live)).collect();
+        self.lives.iter_mut().zip(now).for_each(|(live, now)| live.old = now);
+        fs::remove_dir_all(self.pristine()).expect("removing");
+        self.outside = self.outside();
+        copy(&self.root(), &self.pristine());
+    }
+
     /// Makes everything as it was.
     pub(crate) fn reset(&self) {
         if self.root().exists() {
             fs::remove_dir_all(self.root()).expect("removing the world");
         }
         copy(&self.pristine(), &self.root());
+        if let Some((engine, known)) = &self.engine {
+            engine.set_known(known);
+        }
+    }
+
+    /// Returns the arguments that say where containers and volumes are.
+    fn host(&self) -> [String; 4] {
+        let (option, host) = match &self.engine {
+            Some((engine, _)) => ("--docker", engine.address()),
+            None => ("--data-root", "docker".to_owned()),
+        };
+        [option.to_owned(), host, "--layout".to_owned(), "layout.toml".to_owned()]
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_voltar"));
-        command.args(args).args(["--data-root", "docker", "--layout", "layout.toml"]).current_dir(self.root());
+        command.args(args).args(self.host()).current_dir(self.root());
         command.env("VOLTAR_STATE_DIR", self.at("state")).env("TZ", "UTC");
         command
     }
 
     pub(crate) fn voltar(&self, args: &[&str]) -> Tool {
         let tool = Tool::voltar().dir(self.root()).env("VOLTAR_STATE_DIR", self.at("state"));
-        tool.args(args).args(["--data-root", "docker", "--layout", "layout.toml"])
+        tool.args(args).args(self.host())
     }
 
     /// Returns a live tree as it is, without what voltar has left in it. Its root has another time while anything is left.
     pub(crate) fn now(&self, live: &Live) -> TreeSnapshot {
-        let mut now = TreeSnapshot::of(&self.at(&live.path));
-        for name in own_names(&self.at(&live.path)) {
-            now = now.without(&name);
-        }
-        now
+        without_own(&self.at(&live.path))
     }
 
     /// Compares a live tree with the old content and the new. With `strict` its root counts too.
     pub(crate) fn state(&self, live: &Live, strict: bool) -> State {
         let path = self.at(&live.path);
+        if live.mount == Mount::Created && !path.parent().is_some_and(Path::exists) {
+            return State::Old;
+        }
         if !path.exists() {
             return State::Neither(format!("{} does not exist", live.path.display()));
         }
@@ -314,7 +414,7 @@ impl World {
             if strict { expected.diff(&now) } else { expected.clone().without_root().diff(&now.clone().without_root()) }
         };
         let (from_old, from_new) = (diff(&live.old), diff(&live.new));
-        if from_old.is_empty() {
+        if from_old.is_empty() && live.mount != Mount::Created {
             State::Old
         } else if from_new.is_empty() {
             State::New
@@ -326,6 +426,9 @@ impl World {
 
     /// Returns the differences from the new content whose names are not in `text`.
     pub(crate) fn unnamed(&self, live: &Live, text: &str, strict: bool) -> Vec<String> {
+        if !self.at(&live.path).exists() {
+            return vec![format!("{} does not exist", live.name)];
+        }
         let (expected, now) = (live.new.clone(), self.now(live));
         let strict = strict || live.mount == Mount::File;
         let lines = if strict { expected.diff(&now) } else { expected.without_root().diff(&now.without_root()) };
@@ -357,8 +460,11 @@ impl World {
 
     /// Returns what was not there before: leftovers, unless they are what was asked for.
     pub(crate) fn added(&self) -> Vec<PathBuf> {
+        let created =
+            |path: &Path| self.lives.iter().any(|live| live.mount == Mount::Created && live.path.starts_with(path));
         // Made by the first run that needs it.
-        self.outside().difference(&self.outside).filter(|path| *path != Path::new("state")).cloned().collect()
+        let is_expected = |path: &Path| path == Path::new("state") || created(path);
+        self.outside().difference(&self.outside).filter(|path| !is_expected(path)).cloned().collect()
     }
 
     /// Returns what was there before and is not any more.
@@ -370,7 +476,7 @@ impl World {
     pub(crate) fn kept(&self, live: &Live) -> Vec<TreeSnapshot> {
         let path = self.at(&live.path);
         let beside = match live.mount {
-            Mount::Volume | Mount::File => path.parent().expect("a directory").to_owned(),
+            Mount::Volume | Mount::File | Mount::Created => path.parent().expect("a directory").to_owned(),
             Mount::Bind | Mount::Marked => path,
         };
         let is_dir = live.mount != Mount::File;
@@ -397,6 +503,11 @@ fn has_note(path: &Path) -> bool {
     let mut value = Vec::with_capacity(64);
     let got = rustix::fs::getxattr(path, NOTE.0, rustix::buffer::spare_capacity(&mut value));
     got.is_ok() && value == NOTE.1.as_bytes()
+}
+
+/// Returns a tree without what voltar has left in it.
+fn without_own(path: &Path) -> TreeSnapshot {
+    own_names(path).iter().fold(TreeSnapshot::of(path), |now, name| now.without(name))
 }
 
 /// Returns the names in a directory that only voltar gives.

@@ -1,11 +1,15 @@
 //! A fake engine: a thread that serves the part of Docker's API 1.41 that voltar uses on a Unix socket, with
-//! faults where a test sets them. Its only state is which containers are running, and since when.
+//! faults where a test sets them. Its state is which containers are running, and since when, and which volumes there are.
+
+#![allow(dead_code, reason = "each test crate uses its own part")]
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -42,11 +46,25 @@ struct Inner {
     exits: BTreeMap<String, i64>,
     requests: Vec<String>,
     lists_no_mounts: bool,
+    /// How many requests are being answered.
+    in_progress: usize,
+    on_start: Option<OnStart>,
+}
+
+/// What happens before a container is started; it gets the container's id.
+type OnStart = Box<dyn Fn(&str) + Send>;
+
+/// What an engine knows at one moment.
+#[derive(Clone)]
+pub(crate) struct Known {
+    containers: BTreeMap<String, Value>,
+    volumes: Vec<Value>,
 }
 
 pub(crate) struct FakeEngine {
     inner: Arc<Mutex<Inner>>,
     socket: PathBuf,
+    root: PathBuf,
     _dir: tempfile::TempDir,
 }
 
@@ -54,13 +72,23 @@ impl FakeEngine {
     /// Starts an engine whose highest API version is `api`.
     pub(crate) fn new(api: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_owned();
+        Self::serve(api, dir, root)
+    }
+
+    /// Starts an engine whose data root is elsewhere.
+    pub(crate) fn of_root(api: &str, root: &Path) -> Self {
+        Self::serve(api, tempfile::tempdir().unwrap(), root.to_owned())
+    }
+
+    fn serve(api: &str, dir: tempfile::TempDir, root: PathBuf) -> Self {
         let socket = dir.path().join("docker.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let uname = nix::sys::utsname::uname().unwrap();
         let inner = Inner {
             version: api.to_owned(),
             info: json!({
-                "ID": "ABCD", "DockerRootDir": dir.path(), "ServerVersion": "20.10.24",
+                "ID": "ABCD", "DockerRootDir": root, "ServerVersion": "20.10.24",
                 "Name": uname.nodename().to_str(), "KernelVersion": uname.release().to_str(),
                 "SecurityOptions": ["name=seccomp,profile=default"],
             }),
@@ -71,13 +99,15 @@ impl FakeEngine {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&shared);
+                shared.lock().unwrap().in_progress += 1;
                 std::thread::spawn(move || {
                     // The client may close the connection early.
                     serve(&shared, stream).unwrap_or_default();
+                    shared.lock().unwrap().in_progress -= 1;
                 });
             }
         });
-        Self { inner, socket, _dir: dir }
+        Self { inner, socket, root, _dir: dir }
     }
 
     pub(crate) fn address(&self) -> String {
@@ -85,7 +115,7 @@ impl FakeEngine {
     }
 
     pub(crate) fn root(&self) -> PathBuf {
-        self.socket.parent().unwrap().to_owned()
+        self.root.clone()
     }
 
     /// Returns the mountpoint of a volume, which need not exist.
@@ -145,7 +175,6 @@ impl FakeEngine {
         self.inner.lock().unwrap().containers.get_mut(id).unwrap()["Config"]["Labels"] = labels;
     }
 
-    #[allow(dead_code, reason = "used by tests/postgres.rs")]
     pub(crate) fn set_environment(&self, id: &str, variables: &[&str]) {
         self.inner.lock().unwrap().containers.get_mut(id).unwrap()["Config"]["Env"] = json!(variables);
     }
@@ -166,6 +195,45 @@ impl FakeEngine {
 
     pub(crate) fn repair(&self, path: &str) {
         self.inner.lock().unwrap().faults.remove(path);
+    }
+
+    /// Returns what it knows, for [`FakeEngine::set_known`].
+    pub(crate) fn known(&self) -> Known {
+        let inner = self.inner.lock().unwrap();
+        Known { containers: inner.containers.clone(), volumes: inner.volumes.clone() }
+    }
+
+    pub(crate) fn set_known(&self, known: &Known) {
+        let Known { containers, volumes } = known.clone();
+        let mut inner = self.inner.lock().unwrap();
+        (inner.containers, inner.volumes) = (containers, volumes);
+    }
+
+    /// Returns the names of the containers that are running.
+    pub(crate) fn running(&self) -> Vec<String> {
+        let inner = self.inner.lock().unwrap();
+        let running = inner.containers.values().filter(|container| container["State"]["Running"] == json!(true));
+        running.map(|container| container["Name"].as_str().unwrap().trim_start_matches('/').to_owned()).collect()
+    }
+
+    pub(crate) fn has_volume(&self, name: &str) -> bool {
+        self.inner.lock().unwrap().volumes.iter().any(|volume| volume["Name"] == name)
+    }
+
+    /// Calls `hook` with the id of each container before it is started.
+    pub(crate) fn on_start(&self, hook: impl Fn(&str) + Send + 'static) {
+        self.inner.lock().unwrap().on_start = Some(Box::new(hook));
+    }
+
+    /// Waits until all requests are answered that clients have sent before they ended.
+    pub(crate) fn settle(&self) {
+        // Connections are accepted in their order.
+        let mut last = UnixStream::connect(&self.socket).unwrap();
+        last.write_all(b"GET /version HTTP/1.1\r\n\r\n").unwrap();
+        last.read_to_end(&mut Vec::new()).unwrap();
+        while self.inner.lock().unwrap().in_progress > 0 {
+            sleep(Duration::from_millis(1));
+        }
     }
 
     /// Returns the POST requests so far, as `POST /containers/x/stop?t=1`.
@@ -195,7 +263,8 @@ fn serve(shared: &Mutex<Inner>, mut stream: UnixStream) -> std::io::Result<()> {
             break;
         }
     }
-    reader.take(length).read_to_end(&mut Vec::new())?;
+    let mut sent = Vec::new();
+    reader.take(length).read_to_end(&mut sent)?;
 
     let mut fields = request.split_whitespace();
     let (method, target) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
@@ -212,13 +281,13 @@ fn serve(shared: &Mutex<Inner>, mut stream: UnixStream) -> std::io::Result<()> {
         let fault = inner.faults.get(&bare).cloned();
         if let Some(Fault::Slow(time)) = fault {
             drop(inner);
-            std::thread::sleep(time);
+            sleep(time);
             inner = shared.lock().unwrap();
         }
         let (status, body) = match fault {
             // It never comes to that.
             Some(Fault::Hang) => (500, String::new()),
-            _ => inner.answer(method, version.as_deref(), &bare),
+            _ => inner.answer(method, version.as_deref(), &bare, &sent),
         };
         (status, body, fault)
     };
@@ -236,7 +305,7 @@ fn serve(shared: &Mutex<Inner>, mut stream: UnixStream) -> std::io::Result<()> {
     };
     match fault {
         Some(Fault::Hang) => {
-            std::thread::sleep(Duration::from_secs(60));
+            sleep(Duration::from_secs(60));
             Ok(())
         }
         Some(Fault::Truncate) => stream.write_all(&answer.as_bytes()[..answer.len() - body.len() / 2]),
@@ -247,7 +316,7 @@ fn serve(shared: &Mutex<Inner>, mut stream: UnixStream) -> std::io::Result<()> {
         Some(Fault::Stall(length)) => {
             stream.write_all(format!("HTTP/1.1 200 X\r\nContent-Length: {length}\r\n\r\n").as_bytes())?;
             stream.write_all(&vec![b' '; length / 2])?;
-            std::thread::sleep(Duration::from_secs(60));
+            sleep(Duration::from_secs(60));
             Ok(())
         }
         Some(Fault::Endless(text)) => {
@@ -278,7 +347,7 @@ impl Inner {
         })
     }
 
-    fn answer(&mut self, method: &str, version: Option<&str>, path: &str) -> (u16, String) {
+    fn answer(&mut self, method: &str, version: Option<&str>, path: &str, sent: &[u8]) -> (u16, String) {
         let minor = |version: &str| version.split_once('.').and_then(|(_, minor)| minor.parse::<u32>().ok());
         if let Some(version) = version.filter(|version| minor(version) > minor(&self.version)) {
             let message =
@@ -301,6 +370,9 @@ impl Inner {
             ("POST", ["containers", id, verb @ ("stop" | "start")]) => match self.containers.get_mut(*id) {
                 Some(container) => {
                     let run = *verb == "start";
+                    if let Some(hook) = self.on_start.as_ref().filter(|_| run) {
+                        hook(id);
+                    }
                     let already = container["State"]["Running"] == json!(run);
                     container["State"]["Running"] = json!(run);
                     if run {
@@ -314,7 +386,49 @@ impl Inner {
                 }
                 None => (404, json!({"message": format!("No such container: {id}")}).to_string()),
             },
+            ("POST", ["volumes", "create"]) => self.create_volume(sent),
+            ("DELETE", ["volumes", name]) => self.remove_volume(name),
             _ => (404, json!({"message": "page not found"}).to_string()),
         }
+    }
+
+    /// An engine answers a request for a volume that exists with that one.
+    fn create_volume(&mut self, sent: &[u8]) -> (u16, String) {
+        let asked: Value = serde_json::from_slice(sent).unwrap();
+        let name = asked["Name"].as_str().unwrap();
+        if let Some(volume) = self.volumes.iter().find(|volume| volume["Name"] == name) {
+            return (201, volume.to_string());
+        }
+        let mountpoint = self.directory(name).join("_data");
+        if let Err(error) = fs::create_dir_all(&mountpoint) {
+            return (500, json!({"message": format!("create {name}: {error}")}).to_string());
+        }
+        let volume = json!({
+            "Name": name, "Driver": asked["Driver"], "Mountpoint": mountpoint, "Labels": asked["Labels"],
+            "Options": null, "Scope": "local", "CreatedAt": "2026-01-01T00:00:00Z",
+        });
+        self.volumes.push(volume.clone());
+        (201, volume.to_string())
+    }
+
+    fn remove_volume(&mut self, name: &str) -> (u16, String) {
+        let uses = |container: &Value| {
+            container["Mounts"].as_array().is_some_and(|mounts| mounts.iter().any(|mount| mount["Name"] == name))
+        };
+        if self.containers.values().any(uses) {
+            return (409, json!({"message": "volume is in use"}).to_string());
+        }
+        let Some(at) = self.volumes.iter().position(|volume| volume["Name"] == name) else {
+            return (404, json!({"message": format!("get {name}: no such volume")}).to_string());
+        };
+        if let Err(error) = fs::remove_dir_all(self.directory(name)) {
+            return (500, json!({"message": format!("remove {name}: {error}")}).to_string());
+        }
+        self.volumes.remove(at);
+        (204, String::new())
+    }
+
+    fn directory(&self, name: &str) -> PathBuf {
+        Path::new(self.info["DockerRootDir"].as_str().unwrap()).join("volumes").join(name)
     }
 }
