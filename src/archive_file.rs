@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::archive::checksum;
 use crate::archive::reader::{Stored, TarReader};
-use crate::codec::{Decompressor, Likeness};
+use crate::codec::{Damage, Decompressor, Fault, Likeness};
 use crate::error::{Error, ErrorKind, Result, carried};
 use crate::holes::ReadHoles;
 use crate::member::quotable;
@@ -49,9 +49,10 @@ impl<'m> ArchiveFile<'m> {
     fn read(location: &Location, opened: Opened<'m>, pool: &Pool, monitor: &'m dyn Monitor) -> Result<Self> {
         let decompressor = Decompressor::with_plain(opened.reader, tar_likeness, pool).map_err(|e| {
             let error = located(location, &e, None);
-            match location.foreign_program() {
-                Some(program) => error.hint(format!("decompress it first: `{program} -dk {location}`")),
-                None => error,
+            match (unpacked_by(&e), location.foreign_program()) {
+                (Some(command), _) => error.hint(format!("unpack it first: `{command} {location}`")),
+                (None, Some(program)) => error.hint(format!("decompress it first: `{program} -dk {location}`")),
+                (None, None) => error,
             }
         })?;
         Ok(Self {
@@ -210,10 +211,23 @@ impl ReadHoles for Content<'_, '_> {
     }
 }
 
+/// Returns the command that unpacks a file which is not damaged but cannot be read here; it lacks the name of the file.
+fn unpacked_by(e: &io::Error) -> Option<&'static str> {
+    match carried::<Damage>(e)?.what {
+        Fault::Foreign(format) => Some(format.command()),
+        Fault::Window { needed: Some(_), .. } => Some("zstd -dk --long=31"),
+        Fault::Window { needed: None, .. } => Some("xz -dk"),
+        _ => None,
+    }
+}
+
 fn located(location: &Location, e: &io::Error, last_complete: Option<&[u8]>) -> Error {
     // A wrapped error of this crate keeps its own message.
     if let Some(inner) = carried::<Error>(e) {
         return inner.clone();
+    }
+    if unpacked_by(e).is_some() {
+        return Error::new(ErrorKind::Unsupported, format!("'{location}': {e}"));
     }
     if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
         return Error::failed_at("cannot read", location.path(), e);

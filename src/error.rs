@@ -23,6 +23,8 @@ pub enum ErrorKind {
     Refused,
     /// An archive is damaged.
     Damaged,
+    /// An archive is in a format that is not read.
+    Unsupported,
     /// A member of an archive refers to a path outside the volume.
     Unsafe,
     /// The run was cancelled by a signal.

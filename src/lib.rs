@@ -80,6 +80,7 @@ mod volume;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::archive_file::tar_likeness;
+    pub use crate::codec::deflate::compress as deflate;
     pub use crate::host::containers::parse_stop_record;
     pub use crate::host::fuzz as host;
     pub use crate::volume::live::Live;

@@ -100,7 +100,8 @@ pub fn against_volumes(
 
 /// Returns whether the archive is in a format that voltar does not read. Its name alone does not say so.
 fn is_foreign(location: &Location, error: &Error) -> bool {
-    error.kind() == ErrorKind::Damaged && location.foreign_program().is_some()
+    error.kind() == ErrorKind::Unsupported
+        || (error.kind() == ErrorKind::Damaged && location.foreign_program().is_some())
 }
 
 fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {

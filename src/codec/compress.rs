@@ -25,7 +25,7 @@ use crate::ordered::Pool;
 /// let file: Vec<u8> = compressor.finish()?;
 ///
 /// let mut decompressor = Decompressor::new(&file[..], &pool)?;
-/// assert_eq!(decompressor.format(), Format::Bzip2);
+/// assert_eq!(decompressor.format(), Some(Format::Bzip2));
 /// let mut content = Vec::new();
 /// decompressor.read_to_end(&mut content)?;
 /// assert_eq!(content, b"to be or not to be");

@@ -5,23 +5,26 @@ use std::io::{self, Read};
 
 use super::bzip2;
 use super::chunked;
+use super::foreign::Foreign;
 use super::format::{Damage, Fault, Format, Likeness};
 use super::source::Source;
+use super::xz;
 use crate::ordered::Pool;
 
 /// Reads the content of a compressed file.
 ///
 /// If the file is damaged, everything before the damage is returned first, and then an error whose inner error is a
 /// [`Damage`]. Errors of `R` are passed on unchanged.
-pub struct Decompressor<R> {
+pub struct Decompressor<R: Read> {
     body: Body<R>,
-    format: Format,
+    format: Option<Format>,
     failed: bool,
 }
 
-enum Body<R> {
+enum Body<R: Read> {
     Bzip2(Box<bzip2::Reader<R>>),
     Chunked(Box<chunked::Reader<R>>),
+    Xz(Box<xz::Reader<R>>),
     Plain(Source<R>),
 }
 
@@ -44,9 +47,16 @@ impl<R: Read> Decompressor<R> {
         let mut source = Source::new(inner);
         let first_bytes = source.fill(Format::DETECT_BYTES);
         let digit = first_bytes.get(3).copied().unwrap_or_default();
-        let (detected, empty) = (Format::detect(first_bytes, plain), first_bytes.is_empty());
+        let detected = Format::detect(first_bytes, &plain);
+        if xz::is_magic(first_bytes) && plain(first_bytes) != Likeness::Certain {
+            return Ok(Self { body: Body::Xz(Box::new(xz::Reader::new(source))), format: None, failed: false });
+        }
         let Some(format) = detected else {
-            let what = if empty { Fault::Empty } else { Fault::Unknown };
+            let what = match Foreign::detect(first_bytes) {
+                _ if first_bytes.is_empty() => Fault::Empty,
+                Some(foreign) => Fault::Foreign(foreign),
+                None => Fault::Unknown,
+            };
             return Err(source.take_error().unwrap_or_else(|| Damage::error(0, what)));
         };
         let body = match format {
@@ -57,13 +67,23 @@ impl<R: Read> Decompressor<R> {
             Format::Gzip | Format::Zstd => Body::Chunked(Box::new(chunked::Reader::new(source, format, pool))),
             Format::Plain => Body::Plain(source),
         };
-        Ok(Self { body, format, failed: false })
+        Ok(Self { body, format: Some(format), failed: false })
     }
 
-    /// Returns the format of the file.
+    /// Returns the format of the file; `None` for xz, which is read and never written.
     #[must_use]
-    pub fn format(&self) -> Format {
+    pub fn format(&self) -> Option<Format> {
         self.format
+    }
+
+    /// Returns whether several threads decode what was read so far.
+    #[must_use]
+    pub fn is_parallel(&self) -> bool {
+        match &self.body {
+            Body::Bzip2(_) => true,
+            Body::Chunked(chunked) => chunked.is_parallel(),
+            Body::Xz(_) | Body::Plain(_) => false,
+        }
     }
 
     /// Returns how many bytes of the file were consumed for the content read so far.
@@ -72,6 +92,7 @@ impl<R: Read> Decompressor<R> {
         match &self.body {
             Body::Bzip2(bzip2) => bzip2.compressed_bytes(),
             Body::Chunked(chunked) => chunked.compressed_bytes(),
+            Body::Xz(xz) => xz.compressed_bytes(),
             Body::Plain(source) => source.offset(),
         }
     }
@@ -83,7 +104,7 @@ impl<R: Read> Decompressor<R> {
         match &self.body {
             Body::Bzip2(bzip2) => bzip2.trailing_garbage(),
             Body::Chunked(chunked) => chunked.trailing_garbage(),
-            Body::Plain(_) => None,
+            Body::Xz(_) | Body::Plain(_) => None,
         }
     }
 }
@@ -100,6 +121,7 @@ impl<R: Read> Read for Decompressor<R> {
         let read = match &mut self.body {
             Body::Bzip2(bzip2) => bzip2.read(out),
             Body::Chunked(chunked) => chunked.read(out),
+            Body::Xz(xz) => xz.read(out),
             Body::Plain(source) => source.read(out),
         };
         self.failed = read.is_err();

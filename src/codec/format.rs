@@ -4,6 +4,8 @@
 use std::fmt;
 use std::io;
 
+use super::foreign::Foreign;
+
 /// The format of an archive file: how the tar archive in it is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Format {
@@ -238,6 +240,15 @@ pub enum Fault {
     Empty,
     /// The first bytes are those of no supported format.
     Unknown,
+    /// The first bytes are those of a format that is not read.
+    Foreign(Foreign),
+    /// The file refers back to more bytes than this machine may keep in memory.
+    Window {
+        /// What the file states, in bytes, if its decoder says so.
+        needed: Option<u64>,
+        /// What is kept at most, in bytes.
+        limit: u64,
+    },
     /// The file ends within the header of a stream.
     EndsInHeader,
     /// The file ends within a compressed block.
@@ -251,7 +262,7 @@ pub enum Fault {
     NoBlock,
     /// The checksums of all blocks are right, but that of the stream is wrong: blocks are missing or out of order.
     StreamChecksum,
-    /// The message of the gzip or zstd decoder.
+    /// The message of the gzip, zstd or xz decoder.
     Other(String),
 }
 
@@ -264,7 +275,7 @@ impl Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
-            what @ (Fault::Empty | Fault::Unknown) => write!(f, "{what}"),
+            what @ (Fault::Empty | Fault::Unknown | Fault::Foreign(_) | Fault::Window { .. }) => write!(f, "{what}"),
             what @ (Fault::EndsInHeader | Fault::EndsInBlock | Fault::EndsBeforeMagic) => {
                 write!(f, "cut short after {} bytes: {what}", self.offset)
             }
@@ -279,7 +290,17 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "the file is empty",
-            Self::Unknown => "the file is neither bzip2, gzip, zstd nor tar",
+            Self::Unknown => "the file is neither bzip2, gzip, zstd, xz nor tar",
+            Self::Foreign(format) => return write!(f, "the file is {format}, which is not read"),
+            Self::Window { needed, limit } => {
+                let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
+                let needed = needed.map_or("more".to_owned(), |needed| format!("{} MiB", mebibytes(needed)));
+                return write!(
+                    f,
+                    "its decompression takes {needed} of memory, and at most {} MiB are used on this machine",
+                    mebibytes(*limit)
+                );
+            }
             Self::EndsInHeader => "the file ends in the middle of a header",
             Self::EndsInBlock => "the file ends in the middle of a block",
             Self::EndsBeforeMagic => "the file ends before its end-of-stream magic is complete",

@@ -1,18 +1,22 @@
 //! Compressed formats, encoded and decoded in parallel. A [`Compressor`] implements `Write`, a [`Decompressor`] `Read`.
 //! This module does not interpret the content, opens no files and prints nothing.
 //!
-//! `bzip2` implements the format of that name, `chunked` implements gzip and zstd. `compress` and `decompress` dispatch
-//! to them. [`crate::ordered`] keeps the blocks in order.
+//! `bzip2` implements the format of that name, `chunked` gzip and zstd with the encoders of crates and of `deflate`. xz is
+//! read only. `compress` and `decompress` dispatch to them. [`crate::ordered`] keeps the blocks in order.
 
 mod bzip2;
 mod chunked;
 mod compress;
 mod decompress;
-mod deflate;
+pub(crate) mod deflate;
+mod foreign;
 mod format;
 mod prefix_code;
 mod source;
+mod window;
+mod xz;
 
 pub use compress::Compressor;
 pub use decompress::Decompressor;
+pub use foreign::Foreign;
 pub use format::{Compression, Damage, Fault, Format, Level, Likeness, NoSuchLevel, NotReadBack};

@@ -184,7 +184,7 @@ pub(crate) fn decompression(location: &Location, monitor: &dyn Monitor) -> Optio
         }
     }
     let trial = Trial { bytes: decompressor.compressed_bytes(), compressed: 0, time: begun.elapsed() };
-    let is_parallel = decompressor.format() == Format::Bzip2;
+    let is_parallel = decompressor.is_parallel();
     (trial.bytes > 0).then(|| Decompression { time: trial.time_of(length), is_parallel })
 }
 

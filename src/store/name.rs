@@ -3,12 +3,11 @@
 use std::path::Path;
 
 /// The suffixes of archive files, as tar users write them.
-const SUFFIXES: [&str; 8] = [".tar.bz2", ".tar.gz", ".tar.zst", ".tar", ".tbz2", ".tbz", ".tgz", ".tzst"];
+const SUFFIXES: [&str; 10] =
+    [".tar.bz2", ".tar.gz", ".tar.zst", ".tar.xz", ".tar", ".tbz2", ".tbz", ".tgz", ".tzst", ".txz"];
 
 /// The suffixes of archive files that voltar does not read, and the programs that decompress them.
-const OTHERS: [(&str, &str); 10] = [
-    (".tar.xz", "xz"),
-    (".txz", "xz"),
+const OTHERS: [(&str, &str); 8] = [
     (".tar.lzma", "xz"),
     (".tlz", "xz"),
     (".tar.lz", "lzip"),
@@ -60,6 +59,6 @@ mod tests {
         }
         assert!(is_archive("a.tar") && is_archive("a.tar.xz") && !is_archive(".a.tar") && !is_archive("a.txt"));
         let program = |name: &str| foreign_program(Path::new(name));
-        assert_eq!((program("x/a.tar.xz"), program("a.tar.gz"), program("a.xz")), (Some("xz"), None, None));
+        assert_eq!((program("x/a.tar.lz"), program("a.tar.gz"), program("a.lz")), (Some("lzip"), None, None));
     }
 }

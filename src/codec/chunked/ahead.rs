@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::Read;
 
-use super::Chunked;
+use super::chunk::Chunked;
 use crate::codec::source::Source;
 use crate::ordered::{Ordered, Pool};
 
@@ -20,6 +20,11 @@ pub(super) struct Ahead {
 impl Ahead {
     pub(super) fn new(pool: &Pool) -> Self {
         Self { decoding: Ordered::new(pool), lengths: VecDeque::new(), content: Vec::new(), read: 0 }
+    }
+
+    /// Returns whether any chunk was decoded here.
+    pub(super) fn has_decoded(&self) -> bool {
+        !self.content.is_empty()
     }
 
     /// Reads the next bytes of the content into `out`, which is not empty. Returns `None` if the source is at its end, or at

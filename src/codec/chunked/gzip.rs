@@ -9,12 +9,12 @@ use std::io;
 use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::{CompressionLvl, Compressor};
 
-use super::Whole;
+use super::chunk::{Chunked, Whole};
 use crate::codec::deflate;
 use crate::codec::format::Level;
 
 /// Input bytes of one member. Each begins with an empty dictionary, which costs about a quarter of a percent at this size.
-pub(super) const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 1 << 20;
 
 /// At these levels no time is spent on a percent that better encoders gain of data that hardly compresses. Who asks for more
 /// gets it.
@@ -33,13 +33,16 @@ const HEADER: usize = LENGTH_AT + 4;
 /// The checksum and the length of the content.
 const TRAILER: usize = 8;
 
+pub(in crate::codec) const GZIP: Chunked =
+    Chunked { size: CHUNK, most, encode, whole, decode, decode_independently: decode };
+
 thread_local! {
     /// A new compressor clears a megabyte of tables.
     static COMPRESSOR: RefCell<Option<(Level, Compressor)>> = const { RefCell::new(None) };
 }
 
 /// Returns a member that holds `chunk`.
-pub(super) fn encode(chunk: &[u8], level: Level) -> io::Result<Vec<u8>> {
+fn encode(chunk: &[u8], level: Level) -> io::Result<Vec<u8>> {
     let mut member = Vec::with_capacity(HEADER + TRAILER + chunk.len() / 2);
     member.extend_from_slice(&FIXED);
     member.extend_from_slice(&EXTRA);
@@ -77,7 +80,7 @@ fn deflate_at(level: Level, chunk: &[u8], to: &mut Vec<u8>) -> io::Result<()> {
 
 /// Returns the lengths of the member at the start of these bytes, if all of it is there and it was written here. They are
 /// what it states: [`decode`] finds out.
-pub(super) fn whole(bytes: &[u8]) -> Option<Whole> {
+fn whole(bytes: &[u8]) -> Option<Whole> {
     let rest = bytes.strip_prefix(&FIXED)?.strip_prefix(&EXTRA)?;
     let length = u32::from_le_bytes(*rest.first_chunk()?) as usize;
     let content = bytes.get(HEADER..length)?.last_chunk::<4>()?;
@@ -86,13 +89,13 @@ pub(super) fn whole(bytes: &[u8]) -> Option<Whole> {
 }
 
 /// The most bytes of a member of `content` bytes, all of it in stored blocks.
-pub(super) const fn most(content: usize) -> usize {
+const fn most(content: usize) -> usize {
     HEADER + content + (content / 4096 + 1) * 8 + TRAILER
 }
 
 /// Returns the content of a member that [`whole`] has found; `None` if it is damaged, or not all of these bytes are one member.
 /// Its decoder shares no code with the encoders.
-pub(super) fn decode(member: &[u8], content: usize) -> Option<Vec<u8>> {
+fn decode(member: &[u8], content: usize) -> Option<Vec<u8>> {
     let (stream, trailer) = member.get(HEADER..)?.split_last_chunk::<TRAILER>()?;
     let mut chunk = Vec::with_capacity(content);
     let mut decoder = Decompress::new(false);

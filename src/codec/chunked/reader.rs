@@ -3,18 +3,24 @@
 
 use std::io::{self, BufRead as _, Read};
 
+use ::zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation as _};
 use flate2::bufread::GzDecoder;
-use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation as _};
 
 use super::ahead::Ahead;
-use super::{Chunked, GZIP, ZSTD};
+use super::chunk::Chunked;
+use super::gzip::GZIP;
+use super::zstd;
+use super::zstd::ZSTD;
 use crate::codec::format::{Damage, Fault, Format};
 use crate::codec::source::Source;
+use crate::codec::window;
 use crate::ordered::Pool;
 
-/// Frames that need a larger window than 128 MiB are refused, as the zstd command does by default: the decoder
-/// allocates the window, and its size comes from the file.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// The largest window that the decoder knows: that of `zstd --long=31`. Which are decoded is decided before.
+const ZSTD_WINDOW_LOG_MAX: u32 = 31;
+
+/// The most bytes of a frame's header.
+const ZSTD_HEADER: usize = 18;
 
 /// Reads the content of a gzip or zstd file.
 pub(in crate::codec) struct Reader<R> {
@@ -50,6 +56,11 @@ impl<R: Read> Reader<R> {
 
     pub(in crate::codec) fn trailing_garbage(&self) -> Option<u64> {
         self.garbage
+    }
+
+    /// Returns whether several threads have decoded what was read.
+    pub(in crate::codec) fn is_parallel(&self) -> bool {
+        self.ahead.has_decoded()
     }
 
     /// Reads the next bytes of the content into `out`, which is not empty. Returns 0 at the end of the last member.
@@ -102,7 +113,7 @@ impl<R: Read> Reader<R> {
     fn begin(&mut self) -> io::Result<()> {
         let ended = State::Ended { compressed_bytes: self.compressed_bytes() };
         let State::Between(mut source, format) = std::mem::replace(&mut self.state, ended) else { return Ok(()) };
-        let rest = source.fill(4);
+        let rest = source.fill(ZSTD_HEADER);
         let found = Format::of_magic(rest);
         let partly = match format {
             Format::Gzip => *rest == [0x1f],
@@ -113,6 +124,7 @@ impl<R: Read> Reader<R> {
             self.state = if format == Format::Gzip {
                 State::Gzip(Box::new(GzDecoder::new(source)))
             } else {
+                window::check(zstd::window(rest), source.offset())?;
                 if self.zstd.is_none() {
                     let decoder = self.zstd.insert(ZstdDecoder::new()?);
                     decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
@@ -121,15 +133,31 @@ impl<R: Read> Reader<R> {
             };
             return Ok(());
         }
-        let any = !rest.is_empty();
+        // Zeros fill the last block of a tape.
+        let begin = source.offset();
+        if format == Format::Gzip {
+            skip_zeros(&mut source);
+        }
+        let any = !source.fill(1).is_empty();
         if let Some(error) = source.take_error() {
             return Err(error);
         }
         if partly {
             return Err(Damage::error(source.end(), Fault::EndsInHeader));
         }
-        self.garbage = any.then(|| source.offset());
+        self.garbage = any.then_some(begin);
         Ok(())
+    }
+}
+
+/// Skips the zeros at the start of a source.
+fn skip_zeros<R: Read>(source: &mut Source<R>) {
+    loop {
+        let zeros = source.fill(1).iter().take_while(|byte| **byte == 0).count();
+        if zeros == 0 {
+            return;
+        }
+        source.skip(zeros);
     }
 }
 

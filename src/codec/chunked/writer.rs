@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::Chunked;
+use super::chunk::Chunked;
 use crate::codec::format::{Compression, NotReadBack};
 use crate::ordered::{Ordered, Pool};
 

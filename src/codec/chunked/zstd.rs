@@ -3,19 +3,21 @@
 use std::cell::RefCell;
 use std::io::{self, Read as _};
 
+use ::zstd::bulk::{Compressor, Decompressor};
+use ::zstd::zstd_safe::{compress_bound, find_frame_compressed_size, get_frame_content_size};
 use ruzstd::decoding::StreamingDecoder;
-use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::{compress_bound, find_frame_compressed_size, get_frame_content_size};
 
-use super::Whole;
+use super::chunk::{Chunked, Whole};
 use crate::codec::format::Level;
 
 /// Input bytes of one frame. At this size independent frames are as short as one that has all its input as window, within
 /// half a percent.
-pub(super) const CHUNK: usize = 4 << 20;
+const CHUNK: usize = 4 << 20;
 
 /// Shorter frames are decoded one after the other: handing them to a thread would take longer.
 const LEAST: usize = 64 << 10;
+
+pub(in crate::codec) const ZSTD: Chunked = Chunked { size: CHUNK, most, encode, whole, decode, decode_independently };
 
 thread_local! {
     /// New ones clear megabytes of tables.
@@ -24,7 +26,7 @@ thread_local! {
 }
 
 /// Returns a frame that holds `chunk`, its length and a checksum.
-pub(super) fn encode(chunk: &[u8], level: Level) -> io::Result<Vec<u8>> {
+fn encode(chunk: &[u8], level: Level) -> io::Result<Vec<u8>> {
     COMPRESSOR.with_borrow_mut(|kept| {
         let (_, compressor) = match kept {
             Some(same) if same.0 == level => same,
@@ -39,13 +41,13 @@ pub(super) fn encode(chunk: &[u8], level: Level) -> io::Result<Vec<u8>> {
 }
 
 /// The most bytes of a frame of `content` bytes.
-pub(super) fn most(content: usize) -> usize {
+fn most(content: usize) -> usize {
     compress_bound(content)
 }
 
 /// Returns the lengths of the frame at the start of these bytes, if all of it is there, it states how much it holds, and that
 /// is as much as is worth a thread.
-pub(super) fn whole(bytes: &[u8]) -> Option<Whole> {
+fn whole(bytes: &[u8]) -> Option<Whole> {
     let content = usize::try_from(get_frame_content_size(bytes).ok()??).ok()?;
     if !(LEAST..=CHUNK).contains(&content) {
         return None;
@@ -54,8 +56,24 @@ pub(super) fn whole(bytes: &[u8]) -> Option<Whole> {
     (length <= most(content)).then_some(Whole { length, content })
 }
 
+/// Returns the size in bytes of the window that the header of a frame states (RFC 8878, section 3.1.1.1): 0 if the header is
+/// not all there, or that of a skippable frame.
+pub(super) fn window(header: &[u8]) -> u64 {
+    let [0x28, 0xb5, 0x2f, 0xfd, descriptor, rest @ ..] = header else { return 0 };
+    let is_single_segment = descriptor & 0x20 != 0;
+    match rest {
+        // The window is the whole content.
+        _ if is_single_segment => get_frame_content_size(header).ok().flatten().unwrap_or(0),
+        [window, ..] => {
+            let base = 1_u64 << (10 + (window >> 3));
+            base + base / 8 * u64::from(window & 7)
+        }
+        [] => 0,
+    }
+}
+
 /// Returns the content of a frame that [`whole`] has found; `None` if it is damaged.
-pub(super) fn decode(frame: &[u8], content: usize) -> Option<Vec<u8>> {
+fn decode(frame: &[u8], content: usize) -> Option<Vec<u8>> {
     DECOMPRESSOR.with_borrow_mut(|kept| {
         if kept.is_none() {
             *kept = Some(Decompressor::new().ok()?);
@@ -66,7 +84,7 @@ pub(super) fn decode(frame: &[u8], content: usize) -> Option<Vec<u8>> {
 }
 
 /// The same, by a decoder that shares no code with the encoder.
-pub(super) fn decode_independently(frame: &[u8], content: usize) -> Option<Vec<u8>> {
+fn decode_independently(frame: &[u8], content: usize) -> Option<Vec<u8>> {
     let mut chunk = Vec::with_capacity(content);
     let mut decoder = StreamingDecoder::new(frame).ok()?;
     decoder.by_ref().take(content as u64 + 1).read_to_end(&mut chunk).ok()?;
@@ -75,7 +93,23 @@ pub(super) fn decode_independently(frame: &[u8], content: usize) -> Option<Vec<u
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
+
+    #[test]
+    fn windows_are_those_of_the_headers() {
+        let mut encoder = ::zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.set_parameter(::zstd::zstd_safe::CParameter::WindowLog(27)).unwrap();
+        // Flushed, or the header would state the length of the content instead.
+        encoder.write_all(b"content").unwrap();
+        encoder.flush().unwrap();
+        assert_eq!(window(&encoder.finish().unwrap()), 128 << 20);
+        assert_eq!(window(&encode(&vec![7; 300_000], Level::new(3).unwrap()).unwrap()), 300_000);
+        assert_eq!(window(b"\x28\xb5\x2f\xfd\0\xff"), (1 << 41) + (7 << 38));
+        assert_eq!(window(b"\x28\xb5\x2f\xfd"), 0);
+        assert_eq!(window(b"\x50\x2a\x4d\x18\x01\0\0\0\0"), 0);
+    }
 
     #[test]
     fn frames_that_are_worth_a_thread_are_found_and_decoded_by_both_decoders() {

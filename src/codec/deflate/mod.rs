@@ -21,7 +21,7 @@ const SAMPLES: usize = 4;
 const SAMPLE: usize = 16 << 10;
 
 /// Compresses `input` to a complete deflate stream. It depends on the input alone.
-pub(super) fn compress(input: &[u8]) -> Vec<u8> {
+pub fn compress(input: &[u8]) -> Vec<u8> {
     let mut bits = BitWriter::with_capacity(input.len() + input.len() / 64 + 64);
     let mut matches = Matches::new(input);
     let mut start = 0;
