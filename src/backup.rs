@@ -101,7 +101,8 @@ fn recover(request: &BackupRequest, inventory: &Inventory, state_dir: &Path, mon
         monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
     }
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
-    recover_layout(&request.layout, inventory, &request.selection, &mounts, monitor)
+    recover_layout(&request.layout, inventory, &request.selection, &mounts, monitor)?.report_failures(monitor);
+    Ok(())
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {

@@ -47,7 +47,7 @@ fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool,
     let inventory = request.inventory(host)?;
     // What is in use is recovered later, when its containers are stopped.
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
-    recover_layout(&request.layout, &inventory, &request.selection, &mounts, monitor)?;
+    recover_layout(&request.layout, &inventory, &request.selection, &mounts, monitor)?.report_failures(monitor);
     let facts = ThisHost::new(&mounts, pool, monitor);
     let mut plan = make_plan(request, host.describe(), &inventory, &facts)?;
     plan.check()?;
@@ -189,6 +189,7 @@ fn open(
 ) -> Result<Vec<OpenTree>> {
     check_real(plan.targets(), now, &ThisHost::new(mounts, pool, monitor))?;
     let recovery = recover_trees(plan.targets().map(|target| (&target.tree, true)), mounts, monitor)?;
+    recovery.report_failures(monitor);
     let open = plan.archives.iter().map(|planned| {
         let tree = &planned.target.tree;
         // Undoing an exchange has replaced the tree that the plan has found.

@@ -6,8 +6,11 @@
 mod common;
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use common::data_root::{DataRoot, layout};
 use common::mounted::Mounted;
@@ -33,6 +36,7 @@ fn main() {
         test("filesystems_below_a_bind_mount_are_seen_or_not", &[root], filesystems_below_a_bind_mount),
         test("a_second_tree_that_does_not_fit_is_refused", &[root], a_second_tree_that_does_not_fit_is_refused),
         test("a_stream_that_does_not_fit_changes_nothing", &[root], a_stream_that_does_not_fit_changes_nothing),
+        test("resume_says_one_thing_of_a_tree", &[root, program("unshare")], resume_says_one_thing_of_a_tree),
         test("a_btrfs_subvolume_stays_one", &[root, program("mkfs.btrfs")], a_btrfs_subvolume_stays_one),
     ];
     run(&args, tests, || ());
@@ -333,4 +337,48 @@ fn a_stream_that_does_not_fit_changes_nothing() {
     before.0.assert_same(&world.now(), "no room");
     assert_eq!(before.1, world.names());
     drop(mounted);
+}
+
+/// Starts a restore from a pipe, which has staged what it got and waits for the rest of the archive.
+fn paused(world: &World, archive: &[u8]) -> (Child, Vec<u8>) {
+    let (first, rest) = archive.split_at(archive.len() - (64 << 10));
+    let mut restore = Command::new(env!("CARGO_BIN_EXE_voltar"))
+        .current_dir(world.scratch.path())
+        .env("VOLTAR_STATE_DIR", world.at("state"))
+        .args(["restore", "-", "--only", "x", "--data-root", "docker", "--layout", "x.toml"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    restore.stdin.as_mut().unwrap().write_all(first).unwrap();
+    while !world.names().iter().any(|name| name.starts_with(".voltar-restore-")) {
+        assert!(restore.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (restore, rest.to_vec())
+}
+
+/// The tree is recovered, and its record cannot be removed: that is no tree that is not recovered.
+fn resume_says_one_thing_of_a_tree() {
+    let world = World::new(|_| ());
+    fs::write(world.live.join("large"), random(9 << 20)).unwrap();
+    world.voltar(&["backup", "again", "--format", "tar"]).ok();
+    let before = world.now();
+    let (mut restore, _) = paused(&world, &fs::read(world.at("again/x.tar")).unwrap());
+    restore.kill().unwrap();
+    restore.wait().unwrap();
+    let read_only = "mount --bind state state; mount -o remount,ro,bind state; exec \"$@\"";
+    let resume = ["resume", "--data-root", "docker", "--layout", "x.toml"];
+    let outcome = Tool::new("unshare")
+        .args(["--mount", "sh", "-euc", read_only, "sh", env!("CARGO_BIN_EXE_voltar")])
+        .args(resume)
+        .dir(world.scratch.path())
+        .env("VOLTAR_STATE_DIR", world.at("state"))
+        .run()
+        .expect_code(1);
+    let outcome = outcome.expect_text("x: recovered from a restore into").expect_no_text("is not recovered");
+    outcome.expect_text("cannot remove").expect_text("Read-only file system").expect_text("updates the record");
+    before.assert_same(&world.now(), "recovered");
+    world.voltar(&["resume"]).ok();
+    assert_eq!(fs::read_dir(world.at("state")).unwrap().count(), 0);
 }
