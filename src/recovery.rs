@@ -14,6 +14,7 @@ use crate::live_mounts::LiveMounts;
 use crate::monitor::Monitor;
 use crate::resolve::{Selection, survey};
 use crate::volume::live::Live;
+use crate::volume::own_names;
 use crate::volume::restore_record::{self, Phase, RestoreRecord, TreeRecord, Unfinished};
 use crate::volume::swap::{Recovered, moved_aside, recover};
 
@@ -91,6 +92,7 @@ pub(crate) fn recover_trees<'a>(
 ) -> Result<Recovery> {
     let state_dir = mounts.state_dir();
     restore_record::remove_leftovers(state_dir);
+    own_names::remove_records_of_gone(state_dir);
     let records = restore_record::records(state_dir)?;
     let mut recovery = Recovery::default();
     if records.is_empty() {
