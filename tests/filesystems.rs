@@ -36,6 +36,7 @@ fn main() {
         test("filesystems_below_a_bind_mount_are_seen_or_not", &[root], filesystems_below_a_bind_mount),
         test("a_second_tree_that_does_not_fit_is_refused", &[root], a_second_tree_that_does_not_fit_is_refused),
         test("a_stream_that_does_not_fit_changes_nothing", &[root], a_stream_that_does_not_fit_changes_nothing),
+        test("what_is_said_of_a_full_disk_helps", &[root], what_is_said_of_a_full_disk_helps),
         test("resume_says_one_thing_of_a_tree", &[root, program("unshare")], resume_says_one_thing_of_a_tree),
         test("a_btrfs_subvolume_stays_one", &[root, program("mkfs.btrfs")], a_btrfs_subvolume_stays_one),
     ];
@@ -337,6 +338,57 @@ fn a_stream_that_does_not_fit_changes_nothing() {
     before.0.assert_same(&world.now(), "no room");
     assert_eq!(before.1, world.names());
     drop(mounted);
+}
+
+/// Only what takes room in the volume can be written over, and a record is not in it.
+fn what_is_said_of_a_full_disk_helps() {
+    let mut mounted = None;
+    let world = World::new(|root| mounted = Some(small(root)));
+    fs::write(world.live.join("random"), random(9 << 20)).unwrap();
+    world.voltar(&["backup", "again", "--format", "tar"]).ok();
+    let archive = || fs::read(world.at("again/x.tar")).unwrap();
+    // A live tree that is empty has no room to give.
+    fs::remove_dir_all(&world.live).unwrap();
+    fs::create_dir(&world.live).unwrap();
+    fs::write(world.at("docker/filler"), random(9 << 20)).unwrap();
+    for outcome in [
+        world.voltar(&["restore", "again"]).run(),
+        world.voltar(&["restore", "-", "--only", "x"]).input(archive()).run(),
+    ] {
+        let outcome = outcome.expect_code(2).expect_text("no room for a second tree").expect_no_text("--in-place");
+        outcome.expect_text("hint: make room on its filesystem");
+    }
+    // Nor has a new directory.
+    let to = Tool::voltar().dir(world.scratch.path()).args([
+        "restore",
+        "again/x.tar",
+        "--layout",
+        "x.toml",
+        "--to",
+        "docker/new",
+    ]);
+    let outcome = to.run().expect_code(2).expect_text("No space left on device").expect_no_text("--in-place");
+    outcome.expect_text("hint: make room, or name a directory on another filesystem");
+    assert!(!world.at("docker/new").exists());
+    fs::remove_file(world.at("docker/filler")).unwrap();
+    world.fill();
+    let before = (world.now(), world.names());
+    // The record cannot say that the swap begins.
+    fs::create_dir_all(world.at("state")).unwrap();
+    Tool::shell("mount -t tmpfs -o size=16k,mode=700 small \"$0\"").arg(world.at("state")).ok();
+    let state = Mounted(world.at("state"));
+    let (mut restore, rest) = paused(&world, &archive());
+    let filled = File::create(world.at("state/filler")).unwrap().write_all(&[1; 16 << 10]);
+    assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    restore.stdin.take().unwrap().write_all(&rest).unwrap();
+    let output = restore.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("cannot write") && text.contains("No space left on device"), "{text}");
+    assert!(text.contains("hint: make room for it") && !text.contains("second tree"), "{text}");
+    before.0.assert_same(&world.now(), "no room for the record");
+    assert_eq!(before.1, world.names());
+    drop((state, mounted));
 }
 
 /// Starts a restore from a pipe, which has staged what it got and waits for the rest of the archive.

@@ -427,9 +427,6 @@ fn cannot(operation: &str, path: &RelPath, e: Errno) -> Error {
         e => {
             let error = Error::failed(operation, path.as_bytes(), e);
             match e {
-                Errno::ENOSPC | Errno::EDQUOT => {
-                    error.hint("make room, or restore with --in-place, which needs no room for a second copy")
-                }
                 Errno::EPERM | Errno::EACCES => error.hint("owners, devices and other people's files need root"),
                 _ => error,
             }
