@@ -51,8 +51,10 @@ impl<'a> NewVolumes<'a> {
         let mounts = LiveMounts::new(self.state_dir, Access::ReadOnly);
         let open = mounts.open(&tree)?;
         let is_unfinished = !unfinished(&tree, &mounts)?.is_empty();
+        let mut walk = Walk::new(&open)?;
         // The walk begins with the root itself.
-        if is_unfinished || Walk::new(&open)?.nth(1).is_some() {
+        walk.next().transpose()?;
+        if is_unfinished || walk.next().is_some() {
             return Err(Error::refused("it is not empty"));
         }
         // An open directory would not keep the engine from removing it.

@@ -218,7 +218,7 @@ impl Comparison<'_> {
     /// Finds what only the tree has.
     fn rest_of_tree(&mut self, exclude: &Exclude) -> Result<()> {
         let (mut absent, mut sockets, mut excluded) = (None::<RelPath>, 0_u64, 0_u64);
-        for found in Walk::new(self.tree)?.excluding(exclude, &self.input.path) {
+        for found in Walk::new(self.tree)?.excluding(exclude, &self.input.path).watching(self.monitor) {
             self.monitor.check_cancelled()?;
             let (path, is_directory) = match found? {
                 Found::Entry(entry) => (entry.path, entry.kind == Kind::Directory),
