@@ -274,10 +274,12 @@ fn we_restore_what_bsdtar_wrote() {
     // It means another time by `-1.5`, and its own encoding of this name.
     sh(&world.live, "touch -d @2.5 program");
     let before = looked_at(&world.live);
-    world.backup_with("bsdtar --format pax");
-    world.empty();
-    world.voltar(&["restore"]).ok();
-    assert_same(&world.live, &before, "bsdtar's");
+    for options in ["", "--options pax:xattrheader=LIBARCHIVE"] {
+        world.backup_with(&format!("bsdtar --format pax {options}"));
+        world.empty();
+        world.voltar(&["restore"]).ok();
+        assert_same(&world.live, &before, &format!("bsdtar's {options}"));
+    }
 }
 
 /// Only `--acls` without `--xattrs` writes names alone. They are of the host that wrote the archive.
