@@ -119,10 +119,10 @@ impl Table {
     }
 
     fn print(&self) {
-        println!("| writer | trees | compared | entries | different trees |");
-        println!("|---|---|---|---|---|");
+        eprintln!("| writer | trees | compared | entries | different trees |");
+        eprintln!("|---|---|---|---|---|");
         for (writer, Row { trees, compared, entries, different }) in &*self.0.lock().unwrap() {
-            println!("| {writer} | {trees} | {compared} | {entries} | {different} |");
+            eprintln!("| {writer} | {trees} | {compared} | {entries} | {different} |");
         }
     }
 }
@@ -240,7 +240,9 @@ fn written_by(name: &str, command: &str, table: &Table) {
         let is_complete = stream.len().is_multiple_of(10_240) && stream.ends_with(&[0; 1024]);
         let compared = if written.status.success() || is_complete { world.compare(&archive) } else { None };
         table.add(name, compared.as_ref());
-        compared.iter().for_each(|compared| compared.assert_same(command));
+        if let Some(compared) = compared {
+            compared.assert_same(command);
+        }
     });
     assert!(table.compared(name) > 0, "no archive of {command} was compared");
 }
@@ -375,7 +377,11 @@ fn headers_of_other_dialects(table: &Table) {
             .values()
             .map(|change| format!("{change:?}").split('(').next().unwrap_or_default().to_owned())
             .collect();
-        kinds.iter().for_each(|kind| table.add(&format!("headers: {kind}"), compared.as_ref()));
-        compared.iter().for_each(|compared| compared.assert_same(&format!("{changes:?}")));
+        for kind in kinds {
+            table.add(&format!("headers: {kind}"), compared.as_ref());
+        }
+        if let Some(compared) = compared {
+            compared.assert_same(&format!("{changes:?}"));
+        }
     });
 }

@@ -222,7 +222,9 @@ impl Comparison<'_> {
 
     /// Adds the extended attributes that differ. Of most members an archive does not say which they had.
     fn xattrs(&mut self, member: &Member, entry: &Entry, attributes: &mut Vec<Attribute>) {
-        match entry.with_object(|object| object.all()) {
+        #[allow(clippy::redundant_closure_for_method_calls, reason = "the method is not general in its lifetime")]
+        let all = entry.with_object(|object| object.all());
+        match all {
             Ok(Some(Ok(live))) => {
                 // What has no id in the container is missing there, which is a difference.
                 let (live, _) = mapped_xattrs::to_container(&self.tree.ids, &live);

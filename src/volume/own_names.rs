@@ -2,7 +2,6 @@
 //! and the trees that `--keep-previous` has kept. Records in the state directory name them.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::beneath::open_path;
 use super::restore_record::{Content, PREVIOUS, STAGING, VERSION, parse_version, records};
+use super::source::{Source, open_source};
 use crate::durable::record::{self, LockedRecord};
 use crate::error::{Error, Result};
 use crate::identity::{Identity, boot_id};
@@ -131,7 +131,7 @@ impl KeptContent {
     /// Returns whether none of the trees is in its directory.
     fn are_gone(&self) -> bool {
         let same_boot = self.boot == boot_id();
-        let Ok(holder) = File::open(Path::new(OsStr::from_bytes(&self.holder.path))).map(OwnedFd::from) else {
+        let Ok(Source { handle: holder, .. }) = open_source(Path::new(OsStr::from_bytes(&self.holder.path))) else {
             return false;
         };
         let is_there = |tree: &OwnName| match open_path(&holder, &*tree.name) {
@@ -146,6 +146,7 @@ impl KeptContent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     #[test]
     fn only_what_is_on_record_is_voltars_own() {

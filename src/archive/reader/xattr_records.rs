@@ -211,7 +211,9 @@ mod tests {
         let attribute = |value: &[u8]| vec![("user.ä b=".to_owned().into_bytes(), value.to_vec())];
         let found = |records: &[(&str, &[u8])]| {
             let mut read = XattrRecords::default();
-            records.iter().for_each(|(key, value)| read.set(key.as_bytes(), value));
+            for (key, value) in records {
+                read.set(key.as_bytes(), value);
+            }
             let (xattrs, bad) = read.finish();
             (xattrs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect::<Vec<_>>(), bad)
         };
