@@ -314,7 +314,8 @@ impl Change {
                 header[257..263].copy_from_slice(b"ustar\0");
                 header[263..265].copy_from_slice(&version);
             }
-            Self::Prefix => {
+            // One in two parts already would get another name.
+            Self::Prefix if header[345] == 0 => {
                 let name = header[..100].to_vec();
                 let Some(slash) = name.iter().position(|&byte| byte == b'/') else { return };
                 header[257..265].copy_from_slice(b"ustar\x0000");
@@ -341,7 +342,7 @@ impl Change {
             }
             // That of the directory on disk; no content follows.
             Self::Size if matches!(header[156], b'1'..=b'6') => header[124..136].copy_from_slice(b"00000010000\0"),
-            Self::SignedSum | Self::V7 | Self::Type(_) | Self::Size => {}
+            Self::SignedSum | Self::Prefix | Self::V7 | Self::Type(_) | Self::Size => {}
         }
         let signed = matches!(self, Self::SignedSum);
         header[148..156].fill(b' ');
