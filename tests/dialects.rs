@@ -118,11 +118,12 @@ impl Table {
         self.0.lock().unwrap().get(writer).map_or(0, |row| row.compared)
     }
 
+    #[allow(clippy::print_stdout, reason = "the table is the result of --nocapture")]
     fn print(&self) {
-        eprintln!("| writer | trees | compared | entries | different trees |");
-        eprintln!("|---|---|---|---|---|");
+        println!("| writer | trees | compared | entries | different trees |");
+        println!("|---|---|---|---|---|");
         for (writer, Row { trees, compared, entries, different }) in &*self.0.lock().unwrap() {
-            eprintln!("| {writer} | {trees} | {compared} | {entries} | {different} |");
+            println!("| {writer} | {trees} | {compared} | {entries} | {different} |");
         }
     }
 }
