@@ -83,6 +83,11 @@ impl Acl {
         value
     }
 
+    /// Returns whether it says no more than a mode.
+    pub(crate) fn is_minimal(&self) -> bool {
+        self.0.iter().all(|(who, _)| matches!(who, Who::Owner | Who::OwningGroup | Who::Other))
+    }
+
     /// Returns the text that GNU tar writes, with numbers: an entry a line.
     pub(crate) fn to_text(&self) -> String {
         let mut text = String::new();

@@ -94,7 +94,8 @@ fn archive_stopped(
 fn recover(request: &BackupRequest, inventory: &Inventory, state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
     request.sink.recover()?.report(monitor);
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
-    recover_layout(&request.layout, inventory, &request.selection, &mounts, monitor)
+    recover_layout(&request.layout, inventory, &request.selection, &mounts, monitor)?.report_failures(monitor);
+    Ok(())
 }
 
 fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {

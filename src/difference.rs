@@ -27,7 +27,7 @@ pub enum What {
 /// One attribute that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attribute {
-    /// Its name: `kind`, `size`, `content`, `mode`, `owner`, `mtime`, `target`, `device` or `link`.
+    /// Its name: `kind`, `size`, `content`, `mode`, `owner`, `mtime`, `target`, `device`, `link` or `xattr`.
     pub name: &'static str,
     /// Its value in the archive and in the volume, as text that is safe to print; `None` for content.
     pub values: Option<(String, String)>,

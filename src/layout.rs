@@ -1,14 +1,17 @@
 //! Layouts: which path of which container, or which volume, each archive holds. The `cvat` layout is built in; TOML files
 //! describe other stacks. `resolve` finds the containers and volumes of a layout on a host.
 
+use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::codec::Format;
-use crate::error::{Error, Result};
+use crate::durable::small_file;
+use crate::error::{Error, Result, carried};
 use crate::exclude::{Exclude, Pattern};
 use crate::member::{RelPath, printable};
+use crate::monitor::Monitor;
 
 /// The names of the built-in layouts.
 const BUILT_IN: &[&str] = &["cvat"];
@@ -83,21 +86,19 @@ pub struct ContainerPath {
 }
 
 impl Layout {
-    /// Loads the layout that an argument names: a built-in one, or a file.
+    /// Loads the layout that an argument names: a built-in one, or a file. A pipe of this process, such as `/dev/stdin` or
+    /// `<(COMMAND)` of a shell, is waited for until `monitor` is cancelled.
     ///
     /// # Errors
     /// The file cannot be read, or it is not a layout.
-    pub fn load(argument: &str) -> Result<Self> {
+    pub fn load(argument: &str, monitor: &dyn Monitor) -> Result<Self> {
         if argument == "cvat" {
             return Ok(cvat());
         }
-        let file = Path::new(argument);
-        let length = std::fs::metadata(file).map(|found| found.len()).map_err(|cause| unreadable(argument, &cause))?;
-        if length > MAX_FILE_BYTES {
-            return Err(Error::usage(format!("layout '{}' is too large to be a layout file", shown(argument))));
-        }
-        let text = std::fs::read_to_string(file).map_err(|cause| unreadable(argument, &cause))?;
-        Self::parse(argument, &text)
+        let text = small_file::read_waiting(Path::new(argument), MAX_FILE_BYTES, monitor);
+        let text =
+            text.and_then(|text| String::from_utf8(text).map_err(|_| io::Error::other("it is no text in UTF-8")));
+        Self::parse(argument, &text.map_err(|cause| unreadable(argument, &cause))?)
     }
 
     /// Parses the text of a layout file; `file` is its name in messages.
@@ -170,7 +171,14 @@ fn unreadable(argument: &str, cause: &std::io::Error) -> Error {
         return Error::usage(format!("there is no built-in layout '{}', and no file with that name", shown(argument)))
             .hint(format!("built in: {}", BUILT_IN.join(", ")));
     }
-    Error::failed("cannot read layout", argument, cause)
+    if let Some(interrupted) = carried::<Error>(cause) {
+        return interrupted.clone();
+    }
+    let error = Error::failed("cannot read layout", argument, cause);
+    if cause.kind() == io::ErrorKind::InvalidInput {
+        return error.hint("`COMMAND | voltar … --layout /dev/stdin` reads one from a pipe");
+    }
+    error
 }
 
 /// Returns the number of the first line that is neither empty nor a comment, if it is a line of YAML.
@@ -371,6 +379,7 @@ fn extra(name: &str, paths: &[(&str, &[u8])]) -> ArchiveSpec {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::monitor::Collector;
 
     fn refusal(text: &str) -> String {
         let error = Layout::parse("my.toml", text).expect_err(text);
@@ -385,7 +394,7 @@ mod tests {
 
     #[test]
     fn the_built_in_layout_is_that_of_the_cvat_guide() {
-        let layout = Layout::load("cvat").unwrap();
+        let layout = Layout::load("cvat", &Collector::default()).unwrap();
         let shown: Vec<String> = layout
             .archives
             .iter()
@@ -550,7 +559,7 @@ mod tests {
 
     #[test]
     fn a_mistyped_built_in_name_lists_them() {
-        let error = Layout::load("cvta").unwrap_err();
+        let error = Layout::load("cvta", &Collector::default()).unwrap_err();
         assert_eq!(error.to_string(), "there is no built-in layout 'cvta', and no file with that name");
         assert_eq!(error.advice(), Some("built in: cvat"));
     }

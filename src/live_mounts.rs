@@ -33,6 +33,8 @@ pub struct LiveMount {
     pub lineage: Vec<FileId>,
     /// The room on its filesystem; `None` if unknown.
     pub room: Option<Room>,
+    /// Whether it is a directory that holds anything: writing over that needs less room than a second tree.
+    pub holds_entries: bool,
 }
 
 impl LiveMount {
@@ -45,6 +47,7 @@ impl LiveMount {
             way: live.way(),
             lineage,
             room: live.room(),
+            holds_entries: live.holds_entries(),
         })
     }
 

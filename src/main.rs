@@ -89,23 +89,23 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
             return plan_restore(common, arguments, &state_dir, &pool, report);
         }
         Command::Backup(arguments) => {
-            let request = request::backup(common, arguments)?;
+            let request = request::backup(common, arguments, report)?;
             let host = host(common, report)?;
             report.note(&host.describe());
             backup::backup(&request, &*host, &state_dir, &pool, report)?;
         }
         Command::Restore(arguments @ cli::Restore { to: Some(to), .. }) => {
-            let request = request::extraction(common, arguments, to)?;
+            let request = request::extraction(common, arguments, to, report)?;
             restore_to::restore_to(&request, &state_dir, &pool, report)?;
         }
         Command::Restore(arguments) => {
-            let request = request::restore(common, arguments)?;
+            let request = request::restore(common, arguments, report)?;
             let host = host(common, report)?;
             report.note(&host.describe());
             restore::restore(&request, &*host, &state_dir, &pool, report)?;
         }
         Command::Verify(arguments) if arguments.against_volume => {
-            let request = request::comparison(common, arguments)?;
+            let request = request::comparison(common, arguments, report)?;
             let host = host(common, report)?;
             report.note(&host.describe());
             let differences =
@@ -128,7 +128,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
             report.text(&discover::discover(&*host, common.project.as_deref(), &common.only)?).map(drop)?;
         }
         Command::Resume => {
-            let layout = Layout::load(&common.layout)?;
+            let layout = Layout::load(&common.layout, report)?;
             let selection = request::selection(common, &layout)?;
             resume::resume(&layout, &selection, &*host(common, report)?, &state_dir, report)?;
         }
@@ -145,7 +145,7 @@ fn plan_backup(
 ) -> Result<Outcome> {
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
     let facts = ThisHost::new(&mounts, pool, report);
-    let request = request::backup(common, arguments)?;
+    let request = request::backup(common, arguments, report)?;
     let host = host(common, report)?;
     let plan = plan::backup::plan(&request, host.describe(), &request.inventory(&*host)?, &facts)?;
     show(common, report, &BackupDocument::new(&plan), &backup_text(&plan))?;
@@ -161,7 +161,7 @@ fn plan_restore(
 ) -> Result<Outcome> {
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
     let facts = ThisHost::new(&mounts, pool, report);
-    let request = request::restore(common, arguments)?;
+    let request = request::restore(common, arguments, report)?;
     let host = host(common, report)?;
     let plan = plan::restore::plan(&request, host.describe(), &request.inventory(&*host)?, &facts)?.estimate(&facts);
     show(common, report, &RestoreDocument::new(&plan), &restore_text(&plan))?;
@@ -177,7 +177,7 @@ fn plan_extraction(
     report: &Report,
 ) -> Result<Outcome> {
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
-    let request = request::extraction(common, arguments, to)?;
+    let request = request::extraction(common, arguments, to, report)?;
     let plan = plan::extraction::plan(&request, &ThisHost::new(&mounts, pool, report))?;
     show(common, report, &ExtractionDocument::new(&plan), &extraction_text(&plan))?;
     Ok(Outcome::of_plan(&plan.refusals))

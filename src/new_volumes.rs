@@ -145,8 +145,10 @@ fn is_empty(volume: &Volume, state_dir: &Path) -> Result<bool> {
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
     // It is closed at the end: an open directory would not keep the engine from removing it.
     let open = mounts.open(&tree)?;
-    // The walk begins with the root itself.
-    Ok(unfinished(&tree, &mounts)?.is_empty() && Walk::new(&open)?.nth(1).is_none())
+    let mut walk = Walk::new(&open)?;
+    // The walk begins with the root itself, whose error is not one of an entry.
+    walk.next().transpose()?;
+    Ok(unfinished(&tree, &mounts)?.is_empty() && walk.next().is_none())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! A tree that is not half restored is recovered at any time: only the staging directory goes. One that is half restored
 //! is recovered only while no container uses it: until then its content must not change while processes have it open.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -14,6 +14,7 @@ use crate::live_mounts::LiveMounts;
 use crate::monitor::Monitor;
 use crate::resolve::{Selection, survey};
 use crate::volume::live::Live;
+use crate::volume::own_names;
 use crate::volume::restore_record::{self, Phase, RestoreRecord, TreeRecord, Unfinished};
 use crate::volume::swap::{Recovered, moved_aside, recover};
 
@@ -28,10 +29,10 @@ pub(crate) fn recover_layout(
     selection: &Selection,
     mounts: &LiveMounts,
     monitor: &dyn Monitor,
-) -> Result<()> {
+) -> Result<Recovery> {
     // With an obstacle its paths are not those of the volumes. The plan refuses it.
     if !inventory.obstacles.is_empty() {
-        return Ok(());
+        return Ok(Recovery::default());
     }
     let everything = Selection { only: Vec::new(), all: true, ..selection.clone() };
     // What is not found here has nothing to be recovered.
@@ -39,20 +40,48 @@ pub(crate) fn recover_layout(
     let trees = targets.iter().map(|target| (&target.tree, target.is_unused()));
     let recovery = recover_trees(trees, mounts, monitor)?;
     recovery.unreadable.iter().for_each(|error| monitor.issue("", error.with_hint()));
-    Ok(())
+    Ok(recovery)
 }
 
-/// What recovery has done.
+/// What recovery has done. A tree that cannot be recovered blocks nothing else: a plan that needs it refuses it.
 #[derive(Debug, Default)]
+#[must_use = "failures are reported by its methods"]
 pub(crate) struct Recovery {
     /// Whether a live tree may have been replaced.
     pub(crate) replaced: bool,
     /// Of each record that cannot be read, why.
-    pub(crate) unreadable: Vec<Error>,
+    unreadable: Vec<Error>,
+    /// What became of each tree that was found. Those that were recovered are reported.
+    trees: Vec<(OnRecord, Result<()>)>,
+}
+
+/// A tree in a record.
+#[derive(Debug, PartialEq, Eq)]
+struct OnRecord {
+    record: PathBuf,
+    index: usize,
+    archive: String,
+}
+
+impl Recovery {
+    /// Reports the trees that could not be recovered.
+    pub(crate) fn report_failures(&self, monitor: &dyn Monitor) {
+        for (tree, result) in &self.trees {
+            if let Err(error) = result {
+                monitor.issue(&tree.archive, error.with_hint());
+            }
+        }
+    }
+
+    /// What became of a tree; `None` if it was not found.
+    fn result_of(&self, record: &Path, index: usize) -> Option<&Result<()>> {
+        let mut trees = self.trees.iter();
+        trees.find(|(tree, _)| tree.record == record && tree.index == index).map(|(_, result)| result)
+    }
 }
 
 /// Recovers `trees`, each with whether no container uses it now. Trees that are not found are skipped: the plan refuses
-/// them. A tree that cannot be recovered is reported, and blocks nothing else: a plan that needs it refuses it.
+/// them.
 ///
 /// # Errors
 /// The records cannot be listed.
@@ -63,6 +92,7 @@ pub(crate) fn recover_trees<'a>(
 ) -> Result<Recovery> {
     let state_dir = mounts.state_dir();
     restore_record::remove_leftovers(state_dir);
+    own_names::remove_records_of_gone(state_dir);
     let records = restore_record::records(state_dir)?;
     let mut recovery = Recovery::default();
     if records.is_empty() {
@@ -76,7 +106,7 @@ pub(crate) fn recover_trees<'a>(
     }
     for path in records {
         match RestoreRecord::take_over(&path) {
-            Ok(Some(record)) => recovery.replaced |= recover_record(record, &lives, state_dir, monitor),
+            Ok(Some(record)) => recover_record(record, &lives, state_dir, &mut recovery, monitor),
             Ok(None) => {}
             Err(error) => recovery.unreadable.push(error),
         }
@@ -84,14 +114,14 @@ pub(crate) fn recover_trees<'a>(
     Ok(recovery)
 }
 
-/// Recovers those trees of a record that are among `lives`; returns whether one of these may have been replaced.
+/// Recovers those trees of a record that are among `lives`.
 fn recover_record(
     mut record: RestoreRecord,
     lives: &[(Arc<Live>, bool)],
     state_dir: &Path,
+    recovery: &mut Recovery,
     monitor: &dyn Monitor,
-) -> bool {
-    let mut replaced = false;
+) {
     for index in 0..record.content.trees.len() {
         let entry = record.content.trees[index].clone();
         if entry.phase == Phase::Settled {
@@ -100,18 +130,18 @@ fn recover_record(
         let found = lives.iter().filter(|(live, _)| record.content.concerns(&entry, live));
         let mut found = found.map(|(live, is_unused)| (live, *is_unused, record.content.is_half(&entry, Some(live))));
         let Some((live, _, is_half)) = found.find(|(_, is_unused, is_half)| *is_unused || !is_half) else { continue };
-        replaced |= is_half;
-        match recover(&mut record, index, live, state_dir) {
-            Ok(recovered) => report(&recovered, &entry, monitor),
-            Err(error) => monitor.issue(&entry.archive, error.with_hint()),
-        }
+        recovery.replaced |= is_half;
+        let recovered = recover(&mut record, index, live, state_dir);
+        let tree = OnRecord { record: record.path().to_owned(), index, archive: entry.archive.clone() };
+        recovery.trees.push((tree, recovered.map(|recovered| report(&recovered, &entry, monitor))));
     }
     let is_settled = record.content.trees.iter().all(|tree| tree.phase == Phase::Settled);
     let saved = if is_settled { record.remove() } else { record.save() };
     if let Err(error) = saved {
+        // The next run finds nothing to do for the trees that are recovered.
+        let error = error.hint("fix the cause; the next run, or `voltar resume`, updates the record");
         monitor.issue("", error.with_hint());
     }
-    replaced
 }
 
 fn report(recovered: &Recovered, entry: &TreeRecord, monitor: &dyn Monitor) {
@@ -134,30 +164,43 @@ fn report(recovered: &Recovered, entry: &TreeRecord, monitor: &dyn Monitor) {
     }
 }
 
-/// Checks that no tree on record is half restored. What else is left of interrupted restores is reported.
+/// Checks that no tree on record is half restored after `recovery`. What else is left of interrupted restores is reported,
+/// but of a tree that was recovered only its record, which was reported.
 ///
 /// # Errors
 /// A tree is half restored: no container may be started on it. Or the records cannot be listed.
-pub(crate) fn check_recovered(state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
+pub(crate) fn check_recovered(recovery: &Recovery, state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
     for path in restore_record::records(state_dir)? {
         let Ok(Some(record)) = RestoreRecord::take_over(&path) else { continue };
-        for tree in record.content.trees.iter().filter(|tree| tree.phase != Phase::Settled) {
-            let left = Error::refused(format!(
-                "{}: the restore into '{}' that was interrupted is not recovered",
-                tree.archive, tree.path
-            ))
-            .hint(format!(
-                "stop the containers that use it and run `voltar resume` with its layout; if that directory is gone for \
-                 good, remove '{}'",
-                path.display()
-            ));
+        for (index, tree) in record.content.trees.iter().enumerate() {
+            let result = recovery.result_of(&path, index);
+            if tree.phase == Phase::Settled || matches!(result, Some(Ok(()))) {
+                continue;
+            }
+            let left = not_recovered(tree, result.and_then(|result| result.as_ref().err()), &path);
             if record.content.is_half(tree, None) {
-                return Err(left);
+                return Err(left.within(&tree.archive));
             }
             monitor.issue(&tree.archive, left.with_hint());
         }
     }
     Ok(())
+}
+
+/// The error of a tree that is not recovered: because of `failure`, or because it was not found or is in use.
+fn not_recovered(tree: &TreeRecord, failure: Option<&Error>, record: &Path) -> Error {
+    let what = format!("the restore into '{}' that was interrupted is not recovered", tree.path);
+    match failure {
+        Some(error) => {
+            let hint = error.advice().unwrap_or("fix the cause, then run `voltar resume` again");
+            Error::refused(format!("{what}: {error}")).hint(hint)
+        }
+        None => Error::refused(what).hint(format!(
+            "stop the containers that use it and run `voltar resume` with its layout; if that directory is gone for good, \
+             remove '{}'",
+            record.display()
+        )),
+    }
 }
 
 /// Returns the mounts of `tree` that a restore in progress is replacing, or that an interrupted one left half restored.

@@ -12,6 +12,7 @@ use voltar::error::{Error, Result};
 use voltar::exclude::{Exclude, Pattern};
 use voltar::layout::Layout;
 use voltar::member::{RelPath, printable};
+use voltar::monitor::Monitor;
 use voltar::plan::Running;
 use voltar::plan::backup::BackupRequest;
 use voltar::plan::comparison::ComparisonRequest;
@@ -63,8 +64,8 @@ fn path(option: &str, text: &OsString) -> Result<RelPath> {
         .map_err(|bad| Error::usage(format!("{option} '{}': {bad}", printable(text.as_bytes()))))
 }
 
-pub(crate) fn comparison(common: &Common, arguments: &cli::Verify) -> Result<ComparisonRequest> {
-    let layout = without_sets(Layout::load(&common.layout)?, &arguments.exclude)?;
+pub(crate) fn comparison(common: &Common, arguments: &cli::Verify, monitor: &dyn Monitor) -> Result<ComparisonRequest> {
+    let layout = without_sets(Layout::load(&common.layout, monitor)?, &arguments.exclude)?;
     Ok(ComparisonRequest {
         selection: selection(common, &layout)?,
         layout,
@@ -74,9 +75,9 @@ pub(crate) fn comparison(common: &Common, arguments: &cli::Verify) -> Result<Com
     })
 }
 
-pub(crate) fn backup(common: &Common, arguments: &cli::Backup) -> Result<BackupRequest> {
+pub(crate) fn backup(common: &Common, arguments: &cli::Backup, monitor: &dyn Monitor) -> Result<BackupRequest> {
     let exclude = exclude(&arguments.exclude)?;
-    let layout = without_sets(Layout::load(&common.layout)?, &arguments.exclude)?;
+    let layout = without_sets(Layout::load(&common.layout, monitor)?, &arguments.exclude)?;
     Ok(BackupRequest {
         selection: selection(common, &layout)?,
         layout,
@@ -119,9 +120,9 @@ fn sink(arguments: &cli::Backup) -> Sink {
     }
 }
 
-pub(crate) fn restore(common: &Common, arguments: &cli::Restore) -> Result<RestoreRequest> {
+pub(crate) fn restore(common: &Common, arguments: &cli::Restore, monitor: &dyn Monitor) -> Result<RestoreRequest> {
     let from = arguments.from.as_ref().map(|from| path("--from", from)).transpose()?;
-    let layout = Layout::load(&common.layout)?;
+    let layout = Layout::load(&common.layout, monitor)?;
     Ok(RestoreRequest {
         selection: selection(common, &layout)?,
         layout,
@@ -149,9 +150,14 @@ fn paths(given: &[OsString]) -> Result<Vec<RelPath>> {
 }
 
 /// Returns the request of `restore --to DIR`.
-pub(crate) fn extraction(common: &Common, arguments: &cli::Restore, to: &Path) -> Result<ExtractionRequest> {
+pub(crate) fn extraction(
+    common: &Common,
+    arguments: &cli::Restore,
+    to: &Path,
+    monitor: &dyn Monitor,
+) -> Result<ExtractionRequest> {
     Ok(ExtractionRequest {
-        layout: Layout::load(&common.layout)?,
+        layout: Layout::load(&common.layout, monitor)?,
         only: common.only.clone(),
         sources: arguments.sources.clone(),
         directory: to.to_owned(),

@@ -17,7 +17,7 @@ use crate::new_volumes::{self, NewVolumes};
 use crate::ordered::Pool;
 use crate::plan::facts::{Facts, ThisHost};
 use crate::plan::restore::{RestorePlan, RestoreRequest, plan as make_plan};
-use crate::plan::room::IN_PLACE;
+use crate::plan::room;
 use crate::plan::{check_real, postgres, used_since, users_now};
 use crate::postgres::{Cluster, not_shut_down};
 use crate::recovery::{recover_layout, recover_trees};
@@ -48,7 +48,7 @@ fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool,
     let mut inventory = request.inventory(host)?;
     // What is in use is recovered later, when its containers are stopped.
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
-    recover_layout(&request.layout, &inventory, &request.selection, &mounts, monitor)?;
+    recover_layout(&request.layout, &inventory, &request.selection, &mounts, monitor)?.report_failures(monitor);
     store::complete(&request.sources, monitor)?;
     if new_volumes::recover(host, state_dir, monitor)? {
         inventory = request.inventory(host)?;
@@ -128,7 +128,7 @@ fn restore_stopped(
     let extracted = together::all(&jobs, monitor, |(input, tree), monitor| {
         extract(input, tree, &restoration, plan.mode, pool, monitor)
     });
-    let extracted = extracted.map_err(|error| mixed(error, plan.mode))?;
+    let extracted = extracted.map_err(|error| mixed(error, plan))?;
     let clusters = || extracted.iter().map(|one| one.clusters.as_slice());
     if plan.mode == Mode::Replace {
         check_versions(plan, clusters(), request, &ThisHost::new(mounts, pool, monitor))?;
@@ -136,12 +136,12 @@ fn restore_stopped(
     let now = request.inventory(host)?;
     check_idle(plan, &users, &now)
         .and_then(|()| check_in_place(plan, &trees, mounts))
-        .map_err(|error| mixed(error, plan.mode))?;
+        .map_err(|error| mixed(error, plan))?;
     monitor.check_cancelled()?;
     monitor.phase(Phase::Swapping);
     swap(restoration, plan.keep_previous, monitor).map_err(|error| match error {
-        SwapError::Undone(error) => SwapError::Undone(mixed(error, plan.mode)),
-        SwapError::NotWhole(error) => SwapError::NotWhole(mixed(error, plan.mode)),
+        SwapError::Undone(error) => SwapError::Undone(mixed(error, plan)),
+        SwapError::NotWhole(error) => SwapError::NotWhole(mixed(error, plan)),
     })?;
     warn_of_clusters(plan, clusters(), monitor);
     Ok(extracted)
@@ -194,6 +194,7 @@ fn open(
 ) -> Result<Vec<OpenTree>> {
     check_real(plan.targets(), now, &ThisHost::new(mounts, pool, monitor))?;
     let recovery = recover_trees(plan.targets().map(|target| (&target.tree, true)), mounts, monitor)?;
+    recovery.report_failures(monitor);
     let open = plan.archives.iter().map(|planned| {
         let tree = &planned.target.tree;
         // Undoing an exchange has replaced the tree that the plan has found.
@@ -266,10 +267,14 @@ fn swap(restoration: Restoration, keep_previous: bool, monitor: &dyn Monitor) ->
 }
 
 /// Says what an error of the extraction has left.
-fn mixed(error: Error, mode: Mode) -> Error {
-    if mode == Mode::Replace {
+fn mixed(error: Error, plan: &RestorePlan) -> Error {
+    if plan.mode == Mode::Replace {
         return match error.errno() {
-            Some(Errno::ENOSPC | Errno::EDQUOT) => error.within("no room for a second tree").hint(IN_PLACE),
+            // One that has a hint is not of a volume's filesystem.
+            Some(Errno::ENOSPC | Errno::EDQUOT) if error.advice().is_none() => {
+                let mounts = plan.archives.iter().flat_map(|planned| &planned.mounts);
+                error.within("no room for a second tree").hint(room::hint(mounts))
+            }
             _ => error,
         };
     }

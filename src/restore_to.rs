@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
+use nix::errno::Errno;
+
 use crate::error::{Error, Result};
 use crate::extractor::{Mode, extract};
 use crate::filesystem::Access;
@@ -54,6 +56,10 @@ fn run(request: &ExtractionRequest, state_dir: &Path, pool: &Pool, monitor: &dyn
     let nothing = Restoration::of_nothing();
     let extracted = together::all(&jobs, monitor, |(input, tree), monitor| {
         extract(input, tree, &nothing, Mode::Replace, pool, monitor)
+    })
+    .map_err(|error| match error.errno() {
+        Some(Errno::ENOSPC | Errno::EDQUOT) => error.hint("make room, or name a directory on another filesystem"),
+        _ => error,
     })?;
     monitor.check_cancelled()?;
     directory.complete()?;

@@ -30,10 +30,10 @@ pub fn resume(
     let inventory = touched::inventory(host, layout, &selection.volumes, false)?;
     Error::none_of(inventory.refusals().collect())?;
     let mounts = LiveMounts::new(state_dir, Access::ReadWrite);
-    recover_layout(layout, &inventory, selection, &mounts, monitor)?;
+    let recovery = recover_layout(layout, &inventory, selection, &mounts, monitor)?;
     // Containers are about to start on them.
     drop(mounts);
-    check_recovered(state_dir, monitor)?;
+    check_recovered(&recovery, state_dir, monitor)?;
     new_volumes::recover(host, state_dir, monitor)?;
     if containers::resume(host, state_dir, monitor)?.is_empty() {
         monitor.note("no container was left stopped by an interrupted run");

@@ -101,7 +101,7 @@ impl World {
             let log = File::create(&stderr).unwrap();
             let null = || File::create("/dev/null").unwrap();
             let mut command = self.command(args);
-            if args.contains(&"-") {
+            if args.iter().any(|arg| ["-", "/dev/stdin"].contains(arg)) {
                 // A pipe that nobody writes to.
                 command.stdin(Stdio::piped());
             }
@@ -417,6 +417,30 @@ fn a_fifo_is_refused_without_waiting_for_a_writer() {
         assert_eq!(ran.code, Some(2));
         assert!(ran.stderr.contains("not a regular file") && ran.stderr.contains("hint"), "{}", ran.stderr);
     }
+    mkfifo(&world.scratch.path().join("layout"), Mode::S_IRWXU).unwrap();
+    let ran = world.run(&["resume", "--data-root", "docker", "--layout", "layout"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("cannot read layout 'layout': not a regular file"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("--layout /dev/stdin"), "{}", ran.stderr);
+}
+
+/// A pipe that voltar was started with has a writer.
+#[test]
+fn a_layout_comes_through_a_pipe() {
+    let world = World::new();
+    let voltar = env!("CARGO_BIN_EXE_voltar");
+    for line in [
+        "sleep 0.2; cat x.toml | \"$0\" resume --data-root docker --layout /dev/stdin",
+        "\"$0\" resume --data-root docker --layout <(sleep 0.2; cat x.toml)",
+        "\"$0\" resume --data-root docker --layout /proc/self/fd/7 7<x.toml",
+    ] {
+        let shell = Tool::shell(line).arg(voltar).dir(world.scratch.path());
+        shell.env("VOLTAR_STATE_DIR", world.scratch.path().join("state")).ok();
+    }
+    let endless = "yes | \"$0\" resume --data-root docker --layout /dev/stdin";
+    let outcome = Tool::new("bash").args(["-c", endless, voltar]).dir(world.scratch.path()).run().expect_code(2);
+    outcome.expect_text("it has more than 1048576 bytes");
+    world.interrupt(&["resume", "--data-root", "docker", "--layout", "/dev/stdin"]);
 }
 
 #[test]

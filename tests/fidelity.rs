@@ -31,6 +31,7 @@ fn main() {
         test("python_reads_ours", &with("python3"), python_reads_ours),
         test("we_restore_what_gnu_tar_wrote", &tools, we_restore_what_gnu_tar_wrote),
         test("we_restore_what_bsdtar_wrote", &with("bsdtar"), we_restore_what_bsdtar_wrote),
+        test("a_comparison_finds_other_attributes", &tools, a_comparison_finds_other_attributes),
         test("names_in_acls_grant_nothing", &tools, names_in_acls_grant_nothing),
         test("gnu_tar_without_options_ignores_them", &tools, gnu_tar_without_options_ignores_them),
         test("what_the_default_leaves_out_is_counted_once", &tools, what_the_default_leaves_out_is_counted_once),
@@ -274,10 +275,48 @@ fn we_restore_what_bsdtar_wrote() {
     // It means another time by `-1.5`, and its own encoding of this name.
     sh(&world.live, "touch -d @2.5 program");
     let before = looked_at(&world.live);
-    world.backup_with("bsdtar --format pax");
-    world.empty();
-    world.voltar(&["restore"]).ok();
-    assert_same(&world.live, &before, "bsdtar's");
+    for options in ["", "--options pax:xattrheader=LIBARCHIVE"] {
+        world.backup_with(&format!("bsdtar --format pax {options}"));
+        world.empty();
+        world.voltar(&["restore"]).ok();
+        assert_same(&world.live, &before, &format!("bsdtar's {options}"));
+    }
+}
+
+/// A comparison with the volume finds what has changed of the attributes that the archive holds.
+fn a_comparison_finds_other_attributes() {
+    let world = World::full();
+    for options in ["--xattrs --acls", "--xattrs --xattrs-include='*' --acls"] {
+        world.backup_with(&format!("tar --format=posix {options}"));
+        world.voltar(&["verify", "--against-volume"]).run().expect_no_text("xattr");
+    }
+    world.backup(&["--xattrs"]).expect_code(0);
+    let verify = || world.voltar(&["verify", "--against-volume"]).run();
+    verify().expect_code(0);
+    for (change, found) in [
+        ("setfattr -n user.long -v 8 large", "'large': xattr 'user.long' = '000000"),
+        ("setfattr -x user.long large", "in the archive, no 'user.long' in the volume"),
+        (
+            "setfattr -n user.more -v m large",
+            "'large': xattr no 'user.more' in the archive, 'user.more' = 'm' in the volume",
+        ),
+        (
+            "setfattr -h -n trusted.mark -v x link",
+            "'link': xattr 'trusted.mark' = 'l' in the archive, 'trusted.mark' = 'x'",
+        ),
+        ("setfacl -m g:4321:w shared", "'system.posix_acl_access' = 'user::rw-,user:1:r--,user:1234:rw-,"),
+        ("setfacl -k inheriting", "no 'system.posix_acl_default' in the volume"),
+        ("setcap cap_net_raw+ep program", "'program': xattr 'security.capability' = "),
+        ("setfattr -n user.root -v s .", "xattr 'user.root' = 'r' in the archive, 'user.root' = 's' in the volume"),
+    ] {
+        sh(&world.live, change);
+        verify().expect_code(1).expect_text(found).expect_text("1 difference");
+        world.voltar(&["restore"]).ok();
+        verify().expect_code(0);
+    }
+    // What an engine sets by itself is no difference.
+    sh(&world.live, "setfattr -n trusted.overlay.origin -v x large");
+    verify().expect_code(0);
 }
 
 /// Only `--acls` without `--xattrs` writes names alone. They are of the host that wrote the archive.

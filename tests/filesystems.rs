@@ -6,8 +6,11 @@
 mod common;
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use common::data_root::{DataRoot, layout};
 use common::mounted::Mounted;
@@ -33,6 +36,8 @@ fn main() {
         test("filesystems_below_a_bind_mount_are_seen_or_not", &[root], filesystems_below_a_bind_mount),
         test("a_second_tree_that_does_not_fit_is_refused", &[root], a_second_tree_that_does_not_fit_is_refused),
         test("a_stream_that_does_not_fit_changes_nothing", &[root], a_stream_that_does_not_fit_changes_nothing),
+        test("what_is_said_of_a_full_disk_helps", &[root], what_is_said_of_a_full_disk_helps),
+        test("resume_says_one_thing_of_a_tree", &[root, program("unshare")], resume_says_one_thing_of_a_tree),
         test("a_btrfs_subvolume_stays_one", &[root, program("mkfs.btrfs")], a_btrfs_subvolume_stays_one),
         test("over_quota_nothing_changes", &[root, program("mkfs.btrfs"), program("setpriv")], over_quota),
         test("a_disk_that_cannot_write_changes_nothing", &[root, program("mkfs.ext4")], a_disk_that_cannot_write),
@@ -436,4 +441,99 @@ fn a_disk_that_cannot_write() {
     let staged = |name: &String| name.starts_with(".voltar-restore-");
     assert_eq!(names, world.names().into_iter().filter(|name| !staged(name)).collect::<Vec<_>>());
     drop((mounted, medium));
+}
+
+/// Only what takes room in the volume can be written over, and a record is not in it.
+fn what_is_said_of_a_full_disk_helps() {
+    let mut mounted = None;
+    let world = World::new(|root| mounted = Some(small(root)));
+    fs::write(world.live.join("random"), random(9 << 20)).unwrap();
+    world.voltar(&["backup", "again", "--format", "tar"]).ok();
+    let archive = || fs::read(world.at("again/x.tar")).unwrap();
+    // A live tree that is empty has no room to give.
+    fs::remove_dir_all(&world.live).unwrap();
+    fs::create_dir(&world.live).unwrap();
+    fs::write(world.at("docker/filler"), random(9 << 20)).unwrap();
+    for outcome in [
+        world.voltar(&["restore", "again"]).run(),
+        world.voltar(&["restore", "-", "--only", "x"]).input(archive()).run(),
+    ] {
+        let outcome = outcome.expect_code(2).expect_text("no room for a second tree").expect_no_text("--in-place");
+        outcome.expect_text("hint: make room on its filesystem");
+    }
+    // Nor has a new directory.
+    let to = Tool::voltar().dir(world.scratch.path()).args([
+        "restore",
+        "again/x.tar",
+        "--layout",
+        "x.toml",
+        "--to",
+        "docker/new",
+    ]);
+    let outcome = to.run().expect_code(2).expect_text("No space left on device").expect_no_text("--in-place");
+    outcome.expect_text("hint: make room, or name a directory on another filesystem");
+    assert!(!world.at("docker/new").exists());
+    fs::remove_file(world.at("docker/filler")).unwrap();
+    world.fill();
+    let before = (world.now(), world.names());
+    // The record cannot say that the swap begins.
+    fs::create_dir_all(world.at("state")).unwrap();
+    Tool::shell("mount -t tmpfs -o size=16k,mode=700 small \"$0\"").arg(world.at("state")).ok();
+    let state = Mounted(world.at("state"));
+    let (mut restore, rest) = paused(&world, &archive());
+    let filled = File::create(world.at("state/filler")).unwrap().write_all(&[1; 16 << 10]);
+    assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    restore.stdin.take().unwrap().write_all(&rest).unwrap();
+    let output = restore.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("cannot write") && text.contains("No space left on device"), "{text}");
+    assert!(text.contains("hint: make room for it") && !text.contains("second tree"), "{text}");
+    before.0.assert_same(&world.now(), "no room for the record");
+    assert_eq!(before.1, world.names());
+    drop((state, mounted));
+}
+
+/// Starts a restore from a pipe, which has staged what it got and waits for the rest of the archive.
+fn paused(world: &World, archive: &[u8]) -> (Child, Vec<u8>) {
+    let (first, rest) = archive.split_at(archive.len() - (64 << 10));
+    let mut restore = Command::new(env!("CARGO_BIN_EXE_voltar"))
+        .current_dir(world.scratch.path())
+        .env("VOLTAR_STATE_DIR", world.at("state"))
+        .args(["restore", "-", "--only", "x", "--data-root", "docker", "--layout", "x.toml"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    restore.stdin.as_mut().unwrap().write_all(first).unwrap();
+    while !world.names().iter().any(|name| name.starts_with(".voltar-restore-")) {
+        assert!(restore.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (restore, rest.to_vec())
+}
+
+/// The tree is recovered, and its record cannot be removed: that is no tree that is not recovered.
+fn resume_says_one_thing_of_a_tree() {
+    let world = World::new(|_| ());
+    fs::write(world.live.join("large"), random(9 << 20)).unwrap();
+    world.voltar(&["backup", "again", "--format", "tar"]).ok();
+    let before = world.now();
+    let (mut restore, _) = paused(&world, &fs::read(world.at("again/x.tar")).unwrap());
+    restore.kill().unwrap();
+    restore.wait().unwrap();
+    let read_only = "mount --bind state state; mount -o remount,ro,bind state; exec \"$@\"";
+    let resume = ["resume", "--data-root", "docker", "--layout", "x.toml"];
+    let outcome = Tool::new("unshare")
+        .args(["--mount", "sh", "-euc", read_only, "sh", env!("CARGO_BIN_EXE_voltar")])
+        .args(resume)
+        .dir(world.scratch.path())
+        .env("VOLTAR_STATE_DIR", world.at("state"))
+        .run()
+        .expect_code(1);
+    let outcome = outcome.expect_text("x: recovered from a restore into").expect_no_text("is not recovered");
+    outcome.expect_text("cannot remove").expect_text("Read-only file system").expect_text("updates the record");
+    before.assert_same(&world.now(), "recovered");
+    world.voltar(&["resume"]).ok();
+    assert_eq!(fs::read_dir(world.at("state")).unwrap().count(), 0);
 }

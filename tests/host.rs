@@ -95,7 +95,7 @@ fn a_newer_engine_is_supported() {
 #[test]
 fn an_engines_inventory_resolves_to_archives() {
     let inventory = connect(&cvat()).inventory().unwrap();
-    let layout = Layout::load("cvat").unwrap();
+    let layout = Layout::load("cvat", &Collector::default()).unwrap();
     let resolution = resolve(&layout, &inventory, &Selection::default()).unwrap();
     let archives: Vec<&str> = resolution.targets.iter().map(|target| target.archive.as_str()).collect();
     assert_eq!(archives, ["cvat_db", "cvat_data"]);
@@ -121,7 +121,7 @@ fn only_the_containers_of_a_layout_are_inspected() {
         fake.add_container(&format!("e{number}"), &format!("other{number}"), &format!("other{number}"), "/data");
     }
     fake.set_labels("e7", json!({"com.docker.compose.project": "elsewhere"}));
-    let layout = Layout::load("cvat").unwrap();
+    let layout = Layout::load("cvat", &Collector::default()).unwrap();
     for lists_no_mounts in [false, true] {
         if lists_no_mounts {
             fake.lists_no_mounts();
@@ -828,7 +828,7 @@ fn the_bundled_data_root_resolves_without_an_engine() {
     let host = DataRoot::open(&dir).unwrap();
     let inventory = host.inventory().unwrap();
     let all = Selection { all: true, ..Selection::default() };
-    let resolution = resolve(&Layout::load("cvat").unwrap(), &inventory, &all).unwrap();
+    let resolution = resolve(&Layout::load("cvat", &Collector::default()).unwrap(), &inventory, &all).unwrap();
     let archives: Vec<&str> = resolution.targets.iter().map(|target| target.archive.as_str()).collect();
     assert_eq!(archives, ["cvat_db", "cvat_data", "cvat_keys", "cvat_logs"]);
     for target in &resolution.targets {
@@ -846,7 +846,8 @@ fn a_data_root_without_containers_resolves_by_the_names_of_volumes() {
         std::fs::create_dir_all(dir.path().join("volumes").join(name).join("_data")).unwrap();
     }
     let inventory = DataRoot::open(dir.path()).unwrap().inventory().unwrap();
-    let resolution = resolve(&Layout::load("cvat").unwrap(), &inventory, &Selection::default()).unwrap();
+    let resolution =
+        resolve(&Layout::load("cvat", &Collector::default()).unwrap(), &inventory, &Selection::default()).unwrap();
     let archives: Vec<&str> = resolution.targets.iter().map(|target| target.archive.as_str()).collect();
     assert_eq!(archives, ["cvat_db", "cvat_data", "cvat_events"]);
     assert_eq!(resolution.targets[0].project.as_deref(), Some("cvat"));
@@ -855,8 +856,8 @@ fn a_data_root_without_containers_resolves_by_the_names_of_volumes() {
 #[test]
 fn the_bundled_layout_is_read() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/layouts/wordpress.toml");
-    let layout = Layout::load(file.to_str().unwrap()).unwrap();
+    let layout = Layout::load(file.to_str().unwrap(), &Collector::default()).unwrap();
     assert_eq!(layout.names(), ["db", "html", "cache"]);
-    let error = Layout::load("/no/such.toml").unwrap_err();
+    let error = Layout::load("/no/such.toml", &Collector::default()).unwrap_err();
     assert_eq!(error.to_string(), "cannot read layout '/no/such.toml': No such file or directory");
 }

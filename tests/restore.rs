@@ -622,3 +622,25 @@ fn an_empty_archive_does_not_empty_a_volume() {
     world.voltar("restore", &["backup", "--allow-empty"]).ok();
     assert_eq!(fs::read_dir(&world.live).unwrap().count(), 0);
 }
+
+#[test]
+fn the_record_of_a_kept_tree_goes_with_the_tree() {
+    for world in World::both() {
+        let records = || {
+            let names = fs::read_dir(world.at("state")).unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_str().unwrap().starts_with("kept-")).count()
+        };
+        world.voltar("restore", &["backup", "--keep-previous"]).ok();
+        world.voltar("restore", &["backup", "--keep-previous"]).ok();
+        world.voltar("resume", &[]).ok();
+        assert_eq!(records(), 2);
+        let beside = if world.is_bind() { &*world.live } else { world.live.parent().unwrap() };
+        let kept = fs::read_dir(beside).unwrap().map(|entry| entry.unwrap().path());
+        let kept: Vec<_> = kept.filter(|path| path.to_str().unwrap().contains("/.voltar-previous-")).collect();
+        for (left, command) in [(1, &["backup", "--overwrite"][..]), (0, &["resume"])] {
+            fs::remove_dir_all(&kept[left]).unwrap();
+            world.voltar(command[0], &command[1..]).ok();
+            assert_eq!(records(), left);
+        }
+    }
+}

@@ -178,7 +178,7 @@ struct Plain {
 impl<W: Write> Archiver<'_, W> {
     fn take_all(&mut self, tree: &OpenTree, cannot_write: &dyn Fn(io::Error) -> Error) -> Result<()> {
         let monitor = self.monitor;
-        let walk = Walk::new(tree)?.excluding(&self.job.exclude, &self.job.prefix);
+        let walk = Walk::new(tree)?.excluding(&self.job.exclude, &self.job.prefix).watching(monitor);
         let walk = walk.map(|found| monitor.check_cancelled().and(found));
         for_each_read_ahead(walk, self.look, &Pool::for_files()?, |item| {
             monitor.check_cancelled()?;

@@ -48,7 +48,7 @@ fn job(target: &Path) -> Job {
     }
 }
 
-fn walk(tree: &Path) -> Walk {
+fn walk(tree: &Path) -> Walk<'static> {
     Walk::new(&OpenTree::of_directory(tree, Way::Exchange)).unwrap()
 }
 

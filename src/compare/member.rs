@@ -1,9 +1,13 @@
 //! The attributes in which a member and an entry of the tree differ, but for content.
 
+use std::collections::BTreeSet;
+
+use crate::acl::Acl;
 use crate::difference::Attribute;
 use crate::ids::IdMap;
 use crate::member::{Kind, Member, Metadata, RelPath, Timestamp, printable};
 use crate::volume::walk::Entry;
+use crate::xattrs::{ACCESS_ACL, Class, DEFAULT_ACL, Xattrs};
 
 /// Adds the attributes in which `member` differs from `entry`, whose ids on disk are mapped by `ids`.
 pub(super) fn differences(member: &Member, entry: &Entry, ids: &IdMap, attributes: &mut Vec<Attribute>) {
@@ -49,6 +53,48 @@ pub(super) fn differences(member: &Member, entry: &Entry, ids: &IdMap, attribute
         let has_fraction = archive.mtime.nanoseconds != 0;
         add("mtime", time(archive.mtime, has_fraction), time(volume.mtime, has_fraction));
     }
+}
+
+/// Adds each extended attribute that only one side has, or that has another value there: those that belong to the file.
+pub(super) fn xattrs(archive: &Xattrs, volume: &Xattrs, attributes: &mut Vec<Attribute>) {
+    let names = archive.iter().chain(volume.iter()).map(|(name, _)| name).filter(|name| Class::of(name) == Class::File);
+    for name in names.collect::<BTreeSet<_>>() {
+        let [archive, volume] = [archive, volume].map(|side| xattr(name, side.get(name)));
+        if archive != volume {
+            let [archive, volume] = [archive, volume].map(|value| shown(name, value));
+            attributes.push(Attribute { name: "xattr", values: Some((archive, volume)) });
+        }
+    }
+}
+
+/// The value of an extended attribute, to be compared.
+#[derive(PartialEq, Eq)]
+enum Value {
+    None,
+    Acl(Acl),
+    Bytes(Vec<u8>),
+}
+
+fn xattr(name: &[u8], value: Option<&[u8]>) -> Value {
+    let Some(value) = value else { return Value::None };
+    let is_acl = name == ACCESS_ACL || name == DEFAULT_ACL;
+    match Acl::from_xattr(value).filter(|_| is_acl) {
+        // The kernel keeps only the mode.
+        Some(acl) if name == ACCESS_ACL && acl.is_minimal() => Value::None,
+        Some(acl) => Value::Acl(acl),
+        None => Value::Bytes(value.to_vec()),
+    }
+}
+
+fn shown(name: &[u8], value: Value) -> String {
+    const MOST: usize = 100;
+    let (name, value) = match value {
+        Value::None => return format!("no '{}'", printable(name)),
+        Value::Acl(acl) => (name, acl.to_text().trim_end().replace('\n', ",").into_bytes()),
+        Value::Bytes(value) => (name, value),
+    };
+    let more = if value.len() > MOST { "…" } else { "" };
+    format!("'{}' = '{}{more}'", printable(name), printable(&value[..value.len().min(MOST)]))
 }
 
 /// Returns the difference of two kinds.

@@ -12,6 +12,7 @@ mod links;
 mod member;
 
 use std::io::{self, Read as _};
+use std::mem::discriminant;
 
 use crate::archive::reader::Stored;
 use crate::archive_file::{ArchiveFile, Content};
@@ -21,6 +22,7 @@ use crate::exclude::Exclude;
 use crate::extractor::{Fit, Input, fit};
 use crate::holes::ReadHoles;
 use crate::limits::Skipped;
+use crate::mapped_xattrs;
 use crate::member::{Kind, Member, RelPath};
 use crate::monitor::{Event, Monitor, Stage};
 use crate::ordered::Pool;
@@ -197,6 +199,9 @@ impl Comparison<'_> {
             _ => None,
         };
         member::differences(member, &entry, &self.tree.ids, &mut attributes);
+        if member.metadata.xattrs.is_known() && discriminant(&member.kind) == discriminant(&entry.kind) {
+            self.xattrs(member, &entry, &mut attributes);
+        }
         if let (Some(opened), Kind::File { size }) = (opened, &member.kind)
             && entry.kind == member.kind
         {
@@ -215,10 +220,30 @@ impl Comparison<'_> {
         Ok(Some(attributes))
     }
 
+    /// Adds the extended attributes that differ. Of most members an archive does not say which they had.
+    fn xattrs(&mut self, member: &Member, entry: &Entry, attributes: &mut Vec<Attribute>) {
+        #[allow(clippy::redundant_closure_for_method_calls, reason = "the method is not general in its lifetime")]
+        let all = entry.with_object(|object| object.all());
+        match all {
+            Ok(Some(Ok(live))) => {
+                // What has no id in the container is missing there, which is a difference.
+                let (live, _) = mapped_xattrs::to_container(&self.tree.ids, &live);
+                member::xattrs(&member.metadata.xattrs, &live, attributes);
+            }
+            Ok(Some(Err(errno))) => {
+                let why = io::Error::from(errno);
+                self.unreadable(&format!("cannot read the extended attributes of '{}': {why}", member.path));
+            }
+            // It is on no mount.
+            Ok(None) => {}
+            Err(errno) => self.unreadable(&format!("cannot open '{}': {}", member.path, errno.desc())),
+        }
+    }
+
     /// Finds what only the tree has.
     fn rest_of_tree(&mut self, exclude: &Exclude) -> Result<()> {
         let (mut absent, mut sockets, mut excluded) = (None::<RelPath>, 0_u64, 0_u64);
-        for found in Walk::new(self.tree)?.excluding(exclude, &self.input.path) {
+        for found in Walk::new(self.tree)?.excluding(exclude, &self.input.path).watching(self.monitor) {
             self.monitor.check_cancelled()?;
             let (path, is_directory) = match found? {
                 Found::Entry(entry) => (entry.path, entry.kind == Kind::Directory),

@@ -25,7 +25,9 @@ pub struct Need {
 }
 
 /// Reads an archive to its end without extracting it, and returns what it needs in each of the mounts at `mounts`, where
-/// files take room in units of so many bytes; `None` for a mount that is not restored. It is checked like everything that
+/// files take room in units of so many bytes; `None` for a mount that is not restored. A file that a later member replaces
+/// (`tar -r`) counts for each of its members: the sum is an upper bound then. To know which files are replaced takes a table
+/// of all paths with their sizes, in proportion to the archive. It is checked like everything that
 /// is extracted. Its progress is reported if it is `shown`.
 ///
 /// # Errors

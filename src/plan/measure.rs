@@ -68,7 +68,7 @@ pub(crate) fn measure(
     let mut samples = Samples::default();
     let mut clusters = Clusters::default();
     let mut unmapped = None;
-    for found in Walk::new(tree)?.excluding(exclude, prefix) {
+    for found in Walk::new(tree)?.excluding(exclude, prefix).watching(monitor) {
         monitor.check_cancelled()?;
         let mut entry = match found? {
             Found::Entry(entry) => entry,

@@ -79,7 +79,7 @@ pub(super) fn too_little(archives: &[Staged<'_>], facts: &dyn Facts, notes: &mut
     for Filesystem { device, room, path, archives } in filesystems {
         let mut sum = Need::default();
         let mut names = Vec::new();
-        for planned in archives {
+        for planned in &archives {
             let Some((name, need)) = needs.iter().find(|(name, _)| *name == planned.input.archive) else { continue };
             names.push(*name);
             for (mount, need) in planned.mounts.iter().zip(need) {
@@ -103,7 +103,8 @@ pub(super) fn too_little(archives: &[Staged<'_>], facts: &dyn Facts, notes: &mut
         );
         // Inodes are not compressed.
         if room.is_exact || room.inodes.is_some_and(|free| sum.inodes > free) {
-            refusals.push(Error::refused(what).hint(IN_PLACE));
+            let mounts = archives.iter().flat_map(|planned| planned.mounts);
+            refusals.push(Error::refused(what).hint(hint(mounts.filter(|mount| device_of(mount) == Some(device)))));
         } else {
             notes.push(format!("{what}; it fits only if the filesystem compresses it"));
         }
@@ -121,8 +122,13 @@ impl Staged<'_> {
     }
 }
 
-/// What can be done where there is no room.
-pub(crate) const IN_PLACE: &str = "make room, or restore with --in-place, which needs no room for a second tree; but it writes over the live one, and \
+/// Returns what can be done where there is no room for second trees beside `mounts`.
+pub(crate) fn hint<'a>(mounts: impl IntoIterator<Item = &'a LiveMount>) -> &'static str {
+    if mounts.into_iter().any(|mount| mount.holds_entries) { IN_PLACE } else { "make room on its filesystem" }
+}
+
+/// What also can be done where a live tree takes room.
+const IN_PLACE: &str = "make room, or restore with --in-place, which needs no room for a second tree; but it writes over the live one, and \
      an error or a kill then leaves a mix of old and new files";
 
 fn device_of(mount: &LiveMount) -> Option<u64> {
@@ -168,6 +174,6 @@ fn larger_than_room(planned: &Staged<'_>, filesystem: &Filesystem<'_>) -> Option
             units::bytes(bytes),
             units::bytes(filesystem.room.bytes)
         ))
-        .hint(IN_PLACE),
+        .hint(hint(planned.mounts)),
     )
 }

@@ -51,6 +51,7 @@ struct Script {
     way: Way,
     mounted_below: Vec<PathBuf>,
     room: Room,
+    holds_entries: bool,
     state_dir: &'static Path,
     /// The clusters in the first members of every archive.
     clusters: Vec<Cluster>,
@@ -80,6 +81,7 @@ impl Default for Script {
             way: Way::Exchange,
             mounted_below: Vec::new(),
             room: Room { bytes: 1_000_000, inodes: Some(1000), block: 1, is_exact: true },
+            holds_entries: true,
             state_dir: Path::new("/var/lib/voltar"),
             clusters: Vec::new(),
             live_version: None,
@@ -104,6 +106,7 @@ impl Facts for Script {
             way: self.way,
             lineage: lineage(&mount.root()),
             room: Some(self.room),
+            holds_entries: self.holds_entries,
         };
         Ok(tree.mounts.iter().map(live).collect())
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::error::ErrorKind;
 use crate::host::{Mount, MountKind};
+use crate::monitor::Collector;
 
 fn mount(volume: &str, destination: &str) -> Mount {
     Mount {
@@ -46,7 +47,7 @@ fn inventory(containers: Vec<Container>, volumes: Vec<Volume>) -> Inventory {
 }
 
 fn cvat() -> Layout {
-    Layout::load("cvat").unwrap()
+    Layout::load("cvat", &Collector::default()).unwrap()
 }
 
 fn only(names: &[&str]) -> Selection {

@@ -131,17 +131,38 @@ pub(super) fn procfs(handle: &OwnedFd) -> PathBuf {
 
 /// The names in an open directory, in no order, `.` and `..` not among them.
 pub(super) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
+    let mut names = Vec::new();
+    each_name(directory, |name| {
+        names.push(name.to_owned());
+        Ok(())
+    })?;
+    Ok(names)
+}
+
+/// Returns whether a directory holds nothing.
+pub(super) fn is_empty(directory: impl AsFd) -> Result<bool, Errno> {
+    // The first name ends the listing.
+    match each_name(directory, |_| Err(Errno::ENOTEMPTY)) {
+        Err(Errno::ENOTEMPTY) => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+/// Calls `each` with the names in an open directory, in no order, until that returns an error.
+///
+/// # Errors
+/// Those of the system calls, and of `each`.
+pub(super) fn each_name(directory: impl AsFd, mut each: impl FnMut(&OsStr) -> Result<(), Errno>) -> Result<(), Errno> {
     // A handle of its own: reading a listing moves the handle's position, which clones share.
     let mut dir = Dir::openat(directory, ".", DIRECTORY, Mode::empty())?;
-    let mut names = Vec::new();
     for entry in dir.iter() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(name).to_owned());
+            each(OsStr::from_bytes(name))?;
         }
     }
-    Ok(names)
+    Ok(())
 }
 
 /// `openat2` answers `EAGAIN` when a rename raced with it; the kernel asks to try again.

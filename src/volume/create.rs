@@ -14,7 +14,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
-use super::beneath::{Beneath, DIRECTORY, NewDirectory, names};
+use super::beneath::{Beneath, DIRECTORY, NewDirectory, each_name};
 use super::content::{CopyError, write_at_once, write_with_holes};
 use super::described::Described;
 use super::not_restored::NotRestored;
@@ -236,7 +236,10 @@ impl Creator {
         while let Some(path) = waiting.pop() {
             check()?;
             let directory = self.beneath.open(&path).map_err(|e| cannot("cannot open the directory", &path, e))?;
-            for (name, is_directory) in list(&directory).map_err(|e| cannot("cannot list the directory", &path, e))? {
+            let listed = list(&directory, &|| check().is_ok());
+            let listed =
+                listed.map_err(|e| check().err().unwrap_or_else(|| cannot("cannot list the directory", &path, e)));
+            for (name, is_directory) in listed? {
                 let below = path
                     .join(name.as_bytes())
                     .map_err(|why| Error::failed("cannot use the name", name.as_bytes(), why))?;
@@ -399,13 +402,18 @@ fn make_directory(directory: &OwnedFd, name: &OsStr, existing: Existing) -> Resu
     }
 }
 
-/// The names in a directory, and which of them are directories.
-fn list(directory: &OwnedFd) -> Result<Vec<(OsString, bool)>, Errno> {
-    let kind = |name: OsString| {
-        let status = fstatat(directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        Ok((name, metadata::is_directory(&status)))
-    };
-    names(directory)?.into_iter().map(kind).collect()
+/// The names in a directory, and which of them are directories: as long as it `goes_on`, else the error is `EINTR`.
+fn list(directory: &OwnedFd, goes_on: &dyn Fn() -> bool) -> Result<Vec<(OsString, bool)>, Errno> {
+    let mut listed = Vec::new();
+    each_name(directory, |name| {
+        if listed.len().is_multiple_of(1024) && !goes_on() {
+            return Err(Errno::EINTR);
+        }
+        let status = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        listed.push((name.to_owned(), metadata::is_directory(&status)));
+        Ok(())
+    })?;
+    Ok(listed)
 }
 
 /// Errors of the archive keep their own message: which byte, what is wrong.
@@ -427,9 +435,6 @@ fn cannot(operation: &str, path: &RelPath, e: Errno) -> Error {
         e => {
             let error = Error::failed(operation, path.as_bytes(), e);
             match e {
-                Errno::ENOSPC | Errno::EDQUOT => {
-                    error.hint("make room, or restore with --in-place, which needs no room for a second copy")
-                }
                 Errno::EPERM | Errno::EACCES => error.hint("owners, devices and other people's files need root"),
                 _ => error,
             }

@@ -17,7 +17,7 @@ use nix::fcntl::{AtFlags, OFlag, open, openat, readlink};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
 use serde::{Deserialize, Serialize};
 
-use super::beneath::{Beneath, DIRECTORY, open_path, procfs};
+use super::beneath::{Beneath, DIRECTORY, is_empty, open_path, procfs};
 use super::metadata::file_type;
 use super::room::Room;
 use super::root::is_irreplaceable;
@@ -228,6 +228,11 @@ impl Live {
     pub(crate) fn named_id(&self) -> Result<FileId, Errno> {
         let (directory, name) = self.holder().ok_or(Errno::ENOENT)?;
         fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(|status| FileId::of(&status))
+    }
+
+    /// Returns whether it is a directory that holds anything, as far as it can be read.
+    pub(crate) fn holds_entries(&self) -> bool {
+        self.kind == LiveKind::Directory && !is_empty(&self.handle).unwrap_or(true)
     }
 
     /// Returns the room on its filesystem; `None` if it is not known.

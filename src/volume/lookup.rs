@@ -17,10 +17,9 @@ use crate::error::{Error, Result};
 use crate::member::RelPath;
 
 /// Finds paths of one tree.
-#[derive(Debug)]
 pub(crate) struct Lookup {
     /// Not advanced: it knows the mounts, and what is voltar's own.
-    walk: Walk,
+    walk: Walk<'static>,
     tree: OpenTree,
     /// The mounts in which paths are opened; `None` for one that shows as an empty directory.
     mounts: Vec<(RelPath, Option<Beneath>)>,

@@ -25,6 +25,7 @@ pub(crate) mod room;
 mod root;
 mod shared_xattrs;
 mod small_file;
+mod sorted_names;
 mod source;
 pub(crate) mod staging;
 pub(crate) mod swap;

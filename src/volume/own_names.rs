@@ -6,10 +6,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::FlockArg;
 use serde::{Deserialize, Serialize};
 
 use super::beneath::open_path;
 use super::restore_record::{Content, PREVIOUS, STAGING, VERSION, parse_version, records};
+use super::source::{Source, open_source};
 use crate::durable::record::{self, LockedRecord};
 use crate::error::{Error, Result};
 use crate::identity::{Identity, boot_id};
@@ -32,6 +35,17 @@ struct KeptContent {
     version: u32,
     boot: String,
     trees: Vec<OwnName>,
+    /// The directory that holds them.
+    holder: Holder,
+}
+
+/// A directory, and where it was found.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Holder {
+    /// As bytes: any name can be in it.
+    path: Vec<u8>,
+    identity: Identity,
 }
 
 /// The staging directories and kept trees on record: no archive holds them, and no restore touches them. Anything else
@@ -80,18 +94,59 @@ impl OwnNames {
     }
 }
 
-/// Records a tree that is about to be kept as `name`.
-pub(crate) fn record_kept(state_dir: &Path, name: &str, identity: Identity) -> Result<()> {
-    let trees = vec![OwnName { name: name.to_owned(), identity }];
-    let content = KeptContent { version: VERSION, boot: boot_id(), trees };
-    let text = serde_json::to_vec(&content).map_err(std::io::Error::from);
-    let recorded = text.and_then(|text| LockedRecord::create(state_dir, KIND, &text));
-    recorded.map(drop).map_err(|cause| Error::failed_at("cannot record the kept tree in", state_dir, cause))
+/// Records a tree that is about to be kept as `name` in the directory `holder`, which is at `path`. Until the record is
+/// dropped it is locked: the tree does not have its name yet.
+pub(crate) fn record_kept(
+    state_dir: &Path,
+    holder: &OwnedFd,
+    path: &Path,
+    name: &str,
+    identity: Identity,
+) -> Result<LockedRecord> {
+    let recorded = Identity::of(holder).and_then(|held_by| {
+        let holder = Holder { path: path.as_os_str().as_bytes().to_vec(), identity: held_by };
+        let trees = vec![OwnName { name: name.to_owned(), identity }];
+        let text = serde_json::to_vec(&KeptContent { version: VERSION, boot: boot_id(), trees, holder })?;
+        LockedRecord::create(state_dir, KIND, &text)
+    });
+    recorded.map_err(|cause| Error::failed_at("cannot record the kept tree in", state_dir, cause))
+}
+
+/// Removes the records of kept trees that are no longer where they were. Of a directory that is not there, such as that
+/// of a filesystem that is not mounted, nothing is known: its records stay. What fails here is tried again next time.
+pub(crate) fn remove_records_of_gone(state_dir: &Path) {
+    for path in record::list(state_dir, KIND).unwrap_or_default() {
+        // A restore that is in progress is about to keep its tree.
+        let Ok(Some((record, text))) = LockedRecord::take_over(&path, FlockArg::LockExclusiveNonblock) else {
+            continue;
+        };
+        let Ok(content) = parse_version::<KeptContent>(&text) else { continue };
+        if content.are_gone() {
+            record.remove().unwrap_or_default();
+        }
+    }
+}
+
+impl KeptContent {
+    /// Returns whether none of the trees is in its directory.
+    fn are_gone(&self) -> bool {
+        let same_boot = self.boot == boot_id();
+        let Ok(Source { handle: holder, .. }) = open_source(Path::new(OsStr::from_bytes(&self.holder.path))) else {
+            return false;
+        };
+        let is_there = |tree: &OwnName| match open_path(&holder, &*tree.name) {
+            Ok(found) => Identity::of(found).is_ok_and(|found| tree.identity.is(&found, same_boot)),
+            Err(errno) => errno != Errno::ENOENT,
+        };
+        Identity::of(&holder).is_ok_and(|found| self.holder.identity.is(&found, same_boot))
+            && !self.trees.iter().any(is_there)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     #[test]
     fn only_what_is_on_record_is_voltars_own() {
@@ -101,14 +156,46 @@ mod tests {
         let kept = dir.path().join(name);
         std::fs::create_dir(&kept).unwrap();
         let identity = |path: &Path| Identity::of(std::fs::File::open(path).unwrap()).unwrap();
-        record_kept(&state, ".voltar-previous-1", identity(&kept)).unwrap();
-        let own = OwnNames::on_record(&state).unwrap();
         let directory = OwnedFd::from(std::fs::File::open(dir.path()).unwrap());
+        drop(record_kept(&state, &directory, dir.path(), ".voltar-previous-1", identity(&kept)).unwrap());
+        let own = OwnNames::on_record(&state).unwrap();
         assert!(own.contains(&directory, name) && !own.contains(&directory, OsStr::new(".voltar-previous-2")));
         // What has taken its name is the user's.
         std::fs::rename(&kept, dir.path().join("moved")).unwrap();
         assert!(!own.contains(&directory, name) && !own.contains(&directory, OsStr::new("moved")));
         std::fs::create_dir(&kept).unwrap();
         assert!(!own.contains(&directory, name));
+    }
+
+    #[test]
+    fn a_record_stays_as_long_as_its_tree_may_be_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let (state, name) = (at("state"), ".voltar-previous-1");
+        std::fs::create_dir_all(at("holder").join(name)).unwrap();
+        let open = |path: &Path| OwnedFd::from(File::open(path).unwrap());
+        let identity = Identity::of(open(&at("holder").join(name))).unwrap();
+        let is_left = || {
+            remove_records_of_gone(&state);
+            !record::list(&state, KIND).unwrap().is_empty()
+        };
+        let locked = record_kept(&state, &open(&at("holder")), &at("holder"), name, identity).unwrap();
+        // As between the record and the rename.
+        std::fs::rename(at("holder").join(name), at("staged")).unwrap();
+        assert!(is_left(), "the restore is in progress");
+        std::fs::rename(at("staged"), at("holder").join(name)).unwrap();
+        drop(locked);
+        assert!(is_left());
+        // As a filesystem that is not mounted, and only its mountpoint is there.
+        std::fs::rename(at("holder"), at("unmounted")).unwrap();
+        assert!(is_left());
+        std::fs::create_dir(at("holder")).unwrap();
+        assert!(is_left());
+        std::fs::remove_dir(at("holder")).unwrap();
+        std::fs::rename(at("unmounted"), at("holder")).unwrap();
+        std::fs::remove_dir(at("holder").join(name)).unwrap();
+        // The user's own, which has only the name.
+        std::fs::write(at("holder").join(name), "").unwrap();
+        assert!(!is_left());
     }
 }

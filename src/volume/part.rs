@@ -76,12 +76,22 @@ pub(crate) fn outermost_missing(live: &Live, path: &RelPath) -> Result<RelPath> 
     Ok(path.clone())
 }
 
+/// Moves an entry of the live tree out of the way: the directory that holds it, and its path.
+pub(super) type SetAside<'a> = &'a mut dyn FnMut(&OwnedFd, &RelPath) -> Result<(), Errno>;
+
 /// Moves the entries of `parts` from one tree to another; what is not there was moved before. The directory in the live
-/// tree that holds one keeps its metadata.
+/// tree that holds one keeps its metadata. Where both trees have an entry, the one in the live tree is a stranger: it is
+/// `set_aside`.
 ///
 /// # Errors
-/// Those of the system calls, and `EEXIST` where something else is in the place.
-pub(super) fn move_parts(live: &Live, from: &OwnedFd, to: &OwnedFd, parts: &[Part]) -> Result<(), Cause> {
+/// Those of the system calls; without `set_aside` also `EEXIST` where something else is in the place.
+pub(super) fn move_parts(
+    live: &Live,
+    from: &OwnedFd,
+    to: &OwnedFd,
+    parts: &[Part],
+    mut set_aside: Option<SetAside<'_>>,
+) -> Result<(), Cause> {
     let is_live = |side: &OwnedFd| std::ptr::eq(side, live.handle());
     let (source, target) = (open(from)?, open(to)?);
     for part in parts {
@@ -95,7 +105,12 @@ pub(super) fn move_parts(live: &Live, from: &OwnedFd, to: &OwnedFd, parts: &[Par
             continue;
         }
         let receiver = target.open_or_create(&parent, PRIVATE)?;
-        rename::move_to(&holder, name, &receiver, name)?;
+        let mut moved = rename::move_to(&holder, name, &receiver, name);
+        if let (Err(Errno::EEXIST), Some(set_aside)) = (moved, &mut set_aside) {
+            set_aside(if is_live(from) { &holder } else { &receiver }, &path)?;
+            moved = if is_live(from) { Ok(()) } else { rename::move_to(&holder, name, &receiver, name) };
+        }
+        moved?;
         for (side, directory) in [(from, &holder), (to, &receiver)] {
             if is_live(side) {
                 metadata::apply(directory, &part.parent()).map_err(|(_, errno)| errno)?;
@@ -174,13 +189,13 @@ mod tests {
         let time = || at("live/a").metadata().unwrap();
         let before = (time().mtime(), time().mtime_nsec());
         for _ in 0..2 {
-            move_parts(&live, live.handle(), &other, &parts).unwrap();
+            move_parts(&live, live.handle(), &other, &parts, None).unwrap();
             assert!(at("other/a/b/file").exists() && !at("live/a/b").exists());
         }
         create_dir(at("live/a/b")).unwrap();
-        assert!(move_parts(&live, &other, live.handle(), &parts).is_err());
+        assert!(move_parts(&live, &other, live.handle(), &parts, None).is_err());
         std::fs::remove_dir(at("live/a/b")).unwrap();
-        move_parts(&live, &other, live.handle(), &parts).unwrap();
+        move_parts(&live, &other, live.handle(), &parts, None).unwrap();
         assert!(at("live/a/b/file").exists());
         assert_eq!((time().mtime(), time().mtime_nsec()), before);
     }

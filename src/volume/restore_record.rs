@@ -7,6 +7,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::FlockArg;
 use serde::{Deserialize, Serialize};
 
@@ -362,7 +363,13 @@ impl RestoreRecord {
             Err(NotWritten::Unsynced(_)) => self.on_disk = None,
             Err(NotWritten::Unchanged(_)) => {}
         }
-        saved.map_err(|error| Error::failed_at("cannot write", self.file.path(), error.cause()))
+        saved.map_err(|error| {
+            let error = Error::failed_at("cannot write", self.file.path(), error.cause());
+            match error.errno() {
+                Some(Errno::ENOSPC | Errno::EDQUOT) => error.hint("make room for it"),
+                _ => error,
+            }
+        })
     }
 
     /// Whether the content is on disk.

@@ -12,10 +12,11 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
 
-use super::beneath::{DIRECTORY, names, open_path};
+use super::beneath::{DIRECTORY, open_path};
 use super::content::Opened;
 use super::live::{Live, LiveKind};
 use super::own_names::OwnNames;
+use super::sorted_names::SortedNames;
 use super::xattrs::Object;
 use super::{Content, OpenMount, OpenTree, metadata};
 use crate::error::{Cause, Error, Result};
@@ -23,6 +24,7 @@ use crate::exclude::Exclude;
 use crate::identity::FileId;
 use crate::limits::{Excess, Extent};
 use crate::member::{Kind, Metadata, RelPath};
+use crate::monitor::Monitor;
 
 /// Handles of directories this many levels above the current one are closed, so that no tree is too deep for the limit on
 /// open files.
@@ -227,8 +229,9 @@ impl Links {
 }
 
 /// The walk itself. Dropping it early is fine.
-#[derive(Debug)]
-pub(crate) struct Walk {
+pub(crate) struct Walk<'a> {
+    /// Once it is cancelled, no directory is listed any more.
+    monitor: Option<&'a dyn Monitor>,
     levels: Vec<Level>,
     root: Option<Entry>,
     /// The nested mounts; `None` is an empty directory.
@@ -253,7 +256,7 @@ struct Level {
     id: FileId,
     /// Its handle stays open, because `..` of a nested mount's root is not this directory.
     pinned: bool,
-    names: std::vec::IntoIter<OsString>,
+    names: SortedNames,
     /// The entries so far that are beyond a limit, and the limit that the first of them exceeds.
     beyond: Option<(u64, Excess)>,
 }
@@ -268,7 +271,7 @@ pub(super) enum Handle {
     OnNoMount,
 }
 
-impl Walk {
+impl<'a> Walk<'a> {
     /// Begins at the root of `tree`.
     ///
     /// # Errors
@@ -281,6 +284,7 @@ impl Walk {
         let mut mounts: BTreeMap<_, _> = tree.mounts.iter().map(|mount| (mount.at.clone(), live(mount))).collect();
         let (uid, gid) = tree.ids.container_root().unwrap_or_default();
         let mut this = Self {
+            monitor: None,
             levels: Vec::new(),
             root: None,
             mounts: BTreeMap::new(),
@@ -328,6 +332,14 @@ impl Walk {
         self
     }
 
+    /// Ends with an error once `monitor` is cancelled, also while a large directory is listed. Whoever walks asks the monitor
+    /// before each entry.
+    #[must_use]
+    pub(crate) fn watching(mut self, monitor: &'a dyn Monitor) -> Self {
+        self.monitor = Some(monitor);
+        self
+    }
+
     fn excludes(&self, path: &RelPath) -> bool {
         !self.excluded.is_empty() && self.excluded.matching(self.prefix.0.concat(path).as_bytes()).is_some()
     }
@@ -356,9 +368,13 @@ impl Walk {
             Place::OnNoMount => (Handle::OnNoMount, true),
         };
         let (id, mut names) = match &directory {
-            Handle::Open(directory) => (FileId::of_open(&**directory)?, names(directory)?),
-            Handle::Closed | Handle::OnNoMount => (entry.inode.id, Vec::new()),
+            Handle::Open(directory) => {
+                let check = || if self.monitor.is_some_and(Monitor::cancelled) { Err(Errno::EINTR) } else { Ok(()) };
+                (FileId::of_open(&**directory)?, SortedNames::of(directory, &check)?)
+            }
+            Handle::Closed | Handle::OnNoMount => (entry.inode.id, SortedNames::default()),
         };
+        let mut mountpoints = Vec::new();
         // A mountpoint may be missing in the directory below it until the container was started once.
         let from_here = self.mounts.range(entry.path.clone()..);
         for (at, _) in from_here.take_while(|(at, _)| at.as_bytes().starts_with(entry.path.as_bytes())) {
@@ -367,25 +383,17 @@ impl Walk {
             if let Some(name) = components.next()
                 && (matches!(directory, Handle::OnNoMount) || components.next().is_none())
             {
-                names.push(OsStr::from_bytes(name).to_owned());
+                mountpoints.push(OsStr::from_bytes(name).to_owned());
             }
         }
-        names.sort_unstable();
-        names.dedup();
+        names.add(mountpoints);
         if pinned && let Some(above) = self.levels.last_mut() {
             above.pinned = true;
         }
         let step = (!entry.path.is_root())
             .then(|| Arc::new(Step { above: entry.holder.clone(), name: entry.path.file_name().to_owned() }));
         self.at = entry.path.clone();
-        self.levels.push(Level {
-            step,
-            directory,
-            id,
-            pinned: pinned && self.levels.is_empty(),
-            names: names.into_iter(),
-            beyond: None,
-        });
+        self.levels.push(Level { step, directory, id, pinned: pinned && self.levels.is_empty(), names, beyond: None });
         if let Some(far) = self.levels.len().checked_sub(HELD).and_then(|i| self.levels.get_mut(i))
             && !far.pinned
         {
@@ -468,7 +476,7 @@ impl Walk {
     }
 }
 
-impl Iterator for Walk {
+impl Iterator for Walk<'_> {
     type Item = Result<Found>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -4,6 +4,7 @@
 
 mod damage;
 mod header;
+mod libarchive_text;
 mod pax;
 mod sparse;
 mod stored;

@@ -1,12 +1,17 @@
-//! The pax records of extended attributes: those of star, which GNU tar and bsdtar write too. ACLs come as text, and from
-//! GNU tar's `--xattrs` in the kernel's form besides, which has numbers for all users and groups.
+//! The pax records of extended attributes: those of star, which GNU tar and bsdtar write too, and bsdtar's own, which it
+//! writes besides, or instead (`--options pax:xattrheader=LIBARCHIVE`). ACLs come as text, and from GNU tar's `--xattrs` in
+//! the kernel's form besides, which has numbers for all users and groups.
 
 use std::collections::BTreeMap;
 
+use super::libarchive_text::{base64_decoded, url_decoded};
 use crate::acl::{Acl, Parsed};
 use crate::limits::LONGEST_RECORD;
 use crate::member::printable;
 use crate::xattrs::{ACCESS_ACL, Class, DEFAULT_ACL, LONGEST_NAME, LONGEST_VALUE, Xattrs};
+
+const STAR: &[u8] = b"SCHILY.xattr.";
+const BSDTAR: &[u8] = b"LIBARCHIVE.xattr.";
 
 /// The most reasons that are kept of one member.
 const MOST_REASONS: usize = 3;
@@ -16,6 +21,8 @@ const MOST_REASONS: usize = 3;
 pub(super) struct XattrRecords {
     /// By name, as in the archive.
     values: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Those of bsdtar's own records: the others are preferred.
+    of_bsdtar: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The texts of ACLs, by the names that their values will have.
     texts: BTreeMap<&'static [u8], Vec<u8>>,
     bytes: usize,
@@ -38,8 +45,8 @@ impl XattrRecords {
             b"SCHILY.acl.ace" => return self.bad.add(|| "its ACL is one of NFSv4".to_owned()),
             _ => None,
         };
-        let name = key.strip_prefix(b"SCHILY.xattr.");
-        if text_of.is_none() && name.is_none() {
+        let (name, of_bsdtar) = (key.strip_prefix(STAR), key.strip_prefix(BSDTAR));
+        if text_of.is_none() && name.is_none() && of_bsdtar.is_none() {
             return;
         }
         // Several extended headers may precede a member.
@@ -51,19 +58,27 @@ impl XattrRecords {
             self.texts.insert(acl, value.to_vec());
         } else if let Some(name) = name {
             self.values.insert(decoded(name), value.to_vec());
+        } else if let Some(name) = of_bsdtar {
+            match base64_decoded(value) {
+                Some(value) => drop(self.of_bsdtar.insert(url_decoded(name), value)),
+                None => self.bad.add(|| format!("its '{}' is malformed", shortened(key))),
+            }
         }
     }
 
     /// Notes a record that was too long to be read, if it is one of extended attributes.
     pub(super) fn leave_out(&mut self, key: &[u8], bytes: u64) {
-        if key.starts_with(b"SCHILY.xattr.") || key.starts_with(b"SCHILY.acl.") {
+        if key.starts_with(STAR) || key.starts_with(BSDTAR) || key.starts_with(b"SCHILY.acl.") {
             self.bad.add(|| format!("its '{}' has {bytes} bytes", shortened(key)));
         }
     }
 
     /// Returns the attributes, and what is left out: each as part of a message.
     pub(super) fn finish(self) -> (Xattrs, Vec<String>) {
-        let Self { values, texts, mut bad, .. } = self;
+        let Self { mut values, of_bsdtar, texts, mut bad, .. } = self;
+        for (name, value) in of_bsdtar {
+            values.entry(name).or_insert(value);
+        }
         if values.is_empty() && texts.is_empty() {
             return (Xattrs::default(), bad.finish());
         }
@@ -189,6 +204,27 @@ mod tests {
     fn names_are_decoded_as_by_gnu_tar() {
         let (xattrs, bad) = finish(&[("SCHILY.xattr.user.a%3Db%25c%41%", b"v=\n")]);
         assert_eq!((xattrs, bad), (vec![("user.a=b%c%41%".to_owned(), b"v=\n".to_vec())], vec![]));
+    }
+
+    #[test]
+    fn records_of_bsdtar_count_where_there_is_no_other() {
+        let attribute = |value: &[u8]| vec![("user.ä b=".to_owned().into_bytes(), value.to_vec())];
+        let found = |records: &[(&str, &[u8])]| {
+            let mut read = XattrRecords::default();
+            for (key, value) in records {
+                read.set(key.as_bytes(), value);
+            }
+            let (xattrs, bad) = read.finish();
+            (xattrs.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect::<Vec<_>>(), bad)
+        };
+        let (own, star) =
+            (("LIBARCHIVE.xattr.user.%C3%A4%20b%3D", &b"b3du"[..]), ("SCHILY.xattr.user.ä b%3D", &b"star"[..]));
+        assert_eq!(found(&[own]), (attribute(b"own"), vec![]));
+        for both in [[own, star], [star, own]] {
+            assert_eq!(found(&both), (attribute(b"star"), vec![]));
+        }
+        let (xattrs, bad) = found(&[("LIBARCHIVE.xattr.user.a", b"b3d!")]);
+        assert_eq!((xattrs, bad), (vec![], vec!["its 'LIBARCHIVE.xattr.user.a' is malformed".to_owned()]));
     }
 
     #[test]

@@ -308,7 +308,8 @@ impl Restoration {
             let path = record.path().display().to_string();
             for (i, staging) in self.stagings.iter().enumerate() {
                 let why = format!("'{path}' cannot be written; {}", whereabouts(staging, record, i));
-                undoing.not_old.push(not_whole("cannot undo the restore into", why, &record.content.trees[i]));
+                let entry = &record.content.trees[i];
+                undoing.not_old.push(not_whole("cannot undo the restore into", why, entry).within(&entry.archive));
             }
             return undoing;
         }
@@ -332,7 +333,8 @@ impl Restoration {
                 ),
                 Err(NotUndone::NotOld(error)) => {
                     let why = format!("{error}; {}", whereabouts(staging, record, i));
-                    undoing.not_old.push(not_whole("cannot make the old tree live again in", why, entry));
+                    let error = not_whole("cannot make the old tree live again in", why, entry);
+                    undoing.not_old.push(error.within(&entry.archive));
                 }
             }
         }
@@ -455,7 +457,6 @@ pub(crate) fn moved_aside(stranger: &Stranger, entry: &TreeRecord) -> String {
 
 fn not_whole(operation: &str, why: String, entry: &TreeRecord) -> Error {
     Error::failed(operation, &entry.path, why)
-        .within(&entry.archive)
         .hint("keep the containers that use it stopped, fix the cause, then run `voltar resume`, which continues")
 }
 
@@ -465,6 +466,5 @@ fn lost(entry: &TreeRecord) -> Error {
         &entry.path,
         format!("its staging directory '{}' is not there", entry.name),
     )
-    .within(&entry.archive)
     .hint("look for that directory: it holds the missing part of the tree")
 }

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::fsync;
 
-use super::strangers::{Stranger, give_back, set_aside};
+use super::strangers::{Stranger, give_back, set_aside, set_aside_there};
 use crate::error::{Cause, Error, Result};
 use crate::identity::Identity;
+use crate::member::RelPath;
 use crate::volume::beneath::{names, open_path};
 use crate::volume::live::Way;
 use crate::volume::own_names::{OwnNames, record_kept};
-use crate::volume::part::move_parts;
+use crate::volume::part::{SetAside, move_parts};
 use crate::volume::restore_record::{PREVIOUS, Phase, RestoreRecord, TreeRecord};
 use crate::volume::staging::{OLD, Staging, TREE, restore_root, set_root_xattrs};
 use crate::volume::{metadata, rename};
@@ -122,12 +123,13 @@ fn undo_entries(
     own: &OwnNames,
 ) -> Result<Vec<Stranger>, NotUndone> {
     let (live, old, tree) = (staging.live().handle(), staging.open(OLD)?, staging.open(TREE)?);
+    let mut strangers = Vec::new();
     if record.content.trees[index].phase == Phase::In {
-        move_all(staging, live, &tree, own, Some(live))?;
+        move_all(staging, live, &tree, own, Some(&mut strangers))?;
         enter(staging, record, index, Phase::Out)?;
     }
-    move_all(staging, &old, live, own, Some(live))?;
-    let strangers = give_back(staging, live)?;
+    move_all(staging, &old, live, own, Some(&mut strangers))?;
+    strangers.extend(give_back(staging, live)?);
     let entry = &record.content.trees[index];
     restore_root(staging.live(), entry.root_before.into())?;
     entry.root_xattrs.as_ref().map_or(Ok(()), |root| set_root_xattrs(staging.live(), &root.before()))?;
@@ -181,7 +183,7 @@ pub(super) fn keep(staging: &Staging, entry: &TreeRecord, old: &str, state_dir: 
     {
         let name = name?;
         // On record before it has its name: no backup may find it as the user's.
-        record_kept(state_dir, &name, identity)?;
+        let _locked = record_kept(state_dir, beside, directory, &name, identity)?;
         match rename::move_to(staging.directory(), old, beside, &name) {
             Err(Errno::EEXIST) => {}
             moved => return moved.map_err(failed).map(|()| Some(directory.join(name))),
@@ -190,17 +192,22 @@ pub(super) fn keep(staging: &Staging, entry: &TreeRecord, old: &str, state_dir: 
     Err(failed(Errno::EEXIST))
 }
 
-/// Moves all entries of the directory `from` but those of voltar's own. What is in their way in `strangers_in` is set
-/// aside.
+/// Moves all entries of the directory `from` but those of voltar's own, or the parts that are replaced. With `strangers`,
+/// what is in their way in the live tree is set aside: those that have their new names already are added.
 fn move_all(
     staging: &Staging,
     from: &OwnedFd,
     to: &OwnedFd,
     own: &OwnNames,
-    strangers_in: Option<&OwnedFd>,
+    mut strangers: Option<&mut Vec<Stranger>>,
 ) -> Result<()> {
+    let live = staging.live().handle();
     if !staging.parts().is_empty() {
-        let moved = move_parts(staging.live(), from, to, staging.parts());
+        let mut aside = strangers.as_mut().map(|strangers| {
+            |holder: &OwnedFd, path: &RelPath| set_aside_there(holder, path).map(|stranger| strangers.push(stranger))
+        });
+        let aside = aside.as_mut().map(|aside| aside as SetAside<'_>);
+        let moved = move_parts(staging.live(), from, to, staging.parts(), aside);
         return moved.map_err(|cause| staging.failed("cannot move the restored parts of", cause));
     }
     let failed = |cause: Cause| staging.failed("cannot list the entries of", cause);
@@ -209,9 +216,9 @@ fn move_all(
             continue;
         }
         let mut moved = rename::move_to(from, &name, to, &name);
-        if let (Err(Errno::EEXIST), Some(directory)) = (moved, strangers_in) {
-            moved = set_aside(staging, directory, &name);
-            if moved.is_ok() && !std::ptr::eq(directory, from) {
+        if moved == Err(Errno::EEXIST) && strangers.is_some() {
+            moved = set_aside(staging, live, &name);
+            if moved.is_ok() && !std::ptr::eq(live, from) {
                 moved = rename::move_to(from, &name, to, &name);
             }
         }

@@ -110,10 +110,10 @@ fn parts_killed_after_any_move_are_undone_or_completed() {
                 assert_eq!(parts.len(), 2);
                 let open = |name: &str| -> OwnedFd { staging.open(name).unwrap() };
                 let live = Arc::clone(staging.live());
-                move_parts(&live, live.handle(), &open(OLD), &parts[..moved_out]).unwrap();
+                move_parts(&live, live.handle(), &open(OLD), &parts[..moved_out], None).unwrap();
                 if moved_out == 2 {
                     record.content.trees[0].phase = Phase::In;
-                    move_parts(&live, &open(TREE), live.handle(), &parts[..moved_in]).unwrap();
+                    move_parts(&live, &open(TREE), live.handle(), &parts[..moved_in], None).unwrap();
                 }
                 record.content.swapped = swapped;
                 record.save().unwrap();
@@ -142,6 +142,48 @@ fn what_was_made_meanwhile_is_not_replaced() {
     assert_eq!(fs::read_to_string(world.live().join("a/new")).unwrap(), "stranger");
     fs::remove_file(world.live().join("a/new")).unwrap();
     world.is(false);
+}
+
+/// A container makes `a/old` after the old one has moved out, and is killed; or runs on, and the new one cannot move in.
+#[test]
+fn what_somebody_else_has_made_in_the_way_of_a_part_is_moved_aside() {
+    for (phase, moved_in) in [(Phase::Out, 0), (Phase::In, 0), (Phase::In, 2)] {
+        let world = World::new();
+        let before = times(&world.live());
+        let mut killed = world.staged();
+        killed.prepare(false).unwrap();
+        let mut record = killed.record.take().unwrap();
+        let staging = &killed.stagings[0];
+        let live = Arc::clone(staging.live());
+        move_parts(&live, live.handle(), &staging.open(OLD).unwrap(), staging.parts(), None).unwrap();
+        move_parts(&live, &staging.open(TREE).unwrap(), live.handle(), &staging.parts()[..moved_in], None).unwrap();
+        if moved_in == 2 {
+            // The new one is replaced: it is not known from a stranger, and goes with the new tree.
+            fs::remove_file(world.live().join("a/old")).unwrap();
+        }
+        fs::write(world.live().join("a/old"), "a stranger's").unwrap();
+        record.content.trees[0].phase = phase;
+        record.save().unwrap();
+        drop(record);
+        killed.stagings.clear();
+        drop(killed);
+        let file = records(&world.state()).unwrap().remove(0);
+        let mut record = RestoreRecord::take_over(&file).unwrap().unwrap();
+        let Recovered::Old { strangers } = recover(&mut record, 0, &world.open(), &world.state()).unwrap() else {
+            panic!("not undone")
+        };
+        assert_eq!(strangers.len(), usize::from(moved_in == 0), "{phase:?} {moved_in}: {strangers:?}");
+        for stranger in strangers {
+            assert_eq!(stranger.was, "a/old");
+            let is = world.live().join("a").join(stranger.is);
+            assert_eq!(fs::read_to_string(&is).unwrap(), "a stranger's");
+            // Its name has changed the time of the directory, and so does removing it.
+            assert_eq!(times(&world.live()), before);
+            fs::remove_file(is).unwrap();
+        }
+        record.remove().unwrap();
+        world.is(false);
+    }
 }
 
 #[test]

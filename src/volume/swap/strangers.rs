@@ -1,6 +1,7 @@
 //! Strangers: entries that somebody else has made where an entry of the old tree or of the new one must go. They are set
 //! aside in the staging directory, so that the tree can be made whole, and given back under a name of voltar's own, of
-//! which no archive has a record: they are the user's like everything else there.
+//! which no archive has a record: they are the user's like everything else there. Where only parts of a tree are replaced
+//! nothing else is moved, so that a stranger gets that name at once.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -12,6 +13,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
 use crate::error::Result;
+use crate::member::RelPath;
 use crate::volume::beneath::{DIRECTORY, names};
 use crate::volume::rename;
 use crate::volume::staging::Staging;
@@ -26,9 +28,9 @@ const GIVEN_BACK: &str = ".voltar-stranger-";
 /// An entry that was in the place of another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stranger {
-    /// Its name in the directory.
+    /// Its name in the directory, or its path in the tree.
     pub(crate) was: OsString,
-    /// Its name there now.
+    /// Its name in the same directory now.
     pub(crate) is: OsString,
 }
 
@@ -64,6 +66,12 @@ pub(super) fn give_back(staging: &Staging, directory: &OwnedFd) -> Result<Vec<St
         unlinkat(staging.directory(), aside.as_os_str(), UnlinkatFlags::RemoveDir).map_err(failed)?;
     }
     Ok(strangers)
+}
+
+/// Gives the entry at `path`, in the directory `holder`, a name that nothing has yet.
+pub(super) fn set_aside_there(holder: &OwnedFd, path: &RelPath) -> Result<Stranger, Errno> {
+    let is = move_to_free(holder, path.file_name(), holder)?;
+    Ok(Stranger { was: path.as_path().into(), is })
 }
 
 fn move_to_free(from: &OwnedFd, name: &OsStr, to: &OwnedFd) -> Result<OsString, Errno> {
