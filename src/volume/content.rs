@@ -277,6 +277,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn only_blocks_with_data_take_room() {
+        let block = |byte: u8| vec![byte; HOLE];
+        for (content, expected) in [
+            (vec![], 0),
+            (block(0), 0),
+            ([block(1), block(1), b"x".to_vec()].concat(), 2 * HOLE + 1),
+            ([block(1), block(0), block(0), block(1)].concat(), 2 * HOLE),
+            ([vec![0; HOLE - 1], vec![1], block(0)].concat(), HOLE),
+        ] {
+            let size = content.len() as u64;
+            assert_eq!(taken_bytes(&mut &content[..], size, &mut Vec::new()).unwrap(), expected as u64);
+        }
+        let (before, hole) = (block(1), 4 * PIECE as u64);
+        let mut source = Holed { before: &before, hole, after: b"x" };
+        let size = HOLE as u64 + hole + 1;
+        assert_eq!(taken_bytes(&mut source, size, &mut Vec::new()).unwrap(), HOLE as u64 + 1);
+    }
+
     fn at_once(content: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();
         write_at_once(&mut file, content).unwrap();

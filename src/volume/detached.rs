@@ -238,8 +238,8 @@ mod tests {
             "Invalid argument (cifs: //192.0.2.7/cvat is soft)"
         );
         assert_eq!(explained(&["i cifs: a\n", "e cifs: bad value 's3c\u{1}ret'\n"]), "Invalid argument (cifs: a)");
-        let endless = Messages { left: Box::new(std::iter::repeat("e again\n")), reads: 0 };
-        assert_eq!(super::explained(endless, Errno::INVAL, &request).to_string(), "Invalid argument (again)");
+        let endless = Messages { left: Box::new(std::iter::repeat("e again!\n")), reads: 0 };
+        assert_eq!(super::explained(endless, Errno::INVAL, &request).to_string(), "Invalid argument (again!)");
     }
 
     #[test]

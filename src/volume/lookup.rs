@@ -110,6 +110,7 @@ mod tests {
     use super::*;
     use crate::member::Kind;
     use crate::volume::live::Way;
+    use nix::fcntl::OFlag;
     use std::os::unix::fs::symlink;
 
     fn path(name: &str) -> RelPath {
@@ -145,10 +146,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "x").unwrap();
         symlink("file", dir.path().join("link")).unwrap();
-        let open = |name: &str, flags: nix::fcntl::OFlag| {
+        let open = |name: &str, flags: OFlag| {
             nix::fcntl::open(&dir.path().join(name), flags, nix::sys::stat::Mode::empty()).unwrap_err()
         };
-        use nix::fcntl::OFlag;
         assert!(has_vanished(open("none", OFlag::O_RDONLY)) && has_vanished(open("link", OFlag::O_NOFOLLOW)));
         assert!(!has_vanished(open("file", OFlag::O_DIRECTORY)) && !has_vanished(open(".", OFlag::O_WRONLY)));
     }

@@ -686,7 +686,9 @@ fn strangers_of_one_name_are_all_given_back() {
         assert!(message.contains(part), "{message}");
     }
     drop(restoration);
-    given_back.iter().for_each(|stranger| fs::remove_file(scene.live().join(&stranger.is)).unwrap());
+    for stranger in given_back {
+        fs::remove_file(scene.live().join(stranger.is)).unwrap();
+    }
     assert_eq!(names_in(&scene.live()), ["both", "gone"]);
 }
 
