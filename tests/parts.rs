@@ -253,6 +253,10 @@ fn a_hard_link_to_another_part_becomes_a_file() {
         assert_eq!((one.ino(), one.nlink(), one.mode() & 0o7777), (two.ino(), 2, 0o640));
         assert_eq!(one.mtime(), 1_000_000_003);
         assert!(!world.live.join("data/42").exists());
+        // The link alone, without a directory.
+        fs::remove_dir_all(world.live.join("data")).unwrap();
+        world.part("data/43/outside", args).expect_code(0);
+        assert_eq!(read(&world.live.join("data/43/outside")), "archived");
         // A stream cannot be read again.
         let stream = fs::read(world.at("backup/data.tar")).unwrap();
         let run = world.voltar("restore", &["--only", "data", "--path", "data/43", "-"]).input(stream.clone()).run();
@@ -544,6 +548,16 @@ fn hostile_archives_make_nothing_outside() {
             world.is_clean();
         }
     }
+    // What is above a part and no directory describes none.
+    let members = [("d/", T::Directory, ""), ("d", T::Fifo, ""), ("d/file", T::Regular, "")];
+    let mut stream = archive(&members);
+    stream[100..108].copy_from_slice(b"0000711\0");
+    let sum: u32 =
+        stream[..512].iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { b.into() }).sum();
+    stream[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    fs::write(world.at("above.tar"), stream).unwrap();
+    world.to(&["above.tar", "--path", "d/file", "--to", "above"]).ok();
+    assert_eq!(world.at("above/d").metadata().unwrap().mode() & 0o7777, 0o711);
     // An absolute name loses its slash.
     fs::write(world.at("absolute.tar"), archive(&[("/voltar-evil", T::Regular, "")])).unwrap();
     world.to(&["absolute.tar", "--to", "new"]).ok();

@@ -145,6 +145,13 @@ mod tests {
     }
 
     #[test]
+    fn only_an_acl_is_written_as_text() {
+        let value = Acl::from_text(b"user::rwx,group::r-x,other::r-x").unwrap().acl.to_xattr();
+        let (key, stored) = record(b"user.copy_of_an_acl", &value);
+        assert_eq!((&key[..], stored), (&b"SCHILY.xattr.user.copy_of_an_acl"[..], value));
+    }
+
+    #[test]
     fn the_header_is_named_after_its_member() {
         for (path, expected) in [("a/b/c", "a/b/PaxHeaders/c"), ("a", "./PaxHeaders/a"), ("", "./PaxHeaders/")] {
             assert_eq!(header_name(&RelPath::parse(path.as_bytes()).unwrap()), expected.as_bytes());

@@ -11,13 +11,16 @@ use crate::limits::{DEEPEST, Excess, LONGEST_COMPONENT, LONGEST_NAME, LONGEST_RE
 use crate::member::{Kind, Member, Metadata, RelPath, Timestamp};
 use crate::xattrs::Xattrs;
 
-/// A reader that returns a few bytes at a time, as a network or a decompressor may.
+/// A reader that returns a few bytes at a time, as a network or a decompressor may, and is interrupted by signals.
 struct Dribble<'a>(&'a [u8], usize);
 
 impl Read for Dribble<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.1 = self.1 % 10 + 1;
-        let n = self.1.min(buf.len()).min(self.0.len());
+        self.1 += 1;
+        if self.1 % 2 == 1 {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let n = (self.1 / 2 % 10 + 1).min(buf.len()).min(self.0.len());
         buf[..n].copy_from_slice(&self.0[..n]);
         self.0 = &self.0[n..];
         Ok(n)
@@ -206,11 +209,12 @@ fn headers_of_other_tars_are_read_as_gnu_tar_reads_them() {
 fn the_end_of_an_archive_can_be_missing_or_be_followed_by_members() {
     let stream = one_file();
     let read_all = |stream: &[u8], allow: bool| {
-        let mut reader = TarReader::new(stream);
+        let mut reader = TarReader::new(Dribble(stream, 0));
         if allow {
             reader.allow_missing_end();
         }
         while reader.next_member()?.is_some() {}
+        assert!(reader.next_member()?.is_none(), "it stays at its end");
         Ok::<_, io::Error>((reader.is_end_missing(), reader.trailing() > 0, reader.has_members_after_end()))
     };
     assert_eq!(read_all(&stream, true).unwrap(), (false, false, false));
@@ -225,6 +229,9 @@ fn the_end_of_an_archive_can_be_missing_or_be_followed_by_members() {
     let dangling = [&pax("12 uid=1234\n", false)[..2 * BLOCK], &[0; 2 * BLOCK]].concat();
     let mut reader = TarReader::new(&dangling[..]);
     assert!(reader.next_member().unwrap().is_none() && reader.lacks_last_member());
+    let mut reader = TarReader::new(&stream[..]);
+    while reader.next_member().unwrap().is_some() {}
+    assert!(!reader.lacks_last_member());
     assert!(TarReader::new(&dangling[..2 * BLOCK]).next_member().is_err(), "cut off");
 }
 
@@ -273,7 +280,8 @@ fn sparse_files_of_all_forms_are_read() {
     let pairs: Vec<&str> = pairs.iter().map(String::as_str).collect();
     let head = ["GNU.sparse.size=2000", "GNU.sparse.numblocks=2"];
     assert_sparse(&pax_file(&records(&[&head[..], &pairs].concat()), &stored));
-    let map = ["GNU.sparse.map=3,1,1000,600", "GNU.sparse.name=home/x/real"];
+    let version = ["GNU.sparse.major=0", "GNU.sparse.minor=1"];
+    let map = ["GNU.sparse.map=3,1,1000,600", "GNU.sparse.name=home/x/real", version[0], version[1]];
     let form_1 = pax_file(&records(&[&head[..], &map].concat()), &stored);
     assert_sparse(&form_1);
     assert_eq!(read(&form_1).unwrap()[0].0.name, b"home/x/real");
@@ -308,6 +316,7 @@ fn sparse_files_of_all_forms_are_read() {
     for wrong in [&[(3, 1), (1000, 599)][..], &[(3, 1), (2, 600)], &[(3, 1), (1401, 600)]] {
         assert!(message(&gnu(wrong, false)).contains("does not fit the file"), "{wrong:?}");
     }
+    assert!(message(&gnu(&[(3, 1), (1000, 600)], true)[..BLOCK + 100]).contains("in the middle of the map"));
     let mut empty = gnu(&[(3, 1), (1000, 600)], true);
     empty[BLOCK..2 * BLOCK].fill(0);
     assert!(message(&empty).contains("an empty block in the map"));
@@ -420,8 +429,10 @@ fn what_is_too_long_to_be_read_affects_one_member_only() {
         (long(b'L', &vec![b'n'; most + 1]), excess(most + 1)),
         (long(b'K', &vec![b'l'; 3 * most]), excess(3 * most)),
         (long(b'V', &vec![b'v'; 2 * most]), None),
+        (long(b'V', b"label"), None),
         (long(b'x', &long_record("path", most)), None),
         (long(b'x', &long_record("path", most + 1)), excess(most + 1)),
+        (long(b'x', &[&long_record("path", most)[..], b"12 uid=1234\n"].concat()), None),
         (long(b'x', &[&long_record("comment", 2 * most)[..], b"12 uid=1234\n"].concat()), None),
         (long(b'x', &[&long_record("linkpath", 2 * most)[..], b"12 uid=1234\n\0\0\0"].concat()), excess(2 * most)),
     ] {
@@ -439,16 +450,66 @@ fn what_is_too_long_to_be_read_affects_one_member_only() {
         let is_beyond = expected.is_some() || name.len() > LONGEST_NAME;
         assert_eq!(matches!(stripped, Err(Misfit::Beyond { .. })), is_beyond, "{stripped:?}");
         for cut in [BLOCK + 1, headers.len() - BLOCK] {
-            assert!(message(&stream[..cut]).contains("cut off"), "{}", message(&stream[..cut]));
+            assert!(message(&stream[..cut]).contains("in the middle of a"), "{}", message(&stream[..cut]));
         }
     }
     let not_a_number = long(b'x', &long_record("size", most + 1));
     assert!(message(&[&not_a_number[..], &one_file()].concat()).contains("size has 1048577 bytes"));
-    let of_all = long(b'g', &long_record("path", (64 << 10) + 20));
+    // 12 bytes of a record are not its value.
+    read(&[&long(b'g', &long_record("path", (64 << 10) + 12))[..], &one_file()].concat()).unwrap();
+    let of_all = long(b'g', &long_record("path", (64 << 10) + 13));
+    let map = format!("GNU.sparse.map={}0,0", "0,0,".repeat(4096));
+    let length = map.len() + 7;
+    let map = long(b'g', format!("{length} {map}\n").as_bytes());
+    assert!(message(&[&map[..], &one_file()].concat()).contains("a global header"), "16 bytes for each segment");
     assert!(message(&[&of_all[..], &one_file()].concat()).contains("a global header"));
     for malformed in [&b"x"[..], b"9", b"123456789012345678901234 path=a\n", b"1048577 path"] {
         let records = [malformed, &vec![b'x'; most]].concat();
         assert!(message(&[&long(b'x', &records)[..], &one_file()].concat()).contains("malformed"));
+    }
+}
+
+#[test]
+fn an_archive_ends_only_after_all_content() {
+    let file = member("file", Kind::File { size: 3 });
+    let begun = || {
+        let mut writer = TarWriter::new(Vec::new(), path("home/x"));
+        writer.member(&file).unwrap();
+        writer.content(b"ab").unwrap();
+        writer
+    };
+    let refused = |result: io::Result<()>| assert_eq!(result.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    refused(begun().member(&file));
+    refused(begun().finish().map(drop));
+    refused(begun().content(b"cd"));
+    let mut complete = begun();
+    complete.content(b"c").unwrap();
+    complete.member(&member("next", Kind::Directory)).unwrap();
+    complete.finish().unwrap();
+}
+
+/// A stream that ends between two members is complete for GNU tar.
+#[test]
+fn what_is_broken_off_is_damaged_for_every_reader() {
+    for (content, is_complete) in [(&b""[..], false), (b"ab", false), (b"abc", true)] {
+        let mut stream = Vec::new();
+        let mut writer = TarWriter::new(&mut stream, path("home/x"));
+        writer.member(&member("file", Kind::File { size: 3 })).unwrap();
+        writer.content(content).unwrap();
+        writer.break_off().unwrap();
+        let why = message(&stream);
+        assert!(why.contains("in the middle of a"), "{why}");
+        assert_eq!(stream.len() > 2 * BLOCK, is_complete, "a header without its content");
+    }
+}
+
+/// As GNU tar: a stream that already ends with a record has no other one of zeros.
+#[test]
+fn a_full_record_is_not_followed_by_an_empty_one() {
+    for (blocks, records) in [(17, 1), (18, 2)] {
+        let size = (blocks * BLOCK) as u64;
+        let stream = archive(&[(member("file", Kind::File { size }), vec![b'c'; blocks * BLOCK])]);
+        assert_eq!(stream.len(), records * RECORD);
     }
 }
 

@@ -103,3 +103,33 @@ impl Monitor for Quiet<'_> {
         self.monitor.cancelled()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Counts issues and notes, and other events.
+    #[derive(Default)]
+    struct Counter([AtomicU32; 2]);
+
+    impl Monitor for Counter {
+        fn event(&self, event: &Event<'_>) {
+            let is_progress = !matches!(event, Event::Issue(_) | Event::Note(_));
+            self.0[usize::from(is_progress)].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The archive is read again when it is extracted: that reports.
+    #[test]
+    fn what_is_read_twice_is_reported_once() {
+        for (shown, progress) in [(true, 1), (false, 0)] {
+            let counter = Counter::default();
+            let quiet = Quiet { monitor: &counter, shown };
+            quiet.note("a note");
+            quiet.issue("data", "an issue".to_owned());
+            quiet.event(&Event::Written { bytes: 1 });
+            assert_eq!(counter.0.map(AtomicU32::into_inner), [0, progress]);
+        }
+    }
+}

@@ -152,6 +152,8 @@ mod tests {
             // What has not been read may lie beside it.
             (&["x/a/1", "x/a/2"], false, "x"),
             (&["x/ab/", "x/ac/"], false, "x"),
+            (&["y/x/ab/", "y/x/ac/"], false, "y"),
+            (&["y/x/", "y/x/file"], false, "y/x"),
         ] {
             let origin = origin(names, complete);
             assert_eq!((origin.root.to_string(), origin.holds_path), (expected.to_owned(), false), "{names:?}");

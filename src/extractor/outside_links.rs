@@ -110,3 +110,27 @@ impl OutsideLinks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::Metadata;
+
+    fn path(name: &str) -> RelPath {
+        RelPath::parse(name.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_later_member_takes_the_place_of_a_link_of_its_name_only() {
+        let parts = Parts::new(vec![path("in")]);
+        let mut links = OutsideLinks::default();
+        let mut take = |name: &str, target: Option<&str>| {
+            let kind = target.map_or(Kind::Fifo, |target| Kind::HardLink { target: path(target) });
+            links.take(&parts, &Member { path: path(name), kind, metadata: Metadata::default() }, 0).unwrap()
+        };
+        assert!(take("in/a", Some("out")) && take("in/b", Some("out")) && take("in/c", Some("in/b")));
+        assert!(!take("in/a", None) && !take("in/d", Some("in/a")), "a file of the part");
+        let left: Vec<_> = links.links[&path("out")].iter().map(|link| link.path.to_string()).collect();
+        assert_eq!(left, ["in/b", "in/c"]);
+    }
+}

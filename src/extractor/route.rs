@@ -424,3 +424,49 @@ fn single_file(staging: &Staging, name: &RelPath, member: &Member, content: &mut
     })?;
     metadata::apply(&new, &member.metadata).map_err(|(operation, e)| Error::failed(operation, subject, e))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::IdMap;
+    use crate::volume::live::Way;
+    use std::fs::{create_dir, write};
+
+    fn path(name: &str) -> RelPath {
+        RelPath::parse(name.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_mountpoint_is_in_the_mount_that_is_nearest_above_it() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path().join("file"), "").unwrap();
+        let mount = |at: &str, source: &str| {
+            let live = Live::open(&dir.path().join(source), &RelPath::root(), Way::Entries).unwrap();
+            OpenMount { at: path(at), content: Content::Live(Arc::new(live)) }
+        };
+        let mounts = vec![mount("", ""), mount("a", ""), mount("a/b/c", ""), mount("a/f", "file"), mount("d/e", "")];
+        let tree = OpenTree { mounts, ids: IdMap::default(), own: Arc::default() };
+        let below = |at: &str| mountpoints(&tree, &path(at));
+        assert_eq!(below(""), [(path("a"), Kind::Directory), (path("d/e"), Kind::Directory)]);
+        assert_eq!(below("a"), [(path("b/c"), Kind::Directory), (path("f"), Kind::File { size: 0 })]);
+        assert_eq!(below("a/b/c"), []);
+    }
+
+    #[test]
+    fn a_mountpoint_keeps_its_metadata_or_is_as_the_engine_makes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        create_dir(dir.path().join("there")).unwrap();
+        let there = OwnedFd::from(File::open(dir.path().join("there")).unwrap());
+        stat::fchmod(&there, stat::Mode::from_bits_truncate(0o1710)).unwrap();
+        let live = Beneath::new(OwnedFd::from(File::open(dir.path()).unwrap()));
+        let of = |name: &str, root_ids| {
+            let Member { path: at, kind, metadata } = mountpoint(&live, &path(name), &Kind::Directory, root_ids);
+            assert_eq!((at, kind), (path(name), Kind::Directory));
+            (metadata.mode, metadata.uid, metadata.gid)
+        };
+        let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+        assert_eq!(of("there", Some((7, 8))), (0o1710, uid, gid));
+        assert_eq!(of("none", Some((7, 8))), (0o755, 7, 8));
+        assert_eq!(of("none", None), (0o755, uid, gid));
+    }
+}

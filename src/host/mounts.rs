@@ -357,6 +357,7 @@ fn host_directories(inventory: &Inventory, kind: &MountKind, source: Option<&Pat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::FileId;
 
     fn path(path: &str) -> RelPath {
         RelPath::parse(path.as_bytes()).unwrap()
@@ -396,6 +397,53 @@ mod tests {
 
     fn names(users: &[&Container]) -> Vec<String> {
         users.iter().map(|user| user.name.clone()).collect()
+    }
+
+    /// Such mounts are archived once.
+    #[test]
+    fn mounts_of_one_directory_are_told_from_mounts_of_others() {
+        let placed = |device: u64, mount: Mount| {
+            let lineage = vec![FileId { device, inode: 2 }, FileId { device: 1, inode: 1 }];
+            Mount { place: Some(Place { path: "/placed".into(), lineage }), ..mount }
+        };
+        let part = |mount: Mount| Mount { subpath: path("a"), ..mount };
+        let of = |mount: Mount| tree(&container("c", vec![mount]), &path("x")).unwrap().mounts.remove(0);
+        let same = |one: Mount, other: Mount| of(one).same_source(&of(other));
+        assert!(same(volume("v", "/x"), volume("v", "/x")) && same(bind("/a", "/x"), bind("/a", "/x")));
+        assert!(!same(volume("v", "/x"), volume("w", "/x")) && !same(bind("/a", "/x"), bind("/b", "/x")));
+        assert!(
+            !same(part(volume("v", "/x")), volume("v", "/x")) && same(part(volume("v", "/x")), part(volume("v", "/x")))
+        );
+        assert!(same(placed(7, bind("/a", "/x")), placed(7, bind("/link", "/x"))), "two paths of one directory");
+        assert!(!same(placed(7, bind("/a", "/x")), placed(8, bind("/b", "/x"))));
+        assert!(!same(placed(7, bind("/a", "/x")), bind("/b", "/x")));
+        let tmpfs = || TreeMount { kind: MountKind::Tmpfs, ..of(bind("/a", "/x")) };
+        assert!(!tmpfs().same_source(&tmpfs()), "each has files of its own");
+    }
+
+    #[test]
+    fn trees_of_the_same_files_have_the_same_mounts() {
+        let of = |mounts: Vec<Mount>| tree(&container("c", mounts), &path("x")).unwrap();
+        let both = || vec![volume("v", "/x"), volume("w", "/x/y")];
+        assert!(of(both()).same_files(&of(both())));
+        for others in [
+            vec![volume("v", "/x")],
+            vec![volume("v", "/x"), volume("w", "/x/z")],
+            vec![volume("v", "/x"), volume("v", "/x/y")],
+            vec![volume("v", "/x"), bind("/var/lib/docker/volumes/w/_data", "/x/y")],
+        ] {
+            assert!(!of(both()).same_files(&of(others)));
+        }
+    }
+
+    #[test]
+    fn mounts_below_a_path_are_found() {
+        let cvat = container("cvat", vec![volume("data", "/home/django/data")]);
+        for (at, expected) in
+            [("home", true), ("home/django/data", true), ("home/django/data/x", false), ("hom", false)]
+        {
+            assert_eq!(has_below(&cvat, &path(at)), expected, "{at}");
+        }
     }
 
     #[test]

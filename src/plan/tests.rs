@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::backup::{self, BackupPlan, BackupRequest};
+use super::comparison::{self, ComparisonRequest};
+use super::extraction::{self, ExtractionRequest};
 use super::facts::{Facts, Occupied};
 use super::measure::{Decompression, Measured};
 use super::restore::{self, RestorePlan, RestoreRequest};
@@ -289,6 +291,29 @@ fn restore_request() -> RestoreRequest {
     }
 }
 
+fn extraction_request() -> ExtractionRequest {
+    ExtractionRequest {
+        layout: layout(),
+        only: Vec::new(),
+        sources: vec!["/backup".into()],
+        directory: "/new".into(),
+        from: None,
+        paths: Vec::new(),
+        allow_empty: false,
+        allow_truncated_end: false,
+    }
+}
+
+fn comparison_request() -> ComparisonRequest {
+    ComparisonRequest {
+        layout: layout(),
+        selection: Selection::default(),
+        sources: vec!["/backup".into()],
+        from: None,
+        exclude: Exclude::default(),
+    }
+}
+
 fn plan_backup(request: &BackupRequest, inventory: &Inventory, script: &Script) -> BackupPlan {
     backup::plan(request, "a test".to_owned(), inventory, script).unwrap()
 }
@@ -378,6 +403,82 @@ fn plan_creation(change: impl Fn(&mut RestoreRequest, &mut Inventory, &mut Scrip
     let (mut inventory, mut script) = (Inventory::default(), Script::default());
     change(&mut request, &mut inventory, &mut script);
     plan_restore(&request, &inventory, &script)
+}
+
+#[test]
+fn what_is_allowed_is_allowed_for_a_volume_that_is_created() {
+    for (empty, truncated_end) in [(false, true), (true, false)] {
+        let plan = plan_creation(|request, _, _| {
+            (request.allow_empty, request.allow_truncated_end) = (empty, truncated_end);
+        });
+        for input in plan.created.iter().map(|created| &created.input) {
+            assert_eq!((input.allow_empty, input.allow_truncated_end), (empty, truncated_end));
+        }
+        assert_eq!(plan.created.len(), 2);
+    }
+}
+
+/// The other archives of the layout, and their containers, need not exist.
+#[test]
+fn only_archives_that_are_there_are_compared() {
+    let script = Script { archives: vec!["db.tar"], ..Script::default() };
+    for (state, notes) in [
+        (State::Stopped, &[][..]),
+        (
+            State::Running,
+            &["containers that use these volumes are running: db; what they change meanwhile differs".to_owned()],
+        ),
+    ] {
+        let db = Container { state, ..container("db", "/var/lib/postgresql/data") };
+        let inventory = Inventory { containers: vec![db], ..Inventory::default() };
+        let plan = comparison::plan(&comparison_request(), &inventory, &script).unwrap();
+        assert_eq!((messages(&plan.refusals), plan.archives.len(), &plan.notes[..]), (vec![], 1, notes));
+    }
+}
+
+#[test]
+fn several_archives_are_extracted_to_directories_of_their_names() {
+    let plan = |request: &ExtractionRequest, archives: Vec<&'static str>| {
+        let plan = extraction::plan(request, &Script { archives, ..Script::default() })?;
+        Ok::<_, Error>(plan.archives.iter().map(|planned| plan.at(planned)).collect::<Vec<_>>())
+    };
+    let of = |archives| plan(&extraction_request(), archives).unwrap();
+    assert_eq!(of(vec!["db.tar", "media.tar"]), [Path::new("/new/db"), Path::new("/new/media")]);
+    assert_eq!(of(vec!["db.tar"]), [Path::new("/new")]);
+    for (allow_empty, allow_truncated_end) in [(true, false), (false, true)] {
+        let request = ExtractionRequest { allow_empty, allow_truncated_end, ..extraction_request() };
+        let plan = extraction::plan(&request, &Script::default()).unwrap();
+        let allowed =
+            plan.archives.iter().map(|planned| (planned.input.allow_empty, planned.input.allow_truncated_end));
+        assert_eq!(allowed.collect::<Vec<_>>(), [(allow_empty, allow_truncated_end); 2]);
+    }
+}
+
+/// Otherwise the run would end as one that was refused, with another exit status.
+#[test]
+fn an_interruption_while_archives_are_read_is_not_a_refusal() {
+    for (damaged, is_refusal) in [(Error::interrupted(), false), (Error::refused("no"), true)] {
+        let script = Script { damaged: Some(damaged), ..Script::default() };
+        let text = "project = \"wp\"\n[[archive]]\nname = \"db\"\nvolume = \"html\"\npath = \"/var/www/html\"\n";
+        let layout = Layout::parse("wp.toml", text).unwrap();
+        let selection = Selection { project: layout.project.clone(), ..Selection::default() };
+        let create = RestoreRequest { layout, selection, create_volumes: true, ..restore_request() };
+        let restore = |request: &RestoreRequest, inventory: &Inventory| {
+            restore::plan(request, "a test".to_owned(), inventory, &script).map(|plan| plan.refusals.len())
+        };
+        let plans = [
+            comparison::plan(&comparison_request(), &inventory(), &script).map(|plan| plan.refusals.len()),
+            extraction::plan(&extraction_request(), &script).map(|plan| plan.refusals.len()),
+            restore(&restore_request(), &inventory()),
+            restore(&create, &Inventory::default()),
+        ];
+        for plan in plans {
+            match plan {
+                Ok(refusals) => assert!(is_refusal && refusals > 0),
+                Err(error) => assert!(!is_refusal && error.kind() == ErrorKind::Interrupted, "{error}"),
+            }
+        }
+    }
 }
 
 #[test]
@@ -816,6 +917,7 @@ fn an_archive_is_read_for_the_room_only_where_that_could_matter() {
     let message = "db: no room for a second tree beside '/volumes/db/_data': the archive alone takes 5.00 MiB, and 4.00 MiB \
                    are free";
     assert_eq!(refusals(LARGE, 4 << 20)[0], message, "without reading it");
+    assert_eq!(refusals(LARGE, LARGE), ["read", "read"], "it fits, and its content may");
 }
 
 #[test]

@@ -223,6 +223,29 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_a_rename_raced_with_is_repeated_but_not_forever() {
+        for again in [Errno::EAGAIN, Errno::EINTR] {
+            let mut left = 3;
+            let call = || if left == 0 { Ok(()) } else { Err(again).inspect_err(|_| left -= 1) };
+            retry_again(call).unwrap();
+            let mut calls = 0;
+            let always = || -> Result<(), Errno> {
+                calls += 1;
+                assert!(calls < 1000, "it never ends");
+                Err(again)
+            };
+            assert_eq!(retry_again(always), Err(again));
+            assert!(calls > 10);
+        }
+        let mut calls = 0;
+        let denied = || -> Result<(), Errno> {
+            calls += 1;
+            Err(Errno::EACCES)
+        };
+        assert_eq!((retry_again(denied), calls), (Err(Errno::EACCES), 1));
+    }
+
+    #[test]
     fn paths_longer_than_the_kernel_takes_are_opened() {
         let dir = tempfile::tempdir().unwrap();
         let deep = RelPath::parse(&[&b"d".repeat(200)[..], b"/"].concat().repeat(30)).unwrap();

@@ -239,6 +239,63 @@ mod tests {
         file
     }
 
+    /// Content with a hole in the middle.
+    struct Holed<'a> {
+        before: &'a [u8],
+        hole: u64,
+        after: &'a [u8],
+    }
+
+    impl Read for Holed<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            if !self.before.is_empty() {
+                return self.before.read(buf);
+            }
+            // A hole that is not skipped is read as zeros.
+            let zeros = usize::try_from(self.hole).unwrap().min(buf.len());
+            self.hole -= zeros as u64;
+            buf[..zeros].fill(0);
+            if zeros > 0 { Ok(zeros) } else { self.after.read(buf) }
+        }
+    }
+
+    impl ReadHoles for Holed<'_> {
+        fn skip_hole(&mut self) -> u64 {
+            if self.before.is_empty() { std::mem::take(&mut self.hole) } else { 0 }
+        }
+    }
+
+    #[test]
+    fn holes_are_left_where_the_source_has_them() {
+        for (before, hole, after) in [("ab", 10 << 20, "cd"), ("", 1 << 20, "cd"), ("ab", 1 << 20, ""), ("", 5, "")] {
+            let mut source = Holed { before: before.as_bytes(), hole, after: after.as_bytes() };
+            let size = hole + (before.len() + after.len()) as u64;
+            let mut file = tempfile::tempfile().unwrap();
+            write_with_holes(&mut file, &mut source, size, &mut Vec::new()).unwrap();
+            let expected = [before.as_bytes(), &vec![0; usize::try_from(hole).unwrap()], after.as_bytes()].concat();
+            assert!(content_of(&file) == expected, "{before} {hole} {after}");
+        }
+    }
+
+    #[test]
+    fn only_blocks_with_data_take_room() {
+        let block = |byte: u8| vec![byte; HOLE];
+        for (content, expected) in [
+            (vec![], 0),
+            (block(0), 0),
+            ([block(1), block(1), b"x".to_vec()].concat(), 2 * HOLE + 1),
+            ([block(1), block(0), block(0), block(1)].concat(), 2 * HOLE),
+            ([vec![0; HOLE - 1], vec![1], block(0)].concat(), HOLE),
+        ] {
+            let size = content.len() as u64;
+            assert_eq!(taken_bytes(&mut &content[..], size, &mut Vec::new()).unwrap(), expected as u64);
+        }
+        let (before, hole) = (block(1), 4 * PIECE as u64);
+        let mut source = Holed { before: &before, hole, after: b"x" };
+        let size = HOLE as u64 + hole + 1;
+        assert_eq!(taken_bytes(&mut source, size, &mut Vec::new()).unwrap(), HOLE as u64 + 1);
+    }
+
     fn at_once(content: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();
         write_at_once(&mut file, content).unwrap();

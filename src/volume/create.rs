@@ -441,3 +441,69 @@ fn cannot(operation: &str, path: &RelPath, e: Errno) -> Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{create_dir, set_permissions, write};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    fn path(name: &str) -> RelPath {
+        RelPath::parse(name.as_bytes()).unwrap()
+    }
+
+    /// As an ordinary user, who can create nothing in a directory of such a mode.
+    #[test]
+    fn members_are_merged_into_a_directory_that_its_owner_cannot_write_to() {
+        let dir = tempfile::tempdir().unwrap();
+        create_dir(dir.path().join("a")).unwrap();
+        write(dir.path().join("a/kept"), "").unwrap();
+        set_permissions(dir.path().join("a"), std::fs::Permissions::from_mode(0o2550)).unwrap();
+        let root = OwnedFd::from(File::open(dir.path()).unwrap());
+        let mut creator = Creator::new(root, Existing::Merge);
+        let status = dir.path().join("a").metadata().unwrap();
+        let metadata = |mode| Metadata { mode, uid: status.uid(), gid: status.gid(), ..Metadata::default() };
+        let mut create = |name: &str, kind, mode| {
+            creator
+                .member(&Member { path: path(name), kind, metadata: metadata(mode) }, &mut std::io::empty())
+                .unwrap();
+        };
+        create("a", Kind::Directory, 0o500);
+        assert_eq!(dir.path().join("a").metadata().unwrap().mode() & 0o7777, 0o2750, "the others keep theirs");
+        create("a/b", Kind::Directory, 0o500);
+        create("a/b/file", Kind::File { size: 0 }, 0o400);
+        creator.finish_directories(&|| Ok(())).unwrap();
+        let modes = ["a", "a/b", "a/b/file"].map(|name| dir.path().join(name).metadata().unwrap().mode() & 0o7777);
+        assert_eq!(modes, [0o500, 0o500, 0o400]);
+        assert!(dir.path().join("a/kept").exists());
+        for name in ["a", "a/b"] {
+            set_permissions(dir.path().join(name), std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_directory_with_all_rights_of_its_owner_keeps_its_mode_until_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        create_dir(dir.path().join("a")).unwrap();
+        set_permissions(dir.path().join("a"), std::fs::Permissions::from_mode(0o1777)).unwrap();
+        let root = OwnedFd::from(File::open(dir.path()).unwrap());
+        let changed = || dir.path().join("a").metadata().unwrap().ctime_nsec();
+        let before = changed();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        make_directory(&root, OsStr::new("a"), Existing::Merge).unwrap();
+        assert_eq!(changed(), before);
+    }
+
+    #[test]
+    fn errors_say_whether_the_archive_or_the_system_is_at_fault() {
+        let kind = |kind: std::io::ErrorKind| unreadable(&kind.into()).kind();
+        assert_eq!(kind(std::io::ErrorKind::InvalidData), ErrorKind::Damaged);
+        assert_eq!(kind(std::io::ErrorKind::UnexpectedEof), ErrorKind::Damaged);
+        assert_eq!(kind(std::io::ErrorKind::PermissionDenied), ErrorKind::Failed);
+        let advice = |errno| cannot("cannot write", &path("a"), errno).advice().unwrap_or_default().to_owned();
+        assert!(advice(Errno::ENOSPC).contains("--in-place") && advice(Errno::EDQUOT).contains("--in-place"));
+        assert!(advice(Errno::EPERM).contains("need root") && advice(Errno::EACCES).contains("need root"));
+        assert_eq!(advice(Errno::EIO), "");
+        assert_eq!(cannot("cannot write", &path("a"), Errno::ELOOP).kind(), ErrorKind::Unsafe);
+    }
+}

@@ -4,7 +4,7 @@
 //! An engine mounts a volume with options only while a container uses it, and unmounts it with the last one. So a volume
 //! that is mounted is held by a copy of its mount, and one that is not is mounted here.
 
-use std::io::Read as _;
+use std::io::Read;
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -24,6 +24,7 @@ use super::source::{Source, open_source};
 use crate::error::Cause;
 use crate::filesystem::request::{Parameter, Request};
 use crate::filesystem::{Access, Filesystem};
+use crate::member::printable;
 
 /// Copies the mount of a handle, without those below it.
 const COPY: OpenTreeFlags =
@@ -51,7 +52,7 @@ pub(crate) fn mount(filesystem: &Filesystem, access: Access) -> Result<OwnedFd, 
         .and_then(|()| fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, request.attributes));
     match mounted {
         Ok(mount) => root_of(&mount),
-        Err(errno) => Err(explained(context, errno, &request)),
+        Err(errno) => Err(explained(std::fs::File::from(context), errno, &request)),
     }
 }
 
@@ -106,28 +107,27 @@ fn first_address(host: &str) -> std::io::Result<IpAddr> {
     found.map(|address| address.ip()).ok_or_else(|| std::io::Error::other("it has no address"))
 }
 
-/// Adds the messages that the kernel has left in a context, each of which begins with its level and a space.
-fn explained(context: OwnedFd, errno: Errno, request: &Request) -> Cause {
-    let mut reader = std::fs::File::from(context);
-    let (mut message, mut messages) = ([0; 512], Vec::new());
+/// Adds the last message that the kernel has left in a context, if it shows no value of the request: that can be a
+/// password. Each message begins with its level and a space, and is returned by a read of its own.
+fn explained(mut context: impl Read, errno: Errno, request: &Request) -> Cause {
+    let (mut message, mut last) = ([0; 512], None);
     let mut read = 0;
-    while let Ok(length @ 1..) = reader.read(&mut message) {
+    while let Ok(length @ 1..) = context.read(&mut message) {
         read += length;
         let text = String::from_utf8_lossy(&message[..length]);
-        let text = crate::member::printable(text.trim().trim_start_matches(['e', 'w', 'i']).trim().as_bytes());
-        // A value can be a password.
+        let text = text.trim().trim_start_matches(['e', 'w', 'i']).trim();
         let has_value = |parameter: &Parameter| match parameter {
             Parameter::Text(key, value) => key != "source" && !value.is_empty() && text.contains(&**value),
             Parameter::Flag(_) => false,
         };
         if !text.is_empty() && !request.parameters.iter().any(has_value) {
-            messages.push(text);
+            last = Some(printable(text.as_bytes()));
         }
         if read > MAX_MESSAGES {
             break;
         }
     }
-    let Some(last) = messages.last() else { return cause(errno) };
+    let Some(last) = last else { return cause(errno) };
     format!("{} ({last})", cause(errno)).into()
 }
 
@@ -197,6 +197,49 @@ mod tests {
         let root = copy(&openat(&held, "/", DIRECTORY, Mode::empty()).unwrap()).unwrap();
         let proc = openat(&root, "proc", DIRECTORY, Mode::empty()).unwrap();
         assert_eq!(names(&proc), Vec::<String>::new());
+    }
+
+    /// The messages of a context.
+    struct Messages<'a> {
+        left: Box<dyn Iterator<Item = &'a str> + 'a>,
+        reads: usize,
+    }
+
+    impl Read for Messages<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            self.reads += 1;
+            assert!(self.reads < 1000, "it never ends");
+            let text = self.left.next().unwrap_or_default();
+            buf[..text.len()].copy_from_slice(text.as_bytes());
+            Ok(text.len())
+        }
+    }
+
+    #[test]
+    fn the_kernels_last_message_is_shown_unless_it_has_a_value_that_may_be_a_password() {
+        let filesystem = Filesystem {
+            kind: "cifs".to_owned(),
+            device: "//192.0.2.7/cvat".to_owned(),
+            options: "soft,password=s3c\u{1}ret,domain=,uid=1000".to_owned(),
+        };
+        let request = Request::new(&filesystem, Access::ReadOnly, first_address).unwrap();
+        let explained = |messages: &[&str]| {
+            let messages = Messages { left: Box::new(messages.iter().copied()), reads: 0 };
+            explained(messages, Errno::INVAL, &request).to_string()
+        };
+        assert_eq!(explained(&[]), "Invalid argument");
+        assert_eq!(explained(&["e \n"]), "Invalid argument");
+        assert_eq!(
+            explained(&["w cifs: a\n", "e cifs: no \u{1b} dialect\n"]),
+            "Invalid argument (cifs: no \\033 dialect)"
+        );
+        assert_eq!(
+            explained(&["e cifs: //192.0.2.7/cvat is soft\n"]),
+            "Invalid argument (cifs: //192.0.2.7/cvat is soft)"
+        );
+        assert_eq!(explained(&["i cifs: a\n", "e cifs: bad value 's3c\u{1}ret'\n"]), "Invalid argument (cifs: a)");
+        let endless = Messages { left: Box::new(std::iter::repeat("e again!\n")), reads: 0 };
+        assert_eq!(super::explained(endless, Errno::INVAL, &request).to_string(), "Invalid argument (again!)");
     }
 
     #[test]

@@ -109,7 +109,48 @@ mod tests {
     use super::*;
     use crate::member::Kind;
     use crate::volume::live::Way;
+    use nix::fcntl::OFlag;
     use std::os::unix::fs::symlink;
+
+    fn path(name: &str) -> RelPath {
+        RelPath::parse(name.as_bytes()).unwrap()
+    }
+
+    /// The directories above a mount are part of the container, and not on this host.
+    #[test]
+    fn what_is_on_no_mount_is_found_only_if_a_mount_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "x").unwrap();
+        let mut tree = OpenTree::of_directory(dir.path(), Way::Entries);
+        tree.mounts[0].at = path("a/b");
+        let mut lookup = Lookup::new(&tree).unwrap();
+        for (name, is_found, on_no_mount, has_mounts_below) in [
+            ("a", false, true, true),
+            ("a/b", true, false, false),
+            ("a/b/file", true, false, false),
+            ("a/b/none", false, false, false),
+            ("a/c", false, true, false),
+            ("b", false, true, false),
+            ("ab", false, true, false),
+        ] {
+            let name = path(name);
+            let found =
+                [lookup.find(&name).unwrap().is_some(), lookup.is_on_no_mount(&name), lookup.has_mounts_below(&name)];
+            assert_eq!(found, [is_found, on_no_mount, has_mounts_below], "{name}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_gone_is_told_from_one_that_cannot_be_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "x").unwrap();
+        symlink("file", dir.path().join("link")).unwrap();
+        let open = |name: &str, flags: OFlag| {
+            nix::fcntl::open(&dir.path().join(name), flags, nix::sys::stat::Mode::empty()).unwrap_err()
+        };
+        assert!(has_vanished(open("none", OFlag::O_RDONLY)) && has_vanished(open("link", OFlag::O_NOFOLLOW)));
+        assert!(!has_vanished(open("file", OFlag::O_DIRECTORY)) && !has_vanished(open(".", OFlag::O_WRONLY)));
+    }
 
     #[test]
     fn what_the_walk_finds_is_found_and_links_are_not_followed() {
@@ -132,6 +173,8 @@ mod tests {
         assert_eq!(walked, 5);
         let mut find = |name: &str| lookup.find(&RelPath::parse(name.as_bytes()).unwrap()).unwrap();
         assert!(matches!(find("link"), Some(Found::Entry(entry)) if matches!(entry.kind, Kind::Symlink { .. })));
+        std::fs::write(at(&"n".repeat(255)), "x").unwrap();
+        assert!(find(&"n".repeat(255)).is_some());
         let long = "n".repeat(256);
         for missing in ["link/secret", "a/c", "a/b/file/x", "nothing/x", &long, &format!("{long}/x")] {
             assert!(find(missing).is_none(), "{missing}");

@@ -148,6 +148,22 @@ mod tests {
     use super::*;
     use std::fs::File;
 
+    /// The kernel numbers devices anew at each start.
+    #[test]
+    fn a_kept_tree_is_voltars_own_after_the_machine_was_started_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = OsStr::new(".voltar-previous-1");
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        let mut identity = Identity::of(std::fs::File::open(dir.path().join(name)).unwrap()).unwrap();
+        identity.id.device = nix::sys::stat::makedev(8, 250);
+        let directory = OwnedFd::from(std::fs::File::open(dir.path()).unwrap());
+        let is_own = |boot: String| {
+            let own = OwnName { name: name.to_str().unwrap().to_owned(), identity };
+            OwnNames { names: vec![(own, boot)] }.contains(&directory, name)
+        };
+        assert!(is_own("another".to_owned()) && !is_own(boot_id()));
+    }
+
     #[test]
     fn only_what_is_on_record_is_voltars_own() {
         let dir = tempfile::tempdir().unwrap();

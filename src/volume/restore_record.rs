@@ -473,6 +473,14 @@ mod tests {
         (live, record)
     }
 
+    /// Makes a directory that would be exchanged.
+    fn exchanged(holder: &Path, name: &str) -> (Live, TreeRecord) {
+        std::fs::create_dir(holder.join(name)).unwrap();
+        let live = Live::open(holder, &RelPath::parse(name.as_bytes()).unwrap(), Way::Exchange).unwrap();
+        let record = TreeRecord::new("data", &live, Metadata::default());
+        (live, record)
+    }
+
     #[test]
     fn a_record_is_read_only_by_its_own_version() {
         let dir = tempfile::tempdir().unwrap();
@@ -496,6 +504,120 @@ mod tests {
         for bad in ["", "{}", "[]", "{\"version\":1}"] {
             parse_restore_record(bad.as_bytes()).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_record_names_nothing_outside_its_tree() {
+        let dir = tempfile::tempdir().unwrap();
+        let (live, record) = tree(dir.path());
+        let parsed = |change: &dyn Fn(&mut TreeRecord)| {
+            let mut record = record.clone();
+            change(&mut record);
+            let content = Content { version: VERSION, boot: boot_id(), swapped: false, trees: vec![record] };
+            parse_restore_record(&serde_json::to_vec(&content).unwrap())
+        };
+        let part = |path: &[u8]| Part { path: path.to_vec(), parent: record.root_before, is_new: false };
+        parsed(&|record| record.parts = vec![part(b"a/\xff")]).unwrap();
+        for path in [&b".."[..], b"a/../../b", b"", b".", b"a\0"] {
+            parsed(&|record| record.parts = vec![part(b"a"), part(path)]).unwrap_err();
+        }
+        let named = |length: usize| parsed(&|record| record.name = format!("{STAGING}{}", "1".repeat(length)));
+        named(99).unwrap();
+        named(100).unwrap_err();
+        assert!(staging_name(live.id()).len() < STAGING.len() + 100);
+    }
+
+    /// Whether the tree can be archived or used as it is, and so whether its containers may be started.
+    #[test]
+    fn a_tree_is_half_restored_from_its_first_change_until_all_are_swapped() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (exchanged(dir.path(), "old"), exchanged(dir.path(), "new").0);
+        for (way, phase, swapped, half, half_with_old_live) in [
+            (Way::Exchange, Phase::Staged, false, false, false),
+            (Way::Exchange, Phase::Exchange, false, true, false),
+            (Way::Exchange, Phase::Exchange, true, false, false),
+            (Way::Exchange, Phase::Settled, false, false, false),
+            (Way::Entries, Phase::Staged, false, false, false),
+            (Way::Entries, Phase::Out, false, true, true),
+            (Way::Entries, Phase::In, false, true, true),
+            (Way::Entries, Phase::In, true, false, false),
+            (Way::Entries, Phase::Settled, false, false, false),
+        ] {
+            let tree = TreeRecord { way, phase, ..old.1.clone() };
+            let content = Content { version: VERSION, boot: boot_id(), swapped, trees: vec![tree] };
+            let is_half = |live| content.is_half(&content.trees[0], live);
+            let found = [is_half(None), is_half(Some(&new)), is_half(Some(&old.0))];
+            assert_eq!(found, [half, half, half_with_old_live], "{way:?} {phase:?} {swapped}");
+        }
+    }
+
+    #[test]
+    fn a_record_concerns_its_trees_and_what_has_taken_the_place_of_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, record) = exchanged(dir.path(), "tree");
+        let (other, _) = exchanged(dir.path(), "other");
+        let (staging, _) = exchanged(dir.path(), &record.name);
+        std::fs::rename(dir.path().join("tree"), dir.path().join("moved")).unwrap();
+        let (stranger, _) = exchanged(dir.path(), "tree");
+        let concerned = |tree: TreeRecord, swapped| {
+            let content = Content { version: VERSION, boot: boot_id(), swapped, trees: vec![tree] };
+            [&old, &other, &stranger].map(|live| content.concerns(&content.trees[0], live))
+        };
+        let staged = TreeRecord { staging: Some(staging.identity()), ..record };
+        let moving = TreeRecord { phase: Phase::Exchange, ..staged.clone() };
+        assert_eq!(concerned(staged, false), [true, false, false]);
+        assert_eq!(concerned(moving.clone(), false), [true, false, true]);
+        assert_eq!(concerned(moving.clone(), true), [true, false, false], "all are swapped: whatever is there is new");
+        // The staging directory is somebody else's, or was not made.
+        for staging in [Some(other.identity()), None] {
+            assert_eq!(concerned(TreeRecord { staging, ..moving.clone() }, false), [true, false, false]);
+        }
+        let is_new = TreeRecord { tree: Some(other.identity()), ..moving };
+        assert_eq!(concerned(is_new.clone(), true), [true, true, false]);
+        assert_eq!(concerned(TreeRecord { way: Way::Entries, ..is_new }, true), [true, false, false]);
+    }
+
+    /// The kernel numbers devices anew at each start.
+    #[test]
+    fn devices_are_compared_only_if_the_machine_has_not_been_started_since() {
+        let dir = tempfile::tempdir().unwrap();
+        let (live, record) = tree(dir.path());
+        let on = |minor| {
+            let mut identity = live.identity();
+            identity.id.device = nix::sys::stat::makedev(8, minor);
+            identity
+        };
+        let mut content = Content { version: VERSION, boot: boot_id(), swapped: false, trees: vec![record] };
+        assert!(content.is(&on(1), &on(1)) && !content.is(&on(1), &on(2)));
+        content.boot = "another".to_owned();
+        assert!(content.is(&on(1), &on(2)));
+    }
+
+    #[test]
+    fn what_the_record_on_disk_says_is_what_a_later_run_would_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let (live, record) = tree(dir.path());
+        let mut record = RestoreRecord::begin(&dir.path().join("state"), vec![record], &[&live]).unwrap();
+        record.content.trees[0].phase = Phase::Out;
+        assert!(record.is_staged_on_disk(), "the change is not saved");
+        record.save().unwrap();
+        assert!(!record.is_staged_on_disk());
+        record.content.trees[0].phase = Phase::Staged;
+        record.content.swapped = true;
+        record.save().unwrap();
+        assert!(!record.is_staged_on_disk());
+    }
+
+    #[test]
+    fn what_a_killed_run_has_half_written_goes_with_the_next_restore() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let (live, record) = tree(dir.path());
+        RestoreRecord::begin(&state, vec![record.clone()], &[&live]).unwrap().remove().unwrap();
+        let half = state.join("restore-1-1.tmp");
+        std::fs::write(&half, "{").unwrap();
+        let _record = RestoreRecord::begin(&state, vec![record], &[&live]).unwrap();
+        assert!(!half.exists());
     }
 
     #[test]

@@ -42,3 +42,24 @@ impl Room {
 fn is_exact(kind: FsType) -> bool {
     [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, TMPFS_MAGIC].contains(&kind)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::path::Path;
+
+    #[test]
+    fn the_room_is_known_where_it_is_limited() {
+        let room = |path: &Path| Room::of(&OwnedFd::from(File::open(path).unwrap()));
+        assert_eq!(room(Path::new("/proc")), None);
+        let found = room(tempfile::tempdir().unwrap().path()).unwrap();
+        assert!(found.bytes > 0 && found.block > 0, "{found:?}");
+    }
+
+    #[test]
+    fn a_filesystem_that_may_compress_is_not_exact() {
+        assert!(is_exact(EXT4_SUPER_MAGIC) && is_exact(XFS_SUPER_MAGIC) && is_exact(TMPFS_MAGIC));
+        assert!(!is_exact(nix::sys::statfs::BTRFS_SUPER_MAGIC) && !is_exact(nix::sys::statfs::FUSE_SUPER_MAGIC));
+    }
+}

@@ -124,8 +124,8 @@ fn check_owner(followed: &Followed, target: &FileStat) -> Result<(), Cause> {
 mod tests {
     use super::*;
     use crate::identity::{FileId, lineage};
-    use std::fs::create_dir_all;
-    use std::os::unix::fs::{chown, lchown, symlink};
+    use std::fs::{File, Permissions, create_dir_all, set_permissions};
+    use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 
     #[test]
     fn paths_lead_where_the_kernel_finds_them() {
@@ -145,6 +145,14 @@ mod tests {
                 (lineage(&at(name)).unwrap()[0], is_link),
                 "{name}"
             );
+        }
+        // The kernel follows 40 links, and so does this.
+        symlink("a", at("0")).unwrap();
+        for number in 1..=40 {
+            symlink((number - 1).to_string(), at(&number.to_string())).unwrap();
+        }
+        for (name, is_found) in [("39", true), ("40", false)] {
+            assert_eq!((open_source(&at(name)).is_ok(), at(name).exists()), (is_found, is_found), "{name}");
         }
         for (name, why) in [("loop", Errno::ELOOP), ("none", Errno::ENOENT), ("a/none/x", Errno::ENOENT)] {
             assert_eq!(open_source(&at(name)).unwrap_err().to_string(), why.desc(), "{name}");
@@ -179,5 +187,28 @@ mod tests {
         }
         symlink(at("host"), at("roots")).unwrap();
         open_source(&at("roots")).unwrap();
+        // Whoever can write to a directory can put another link there, unless it is sticky.
+        let who_can_change = |mode: u32, owner: u32, links_owner: u32| {
+            chown(at("home"), Some(owner), Some(1000)).unwrap();
+            lchown(at("home/moved"), Some(links_owner), Some(1000)).unwrap();
+            set_permissions(at("home"), Permissions::from_mode(mode)).unwrap();
+            super::who_can_change(
+                &fstat(open_path(File::open(at("home")).unwrap(), "moved").unwrap()).unwrap(),
+                &fstat(File::open(at("home")).unwrap()).unwrap(),
+            )
+        };
+        for (mode, owner, links_owner, expected) in [
+            (0o755, 0, 0, Who::Root),
+            (0o755, 0, 1000, Who::User(1000)),
+            (0o1777, 0, 0, Who::Root),
+            (0o1777, 0, 1000, Who::User(1000)),
+            (0o775, 0, 0, Who::Several),
+            (0o757, 0, 0, Who::Several),
+            (0o755, 1000, 0, Who::User(1000)),
+            (0o1777, 1000, 0, Who::User(1000)),
+            (0o775, 1000, 1000, Who::Several),
+        ] {
+            assert_eq!(who_can_change(mode, owner, links_owner), expected, "{mode:o} {owner} {links_owner}");
+        }
     }
 }

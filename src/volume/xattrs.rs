@@ -146,3 +146,21 @@ fn read(call: impl Fn(&mut Vec<u8>) -> Result<usize, Errno>) -> Result<Vec<u8>, 
     }
     Ok(buffer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_attributes_that_are_not_wanted_are_removed() {
+        let file = OwnedFd::from(tempfile::tempfile().unwrap());
+        let object = Object::open(&file);
+        let some = |names: &[&[u8]]| -> Xattrs { names.iter().map(|name| (name.to_vec(), b"v".to_vec())).collect() };
+        if !object.set(&some(&[b"user.a", b"user.b"])).is_empty() {
+            eprintln!("skipped: no extended attributes here");
+            return;
+        }
+        assert_eq!(object.remove_others(&some(&[b"user.a", b"user.c"])), Ok(NotSet::new()));
+        assert_eq!(object.all(), Ok(some(&[b"user.a"])));
+    }
+}

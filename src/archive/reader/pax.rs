@@ -152,11 +152,25 @@ fn time(text: &str) -> Option<Timestamp> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn records_with_impossible_lengths_are_malformed() {
+        for records in
+            ["1 a=b\n", "0 a=b\n", "2 \n", "3 a=b\n", "7 a=b\n", " a=b\n", "6 a=b", "5 ab\n", "a=b\n", "-6 a=b\n"]
+        {
+            let read = Extensions::default().read(records.as_bytes());
+            assert_eq!(read, Err("a malformed extended header".to_owned()), "{records:?}");
+        }
+        for records in ["6 a=b\n", "6 a=b\n6 c=d\n", "6 a=b\n\0\0", ""] {
+            assert_eq!(Extensions::default().read(records.as_bytes()), Ok(()), "{records:?}");
+        }
+    }
+
     /// What GNU tar 1.34 makes of them.
     #[test]
     fn times_are_read_as_by_gnu_tar() {
         let nanoseconds = |text: &str| {
             let Timestamp { seconds, nanoseconds } = time(text)?;
+            assert!(nanoseconds < 1_000_000_000, "{text}");
             Some(i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds))
         };
         for (text, expected) in [

@@ -233,6 +233,17 @@ mod tests {
         let mut leading = LeadingMap::default();
         let begin = [&b"200\n".repeat(BLOCK / 4)[..]].concat();
         assert_eq!(leading.block(&begin.try_into().unwrap()), Ok(None));
+        // The number of segments comes first, and is refused before any is held.
+        let number = |count: usize| {
+            let mut block = [b'1'; BLOCK];
+            let digits = format!("{count}\n");
+            block[..digits.len()].copy_from_slice(digits.as_bytes());
+            block[BLOCK - 1] = b'\n';
+            block[digits.len()..].as_chunks_mut::<2>().0.fill(*b"1\n");
+            LeadingMap::default().block(&block)
+        };
+        assert_eq!(number(MOST_SEGMENTS), Ok(None));
+        assert!(number(MOST_SEGMENTS + 1).unwrap_err().contains("more than 1048576 segments"));
     }
 
     proptest! {

@@ -253,6 +253,26 @@ mod tests {
     }
 
     #[test]
+    fn an_acl_without_names_is_no_reason_to_warn_and_an_empty_one_is_none() {
+        let (xattrs, bad) = finish(&[("SCHILY.acl.access", b"user::rwx,user:7:rwx,group::r-x,mask::rwx,other::r-x")]);
+        assert_eq!((xattrs.len(), bad), (1, vec![]));
+        assert_eq!(finish(&[("SCHILY.acl.access", b""), ("SCHILY.acl.default", b"")]), (vec![], vec![]));
+    }
+
+    #[test]
+    fn only_what_is_too_long_of_extended_attributes_is_named() {
+        let left_out = |key: &str| {
+            let mut read = XattrRecords::default();
+            read.leave_out(key.as_bytes(), 1 << 21);
+            read.finish().1
+        };
+        for key in ["SCHILY.xattr.user.a", "SCHILY.acl.access"] {
+            assert_eq!(left_out(key), [format!("its '{key}' has 2097152 bytes")]);
+        }
+        assert!(left_out("comment").is_empty());
+    }
+
+    #[test]
     fn many_records_take_no_more_memory_than_one_header() {
         let value = b"x".repeat(LONGEST_VALUE - 100);
         let names: Vec<_> = (0..1000).map(|number| format!("SCHILY.xattr.user.{number}")).collect();

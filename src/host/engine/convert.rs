@@ -286,6 +286,22 @@ mod tests {
         assert_eq!(container.mounts[2].subpath.as_bytes(), b"a/b");
     }
 
+    /// A start would not bring such containers back as they were.
+    #[test]
+    fn a_listed_container_of_a_service_or_of_one_run_is_marked() {
+        let marks = |labels: &str| {
+            let json = format!(
+                r#"{{"Id":"83be","Names":["/c"],"Image":"i","State":"exited","Mounts":[],"Labels":{{{labels}}}}}"#
+            );
+            let container = listed(&serde_json::from_str(&json).unwrap(), &BTreeMap::new()).unwrap().unwrap();
+            assert_eq!(container.image, "i");
+            (container.one_off, container.swarm_service)
+        };
+        assert_eq!(marks(""), (false, None));
+        assert_eq!(marks(r#""com.docker.compose.oneoff":"True""#), (true, None));
+        assert_eq!(marks(r#""com.docker.swarm.service.name":"web""#), (false, Some("web".to_owned())));
+    }
+
     /// Recorded from Docker 20.10, and shortened.
     #[test]
     fn a_listed_container_becomes_a_value() {

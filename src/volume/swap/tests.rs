@@ -184,18 +184,18 @@ fn a_second_restore_is_refused_while_one_is_in_progress() {
 }
 
 #[test]
-fn two_trees_in_one_directory_are_replaced_together() {
+fn trees_in_one_directory_are_replaced_together() {
     let dir = tempfile::tempdir().unwrap();
     let open = |name: &str| {
         create_dir(dir.path().join(name)).unwrap();
         let live = Live::open(dir.path(), &RelPath::parse(name.as_bytes()).unwrap(), Way::Exchange).unwrap();
         (name.to_owned(), Arc::new(live))
     };
-    let restoration = Restoration::begin(&dir.path().join("state"), &[open("a"), open("b")]).unwrap();
+    let restoration = Restoration::begin(&dir.path().join("state"), &["a", "b", "c"].map(open)).unwrap();
     restoration.stagings.iter().for_each(fill);
     let (finished, _) = restoration.swap(true).unwrap().finish();
     assert!(finished.iter().all(|tree| matches!(tree.old, Old::Kept(_))), "{finished:?}");
-    for name in ["a", "b"] {
+    for name in ["a", "b", "c"] {
         assert_eq!(names_in(&dir.path().join(name)), ["both", "fresh"]);
     }
 }
@@ -580,6 +580,116 @@ fn a_half_restored_tree_without_its_staging_directory_is_named() {
     let error = recover(&mut record, 0, &scene.open(), &scene.state()).unwrap_err();
     assert!(error.to_string().contains("its staging directory '.voltar-restore-"), "{error}");
     assert!(path.exists());
+}
+
+/// An administrator has exchanged the two again, and perhaps removed what was staged.
+#[test]
+fn an_old_tree_that_was_put_back_by_hand_stays() {
+    for swapped in [false, true] {
+        for is_removed in [false, true] {
+            let scene = scene(Way::Exchange);
+            let restoration = if swapped {
+                let mut swapped = scene.staged().swap(false).unwrap();
+                Restoration {
+                    state_dir: scene.state(),
+                    record: swapped.record.take(),
+                    stagings: std::mem::take(&mut swapped.stagings),
+                    own: OwnNames::default(),
+                }
+            } else {
+                half_swapped(&scene)
+            };
+            let staged = scene.at("holder").join(restoration.stagings[0].name());
+            die(restoration);
+            fs::rename(scene.live(), scene.at("new")).unwrap();
+            fs::rename(staged.join(TREE), scene.live()).unwrap();
+            fs::rename(scene.at("new"), staged.join(TREE)).unwrap();
+            if is_removed {
+                fs::remove_dir_all(staged).unwrap();
+            }
+            assert_eq!(scene.recover(), Some(is_old()), "{swapped} {is_removed}");
+            scene.assert_old();
+        }
+    }
+}
+
+#[test]
+fn an_exchange_whose_old_tree_was_moved_away_is_not_reported_as_undone() {
+    for is_there in [false, true] {
+        let scene = scene(Way::Exchange);
+        let mut restoration = half_swapped(&scene);
+        let staged = scene.at("holder").join(restoration.stagings[0].name());
+        fs::rename(staged.join(TREE), scene.at("moved")).unwrap();
+        if is_there {
+            // The new tree was moved, too, and something else is where each of them was.
+            fs::rename(scene.live(), scene.at("new")).unwrap();
+            create_dir(scene.live()).unwrap();
+            create_dir(staged.join(TREE)).unwrap();
+        }
+        let undoing = restoration.undo_all();
+        let [error] = &undoing.not_old[..] else { panic!("{:?}", undoing.not_old) };
+        assert!(error.to_string().contains("it was moved; "), "{error}");
+        assert_eq!(read_to_string(scene.at("moved/gone")).unwrap(), "old");
+        die(restoration);
+    }
+}
+
+/// Nothing has changed the live root, so its metadata is that of its users.
+#[test]
+fn the_recovery_of_an_exchange_leaves_the_metadata_of_the_live_root() {
+    let mode = |path: &Path| std::os::unix::fs::MetadataExt::mode(&path.metadata().unwrap()) & 0o7777;
+    for begun in [false, true] {
+        let scene = scene(Way::Exchange);
+        let mut restoration = scene.staged();
+        if begun {
+            restoration.prepare(false).unwrap();
+        }
+        let staged = scene.at("holder").join(restoration.stagings[0].name());
+        die(restoration);
+        fs::remove_dir_all(staged).unwrap();
+        let changed = mode(&scene.live()) ^ 0o020;
+        fs::set_permissions(scene.live(), std::os::unix::fs::PermissionsExt::from_mode(changed)).unwrap();
+        assert_eq!(scene.recover(), Some(is_old()));
+        assert_eq!(mode(&scene.live()), changed);
+    }
+}
+
+#[test]
+fn the_name_of_a_kept_tree_is_one_that_nothing_has() {
+    let scene = scene(Way::Entries);
+    let restoration = scene.staged();
+    // The names of one second follow each other; more than one second cannot begin at each of these.
+    for _ in 0..5 {
+        let name = free_name(&restoration.stagings[0], &mut Vec::new()).unwrap();
+        create_dir(scene.live().join(name)).unwrap();
+    }
+}
+
+#[test]
+fn strangers_of_one_name_are_all_given_back() {
+    let scene = scene(Way::Entries);
+    let restoration = scene.staged();
+    let (staging, live) = (&restoration.stagings[0], scene.open());
+    for content in ["1", "2", "3"] {
+        write(scene.live().join("one"), content).unwrap();
+        strangers::set_aside(staging, live.handle(), "one".as_ref()).unwrap();
+    }
+    assert_eq!(fs::symlink_metadata(scene.live().join("one")).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    let given_back = strangers::give_back(staging, live.handle()).unwrap();
+    let content = |stranger: &Stranger| read_to_string(scene.live().join(&stranger.is)).unwrap();
+    let mut contents: Vec<_> = given_back.iter().map(content).collect();
+    contents.sort_unstable();
+    assert_eq!(contents, ["1", "2", "3"]);
+    // The user finds it by this message only.
+    let message = moved_aside(&given_back[0], &restoration.record.as_ref().unwrap().content.trees[0]);
+    for part in ["'one' was", &format!("now '{}' in", given_back[0].is.display()), "_data'"] {
+        assert!(message.contains(part), "{message}");
+    }
+    drop(restoration);
+    for stranger in given_back {
+        fs::remove_file(scene.live().join(stranger.is)).unwrap();
+    }
+    assert_eq!(names_in(&scene.live()), ["both", "gone"]);
 }
 
 #[test]
