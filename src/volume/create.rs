@@ -501,7 +501,8 @@ mod tests {
         assert_eq!(kind(std::io::ErrorKind::UnexpectedEof), ErrorKind::Damaged);
         assert_eq!(kind(std::io::ErrorKind::PermissionDenied), ErrorKind::Failed);
         let advice = |errno| cannot("cannot write", &path("a"), errno).advice().unwrap_or_default().to_owned();
-        assert!(advice(Errno::ENOSPC).contains("--in-place") && advice(Errno::EDQUOT).contains("--in-place"));
+        // What helps against a full disk depends on the live tree, which is not known here.
+        assert_eq!(advice(Errno::ENOSPC), "");
         assert!(advice(Errno::EPERM).contains("need root") && advice(Errno::EACCES).contains("need root"));
         assert_eq!(advice(Errno::EIO), "");
         assert_eq!(cannot("cannot write", &path("a"), Errno::ELOOP).kind(), ErrorKind::Unsafe);

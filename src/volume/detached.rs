@@ -117,7 +117,10 @@ fn explained(mut context: impl Read, errno: Errno, request: &Request) -> Cause {
         let text = String::from_utf8_lossy(&message[..length]);
         let text = text.trim().trim_start_matches(['e', 'w', 'i']).trim();
         let has_value = |parameter: &Parameter| match parameter {
-            Parameter::Text(key, value) => key != "source" && !value.is_empty() && text.contains(&**value),
+            // A source can have a password too: `//user:password@host/share`.
+            Parameter::Text(key, value) => {
+                (key != "source" || value.contains('@')) && !value.is_empty() && text.contains(&**value)
+            }
             Parameter::Flag(_) => false,
         };
         if !text.is_empty() && !request.parameters.iter().any(has_value) {
@@ -240,6 +243,11 @@ mod tests {
         assert_eq!(explained(&["i cifs: a\n", "e cifs: bad value 's3c\u{1}ret'\n"]), "Invalid argument (cifs: a)");
         let endless = Messages { left: Box::new(std::iter::repeat("e again!\n")), reads: 0 };
         assert_eq!(super::explained(endless, Errno::INVAL, &request).to_string(), "Invalid argument (again!)");
+        let device = "//cvat:s3cret@192.0.2.7/cvat".to_owned();
+        let request = Filesystem { kind: "fuse".to_owned(), device, options: String::new() };
+        let request = Request::new(&request, Access::ReadOnly, first_address).unwrap();
+        let message = &b"e fuse: cannot open //cvat:s3cret@192.0.2.7/cvat\n"[..];
+        assert_eq!(super::explained(message, Errno::INVAL, &request).to_string(), "Invalid argument");
     }
 
     #[test]
