@@ -35,7 +35,17 @@ impl<'m> ArchiveFile<'m> {
     /// # Errors
     /// The file cannot be opened, or has no known format.
     pub(crate) fn open(location: &Location, pool: &Pool, monitor: &'m dyn Monitor) -> Result<Self> {
-        Self::read(location, location.open(monitor)?, pool, monitor)
+        Self::read(location, location.open(monitor)?, monitor, |reader| {
+            Decompressor::with_plain(reader, tar_likeness, pool)
+        })
+    }
+
+    /// The same, with [decoders that share no code](Decompressor::independent) with those that compress.
+    ///
+    /// # Errors
+    /// As [`ArchiveFile::open`].
+    pub(crate) fn open_independently(location: &Location, monitor: &'m dyn Monitor) -> Result<Self> {
+        Self::read(location, location.open(monitor)?, monitor, |reader| Decompressor::independent(reader, tar_likeness))
     }
 
     /// Opens the archive at `location` to read its first members; it can be opened again, also if it is a stream.
@@ -43,11 +53,18 @@ impl<'m> ArchiveFile<'m> {
     /// # Errors
     /// As [`ArchiveFile::open`].
     pub(crate) fn peek(location: &Location, pool: &Pool, monitor: &'m dyn Monitor) -> Result<Self> {
-        Self::read(location, location.peek(monitor)?, pool, monitor)
+        Self::read(location, location.peek(monitor)?, monitor, |reader| {
+            Decompressor::with_plain(reader, tar_likeness, pool)
+        })
     }
 
-    fn read(location: &Location, opened: Opened<'m>, pool: &Pool, monitor: &'m dyn Monitor) -> Result<Self> {
-        let decompressor = Decompressor::with_plain(opened.reader, tar_likeness, pool).map_err(|e| {
+    fn read(
+        location: &Location,
+        opened: Opened<'m>,
+        monitor: &'m dyn Monitor,
+        decompressor: impl FnOnce(Reader<'m>) -> io::Result<Decompressor<Reader<'m>>>,
+    ) -> Result<Self> {
+        let decompressor = decompressor(opened.reader).map_err(|e| {
             let error = located(location, &e, None);
             match (unpacked_by(&e), location.foreign_program()) {
                 (Some(command), _) => error.hint(format!("unpack it first: `{command} {location}`")),

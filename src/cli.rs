@@ -350,6 +350,10 @@ pub(crate) struct Verify {
     #[arg(long)]
     pub against_volume: bool,
 
+    /// Decompress by libraries that share no code with those that compress, on one core.
+    #[arg(long, conflicts_with = "against_volume")]
+    pub paranoid: bool,
+
     /// With --against-volume: compare what lies below this directory of the archive, as `restore --from` restores it.
     #[arg(long, value_name = "PREFIX", requires = "against_volume")]
     pub from: Option<OsString>,

@@ -31,6 +31,7 @@ use voltar::report::Report;
 use voltar::report::extraction::{ExtractionDocument, extraction_text};
 use voltar::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
 use voltar::store::{self, Location};
+use voltar::verify::Decoders;
 use voltar::{backup, discover, list, restore, restore_to, resume, verify};
 
 fn main() -> ExitCode {
@@ -115,7 +116,8 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
         Command::Verify(arguments) => {
             store::complete(&arguments.sources, report)?;
             let archives = store::select(&arguments.sources, &common.only)?;
-            verify::verify(&archives, &pool, report, &|error| report.error(error))?;
+            let decoders = if arguments.paranoid { Decoders::Independent } else { Decoders::Parallel(&pool) };
+            verify::verify(&archives, decoders, report, &|error| report.error(error))?;
         }
         Command::List(arguments) => list::list(&Location::at(&arguments.archive), &pool, report, |stored| {
             report.listed(&Line::new(stored, &stored.listed_kind()))

@@ -22,16 +22,30 @@ use crate::plan::facts::ThisHost;
 use crate::postgres::{Clusters, not_shut_down};
 use crate::store::{self, Location};
 
+/// What decompresses the archives.
+#[derive(Clone, Copy)]
+pub enum Decoders<'a> {
+    /// The fastest decoders, on the threads of a pool.
+    Parallel(&'a Pool),
+    /// Decoders that share no code with those that compress, on one thread.
+    Independent,
+}
+
 /// Verifies all archives, also after one is found damaged. An archive without members is an issue,
 /// and so is a PostgreSQL cluster in one that was not shut down.
 ///
 /// # Errors
 /// For a single archive, its error. For several, the number of damaged archives, after all have been read and each
 /// error has been passed to `damaged`.
-pub fn verify(archives: &[Location], pool: &Pool, monitor: &dyn Monitor, damaged: &dyn Fn(&Error)) -> Result<()> {
+pub fn verify(
+    archives: &[Location],
+    decoders: Decoders<'_>,
+    monitor: &dyn Monitor,
+    damaged: &dyn Fn(&Error),
+) -> Result<()> {
     let mut failures = Vec::new();
     for location in archives {
-        match verify_one(location, pool, monitor) {
+        match verify_one(location, decoders, monitor) {
             Ok(()) => {}
             Err(error) if archives.len() > 1 && is_foreign(location, &error) => {
                 monitor.issue("", format!("not verified: {error}"));
@@ -104,8 +118,11 @@ fn is_foreign(location: &Location, error: &Error) -> bool {
         || (error.kind() == ErrorKind::Damaged && location.foreign_program().is_some())
 }
 
-fn verify_one(location: &Location, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
-    let mut archive = ArchiveFile::open(location, pool, monitor)?;
+fn verify_one(location: &Location, decoders: Decoders<'_>, monitor: &dyn Monitor) -> Result<()> {
+    let mut archive = match decoders {
+        Decoders::Parallel(pool) => ArchiveFile::open(location, pool, monitor)?,
+        Decoders::Independent => ArchiveFile::open_independently(location, monitor)?,
+    };
     archive.started(Stage::Checking, monitor);
     let mut buffer = vec![0; 64 << 10];
     let (mut members, mut beyond, mut clusters) = (0_u64, Skipped::default(), Clusters::default());

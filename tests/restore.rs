@@ -369,6 +369,22 @@ fn every_command_recovers_a_killed_restore() {
     }
 }
 
+#[test]
+fn verify_reads_by_other_libraries_too() {
+    let world = World::new(false);
+    for format in ["bz2", "gz", "zst", "tar"] {
+        let file = format!("formats/x.tar.{format}").replace(".tar.tar", ".tar");
+        world.voltar("backup", &["formats", "--paranoid", "--format", format]).ok();
+        world.voltar("verify", &["--paranoid", &file]).ok();
+        let mut damaged = fs::read(world.at(&file)).unwrap();
+        // Of an uncompressed archive, only headers have checksums.
+        let at = if format == "tar" { 100 } else { damaged.len() / 2 };
+        damaged[at] ^= 1;
+        fs::write(world.at("damaged"), damaged).unwrap();
+        world.voltar("verify", &["--paranoid", "damaged"]).run().expect_code(2).expect_text("'damaged'");
+    }
+}
+
 /// A backup that was killed when one of its two archives had its name.
 fn killed_commit(world: &World) {
     let [given, lacking] = ["backup/y.tar.bz2", "backup/x.tar.bz2"].map(|name| world.at(name));

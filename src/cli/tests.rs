@@ -36,7 +36,7 @@ fn defaults_are_those_of_the_guide() {
     assert_eq!((cli.common.layout.as_str(), cli.common.progress), ("cvat", Progress::Auto));
     assert!(cli.common.only.is_empty() && cli.common.jobs.is_none());
     let backup = || vec![PathBuf::from("backup")];
-    let verify = Verify { sources: backup(), against_volume: false, from: None, exclude: Vec::new() };
+    let verify = Verify { sources: backup(), against_volume: false, paranoid: false, from: None, exclude: Vec::new() };
     assert_eq!(read("voltar verify").command, Command::Verify(verify));
     let Command::Restore(restore) = read("voltar restore").command else { panic!() };
     assert_eq!(restore.sources, backup());

@@ -7,6 +7,7 @@ use super::bzip2;
 use super::chunked;
 use super::foreign::Foreign;
 use super::format::{Damage, Fault, Format, Likeness};
+use super::independent;
 use super::source::Source;
 use super::xz;
 use crate::ordered::Pool;
@@ -24,6 +25,7 @@ pub struct Decompressor<R: Read> {
 enum Body<R: Read> {
     Bzip2(Box<bzip2::Reader<R>>),
     Chunked(Box<chunked::Reader<R>>),
+    Independent(Box<independent::Reader<R>>),
     Xz(Box<xz::Reader<R>>),
     Plain(Source<R>),
 }
@@ -44,6 +46,35 @@ impl<R: Read> Decompressor<R> {
     ///
     /// The same as those of [`Decompressor::new`].
     pub fn with_plain(inner: R, plain: impl Fn(&[u8]) -> Likeness, pool: &Pool) -> io::Result<Self> {
+        Self::open(inner, plain, |source, format, digit| match format {
+            Format::Bzip2 => {
+                let size = bzip2::BlockSize::from_digit(digit).unwrap_or(bzip2::BlockSize::LARGEST);
+                Body::Bzip2(Box::new(bzip2::Reader::new(source, size, pool)))
+            }
+            Format::Gzip | Format::Zstd => Body::Chunked(Box::new(chunked::Reader::new(source, format, pool))),
+            Format::Plain => Body::Plain(source),
+        })
+    }
+
+    /// The same, with decoders that share no code with those that compress, on one thread: a mistake of a library cannot hide
+    /// on both sides. There is but one decoder of xz.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`Decompressor::new`].
+    pub fn independent(inner: R, plain: impl Fn(&[u8]) -> Likeness) -> io::Result<Self> {
+        Self::open(inner, plain, |source, format, _| match format {
+            Format::Plain => Body::Plain(source),
+            compressed => Body::Independent(Box::new(independent::Reader::new(source, compressed))),
+        })
+    }
+
+    /// Opens a file with the reader that `body` returns for its format; the digit is that in a bzip2 header.
+    fn open(
+        inner: R,
+        plain: impl Fn(&[u8]) -> Likeness,
+        body: impl FnOnce(Source<R>, Format, u8) -> Body<R>,
+    ) -> io::Result<Self> {
         let mut source = Source::new(inner);
         let first_bytes = source.fill(Format::DETECT_BYTES);
         let digit = first_bytes.get(3).copied().unwrap_or_default();
@@ -59,14 +90,7 @@ impl<R: Read> Decompressor<R> {
             };
             return Err(source.take_error().unwrap_or_else(|| Damage::error(0, what)));
         };
-        let body = match format {
-            Format::Bzip2 => {
-                let size = bzip2::BlockSize::from_digit(digit).unwrap_or(bzip2::BlockSize::LARGEST);
-                Body::Bzip2(Box::new(bzip2::Reader::new(source, size, pool)))
-            }
-            Format::Gzip | Format::Zstd => Body::Chunked(Box::new(chunked::Reader::new(source, format, pool))),
-            Format::Plain => Body::Plain(source),
-        };
+        let body = body(source, format, digit);
         Ok(Self { body, format: Some(format), failed: false })
     }
 
@@ -82,7 +106,7 @@ impl<R: Read> Decompressor<R> {
         match &self.body {
             Body::Bzip2(_) => true,
             Body::Chunked(chunked) => chunked.is_parallel(),
-            Body::Xz(_) | Body::Plain(_) => false,
+            Body::Independent(_) | Body::Xz(_) | Body::Plain(_) => false,
         }
     }
 
@@ -92,6 +116,7 @@ impl<R: Read> Decompressor<R> {
         match &self.body {
             Body::Bzip2(bzip2) => bzip2.compressed_bytes(),
             Body::Chunked(chunked) => chunked.compressed_bytes(),
+            Body::Independent(independent) => independent.compressed_bytes(),
             Body::Xz(xz) => xz.compressed_bytes(),
             Body::Plain(source) => source.offset(),
         }
@@ -104,6 +129,7 @@ impl<R: Read> Decompressor<R> {
         match &self.body {
             Body::Bzip2(bzip2) => bzip2.trailing_garbage(),
             Body::Chunked(chunked) => chunked.trailing_garbage(),
+            Body::Independent(independent) => independent.trailing_garbage(),
             Body::Xz(_) | Body::Plain(_) => None,
         }
     }
@@ -121,6 +147,7 @@ impl<R: Read> Read for Decompressor<R> {
         let read = match &mut self.body {
             Body::Bzip2(bzip2) => bzip2.read(out),
             Body::Chunked(chunked) => chunked.read(out),
+            Body::Independent(independent) => independent.read(out),
             Body::Xz(xz) => xz.read(out),
             Body::Plain(source) => source.read(out),
         };

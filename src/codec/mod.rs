@@ -2,7 +2,7 @@
 //! This module does not interpret the content, opens no files and prints nothing.
 //!
 //! `bzip2` implements the format of that name, `chunked` gzip and zstd with the encoders of crates and of `deflate`. xz is
-//! read only. `compress` and `decompress` dispatch to them. [`crate::ordered`] keeps the blocks in order.
+//! read only. `independent` reads by other libraries than those that compress. `compress` and `decompress` dispatch to them. [`crate::ordered`] keeps the blocks in order.
 
 mod bzip2;
 mod chunked;
@@ -11,6 +11,8 @@ mod decompress;
 pub(crate) mod deflate;
 mod foreign;
 mod format;
+mod independent;
+mod next;
 mod prefix_code;
 mod source;
 mod window;

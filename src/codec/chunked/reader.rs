@@ -12,15 +12,13 @@ use super::gzip::GZIP;
 use super::zstd;
 use super::zstd::ZSTD;
 use crate::codec::format::{Damage, Fault, Format};
+use crate::codec::next::{Next, next};
 use crate::codec::source::Source;
 use crate::codec::window;
 use crate::ordered::Pool;
 
 /// The largest window that the decoder knows: that of `zstd --long=31`. Which are decoded is decided before.
 const ZSTD_WINDOW_LOG_MAX: u32 = 31;
-
-/// The most bytes of a frame's header.
-const ZSTD_HEADER: usize = 18;
 
 /// Reads the content of a gzip or zstd file.
 pub(in crate::codec) struct Reader<R> {
@@ -113,51 +111,19 @@ impl<R: Read> Reader<R> {
     fn begin(&mut self) -> io::Result<()> {
         let ended = State::Ended { compressed_bytes: self.compressed_bytes() };
         let State::Between(mut source, format) = std::mem::replace(&mut self.state, ended) else { return Ok(()) };
-        let rest = source.fill(ZSTD_HEADER);
-        let found = Format::of_magic(rest);
-        let partly = match format {
-            Format::Gzip => *rest == [0x1f],
-            Format::Zstd => (1..4).contains(&rest.len()) && [0x28, 0xb5, 0x2f].starts_with(rest),
-            Format::Bzip2 | Format::Plain => false,
-        };
-        if found == Some(format) {
-            self.state = if format == Format::Gzip {
-                State::Gzip(Box::new(GzDecoder::new(source)))
-            } else {
-                window::check(zstd::window(rest), source.offset())?;
+        match next(&mut source, format)? {
+            Next::End { garbage } => self.garbage = garbage,
+            Next::Member if format == Format::Gzip => self.state = State::Gzip(Box::new(GzDecoder::new(source))),
+            Next::Member => {
+                window::check(zstd::window(source.window()), source.offset())?;
                 if self.zstd.is_none() {
                     let decoder = self.zstd.insert(ZstdDecoder::new()?);
                     decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
                 }
-                State::Zstd(source)
-            };
-            return Ok(());
+                self.state = State::Zstd(source);
+            }
         }
-        // Zeros fill the last block of a tape.
-        let begin = source.offset();
-        if format == Format::Gzip {
-            skip_zeros(&mut source);
-        }
-        let any = !source.fill(1).is_empty();
-        if let Some(error) = source.take_error() {
-            return Err(error);
-        }
-        if partly {
-            return Err(Damage::error(source.end(), Fault::EndsInHeader));
-        }
-        self.garbage = any.then_some(begin);
         Ok(())
-    }
-}
-
-/// Skips the zeros at the start of a source.
-fn skip_zeros<R: Read>(source: &mut Source<R>) {
-    loop {
-        let zeros = source.fill(1).iter().take_while(|byte| **byte == 0).count();
-        if zeros == 0 {
-            return;
-        }
-        source.skip(zeros);
     }
 }
 
