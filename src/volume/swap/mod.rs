@@ -139,8 +139,9 @@ impl Restoration {
             records.push(TreeRecord::new(archive, live, root).of_parts(parts));
         }
         let lives: Vec<&Live> = trees.iter().map(|(_, live)| &**live).collect();
-        let record = if records.is_empty() { None } else { Some(RestoreRecord::begin(state_dir, records, &lives)?) };
+        // Before the record is written: from then on only what is made of it here removes it.
         let own = OwnNames::on_record(state_dir)?;
+        let record = if records.is_empty() { None } else { Some(RestoreRecord::begin(state_dir, records, &lives)?) };
         let mut this = Self { state_dir: state_dir.to_owned(), record, stagings: Vec::new(), own };
         this.make_stagings(trees)?;
         Ok(this)
