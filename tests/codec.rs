@@ -779,11 +779,9 @@ fn mixed_members() -> Check {
 fn independent() -> Check {
     let read = |file: &[u8]| {
         let mut bytes = Vec::new();
-        let mut decompressor = Decompressor::independent(file, tar_likeness).map_err(|error| (bytes.clone(), error))?;
-        match decompressor.read_to_end(&mut bytes) {
-            Ok(_) => Ok((bytes, decompressor.trailing_garbage())),
-            Err(error) => Err((bytes, error)),
-        }
+        let mut decompressor = Decompressor::independent(file, tar_likeness)?;
+        decompressor.read_to_end(&mut bytes)?;
+        Ok::<_, io::Error>((bytes, decompressor.trailing_garbage()))
     };
     let input = [text(1_200_000), noise(300_000, 17)].concat();
     for format in [Format::Bzip2, Format::Gzip, Format::Zstd] {
@@ -806,10 +804,8 @@ fn independent() -> Check {
                 let ours = decompress(&file[..]);
                 match read(&file) {
                     Ok((bytes, _)) => prop_assert!(ours.error.is_none() && ours.bytes == bytes, "{:?}", ours.error),
-                    // libbz2 returns a block before it has compared its checksum.
-                    Err((bytes, _)) => {
-                        prop_assert!(ours.error.is_some() && (format == Format::Bzip2 || input.starts_with(&bytes)));
-                    }
+                    // They return content before they have compared its checksum.
+                    Err(_) => prop_assert!(ours.error.is_some()),
                 }
                 Ok(())
             })
