@@ -1,0 +1,142 @@
+"""Complete backups and restores in each format, against what else an administrator would use, on volumes of an engine."""
+
+import os
+import shutil
+import subprocess
+
+import measure
+from commands import DB, MEDIA, docker, empty, fill, mountpoint, stack, warm
+from measure import MB, once, table
+
+# The wanted speed relative to other commands, and the largest length relative to that of `gzip -6` or `zstd -3`.
+FASTER = {
+    ("backup", "media", "gz"): {"tar -z": 10, "pigz": 4.5, "igzip": 0.9},
+    ("backup", "db", "gz"): {"tar -z": 7, "pigz": 3.2},
+    ("backup", "media + db", "zst"): {"zstd": 2, "borg": 1.1, "restic": 2.2},
+    ("restore", "media", "gz"): {"tar -z": 5, "igzip": 1},
+    ("restore", "db", "gz"): {"tar -z": 5, "igzip": 1},
+}
+LONGER = {"media": {"gz": 1.010}, "db": {"gz": 1.005}, "media + db": {"zst": 1.01}}
+
+
+def shell(line, directory):
+    return once(["bash", "-euo", "pipefail", "-c", line], cwd=directory)
+
+
+class Formats:
+    def __init__(self, bench, title, archives):
+        self.bench, self.title, self.archives = bench, title, archives
+        self.scratch = bench.scratch / title.replace(" ", "")
+        self.scratch.mkdir()
+        self.only = ",".join(archive.name for archive in archives)
+
+    def tar(self):
+        """A command that writes the trees as an archive."""
+        return f"tar --sort=name --numeric-owner -cf - {' '.join(f'-C {mountpoint(one)} .' for one in self.archives)}"
+
+    def voltar(self, *arguments):
+        environment = {**os.environ, "VOLTAR_STATE_DIR": str(self.scratch / "state")}
+        return once([self.bench.voltar, *arguments, "--only", self.only], cwd=self.scratch, env=environment)
+
+    def backup(self, suffix, peers):
+        """`peers`: commands that compress standard input, or None for one that reads the trees itself, by name."""
+        def run(name, command):
+            out = self.scratch / f"{name.replace(' ', '')}.out"
+            for archive in self.archives:
+                warm(mountpoint(archive))
+            if out.is_dir():
+                shutil.rmtree(out)
+            if callable(command):
+                return command(out)
+            return shell(f"{self.tar()} | {command} >{out}; sync {out}", self.scratch)
+
+        def ours(out):
+            return self.voltar("backup", "--format", suffix, out)
+
+        commands = {**peers, "voltar": ours}
+        took = measure.best(self.bench.rounds or 2, {
+            name: lambda name=name, command=command: run(name, command) for name, command in commands.items()})
+        lengths = {name: length(self.scratch / f"{name.replace(' ', '')}.out") for name in commands}
+        self.report("backup", suffix, took, lengths)
+
+    def restore(self, suffix, peers):
+        """`peers`: commands that decompress the file at their end."""
+        (archive,) = self.archives
+        guide = self.scratch / f"{archive.name}.tar.{suffix}"
+        shell(f"cd / && tar --sort=name --numeric-owner -C {mountpoint(archive)} "
+              f"--transform 's,^\\.,{archive.path[1:]},' -czf {guide} .", self.scratch)
+
+        def run(command):
+            empty(archive)
+            warm(guide.parent)
+            if command is None:
+                return self.voltar("restore", guide)
+            target = mountpoint(archive)
+            return shell(f"{command} {guide} | tar -C {target} --strip-components {archive.strip} -xf -; sync -f {target}",
+                         self.scratch)
+
+        took = measure.best(self.bench.rounds or 2, {
+            name: lambda command=command: run(command) for name, command in {**peers, "voltar": None}.items()})
+        self.report("restore", suffix, took, {})
+
+    def report(self, what, suffix, took, lengths):
+        wanted = FASTER.get((what, self.title, suffix), {})
+        base = next(iter(lengths), None)
+        rows = []
+        for name, one in took.items():
+            faster = one.seconds / took["voltar"].seconds
+            row = [name, f"{one.seconds:.2f}", f"{one.cpu:.2f}", f"{one.peak:.0f}"]
+            row += [f"{lengths[name] / MB:.1f}", f"{lengths[name] / lengths[base]:.4f}"] if lengths else [None, None]
+            rows.append([*row, f"{faster:.2f} ×", wanted.get(name) and f"≥ {wanted[name]} ×"])
+            if name in wanted:
+                self.bench.at_least(f"{what} {self.title} .{suffix} against {name}", faster, wanted[name])
+        table(f"{what} {self.title} as .{suffix}",
+              ["", "seconds", "CPU s", "peak MB", "MB written", "of the first's", "voltar is", "wanted"], rows)
+        self.bench.memory(f"{what} {self.title} .{suffix}", took["voltar"].peak)
+        bound = LONGER.get(self.title, {}).get(suffix)
+        if lengths and bound:
+            self.bench.at_most(f"{what} {self.title} .{suffix}: length against {base}",
+                               lengths["voltar"] / lengths[base], bound, digits=4)
+
+
+def length(path):
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def restic(formats):
+    def run(out):
+        environment = {**os.environ, "RESTIC_PASSWORD": "x"}
+        once(["restic", "-q", "-r", out, "init"], env=environment)
+        paths = [mountpoint(archive) for archive in formats.archives]
+        return once(["restic", "-q", "-r", out, "backup", *paths], env=environment)
+    return run
+
+
+def borg(formats):
+    def run(out):
+        environment = {**os.environ, "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
+        once(["borg", "init", "-e", "none", out], env=environment)
+        paths = [mountpoint(archive) for archive in formats.archives]
+        return once(["borg", "create", "-C", "lz4", f"{out}::one", *paths], env=environment)
+    return run
+
+
+def formats(bench):
+    try:
+        docker("version")
+    except (OSError, subprocess.CalledProcessError):
+        print("\nformats: skipped: no Docker engine answers")
+        return
+    threads = bench.threads
+    with stack([DB, MEDIA]):
+        for archive in (DB, MEDIA):
+            fill(bench, archive)
+        gz = {"tar -z": "gzip -6", "pigz": f"pigz -p{threads} -6", "libdeflate-gzip": "libdeflate-gzip -6",
+              "igzip": f"igzip -T{threads} -1"}
+        for title, archive in (("media", MEDIA), ("db", DB)):
+            one = Formats(bench, title, [archive])
+            one.backup("gz", gz)
+            one.restore("gz", {"tar -z": "gzip -dc", "igzip": "igzip -dc"})
+        both = Formats(bench, "media + db", [DB, MEDIA])
+        both.backup("zst", {"zstd": f"zstd -q -T{threads} -3", "restic": restic(both), "borg": borg(both)})
