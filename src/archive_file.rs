@@ -66,10 +66,11 @@ impl<'m> ArchiveFile<'m> {
     ) -> Result<Self> {
         let decompressor = decompressor(opened.reader).map_err(|e| {
             let error = located(location, &e, None);
-            match (unpacked_by(&e), location.foreign_program()) {
-                (Some(command), _) => error.hint(format!("unpack it first: `{command} {location}`")),
-                (None, Some(program)) => error.hint(format!("decompress it first: `{program} -dk {location}`")),
-                (None, None) => error,
+            match location.foreign_program() {
+                Some(program) if error.kind() != ErrorKind::Unsupported => {
+                    error.hint(format!("decompress it first: `{program} -dk {location}`"))
+                }
+                _ => error,
             }
         })?;
         Ok(Self {
@@ -243,8 +244,9 @@ fn located(location: &Location, e: &io::Error, last_complete: Option<&[u8]>) -> 
     if let Some(inner) = carried::<Error>(e) {
         return inner.clone();
     }
-    if unpacked_by(e).is_some() {
-        return Error::new(ErrorKind::Unsupported, format!("'{location}': {e}"));
+    if let Some(command) = unpacked_by(e) {
+        let error = Error::new(ErrorKind::Unsupported, format!("'{location}': {e}"));
+        return error.hint(format!("unpack it first: `{command} {location}`"));
     }
     if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) {
         return Error::failed_at("cannot read", location.path(), e);

@@ -192,7 +192,16 @@ fn no_archive_of_a_directory_is_passed_over_in_silence() {
     named("restore", "not restored").expect_text("not restored: 'backup/x-2024-05-01.tar.bz2'");
     named("verify", "not verified").expect_no_text("not verified: 'backup/x-");
     world.voltar("restore", &["backup", "--only", "x"]).ok().expect_text("'backup/data.tar.lz4'");
-    world.voltar("verify", &["backup/data.tar.lz4"]).run().expect_code(2).expect_text("`lz4 -dk backup/data.tar.lz4`");
+    let too_large = world.at("large.tar.zst");
+    fs::write(too_large, b"\x28\xb5\x2f\xfd\x00\xff\x01\x00\x00x").unwrap();
+    let refused = world.voltar("verify", &["large.tar.zst"]).run().expect_code(2);
+    refused.expect_text("of memory, and at most").expect_text("`zstd -dk --long=31 large.tar.zst`");
+    world
+        .voltar("verify", &["backup/data.tar.lz4"])
+        .run()
+        .expect_code(2)
+        .expect_text("its format is lz4")
+        .expect_text("`lz4 -dk backup/data.tar.lz4`");
     fs::remove_file(backup.join("x.tar.bz2")).unwrap();
     let nothing = world.voltar("restore", &["backup"]).run().expect_code(2);
     nothing.expect_text("no archive of the layout 'x.toml'").expect_text("'backup/x-2024-05-01.tar.bz2'");

@@ -291,7 +291,7 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Self::Empty => "the file is empty",
             Self::Unknown => "the file is neither bzip2, gzip, zstd, xz nor tar",
-            Self::Foreign(format) => return write!(f, "the file is {format}, which is not read"),
+            Self::Foreign(format) => return write!(f, "its format is {format}, which is not read"),
             Self::Window { needed, limit } => {
                 let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
                 let needed = needed.map_or("more".to_owned(), |needed| format!("{} MiB", mebibytes(needed)));
