@@ -256,9 +256,12 @@ impl Staging {
         }
         let beside = self.beside()?;
         let own = FileId::of_open(&self.directory).map_err(|errno| failed(errno.into()))?;
-        let named = fstatat(beside, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
         // If others have renamed it, it is empty now, and whatever has its name is theirs.
-        if named.is_ok_and(|status| FileId::of(&status) == own) {
+        let is_there = match fstatat(beside, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => false,
+            found => FileId::of(&found.map_err(|errno| failed(errno.into()))?) == own,
+        };
+        if is_there {
             unlinkat(beside, self.name.as_os_str(), UnlinkatFlags::RemoveDir).map_err(|errno| failed(errno.into()))?;
         }
         if self.way == Way::Entries {

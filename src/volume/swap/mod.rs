@@ -151,8 +151,11 @@ impl Restoration {
         let Some(record) = &mut self.record else { return Ok(()) };
         for (entry, (archive, live)) in record.content.trees.iter_mut().zip(trees) {
             let staging = Staging::create(Arc::clone(live), entry).map_err(|error| error.within(archive))?;
-            entry.staging = Some(staging.identity()?);
+            // An error from here on removes it.
             self.stagings.push(staging);
+        }
+        for (entry, staging) in record.content.trees.iter_mut().zip(&self.stagings) {
+            entry.staging = Some(staging.identity().map_err(|error| error.within(&entry.archive))?);
         }
         record.save()?;
         for (i, (archive, live)) in trees.iter().enumerate() {
