@@ -13,6 +13,7 @@ use nix::unistd::geteuid;
 use serde::Deserialize;
 
 use super::{locked_file, parent, small_file, sync_directory};
+use crate::error::{Error, Result};
 
 const SUFFIX: &str = ".json";
 
@@ -84,11 +85,12 @@ impl LockedRecord {
     ///
     /// # Errors
     /// Those of the system calls.
-    pub(crate) fn remove(self) -> io::Result<()> {
-        fs::remove_file(&self.path)?;
-        // A run that was killed while it replaced the text has left a new one.
-        fs::remove_file(self.path.with_extension(TEMPORARY)).or_else(unless_missing)?;
-        sync_directory(parent(&self.path))
+    pub(crate) fn remove(self) -> Result<()> {
+        let removed = fs::remove_file(&self.path)
+            // A run that was killed while it replaced the text has left a new one.
+            .and_then(|()| fs::remove_file(self.path.with_extension(TEMPORARY)).or_else(unless_missing))
+            .and_then(|()| sync_directory(parent(&self.path)));
+        removed.map_err(|cause| Error::failed_at("cannot remove", &self.path, cause))
     }
 
     /// Its path.
@@ -168,7 +170,11 @@ pub(crate) fn version(text: &[u8]) -> serde_json::Result<u32> {
 ///
 /// # Errors
 /// Those of the system calls, or others can write to the directory.
-pub(crate) fn list(directory: &Path, kind: &str) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn list(directory: &Path, kind: &str) -> Result<Vec<PathBuf>> {
+    list_of(directory, kind).map_err(|cause| Error::failed_at("cannot read", directory, cause))
+}
+
+fn list_of(directory: &Path, kind: &str) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(cause) if matches!(cause.kind(), IoKind::NotFound | IoKind::PermissionDenied) => return Ok(Vec::new()),

@@ -81,12 +81,11 @@ impl Record {
     }
 
     pub(super) fn remove(self) -> Result<()> {
-        let path = self.file.path().to_owned();
-        self.file.remove().map_err(|cause| Error::failed_at("cannot remove", &path, cause))
+        self.file.remove()
     }
 }
 
 /// Returns the paths of all records, oldest first.
 pub(super) fn records(state_dir: &Path) -> Result<Vec<PathBuf>> {
-    record::list(state_dir, KIND).map_err(|cause| Error::failed_at("cannot read", state_dir, cause))
+    record::list(state_dir, KIND)
 }

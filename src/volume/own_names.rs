@@ -68,8 +68,7 @@ impl OwnNames {
                 names.extend(staging.map(|own| (own, content.boot.clone())));
             }
         }
-        let kept = record::list(state_dir, KIND);
-        for path in kept.map_err(|cause| Error::failed_at("cannot read", state_dir, cause))? {
+        for path in record::list(state_dir, KIND)? {
             let Ok(Some(found)) = record::read(&path) else { continue };
             let Ok(content) = parse_version::<KeptContent>(&found.text) else { continue };
             names.extend(content.trees.into_iter().map(|own| (own, content.boot.clone())));

@@ -395,14 +395,13 @@ impl RestoreRecord {
 
     /// Removes the record: there is nothing left to do.
     pub(crate) fn remove(self) -> Result<()> {
-        let path = self.file.path().to_owned();
-        self.file.remove().map_err(|cause| Error::failed_at("cannot remove", &path, cause))
+        self.file.remove()
     }
 }
 
 /// Returns the paths of the records of all restores that have not ended, oldest first.
 pub(crate) fn records(state_dir: &Path) -> Result<Vec<PathBuf>> {
-    record::list(state_dir, KIND).map_err(|cause| Error::failed_at("cannot read", state_dir, cause))
+    record::list(state_dir, KIND)
 }
 
 /// Removes what runs have left that were killed while they wrote a record. What fails here is tried again next time.

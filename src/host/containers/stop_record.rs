@@ -129,8 +129,7 @@ impl Record {
     }
 
     pub(super) fn remove(self) -> Result<()> {
-        let path = self.file.path().to_owned();
-        self.file.remove().map_err(|cause| Error::failed_at("cannot remove", &path, cause))
+        self.file.remove()
     }
 
     /// Locks the record of a run that has ended. `None` while that run is in progress, or when another process has
@@ -151,7 +150,7 @@ fn not_recorded(state_dir: &Path, cause: Cause) -> Error {
 
 /// Returns the paths of all records, oldest first.
 pub(super) fn records(state_dir: &Path) -> Result<Vec<PathBuf>> {
-    record::list(state_dir, KIND).map_err(|cause| Error::failed_at("cannot read", state_dir, cause))
+    record::list(state_dir, KIND)
 }
 
 #[cfg(test)]
