@@ -270,6 +270,12 @@ impl Damage {
     pub(super) fn error(offset: u64, what: Fault) -> io::Error {
         io::Error::new(io::ErrorKind::InvalidData, Self { offset, what })
     }
+
+    /// Returns the error of the decoder of another crate, which has read the file up to `offset`.
+    pub(super) fn of_decoder(offset: u64, error: &io::Error) -> io::Error {
+        let ends = error.kind() == io::ErrorKind::UnexpectedEof;
+        Self::error(offset, if ends { Fault::EndsInBlock } else { Fault::Other(error.to_string()) })
+    }
 }
 
 impl fmt::Display for Damage {

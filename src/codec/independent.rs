@@ -69,7 +69,7 @@ impl<R: Read> Reader<R> {
                         return Ok(count);
                     }
                     Err(error) if member.source().failed() => return Err(error),
-                    Err(error) => return Err(damage(member.source().offset(), &error)),
+                    Err(error) => return Err(Damage::of_decoder(member.source().offset(), &error)),
                 },
             }
         }
@@ -146,9 +146,4 @@ fn skip_frame<R: Read>(mut source: Source<R>, length: u32) -> io::Result<Source<
         left -= there;
     }
     Ok(source)
-}
-
-fn damage(offset: u64, error: &io::Error) -> io::Error {
-    let ends = error.kind() == io::ErrorKind::UnexpectedEof;
-    Damage::error(offset, if ends { Fault::EndsInBlock } else { Fault::Other(error.to_string()) })
 }

@@ -38,12 +38,11 @@ impl<R: Read> Reader<R> {
             if self.decoder.inner().failed() {
                 return error;
             }
-            let what = match error.kind() {
-                io::ErrorKind::UnexpectedEof => Fault::EndsInBlock,
-                io::ErrorKind::OutOfMemory => Fault::Window { needed: None, limit: self.limit },
-                _ => Fault::Other(error.to_string()),
-            };
-            Damage::error(self.decoder.inner().offset(), what)
+            let offset = self.compressed_bytes();
+            if error.kind() == io::ErrorKind::OutOfMemory {
+                return Damage::error(offset, Fault::Window { needed: None, limit: self.limit });
+            }
+            Damage::of_decoder(offset, &error)
         })
     }
 }

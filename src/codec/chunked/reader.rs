@@ -11,7 +11,7 @@ use super::chunk::Chunked;
 use super::gzip::GZIP;
 use super::zstd;
 use super::zstd::ZSTD;
-use crate::codec::format::{Damage, Fault, Format};
+use crate::codec::format::{Damage, Format};
 use crate::codec::next::{Next, next};
 use crate::codec::source::Source;
 use crate::codec::window;
@@ -86,14 +86,7 @@ impl<R: Read> Reader<R> {
                     }
                 }
                 Err(error) if source.failed() => return Err(error),
-                Err(error) => {
-                    let what = if error.kind() == io::ErrorKind::UnexpectedEof {
-                        Fault::EndsInBlock
-                    } else {
-                        Fault::Other(error.to_string())
-                    };
-                    return Err(Damage::error(source.offset(), what));
-                }
+                Err(error) => return Err(Damage::of_decoder(source.offset(), &error)),
             }
         }
     }
