@@ -113,6 +113,15 @@ impl World {
     }
 }
 
+/// Mounts a new Btrfs.
+fn btrfs(root: &Path) -> Mounted {
+    let image = root.with_file_name("image");
+    File::create(&image).unwrap().set_len(256 << 20).unwrap();
+    Tool::new("mkfs.btrfs").arg("-q").arg(&image).ok();
+    Tool::new("mount").args(["-o", "loop"]).args([&*image, root]).ok();
+    Mounted(root.to_owned())
+}
+
 /// Mounts a copy of a directory over itself, through a filesystem in user space.
 fn through_fuse(root: &Path, options: &[&str]) -> Mounted {
     let below = root.with_file_name("below");
@@ -249,11 +258,7 @@ fn filesystems_below_a_bind_mount() {
 fn a_btrfs_subvolume_stays_one() {
     let mut mounted = None;
     let world = World::new(|root| {
-        let image = root.with_file_name("image");
-        File::create(&image).unwrap().set_len(256 << 20).unwrap();
-        Tool::new("mkfs.btrfs").arg("-q").arg(&image).ok();
-        Tool::new("mount").args(["-o", "loop"]).args([&*image, root]).ok();
-        mounted = Some(Mounted(root.to_owned()));
+        mounted = Some(btrfs(root));
         fs::create_dir_all(root.join("volumes/x")).unwrap();
         Tool::new("btrfs").args(["subvolume", "create"]).arg(root.join("volumes/x/_data")).ok();
     });
@@ -348,11 +353,7 @@ fn over_quota() {
     const USER: u32 = 4711;
     let mut mounted = None;
     let world = World::new(|root| {
-        let image = root.with_file_name("image");
-        File::create(&image).unwrap().set_len(256 << 20).unwrap();
-        Tool::new("mkfs.btrfs").arg("-q").arg(&image).ok();
-        Tool::new("mount").args(["-o", "loop"]).args([&*image, root]).ok();
-        mounted = Some(Mounted(root.to_owned()));
+        mounted = Some(btrfs(root));
         Tool::new("btrfs").args(["quota", "enable"]).arg(root).ok();
         fs::create_dir(root.join("volumes")).unwrap();
         for subvolume in [root.join("volumes/x"), root.join("archives")] {
