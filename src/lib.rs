@@ -46,6 +46,7 @@ pub mod list;
 pub mod member;
 pub mod monitor;
 pub mod ordered;
+pub mod pieces;
 pub mod plan;
 pub mod postgres;
 pub mod report;

@@ -52,7 +52,7 @@ const LAYERS: &[&[&str]] = &[
         "postgres",
     ],
     &["monitor"],
-    &["error", "difference", "limits"],
+    &["error", "difference", "limits", "pieces"],
     &["member"],
     &["acl", "xattrs"],
 ];

@@ -9,6 +9,7 @@ use tar::{EntryType, GnuHeader, Header};
 use super::{BLOCK, RECORD, checksum, number, padding, pax};
 use crate::limits::{self, Excess, LONGEST_RECORD};
 use crate::member::{Kind, Member, RelPath};
+use crate::pieces::WritePiece;
 
 /// The name of the GNU tar member whose content is a name too long for a header.
 const LONG_LINK: &[u8] = b"././@LongLink";
@@ -173,11 +174,23 @@ impl<W: Write> TarWriter<W> {
     /// # Errors
     /// Those of the inner writer, and `InvalidInput` for more bytes than the header announced.
     pub fn content(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.owed = self
-            .owed
-            .checked_sub(bytes.len() as u64)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "more content than the header announced"))?;
+        self.owe_less(bytes.len() as u64)?;
         self.put(bytes)?;
+        self.pad_when_complete()
+    }
+
+    /// Writes the next bytes of the current file's content, which the inner writer may keep without a copy.
+    ///
+    /// # Errors
+    /// The same as those of [`TarWriter::content`].
+    pub fn piece(&mut self, piece: Vec<u8>) -> io::Result<()>
+    where
+        W: WritePiece,
+    {
+        let length = piece.len() as u64;
+        self.owe_less(length)?;
+        self.inner.write_piece(piece)?;
+        self.written += length;
         self.pad_when_complete()
     }
 
@@ -270,6 +283,13 @@ impl<W: Write> TarWriter<W> {
         number::write(digits, sum);
         end.fill(b' ');
         self.put(header.as_bytes())
+    }
+
+    fn owe_less(&mut self, bytes: u64) -> io::Result<()> {
+        let less = self.owed.checked_sub(bytes);
+        let announced = || io::Error::new(io::ErrorKind::InvalidInput, "more content than the header announced");
+        self.owed = less.ok_or_else(announced)?;
+        Ok(())
     }
 
     fn pad_when_complete(&mut self) -> io::Result<()> {

@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use self::attributes::{Look, Seen, XATTRS_OF_ONE};
 use self::read_ahead::{WalkItem, for_each_read_ahead};
 use crate::archive::writer::TarWriter;
+use crate::batch::SMALL;
 use crate::codec::{Compression, Compressor, NotReadBack};
 use crate::error::{Cause, Error, Result, carried};
 use crate::exclude::Exclude;
@@ -23,10 +24,11 @@ use crate::mapped_xattrs;
 use crate::member::{Kind, Member, Metadata, RelPath};
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
+use crate::pieces::WritePiece;
 use crate::postgres::{Cluster, Clusters, is_cluster_version};
 use crate::store::{Complete, Destination, NewArchive};
 use crate::volume::OpenTree;
-use crate::volume::content::{Content, PIECE};
+use crate::volume::content::{Content, Opened, PIECE};
 use crate::volume::walk::{Entry, Found, Links, Walk};
 
 /// One archive to be written.
@@ -100,7 +102,7 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
         tar: if job.xattrs { tar.with_pax_headers() } else { tar },
         look: if job.xattrs { Look::Read } else { Look::Count },
         links: Links::default(),
-        buffer: vec![0; PIECE],
+        files: Pool::for_files()?,
         members: 0,
         excluded: 0,
         plain: Plain::default(),
@@ -149,13 +151,14 @@ impl Write for Reported<'_> {
     }
 }
 
-struct Archiver<'a, W: Write> {
+struct Archiver<'a, W: WritePiece> {
     job: &'a Job,
     monitor: &'a dyn Monitor,
     ids: &'a IdMap,
     tar: TarWriter<W>,
     links: Links,
-    buffer: Vec<u8>,
+    /// The threads that read files.
+    files: Pool,
     members: u64,
     excluded: u64,
     look: Look,
@@ -175,12 +178,13 @@ struct Plain {
     first: Option<RelPath>,
 }
 
-impl<W: Write> Archiver<'_, W> {
+impl<W: WritePiece> Archiver<'_, W> {
     fn take_all(&mut self, tree: &OpenTree, cannot_write: &dyn Fn(io::Error) -> Error) -> Result<()> {
         let monitor = self.monitor;
         let walk = Walk::new(tree)?.excluding(&self.job.exclude, &self.job.prefix).watching(monitor);
         let walk = walk.map(|found| monitor.check_cancelled().and(found));
-        for_each_read_ahead(walk, self.look, &Pool::for_files()?, |item| {
+        let files = self.files.clone();
+        for_each_read_ahead(walk, self.look, &files, |item| {
             monitor.check_cancelled()?;
             self.take(item?).map_err(cannot_write)
         })?;
@@ -246,7 +250,7 @@ impl<W: Write> Archiver<'_, W> {
         if let Kind::File { .. } = entry.kind {
             let read = entry.open().map(|file| {
                 let seen = self.look.at_file(&file, XATTRS_OF_ONE).unwrap_or_else(Seen::too_many);
-                (file.in_pieces(), seen)
+                (self.content(file), seen)
             });
             return self.file(entry, read);
         }
@@ -284,8 +288,9 @@ impl<W: Write> Archiver<'_, W> {
             if self.monitor.cancelled() {
                 return Err(Error::interrupted().into());
             }
-            let got = match content.next(self.tar.owed(), &mut self.buffer) {
-                Ok([]) => {
+            let mut piece = match content.next() {
+                Ok(piece) if !piece.is_empty() => piece,
+                Ok(_) => {
                     self.issue(format!(
                         "'{}' shrank while it was read: its last {} bytes are stored as zeros",
                         member.path,
@@ -293,11 +298,6 @@ impl<W: Write> Archiver<'_, W> {
                     ));
                     return self.pad();
                 }
-                Ok(piece) => {
-                    self.tar.content(piece)?;
-                    piece.len()
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => {
                     self.issue(format!(
                         "cannot read '{}': {}: its last {} bytes are stored as zeros",
@@ -308,7 +308,9 @@ impl<W: Write> Archiver<'_, W> {
                     return self.pad();
                 }
             };
-            self.advance(got as u64);
+            // The file may have grown after its size was read for the header.
+            piece.truncate(usize::try_from(self.tar.owed()).unwrap_or(usize::MAX));
+            self.piece(piece)?;
         }
         if content.changed() {
             self.issue(format!("'{}' changed while it was read", member.path));
@@ -316,13 +318,23 @@ impl<W: Write> Archiver<'_, W> {
         Ok(())
     }
 
+    /// Returns the content of a file that was not read ahead.
+    fn content(&self, file: Opened) -> Content {
+        if file.size() <= SMALL { file.at_once() } else { file.in_pieces(&self.files) }
+    }
+
     fn pad(&mut self) -> io::Result<()> {
-        self.buffer.fill(0);
         while self.tar.owed() > 0 {
-            let want = usize::try_from(self.tar.owed()).map_or(PIECE, |owed| owed.min(PIECE));
-            self.tar.content(&self.buffer[..want])?;
-            self.advance(want as u64);
+            let length = usize::try_from(self.tar.owed()).map_or(PIECE, |owed| owed.min(PIECE));
+            self.piece(vec![0; length])?;
         }
+        Ok(())
+    }
+
+    fn piece(&mut self, piece: Vec<u8>) -> io::Result<()> {
+        let bytes = piece.len() as u64;
+        self.tar.piece(piece)?;
+        self.advance(bytes);
         Ok(())
     }
 

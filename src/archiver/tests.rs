@@ -73,7 +73,7 @@ fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
         ids: &IdMap::default(),
         tar: TarWriter::new(Vec::new(), job.prefix.clone()),
         links: Links::default(),
-        buffer: vec![0; PIECE],
+        files: Pool::for_files().unwrap(),
         members: 0,
         excluded: 0,
         look: Look::Count,

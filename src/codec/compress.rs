@@ -7,6 +7,7 @@ use super::bzip2;
 use super::chunked;
 use super::format::{Compression, Format};
 use crate::ordered::Pool;
+use crate::pieces::WritePiece;
 
 /// Compresses what is written to it, and writes the compressed file to a `W`.
 ///
@@ -76,6 +77,19 @@ impl<W: Write> Compressor<W> {
     /// complete.
     fn check(&self) -> io::Result<()> {
         if self.failed { Err(io::Error::other("an earlier write to the compressed file failed")) } else { Ok(()) }
+    }
+}
+
+impl<W: Write> WritePiece for Compressor<W> {
+    fn write_piece(&mut self, piece: Vec<u8>) -> io::Result<()> {
+        self.check()?;
+        let written = match &mut self.coder {
+            Coder::Bzip2(bzip2) => bzip2.write(&piece, &mut self.inner),
+            Coder::Chunked(chunked) => chunked.write_piece(piece, &mut self.inner),
+            Coder::Plain => self.inner.write_all(&piece),
+        };
+        self.failed = written.is_err();
+        written
     }
 }
 

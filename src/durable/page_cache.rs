@@ -21,6 +21,17 @@ pub(crate) fn drop_written(file: impl AsFd) {
     posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap_or_default();
 }
 
+/// Advises the kernel that `file` will be read from start to end.
+pub(crate) fn read_in_order(file: impl AsFd) {
+    posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL).unwrap_or_default();
+}
+
+/// Drops the clean pages of `length` bytes of `file` from `from` on.
+pub(crate) fn drop_range(file: impl AsFd, from: u64, length: u64) {
+    let (from, length) = (from.cast_signed(), length.cast_signed());
+    posix_fadvise(file, from, length, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap_or_default();
+}
+
 /// A file that is read once, from start to end.
 #[derive(Debug)]
 pub(crate) struct ReadOnce {
@@ -30,13 +41,13 @@ pub(crate) struct ReadOnce {
 }
 
 /// The number of bytes read after which they are dropped from the page cache.
-const READ_STEP: u64 = 8 << 20;
+pub(crate) const READ_STEP: u64 = 8 << 20;
 
 impl ReadOnce {
     /// Returns a reader of `file`, and advises the kernel that it will be read sequentially.
     #[must_use]
     pub(crate) fn new(file: File) -> Self {
-        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL).unwrap_or_default();
+        read_in_order(&file);
         Self { file, read: 0, dropped: 0 }
     }
 
@@ -46,8 +57,7 @@ impl ReadOnce {
     }
 
     fn drop_read(&mut self) {
-        let (from, len) = (self.dropped.cast_signed(), (self.read - self.dropped).cast_signed());
-        posix_fadvise(&self.file, from, len, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap_or_default();
+        drop_range(&self.file, self.dropped, self.read - self.dropped);
         self.dropped = self.read;
     }
 }

@@ -1,13 +1,17 @@
 //! Copies file content: out of files, dropping it from the page cache, and into files, with holes where there are only
 //! zeros.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::mem;
 
 use nix::sys::stat::{FileStat, fstat};
 
-use crate::durable::page_cache::{ReadOnce, Writeback, drop_written};
+use super::read_ahead::ReadAhead;
+use crate::durable::page_cache::{Writeback, drop_written};
 use crate::holes::ReadHoles;
+use crate::ordered::Pool;
 
 /// How much is read or written at once, in bytes.
 pub(crate) const PIECE: usize = 256 << 10;
@@ -52,10 +56,11 @@ impl Opened {
         self.file
     }
 
-    /// Returns its content, which is read on demand.
+    /// Returns its content, which is read ahead on the threads of `pool`.
     #[must_use]
-    pub(crate) fn in_pieces(self) -> Content {
-        Content(Inner::Pieces { file: ReadOnce::new(self.file), state: self.state })
+    pub(crate) fn in_pieces(self, pool: &Pool) -> Content {
+        let size = self.size();
+        Content(Inner::Pieces { ahead: ReadAhead::new(self.file, size, pool), state: self.state })
     }
 
     /// Returns its content, read at once: for small files.
@@ -67,7 +72,7 @@ impl Opened {
         if !bytes.is_empty() {
             drop_written(&self.file);
         }
-        Content(Inner::Whole { bytes, given: 0, failed, changed })
+        Content(Inner::Whole { bytes, failed, changed })
     }
 }
 
@@ -75,30 +80,22 @@ fn has_changed(file: &File, before: State) -> bool {
     fstat(file).is_ok_and(|status| state(&status) != before)
 }
 
-/// The content of a file that is being stored.
-#[derive(Debug)]
+/// The content of a file that is being stored, as far as the file reached when it was opened.
 pub(crate) struct Content(Inner);
 
-#[derive(Debug)]
 enum Inner {
-    Pieces { file: ReadOnce, state: State },
-    Whole { bytes: Vec<u8>, given: usize, failed: Option<io::Error>, changed: bool },
+    Pieces { ahead: ReadAhead, state: State },
+    Whole { bytes: Vec<u8>, failed: Option<io::Error>, changed: bool },
 }
 
 impl Content {
-    /// The next bytes, `most` of them at most; none where the file ends. `buffer` may be used to read into.
-    pub(crate) fn next<'a>(&'a mut self, most: u64, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
+    /// Returns the next piece; an empty one where the file ends.
+    pub(crate) fn next(&mut self) -> io::Result<Vec<u8>> {
         match &mut self.0 {
-            Inner::Pieces { file, .. } => {
-                let want = most.min(buffer.len());
-                let got = file.read(&mut buffer[..want])?;
-                Ok(&buffer[..got])
-            }
-            Inner::Whole { bytes, given, failed, .. } => {
-                let piece = &bytes[*given..bytes.len().min(given.saturating_add(most))];
-                *given += piece.len();
-                failed.take_if(|_| piece.is_empty()).map_or(Ok(piece), Err)
+            Inner::Pieces { ahead, .. } => ahead.next(),
+            Inner::Whole { bytes, failed, .. } => {
+                let all = mem::take(bytes);
+                failed.take_if(|_| all.is_empty()).map_or(Ok(all), Err)
             }
         }
     }
@@ -107,9 +104,15 @@ impl Content {
     #[must_use]
     pub(crate) fn changed(&self) -> bool {
         match &self.0 {
-            Inner::Pieces { file, state } => has_changed(file.file(), *state),
+            Inner::Pieces { ahead, state } => has_changed(ahead.file(), *state),
             Inner::Whole { changed, .. } => *changed,
         }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content").finish_non_exhaustive()
     }
 }
 
@@ -333,13 +336,13 @@ mod tests {
         Opened::new(file, &status)
     }
 
-    /// All that a content gives in pieces of 3 bytes at most, and whether it then failed.
+    /// All that a content gives, and whether it then failed.
     fn given(content: &mut Content) -> (Vec<u8>, bool) {
-        let (mut all, mut buffer) = (Vec::new(), [0; 8]);
+        let mut all = Vec::new();
         loop {
-            match content.next(3, &mut buffer) {
-                Ok([]) => return (all, false),
-                Ok(piece) => all.extend_from_slice(piece),
+            match content.next() {
+                Ok(piece) if piece.is_empty() => return (all, false),
+                Ok(piece) => all.extend(piece),
                 Err(_) => return (all, true),
             }
         }
@@ -349,6 +352,7 @@ mod tests {
     fn at_once_gives_what_pieces_give() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("file");
+        let pool = Pool::new(2).unwrap();
         // Content when it is opened, when it is read, and as much as is stored of it.
         for (before, then, stored) in [("", "", ""), ("abcdefg", "abcdefg", "abcdefg"), ("abcdefg", "ABCD", "ABCD")] {
             std::fs::write(&at, before).unwrap();
@@ -357,7 +361,7 @@ mod tests {
                 std::fs::write(&at, then).unwrap();
             }
             let [once, pieces] = both;
-            for mut content in [once.at_once(), pieces.in_pieces()] {
+            for mut content in [once.at_once(), pieces.in_pieces(&pool)] {
                 assert_eq!(given(&mut content), (stored.as_bytes().to_vec(), false));
                 assert_eq!(content.changed(), then != before);
             }
@@ -374,7 +378,7 @@ mod tests {
     fn what_cannot_be_read_fails_where_it_is_asked_for() {
         // Nothing is mapped at a process's first address.
         let unreadable = || Opened { file: File::open("/proc/self/mem").unwrap(), state: (0, 0, 100) };
-        for mut content in [unreadable().at_once(), unreadable().in_pieces()] {
+        for mut content in [unreadable().at_once(), unreadable().in_pieces(&Pool::new(2).unwrap())] {
             assert_eq!(given(&mut content), (Vec::new(), true));
         }
     }

@@ -18,6 +18,7 @@ pub(crate) mod not_restored;
 pub(crate) mod own_names;
 pub(crate) mod owners;
 pub(crate) mod part;
+mod read_ahead;
 pub(crate) mod remove;
 mod rename;
 pub(crate) mod restore_record;

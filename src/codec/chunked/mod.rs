@@ -6,6 +6,7 @@
 
 mod ahead;
 mod chunk;
+mod gathered;
 mod gzip;
 mod reader;
 mod writer;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::chunk::Chunked;
+use super::gathered::Gathered;
 use crate::codec::format::{Compression, NotReadBack};
 use crate::ordered::{Ordered, Pool};
 
@@ -10,7 +11,7 @@ use crate::ordered::{Ordered, Pool};
 pub(in crate::codec) struct Writer {
     format: &'static Chunked,
     compression: Compression,
-    chunk: Vec<u8>,
+    chunk: Gathered,
     encoding: Ordered<io::Result<Vec<u8>>>,
     /// Whether a chunk was submitted.
     any: bool,
@@ -18,21 +19,36 @@ pub(in crate::codec) struct Writer {
 
 impl Writer {
     pub(in crate::codec) fn new(format: &'static Chunked, compression: Compression, pool: &Pool) -> Self {
-        Self { format, compression, chunk: Vec::new(), encoding: Ordered::new(pool), any: false }
+        Self { format, compression, chunk: Gathered::default(), encoding: Ordered::new(pool), any: false }
     }
 
     pub(in crate::codec) fn write(&mut self, mut input: &[u8], to: &mut impl Write) -> io::Result<()> {
         while !input.is_empty() {
-            if self.chunk.len() == self.format.size {
-                self.end_chunk(to)?;
-            }
-            let room = self.format.size - self.chunk.len();
-            self.chunk.reserve_exact(room);
+            let room = self.room(to)?;
             let (now, later) = input.split_at(input.len().min(room));
-            self.chunk.extend_from_slice(now);
+            self.chunk.copy(now);
             input = later;
         }
         Ok(())
+    }
+
+    /// The same for a piece that is not copied here: what is in one chunk with it is joined on the pool.
+    pub(in crate::codec) fn write_piece(&mut self, mut piece: Vec<u8>, to: &mut impl Write) -> io::Result<()> {
+        while !piece.is_empty() {
+            let room = self.room(to)?;
+            let later = piece.split_off(piece.len().min(room));
+            self.chunk.take(piece);
+            piece = later;
+        }
+        Ok(())
+    }
+
+    /// Returns how many bytes the chunk has room for, at least one: a full one is ended.
+    fn room(&mut self, to: &mut impl Write) -> io::Result<usize> {
+        if self.chunk.length() == self.format.size {
+            self.end_chunk(to)?;
+        }
+        Ok(self.format.size - self.chunk.length())
     }
 
     fn end_chunk(&mut self, to: &mut impl Write) -> io::Result<()> {
@@ -40,7 +56,7 @@ impl Writer {
             self.write_oldest(to)?;
         }
         let (chunk, format, compression) = (std::mem::take(&mut self.chunk), self.format, self.compression);
-        self.encoding.submit(move || format.encoded(&chunk, compression));
+        self.encoding.submit(move || format.encoded(&chunk.joined(), compression));
         self.any = true;
         Ok(())
     }
@@ -54,7 +70,7 @@ impl Writer {
 
     pub(in crate::codec) fn finish(&mut self, to: &mut impl Write) -> io::Result<()> {
         // Empty input is one empty chunk: an empty file is not valid in either format.
-        if !self.chunk.is_empty() || !self.any {
+        if self.chunk.length() > 0 || !self.any {
             self.end_chunk(to)?;
         }
         while self.write_oldest(to)? {}

@@ -1,0 +1,16 @@
+//! Writers that can take a piece of content as it is, without a copy.
+
+use std::io::{self, Write};
+
+/// A writer that takes pieces.
+pub trait WritePiece: Write {
+    /// Writes all of `piece`.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    fn write_piece(&mut self, piece: Vec<u8>) -> io::Result<()> {
+        self.write_all(&piece)
+    }
+}
+
+impl WritePiece for Vec<u8> {}

@@ -1,0 +1,101 @@
+//! Reads a large file ahead, in pieces that are read at the same time and returned in order: neither the latency of the
+//! disk nor the copy out of the page cache delays who takes them.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use rustix::buffer::spare_capacity;
+use rustix::io::{pread, retry_on_intr};
+
+use crate::durable::page_cache::{READ_STEP, drop_range, drop_written, read_in_order};
+use crate::ordered::{Ordered, Pool};
+
+/// Bytes of a piece: passing it between threads takes little of the time in which it is copied.
+const PIECE: usize = 256 << 10;
+
+/// A file of which the pieces are being read.
+pub(super) struct ReadAhead {
+    file: Arc<File>,
+    reading: Ordered<Piece>,
+    /// The offset of the next piece to be read, and that after the last one.
+    next: u64,
+    end: u64,
+    /// Why the file could not be read behind what was returned.
+    failed: Option<io::Error>,
+}
+
+struct Piece {
+    bytes: Vec<u8>,
+    /// Whether the file ended in it, or could not be read.
+    ended: bool,
+    failed: Option<io::Error>,
+}
+
+impl ReadAhead {
+    /// Begins to read the first `size` bytes of `file`, on the threads of `pool`.
+    pub(super) fn new(file: File, size: u64, pool: &Pool) -> Self {
+        read_in_order(&file);
+        Self { file: Arc::new(file), reading: Ordered::new(pool), next: 0, end: size, failed: None }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Returns the next piece; an empty one at the end.
+    pub(super) fn next(&mut self) -> io::Result<Vec<u8>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        while self.next < self.end && self.reading.has_room() {
+            let length = usize::try_from(self.end - self.next).map_or(PIECE, |left| left.min(PIECE));
+            let (file, offset) = (Arc::clone(&self.file), self.next);
+            self.reading.submit(move || read(&file, offset, length));
+            self.next += length as u64;
+        }
+        let Some(piece) = self.reading.take() else { return Ok(Vec::new()) };
+        if piece.ended {
+            // What lies behind is read no more, also if the file has grown again.
+            self.reading.abandon();
+            self.next = self.end;
+            self.failed = piece.failed;
+            if piece.bytes.is_empty() {
+                return self.failed.take().map_or(Ok(piece.bytes), Err);
+            }
+        }
+        Ok(piece.bytes)
+    }
+}
+
+impl Drop for ReadAhead {
+    fn drop(&mut self) {
+        // Nothing of the tree is being read once its archive is written or has failed.
+        self.reading.abandon();
+        drop_written(&self.file);
+    }
+}
+
+fn read(file: &File, offset: u64, length: usize) -> Piece {
+    let mut bytes = Vec::with_capacity(length);
+    let mut failed = None;
+    while bytes.len() < length {
+        let at = offset + bytes.len() as u64;
+        match retry_on_intr(|| pread(file, spare_capacity(&mut bytes), at)) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(e) => {
+                failed = Some(e.into());
+                break;
+            }
+        }
+    }
+    // A vector may have more room than it was asked for.
+    let ended = bytes.len() < length;
+    bytes.truncate(length);
+    // Fewer bytes than a step are being read, so all of the step before the last one has been.
+    if offset.is_multiple_of(READ_STEP) && offset >= 2 * READ_STEP {
+        drop_range(file, offset - 2 * READ_STEP, READ_STEP);
+    }
+    Piece { bytes, ended, failed }
+}
