@@ -1,5 +1,6 @@
 //! Writers that can take a piece of content as it is, without a copy.
 
+use std::fs::File;
 use std::io::{self, Write};
 
 /// A writer that takes pieces.
@@ -14,3 +15,10 @@ pub trait WritePiece: Write {
 }
 
 impl WritePiece for Vec<u8> {}
+impl WritePiece for File {}
+
+impl<W: WritePiece> WritePiece for &mut W {
+    fn write_piece(&mut self, piece: Vec<u8>) -> io::Result<()> {
+        (**self).write_piece(piece)
+    }
+}

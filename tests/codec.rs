@@ -14,6 +14,7 @@ use proptest::test_runner::TestRunner;
 use voltar::codec::{Compression, Compressor, Damage, Decompressor, Fault, Format, Level};
 use voltar::internals::tar_likeness;
 use voltar::ordered::Pool;
+use voltar::pieces::WritePiece;
 
 use common::skip::with_tool;
 
@@ -433,6 +434,7 @@ fn failed_write_poisons() -> Check {
             Ok(())
         }
     }
+    impl WritePiece for FullOnce {}
     for format in [Format::Bzip2, Format::Gzip, Format::Zstd] {
         let mut compressor = Compressor::new(FullOnce(Vec::new(), false), compression(format, 1), &pool(1));
         let error = (0..60).find_map(|n| compressor.write_all(&noise(1_000_000, n)).err()).unwrap();

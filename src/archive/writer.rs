@@ -17,7 +17,8 @@ const LONG_LINK: &[u8] = b"././@LongLink";
 /// The latest time that a header of POSIX has a place for, in seconds since 1970: 11 octal digits.
 const LATEST: i64 = 0o777_7777_7777;
 
-/// The header of a name of 1 MiB. A stream that ends less than that after it is reported as cut off by every reader.
+/// The header of a name of 1 MiB. A stream that ends less than that after it is reported as cut off by every reader; GNU tar
+/// takes one that ends between two members for complete.
 pub(crate) const BROKEN_OFF: [u8; BLOCK] = {
     let mut block = [0; BLOCK];
     let fields: [(usize, &[u8]); 9] = [
@@ -214,17 +215,6 @@ impl<W: Write> TarWriter<W> {
             self.put(&vec![0; RECORD - rest])?;
         }
         Ok((self.inner, self.written))
-    }
-
-    /// Ends a stream that cannot be completed. GNU tar takes a stream that ends between two members for complete, so it
-    /// ends with a header without its content there.
-    ///
-    /// # Errors
-    /// Those of the inner writer.
-    pub fn break_off(mut self) -> io::Result<()> {
-        self.pad_when_complete()?;
-        // Twice, because the first one may be the content of a long name that was cut off.
-        if self.owed == 0 { self.put(&BROKEN_OFF.repeat(2)) } else { Ok(()) }
     }
 
     /// Writes what the header of the member cannot hold.

@@ -5,6 +5,7 @@ mod attributes;
 mod read_ahead;
 #[cfg(test)]
 mod tests;
+mod write_behind;
 
 use std::io::{self, Write};
 use std::time::Instant;
@@ -13,6 +14,7 @@ use nix::errno::Errno;
 
 use self::attributes::{Look, Seen, XATTRS_OF_ONE};
 use self::read_ahead::{WalkItem, for_each_read_ahead};
+use self::write_behind::write_behind;
 use crate::archive::writer::TarWriter;
 use crate::batch::SMALL;
 use crate::codec::{Compression, Compressor, NotReadBack};
@@ -93,44 +95,50 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
     let file = job.destination.create(job.compression.format(), monitor)?;
     let cannot_write = |e: io::Error| cannot_write(&job.destination, &e);
-    let compressor = Compressor::new(Reported { file, monitor }, job.compression, pool);
-    let tar = TarWriter::new(compressor, job.prefix.clone());
-    let mut archiver = Archiver {
-        job,
-        monitor,
-        ids: &tree.ids,
-        tar: if job.xattrs { tar.with_pax_headers() } else { tar },
-        look: if job.xattrs { Look::Read } else { Look::Count },
-        links: Links::default(),
-        files: Pool::for_files()?,
-        members: 0,
-        excluded: 0,
-        plain: Plain::default(),
-        beyond: 0,
-        one_file: false,
-        database: false,
-        clusters: Clusters::default(),
-    };
-    if let Err(error) = archiver.take_all(tree, &cannot_write) {
-        // A file is removed; a stream must not look complete. Its reader may be gone.
-        archiver.tar.break_off().ok();
-        return Err(error);
-    }
-    archiver.report_plain();
-    let Archiver { tar, members, excluded, clusters, .. } = archiver;
-    let (compressor, stream_bytes) = tar.finish().map_err(cannot_write)?;
-    let Reported { file, .. } = compressor.finish().map_err(cannot_write)?;
+    let (totals, Reported { file, .. }) = write_behind(Reported { file, monitor }, cannot_write, |file| {
+        let tar = TarWriter::new(Compressor::new(file, job.compression, pool), job.prefix.clone());
+        let mut archiver = Archiver {
+            job,
+            monitor,
+            ids: &tree.ids,
+            tar: if job.xattrs { tar.with_pax_headers() } else { tar },
+            look: if job.xattrs { Look::Read } else { Look::Count },
+            links: Links::default(),
+            files: Pool::for_files()?,
+            members: 0,
+            excluded: 0,
+            plain: Plain::default(),
+            beyond: 0,
+            one_file: false,
+            database: false,
+            clusters: Clusters::default(),
+        };
+        archiver.take_all(tree, &cannot_write)?;
+        archiver.report_plain();
+        let Archiver { tar, members, excluded, clusters, .. } = archiver;
+        let (compressor, stream_bytes) = tar.finish().map_err(cannot_write)?;
+        compressor.finish().map_err(cannot_write)?;
+        Ok(Totals { members, excluded, clusters: clusters.found(), stream_bytes })
+    })?;
     monitor.event(&Event::Phase { archive: &job.archive, phase: Phase::Syncing });
     let complete = file.finish()?;
     let summary = Summary {
         archive: job.archive.clone(),
-        members,
-        left_out: excluded,
-        stream_bytes,
+        members: totals.members,
+        left_out: totals.excluded,
+        stream_bytes: totals.stream_bytes,
         file_bytes: complete.bytes(),
         elapsed: begun.elapsed(),
     };
-    Ok(Archived { complete, summary, clusters: clusters.found() })
+    Ok(Archived { complete, summary, clusters: totals.clusters })
+}
+
+/// What a tree had.
+struct Totals {
+    members: u64,
+    excluded: u64,
+    clusters: Vec<Cluster>,
+    stream_bytes: u64,
 }
 
 /// An archive whose bytes are reported.

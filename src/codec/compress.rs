@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use super::bzip2;
 use super::chunked;
 use super::format::{Compression, Format};
+use super::plain;
 use crate::ordered::Pool;
 use crate::pieces::WritePiece;
 
@@ -41,17 +42,17 @@ pub struct Compressor<W> {
 enum Coder {
     Bzip2(Box<bzip2::Writer>),
     Chunked(chunked::Writer),
-    Plain,
+    Plain(plain::Writer),
 }
 
-impl<W: Write> Compressor<W> {
+impl<W: WritePiece> Compressor<W> {
     /// Returns a compressor that writes to `inner` and compresses on the threads of `pool`.
     pub fn new(inner: W, compression: Compression, pool: &Pool) -> Self {
         let coder = match compression.format() {
             Format::Bzip2 => Coder::Bzip2(Box::new(bzip2::Writer::new(compression, pool))),
             Format::Gzip => Coder::Chunked(chunked::Writer::new(&chunked::GZIP, compression, pool)),
             Format::Zstd => Coder::Chunked(chunked::Writer::new(&chunked::ZSTD, compression, pool)),
-            Format::Plain => Coder::Plain,
+            Format::Plain => Coder::Plain(plain::Writer::default()),
         };
         Self { inner, coder, failed: false }
     }
@@ -67,7 +68,7 @@ impl<W: Write> Compressor<W> {
         match &mut self.coder {
             Coder::Bzip2(bzip2) => bzip2.finish(&mut self.inner)?,
             Coder::Chunked(chunked) => chunked.finish(&mut self.inner)?,
-            Coder::Plain => {}
+            Coder::Plain(plain) => plain.write_copied(&mut self.inner)?,
         }
         self.inner.flush()?;
         Ok(self.inner)
@@ -80,26 +81,26 @@ impl<W: Write> Compressor<W> {
     }
 }
 
-impl<W: Write> WritePiece for Compressor<W> {
+impl<W: WritePiece> WritePiece for Compressor<W> {
     fn write_piece(&mut self, piece: Vec<u8>) -> io::Result<()> {
         self.check()?;
         let written = match &mut self.coder {
             Coder::Bzip2(bzip2) => bzip2.write(&piece, &mut self.inner),
             Coder::Chunked(chunked) => chunked.write_piece(piece, &mut self.inner),
-            Coder::Plain => self.inner.write_all(&piece),
+            Coder::Plain(plain) => plain.write_piece(piece, &mut self.inner),
         };
         self.failed = written.is_err();
         written
     }
 }
 
-impl<W: Write> Write for Compressor<W> {
+impl<W: WritePiece> Write for Compressor<W> {
     fn write(&mut self, input: &[u8]) -> io::Result<usize> {
         self.check()?;
         let written = match &mut self.coder {
             Coder::Bzip2(bzip2) => bzip2.write(input, &mut self.inner).map(|()| input.len()),
             Coder::Chunked(chunked) => chunked.write(input, &mut self.inner).map(|()| input.len()),
-            Coder::Plain => return self.inner.write(input),
+            Coder::Plain(plain) => plain.write(input, &mut self.inner).map(|()| input.len()),
         };
         self.failed = written.is_err();
         written
@@ -109,6 +110,9 @@ impl<W: Write> Write for Compressor<W> {
     /// in memory.
     fn flush(&mut self) -> io::Result<()> {
         self.check()?;
+        if let Coder::Plain(plain) = &mut self.coder {
+            plain.write_copied(&mut self.inner)?;
+        }
         self.inner.flush()
     }
 }

@@ -13,6 +13,7 @@ mod foreign;
 mod format;
 mod independent;
 mod next;
+mod plain;
 mod prefix_code;
 mod source;
 mod window;

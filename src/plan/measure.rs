@@ -16,6 +16,7 @@ use crate::exclude::Exclude;
 use crate::member::{Kind, RelPath};
 use crate::monitor::Monitor;
 use crate::ordered::Pool;
+use crate::pieces::WritePiece;
 use crate::postgres::{Cluster, Clusters, VERSION_BYTES, is_cluster_version, is_version_file};
 use crate::store::Location;
 use crate::volume::OpenTree;
@@ -272,6 +273,8 @@ fn processor_time() -> Duration {
 
 /// Counts the bytes that are written to it.
 struct Counting(u64);
+
+impl WritePiece for Counting {}
 
 impl std::io::Write for Counting {
     fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {

@@ -123,9 +123,7 @@ impl StdoutArchive {
         let in_time = || if begun.elapsed() < LONGEST_WAIT { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) };
         match (*format, *state) {
             (_, State::Committed) => return Ok(()),
-            // The writer of the tar stream has broken it off itself, where it is about to end between two members.
-            (Format::Plain, State::Writing) => {}
-            (Format::Plain, State::Ended) => {
+            (Format::Plain, _) => {
                 // More than what is missing of a member that was cut, so that a reader gets to the header.
                 let headers = BROKEN_OFF.repeat(2 * super::held_back::HELD / BROKEN_OFF.len());
                 held.replace(&headers);

@@ -80,14 +80,20 @@ impl BitString {
             self.bytes.extend_from_slice(bytes);
             return;
         }
-        self.bytes.reserve(bytes.len() + 1);
         let (words, tail) = bytes.as_chunks::<8>();
-        for &word in words {
-            let word = u64::from_be_bytes(word);
-            // `rest` has 1 to 7 bits, so neither shift is by 64.
-            self.bytes.extend_from_slice(&((self.rest << (64 - shift)) | (word >> shift)).to_be_bytes());
-            self.rest = word & ((1 << shift) - 1);
+        self.bytes.reserve(bytes.len() + 1);
+        let mut before = self.rest;
+        let mut shifted = [[0; 8]; 512];
+        for words in words.chunks(shifted.len()) {
+            for (shifted, &word) in shifted.iter_mut().zip(words) {
+                let word = u64::from_be_bytes(word);
+                // `rest` has 1 to 7 bits, so neither shift is by 64.
+                *shifted = ((before << (64 - shift)) | (word >> shift)).to_be_bytes();
+                before = word;
+            }
+            self.bytes.extend_from_slice(shifted[..words.len()].as_flattened());
         }
+        self.rest = before & ((1 << shift) - 1);
         for &byte in tail {
             self.push(byte.into(), 8);
         }

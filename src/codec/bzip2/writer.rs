@@ -1,7 +1,8 @@
 //! Writing of a bzip2 stream. The input is cut into blocks, which are encoded in parallel, and their bits are spliced
 //! in order.
 
-use std::io::{self, Write};
+use std::io;
+use std::mem;
 
 use super::bits::BitString;
 use super::block::{self, Encoded};
@@ -10,6 +11,7 @@ use super::crc;
 use super::rle::Cutter;
 use crate::codec::format::{Compression, NotReadBack};
 use crate::ordered::{Ordered, Pool};
+use crate::pieces::WritePiece;
 
 /// Writes one stream.
 pub(in crate::codec) struct Writer {
@@ -38,7 +40,7 @@ impl Writer {
         }
     }
 
-    pub(in crate::codec) fn write(&mut self, mut input: &[u8], to: &mut impl Write) -> io::Result<()> {
+    pub(in crate::codec) fn write(&mut self, mut input: &[u8], to: &mut impl WritePiece) -> io::Result<()> {
         loop {
             let taken = self.cutter.push(input);
             input = input.get(taken..).unwrap_or_default();
@@ -49,7 +51,7 @@ impl Writer {
         }
     }
 
-    fn end_block(&mut self, to: &mut impl Write) -> io::Result<()> {
+    fn end_block(&mut self, to: &mut impl WritePiece) -> io::Result<()> {
         let Some(block) = self.cutter.take() else { return Ok(()) };
         if !self.encoding.has_room() {
             self.splice_oldest(to)?;
@@ -63,21 +65,20 @@ impl Writer {
     }
 
     /// Splices and writes the oldest block in flight. Returns false if there is none.
-    fn splice_oldest(&mut self, to: &mut impl Write) -> io::Result<bool> {
+    fn splice_oldest(&mut self, to: &mut impl WritePiece) -> io::Result<bool> {
         let Some(block) = self.encoding.take() else { return Ok(false) };
         let block = block.map_err(io::Error::other)?;
         self.crc = crc::combine(self.crc, block.crc);
         block.append_to(&mut self.stream);
-        to.write_all(self.stream.bytes_mut())?;
-        self.stream.bytes_mut().clear();
+        to.write_piece(mem::take(self.stream.bytes_mut()))?;
         Ok(true)
     }
 
-    pub(in crate::codec) fn finish(&mut self, to: &mut impl Write) -> io::Result<()> {
+    pub(in crate::codec) fn finish(&mut self, to: &mut impl WritePiece) -> io::Result<()> {
         self.end_block(to)?;
         while self.splice_oldest(to)? {}
-        let mut stream = std::mem::take(&mut self.stream);
+        let mut stream = mem::take(&mut self.stream);
         stream.end_stream(self.crc);
-        to.write_all(&stream.into_bytes())
+        to.write_piece(stream.into_bytes())
     }
 }

@@ -1,11 +1,12 @@
 //! Writing of gzip and Zstandard: chunks are encoded on a pool and written in order.
 
-use std::io::{self, Write};
+use std::io;
 
 use super::chunk::Chunked;
 use super::gathered::Gathered;
 use crate::codec::format::{Compression, NotReadBack};
 use crate::ordered::{Ordered, Pool};
+use crate::pieces::WritePiece;
 
 /// Cuts input into chunks, has them encoded on a pool and writes them in order.
 pub(in crate::codec) struct Writer {
@@ -22,7 +23,7 @@ impl Writer {
         Self { format, compression, chunk: Gathered::default(), encoding: Ordered::new(pool), any: false }
     }
 
-    pub(in crate::codec) fn write(&mut self, mut input: &[u8], to: &mut impl Write) -> io::Result<()> {
+    pub(in crate::codec) fn write(&mut self, mut input: &[u8], to: &mut impl WritePiece) -> io::Result<()> {
         while !input.is_empty() {
             let room = self.room(to)?;
             let (now, later) = input.split_at(input.len().min(room));
@@ -33,7 +34,7 @@ impl Writer {
     }
 
     /// The same for a piece that is not copied here: what is in one chunk with it is joined on the pool.
-    pub(in crate::codec) fn write_piece(&mut self, mut piece: Vec<u8>, to: &mut impl Write) -> io::Result<()> {
+    pub(in crate::codec) fn write_piece(&mut self, mut piece: Vec<u8>, to: &mut impl WritePiece) -> io::Result<()> {
         while !piece.is_empty() {
             let room = self.room(to)?;
             let later = piece.split_off(piece.len().min(room));
@@ -44,14 +45,14 @@ impl Writer {
     }
 
     /// Returns how many bytes the chunk has room for, at least one: a full one is ended.
-    fn room(&mut self, to: &mut impl Write) -> io::Result<usize> {
+    fn room(&mut self, to: &mut impl WritePiece) -> io::Result<usize> {
         if self.chunk.length() == self.format.size {
             self.end_chunk(to)?;
         }
         Ok(self.format.size - self.chunk.length())
     }
 
-    fn end_chunk(&mut self, to: &mut impl Write) -> io::Result<()> {
+    fn end_chunk(&mut self, to: &mut impl WritePiece) -> io::Result<()> {
         if !self.encoding.has_room() {
             self.write_oldest(to)?;
         }
@@ -62,13 +63,13 @@ impl Writer {
     }
 
     /// Writes the oldest chunk in flight. Returns false if there is none.
-    fn write_oldest(&mut self, to: &mut impl Write) -> io::Result<bool> {
+    fn write_oldest(&mut self, to: &mut impl WritePiece) -> io::Result<bool> {
         let Some(chunk) = self.encoding.take() else { return Ok(false) };
-        to.write_all(&chunk?)?;
+        to.write_piece(chunk?)?;
         Ok(true)
     }
 
-    pub(in crate::codec) fn finish(&mut self, to: &mut impl Write) -> io::Result<()> {
+    pub(in crate::codec) fn finish(&mut self, to: &mut impl WritePiece) -> io::Result<()> {
         // Empty input is one empty chunk: an empty file is not valid in either format.
         if self.chunk.length() > 0 || !self.any {
             self.end_chunk(to)?;
