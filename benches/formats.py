@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import measure
-from commands import DB, MEDIA, docker, empty, fill, mountpoint, stack, warm
+from commands import DB, MEDIA, SMALL, docker, empty, fill, mountpoint, stack, warm
 from measure import MB, once, table
 
 # The wanted speed relative to other commands, and the largest length relative to that of `gzip -6` or `zstd -3`.
@@ -13,6 +13,8 @@ FASTER = {
     ("backup", "media", "gz"): {"tar -z": 10, "pigz": 4.5, "igzip": 0.9},
     ("backup", "db", "gz"): {"tar -z": 7, "pigz": 3.2},
     ("backup", "media + db", "zst"): {"zstd": 2, "borg": 1.1, "restic": 2.2},
+    ("backup", "small", "gz"): {"tar -z": 4, "restic": 1},
+    ("backup", "small", "zst"): {"restic": 1},
     ("restore", "media", "gz"): {"tar -z": 5, "igzip": 1},
     ("restore", "db", "gz"): {"tar -z": 5, "igzip": 1},
 }
@@ -140,3 +142,9 @@ def formats(bench):
             one.restore("gz", {"tar -z": "gzip -dc", "igzip": "igzip -dc"})
         both = Formats(bench, "media + db", [DB, MEDIA])
         both.backup("zst", {"zstd": f"zstd -q -T{threads} -3", "restic": restic(both), "borg": borg(both)})
+        # In the volume of the media: what is there belongs to another archive now.
+        empty(SMALL)
+        fill(bench, SMALL)
+        small = Formats(bench, "small", [SMALL])
+        small.backup("gz", {"tar -z": "gzip -6", "restic": restic(small)})
+        small.backup("zst", {"zstd": f"zstd -q -T{threads} -3", "restic": restic(small), "borg": borg(small)})
