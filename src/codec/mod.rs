@@ -12,6 +12,7 @@ pub(crate) mod deflate;
 mod foreign;
 mod format;
 mod independent;
+mod inflate;
 mod next;
 mod prefix_code;
 mod source;

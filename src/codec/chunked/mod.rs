@@ -7,6 +7,7 @@
 mod ahead;
 mod chunk;
 mod gzip;
+mod member;
 mod reader;
 mod writer;
 mod zstd;
