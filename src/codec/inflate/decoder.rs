@@ -16,6 +16,9 @@ pub(super) const ROOM: usize = MAX_LENGTH + MARGIN;
 /// The input that an iteration of the fast loop can load.
 const INPUT_MARGIN: usize = 32;
 
+/// The symbols that one entry can decide on.
+const MOST_IN_ENTRY: usize = 3;
+
 /// A decoder, with the block in which it is.
 pub(super) struct Decoder {
     block: Block,
@@ -136,7 +139,7 @@ impl Decoder {
     }
 
     fn coded<T: Symbol>(&mut self, input: &[u8], at: &mut usize, out: &mut Output<'_, T>) -> Result<(), Stop> {
-        let ended = fast(&self.tables, input, at, out)? || careful(&self.tables, input, at, out)?;
+        let ended = fast(&self.tables, input, at, out) || careful(&self.tables, input, at, out)?;
         if ended {
             self.end_block();
         }
@@ -153,15 +156,16 @@ pub(super) struct Output<'a, T> {
     pub(super) limit: usize,
 }
 
-/// Decodes symbols as long as neither input nor room can end in an iteration. Returns whether it has met the end of the block.
+/// Decodes symbols as long as neither input nor room can end in an iteration, and they are valid. Returns whether it has met the
+/// end of the block.
 #[inline(never)]
-fn fast<T: Symbol>(tables: &Tables, input: &[u8], at: &mut usize, out: &mut Output<'_, T>) -> Result<bool, Stop> {
+fn fast<T: Symbol>(tables: &Tables, input: &[u8], at: &mut usize, out: &mut Output<'_, T>) -> bool {
     let last_load = input.len().saturating_sub(INPUT_MARGIN);
     let limit = out.limit.min(out.symbols.len().saturating_sub(ROOM));
     let (symbols, floor, mut to) = (&mut *out.symbols, out.floor, out.to);
     let mut next = *at / 8;
     if next >= last_load || to >= limit {
-        return Ok(false);
+        return false;
     }
     // `stream` has the bits before the byte `next`: their number is that of the six lowest bits of `count`, whose other bits mean
     // nothing, so that entries can be subtracted as they are. The bits above those are 0 or those that follow.
@@ -182,36 +186,39 @@ fn fast<T: Symbol>(tables: &Tables, input: &[u8], at: &mut usize, out: &mut Outp
         };
     }
     refill!();
-    let mut entry = tables.packed(stream);
-    // Where the symbol begins that is being decoded.
+    let mut packed = tables.packed(stream);
+    // Where the entry began that is being decoded, and its output: what is not valid is left to the careful loop.
     let mut begin;
-    let stop = loop {
+    let has_ended = loop {
+        begin = (next, count, to);
         if next >= last_load || to >= limit {
-            begin = (next, count);
-            break Ok(false);
+            break false;
         }
-        if entry.literals() > 0 {
-            T::put(symbols, to, entry.bytes());
-            to += entry.literals();
-            consume!(entry.0);
-            entry = tables.packed(stream);
-            if entry.literals() > 0 {
-                T::put(symbols, to, entry.bytes());
-                to += entry.literals();
-                consume!(entry.0);
-                entry = tables.packed(stream);
-                if entry.literals() > 0 {
-                    T::put(symbols, to, entry.bytes());
-                    to += entry.literals();
-                    consume!(entry.0);
-                    entry = tables.packed(stream);
+        // The literals of an entry are written also where there are none: that costs less than a branch.
+        T::put(symbols, to, packed.bytes());
+        if packed.is_literals() {
+            to += packed.literals();
+            consume!(packed.entry().0);
+            packed = tables.packed(stream);
+            T::put(symbols, to, packed.bytes());
+            if packed.is_literals() {
+                to += packed.literals();
+                consume!(packed.entry().0);
+                packed = tables.packed(stream);
+                T::put(symbols, to, packed.bytes());
+                if packed.is_literals() {
+                    to += packed.literals();
+                    consume!(packed.entry().0);
+                    packed = tables.packed(stream);
                     refill!();
                     continue;
                 }
             }
         }
-        // Two entries have consumed 22 of at least 56 bits: a codeword and its extra bits, 20 at most, are there.
-        begin = (next, count);
+        // Two entries have consumed 22 of at least 56 bits: codewords and their extra bits, 20 at most, are there.
+        begin = (next, count, to);
+        to += packed.literals();
+        let mut entry = packed.entry();
         if entry.is_exceptional() {
             if entry.is_subtable() {
                 consume!(LITERAL_BITS);
@@ -222,16 +229,16 @@ fn fast<T: Symbol>(tables: &Tables, input: &[u8], at: &mut usize, out: &mut Outp
                 to += 1;
                 consume!(entry.0);
                 refill!();
-                entry = tables.packed(stream);
+                packed = tables.packed(stream);
                 continue;
             }
             if entry.is_exceptional() {
-                if !entry.is_end() {
-                    break Err(Stop::Corrupt);
+                if entry.is_end() {
+                    consume!(entry.0);
+                    begin = (next, count, to);
+                    break true;
                 }
-                consume!(entry.0);
-                begin = (next, count);
-                break Ok(true);
+                break false;
             }
         }
         let length = entry.value(stream);
@@ -244,34 +251,34 @@ fn fast<T: Symbol>(tables: &Tables, input: &[u8], at: &mut usize, out: &mut Outp
                 entry = tables.distance_below(entry, stream);
             }
             if entry.is_exceptional() {
-                break Err(Stop::Corrupt);
+                break false;
             }
         }
         let distance = entry.value(stream);
         if distance > to - floor {
-            break Err(Stop::Corrupt);
+            break false;
         }
         consume!(entry.0);
         refill!();
-        entry = tables.packed(stream);
+        packed = tables.packed(stream);
         copy_match(symbols, to, distance, length);
         to += length;
     };
-    out.to = to;
+    out.to = begin.2;
     *at = begin.0 * 8 - (begin.1 & 63) as usize;
-    stop
+    has_ended
 }
 
 /// The same, for one symbol at a time: at the end of the input or of the room.
 fn careful<T: Symbol>(tables: &Tables, input: &[u8], at: &mut usize, out: &mut Output<'_, T>) -> Result<bool, Stop> {
     let end = input.len() * 8;
-    // The fast loop continues where there is room for it.
-    let enough = input.len().saturating_sub(INPUT_MARGIN);
-    loop {
+    let enough = input.len().saturating_sub(INPUT_MARGIN + 8);
+    for symbols in 0.. {
         if out.to >= out.limit {
             return Err(Stop::Output);
         }
-        if *at / 8 + 8 < enough {
+        // The fast loop continues where there is input for it, behind the entry that it has left to this one.
+        if *at / 8 < enough && symbols >= MOST_IN_ENTRY {
             return Ok(false);
         }
         let mut after = *at;
@@ -322,4 +329,5 @@ fn careful<T: Symbol>(tables: &Tables, input: &[u8], at: &mut usize, out: &mut O
         out.to += length;
         *at = behind;
     }
+    Ok(false)
 }

@@ -35,7 +35,9 @@ const BASE: u32 = 0;
 const END: u32 = 1 << 12;
 const INVALID: u32 = 2 << 12;
 const SUBTABLE: u32 = 4 << 12;
-const KINDS: u32 = 7 << 12;
+/// That of a [`Packed`] entry of literals only.
+const LITERALS: u32 = 8 << 12;
+const KINDS: u32 = 15 << 12;
 
 impl Entry {
     const fn literal(byte: u32) -> Self {
@@ -57,13 +59,18 @@ impl Entry {
         self.0 & 63
     }
 
-    /// Returns the number of literals.
+    /// Returns the bits of the codeword.
+    const fn codeword_bits(self) -> u32 {
+        if self.literals() > 0 { self.bits() } else { self.0 >> 8 & 15 }
+    }
+
+    /// Returns the number of literals, 0 or 1.
     #[inline(always)]
     pub(super) const fn literals(self) -> usize {
         (self.0 >> 6 & 3) as usize
     }
 
-    /// Returns the literals, the first one in the lowest byte.
+    /// Returns the literal.
     #[inline(always)]
     pub(super) const fn bytes(self) -> u32 {
         self.0 >> 8
@@ -146,7 +153,7 @@ const PRECODE_ENTRIES: [Entry; 19] = {
 pub(super) struct Tables {
     literals: [Entry; LITERAL_TABLE],
     /// The first part of `literals`, with several literals in an entry.
-    packed: [Entry; 1 << LITERAL_BITS],
+    packed: [Packed; 1 << LITERAL_BITS],
     distances: [Entry; DISTANCE_TABLE],
 }
 
@@ -154,7 +161,7 @@ impl Tables {
     pub(super) fn new() -> Box<Self> {
         Box::new(Self {
             literals: [Entry(INVALID); LITERAL_TABLE],
-            packed: [Entry(INVALID); 1 << LITERAL_BITS],
+            packed: [Packed::NONE; 1 << LITERAL_BITS],
             distances: [Entry(INVALID); DISTANCE_TABLE],
         })
     }
@@ -175,7 +182,7 @@ impl Tables {
 
     /// The same, of several literals where they fit.
     #[inline(always)]
-    pub(super) fn packed(&self, stream: u64) -> Entry {
+    pub(super) fn packed(&self, stream: u64) -> Packed {
         self.packed[stream as usize & ((1 << LITERAL_BITS) - 1)]
     }
 
@@ -195,31 +202,86 @@ impl Tables {
         self.distances[below(entry, stream) & (DISTANCE_TABLE - 1)]
     }
 
+    /// Fills the table of several symbols in an entry, for these lengths of codewords.
     fn pack(&mut self, lengths: &[u8]) {
-        self.packed.copy_from_slice(&self.literals[..1 << LITERAL_BITS]);
-        let shortest = lengths[..256].iter().filter(|length| **length > 0).min().copied().unwrap_or(u8::MAX);
-        if 2 * u32::from(shortest) > LITERAL_BITS {
-            return;
-        }
-        for index in 0..1 << LITERAL_BITS {
+        let shortest =
+            |lengths: &[u8]| lengths.iter().filter(|length| **length > 0).min().map_or(99, |least| u32::from(*least));
+        let (literals, _) = lengths.split_at(256);
+        let least = shortest(literals);
+        let least_of_two = least + shortest(lengths);
+        for (index, packed) in self.packed.iter_mut().enumerate() {
             let first = self.literals[index];
+            *packed = Packed::of(first);
             let room = LITERAL_BITS.saturating_sub(first.bits());
-            if first.literals() == 0 || room < shortest.into() {
+            if first.literals() == 0 || least_of_two > LITERAL_BITS || room < least_of_two - least {
                 continue;
             }
-            // A smaller index, but for 0: its entry has the literals that follow. An index of zeros alone repeats one.
-            let next = self.literals[index >> first.bits()];
-            if next.literals() == 0 || next.bits() > room {
+            // The bits behind those of the first codeword; 0 where the index has none, which counts as no room.
+            let second = self.literals[index >> first.bits()];
+            if second.codeword_bits() > room || !packed.append(second) || second.literals() == 0 {
                 continue;
             }
-            let mut packed = first.0 + next.bits() + (1 << 6) + (next.bytes() << 16);
-            let used = first.bits() + next.bits();
-            let last = self.literals[index >> used];
-            if last.literals() > 0 && last.bits() <= LITERAL_BITS - used {
-                packed += last.bits() + (1 << 6) + (last.bytes() << 24);
+            let used = first.bits() + second.bits();
+            let third = self.literals[index >> used];
+            if third.codeword_bits() <= LITERAL_BITS - used {
+                packed.append(third);
             }
-            self.packed[index] = Entry(packed);
         }
+    }
+}
+
+/// An entry of up to three literals, or of up to two and a length behind them: one lookup and one branch decide on them. The lower
+/// half is that of an [`Entry`], in which bits 6 and 7 are the number of literals also of a length; the upper half has the literals.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Packed(u64);
+
+impl Packed {
+    const NONE: Self = Self::of(Entry(INVALID));
+
+    const fn of(entry: Entry) -> Self {
+        if entry.literals() == 0 {
+            return Self(entry.0 as u64);
+        }
+        Self((entry.0 & 0xff | LITERALS) as u64 | (entry.bytes() as u64) << 32)
+    }
+
+    /// Appends a literal, or a length, to an entry that has literals. Returns false if it is something else.
+    fn append(&mut self, next: Entry) -> bool {
+        let count = self.0 >> 6 & 3;
+        if next.literals() > 0 {
+            self.0 += u64::from(next.bits()) + (1 << 6) + (u64::from(next.bytes()) << (32 + 8 * count));
+            return true;
+        }
+        if next.is_exceptional() {
+            return false;
+        }
+        let codewords = u64::from(self.entry().bits());
+        self.0 = self.0 - u64::from(LITERALS) + u64::from(next.0) + (codewords << 8);
+        true
+    }
+
+    /// Returns what is to be done behind the literals, and the bits to consume for all.
+    #[inline(always)]
+    pub(super) const fn entry(self) -> Entry {
+        Entry(self.0 as u32)
+    }
+
+    /// Returns the number of literals.
+    #[inline(always)]
+    pub(super) const fn literals(self) -> usize {
+        (self.0 >> 6 & 3) as usize
+    }
+
+    /// Returns the literals, the first one in the lowest byte.
+    #[inline(always)]
+    pub(super) const fn bytes(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// Returns whether there are literals only.
+    #[inline(always)]
+    pub(super) const fn is_literals(self) -> bool {
+        self.0 as u32 & LITERALS != 0
     }
 }
 
