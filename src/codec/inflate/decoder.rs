@@ -16,6 +16,10 @@ pub(super) const ROOM: usize = MAX_LENGTH + MARGIN;
 /// The input that an iteration of the fast loop can load.
 const INPUT_MARGIN: usize = 32;
 
+/// The symbols of a block that are decoded one at a time: the tables of the fast loop take longer to build than they save in
+/// shorter blocks.
+const SHORT: usize = 256;
+
 /// The symbols that one entry can decide on.
 const MOST_IN_ENTRY: usize = 3;
 
@@ -139,9 +143,13 @@ impl Decoder {
     }
 
     fn coded<T: Symbol>(&mut self, input: &[u8], at: &mut usize, out: &mut Output<'_, T>) -> Result<(), Stop> {
-        let ended = fast(&self.tables, input, at, out) || careful(&self.tables, input, at, out)?;
+        let is_packed = self.tables.is_packed();
+        let least = if is_packed { MOST_IN_ENTRY } else { SHORT };
+        let ended = is_packed && fast(&self.tables, input, at, out) || careful(&self.tables, input, at, out, least)?;
         if ended {
             self.end_block();
+        } else {
+            self.tables.pack();
         }
         Ok(())
     }
@@ -158,7 +166,7 @@ pub(super) struct Output<'a, T> {
 
 /// Decodes symbols as long as neither input nor room can end in an iteration, and they are valid. Returns whether it has met the
 /// end of the block.
-#[inline(never)]
+#[expect(clippy::too_many_lines, reason = "one loop, whose variables are in registers")]
 fn fast<T: Symbol>(tables: &Tables, input: &[u8], at: &mut usize, out: &mut Output<'_, T>) -> bool {
     let last_load = input.len().saturating_sub(INPUT_MARGIN);
     let limit = out.limit.min(out.symbols.len().saturating_sub(ROOM));
@@ -234,7 +242,7 @@ fn fast<T: Symbol>(tables: &Tables, input: &[u8], at: &mut usize, out: &mut Outp
             }
             if entry.is_exceptional() {
                 if entry.is_end() {
-                    consume!(entry.0);
+                    count = count.wrapping_sub(entry.0);
                     begin = (next, count, to);
                     break true;
                 }
@@ -269,8 +277,14 @@ fn fast<T: Symbol>(tables: &Tables, input: &[u8], at: &mut usize, out: &mut Outp
     has_ended
 }
 
-/// The same, for one symbol at a time: at the end of the input or of the room.
-fn careful<T: Symbol>(tables: &Tables, input: &[u8], at: &mut usize, out: &mut Output<'_, T>) -> Result<bool, Stop> {
+/// The same, for one symbol at a time: `least` symbols, and those at the end of the input or of the room.
+fn careful<T: Symbol>(
+    tables: &Tables,
+    input: &[u8],
+    at: &mut usize,
+    out: &mut Output<'_, T>,
+    least: usize,
+) -> Result<bool, Stop> {
     let end = input.len() * 8;
     let enough = input.len().saturating_sub(INPUT_MARGIN + 8);
     for symbols in 0.. {
@@ -278,7 +292,7 @@ fn careful<T: Symbol>(tables: &Tables, input: &[u8], at: &mut usize, out: &mut O
             return Err(Stop::Output);
         }
         // The fast loop continues where there is input for it, behind the entry that it has left to this one.
-        if *at / 8 < enough && symbols >= MOST_IN_ENTRY {
+        if symbols >= least && *at / 8 < enough {
             return Ok(false);
         }
         let mut after = *at;

@@ -52,9 +52,11 @@ fn find_stored(bytes: &[u8], from: usize, until: usize) -> Option<Start> {
     while at < end {
         let rest = bytes.get(at..)?;
         let any = match rest.first_chunk::<{ CHUNK + 3 }>() {
-            Some(chunk) => (0..CHUNK).fold(false, |any, index| {
-                any | (chunk[index] ^ chunk[index + 2] == 0xff) & (chunk[index + 1] ^ chunk[index + 3] == 0xff)
-            }),
+            // The least difference between a length and its complement, without branches.
+            Some(chunk) => {
+                let difference = |at: usize| !(chunk[at] ^ chunk[at + 2]) | !(chunk[at + 1] ^ chunk[at + 3]);
+                (0..CHUNK).fold(u8::MAX, |least, at| least.min(difference(at))) == 0
+            }
             None => true,
         };
         if any {

@@ -16,7 +16,7 @@ const MOST_DISTANCES: usize = 30;
 
 /// The lengths of the codewords of a block.
 pub(super) struct Lengths {
-    lengths: [u8; LITERALS_AND_LENGTHS + DISTANCES],
+    all: [u8; LITERALS_AND_LENGTHS + DISTANCES],
     literals: usize,
     distances: usize,
 }
@@ -29,7 +29,7 @@ impl Lengths {
         lengths[144..256].fill(9);
         lengths[256..280].fill(7);
         lengths[280..LITERALS_AND_LENGTHS].fill(8);
-        Self { lengths, literals: LITERALS_AND_LENGTHS, distances: DISTANCES }
+        Self { all: lengths, literals: LITERALS_AND_LENGTHS, distances: DISTANCES }
     }
 
     /// Reads those of a dynamic block, behind the three bits that begin each block.
@@ -78,15 +78,15 @@ impl Lengths {
         if lengths[END_OF_BLOCK] == 0 {
             return Err(Stop::Corrupt);
         }
-        Ok(Self { lengths, literals, distances })
+        Ok(Self { all: lengths, literals, distances })
     }
 
     pub(super) fn literals(&self) -> &[u8] {
-        &self.lengths[..self.literals]
+        &self.all[..self.literals]
     }
 
     pub(super) fn distances(&self) -> &[u8] {
-        &self.lengths[self.literals..self.literals + self.distances]
+        &self.all[self.literals..self.literals + self.distances]
     }
 
     /// Returns whether both codes are those that a block can have.

@@ -164,7 +164,8 @@ impl Span {
     pub(super) fn decode(&mut self, input: &[u8], at: usize, until: usize, limit: usize, window: &[u8], known: usize) {
         self.clear();
         self.narrow.reserve(limit);
-        self.narrow.symbols[..WINDOW].copy_from_slice(window);
+        let unknown = WINDOW - known;
+        self.narrow.symbols[unknown..WINDOW].copy_from_slice(&window[unknown..]);
         let mut out =
             Output { symbols: &mut self.narrow.symbols, floor: WINDOW - known, to: WINDOW, limit: WINDOW + limit };
         (self.start, self.at) = (Start { first: at, last: at }, at);
@@ -180,14 +181,13 @@ impl Span {
 
     /// Replaces `window`, the bytes before the span, by the last bytes of the span.
     pub(super) fn move_window(&self, window: &mut [u8]) {
-        if self.narrow.to > WINDOW || self.wide.to == WINDOW {
-            if self.narrow.to > WINDOW {
-                window.copy_from_slice(self.narrow.window());
-            }
-            return;
+        if self.stop == Stop::End {
+            // Nothing follows.
+        } else if self.narrow.to > WINDOW {
+            window.copy_from_slice(self.narrow.window());
+        } else if self.wide.to > WINDOW {
+            Bytes::new(window).replace(self.wide.window(), window);
         }
-        let bytes = Bytes::new(window);
-        bytes.replace(self.wide.window(), window);
     }
 
     /// Returns whether there are markers to [`resolve`](Self::resolve).
@@ -243,6 +243,7 @@ fn last_marker(symbols: &[u16]) -> Option<usize> {
 struct Bytes([u8; 1 << 16]);
 
 impl Bytes {
+    #[expect(clippy::large_stack_arrays, reason = "threads have room for it, and any symbol is an index")]
     fn new(window: &[u8]) -> Self {
         let mut bytes = [0; 1 << 16];
         for (symbol, byte) in (0..MARKER).zip(&mut bytes) {

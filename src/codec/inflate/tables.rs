@@ -154,6 +154,8 @@ pub(super) struct Tables {
     literals: [Entry; LITERAL_TABLE],
     /// The first part of `literals`, with several literals in an entry.
     packed: [Packed; 1 << LITERAL_BITS],
+    /// The shortest codeword of a literal, and of any symbol, for what is not yet packed.
+    not_packed: Option<(u32, u32)>,
     distances: [Entry; DISTANCE_TABLE],
 }
 
@@ -162,6 +164,7 @@ impl Tables {
         Box::new(Self {
             literals: [Entry(INVALID); LITERAL_TABLE],
             packed: [Packed::NONE; 1 << LITERAL_BITS],
+            not_packed: None,
             distances: [Entry(INVALID); DISTANCE_TABLE],
         })
     }
@@ -170,7 +173,10 @@ impl Tables {
     pub(super) fn build(&mut self, literals: &[u8], distances: &[u8]) -> Result<(), Corrupt> {
         build(&mut self.literals, LITERAL_BITS, literals, &LITERAL_ENTRIES)?;
         build(&mut self.distances, DISTANCE_BITS, distances, &DISTANCE_ENTRIES)?;
-        self.pack(literals);
+        let shortest =
+            |lengths: &[u8]| lengths.iter().filter(|length| **length > 0).min().map_or(99, |least| u32::from(*least));
+        let (bytes, _) = literals.split_at(256);
+        self.not_packed = Some((shortest(bytes), shortest(literals)));
         Ok(())
     }
 
@@ -202,18 +208,19 @@ impl Tables {
         self.distances[below(entry, stream) & (DISTANCE_TABLE - 1)]
     }
 
-    /// Fills the table of several symbols in an entry, for these lengths of codewords.
-    fn pack(&mut self, lengths: &[u8]) {
-        let shortest =
-            |lengths: &[u8]| lengths.iter().filter(|length| **length > 0).min().map_or(99, |least| u32::from(*least));
-        let (literals, _) = lengths.split_at(256);
-        let least = shortest(literals);
-        let least_of_two = least + shortest(lengths);
+    /// Returns whether there are entries of several symbols.
+    pub(super) fn is_packed(&self) -> bool {
+        self.not_packed.is_none()
+    }
+
+    /// Fills the table of several symbols in an entry. It is worth it only for blocks that are not short.
+    pub(super) fn pack(&mut self) {
+        let Some((least_literal, least)) = self.not_packed.take() else { return };
         for (index, packed) in self.packed.iter_mut().enumerate() {
             let first = self.literals[index];
             *packed = Packed::of(first);
             let room = LITERAL_BITS.saturating_sub(first.bits());
-            if first.literals() == 0 || least_of_two > LITERAL_BITS || room < least_of_two - least {
+            if first.literals() == 0 || least_literal + least > LITERAL_BITS || room < least {
                 continue;
             }
             // The bits behind those of the first codeword; 0 where the index has none, which counts as no room.
@@ -316,8 +323,11 @@ pub(super) fn count(lengths: &[u8]) -> Result<[u16; MAX_BITS + 1], Corrupt> {
 fn build(table: &mut [Entry], bits: u32, lengths: &[u8], entries: &[Entry]) -> Result<(), Corrupt> {
     let counts = count(lengths)?;
     let size = 1 << bits;
+    // The entries of shorter indices are repeated at the end.
+    let longest = counts.iter().rposition(|count| *count > 0).unwrap_or(1).clamp(1, bits as usize);
+    let filled = 1 << longest;
     if counts.iter().sum::<u16>() < 2 {
-        table[..size].fill(Entry(INVALID).of_bits(1));
+        table[..filled].fill(Entry(INVALID).of_bits(1));
     }
     // The symbols in the order of their codewords.
     let mut starts = [0_u16; MAX_BITS + 2];
@@ -343,7 +353,7 @@ fn build(table: &mut [Entry], bits: u32, lengths: &[u8], entries: &[Entry]) -> R
         let entry = entries[usize::from(*symbol)];
         if length <= bits {
             let entry = entry.of_bits(length);
-            table[..size].iter_mut().skip(reversed).step_by(1 << length).for_each(|slot| *slot = entry);
+            table[..filled].iter_mut().skip(reversed).step_by(1 << length).for_each(|slot| *slot = entry);
         } else {
             if reversed & (size - 1) != prefix {
                 prefix = reversed & (size - 1);
@@ -358,6 +368,11 @@ fn build(table: &mut [Entry], bits: u32, lengths: &[u8], entries: &[Entry]) -> R
         }
         left[length as usize] -= 1;
         code += 1;
+    }
+    let mut filled = filled;
+    while filled < size {
+        table.copy_within(..filled, filled);
+        filled *= 2;
     }
     Ok(())
 }

@@ -113,6 +113,18 @@ impl Writer {
         self.put(code.reverse_bits() >> (64 - count), count)
     }
 
+    /// Puts the header of a last block with codewords of these lengths, which are stated in four bits each.
+    fn dynamic(&mut self, literals: &[u8], distances: &[u8]) -> &mut Self {
+        self.put(0b101, 3).put(literals.len() as u64 - 257, 5).put(distances.len() as u64 - 1, 5).put(15, 4);
+        for symbol in [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15] {
+            self.put(if symbol < 16 { 4 } else { 0 }, 3);
+        }
+        for length in literals.iter().chain(distances) {
+            self.code((*length).into(), 4);
+        }
+        self
+    }
+
     fn stored(&mut self, content: &[u8], is_last: bool) -> &mut Self {
         self.put(u64::from(is_last), 3);
         self.count = self.count.next_multiple_of(8);
@@ -145,7 +157,7 @@ fn content(kind: usize, seed: u32, length: usize) -> Vec<u8> {
             // Matches of any length at distances up to the window.
             _ => {
                 content.extend_from_slice(&number.to_le_bytes());
-                let distance = if number & 3 == 0 { WINDOW } else { number as usize >> 2 & 0x7fff };
+                let distance = if number.trailing_zeros() >= 2 { WINDOW } else { number as usize >> 2 & 0x7fff };
                 if let Some(from) = content.len().checked_sub(distance.max(1)) {
                     for at in from..from + (number as usize >> 20) % 300 {
                         content.push(content[at]);
@@ -162,7 +174,7 @@ fn content(kind: usize, seed: u32, length: usize) -> Vec<u8> {
 fn compressed(content: &[u8], encoder: usize) -> Vec<u8> {
     let level = encoder % 13;
     if encoder < 13 {
-        let mut encoder = Compressor::new(CompressionLvl::new(level as i32).unwrap());
+        let mut encoder = Compressor::new(CompressionLvl::new(i32::try_from(level).unwrap()).unwrap());
         let mut stream = vec![0; encoder.deflate_compress_bound(content.len())];
         let length = encoder.deflate_compress(content, &mut stream).unwrap();
         stream.truncate(length);
@@ -235,8 +247,8 @@ proptest! {
     ) {
         let mut writer = Writer::default();
         writer.put(0b100, 3).put(literals, 5).put(distances, 5).put(precode.len() as u64 - 4, 4);
-        precode.iter().for_each(|length| { writer.put(*length, 3); });
-        rest.iter().for_each(|byte| { writer.put((*byte).into(), 8); });
+        for length in &precode { writer.put(*length, 3); }
+        for byte in &rest { writer.put((*byte).into(), 8); }
         check(&writer.bytes, SMALL, 1);
     }
 
@@ -257,14 +269,8 @@ proptest! {
             complete(&mut lengths);
         }
         let mut writer = Writer::default();
-        writer.put(0b101, 3).put(0, 5).put(distances.len() as u64 - 1, 5).put(15, 4);
-        for symbol in [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15] {
-            writer.put(if symbol < 16 { 4 } else { 0 }, 3);
-        }
-        for length in lengths.iter().chain(&distances) {
-            writer.code((*length).into(), 4);
-        }
-        rest.iter().for_each(|byte| { writer.put((*byte).into(), 8); });
+        writer.dynamic(&lengths, &distances);
+        for byte in &rest { writer.put((*byte).into(), 8); }
         check(&writer.bytes, SMALL, 1);
     }
 }
@@ -340,8 +346,8 @@ fn a_stored_block_begins_at_any_of_the_zeros_before_its_length() {
     // Three bits of zeros or more, up to bit 16, or up to bit 24 where the beginning does not fit before that.
     assert_eq!(stored(0, 0), Some(Start { first: 8, last: 13 }));
     assert_eq!(stored(0b11111, 5), Some(Start { first: 13, last: 13 }));
-    assert_eq!(stored(0b111111, 6), Some(Start { first: 14, last: 21 }));
-    assert_eq!(stored(0b011111, 6), Some(Start { first: 14, last: 21 }));
+    assert_eq!(stored(0b11_1111, 6), Some(Start { first: 14, last: 21 }));
+    assert_eq!(stored(0b01_1111, 6), Some(Start { first: 14, last: 21 }));
     // The start lies within the bits that are searched.
     let mut writer = Writer::default();
     writer.stored(&[], false).stored(&[], false);
@@ -398,7 +404,7 @@ fn a_reader_is_used_for_one_stream_after_the_other() {
     let mut reader = Stream::new(&Pool::new(2).unwrap(), SMALL);
     for stream in &streams {
         reader.begin(source.offset());
-        let (mut content, mut buffer) = (Vec::new(), [0; 70_000]);
+        let (mut content, mut buffer) = (Vec::new(), vec![0; 70_000]);
         loop {
             match reader.read(&mut source, &mut buffer).unwrap() {
                 0 => break,
@@ -421,14 +427,32 @@ fn matches_reach_back_to_the_start_and_not_before_it() {
         assert_eq!(reader.end.is_ok(), is_valid, "{distance}");
         check(&writer.bytes, SMALL, 1);
     }
-    // In a span that is decoded ahead: a distance of more bytes than were decoded before.
+    // In a span that is decoded ahead, of a stream without what the span refers to.
+    let mut deflate = Compress::new(Compression::new(6), false);
+    let mut stream = Vec::with_capacity(200_000);
+    let content = content(4, 1, 120_000);
+    deflate.compress_vec(&content[..60_000], &mut stream, FlushCompress::Sync).unwrap();
+    let second = stream.len();
+    deflate.compress_vec(&content[60_000..], &mut stream, FlushCompress::Sync).unwrap();
     let mut writer = Writer::default();
     for _ in 0..200 {
         writer.stored(b"x", false);
     }
-    let coded = compressed(&content(4, 1, 100_000), 9);
-    let stream = [&writer.bytes[..], &coded].concat();
-    check(&stream, Sizes { alone: 0, span: 300, ..SMALL }, 2);
+    let stream = [&writer.bytes[..], &stream[second..]].concat();
+    assert_eq!(by_zlib(&stream).end, Err(Verdict::Corrupt));
+    check(&stream, Sizes { alone: 0, span: 30_000, behind: 100_000, ..SMALL }, 2);
+}
+
+#[test]
+fn a_block_has_286_literals_and_lengths_and_30_distances_at_most() {
+    for (literals, distances, is_valid) in [(286, 30, true), (287, 30, false), (286, 31, false), (288, 32, false)] {
+        let (mut literals, mut distances) = (vec![0; literals], vec![0; distances]);
+        (literals[65], literals[256], distances[0]) = (1, 1, 1);
+        let mut writer = Writer::default();
+        writer.dynamic(&literals, &distances).code(0, 1).code(1, 1);
+        check(&writer.bytes, SMALL, 1);
+        assert_eq!(by_zlib(&writer.bytes).end.is_ok(), is_valid);
+    }
 }
 
 #[test]
