@@ -16,8 +16,9 @@ const MOST_IN_VAIN: usize = 1 << 20;
 
 /// What was decoded of a span. Its buffers are used again.
 pub(super) struct Span {
-    /// The compressed bytes.
+    /// The compressed bytes, and the bit of the file at which they begin.
     pub(super) input: Vec<u8>,
+    pub(super) base: u64,
     /// Where in the input the output begins.
     pub(super) start: Start,
     /// The bit at which it ends, and the decoder there.
@@ -64,6 +65,7 @@ impl Span {
     pub(super) fn new() -> Self {
         Self {
             input: Vec::new(),
+            base: 0,
             start: Start { first: 0, last: 0 },
             at: 0,
             decoder: Decoder::new(),

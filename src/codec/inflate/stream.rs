@@ -34,12 +34,12 @@ pub(in crate::codec) struct Sizes {
 
 impl Sizes {
     pub(in crate::codec) const DEFAULT: Self =
-        Self { alone: 1 << 20, span: 512 << 10, behind: 64 << 10, most: 4 << 20, piece: 256 << 10 };
+        Self { alone: 1 << 20, span: 512 << 10, behind: 64 << 10, most: 2 << 20, piece: 256 << 10 };
 
     /// Returns the compressed bytes of the next span of a stream of which `compressed` bytes were `decoded` to so many: its
-    /// output is within a quarter of the most, unless the stream changes.
+    /// output is half of the most, unless the stream changes.
     fn next_span(&self, compressed: u64, decoded: u64) -> usize {
-        let length = (self.most as u64 / 4).saturating_mul(compressed) / decoded.max(1);
+        let length = (self.most as u64 / 2).saturating_mul(compressed) / decoded.max(1);
         usize::try_from(length).unwrap_or(usize::MAX).clamp(self.span / 16 + 1, self.span)
     }
 }
@@ -65,8 +65,8 @@ pub(in crate::codec) struct Stream {
     begins: VecDeque<u64>,
     ahead_to: u64,
     ahead: Ordered<(Span, bool)>,
-    /// The first of them, and the bit of the file at which its input begins, if it begins at or behind `at`.
-    found: Option<(u64, Span)>,
+    /// The first of them, when it has been decoded.
+    found: Option<Span>,
     /// What was decoded and not yet read, each with the byte of the file at which it ends. Those that are not here are in
     /// `resolving`.
     ready: VecDeque<(Option<Span>, u64)>,
@@ -201,20 +201,20 @@ impl Stream {
     fn advance<R: Read>(&mut self, source: &mut Source<R>) {
         self.submit(source);
         while self.found.is_none() && self.begins.front().is_some_and(|begin| *begin <= self.at) {
-            let begin = self.begins.pop_front().unwrap_or_default();
+            self.begins.pop_front();
             self.taken += 1;
             match self.ahead.take() {
-                Some((span, true)) => self.found = Some((begin / 8 * 8, span)),
+                Some((span, true)) => self.found = Some(span),
                 Some((span, false)) => self.spare.push(span),
                 None => {}
             }
         }
-        let begins = self.found.as_ref().map(|(base, span)| base + span.start.first as u64);
+        let begins = self.found.as_ref().map(|span| span.base + span.start.first as u64);
         if begins.is_some_and(|first| first <= self.at)
-            && let Some((base, span)) = self.found.take()
+            && let Some(span) = self.found.take()
         {
             // A marker stands for a byte of a full window.
-            let follows = self.at <= base + span.start.last as u64 && self.decoded >= WINDOW as u64;
+            let follows = self.at <= span.base + span.start.last as u64 && self.decoded >= WINDOW as u64;
             let follows = follows && self.decoder.is_between_blocks();
             #[cfg(test)]
             {
@@ -222,7 +222,7 @@ impl Stream {
                 self.dropped += u64::from(!follows);
             }
             if follows {
-                self.append(source, base, span);
+                self.append(source, span);
             } else {
                 self.spare.push(span);
             }
@@ -237,6 +237,7 @@ impl Stream {
         let mut span = self.spare.pop().unwrap_or_else(Span::new);
         std::mem::swap(&mut span.decoder, &mut self.decoder);
         let base = source.offset() * 8;
+        span.base = base;
         let (at, until) = ((self.at - base) as usize, usize::try_from(until - base).unwrap_or(usize::MAX));
         let known = self.decoded.min(WINDOW as u64) as usize;
         span.decode(source.window(), at, until, self.sizes.piece, &self.window, known);
@@ -244,16 +245,16 @@ impl Stream {
             span.stop = Stop::Block;
         }
         let ends_in_input = span.stop == Stop::Input;
-        self.append(source, base, span);
+        self.append(source, span);
         if ends_in_input {
             self.stop = Some(Stop::Input);
         }
     }
 
     /// Appends a span that begins where the last one ended.
-    fn append<R: Read>(&mut self, source: &mut Source<R>, base: u64, mut span: Span) {
+    fn append<R: Read>(&mut self, source: &mut Source<R>, mut span: Span) {
         std::mem::swap(&mut span.decoder, &mut self.decoder);
-        self.at = base + span.at as u64;
+        self.at = span.base + span.at as u64;
         self.decoded += span.length() as u64;
         if matches!(span.stop, Stop::End | Stop::Corrupt) {
             self.stop = Some(span.stop);
@@ -295,6 +296,7 @@ impl Stream {
             }
             let bytes = &bytes[..bytes.len().min(length + self.sizes.behind)];
             let mut span = self.spare.pop().unwrap_or_else(Span::new);
+            span.base = begin / 8 * 8;
             span.input.clear();
             span.input.extend_from_slice(bytes);
             let from = (begin % 8) as usize;

@@ -102,7 +102,7 @@ impl Writer {
             if self.count.is_multiple_of(8) {
                 self.bytes.push(0);
             }
-            self.bytes[self.count / 8] |= ((bits >> at & 1) as u8) << (self.count % 8);
+            self.bytes[self.count / 8] |= ((bits.checked_shr(at).unwrap_or(0) & 1) as u8) << (self.count % 8);
             self.count += 1;
         }
         self
@@ -453,6 +453,22 @@ fn a_block_has_286_literals_and_lengths_and_30_distances_at_most() {
         check(&writer.bytes, SMALL, 1);
         assert_eq!(by_zlib(&writer.bytes).end.is_ok(), is_valid);
     }
+}
+
+/// Literals and the length behind them share an entry of the fast loop.
+#[test]
+fn literals_before_a_wrong_distance_are_returned_once() {
+    let (mut literals, mut distances) = (vec![0; 258], vec![0; 30]);
+    (literals[65], literals[256], literals[257], distances[0], distances[29]) = (1, 2, 2, 1, 1);
+    let mut writer = Writer::default();
+    writer.dynamic(&literals, &distances);
+    for _ in 0..1001 {
+        writer.code(0, 1);
+    }
+    writer.code(0b11, 2).code(1, 1).put(0, 2000);
+    let outcome = by_zlib(&writer.bytes);
+    assert!(outcome.content == [65; 1001] && outcome.end == Err(Verdict::Corrupt));
+    check(&writer.bytes, SMALL, 1);
 }
 
 #[test]
