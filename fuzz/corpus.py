@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import sys
 import tarfile
+import zlib
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -241,7 +242,21 @@ def records_seeds():
     })
 
 
+def inflate_seeds():
+    text = b"to be or not to be, that is the question: " * 40 + bytes(range(256)) * 3
+    for level in (0, 1, 6, 9):
+        for name, strategy in (("", zlib.Z_DEFAULT_STRATEGY), ("_fixed", zlib.Z_FIXED), ("_huffman", zlib.Z_HUFFMAN_ONLY)):
+            encoder = zlib.compressobj(level, zlib.DEFLATED, -15, 8, strategy)
+            stream = encoder.compress(text[:700]) + encoder.flush(zlib.Z_FULL_FLUSH) + encoder.compress(text) + encoder.flush()
+            yield f"stream_{level}{name}", b"\0\0\0\0" + stream
+            yield f"damaged_{level}{name}", b"\x02\0\0\x80" + stream
+    for level in range(13):
+        yield f"content_{level}", bytes([5, 20, level, 0]) + text
+        yield f"damaged_content_{level}", bytes([7, 20, level, 128]) + text
+
+
 TARGETS = {
+    "inflate": inflate_seeds,
     "tar": tar_seeds, "layout": layout_seeds, "engine": engine_seeds, "data_root": data_root_seeds, "records": records_seeds,
 }
 

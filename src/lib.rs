@@ -82,6 +82,7 @@ mod volume;
 pub mod internals {
     pub use crate::archive_file::tar_likeness;
     pub use crate::codec::deflate::compress as deflate;
+    pub use crate::codec::inflate::read as inflate;
     pub use crate::host::containers::parse_stop_record;
     pub use crate::host::fuzz as host;
     pub use crate::volume::live::Live;

@@ -1,7 +1,8 @@
 //! Compressed formats, encoded and decoded in parallel. A [`Compressor`] implements `Write`, a [`Decompressor`] `Read`.
 //! This module does not interpret the content, opens no files and prints nothing.
 //!
-//! `bzip2` implements the format of that name, `chunked` gzip and zstd with the encoders of crates and of `deflate`. xz is
+//! `bzip2` implements the format of that name, `chunked` gzip and zstd with the encoders of crates and of `deflate`, and the
+//! decoder `inflate`. xz is
 //! read only. `independent` reads by other libraries than those that compress. `compress` and `decompress` dispatch to them. [`crate::ordered`] keeps the blocks in order.
 
 mod bzip2;
@@ -12,6 +13,7 @@ pub(crate) mod deflate;
 mod foreign;
 mod format;
 mod independent;
+pub(crate) mod inflate;
 mod next;
 mod plain;
 mod prefix_code;

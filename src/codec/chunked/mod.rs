@@ -8,6 +8,7 @@ mod ahead;
 mod chunk;
 mod gathered;
 mod gzip;
+mod member;
 mod reader;
 mod writer;
 mod zstd;

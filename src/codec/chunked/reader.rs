@@ -4,11 +4,11 @@
 use std::io::{self, BufRead as _, Read};
 
 use ::zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation as _};
-use flate2::bufread::GzDecoder;
 
 use super::ahead::Ahead;
 use super::chunk::Chunked;
 use super::gzip::GZIP;
+use super::member::Member;
 use super::zstd;
 use super::zstd::ZSTD;
 use crate::codec::format::{Damage, Format};
@@ -23,6 +23,8 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 31;
 /// Reads the content of a gzip or zstd file.
 pub(in crate::codec) struct Reader<R> {
     state: State<R>,
+    /// What reads all gzip members.
+    member: Member,
     /// The decoder of all zstd frames: a new one takes longer than a small frame.
     zstd: Option<ZstdDecoder<'static>>,
     ahead: Ahead,
@@ -33,7 +35,7 @@ pub(in crate::codec) struct Reader<R> {
 /// the start of the source.
 enum State<R> {
     Between(Source<R>, Format),
-    Gzip(Box<GzDecoder<Source<R>>>),
+    Gzip(Source<R>),
     Zstd(Source<R>),
     Ended { compressed_bytes: u64 },
 }
@@ -41,13 +43,14 @@ enum State<R> {
 impl<R: Read> Reader<R> {
     /// Returns a reader of `source`, which begins with a gzip member or a zstd frame.
     pub(in crate::codec) fn new(source: Source<R>, format: Format, pool: &Pool) -> Self {
-        Self { state: State::Between(source, format), zstd: None, ahead: Ahead::new(pool), garbage: None }
+        let state = State::Between(source, format);
+        Self { state, member: Member::new(pool), zstd: None, ahead: Ahead::new(pool), garbage: None }
     }
 
     pub(in crate::codec) fn compressed_bytes(&self) -> u64 {
         match &self.state {
             State::Between(source, _) | State::Zstd(source) => source.offset(),
-            State::Gzip(decoder) => decoder.get_ref().offset(),
+            State::Gzip(_) => self.member.consumed(),
             State::Ended { compressed_bytes } => *compressed_bytes,
         }
     }
@@ -58,7 +61,7 @@ impl<R: Read> Reader<R> {
 
     /// Returns whether several threads have decoded what was read.
     pub(in crate::codec) fn is_parallel(&self) -> bool {
-        self.ahead.has_decoded()
+        self.ahead.has_decoded() || self.member.is_parallel()
     }
 
     /// Reads the next bytes of the content into `out`, which is not empty. Returns 0 at the end of the last member.
@@ -73,7 +76,14 @@ impl<R: Read> Reader<R> {
                     self.begin()?;
                     continue;
                 }
-                State::Gzip(decoder) => (decoder.read(out).map(|count| (count, count == 0)), decoder.get_ref()),
+                State::Gzip(source) => {
+                    let count = self.member.read(source, out)?;
+                    if count > 0 {
+                        return Ok(count);
+                    }
+                    self.end_member();
+                    continue;
+                }
                 State::Zstd(source) => (read_frame(self.zstd.as_mut(), source, out), &*source),
             };
             match read {
@@ -94,7 +104,7 @@ impl<R: Read> Reader<R> {
     fn end_member(&mut self) {
         let ended = State::Ended { compressed_bytes: self.compressed_bytes() };
         self.state = match std::mem::replace(&mut self.state, ended) {
-            State::Gzip(decoder) => State::Between(decoder.into_inner(), Format::Gzip),
+            State::Gzip(source) => State::Between(source, Format::Gzip),
             State::Zstd(source) => State::Between(source, Format::Zstd),
             other @ (State::Between(..) | State::Ended { .. }) => other,
         };
@@ -106,7 +116,10 @@ impl<R: Read> Reader<R> {
         let State::Between(mut source, format) = std::mem::replace(&mut self.state, ended) else { return Ok(()) };
         match next(&mut source, format)? {
             Next::End { garbage } => self.garbage = garbage,
-            Next::Member if format == Format::Gzip => self.state = State::Gzip(Box::new(GzDecoder::new(source))),
+            Next::Member if format == Format::Gzip => {
+                self.member.begin(&mut source)?;
+                self.state = State::Gzip(source);
+            }
             Next::Member => {
                 window::check(zstd::window(source.window()), source.offset())?;
                 if self.zstd.is_none() {
