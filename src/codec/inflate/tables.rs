@@ -309,8 +309,19 @@ pub(super) fn build_precode(table: &mut [Entry; 1 << PRECODE_BITS], lengths: &[u
 /// Returns how many codewords have each length, if the code is complete, or if it is one that zlib accepts: of one codeword of
 /// one bit, or of none.
 pub(super) fn count(lengths: &[u8]) -> Result<[u16; MAX_BITS + 1], Corrupt> {
-    let mut counts = [0_u16; MAX_BITS + 1];
-    for length in lengths {
+    // Four counters of each length: most lengths are 0, and each increment of a counter waits for the one before.
+    let mut four = [[0_u16; MAX_BITS + 1]; 4];
+    let (groups, rest) = lengths.as_chunks::<4>();
+    for group in groups {
+        for (counts, length) in four.iter_mut().zip(group) {
+            counts[usize::from(*length & 15)] += 1;
+        }
+    }
+    let [mut counts, ..] = four;
+    for other in &four[1..] {
+        counts.iter_mut().zip(other).for_each(|(count, other)| *count += other);
+    }
+    for length in rest {
         counts[usize::from(*length & 15)] += 1;
     }
     counts[0] = 0;
