@@ -2,7 +2,7 @@
 //! member (RFC 1952) or a Zstandard frame (RFC 8878). In both formats, a concatenation of complete files is a file again.
 //!
 //! Chunks of a file that was written so are decoded in parallel too. Those of other files are decoded one after the other, as
-//! where they end is known only then.
+//! where they end is known only then; a long gzip member itself is decoded in parallel, by `inflate`.
 
 mod ahead;
 mod chunk;

@@ -17,7 +17,6 @@
 //!
 //! `decoder` decodes to bytes and to markers by the same code, with `tables`, `header` and `bits`.
 
-mod at_once;
 mod bits;
 mod decoder;
 mod finder;
@@ -28,9 +27,10 @@ mod symbol;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod whole;
 
-pub use at_once::read;
 pub(super) use stream::{Sizes, Stream};
+pub use whole::read;
 
 /// The stream is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

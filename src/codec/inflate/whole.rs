@@ -1,4 +1,4 @@
-//! Reading of a raw stream in memory.
+//! Reads a whole stream in memory.
 
 use std::io;
 
