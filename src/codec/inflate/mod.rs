@@ -15,6 +15,9 @@
 //! 4. The last 32 KiB of a span become known as soon as those of the one before are, which takes a few microseconds. Further
 //!    jobs replace all markers, and compute the checksums of spans, which are combined.
 //!
+//! With one or two threads the thread that reads decodes the whole stream: markers and the search would cost what the second
+//! thread gains.
+//!
 //! `decoder` decodes to bytes and to markers by the same code, with `tables`, `header` and `bits`.
 
 mod bits;

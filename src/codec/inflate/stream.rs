@@ -28,13 +28,16 @@ pub(in crate::codec) struct Sizes {
     /// The most bytes that a job decompresses. Each can take three bytes in memory: bytes of zeros take a thousandth of that in
     /// a file.
     pub(super) most: usize,
+    /// The fewest threads that decode spans ahead. Two would save nothing: with markers, and a search, decoding takes each of
+    /// them half as long again, and the thread that reads needs one of two cores.
+    pub(super) threads: usize,
     /// The bytes that the thread which reads decodes at a time. It is a part of the cache of a core.
     pub(super) piece: usize,
 }
 
 impl Sizes {
     pub(in crate::codec) const DEFAULT: Self =
-        Self { alone: 1 << 20, span: 512 << 10, behind: 64 << 10, most: 2 << 20, piece: 256 << 10 };
+        Self { alone: 1 << 20, span: 512 << 10, behind: 64 << 10, most: 2 << 20, threads: 3, piece: 256 << 10 };
 
     /// Returns the compressed bytes of the next span of a stream of which `compressed` bytes were `decoded` to so many: its
     /// output is half of the most, unless the stream changes.
@@ -43,9 +46,6 @@ impl Sizes {
         usize::try_from(length).unwrap_or(usize::MAX).clamp(self.span / 16 + 1, self.span)
     }
 }
-
-/// So many threads take longer to decode than the one that reads takes for what it does with the content.
-const FEW: usize = 2;
 
 /// A raw DEFLATE stream that begins at the start of a source. The buffers are used again for the next stream.
 pub(in crate::codec) struct Stream {
@@ -282,7 +282,7 @@ impl Stream {
             return;
         }
         self.was_ahead = true;
-        if self.pool.jobs() == 1 {
+        if self.pool.jobs() < self.sizes.threads {
             return;
         }
         let most = self.sizes.most;
@@ -310,11 +310,10 @@ impl Stream {
             self.begins.push_back(begin);
             self.ahead_to = begin / 8 * 8 + until as u64;
             self.submitted += 1;
-            // The thread that reads takes its turn: it knows the window, so it needs no markers. With more threads it does so only
-            // where it would wait for them.
-            let is_slower = self.finished.load(Ordering::Relaxed) > self.taken;
-            let jobs = self.pool.jobs();
-            if self.submitted.is_multiple_of(jobs as u64) && (jobs <= FEW || !is_slower) {
+            // Where the thread that reads would wait for the others it takes its turn: it knows the window, so it needs no
+            // markers.
+            let would_wait = self.finished.load(Ordering::Relaxed) <= self.taken;
+            if would_wait && self.submitted.is_multiple_of(self.pool.jobs() as u64) {
                 self.ahead_to += length as u64 * 8;
             }
         }

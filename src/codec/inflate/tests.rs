@@ -15,7 +15,7 @@ use crate::codec::source::Source;
 use crate::ordered::Pool;
 
 /// Sizes with which a short stream has many spans, and jobs stop for each reason.
-const SMALL: Sizes = Sizes { alone: 100, span: 3000, behind: 500, most: 40_000, piece: 777 };
+const SMALL: Sizes = Sizes { alone: 100, span: 3000, behind: 500, most: 40_000, threads: 2, piece: 777 };
 
 /// The most that a test decodes.
 const MOST: usize = 4 << 20;
@@ -200,7 +200,7 @@ fn jobs() -> impl Strategy<Value = usize> {
 
 fn sizes() -> impl Strategy<Value = Sizes> {
     (0..2000_u64, 200..20_000_usize, 0..5000_usize, 1000..200_000_usize, 1..100_000_usize)
-        .prop_map(|(alone, span, behind, most, piece)| Sizes { alone, span, behind, most, piece })
+        .prop_map(|(alone, span, behind, most, piece)| Sizes { alone, span, behind, most, threads: 2, piece })
 }
 
 proptest! {
