@@ -90,12 +90,56 @@ fn read(file: &File, offset: u64, length: usize) -> Piece {
             }
         }
     }
-    // A vector may have more room than it was asked for.
     let ended = bytes.len() < length;
+    // A vector may have more room than it was asked for.
     bytes.truncate(length);
     // Fewer bytes than a step are being read, so all of the step before the last one has been.
     if offset.is_multiple_of(READ_STEP) && offset >= 2 * READ_STEP {
         drop_range(file, offset - 2 * READ_STEP, READ_STEP);
     }
     Piece { bytes, ended, failed }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, Write as _};
+
+    use super::*;
+
+    fn all(ahead: &mut ReadAhead) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            match ahead.next().unwrap() {
+                piece if piece.is_empty() => return all,
+                piece => all.extend(piece),
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_follow_each_other_up_to_the_size_or_the_end() {
+        let content: Vec<u8> = (0..(17 << 20) + 5_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&content).unwrap();
+        // Where the handle is does not matter.
+        file.rewind().unwrap();
+        let pool = Pool::new(3).unwrap();
+        for size in [0, 1, PIECE, PIECE + 1, content.len() - 1, content.len(), content.len() + 3 * PIECE] {
+            let mut ahead = ReadAhead::new(file.try_clone().unwrap(), size as u64, &pool);
+            assert!(all(&mut ahead) == content[..size.min(content.len())], "{size}");
+            assert!(ahead.next().unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_behind_the_end_of_a_file_that_shrank() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(100 * PIECE as u64).unwrap();
+        let mut ahead = ReadAhead::new(file.try_clone().unwrap(), 100 * PIECE as u64, &Pool::new(2).unwrap());
+        assert_eq!(ahead.next().unwrap().len(), PIECE);
+        file.set_len(0).unwrap();
+        let rest = all(&mut ahead);
+        file.set_len(100 * PIECE as u64).unwrap();
+        assert!(rest.len() < 99 * PIECE && ahead.next().unwrap().is_empty());
+    }
 }
