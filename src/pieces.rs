@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::io::{self, Write};
 
+/// Bytes of the shortest piece that is worth passing on as it is. Shorter ones are copied to others: that takes less time.
+pub(crate) const LEAST: usize = 16 << 10;
+
 /// A writer that takes pieces.
 pub trait WritePiece: Write {
     /// Writes all of `piece`.

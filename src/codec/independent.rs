@@ -140,7 +140,7 @@ fn skip_frame<R: Read>(mut source: Source<R>, length: u32) -> io::Result<Source<
     while left > 0 {
         let there = source.fill(1).len().min(left);
         if there == 0 {
-            return Err(source.take_error().unwrap_or_else(|| Damage::error(source.end(), Fault::EndsInBlock)));
+            return Err(source.cut_short(Fault::EndsInBlock));
         }
         source.skip(there);
         left -= there;

@@ -3,6 +3,8 @@
 
 use std::io::{self, BufRead, Read};
 
+use super::format::{Damage, Fault};
+
 /// Bytes that are read at a time.
 const CHUNK: u64 = 256 << 10;
 
@@ -77,6 +79,11 @@ impl<R> Source<R> {
         let error = self.error.take();
         self.failed |= error.is_some();
         error
+    }
+
+    /// Returns why there are fewer bytes than are needed: the read error, or that the file ends too early, as `what` says.
+    pub(super) fn cut_short(&mut self, what: Fault) -> io::Error {
+        self.take_error().unwrap_or_else(|| Damage::error(self.end(), what))
     }
 
     /// Returns whether a read error was taken. An error of a decoder is then this read error, not damage to the file.

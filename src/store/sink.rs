@@ -207,18 +207,14 @@ impl fmt::Display for Destination {
 }
 
 impl NewArchive<'_> {
-    /// Notes that all of the archive was written, and syncs a file to disk.
+    /// Ends the writing: a file is synced to disk.
     ///
     /// # Errors
     /// A file cannot be synced; it is then removed.
     pub(crate) fn finish(self) -> Result<Complete> {
         Ok(Complete(match self.kind {
             Kind::Writing(file) => Kind::File(file.finish()?),
-            Kind::Stdout(mut archive) => {
-                archive.end();
-                Kind::Stdout(archive)
-            }
-            complete @ (Kind::File(_) | Kind::Command(_)) => complete,
+            complete @ (Kind::File(_) | Kind::Stdout(_) | Kind::Command(_)) => complete,
         }))
     }
 }

@@ -30,15 +30,8 @@ pub(super) struct StdoutArchive {
     writeback: Writeback,
     held: HeldBack,
     format: Format,
-    state: State,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Writing,
-    /// All of it was written, and the end is held back.
-    Ended,
-    Committed,
+    /// Whether the end, which is held back, was written.
+    is_committed: bool,
 }
 
 /// Checks that standard output can take an archive.
@@ -83,7 +76,7 @@ impl StdoutArchive {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
         let is_file = out.metadata().map_err(failed)?.is_file();
         let (writeback, held) = (Writeback::default(), HeldBack::default());
-        Ok(Self { out, is_file, writeback, held, format, state: State::Writing })
+        Ok(Self { out, is_file, writeback, held, format, is_committed: false })
     }
 
     pub(super) fn write(&mut self, bytes: &[u8], monitor: &dyn Monitor) -> io::Result<()> {
@@ -91,11 +84,6 @@ impl StdoutArchive {
         held.push(bytes, |bytes| {
             send(out, *is_file, writeback, bytes, &|| monitor.check_cancelled().map_err(Into::into))
         })
-    }
-
-    /// Notes that all of the archive was written.
-    pub(super) fn end(&mut self) {
-        self.state = State::Ended;
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -112,25 +100,23 @@ impl StdoutArchive {
         held.release(|bytes| send(out, *is_file, writeback, bytes, &not_cancelled))
             .and_then(|()| if *is_file { out.sync_all() } else { Ok(()) })
             .map_err(|e| monitor.cause(Error::failed("cannot write", "standard output", e)))?;
-        self.state = State::Committed;
+        self.is_committed = true;
         Ok(())
     }
 
     /// Makes the end of the stream one that no reader accepts, as far as there is still a reader.
     fn break_off(&mut self) -> io::Result<()> {
-        let Self { out, is_file, writeback, held, format, state } = self;
+        let Self { out, is_file, writeback, held, format, is_committed } = self;
+        if *is_committed {
+            return Ok(());
+        }
         let begun = Instant::now();
         let in_time = || if begun.elapsed() < LONGEST_WAIT { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) };
-        match (*format, *state) {
-            (_, State::Committed) => return Ok(()),
-            (Format::Plain, _) => {
-                // More than what is missing of a member that was cut, so that a reader gets to the header.
-                let headers = BROKEN_OFF.repeat(2 * super::held_back::HELD / BROKEN_OFF.len());
-                held.replace(&headers);
-            }
-            (compressed, _) => {
-                held.replace(compressed.broken_off());
-            }
+        if *format == Format::Plain {
+            // More than what is missing of a member that was cut, so that a reader gets to the header.
+            held.replace(&BROKEN_OFF.repeat(2 * super::held_back::HELD / BROKEN_OFF.len()));
+        } else {
+            held.replace(format.broken_off());
         }
         held.release(|bytes| send(out, *is_file, writeback, bytes, &in_time))
     }

@@ -1,6 +1,8 @@
 //! Bit strings in the order of bzip2, most significant bit first: writing, splicing and reading them, and searching for
 //! magics at any bit offset.
 
+use std::mem;
+
 use super::block_size::BlockSize;
 
 /// The magics of a bzip2 stream, which can be at any bit offset.
@@ -106,10 +108,9 @@ impl BitString {
         BitWriter { string: self, at, word, held }
     }
 
-    /// Returns the complete bytes, which the caller may remove. The bits after them are kept, and precede what is
-    /// appended next.
-    pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
+    /// Removes the complete bytes and returns them. The bits after them are kept, and precede what is appended next.
+    pub(super) fn take_bytes(&mut self) -> Vec<u8> {
+        mem::take(&mut self.bytes)
     }
 
     /// Returns the bytes, the last one padded with zero bits.

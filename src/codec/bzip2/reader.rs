@@ -143,7 +143,7 @@ impl<R: Read> Reader<R> {
             // The block has more bits than the file, and no other magic begins in the rest of the file: it is cut
             // short.
             Ok(Beginning::Cut) if bytes.len() == window.len() && bits::find_magic(bytes, from + 1).is_none() => {
-                Err(self.cut_short(Fault::EndsInBlock))
+                Err(self.finder.source.cut_short(Fault::EndsInBlock))
             }
             Ok(Beginning::Cut) | Err(NotABlock) => Err(self.damage(Fault::Block)),
         }
@@ -155,7 +155,7 @@ impl<R: Read> Reader<R> {
         self.fill(block::END_BITS / 8 + 1 + block::HEADER_BYTES);
         let (window, from) = self.window_from(self.at);
         if from + block::END_BITS > window.len() * 8 {
-            return Err(self.cut_short(Fault::EndsBeforeMagic));
+            return Err(self.finder.source.cut_short(Fault::EndsBeforeMagic));
         }
         if bits::read(window, from + bits::MAGIC_BITS, 32) != u64::from(self.crc) {
             return Err(self.damage(Fault::StreamChecksum));
@@ -164,7 +164,9 @@ impl<R: Read> Reader<R> {
         let block_size = match window.get(header..).unwrap_or_default() {
             [b'B', b'Z', b'h', digit, ..] => BlockSize::from_digit(*digit),
             // A part of a header is no trailing garbage: the file is cut short, also according to bzip2.
-            [b'B'] | [b'B', b'Z'] | [b'B', b'Z', b'h'] => return Err(self.cut_short(Fault::EndsInHeader)),
+            [b'B'] | [b'B', b'Z'] | [b'B', b'Z', b'h'] => {
+                return Err(self.finder.source.cut_short(Fault::EndsInHeader));
+            }
             _ => None,
         };
         self.at += (header * 8 - from) as u64;
@@ -187,7 +189,7 @@ impl<R: Read> Reader<R> {
         self.fill(bits::MAGIC_BITS / 8 + 1);
         let (window, from) = self.window_from(self.at);
         if from + bits::MAGIC_BITS > window.len() * 8 {
-            self.cut_short(Fault::EndsBeforeMagic)
+            self.finder.source.cut_short(Fault::EndsBeforeMagic)
         } else {
             self.damage(Fault::NoBlock)
         }
@@ -195,12 +197,6 @@ impl<R: Read> Reader<R> {
 
     fn damage(&self, what: Fault) -> io::Error {
         Damage::error(self.at / 8, what)
-    }
-
-    /// Returns the read error if there was one; otherwise, that the file is cut short.
-    fn cut_short(&mut self, what: Fault) -> io::Error {
-        let end = self.finder.source.end();
-        self.finder.source.take_error().unwrap_or_else(|| Damage::error(end, what))
     }
 
     /// Reads until the window has `count` bytes from `self.at` on, if the file has them.

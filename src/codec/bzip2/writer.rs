@@ -70,7 +70,7 @@ impl Writer {
         let block = block.map_err(io::Error::other)?;
         self.crc = crc::combine(self.crc, block.crc);
         block.append_to(&mut self.stream);
-        to.write_piece(mem::take(self.stream.bytes_mut()))?;
+        to.write_piece(self.stream.take_bytes())?;
         Ok(true)
     }
 

@@ -1,7 +1,6 @@
 //! The input of a chunk, in the pieces in which it came.
 
-/// Shorter pieces are copied: to pass each of them on would take longer.
-const COPIED: usize = 16 << 10;
+use crate::pieces::LEAST;
 
 /// The room for copied bytes that is allocated at once.
 const ROOM: usize = 64 << 10;
@@ -33,7 +32,7 @@ impl Gathered {
 
     /// Appends `piece`.
     pub(super) fn take(&mut self, piece: Vec<u8>) {
-        if piece.len() < COPIED {
+        if piece.len() < LEAST {
             self.copy(&piece);
         } else {
             self.length += piece.len();
@@ -58,7 +57,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_bytes_are_joined_in_order(parts in prop::collection::vec((any::<bool>(), 0..3 * COPIED), 0..20)) {
+        fn all_bytes_are_joined_in_order(parts in prop::collection::vec((any::<bool>(), 0..3 * LEAST), 0..20)) {
             let (mut gathered, mut expected) = (Gathered::default(), Vec::new());
             for (number, (copied, length)) in (0_u8..).zip(parts) {
                 let part = vec![number; length];

@@ -43,7 +43,7 @@ impl Member {
             return Ok(count);
         }
         let Some(trailer) = source.fill(TRAILER).first_chunk::<TRAILER>() else {
-            return Err(source.take_error().unwrap_or_else(|| Damage::error(source.end(), Fault::EndsInBlock)));
+            return Err(source.cut_short(Fault::EndsInBlock));
         };
         let (crc, length) = self.stream.totals();
         if u64::from_le_bytes(*trailer) != u64::from(crc) | u64::from(length) << 32 {
@@ -112,7 +112,7 @@ fn skip_header<R: Read>(source: &mut Source<R>) -> io::Result<()> {
 /// Returns the first `count` bytes of `source`, or more.
 fn bytes<R: Read>(source: &mut Source<R>, count: usize) -> io::Result<&[u8]> {
     if source.fill(count).len() < count {
-        return Err(source.take_error().unwrap_or_else(|| Damage::error(source.end(), Fault::EndsInBlock)));
+        return Err(source.cut_short(Fault::EndsInBlock));
     }
     Ok(source.window())
 }

@@ -190,9 +190,7 @@ impl Stream {
     fn end<R: Read>(&self, source: &mut Source<R>) -> io::Result<usize> {
         match self.stop {
             Some(Stop::End) => Ok(0),
-            Some(Stop::Input) => {
-                Err(source.take_error().unwrap_or_else(|| Damage::error(source.end(), Fault::EndsInBlock)))
-            }
+            Some(Stop::Input) => Err(source.cut_short(Fault::EndsInBlock)),
             _ => Err(Damage::error(self.at / 8, Fault::Other("corrupt deflate stream".to_owned()))),
         }
     }
