@@ -11,10 +11,10 @@ use crate::live_mounts::LiveMounts;
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Phase, Stage};
 use crate::ordered::Pool;
-use crate::plan::backup::{BackupPlan, BackupRequest, plan};
+use crate::plan::backup::{BackupPlan, BackupRequest, PlannedArchive, plan};
 use crate::plan::facts::ThisHost;
 use crate::plan::{Running, check_real, postgres, used_since, users_now};
-use crate::recovery::recover_layout;
+use crate::recovery::{check_untouched, recover_layout};
 use crate::store::commit;
 use crate::store::directory::remove_if_empty;
 use crate::together;
@@ -54,7 +54,7 @@ fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, 
         monitor.phase(Phase::Stopping);
     }
     let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
-    let archived = archive_stopped(&plan, stopped.count() > 0, &mounts, request, host, pool, monitor);
+    let archived = Backup { plan: &plan, mounts: &mounts, request, host, pool, monitor }.run(stopped.count() > 0);
     mounts.release();
     archived?;
     if stopped.count() > 0 {
@@ -64,30 +64,73 @@ fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, 
     Ok(())
 }
 
-/// Archives the trees after containers have stopped, if any had to.
-fn archive_stopped(
-    plan: &BackupPlan,
-    has_stopped: bool,
-    mounts: &LiveMounts,
-    request: &BackupRequest,
-    host: &dyn Host,
-    pool: &Pool,
-    monitor: &dyn Monitor,
-) -> Result<()> {
-    let mut users = plan.users.clone();
-    if has_stopped {
-        // From now on: what ran until here did so before anything was read.
-        let now = request.inventory(host)?;
-        check_real(plan.targets(), &now, &ThisHost::new(mounts, pool, monitor))?;
-        users = users_now(plan.targets(), &now);
+/// A backup that is carried out.
+struct Backup<'a> {
+    plan: &'a BackupPlan,
+    mounts: &'a LiveMounts,
+    request: &'a BackupRequest,
+    host: &'a dyn Host,
+    pool: &'a Pool,
+    monitor: &'a dyn Monitor,
+}
+
+impl Backup<'_> {
+    /// Archives the trees after containers have stopped, if any had to.
+    fn run(&self, has_stopped: bool) -> Result<()> {
+        let plan = self.plan;
+        let mut users = plan.users.clone();
+        if has_stopped {
+            // From now on: what ran until here did so before anything was read.
+            let now = self.request.inventory(self.host)?;
+            check_real(plan.targets(), &now, &ThisHost::new(self.mounts, self.pool, self.monitor))?;
+            users = users_now(plan.targets(), &now);
+        }
+        let reopen = |planned: &PlannedArchive| self.mounts.reopen(&planned.target.tree, &planned.mounts);
+        let trees = plan.archives.iter().map(reopen).collect::<Result<Vec<_>>>()?;
+        let created = plan.sink.create()?;
+        self.archive(&trees, &users).inspect_err(|_| remove_if_empty(&created))
     }
-    let trees = plan
-        .archives
-        .iter()
-        .map(|planned| mounts.reopen(&planned.target.tree, &planned.mounts))
-        .collect::<Result<Vec<_>>>()?;
-    let created = plan.sink.create()?;
-    archive(plan, &trees, &users, request, host, pool, monitor).inspect_err(|_| remove_if_empty(&created))
+
+    /// Writes all archives and commits all of them, or none.
+    fn archive(&self, trees: &[OpenTree], users: &[Container]) -> Result<()> {
+        let Self { plan, request, monitor, .. } = *self;
+        let jobs = plan.jobs();
+        monitor.phase(Phase::Archiving);
+        let write =
+            |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| archiver::write(job, tree, self.pool, monitor);
+        let written = together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write);
+        monitor.check_cancelled()?;
+        // What has replaced a tree meanwhile is also why it could not be archived.
+        self.check_untouched(trees)?;
+        let written = written?;
+        if request.running != Running::Allow {
+            warn_of_started(plan, users, &request.inventory(self.host)?, monitor);
+        }
+        check_clusters(plan, &written, request, monitor)?;
+        monitor.check_cancelled()?;
+        monitor.phase(Phase::Committing);
+        let (archives, summaries): (Vec<_>, Vec<_>) =
+            written.into_iter().map(|Archived { complete, summary, .. }| (complete, summary)).unzip();
+        commit(archives, request.overwrite, monitor)?;
+        for (summary, job) in summaries.iter().zip(&jobs) {
+            if summary.left_out > 0 {
+                let (archive, count) = (&summary.archive, summary.left_out);
+                monitor
+                    .note(&format!("{archive}: {count} excluded (a directory counts as one, with all that it holds)"));
+            }
+            monitor.event(&Event::Finished { stage: Stage::Archiving, summary, at: job.destination.path() });
+        }
+        Ok(())
+    }
+
+    /// Checks that no restore has replaced a tree while it was archived: the archive could hold a part of either.
+    fn check_untouched(&self, trees: &[OpenTree]) -> Result<()> {
+        for (planned, tree) in self.plan.archives.iter().zip(trees) {
+            let target = &planned.target;
+            check_untouched(&target.tree, tree, self.mounts).map_err(|error| error.within(&target.archive))?;
+        }
+        Ok(())
+    }
 }
 
 /// Removes stale files from the sink, and recovers volumes from interrupted restores.
@@ -109,39 +152,6 @@ fn warn_of_running(plan: &BackupPlan, monitor: &dyn Monitor) {
         let name = printable(user.name.as_bytes());
         monitor.issue("", format!("'{name}' is {state} while its data is archived: the archive may mix old and new"));
     }
-}
-
-/// Writes all archives and commits all of them, or none.
-fn archive(
-    plan: &BackupPlan,
-    trees: &[OpenTree],
-    users: &[Container],
-    request: &BackupRequest,
-    host: &dyn Host,
-    pool: &Pool,
-    monitor: &dyn Monitor,
-) -> Result<()> {
-    let jobs = plan.jobs();
-    monitor.phase(Phase::Archiving);
-    let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| archiver::write(job, tree, pool, monitor);
-    let written = together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write)?;
-    if request.running != Running::Allow {
-        warn_of_started(plan, users, &request.inventory(host)?, monitor);
-    }
-    check_clusters(plan, &written, request, monitor)?;
-    monitor.check_cancelled()?;
-    monitor.phase(Phase::Committing);
-    let (archives, summaries): (Vec<_>, Vec<_>) =
-        written.into_iter().map(|Archived { complete, summary, .. }| (complete, summary)).unzip();
-    commit(archives, request.overwrite, monitor)?;
-    for (summary, job) in summaries.iter().zip(&jobs) {
-        if summary.left_out > 0 {
-            let (archive, count) = (&summary.archive, summary.left_out);
-            monitor.note(&format!("{archive}: {count} excluded (a directory counts as one, with all that it holds)"));
-        }
-        monitor.event(&Event::Finished { stage: Stage::Archiving, summary, at: job.destination.path() });
-    }
-    Ok(())
 }
 
 /// Refuses PostgreSQL clusters of which a part is not in the archives, and reports those that were not shut down.

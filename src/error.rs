@@ -152,11 +152,16 @@ impl Error {
     /// Returns the same error; for that of a cancelled run, with what the run has left: "interrupted: `left`".
     #[must_use]
     pub(crate) fn leaving(self, left: &str) -> Self {
-        let interrupted = Self::interrupted();
-        if (self.kind, &self.message) == (interrupted.kind, &interrupted.message) {
-            return Self { message: format!("{}: {left}", interrupted.message), ..self };
+        if self.is_bare_interruption() {
+            return Self { message: format!("{}: {left}", self.message), ..self };
         }
         self
+    }
+
+    /// Whether it is the error of a cancelled run, and says nothing more.
+    fn is_bare_interruption(&self) -> bool {
+        let interrupted = Self::interrupted();
+        (self.kind, &self.message) == (interrupted.kind, &interrupted.message)
     }
 
     /// Returns the same error with a hint: what the user can do about it.
@@ -166,10 +171,13 @@ impl Error {
         self
     }
 
-    /// Returns the same error with `context` before its message: "`context`: message".
+    /// Returns the same error with `context` before its message: "`context`: message". That of a cancelled run stays as it
+    /// is: it matters to nobody what was read just then.
     #[must_use]
     pub fn within(mut self, context: impl fmt::Display) -> Self {
-        self.message = format!("{context}: {}", self.message);
+        if !self.is_bare_interruption() {
+            self.message = format!("{context}: {}", self.message);
+        }
         self
     }
 
@@ -288,5 +296,16 @@ mod tests {
         let error = Error::refused("no such mount").within("cvat_db").hint("mount it");
         assert_eq!(error.to_string(), "cvat_db: no such mount");
         assert_eq!(error.advice(), Some("mount it"));
+    }
+
+    #[test]
+    fn that_of_a_cancelled_run_says_what_it_has_left_wherever_it_was_noticed() {
+        let error = Error::interrupted().within("cvat_db").leaving("nothing was changed");
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (ErrorKind::Interrupted, "interrupted: nothing was changed")
+        );
+        let error = error.within("cvat_db").leaving("no archive was made");
+        assert_eq!(error.to_string(), "cvat_db: interrupted: nothing was changed");
     }
 }

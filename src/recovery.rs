@@ -13,6 +13,7 @@ use crate::layout::Layout;
 use crate::live_mounts::LiveMounts;
 use crate::monitor::Monitor;
 use crate::resolve::{Selection, survey};
+use crate::volume::OpenTree;
 use crate::volume::live::Live;
 use crate::volume::own_names;
 use crate::volume::restore_record::{self, Phase, RestoreRecord, TreeRecord, Unfinished};
@@ -201,6 +202,15 @@ fn not_recovered(tree: &TreeRecord, failure: Option<&Error>, record: &Path) -> E
             record.display()
         )),
     }
+}
+
+/// Checks that no restore has replaced `tree` since it was opened as `open`, and that none is in progress.
+///
+/// # Errors
+/// One has, or is; the mounts cannot be opened, or the records not be read.
+pub(crate) fn check_untouched(tree: &MountTree, open: &OpenTree, mounts: &LiveMounts) -> Result<()> {
+    mounts.check_in_place(tree, open)?;
+    unfinished(tree, mounts)?.first().map_or(Ok(()), |other| Err(other.refusal()))
 }
 
 /// Returns the mounts of `tree` that a restore in progress is replacing, or that an interrupted one left half restored.

@@ -20,6 +20,7 @@ use crate::ordered::Pool;
 use crate::plan::comparison::{ComparisonRequest, plan};
 use crate::plan::facts::ThisHost;
 use crate::postgres::{Clusters, not_shut_down};
+use crate::recovery::check_untouched;
 use crate::store::{self, Location};
 
 /// What decompresses the archives.
@@ -94,7 +95,12 @@ pub fn against_volumes(
     let mut failures = Vec::new();
     for planned in &plan.archives {
         let tree = mounts.reopen(&planned.target.tree, &planned.mounts);
-        match tree.and_then(|tree| compare(&planned.input, &tree, &planned.exclude, pool, monitor)) {
+        let compared = tree.and_then(|tree| {
+            let found = compare(&planned.input, &tree, &planned.exclude, pool, monitor)?;
+            check_untouched(&planned.target.tree, &tree, &mounts).map_err(|e| e.within(&planned.target.archive))?;
+            Ok(found)
+        });
+        match compared {
             Ok(found) => differences += Differences::total(&found),
             Err(error) => {
                 monitor.check_cancelled()?;

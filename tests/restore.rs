@@ -6,14 +6,17 @@
 mod common;
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::PathBuf;
+use std::process::{Child, ChildStdin};
 
 use common::data_root::{DataRoot, layout};
 use common::hostile::archive;
 use common::snapshot::TreeSnapshot;
-use common::tool::Tool;
+use common::tool::{Outcome, Running, Tool};
 use common::tree::{build, dir, file, hard_link, link};
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 /// One stopped container `x` with a tree at `/srv/x`: a volume, or a bind mount, with the same content.
@@ -436,42 +439,34 @@ fn a_killed_backup_is_completed_by_every_command_but_a_dry_run() {
 
 /// A restore from a pipe that is still open: it has staged what it got, and waits for the rest.
 struct Waiting {
-    run: std::process::Child,
+    run: Running,
+    stdin: ChildStdin,
     rest: Vec<u8>,
 }
 
 impl Waiting {
-    fn begin(world: &World, arguments: &[&str]) -> Self {
+    fn begin(world: &World) -> Self {
         let mut archive = fs::read(world.at("plain/x.tar")).unwrap();
         // The end of the last file, and the end of the archive.
         let rest = archive.split_off(archive.len() - (1 << 20));
-        let voltar = env!("CARGO_BIN_EXE_voltar");
-        let mut run = std::process::Command::new(voltar)
-            .current_dir(world.scratch.path())
-            .env("VOLTAR_STATE_DIR", world.at("state"))
-            .args(["restore", "-", "--only", "x", "--data-root", "docker", "--layout", "x.toml"])
-            .args(arguments)
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        std::io::Write::write_all(run.stdin.as_mut().unwrap(), &archive).unwrap();
+        let restore = world.voltar("restore", &["-", "--only", "x"]);
+        let (mut run, stdin) = restore.spawn_waiting(&archive, &world.at("log"));
         while world.staging_directories().is_empty() {
-            assert!(run.try_wait().unwrap().is_none(), "it has ended");
+            assert!(!run.has_ended(), "{}", run.wait());
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        Self { run, rest }
+        Self { run, stdin, rest }
     }
 
-    fn complete(mut self) -> std::process::Output {
-        std::io::Write::write_all(self.run.stdin.as_mut().unwrap(), &self.rest).unwrap();
-        self.run.wait_with_output().unwrap()
+    fn complete(mut self) -> Outcome {
+        self.stdin.write_all(&self.rest).unwrap();
+        drop(self.stdin);
+        self.run.wait()
     }
 
-    fn kill(mut self) {
-        self.run.kill().unwrap();
-        self.run.wait().unwrap();
+    fn kill(self) {
+        self.run.signal(Signal::SIGKILL);
+        self.run.wait();
     }
 }
 
@@ -487,7 +482,7 @@ fn nothing_else_happens_to_a_tree_while_a_restore_into_it_is_in_progress() {
     for world in World::both() {
         let large = with_large_file(&world);
         world.voltar("restore", &["backup"]).ok();
-        let waiting = Waiting::begin(&world, &[]);
+        let waiting = Waiting::begin(&world);
         for (command, arguments) in [("restore", &["backup"][..]), ("backup", &["other"])] {
             let refused = world.voltar(command, arguments).run().expect_code(2);
             refused
@@ -498,10 +493,53 @@ fn nothing_else_happens_to_a_tree_while_a_restore_into_it_is_in_progress() {
         assert!(!world.at("other").exists());
         world.voltar("resume", &[]).ok();
         assert_eq!(world.staging_directories().len(), 1, "it is not taken for a leftover");
-        let output = waiting.complete();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        waiting.complete().expect_code(0);
         large.assert_same(&world.now(), "after all");
         world.assert_no_leftovers();
+    }
+}
+
+/// A backup into a pipe, which has begun to read the tree and goes on once somebody reads the pipe.
+fn stalled_backup(world: &World) -> Child {
+    let line =
+        format!("exec {} backup - --format tar --layout x.toml --data-root docker 2>log", env!("CARGO_BIN_EXE_voltar"));
+    let backup = Tool::shell(&line).dir(world.scratch.path()).env("VOLTAR_STATE_DIR", world.at("state"));
+    let mut backup = backup.stream();
+    backup.stdout.as_mut().unwrap().read_exact(&mut [0; 512]).unwrap();
+    backup
+}
+
+/// Returns the exit status and the messages of a backup into a pipe.
+fn ended(mut backup: Child, world: &World) -> (Option<i32>, String) {
+    std::io::copy(backup.stdout.as_mut().unwrap(), &mut std::io::sink()).unwrap();
+    let status = backup.wait().unwrap();
+    (status.code(), fs::read_to_string(world.at("log")).unwrap())
+}
+
+#[test]
+fn a_backup_of_a_tree_that_is_restored_meanwhile_is_never_taken_for_complete() {
+    for world in World::both() {
+        with_large_file(&world);
+        for number in 0..4000 {
+            let directory = world.live.join(format!("many/{number}"));
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("file"), [b'x'; 4096]).unwrap();
+        }
+        let backup = stalled_backup(&world);
+        world.voltar("restore", &["backup"]).ok();
+        let (code, text) = ended(backup, &world);
+        if world.is_bind() {
+            assert!(code == Some(1) && text.contains("the directory '.' changed while it was read"), "{code:?} {text}");
+        } else {
+            let why = "_data' is no longer the directory that was found at first";
+            assert!(code == Some(2) && text.contains(why), "{code:?} {text}");
+        }
+        fs::write(world.live.join("zz-large"), vec![b'x'; 8 << 20]).unwrap();
+        let backup = stalled_backup(&world);
+        let restore = Waiting::begin(&world);
+        let (code, text) = ended(backup, &world);
+        assert!(code == Some(2) && text.contains("another restore into"), "{code:?} {text}");
+        restore.complete().expect_code(0);
     }
 }
 
@@ -520,7 +558,7 @@ fn runs_at_once_never_touch_what_another_one_has_staged() {
                 world.voltar("backup", &["archives", "--overwrite", "--format", "gz"]).spawn(&log(3)),
                 world.voltar("resume", &[]).spawn(&log(4)),
             ];
-            let outcomes = runs.map(common::tool::Running::wait);
+            let outcomes = runs.map(Running::wait);
             for outcome in &outcomes {
                 let code = outcome.status.code().unwrap();
                 let text = outcome.text();
@@ -557,7 +595,7 @@ fn a_record_that_cannot_be_read_blocks_nothing_but_itself() {
         with_large_file(&world);
         let path = world.at("state/restore-1-1.json");
         for text in ["{", "{\"version\":99}", "\u{0}\u{1}"] {
-            Waiting::begin(&world, &[]).kill();
+            Waiting::begin(&world).kill();
             fs::write(&path, text).unwrap();
             fs::write(world.at("state/stopped-1-1.json"), text).unwrap();
             let resumed = world.voltar("resume", &[]).run().expect_code(1).expect_text("was interrupted; it holds");

@@ -109,6 +109,7 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
             excluded: 0,
             plain: Plain::default(),
             beyond: 0,
+            changed: 0,
             one_file: false,
             database: false,
             clusters: Clusters::default(),
@@ -173,6 +174,8 @@ struct Archiver<'a, W: WritePiece> {
     plain: Plain,
     /// The directories with entries beyond a limit.
     beyond: u64,
+    /// The directories that changed while they were read.
+    changed: u64,
     /// Whether the tree is one mounted file.
     one_file: bool,
     database: bool,
@@ -200,6 +203,9 @@ impl<W: WritePiece> Archiver<'_, W> {
             let more = self.beyond - limits::NAMED;
             self.issue(format!("{more} more directories hold entries beyond a limit of archives: skipped"));
         }
+        if self.changed > limits::NAMED {
+            self.issue(format!("{} more directories changed while they were read", self.changed - limits::NAMED));
+        }
         self.check_expectations()
     }
 
@@ -226,6 +232,13 @@ impl<W: WritePiece> Archiver<'_, W> {
                     self.issue(format!(
                         "'{path}' holds {entries} beyond a limit of archives ({excess}): skipped, with all below"
                     ));
+                }
+                Ok(())
+            }
+            Found::Changed(path) => {
+                self.changed += 1;
+                if self.changed <= limits::NAMED {
+                    self.issue(format!("the directory '{path}' changed while it was read"));
                 }
                 Ok(())
             }

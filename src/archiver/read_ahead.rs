@@ -110,6 +110,7 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
                     | Found::Own(_)
                     | Found::Excluded
                     | Found::Beyond { .. }
+                    | Found::Changed(_)
                     | Found::Unreadable { .. },
                 ) => {
                     filled.add(0, true);

@@ -58,7 +58,11 @@ fn path(item: &WalkItem) -> RelPath {
             entry.path.clone()
         }
         WalkItem::Found(
-            Found::Socket(path) | Found::Own(path) | Found::Unreadable { path, .. } | Found::Beyond { path, .. },
+            Found::Socket(path)
+            | Found::Own(path)
+            | Found::Unreadable { path, .. }
+            | Found::Beyond { path, .. }
+            | Found::Changed(path),
         ) => path.clone(),
         WalkItem::Found(Found::Excluded) => panic!("nothing is excluded"),
     }
@@ -79,6 +83,7 @@ fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
         look: Look::Count,
         plain: Plain::default(),
         beyond: 0,
+        changed: 0,
         one_file: false,
         database: false,
         clusters: Clusters::default(),
@@ -235,4 +240,26 @@ fn a_cancelled_run_stops_at_once_and_leaves_no_archive() {
         assert_eq!(monitor.0.into_inner(), 0);
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
     }
+}
+
+#[test]
+fn a_directory_that_changes_while_it_is_read_is_an_issue() {
+    let dir = tree();
+    let mut found = walk(dir.path());
+    let mut changed = Vec::new();
+    // The walk has listed a directory when it returns it.
+    for (number, name) in [(0, "new"), (1, "directory 01/new")] {
+        assert!(matches!(found.nth(number), Some(Ok(Found::Entry(_)))));
+        fs::write(dir.path().join(name), "").unwrap();
+    }
+    for found in found {
+        if let Ok(Found::Changed(path)) = found {
+            changed.push(path.to_string());
+        }
+    }
+    assert_eq!(changed, ["directory 01", "."]);
+    let paths = (0..12).map(|number| RelPath::parse(format!("{number}").as_bytes()).unwrap());
+    let (_, issues) = archived(paths.map(|path| WalkItem::Found(Found::Changed(path))));
+    assert_eq!(issues.len(), 10);
+    assert_eq!(issues[9], "the directory '9' changed while it was read");
 }

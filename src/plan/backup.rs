@@ -263,6 +263,11 @@ fn examine(planned: &mut PlannedArchive, xattrs: bool, facts: &dyn Facts) -> Res
         measured.add_extended_headers(planned.compression.format());
     }
     let refusal = too_empty(&planned.target, &measured, planned.expected);
+    if refusal.is_some() && !is_there_still(&planned.mounts, &facts.live_mounts(tree)?) {
+        return Err(
+            Error::refused(format!("'/{}' was replaced meanwhile", tree.path)).hint("run the same command again")
+        );
+    }
     planned.measured = Some(measured);
     Ok(refusal)
 }
@@ -307,6 +312,13 @@ fn expected(spec: &ArchiveSpec, allow_empty: bool) -> Expected {
         (false, true) => Expected::Database,
         (false, false) => Expected::Members,
     }
+}
+
+/// Returns whether the mounts `before` are those that are found `now`.
+fn is_there_still(before: &[LiveMount], now: &[LiveMount]) -> bool {
+    let same =
+        |before: &LiveMount, now: &LiveMount| before.at == now.at && before.lineage.first() == now.lineage.first();
+    before.len() == now.len() && before.iter().zip(now).all(|(before, now)| same(before, now))
 }
 
 fn too_empty(target: &Target, measured: &Measured, expected: Expected) -> Option<Error> {

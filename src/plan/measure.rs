@@ -77,7 +77,9 @@ pub(crate) fn measure(
                 measured.excluded += 1;
                 continue;
             }
-            Found::Socket(_) | Found::Own(_) | Found::Beyond { .. } | Found::Unreadable { .. } => continue,
+            Found::Socket(_) | Found::Own(_) | Found::Beyond { .. } | Found::Changed(_) | Found::Unreadable { .. } => {
+                continue;
+            }
         };
         measured.members += 1;
         measured.one_file |= entry.path.is_root() && entry.kind != Kind::Directory;

@@ -1,5 +1,6 @@
 //! Plans computed from an inventory and the scripted facts of a machine, without disk, engine or root.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -59,6 +60,9 @@ struct Script {
     clusters: Vec<Cluster>,
     /// The version of the cluster in every volume.
     live_version: Option<MajorVersion>,
+    /// How often the mounts were found: each time others, if they are replaced all the time.
+    found: Cell<u64>,
+    replaced: bool,
 }
 
 impl Default for Script {
@@ -87,6 +91,8 @@ impl Default for Script {
             state_dir: Path::new("/var/lib/voltar"),
             clusters: Vec::new(),
             live_version: None,
+            found: Cell::new(0),
+            replaced: false,
         }
     }
 }
@@ -101,12 +107,18 @@ impl Facts for Script {
     }
 
     fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>> {
+        self.found.update(|times| times + u64::from(self.replaced));
+        let lineage_of = |mount: &TreeMount| {
+            let mut lineage = lineage(&mount.root());
+            lineage[0].device += self.found.get();
+            lineage
+        };
         let live = |mount: &TreeMount| LiveMount {
             at: mount.at.clone(),
             path: mount.root(),
             kind: LiveKind::Directory,
             way: self.way,
-            lineage: lineage(&mount.root()),
+            lineage: lineage_of(mount),
             room: Some(self.room),
             holds_entries: self.holds_entries,
         };
@@ -768,6 +780,13 @@ fn trees_without_the_expected_content_are_refused() {
     assert_eq!(
         backup_refusals(|_, _, script| script.measured = measured(1, false)),
         ["db: '/var/lib/postgresql/data' holds nothing", "media: '/srv/media' holds nothing"]
+    );
+    let meanwhile = backup_refusals(|_, _, script| {
+        (script.measured, script.replaced) = (measured(1, false), true);
+    });
+    assert_eq!(
+        meanwhile,
+        ["db: '/var/lib/postgresql/data' was replaced meanwhile", "media: '/srv/media' was replaced meanwhile"]
     );
     let allowed = backup_refusals(|request, _, script| {
         request.allow_empty = true;

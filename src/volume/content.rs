@@ -26,10 +26,10 @@ pub(crate) struct Opened {
     state: State,
 }
 
-/// What GNU tar compares to find out whether a file changed while it was read.
-type State = (i64, i64, i64);
+/// What GNU tar compares to find out whether a file or directory changed while it was read.
+pub(super) type State = (i64, i64, i64);
 
-fn state(status: &FileStat) -> State {
+pub(super) fn state(status: &FileStat) -> State {
     (status.st_ctime, status.st_ctime_nsec, status.st_size)
 }
 

@@ -13,7 +13,7 @@ use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, major, minor};
 
 use super::beneath::{DIRECTORY, open_path};
-use super::content::Opened;
+use super::content::{Opened, State, state};
 use super::live::{Live, LiveKind};
 use super::own_names::OwnNames;
 use super::sorted_names::SortedNames;
@@ -50,6 +50,9 @@ pub(crate) enum Found {
         /// The limit that the first of them exceeds.
         excess: Excess,
     },
+    /// A directory that changed after it had been listed: what it held may be missing, or under two names. It follows what it
+    /// holds.
+    Changed(RelPath),
     /// Something that was in a directory's listing but could not be read; `vanished` where it is no longer there.
     Unreadable {
         /// Where.
@@ -254,11 +257,21 @@ struct Level {
     step: Option<Arc<Step>>,
     directory: Handle,
     id: FileId,
+    /// Before it was listed.
+    state: State,
     /// Its handle stays open, because `..` of a nested mount's root is not this directory.
     pinned: bool,
     names: SortedNames,
     /// The entries so far that are beyond a limit, and the limit that the first of them exceeds.
     beyond: Option<(u64, Excess)>,
+}
+
+impl Level {
+    /// Whether its directory has changed since it was listed.
+    fn has_changed(&self) -> bool {
+        let Handle::Open(directory) = &self.directory else { return false };
+        fstat(&**directory).is_ok_and(|status| state(&status) != self.state)
+    }
 }
 
 /// The handle of a directory.
@@ -367,12 +380,13 @@ impl<'a> Walk<'a> {
             Place::Mounted(live) => (open(openat(live.handle(), ".", DIRECTORY, Mode::empty())?), true),
             Place::OnNoMount => (Handle::OnNoMount, true),
         };
-        let (id, mut names) = match &directory {
+        let (id, state, mut names) = match &directory {
             Handle::Open(directory) => {
                 let check = || if self.monitor.is_some_and(Monitor::cancelled) { Err(Errno::EINTR) } else { Ok(()) };
-                (FileId::of_open(&**directory)?, SortedNames::of(directory, &check)?)
+                let status = fstat(&**directory)?;
+                (FileId::of(&status), state(&status), SortedNames::of(directory, &check)?)
             }
-            Handle::Closed | Handle::OnNoMount => (entry.inode.id, SortedNames::default()),
+            Handle::Closed | Handle::OnNoMount => (entry.inode.id, State::default(), SortedNames::default()),
         };
         let mut mountpoints = Vec::new();
         // A mountpoint may be missing in the directory below it until the container was started once.
@@ -393,7 +407,8 @@ impl<'a> Walk<'a> {
         let step = (!entry.path.is_root())
             .then(|| Arc::new(Step { above: entry.holder.clone(), name: entry.path.file_name().to_owned() }));
         self.at = entry.path.clone();
-        self.levels.push(Level { step, directory, id, pinned: pinned && self.levels.is_empty(), names, beyond: None });
+        let pinned = pinned && self.levels.is_empty();
+        self.levels.push(Level { step, directory, id, state, pinned, names, beyond: None });
         if let Some(far) = self.levels.len().checked_sub(HELD).and_then(|i| self.levels.get_mut(i))
             && !far.pinned
         {
@@ -494,11 +509,15 @@ impl Iterator for Walk<'_> {
                 if let Some((entries, excess)) = top.beyond.take() {
                     return Some(Ok(Found::Beyond { path: self.at.clone(), entries, excess }));
                 }
+                let changed = top.has_changed().then(|| self.at.clone());
                 if let Err(error) = self.leave() {
                     self.levels.clear();
                     return Some(Err(error));
                 }
-                continue;
+                match changed {
+                    Some(path) => return Some(Ok(Found::Changed(path))),
+                    None => continue,
+                }
             };
             let directory = top.directory.clone();
             let path = match self.at.join(name.as_bytes()) {

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 
 /// A command to be run.
 pub struct Tool {
@@ -100,11 +100,24 @@ impl Tool {
     }
 
     /// Starts the command with its output redirected to the file `log`.
-    pub fn spawn(mut self, log: &Path) -> Running {
+    pub fn spawn(self, log: &Path) -> Running {
+        self.spawn_with(Stdio::null(), log)
+    }
+
+    /// Starts the command with its output redirected to the file `log` and gives it `input`. The returned pipe is still
+    /// open, so that the command waits for more.
+    pub fn spawn_waiting(self, input: &[u8], log: &Path) -> (Running, ChildStdin) {
+        let mut run = self.spawn_with(Stdio::piped(), log);
+        let mut stdin = run.child.as_mut().and_then(|child| child.stdin.take()).expect("piped");
+        stdin.write_all(input).expect("writing to a child");
+        (run, stdin)
+    }
+
+    fn spawn_with(mut self, stdin: Stdio, log: &Path) -> Running {
         let line = line(&self.command);
         let out = std::fs::File::create(log).expect("a log file");
         let err = out.try_clone().expect("a second handle");
-        self.command.stdin(Stdio::null()).stdout(out).stderr(err);
+        self.command.stdin(stdin).stdout(out).stderr(err);
         let child = self.command.spawn().unwrap_or_else(|error| panic!("cannot run {line}: {error}"));
         Running { line, child: Some(child), log: log.to_owned() }
     }

@@ -377,13 +377,17 @@ fn blocks_within_stored_blocks_are_not_used() {
 fn spans_are_decoded_ahead_and_appended() {
     for (kind, encoder) in [(0, 6), (2, 6), (4, 19), (1, 19), (3, 32)] {
         let stream = compressed(&content(kind, 5, 2_000_000), encoder);
-        let sizes = Sizes { span: stream.len() / 30, behind: 100_000, ..SMALL };
-        let reader = check(&stream, Sizes { most: 400_000, ..sizes }, 2);
-        assert!(reader.appended > 2 && reader.is_parallel(), "{kind} {encoder}: {}", reader.appended);
+        let sizes = Sizes { span: stream.len() / 30, ..SMALL };
         // Where a job stops in a block, because of its input or its output, the thread that reads continues.
-        let reader = check(&stream, Sizes { most: 400_000, behind: 10, ..sizes }, 2);
-        assert!(reader.appended > 2, "{kind} {encoder}: {}", reader.appended);
-        check(&stream, Sizes { most: 50_000, ..sizes }, 2);
+        for behind in [100_000, 10] {
+            // On a busy machine the thread that reads can be the first at most of the spans.
+            let is_used = || {
+                let reader = check(&stream, Sizes { most: 400_000, behind, ..sizes }, 2);
+                reader.appended > 2 && reader.is_parallel()
+            };
+            assert!((0..50).any(|_| is_used()), "{kind} {encoder} {behind}");
+        }
+        check(&stream, Sizes { most: 50_000, behind: 100_000, ..sizes }, 2);
     }
     assert!(!check(&compressed(&content(0, 5, 100), 6), SMALL, 2).is_parallel());
 }
