@@ -2,17 +2,23 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read as _};
+use std::ops::RangeInclusive;
 
 use ::zstd::bulk::{Compressor, Decompressor};
-use ::zstd::zstd_safe::{compress_bound, find_frame_compressed_size, get_frame_content_size};
+use ::zstd::zstd_safe::{CParameter, compress_bound, find_frame_compressed_size, get_frame_content_size};
 use ruzstd::decoding::StreamingDecoder;
 
 use super::chunk::{Chunked, Whole};
+use crate::codec::deflate;
 use crate::codec::format::Level;
 
 /// Input bytes of one frame. At this size independent frames are as short as one that has all its input as window, within
 /// half a percent.
 const CHUNK: usize = 4 << 20;
+
+/// At these levels no time is spent on a quarter of a percent that the level's own search gains of data that hardly
+/// compresses. Lower ones are as fast; who asks for more gets it.
+const THRIFTY_LEVELS: RangeInclusive<u8> = 3..=6;
 
 /// Shorter frames are decoded one after the other: handing them to a thread would take longer.
 const LEAST: usize = 64 << 10;
@@ -21,23 +27,43 @@ pub(in crate::codec) const ZSTD: Chunked = Chunked { size: CHUNK, most, encode, 
 
 thread_local! {
     /// New ones clear megabytes of tables.
-    static COMPRESSOR: RefCell<Option<(Level, Compressor<'static>)>> = const { RefCell::new(None) };
+    static BY_LEVEL: RefCell<Option<(Level, Compressor<'static>)>> = const { RefCell::new(None) };
+    static HASTY: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// Returns a frame that holds `chunk`, its length and a checksum.
 fn encode(chunk: &[u8], level: Level) -> io::Result<Vec<u8>> {
-    COMPRESSOR.with_borrow_mut(|kept| {
-        let (_, compressor) = match kept {
-            Some(same) if same.0 == level => same,
-            other => {
-                let mut compressor = Compressor::new(level.get().into())?;
-                compressor.include_checksum(true)?;
-                other.insert((level, compressor))
-            }
-        };
-        compressor.compress(chunk)
+    if THRIFTY_LEVELS.contains(&level.get()) && deflate::hardly_compresses(chunk) {
+        return HASTY.with_borrow_mut(|kept| kept_or(kept, hasty)?.compress(chunk));
+    }
+    BY_LEVEL.with_borrow_mut(|kept| {
+        kept.take_if(|(kept, _)| *kept != level);
+        kept_or(kept, || Ok((level, compressor(level.get().into())?)))?.1.compress(chunk)
     })
+}
+
+fn kept_or<T>(kept: &mut Option<T>, new: impl FnOnce() -> io::Result<T>) -> io::Result<&mut T> {
+    Ok(match kept {
+        Some(kept) => kept,
+        None => kept.insert(new()?),
+    })
+}
+
+fn compressor(level: i32) -> io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(level)?;
+    compressor.include_checksum(true)?;
+    Ok(compressor)
+}
+
+/// Returns a compressor that searches as level 2 does, at fewer and fewer places the longer it finds nothing; but in all of a
+/// chunk, and in tables that fit into the cache of a core.
+fn hasty() -> io::Result<Compressor<'static>> {
+    let mut compressor = compressor(2)?;
+    for parameter in [CParameter::WindowLog(CHUNK.ilog2()), CParameter::HashLog(16), CParameter::MinMatch(5)] {
+        compressor.set_parameter(parameter)?;
+    }
+    Ok(compressor)
 }
 
 /// The most bytes of a frame of `content` bytes.
@@ -100,7 +126,7 @@ mod tests {
     #[test]
     fn windows_are_those_of_the_headers() {
         let mut encoder = ::zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
-        encoder.set_parameter(::zstd::zstd_safe::CParameter::WindowLog(27)).unwrap();
+        encoder.set_parameter(CParameter::WindowLog(27)).unwrap();
         // Flushed, or the header would state the length of the content instead.
         encoder.write_all(b"content").unwrap();
         encoder.flush().unwrap();
@@ -124,6 +150,33 @@ mod tests {
                 decode(&frame, bytes).unwrap() == content && decode_independently(&frame, bytes).unwrap() == content
             );
             assert!(decode(&frame, bytes + 1).is_none() && decode_independently(&longer, bytes).is_none());
+        }
+    }
+
+    #[test]
+    fn no_time_is_spent_on_what_hardly_compresses_but_where_it_is_asked_for() {
+        // Bytes with an entropy of 7.6 bits, of which some repeat, and text.
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        let mut hard: Vec<u8> = (0..1 << 20).map(|_| random() | random() & 3).collect();
+        for at in (300_000..hard.len() - 60).step_by(2000) {
+            hard.copy_within(at - 299_000..at - 298_940, at);
+        }
+        let easy: Vec<u8> =
+            (0..100_000_u64).flat_map(|n| format!("line {} of the text\n", n * n % 1009).into_bytes()).collect();
+        for (content, is_hard) in [(&hard, true), (&easy, false)] {
+            let frames: Vec<_> = (1..=7).map(|level| encode(content, Level::new(level).unwrap()).unwrap()).collect();
+            // From level 3 to level 6.
+            assert_eq!(frames[2..6].windows(2).all(|pair| pair[0] == pair[1]), is_hard);
+            assert!(frames[5] != frames[6] && frames[1] != frames[2]);
+            assert!(!is_hard || frames[2].len() * 100 < frames[6].len() * 101 && frames[2].len() < content.len());
+            for frame in frames {
+                assert!(decode(&frame, content.len()).unwrap() == *content);
+                assert!(decode_independently(&frame, content.len()).unwrap() == *content);
+            }
         }
     }
 }
