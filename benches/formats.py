@@ -1,22 +1,30 @@
 """Complete backups and restores in each format, against what else an administrator would use, on volumes of an engine."""
 
 import os
+import shlex
 import shutil
 import subprocess
+from contextlib import contextmanager
 
 import measure
 from commands import DB, MEDIA, SMALL, docker, empty, fill, mountpoint, stack, warm
+from compare import codecs
 from measure import MB, once, table
 
 # The wanted speed relative to other commands, and the largest length relative to that of `gzip -6` or `zstd -3`.
 FASTER = {
+    ("backup", "media", "bz2"): {"bzip2": 9, "lbzip2": 3, "pbz2": 1.9},
+    ("backup", "db", "bz2"): {"bzip2": 6, "lbzip2": 1.7, "pbz2": 1.4},
+    ("verify", "media", "bz2"): {"pbz2": 1.6},
+    ("verify", "db", "bz2"): {"pbz2": 1.6},
     ("backup", "media", "gz"): {"tar -z": 10, "pigz": 4.5, "igzip": 0.9},
     ("backup", "db", "gz"): {"tar -z": 7, "pigz": 3.2},
     ("backup", "media + db", "zst"): {"zstd": 2, "borg": 1.1, "restic": 2.2},
     ("backup", "small", "gz"): {"tar -z": 4, "restic": 1},
     ("backup", "small", "zst"): {"restic": 1},
-    ("restore", "media", "gz"): {"tar -z": 5, "igzip": 1},
-    ("restore", "db", "gz"): {"tar -z": 5, "igzip": 1},
+    ("restore", "media", "gz"): {"igzip": 1},
+    ("restore", "db", "gz"): {"igzip": 1},
+    ("restore", "media + db", "gz"): {"tar -z": 5, "igzip": 1},
 }
 LONGER = {"media": {"gz": 1.010}, "db": {"gz": 1.005}, "media + db": {"zst": 1.01}}
 
@@ -61,25 +69,47 @@ class Formats:
         lengths = {name: length(self.scratch / f"{name.replace(' ', '')}.out") for name in commands}
         self.report("backup", suffix, took, lengths)
 
-    def restore(self, suffix, peers):
-        """`peers`: commands that decompress the file at their end."""
-        (archive,) = self.archives
-        guide = self.scratch / f"{archive.name}.tar.{suffix}"
-        shell(f"cd / && tar --sort=name --numeric-owner -C {mountpoint(archive)} "
-              f"--transform 's,^\\.,{archive.path[1:]},' -czf {guide} .", self.scratch)
+    def guides(self, suffix, compress):
+        """Makes the archives as the guide's commands do."""
+        guides = self.scratch / f"guides.{suffix}"
+        guides.mkdir()
+        for archive in self.archives:
+            shell(f"tar --sort=name --numeric-owner -C {mountpoint(archive)} --transform 's,^\\.,{archive.path[1:]},' "
+                  f"-cf - . | {compress} >{guides / archive.name}.tar.{suffix}", self.scratch)
+        return guides
+
+    def verify(self, suffix, compress, peers):
+        """`peers`: commands that decompress standard input."""
+        guides = self.guides(suffix, compress)
 
         def run(command):
-            empty(archive)
-            warm(guide.parent)
+            warm(guides)
             if command is None:
-                return self.voltar("restore", guide)
-            target = mountpoint(archive)
-            return shell(f"{command} {guide} | tar -C {target} --strip-components {archive.strip} -xf -; sync -f {target}",
-                         self.scratch)
+                return once([self.bench.voltar, "verify", guides])
+            return shell(f"for archive in {guides}/*; do {command} <$archive >/dev/null; done", self.scratch)
 
+        self.compare("verify", suffix, peers, run)
+
+    def restore(self, suffix, compress, peers):
+        """`peers`: commands that decompress standard input."""
+        guides = self.guides(suffix, compress)
+
+        def run(command):
+            for archive in self.archives:
+                empty(archive)
+            warm(guides)
+            if command is None:
+                return self.voltar("restore", guides)
+            lines = [f"{command} <{guides / archive.name}.tar.{suffix} "
+                     f"| tar -C {mountpoint(archive)} --strip-components {archive.strip} -xf -" for archive in self.archives]
+            return shell("; ".join([*lines, f"sync -f {mountpoint(self.archives[0])}"]), self.scratch)
+
+        self.compare("restore", suffix, peers, run)
+
+    def compare(self, what, suffix, peers, run):
         took = measure.best(self.bench.rounds or 2, {
             name: lambda command=command: run(command) for name, command in {**peers, "voltar": None}.items()})
-        self.report("restore", suffix, took, {})
+        self.report(what, suffix, took, {})
 
     def report(self, what, suffix, took, lengths):
         wanted = FASTER.get((what, self.title, suffix), {})
@@ -124,27 +154,54 @@ def borg(formats):
     return run
 
 
-def formats(bench):
+@contextmanager
+def volumes(*archives):
+    """The stack with these volumes filled; none if no engine answers."""
     try:
         docker("version")
     except (OSError, subprocess.CalledProcessError):
         print("\nformats: skipped: no Docker engine answers")
+        yield False
         return
-    threads = bench.threads
-    with stack([DB, MEDIA]):
-        for archive in (DB, MEDIA):
+    with stack(archives):
+        yield True
+
+
+def bz2(bench):
+    peers = {name: codec for name, codec in codecs(bench).items() if name != "voltar"}
+    compress = {name: shlex.join(map(str, codec.compress)) for name, codec in peers.items()}
+    decompress = {name: shlex.join(map(str, peers[name].decompress)) for name in ("lbzip2", "pbz2")}
+    with volumes(MEDIA, DB) as is_there:
+        for title, archive in (("media", MEDIA), ("db", DB)) if is_there else ():
             fill(bench, archive)
-        gz = {"tar -z": "gzip -6", "pigz": f"pigz -p{threads} -6", "libdeflate-gzip": "libdeflate-gzip -6",
-              "igzip": f"igzip -T{threads} -1"}
+            one = Formats(bench, title, [archive])
+            one.backup("bz2", compress)
+            one.verify("bz2", compress["bzip2"], decompress)
+
+
+def gz_and_zst(bench):
+    threads = bench.threads
+    gz = {"tar -z": "gzip -6", "pigz": f"pigz -p{threads} -6", "libdeflate-gzip": "libdeflate-gzip -6",
+          "igzip": f"igzip -T{threads} -1"}
+    ungz = {"tar -z": "gzip -d", "igzip": "igzip -dc"}
+    with volumes(MEDIA, DB) as is_there:
+        if not is_there:
+            return
         for title, archive in (("media", MEDIA), ("db", DB)):
+            fill(bench, archive)
             one = Formats(bench, title, [archive])
             one.backup("gz", gz)
-            one.restore("gz", {"tar -z": "gzip -dc", "igzip": "igzip -dc"})
-        both = Formats(bench, "media + db", [DB, MEDIA])
+            one.restore("gz", gz["tar -z"], ungz)
+        both = Formats(bench, "media + db", [MEDIA, DB])
+        both.restore("gz", gz["tar -z"], ungz)
         both.backup("zst", {"zstd": f"zstd -q -T{threads} -3", "restic": restic(both), "borg": borg(both)})
-        # In the volume of the media: what is there belongs to another archive now.
-        empty(SMALL)
+
+
+def small(bench):
+    with volumes(SMALL) as is_there:
+        if not is_there:
+            return
         fill(bench, SMALL)
-        small = Formats(bench, "small", [SMALL])
-        small.backup("gz", {"tar -z": "gzip -6", "restic": restic(small)})
-        small.backup("zst", {"zstd": f"zstd -q -T{threads} -3", "restic": restic(small), "borg": borg(small)})
+        one = Formats(bench, "small", [SMALL])
+        one.backup("gz", {"tar -z": "gzip -6", "restic": restic(one)})
+        one.backup("zst", {"zstd": f"zstd -q -T{bench.threads} -3", "restic": restic(one), "borg": borg(one)})

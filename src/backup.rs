@@ -11,7 +11,7 @@ use crate::live_mounts::LiveMounts;
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Phase, Stage};
 use crate::ordered::Pool;
-use crate::plan::backup::{BackupPlan, BackupRequest, PlannedArchive, plan};
+use crate::plan::backup::{BackupPlan, BackupRequest, Estimate, PlannedArchive, plan};
 use crate::plan::facts::ThisHost;
 use crate::plan::{Running, check_real, postgres, used_since, users_now};
 use crate::recovery::{check_untouched, recover_layout};
@@ -41,7 +41,7 @@ fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, 
     recover(request, &inventory, state_dir, monitor)?;
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
     let facts = ThisHost::new(&mounts, pool, monitor);
-    let plan = plan(request, host.describe(), &inventory, &facts)?;
+    let plan = plan(request, host.describe(), &inventory, &facts, Estimate::WhereNeeded)?;
     plan.notes.iter().for_each(|note| monitor.note(note));
     plan.check()?;
     if !plan.left_out.is_empty() {

@@ -26,6 +26,7 @@ use voltar::layout::Layout;
 use voltar::monitor::Monitor as _;
 use voltar::ordered::Pool;
 use voltar::plan;
+use voltar::plan::backup::Estimate;
 use voltar::plan::facts::{LiveMounts, ThisHost};
 use voltar::report::Report;
 use voltar::report::extraction::{ExtractionDocument, extraction_text};
@@ -149,7 +150,7 @@ fn plan_backup(
     let facts = ThisHost::new(&mounts, pool, report);
     let request = request::backup(common, arguments, report)?;
     let host = host(common, report)?;
-    let plan = plan::backup::plan(&request, host.describe(), &request.inventory(&*host)?, &facts)?;
+    let plan = plan::backup::plan(&request, host.describe(), &request.inventory(&*host)?, &facts, Estimate::Always)?;
     show(common, report, &BackupDocument::new(&plan), &backup_text(&plan))?;
     Ok(Outcome::of_plan(&plan.refusals))
 }

@@ -5,7 +5,7 @@ mod attributes;
 mod read_ahead;
 #[cfg(test)]
 mod tests;
-mod write_behind;
+mod writing_thread;
 
 use std::io::{self, Write};
 use std::time::Instant;
@@ -14,7 +14,7 @@ use nix::errno::Errno;
 
 use self::attributes::{Look, Seen, XATTRS_OF_ONE};
 use self::read_ahead::{WalkItem, for_each_read_ahead};
-use self::write_behind::write_behind;
+use self::writing_thread::with_writing_thread;
 use crate::archive::writer::TarWriter;
 use crate::batch::SMALL;
 use crate::codec::{Compression, Compressor, NotReadBack};
@@ -95,7 +95,7 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
     let file = job.destination.create(job.compression.format(), monitor)?;
     let cannot_write = |e: io::Error| cannot_write(&job.destination, &e);
-    let (totals, Reported { file, .. }) = write_behind(Reported { file, monitor }, cannot_write, |file| {
+    let (totals, Reported { file, .. }) = with_writing_thread(Reported { file, monitor }, cannot_write, |file| {
         let tar = TarWriter::new(Compressor::new(file, job.compression, pool), job.prefix.clone());
         let mut archiver = Archiver {
             job,

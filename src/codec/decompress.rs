@@ -100,12 +100,12 @@ impl<R: Read> Decompressor<R> {
         self.format
     }
 
-    /// Returns whether several threads decode what was read so far.
+    /// Returns whether `threads` threads would share the decoding of what was read so far.
     #[must_use]
-    pub fn is_parallel(&self) -> bool {
+    pub fn is_parallel(&self, threads: usize) -> bool {
         match &self.body {
-            Body::Bzip2(_) => true,
-            Body::Chunked(chunked) => chunked.is_parallel(),
+            Body::Bzip2(_) => threads > 1,
+            Body::Chunked(chunked) => chunked.is_parallel(threads),
             Body::Independent(_) | Body::Xz(_) | Body::Plain(_) => false,
         }
     }

@@ -117,6 +117,15 @@ pub struct PlannedArchive {
     pub outside_links: Vec<OutsideLink>,
 }
 
+/// When the lengths of archives, and the time that they take, are estimated by compressing samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Estimate {
+    /// For a plan that is shown.
+    Always,
+    /// Only where there may be too little room: uncompressed, the archives would not fit in.
+    WhereNeeded,
+}
+
 /// By how many percent the estimate may exceed the free space: it is not exact, and a full disk costs only time.
 const MARGIN_PERCENT: u64 = 2;
 
@@ -124,7 +133,13 @@ const MARGIN_PERCENT: u64 = 2;
 ///
 /// # Errors
 /// The layout has no archive of a requested name, the sink takes fewer archives, or the run was interrupted.
-pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<BackupPlan> {
+pub fn plan(
+    request: &BackupRequest,
+    source: String,
+    inventory: &Inventory,
+    facts: &dyn Facts,
+    estimate: Estimate,
+) -> Result<BackupPlan> {
     let mut resolution = survey(&request.layout, inventory, &request.selection)?;
     check_capacity(&request.sink, &resolution.targets)?;
     let mut notes = inventory.notes.clone();
@@ -157,7 +172,7 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
             outside_links: Vec::new(),
         };
         if reasons.is_empty() {
-            match examine(&mut planned, request.xattrs, facts) {
+            match examine(&mut planned, request.xattrs, facts, estimate == Estimate::Always) {
                 Ok(refusal) => refusals.extend(refusal),
                 Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
                 Err(error) => refusals.push(error.within(&planned.target.archive)),
@@ -179,6 +194,11 @@ pub fn plan(request: &BackupRequest, source: String, inventory: &Inventory, fact
     refusals.extend(stopping.refusals);
     notes.extend(stopping.notes);
     let condition = facts.condition(&request.sink);
+    if estimate == Estimate::WhereNeeded && !fit_in(&archives, &condition) {
+        for planned in archives.iter_mut().filter(|planned| planned.measured.is_some()) {
+            planned.measured = Some(measure(planned, request.xattrs, facts, true)?);
+        }
+    }
     refusals.extend(sink_refusals(&archives, &request.sink, &condition));
     let measured: Vec<_> = archives.iter().map(|planned| planned.measured.as_ref()).collect();
     let threads = facts.threads();
@@ -248,7 +268,7 @@ fn check_capacity(sink: &Sink, targets: &[Target]) -> Result<()> {
 }
 
 /// Adds to `planned` its mounts and its sizes; returns a refusal if it holds too little.
-fn examine(planned: &mut PlannedArchive, xattrs: bool, facts: &dyn Facts) -> Result<Option<Error>> {
+fn examine(planned: &mut PlannedArchive, xattrs: bool, facts: &dyn Facts, is_estimated: bool) -> Result<Option<Error>> {
     let tree = &planned.target.tree;
     planned.mounts = facts.live_mounts(tree)?;
     if let Some(pattern) = planned.exclude.matching_root(&tree.path) {
@@ -258,10 +278,7 @@ fn examine(planned: &mut PlannedArchive, xattrs: bool, facts: &dyn Facts) -> Res
                 .hint(format!("a pattern is compared with whole names: '{}/{pattern}' is one below it", tree.path)),
         ));
     }
-    let mut measured = facts.measure(tree, &planned.exclude, planned.compression)?;
-    if xattrs {
-        measured.add_extended_headers(planned.compression.format());
-    }
+    let measured = measure(planned, xattrs, facts, is_estimated)?;
     let refusal = too_empty(&planned.target, &measured, planned.expected);
     if refusal.is_some() && !is_there_still(&planned.mounts, &facts.live_mounts(tree)?) {
         return Err(
@@ -270,6 +287,15 @@ fn examine(planned: &mut PlannedArchive, xattrs: bool, facts: &dyn Facts) -> Res
     }
     planned.measured = Some(measured);
     Ok(refusal)
+}
+
+fn measure(planned: &PlannedArchive, xattrs: bool, facts: &dyn Facts, is_estimated: bool) -> Result<Measured> {
+    let (tree, compression) = (&planned.target.tree, planned.compression);
+    let mut measured = facts.measure(tree, &planned.exclude, is_estimated.then_some(compression))?;
+    if xattrs {
+        measured.add_extended_headers(if is_estimated { compression.format() } else { Format::Plain });
+    }
+    Ok(measured)
 }
 
 /// Adds to `archives` what is known of the PostgreSQL clusters in them; returns refusals.
@@ -344,6 +370,12 @@ fn archive_bytes(archives: &[PlannedArchive]) -> u64 {
     archives.iter().filter_map(|planned| planned.measured.as_ref()).map(|measured| measured.archive_bytes).sum()
 }
 
+/// Returns whether there is room for the archives, as far as that is known.
+fn fit_in(archives: &[PlannedArchive], condition: &Condition) -> bool {
+    let fits = |free: u64| archive_bytes(archives) <= free.saturating_add(free * MARGIN_PERCENT / 100);
+    condition.free_bytes.is_none_or(fits)
+}
+
 /// Returns the refusals that follow from the state of the sink.
 fn sink_refusals(archives: &[PlannedArchive], sink: &Sink, condition: &Condition) -> Vec<Error> {
     let mut refusals: Vec<Error> = condition.obstacle.iter().map(Error::refused).collect();
@@ -359,10 +391,10 @@ fn sink_refusals(archives: &[PlannedArchive], sink: &Sink, condition: &Condition
             );
         }
     }
-    let wanted = archive_bytes(archives);
     if let Some(free) = condition.free_bytes
-        && wanted > free.saturating_add(free * MARGIN_PERCENT / 100)
+        && !fit_in(archives, condition)
     {
+        let wanted = archive_bytes(archives);
         refusals.push(
             Error::refused(format!(
                 "too little space at {sink}: the archives will take about {}, and {} are free",

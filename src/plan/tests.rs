@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::backup::{self, BackupPlan, BackupRequest};
+use super::backup::{self, BackupPlan, BackupRequest, Estimate};
 use super::comparison::{self, ComparisonRequest};
 use super::extraction::{self, ExtractionRequest};
 use super::facts::{Facts, Occupied};
@@ -48,6 +48,8 @@ struct Script {
     /// What each archive needs in each of its mounts.
     need: Result<Need>,
     decompress_time: Option<Duration>,
+    /// The length of an archive that is not compressed.
+    uncompressed_bytes: u64,
     /// The prefix of every archive's members.
     prefix: Option<&'static str>,
     damaged: Option<Error>,
@@ -82,6 +84,7 @@ impl Default for Script {
             archive_bytes: 1000,
             need: Ok(Need { bytes: 1000, inodes: 10 }),
             decompress_time: None,
+            uncompressed_bytes: 3000,
             prefix: None,
             damaged: None,
             way: Way::Exchange,
@@ -125,8 +128,12 @@ impl Facts for Script {
         Ok(tree.mounts.iter().map(live).collect())
     }
 
-    fn measure(&self, _: &MountTree, _: &Exclude, _: Compression) -> Result<Measured> {
-        self.measured.clone()
+    fn measure(&self, _: &MountTree, _: &Exclude, compression: Option<Compression>) -> Result<Measured> {
+        let measured = self.measured.clone();
+        measured.map(|measured| Measured {
+            archive_bytes: if compression.is_some() { measured.archive_bytes } else { self.uncompressed_bytes },
+            ..measured
+        })
     }
 
     fn decompression(&self, _: &Location) -> Option<Decompression> {
@@ -327,7 +334,7 @@ fn comparison_request() -> ComparisonRequest {
 }
 
 fn plan_backup(request: &BackupRequest, inventory: &Inventory, script: &Script) -> BackupPlan {
-    backup::plan(request, "a test".to_owned(), inventory, script).unwrap()
+    backup::plan(request, "a test".to_owned(), inventory, script, Estimate::Always).unwrap()
 }
 
 fn plan_restore(request: &RestoreRequest, inventory: &Inventory, script: &Script) -> RestorePlan {
@@ -800,7 +807,7 @@ fn a_tree_that_cannot_be_walked_is_refused_and_an_interruption_is_not_a_refusal(
     let refusals = backup_refusals(|_, _, script| script.measured = Err(Error::refused("cannot open the root")));
     assert_eq!(refusals, ["db: cannot open the root", "media: cannot open the root"]);
     let script = Script { measured: Err(Error::interrupted()), ..Script::default() };
-    let error = backup::plan(&backup_request(), String::new(), &inventory(), &script).unwrap_err();
+    let error = backup::plan(&backup_request(), String::new(), &inventory(), &script, Estimate::Always).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted);
     let script = Script { damaged: Some(Error::interrupted()), ..Script::default() };
     let error = restore::plan(&restore_request(), String::new(), &inventory(), &script).unwrap_err();
@@ -886,6 +893,21 @@ fn too_little_space_is_refused_on_both_sides_of_the_margin() {
         backup_refusals(free(1960)),
         ["too little space at '/backup': the archives will take about 1.95 KiB, and 1.91 KiB are free"]
     );
+}
+
+#[test]
+fn lengths_are_estimated_only_where_it_matters() {
+    let plan = |free_bytes: Option<u64>| {
+        let condition = Condition { free_bytes, ..Script::default().condition };
+        let script = Script { condition, ..Script::default() };
+        let plan =
+            backup::plan(&backup_request(), String::new(), &inventory(), &script, Estimate::WhereNeeded).unwrap();
+        (plan.archive_bytes().unwrap(), plan.refusals.len())
+    };
+    // Uncompressed, they take 6,000 bytes, and compressed 2,000.
+    assert_eq!([plan(None), plan(Some(10_000)), plan(Some(5900))], [(6000, 0); 3]);
+    assert_eq!([plan(Some(5800)), plan(Some(2000))], [(2000, 0); 2]);
+    assert_eq!(plan(Some(1900)), (2000, 1));
 }
 
 #[test]
@@ -1342,7 +1364,7 @@ fn standard_output_takes_one_archive_and_commands_take_any_number() {
     let plan_to = |sink: Sink, only: &[&str]| {
         let only = only.iter().map(|&only| only.to_owned()).collect();
         let request = BackupRequest { sink, selection: Selection { only, ..Selection::default() }, ..backup_request() };
-        backup::plan(&request, "a test".to_owned(), &inventory(), &Script::default())
+        backup::plan(&request, "a test".to_owned(), &inventory(), &Script::default(), Estimate::Always)
     };
     let error = plan_to(Sink::Stdout, &[]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);

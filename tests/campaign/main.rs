@@ -11,6 +11,7 @@ mod common;
 #[path = "../host/fake_engine.rs"]
 mod fake_engine;
 
+mod archives;
 mod calls;
 mod recorder;
 mod scenario;

@@ -20,8 +20,8 @@ impl Member {
         Self { stream: Stream::new(pool, Sizes::DEFAULT) }
     }
 
-    pub(super) fn is_parallel(&self) -> bool {
-        self.stream.is_parallel()
+    pub(super) fn is_parallel(&self, threads: usize) -> bool {
+        self.stream.is_parallel(threads)
     }
 
     /// Returns the offset in the file of the end of what was read, or of a part of it that is being read.

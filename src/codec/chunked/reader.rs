@@ -59,9 +59,9 @@ impl<R: Read> Reader<R> {
         self.garbage
     }
 
-    /// Returns whether several threads have decoded what was read.
-    pub(in crate::codec) fn is_parallel(&self) -> bool {
-        self.ahead.has_decoded() || self.member.is_parallel()
+    /// Returns whether `threads` threads would share the decoding of what was read.
+    pub(in crate::codec) fn is_parallel(&self, threads: usize) -> bool {
+        (threads > 1 && self.ahead.has_decoded()) || self.member.is_parallel(threads)
     }
 
     /// Reads the next bytes of the content into `out`, which is not empty. Returns 0 at the end of the last member.

@@ -137,9 +137,9 @@ impl Stream {
         self.found = None;
     }
 
-    /// Returns whether a stream was so long that several threads decode it, if there are several.
-    pub(in crate::codec) fn is_parallel(&self) -> bool {
-        self.was_ahead
+    /// Returns whether a stream was so long that `threads` threads would share its decoding.
+    pub(in crate::codec) fn is_parallel(&self, threads: usize) -> bool {
+        self.was_ahead && threads >= self.sizes.threads
     }
 
     /// Returns the byte of the file at which the span ends that is being read.

@@ -15,7 +15,7 @@ use crate::pieces::WritePiece;
 const WAITING: usize = 2;
 
 /// A writer that passes pieces to another thread. After a failed write, the next one fails with its error.
-pub(super) struct Behind {
+pub(super) struct WritingThread {
     pieces: SyncSender<Vec<u8>>,
     failed: Failed,
 }
@@ -27,10 +27,10 @@ type Failed = Arc<Mutex<Option<io::Error>>>;
 ///
 /// # Errors
 /// That of `produce`, or else that of a write after the last one which `produce` saw, as `cannot_write` words it.
-pub(super) fn write_behind<W: Write + Send, T>(
+pub(super) fn with_writing_thread<W: Write + Send, T>(
     to: W,
     cannot_write: impl Fn(io::Error) -> Error,
-    produce: impl FnOnce(Behind) -> Result<T>,
+    produce: impl FnOnce(WritingThread) -> Result<T>,
 ) -> Result<(T, W)> {
     let failed = Failed::default();
     thread::scope(|scope| {
@@ -45,7 +45,7 @@ pub(super) fn write_behind<W: Write + Send, T>(
             to
         });
         let writer = writer.map_err(|e| Error::failed("cannot start", "the thread that writes", e))?;
-        let produced = produce(Behind { pieces: sender, failed: Arc::clone(&failed) });
+        let produced = produce(WritingThread { pieces: sender, failed: Arc::clone(&failed) });
         let to = writer.join().unwrap_or_else(|panic| resume_unwind(panic));
         let produced = produced?;
         match take(&failed) {
@@ -59,20 +59,20 @@ fn take(failed: &Failed) -> Option<io::Error> {
     mem::take(&mut failed.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-impl WritePiece for Behind {
+impl WritePiece for WritingThread {
     fn write_piece(&mut self, piece: Vec<u8>) -> io::Result<()> {
         let ended = |_| take(&self.failed).unwrap_or_else(|| io::Error::other("an earlier write failed"));
         self.pieces.send(piece).map_err(ended)
     }
 }
 
-impl Write for Behind {
+impl Write for WritingThread {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_piece(bytes.to_vec())?;
         Ok(bytes.len())
     }
 
-    /// Does nothing: all is written when [`write_behind`] returns.
+    /// Does nothing: all is written when [`with_writing_thread`] returns.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -90,9 +90,9 @@ mod tests {
     #[test]
     fn all_is_written_in_order() {
         let numbers: Vec<u8> = (0..200).collect();
-        let written = write_behind(Vec::new(), cannot_write, |mut behind| {
+        let written = with_writing_thread(Vec::new(), cannot_write, |mut thread| {
             for number in &numbers {
-                behind.write_piece(vec![*number]).map_err(cannot_write)?;
+                thread.write_piece(vec![*number]).map_err(cannot_write)?;
             }
             Ok(5)
         });
@@ -115,11 +115,11 @@ mod tests {
     #[test]
     fn the_error_of_a_write_is_that_of_a_later_one_or_of_the_end() {
         for pieces in [4, 1000] {
-            let written = write_behind(Full(3), cannot_write, |mut behind| {
+            let written = with_writing_thread(Full(3), cannot_write, |mut thread| {
                 for _ in 0..pieces {
-                    if let Err(e) = behind.write_piece(vec![0]) {
+                    if let Err(e) = thread.write_piece(vec![0]) {
                         assert_eq!(e.kind(), io::ErrorKind::StorageFull);
-                        assert_ne!(behind.write_piece(vec![0]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+                        assert_ne!(thread.write_piece(vec![0]).unwrap_err().kind(), io::ErrorKind::StorageFull);
                         return Err(cannot_write(e));
                     }
                 }
@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn the_error_of_the_producer_is_kept() {
-        let written = write_behind(Full(0), cannot_write, |mut behind| {
-            behind.write_piece(vec![0]).ok();
+        let written = with_writing_thread(Full(0), cannot_write, |mut thread| {
+            thread.write_piece(vec![0]).ok();
             Err::<(), _>(Error::interrupted())
         });
         assert_eq!(written.err().unwrap().kind(), Error::interrupted().kind());
