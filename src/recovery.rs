@@ -210,7 +210,7 @@ fn not_recovered(tree: &TreeRecord, failure: Option<&Error>, record: &Path) -> E
 /// One has, or is; the mounts cannot be opened, or the records not be read.
 pub(crate) fn check_untouched(tree: &MountTree, open: &OpenTree, mounts: &LiveMounts) -> Result<()> {
     mounts.check_in_place(tree, open)?;
-    unfinished(tree, mounts)?.first().map_or(Ok(()), |other| Err(other.refusal()))
+    unfinished_in(open, mounts)?.first().map_or(Ok(()), |other| Err(other.refusal()))
 }
 
 /// Returns the mounts of `tree` that a restore in progress is replacing, or that an interrupted one left half restored.
@@ -218,7 +218,11 @@ pub(crate) fn check_untouched(tree: &MountTree, open: &OpenTree, mounts: &LiveMo
 /// # Errors
 /// The records cannot be read.
 pub(crate) fn unfinished(tree: &MountTree, mounts: &LiveMounts) -> Result<Vec<Unfinished>> {
-    let Ok(open) = mounts.open(tree) else { return Ok(Vec::new()) };
+    // Why the mounts cannot be opened is found elsewhere.
+    mounts.open(tree).map_or(Ok(Vec::new()), |open| unfinished_in(&open, mounts))
+}
+
+fn unfinished_in(open: &OpenTree, mounts: &LiveMounts) -> Result<Vec<Unfinished>> {
     let lives: Vec<&Live> = open.live().map(|(_, live)| &**live).collect();
     restore_record::unfinished(mounts.state_dir(), &lives)
 }
