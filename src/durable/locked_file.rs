@@ -2,7 +2,7 @@
 //! made the file is still running; it holds for the file, not for its name. So whoever has locked a file compares it with
 //! what has the name then: the name may have been removed, or given to another file, before the lock was there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -12,7 +12,8 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::small_file;
 
-/// Creates the file at `path`, readable and writable by its owner only, and locks it.
+/// Creates the file at `path`, readable and writable by its owner only, and locks it. No other process may create files at
+/// this path; after an error there is none.
 ///
 /// # Errors
 /// Those of the system calls; `EEXIST` if the file exists.
@@ -20,9 +21,15 @@ pub(crate) fn create(path: &Path) -> io::Result<Flock<File>> {
     loop {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         // Another process may have taken it for a leftover before it was locked, and removes it now.
-        let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
-        if has_name(&lock, path)? {
-            return Ok(lock);
+        let locked = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into());
+        match locked.and_then(|lock| Ok(has_name(&lock, path)?.then_some(lock))) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) => {}
+            Err(cause) => {
+                // Only this process makes files of this name. What cannot be removed is a leftover for the next run.
+                fs::remove_file(path).unwrap_or_default();
+                return Err(cause);
+            }
         }
     }
 }
