@@ -39,7 +39,8 @@ pub struct LiveMount {
 
 impl LiveMount {
     fn of(at: &RelPath, live: &Live) -> Result<Self> {
-        let lineage = live.lineage().map_err(|errno| Error::failed_at("cannot examine", live.path(), errno))?;
+        let failed = |errno| Error::failed_at("cannot examine", live.path(), errno);
+        let lineage = live.lineage().map_err(failed)?;
         Ok(Self {
             at: at.clone(),
             path: live.path().to_owned(),
@@ -47,7 +48,7 @@ impl LiveMount {
             way: live.way(),
             lineage,
             room: live.room(),
-            holds_entries: live.holds_entries(),
+            holds_entries: live.holds_entries().map_err(failed)?,
         })
     }
 

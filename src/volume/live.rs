@@ -230,9 +230,15 @@ impl Live {
         fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).map(|status| FileId::of(&status))
     }
 
-    /// Returns whether it is a directory that holds anything, as far as it can be read.
-    pub(crate) fn holds_entries(&self) -> bool {
-        self.kind == LiveKind::Directory && !is_empty(&self.handle).unwrap_or(true)
+    /// Returns whether it is a directory that holds anything, or that this user may not list.
+    pub(crate) fn holds_entries(&self) -> Result<bool, Errno> {
+        match self.kind {
+            LiveKind::File => Ok(false),
+            LiveKind::Directory => match is_empty(&self.handle) {
+                Err(Errno::EACCES) => Ok(true),
+                listed => listed.map(|is_empty| !is_empty),
+            },
+        }
     }
 
     /// Returns the room on its filesystem; `None` if it is not known.
