@@ -244,7 +244,10 @@ pub(crate) fn remove_leftovers(directory: &Path) -> io::Result<()> {
         let path = entry?.path();
         let is_text = path.extension().is_some_and(|extension| extension == TEMPORARY);
         // With a record it is that of a run that replaces the text, or removed with the record.
-        if is_text && !path.with_extension(&SUFFIX[1..]).exists() && locked_file::lock_leftover(&path)?.is_some() {
+        if is_text
+            && !path.with_extension(&SUFFIX[1..]).exists()
+            && let Some(_lock) = locked_file::lock_leftover(&path)?
+        {
             fs::remove_file(&path).or_else(unless_missing)?;
         }
     }
@@ -262,6 +265,7 @@ fn open(path: &Path) -> io::Result<Option<File>> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -350,5 +354,25 @@ mod tests {
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
         assert_eq!(refused().raw_os_error(), Some(nix::libc::ELOOP));
+    }
+
+    /// One thread writes records while others remove leftovers: none that is being written is removed.
+    #[test]
+    fn a_record_that_is_being_written_is_no_leftover() {
+        let dir = tempfile::tempdir().unwrap();
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !is_done.load(Ordering::Relaxed) {
+                        remove_leftovers(dir.path()).unwrap();
+                    }
+                });
+            }
+            let write = |_| LockedRecord::create(dir.path(), "kept", b"text").map(drop);
+            let written: Vec<_> = (0..500).map(write).collect();
+            is_done.store(true, Ordering::Relaxed);
+            written.into_iter().for_each(Result::unwrap);
+        });
     }
 }
