@@ -56,6 +56,16 @@ def docker(*arguments):
     return subprocess.run(["docker", *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
+def has_engine(title):
+    """Whether an engine answers; says so if none does."""
+    try:
+        docker("version")
+        return True
+    except (OSError, subprocess.CalledProcessError):
+        print(f"\n{title}: skipped: no Docker engine answers")
+        return False
+
+
 @contextmanager
 def stack(archives):
     """Creates volumes, and stopped containers with the names in the guide's commands."""
@@ -212,10 +222,7 @@ class Comparison:
 
 
 def compare(bench, title, *archives):
-    try:
-        docker("version")
-    except (OSError, subprocess.CalledProcessError):
-        print(f"\n{title}: skipped: no Docker engine answers")
+    if not has_engine(title):
         return
     with stack(archives):
         for archive in archives:

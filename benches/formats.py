@@ -3,11 +3,9 @@
 import os
 import shlex
 import shutil
-import subprocess
-from contextlib import contextmanager
 
 import measure
-from commands import DB, MEDIA, SMALL, docker, empty, fill, mountpoint, stack, warm
+from commands import DB, MEDIA, SMALL, empty, fill, has_engine, mountpoint, stack, warm
 from compare import codecs
 from measure import MB, once, table
 
@@ -154,25 +152,14 @@ def borg(formats):
     return run
 
 
-@contextmanager
-def volumes(*archives):
-    """The stack with these volumes filled; none if no engine answers."""
-    try:
-        docker("version")
-    except (OSError, subprocess.CalledProcessError):
-        print("\nformats: skipped: no Docker engine answers")
-        yield False
-        return
-    with stack(archives):
-        yield True
-
-
 def bz2(bench):
     peers = {name: codec for name, codec in codecs(bench).items() if name != "voltar"}
     compress = {name: shlex.join(map(str, codec.compress)) for name, codec in peers.items()}
     decompress = {name: shlex.join(map(str, peers[name].decompress)) for name in ("lbzip2", "pbz2")}
-    with volumes(MEDIA, DB) as is_there:
-        for title, archive in (("media", MEDIA), ("db", DB)) if is_there else ():
+    if not has_engine("formats-bz2"):
+        return
+    with stack([MEDIA, DB]):
+        for title, archive in (("media", MEDIA), ("db", DB)):
             fill(bench, archive)
             one = Formats(bench, title, [archive])
             one.backup("bz2", compress)
@@ -184,9 +171,9 @@ def gz_and_zst(bench):
     gz = {"tar -z": "gzip -6", "pigz": f"pigz -p{threads} -6", "libdeflate-gzip": "libdeflate-gzip -6",
           "igzip": f"igzip -T{threads} -1"}
     ungz = {"tar -z": "gzip -d", "igzip": "igzip -dc"}
-    with volumes(MEDIA, DB) as is_there:
-        if not is_there:
-            return
+    if not has_engine("formats-gz"):
+        return
+    with stack([MEDIA, DB]):
         for title, archive in (("media", MEDIA), ("db", DB)):
             fill(bench, archive)
             one = Formats(bench, title, [archive])
@@ -198,9 +185,9 @@ def gz_and_zst(bench):
 
 
 def small(bench):
-    with volumes(SMALL) as is_there:
-        if not is_there:
-            return
+    if not has_engine("formats-small"):
+        return
+    with stack([SMALL]):
         fill(bench, SMALL)
         one = Formats(bench, "small", [SMALL])
         one.backup("gz", {"tar -z": "gzip -6", "restic": restic(one)})
