@@ -196,7 +196,8 @@ pub fn plan(
     let condition = facts.condition(&request.sink);
     if estimate == Estimate::WhereNeeded && !fit_in(&archives, &condition) {
         for planned in archives.iter_mut().filter(|planned| planned.measured.is_some()) {
-            planned.measured = Some(measure(planned, request.xattrs, facts, true)?);
+            let measured = measure(planned, request.xattrs, facts, true);
+            planned.measured = Some(measured.map_err(|error| error.within(&planned.target.archive))?);
         }
     }
     refusals.extend(sink_refusals(&archives, &request.sink, &condition));
