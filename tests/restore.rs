@@ -411,6 +411,14 @@ fn killed_commit(world: &World) {
 }
 
 #[test]
+fn an_archive_that_cannot_be_examined_is_not_left_out() {
+    let world = World::new(false);
+    symlink("/nonexistent/y.tar.bz2", world.at("backup/y.tar.bz2")).unwrap();
+    let refused = world.voltar("restore", &[]).run().expect_code(2);
+    refused.expect_text("cannot examine 'backup/y.tar.bz2': No such file");
+}
+
+#[test]
 fn a_killed_backup_is_completed_by_every_command_but_a_dry_run() {
     let world = World::new(false);
     killed_commit(&world);

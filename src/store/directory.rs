@@ -50,7 +50,7 @@ impl Directory {
     /// files and files without the suffix of an archive are ignored.
     ///
     /// # Errors
-    /// The directory cannot be listed, or holds archives of two backups, since one was killed while its archives got their
+    /// The directory cannot be listed, or a file in it that is named as an archive cannot be examined; or it holds archives of two backups, since one was killed while its archives got their
     /// names: [`complete`](super::complete) gives them the others.
     pub fn archives(&self) -> Result<Vec<Location>> {
         commit::check_complete(&self.path)?;
@@ -59,7 +59,9 @@ impl Directory {
         for entry in std::fs::read_dir(&self.path).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if is_archive(&name) && path.is_file() {
+            // What cannot be examined may be an archive: without it, less would be restored than is there.
+            if is_archive(&name) && path.metadata().map_err(|e| Error::failed_at("cannot examine", &path, e))?.is_file()
+            {
                 archives.push(path);
             }
         }
