@@ -8,8 +8,9 @@ use crate::filesystem::Access;
 use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory, State};
 use crate::live_mounts::LiveMounts;
+use crate::manifest::Digest;
 use crate::member::printable;
-use crate::monitor::{Event, Monitor, Phase, Stage};
+use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
 use crate::plan::backup::{BackupPlan, BackupRequest, Estimate, PlannedArchive, plan};
 use crate::plan::facts::ThisHost;
@@ -19,6 +20,24 @@ use crate::store::commit;
 use crate::store::directory::remove_if_empty;
 use crate::together;
 use crate::volume::OpenTree;
+
+/// A backup that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// The plan that was carried out.
+    pub plan: BackupPlan,
+    /// The archives, in the plan's order.
+    pub archives: Vec<MadeArchive>,
+}
+
+/// An archive of a backup that was made.
+#[derive(Debug)]
+pub struct MadeArchive {
+    /// Its totals.
+    pub summary: Summary,
+    /// The digest of its file, if it is in a set.
+    pub digest: Option<Digest>,
+}
 
 /// Plans a backup and carries it out.
 ///
@@ -31,12 +50,12 @@ pub fn backup(
     state_dir: &Path,
     pool: &Pool,
     monitor: &dyn Monitor,
-) -> Result<()> {
+) -> Result<Made> {
     request.sink.check()?;
     run(request, host, state_dir, pool, monitor).map_err(|error| error.leaving(request.sink.abandoned()))
 }
 
-fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
+fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<Made> {
     let inventory = request.inventory(host)?;
     recover(request, &inventory, state_dir, monitor)?;
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
@@ -56,12 +75,12 @@ fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, 
     let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
     let archived = Backup { plan: &plan, mounts: &mounts, request, host, pool, monitor }.run(stopped.count() > 0);
     mounts.release();
-    archived?;
+    let archives = archived?;
     if stopped.count() > 0 {
         monitor.phase(Phase::Starting);
     }
     stopped.start_again_after("the archives are complete");
-    Ok(())
+    Ok(Made { plan, archives })
 }
 
 /// A backup that is carried out.
@@ -76,7 +95,7 @@ struct Backup<'a> {
 
 impl Backup<'_> {
     /// Archives the trees after containers have stopped, if any had to.
-    fn run(&self, has_stopped: bool) -> Result<()> {
+    fn run(&self, has_stopped: bool) -> Result<Vec<MadeArchive>> {
         let plan = self.plan;
         let mut users = plan.users.clone();
         if has_stopped {
@@ -92,7 +111,7 @@ impl Backup<'_> {
     }
 
     /// Writes all archives and commits all of them, or none.
-    fn archive(&self, trees: &[OpenTree], users: &[Container]) -> Result<()> {
+    fn archive(&self, trees: &[OpenTree], users: &[Container]) -> Result<Vec<MadeArchive>> {
         let Self { plan, request, monitor, .. } = *self;
         let jobs = plan.jobs();
         monitor.phase(Phase::Archiving);
@@ -109,10 +128,15 @@ impl Backup<'_> {
         check_clusters(plan, &written, request, monitor)?;
         monitor.check_cancelled()?;
         monitor.phase(Phase::Committing);
-        let (archives, summaries): (Vec<_>, Vec<_>) =
-            written.into_iter().map(|Archived { complete, summary, .. }| (complete, summary)).unzip();
+        let (archives, made): (Vec<_>, Vec<_>) = written
+            .into_iter()
+            .map(|Archived { complete, summary, .. }| {
+                let digest = complete.digest();
+                (complete, MadeArchive { summary, digest })
+            })
+            .unzip();
         commit(archives, request.overwrite, monitor)?;
-        for (summary, job) in summaries.iter().zip(&jobs) {
+        for (MadeArchive { summary, .. }, job) in made.iter().zip(&jobs) {
             if summary.left_out > 0 {
                 let (archive, count) = (&summary.archive, summary.left_out);
                 monitor
@@ -120,7 +144,7 @@ impl Backup<'_> {
             }
             monitor.event(&Event::Finished { stage: Stage::Archiving, summary, at: job.destination.path() });
         }
-        Ok(())
+        Ok(made)
     }
 
     /// Checks that no restore has replaced a tree while it was archived: the archive could hold a part of either.

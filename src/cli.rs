@@ -24,6 +24,7 @@ EXIT STATUS
        or an archive and its volume differ
   2    not done, and then nothing under a final name and nothing in a volume has
        changed; errors in the command line too
+  75   another run is in progress: as 2
   130  interrupted by a signal: as 2";
 
 const ENVIRONMENT: &str = "\
@@ -57,8 +58,22 @@ EXAMPLES
   voltar backup --stop --only cvat_db /mnt   just the database, into /mnt
   voltar backup --format zst nightly         other suffixes, much faster
   voltar backup --data-root /rescued/docker  from a disk whose engine is gone
+  voltar backup --stop --into /srv/nightly   a dated set of archives each time
   voltar backup --stop --only cvat_db - | ssh nas 'cat > cvat_db.tar.bz2'
   voltar backup --stop --to-command 'rclone rcat remote:backup/{file}'";
+
+const SETS_EXAMPLES: &str = "\
+EXAMPLES
+  voltar sets /srv/nightly       what `backup --into /srv/nightly` has made
+  voltar sets --json /srv/nightly
+  voltar restore --stop /srv/nightly                       the newest complete set
+  voltar restore --stop /srv/nightly/2026-11-25T02-00-00Z  this one";
+
+const PRUNE_EXAMPLES: &str = "\
+EXAMPLES
+  voltar prune /srv/nightly --keep-daily 7 --keep-weekly 5 --keep-monthly 12
+  voltar prune /srv/nightly --keep-within 30d --dry-run
+  voltar backup --stop --into /srv/nightly --keep-daily 7     both in one run";
 
 const VERIFY_EXAMPLES: &str = "\
 EXAMPLES
@@ -142,6 +157,21 @@ pub(crate) enum Command {
     /// running, unless --stop or --allow-running is given.
     #[command(after_help = after!(BACKUP_EXAMPLES))]
     Backup(Backup),
+
+    /// List the sets that `backup --into` has made.
+    ///
+    /// Prints a line for each: whether it is complete, how large it is, how many warnings its backup had, and when it was
+    /// verified last. `restore`, `verify` and `list` take such a set, or DIR for the newest complete one.
+    #[command(after_help = after!(SETS_EXAMPLES))]
+    Sets(Sets),
+
+    /// Remove sets that are not to be kept.
+    ///
+    /// The options have the names and the meaning of those of `restic forget`: what any of them keeps is kept. Days and so on
+    /// are counted only if they have a complete set, so that missed nights destroy nothing. The newest complete set always
+    /// stays, and so does what is not a complete set.
+    #[command(after_help = after!(PRUNE_EXAMPLES))]
+    Prune(Prune),
 
     /// Read archives to their end and check that they are complete.
     ///
@@ -263,6 +293,15 @@ pub(crate) struct Backup {
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub to_command: Option<String>,
 
+    /// Make a set in DIR: a directory named by the time, such as 2026-11-25T02-00-00Z, with the archives, SHA256SUMS, and
+    /// voltar.json, which says what is in it. It appears when it is complete.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["dir", "overwrite", "to_command"])]
+    pub into: Option<PathBuf>,
+
+    /// With --into: wait so long for another run that uses DIR, instead of giving up at once: 10m, 2h.
+    #[arg(long, value_name = "TIME", requires = "into")]
+    pub wait: Option<String>,
+
     /// Print what would be done, and every reason against it; change nothing.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -313,6 +352,43 @@ pub(crate) struct Backup {
     /// application rebuilds by itself, as the layout knows it (cvat: cache and temporary files).
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<OsString>,
+
+    /// Which sets in DIR are kept; all, if none of these is given.
+    #[command(flatten)]
+    pub keep: Keep,
+}
+
+/// Which sets are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Which sets are kept")]
+pub(crate) struct Keep {
+    /// Keep the N newest sets.
+    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep_last: Option<u32>,
+
+    /// Keep the newest set of each of the last N hours that have one.
+    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep_hourly: Option<u32>,
+
+    /// Keep the newest set of each of the last N days that have one.
+    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep_daily: Option<u32>,
+
+    /// Keep the newest set of each of the last N weeks that have one.
+    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep_weekly: Option<u32>,
+
+    /// Keep the newest set of each of the last N months that have one.
+    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep_monthly: Option<u32>,
+
+    /// Keep the newest set of each of the last N years that have one.
+    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep_yearly: Option<u32>,
+
+    /// Keep all sets that are at most so much older than the newest one: 30d, 1y6m, 36h.
+    #[arg(long, value_name = "TIME", requires = "into")]
+    pub keep_within: Option<String>,
 }
 
 /// Which containers are stopped.
@@ -338,10 +414,39 @@ pub(crate) enum Format {
     Tar,
 }
 
+/// Arguments of `sets`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Sets {
+    /// The directory that holds the sets.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+}
+
+/// Arguments of `prune`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Prune {
+    /// The directory that holds the sets.
+    #[arg(value_name = "DIR")]
+    pub into: PathBuf,
+
+    /// Print which sets would be removed, and why the others stay; change nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+
+    /// Wait so long for another run that uses DIR, instead of giving up at once: 10m, 2h.
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<String>,
+
+    /// Which sets are kept: at least one of these.
+    #[command(flatten)]
+    pub keep: Keep,
+}
+
 /// Arguments of `verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Verify {
-    /// A directory that holds archives, or archive files; - reads an archive from standard input.
+    /// A directory that holds archives, a set or a directory of sets, or archive files; - reads an archive from standard
+    /// input.
     #[arg(value_name = "DIR|FILE|-", default_value = "backup")]
     pub sources: Vec<PathBuf>,
 
@@ -367,7 +472,7 @@ pub(crate) struct Verify {
 /// Arguments of `list`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct List {
-    /// The archive file; - reads the archive from standard input.
+    /// The archive file; a directory or set that holds one, or of which --only selects one; - reads it from standard input.
     #[arg(value_name = "ARCHIVE")]
     pub archive: PathBuf,
 }
@@ -375,7 +480,8 @@ pub(crate) struct List {
 /// Arguments of `restore`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Restore {
-    /// A directory that holds archives, or archive files; - reads an archive from standard input.
+    /// A directory that holds archives, a set or a directory of sets, or archive files; - reads an archive from standard
+    /// input.
     #[arg(value_name = "DIR|FILE|-", default_value = "backup")]
     pub sources: Vec<PathBuf>,
 

@@ -14,7 +14,8 @@ use crate::member::{BadPath, printable_text, quotable};
 /// The result type of the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The kind of an error. Every kind leads to exit status 2, except [`Self::Interrupted`] to 130.
+/// The kind of an error. Every kind leads to exit status 2, except [`Self::Interrupted`] to 130 and
+/// [`Self::Busy`] to 75.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The request is invalid: its arguments or a layout file.
@@ -29,6 +30,8 @@ pub enum ErrorKind {
     Unsafe,
     /// The run was cancelled by a signal.
     Interrupted,
+    /// Another run is in progress.
+    Busy,
     /// The operating system or the engine reported an error.
     Failed,
 }

@@ -31,6 +31,7 @@
 
 pub mod archive;
 pub mod backup;
+pub mod backup_into;
 pub mod codec;
 pub mod difference;
 pub mod discover;
@@ -43,12 +44,14 @@ pub mod ids;
 pub mod layout;
 pub mod limits;
 pub mod list;
+pub mod manifest;
 pub mod member;
 pub mod monitor;
 pub mod ordered;
 pub mod pieces;
 pub mod plan;
 pub mod postgres;
+pub mod prune;
 pub mod report;
 pub mod resolve;
 pub mod restore;

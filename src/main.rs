@@ -31,9 +31,10 @@ use voltar::plan::facts::{LiveMounts, ThisHost};
 use voltar::report::Report;
 use voltar::report::extraction::{ExtractionDocument, extraction_text};
 use voltar::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
-use voltar::store::{self, Location};
+use voltar::report::sets::{PruningDocument, SetsDocument, pruning_text, sets_text};
+use voltar::store::{self, Sets};
 use voltar::verify::Decoders;
-use voltar::{backup, discover, list, restore, restore_to, resume, verify};
+use voltar::{backup, backup_into, discover, list, prune, restore, restore_to, resume, verify};
 
 fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
@@ -46,8 +47,13 @@ fn main() -> ExitCode {
         Ok(Outcome::Done | Outcome::WouldBeRefused | Outcome::Differs) => 1,
         Err(error) => {
             report.error(&error);
-            // As a shell reports a program that SIGINT ended.
-            if error.kind() == ErrorKind::Interrupted { 130 } else { 2 }
+            match error.kind() {
+                // As a shell reports a program that SIGINT ended.
+                ErrorKind::Interrupted => 130,
+                // EX_TEMPFAIL of sysexits.h.
+                ErrorKind::Busy => 75,
+                _ => 2,
+            }
         }
     };
     ExitCode::from(report.finish(exit))
@@ -90,6 +96,12 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
         Command::Restore(arguments) if arguments.dry_run => {
             return plan_restore(common, arguments, &state_dir, &pool, report);
         }
+        Command::Backup(arguments @ cli::Backup { into: Some(into), .. }) => {
+            let request = request::set(common, arguments, into, report)?;
+            let host = host(common, report)?;
+            report.note(&host.describe());
+            backup_into::backup_into(&request, &*host, &state_dir, &pool, report)?;
+        }
         Command::Backup(arguments) => {
             let request = request::backup(common, arguments, report)?;
             let host = host(common, report)?;
@@ -116,13 +128,26 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
         }
         Command::Verify(arguments) => {
             store::complete(&arguments.sources, report)?;
-            let archives = store::select(&arguments.sources, &common.only)?;
+            let selected = store::select(&arguments.sources, &common.only)?;
+            selected.notes.iter().for_each(|note| report.note(note));
             let decoders = if arguments.paranoid { Decoders::Independent } else { Decoders::Parallel(&pool) };
-            verify::verify(&archives, decoders, report, &|error| report.error(error))?;
+            verify::verify(&selected.archives, decoders, report, &|error| report.error(error))?;
+            selected.record_verified(report);
         }
-        Command::List(arguments) => list::list(&Location::at(&arguments.archive), &pool, report, |stored| {
-            report.listed(&Line::new(stored, &stored.listed_kind()))
-        })?,
+        Command::List(arguments) => {
+            let archive = store::single(&arguments.archive, &common.only)?;
+            list::list(&archive, &pool, report, |stored| report.listed(&Line::new(stored, &stored.listed_kind())))?;
+        }
+        Command::Sets(arguments) => {
+            let sets = Sets::new(&arguments.directory).list()?;
+            show(common, report, &SetsDocument::new(&sets), &sets_text(&sets))?;
+        }
+        Command::Prune(arguments) if arguments.dry_run => {
+            let request = request::prune(arguments)?;
+            let pruning = prune::judge(&request.sets, &request.policy)?;
+            show(common, report, &PruningDocument::new(&pruning), &pruning_text(&pruning))?;
+        }
+        Command::Prune(arguments) => prune::prune(&request::prune(arguments)?, report)?,
         Command::Layout if common.json => {
             return Err(Error::usage("a layout is TOML: `voltar layout` has no --json"));
         }

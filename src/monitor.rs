@@ -1,6 +1,7 @@
 //! The events that operations report: stages, progress, members, issues. The library never prints; the report of the
 //! program and the tests implement [`Monitor`].
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -17,6 +18,13 @@ pub struct Issue {
     pub archive: String,
     /// One line, safe to print: what, where, why.
     pub message: String,
+}
+
+impl fmt::Display for Issue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let colon = if self.archive.is_empty() { "" } else { ": " };
+        write!(f, "{}{colon}{}", self.archive, self.message)
+    }
 }
 
 /// The operation on one archive.
@@ -158,6 +166,8 @@ pub enum Event<'a> {
         /// The archive file.
         at: &'a Path,
     },
+    /// A set is complete, at this path.
+    SetMade(&'a Path),
 }
 
 /// A receiver of events, which can also cancel an operation.
@@ -254,7 +264,8 @@ impl Monitor for Collector {
             | Event::ContainerStopping { .. }
             | Event::ContainerStopped(_)
             | Event::ContainerStarted(_)
-            | Event::Finished { .. } => {}
+            | Event::Finished { .. }
+            | Event::SetMade(_) => {}
         }
     }
 }

@@ -6,8 +6,11 @@ use crate::cli::{self, Cli, Command, Common, Progress};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use voltar::codec::{Format, Level};
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+use voltar::backup_into::SetRequest;
+use voltar::codec::{Format, Level};
 use voltar::error::{Error, Result};
 use voltar::exclude::{Exclude, Pattern};
 use voltar::layout::Layout;
@@ -18,9 +21,11 @@ use voltar::plan::backup::BackupRequest;
 use voltar::plan::comparison::ComparisonRequest;
 use voltar::plan::extraction::ExtractionRequest;
 use voltar::plan::restore::{Mode, RestoreRequest};
+use voltar::plan::retention::{Policy, Within};
+use voltar::prune::PruneRequest;
 use voltar::report::{self, Verbosity};
 use voltar::resolve::Selection;
-use voltar::store::Sink;
+use voltar::store::{NewSet, Sets, Sink};
 
 pub(crate) fn selection(common: &Common, layout: &Layout) -> Result<Selection> {
     let mut volumes = BTreeMap::new();
@@ -114,10 +119,48 @@ fn without(set: &OsString, layout: &Layout) -> Result<Layout> {
 
 /// Where the archives of a backup go.
 fn sink(arguments: &cli::Backup) -> Sink {
-    match &arguments.to_command {
-        Some(command) => Sink::Command(command.clone()),
-        None => Sink::at(&arguments.dir),
+    match (&arguments.to_command, &arguments.into) {
+        (Some(command), _) => Sink::Command(command.clone()),
+        (None, Some(sets)) => Sink::Set(NewSet::new(Sets::new(sets), Timestamp::now())),
+        (None, None) => Sink::at(&arguments.dir),
     }
+}
+
+/// Returns the request of `backup --into`.
+pub(crate) fn set(common: &Common, arguments: &cli::Backup, into: &Path, monitor: &dyn Monitor) -> Result<SetRequest> {
+    Ok(SetRequest {
+        backup: backup(common, arguments, monitor)?,
+        sets: Sets::new(into),
+        wait: wait(arguments.wait.as_deref())?,
+        keep: policy(&arguments.keep)?,
+    })
+}
+
+pub(crate) fn prune(arguments: &cli::Prune) -> Result<PruneRequest> {
+    let policy = policy(&arguments.keep)?;
+    if policy.is_empty() {
+        return Err(Error::usage("nothing says which sets are kept").hint("give one of --keep-last, --keep-daily, …"));
+    }
+    Ok(PruneRequest { sets: Sets::new(&arguments.into), policy, wait: wait(arguments.wait.as_deref())? })
+}
+
+fn policy(keep: &cli::Keep) -> Result<Policy> {
+    Ok(Policy {
+        last: keep.keep_last.unwrap_or(0),
+        hourly: keep.keep_hourly.unwrap_or(0),
+        daily: keep.keep_daily.unwrap_or(0),
+        weekly: keep.keep_weekly.unwrap_or(0),
+        monthly: keep.keep_monthly.unwrap_or(0),
+        yearly: keep.keep_yearly.unwrap_or(0),
+        within: keep.keep_within.as_deref().map(Within::parse).transpose()?,
+    })
+}
+
+/// Parses the time of `--wait`.
+fn wait(text: Option<&str>) -> Result<Duration> {
+    let Some(text) = text else { return Ok(Duration::ZERO) };
+    let parsed = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    parsed.ok_or_else(|| Error::usage(format!("--wait '{}' is no time such as 10m or 2h", text.escape_debug())))
 }
 
 pub(crate) fn restore(common: &Common, arguments: &cli::Restore, monitor: &dyn Monitor) -> Result<RestoreRequest> {
@@ -198,12 +241,14 @@ fn is_archive(command: &Command) -> bool {
     matches!(command, Command::Backup(arguments) if !arguments.dry_run && sink(arguments) == Sink::Stdout)
 }
 
-/// Whether the command prints a plan instead of carrying it out.
+/// Whether the command prints a document instead of carrying out anything.
 fn is_plan(command: &Command) -> bool {
     match command {
         Command::Plan(_) => true,
         Command::Backup(arguments) => arguments.dry_run,
         Command::Restore(arguments) => arguments.dry_run,
+        Command::Prune(arguments) => arguments.dry_run,
+        Command::Sets(_) => true,
         Command::Verify(_) | Command::List(_) | Command::Resume | Command::Layout => false,
     }
 }

@@ -427,7 +427,7 @@ fn cannot_write(destination: &Destination, e: &io::Error) -> Error {
         return error.clone();
     }
     let error = match destination {
-        Destination::File(path) => Error::failed_at("cannot write", path, e),
+        Destination::File(path) | Destination::InSet { path, .. } => Error::failed_at("cannot write", path, e),
         stream @ (Destination::Stdout | Destination::Command(_)) => {
             Error::failed("cannot write", stream.to_string(), e)
         }

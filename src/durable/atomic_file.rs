@@ -10,12 +10,9 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::Flock;
 
-use super::locked_file;
 use super::page_cache::{Writeback, drop_written};
+use super::{TEMPORARY, locked_file};
 use crate::error::{Cause, Error, Result};
-
-/// The suffix of temporary names: `.cvat_db.tar.bz2.4711.voltar-tmp`.
-const SUFFIX: &str = ".voltar-tmp";
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -40,7 +37,7 @@ impl AtomicFile {
         let name = target.file_name().ok_or_else(|| failed("not a file name".into()))?;
         let mut temporary = OsString::from(".");
         temporary.push(name);
-        temporary.push(format!(".{}{SUFFIX}", std::process::id()));
+        temporary.push(format!(".{}{TEMPORARY}", std::process::id()));
         let temporary = target.with_file_name(temporary);
         let file = locked_file::create(&temporary).map_err(|e| failed(e.into()))?;
         Ok(Self {
@@ -92,21 +89,22 @@ impl Ready {
 }
 
 /// Returns whether files that are being written have such names.
-pub(super) fn is_temporary(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(SUFFIX.as_bytes())
+pub(crate) fn is_temporary(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".") && name.as_bytes().ends_with(TEMPORARY.as_bytes())
 }
 
 /// Returns the name that a file has while it gives way to the one at `temporary`.
 pub(super) fn spare(temporary: &Path) -> PathBuf {
     let mut spare = temporary.as_os_str().to_owned();
-    spare.push(SUFFIX);
+    spare.push(TEMPORARY);
     spare.into()
 }
 
 /// Returns whether `temporary` is a name that a file which will become `target` has until then. Both are bare names.
 pub(super) fn is_temporary_of(temporary: &str, target: &str) -> bool {
-    let number =
-        temporary.strip_prefix('.').and_then(|rest| rest.strip_prefix(target)?.strip_prefix('.')?.strip_suffix(SUFFIX));
+    let number = temporary
+        .strip_prefix('.')
+        .and_then(|rest| rest.strip_prefix(target)?.strip_prefix('.')?.strip_suffix(TEMPORARY));
     let is_number = number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
     is_number && !target.is_empty() && !target.contains('/')
 }

@@ -14,11 +14,10 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
-use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::atomic_file::{AtomicFile, Ready, is_temporary_of, spare};
-use super::{locked_file, parent, small_file, sync_directory};
+use super::{is_trusted, locked_file, parent, small_file, sync_directory};
 use crate::error::{Cause, Error, Result};
 
 /// The begin of the names of records.
@@ -275,6 +274,11 @@ struct Found {
     _lock: Flock<File>,
 }
 
+/// Returns whether records have such names.
+pub(crate) fn is_record(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(RECORD.as_bytes())
+}
+
 /// Returns the records in `directory`, and whether there are some that another process has now.
 fn records(directory: &Path) -> Result<(Vec<Found>, bool)> {
     let (mut records, mut in_progress) = (Vec::new(), false);
@@ -285,9 +289,9 @@ fn records(directory: &Path) -> Result<(Vec<Found>, bool)> {
     };
     for entry in entries {
         let path = entry.map_err(failed)?.path();
-        let is_record = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(RECORD.as_bytes()));
         // Whatever else has such a name is not a record.
-        let Some(Ok(file)) = is_record.then(|| small_file::open_itself(&path)) else { continue };
+        let is_named = path.file_name().is_some_and(is_record);
+        let Some(Ok(file)) = is_named.then(|| small_file::open_itself(&path)) else { continue };
         let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
             in_progress = true;
             continue;
@@ -343,11 +347,6 @@ fn complete_one(directory: &Path, record: &Record) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(named)
-}
-
-/// Whoever can write the record could rename the files too, except in a directory with the sticky bit.
-fn is_trusted(uid: u32) -> bool {
-    uid == geteuid().as_raw() || uid == 0
 }
 
 #[cfg(test)]

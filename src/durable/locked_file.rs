@@ -51,7 +51,7 @@ pub(crate) fn lock_leftover(path: &Path) -> io::Result<Option<Flock<File>>> {
 }
 
 /// Returns whether the file has the name `path` now.
-fn has_name(file: &File, path: &Path) -> io::Result<bool> {
+pub(super) fn has_name(file: &File, path: &Path) -> io::Result<bool> {
     let id = |status: &std::fs::Metadata| (status.dev(), status.ino());
     match path.symlink_metadata() {
         Ok(named) => Ok(id(&named) == id(&file.metadata()?)),

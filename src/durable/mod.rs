@@ -7,6 +7,7 @@ pub(crate) mod leftovers;
 mod locked_file;
 pub(crate) mod page_cache;
 pub(crate) mod record;
+pub(crate) mod run_lock;
 pub(crate) mod small_file;
 pub(crate) mod state_dir;
 
@@ -16,6 +17,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use nix::libc::O_DIRECTORY;
+use nix::unistd::geteuid;
+
+/// The end of the names of what is being written or removed: `.cvat_db.tar.bz2.4711.voltar-tmp`.
+pub(crate) const TEMPORARY: &str = ".voltar-tmp";
 
 /// Syncs the entries of the directory at `path` to disk. Creating, renaming or removing a file is durable only after
 /// the directory is synced (fsync(2)).
@@ -24,6 +29,12 @@ use nix::libc::O_DIRECTORY;
 /// Those of open(2) and fsync(2); `ENOTDIR` if `path` is not a directory.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     OpenOptions::new().read(true).custom_flags(O_DIRECTORY).open(path)?.sync_all()
+}
+
+/// Returns whether a file of the user `uid` is one of this program: whoever can write it could do the same without it, except
+/// in a directory with the sticky bit.
+pub(crate) fn is_trusted(uid: u32) -> bool {
+    uid == geteuid().as_raw() || uid == 0
 }
 
 /// Returns the directory that holds `path`: `.` for a bare name, `/` for `/`.

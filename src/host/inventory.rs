@@ -122,6 +122,8 @@ pub struct Container {
     pub name: String,
     /// The name of the image, as given when the container was created.
     pub image: String,
+    /// The id of that image, as the engine reports it: `sha256:…`. Empty if it is not known.
+    pub image_id: String,
     /// The compose project.
     pub project: Option<String>,
     /// The compose service.

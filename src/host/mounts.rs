@@ -68,6 +68,15 @@ impl TreeMount {
         matches!(&self.kind, MountKind::Volume { name, .. } if self.source.ends_with(Path::new(name).join("_data")))
     }
 
+    /// Returns the name of its volume; of any other mount, the path of its source.
+    #[must_use]
+    pub(crate) fn name(&self) -> String {
+        match &self.kind {
+            MountKind::Volume { name, .. } => name.clone(),
+            MountKind::Bind | MountKind::Tmpfs | MountKind::Other(_) => self.source.to_string_lossy().into_owned(),
+        }
+    }
+
     /// Returns whether both mounts show the same directory or file.
     #[must_use]
     pub(crate) fn same_source(&self, other: &Self) -> bool {

@@ -234,6 +234,12 @@ impl BackupPlan {
         self.archives.iter().map(|planned| &planned.target)
     }
 
+    /// Returns all containers that use the volumes, or are stopped, each once.
+    pub(crate) fn containers(&self) -> impl Iterator<Item = &Container> {
+        let is_user = |container: &&Container| self.users.iter().any(|user| user.id == container.id);
+        self.users.iter().chain(self.to_stop.iter().filter(move |container| !is_user(container)))
+    }
+
     /// Returns the archives to write.
     pub fn jobs(&self) -> Vec<Job> {
         let job = |planned: &PlannedArchive| Job {

@@ -72,7 +72,7 @@ pub struct PlannedComparison {
 /// # Errors
 /// The sources hold no archive of the layout, or the run was interrupted.
 pub fn plan(request: &ComparisonRequest, inventory: &Inventory, facts: &dyn Facts) -> Result<ComparisonPlan> {
-    let Sources { archives: found, notes: older, foreign } =
+    let Sources { archives: found, notes: older, foreign, .. } =
         find(&request.layout, &request.selection, &request.sources, Strangers::Refuse, facts)?;
     let only = found.iter().map(|(name, _)| name.clone()).collect();
     let mut resolution = survey(&request.layout, inventory, &Selection { only, ..request.selection.clone() })?;

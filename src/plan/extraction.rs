@@ -75,7 +75,7 @@ impl ExtractionPlan {
 /// The sources hold no archive, or the run was interrupted.
 pub fn plan(request: &ExtractionRequest, facts: &dyn Facts) -> Result<ExtractionPlan> {
     let selection = Selection { only: request.only.clone(), ..Selection::default() };
-    let Sources { archives: found, mut notes, foreign } =
+    let Sources { archives: found, mut notes, foreign, .. } =
         find(&request.layout, &selection, &request.sources, Strangers::Accept, facts)?;
     one_archive(&request.paths, &found)?;
     let mut refusals: Vec<Error> = facts.check_new_directory(&request.directory).err().into_iter().collect();

@@ -9,12 +9,15 @@ pub mod comparison;
 mod creation;
 pub mod extraction;
 pub mod facts;
+mod images;
 pub mod measure;
 mod overlaps;
 pub mod postgres;
 mod prefix;
 pub mod restore;
+pub mod retention;
 pub(crate) mod room;
+pub(crate) mod shrinkage;
 mod sources;
 mod stopping;
 

@@ -10,7 +10,7 @@ use super::postgres::{self, Versions};
 use super::sources::{Named, Sources, Strangers, find};
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
-use super::{creation, overlaps, prefix, room};
+use super::{creation, images, overlaps, prefix, room};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::mounts::LeftOut;
 use crate::host::{Container, Host, Inventory, NewVolume};
@@ -130,7 +130,7 @@ pub struct PlannedCreation {
 /// # Errors
 /// The sources hold no archive of the layout, or the run was interrupted.
 pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, facts: &dyn Facts) -> Result<RestorePlan> {
-    let Sources { archives: found, notes: older, foreign } =
+    let Sources { archives: found, notes: older, foreign, manifests } =
         find(&request.layout, &request.selection, &request.sources, Strangers::Refuse, facts)?;
     one_archive(&request.paths, &found)?;
     let only = found.iter().map(|(name, _)| name.clone()).collect();
@@ -138,6 +138,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
     let mut notes = inventory.notes.clone();
     notes.append(&mut resolution.notes);
     notes.extend(older);
+    notes.extend(images::other_images(&manifests, &resolution.targets));
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &[]));
     if request.skip_read_only {
         notes.extend(resolution.targets.iter_mut().flat_map(skip_read_only));

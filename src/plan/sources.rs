@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use super::facts::Facts;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
+use crate::manifest::Manifest;
 use crate::resolve::Selection;
-use crate::store::{Location, Source};
+use crate::store::{ChosenSet, Location, Source};
 
 /// An archive with its name in the layout.
 pub(super) type Named = (String, Location);
@@ -19,6 +20,8 @@ pub(super) struct Sources {
     pub(super) notes: Vec<String>,
     /// Those that are not in the layout, if all archives are wanted.
     pub(super) foreign: Vec<Location>,
+    /// What is known of the sets that hold them.
+    pub(super) manifests: Vec<Manifest>,
 }
 
 /// What is done about a single archive whose name the layout does not have.
@@ -44,39 +47,28 @@ pub(super) fn find(
     let mut found: Vec<Named> = Vec::new();
     let mut notes = Vec::new();
     let mut foreign = Vec::new();
+    let mut manifests = Vec::new();
     let wanted = |name: &str| selection.only.is_empty() || selection.only.iter().any(|only| only == name);
     let known = |name: &str| layout.archive(name).is_some();
     for source in sources {
-        match facts.source(source)? {
-            Source::Directory(archives) => {
-                let named = archives.into_iter().map(|location| (location.name(), location));
-                let (named, others): (Vec<Named>, Vec<Named>) = named.partition(|(name, _)| known(name));
-                foreign.extend(others.into_iter().map(|(_, location)| location));
-                let named = named.into_iter().filter(|(name, _)| wanted(name)).collect();
-                found.extend(newest(named, facts, &mut notes));
-            }
+        let archives = match facts.source(source)? {
             // A single file may have any name; --only then selects the archive.
             Source::Archive(location) => {
-                let name = match (&selection.only[..], location.name()) {
-                    ([only], _) if sources.len() == 1 => only.clone(),
-                    (_, name) if known(&name) && wanted(&name) => name,
-                    ([], name) if strangers == Strangers::Accept => name,
-                    _ if location.is_stream() => {
-                        return Err(Error::usage(format!("{location} holds one archive, and nothing says which"))
-                            .hint(format!("say it with --only: {}", layout.names().join(", "))));
-                    }
-                    (_, name) => {
-                        return Err(Error::usage(format!(
-                            "'{location}': the layout '{}' has no archive '{name}'",
-                            layout.name
-                        ))
-                        .hint(format!("say with --only which one it is: {}", layout.names().join(", "))));
-                    }
-                };
-                let location = if location.is_stream() { location.named(&name) } else { location };
-                found.push((name, location));
+                found.push(named(location, layout, selection, sources.len() == 1, strangers)?);
+                continue;
             }
-        }
+            Source::Directory(archives) => archives,
+            Source::Set(ChosenSet { set, notes: chosen }) => {
+                notes.extend(chosen);
+                manifests.push(set.manifest().clone());
+                set.archives()
+            }
+        };
+        let archives = archives.into_iter().map(|location| (location.name(), location));
+        let (named, others): (Vec<Named>, Vec<Named>) = archives.partition(|(name, _)| known(name));
+        foreign.extend(others.into_iter().map(|(_, location)| location));
+        let named = named.into_iter().filter(|(name, _)| wanted(name)).collect();
+        found.extend(newest(named, facts, &mut notes));
     }
     for (i, (name, location)) in found.iter().enumerate() {
         if let Some((_, other)) = found.iter().take(i).find(|(other, _)| other == name) {
@@ -105,7 +97,34 @@ pub(super) fn find(
         notes.push(format!("not in the layout '{}', and skipped: {}", layout.name, listed_shortly(&foreign)));
         foreign.clear();
     }
-    Ok(Sources { archives: found, notes, foreign })
+    Ok(Sources { archives: found, notes, foreign, manifests })
+}
+
+/// Returns a single archive with its name in the layout.
+fn named(
+    location: Location,
+    layout: &Layout,
+    selection: &Selection,
+    is_alone: bool,
+    strangers: Strangers,
+) -> Result<Named> {
+    let is_wanted = |name: &str| selection.only.is_empty() || selection.only.iter().any(|only| only == name);
+    let name = match (&selection.only[..], location.name()) {
+        ([only], _) if is_alone => only.clone(),
+        (_, name) if layout.archive(&name).is_some() && is_wanted(&name) => name,
+        ([], name) if strangers == Strangers::Accept => name,
+        _ if location.is_stream() => {
+            return Err(Error::usage(format!("{location} holds one archive, and nothing says which"))
+                .hint(format!("say it with --only: {}", layout.names().join(", "))));
+        }
+        (_, name) => {
+            let layout_name = &layout.name;
+            return Err(Error::usage(format!("'{location}': the layout '{layout_name}' has no archive '{name}'"))
+                .hint(format!("say with --only which one it is: {}", layout.names().join(", "))));
+        }
+    };
+    let location = if location.is_stream() { location.named(&name) } else { location };
+    Ok((name, location))
 }
 
 /// Returns a hint that names the archives of a source that are not in the layout; `None` if there is none.

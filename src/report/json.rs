@@ -16,6 +16,7 @@
 //! | `difference` | `archive`, `path`, `kind`, and `attributes` of those in both | `verify --against-volume`: at most 100 of an archive, in the order of their paths; `kind` is `only_in_archive`, `only_in_volume` (of a directory: with all that it holds) or `differs`; each attribute has a `name` and, but for `content`, the values `archive` and `volume` as text |
 //! | `compared` | `archive`, `only_in_archive`, `only_in_volume`, `differ`, `unlisted` | an archive was compared: the number of differences, and how many of them had no `difference` |
 //! | `finished` | `archive`, `stage`, `path`, `members`, `left_out`, `stream_bytes`, `file_bytes`, `seconds` | an archive is done; `left_out` are the members that were excluded or not selected, the bytes are those of the tar stream and of the archive file |
+//! | `set_made` | `path` | `backup --into`: a set is complete, at this path |
 //! | `error` | `message`, `hint` | why something was not done; `hint` is `null` where there is none |
 //! | `done` | `exit`, `issues` | always the last line: the exit status, and the number of warnings |
 //!
@@ -127,6 +128,11 @@ pub(crate) enum Object<'a> {
         file_bytes: u64,
         seconds: f64,
     },
+    SetMade {
+        path: Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        path_base64: Option<String>,
+    },
     Error {
         message: String,
         hint: Option<&'a str>,
@@ -221,6 +227,10 @@ impl<'a> Object<'a> {
             Event::ContainerStopped(container) => Self::ContainerStopped { container },
             Event::ContainerStarted(container) => Self::ContainerStarted { container },
             Event::Downtime(time) => Self::Downtime { seconds: seconds(*time) },
+            Event::SetMade(path) => {
+                let (path, path_base64) = exact_path(path);
+                Self::SetMade { path, path_base64 }
+            }
             Event::Finished { stage, summary, at } => {
                 let (path, path_base64) = exact_path(at);
                 Self::Finished {

@@ -14,6 +14,7 @@ mod line;
 mod output;
 pub mod plan;
 mod progress;
+pub mod sets;
 mod text;
 
 use std::io::{self, IsTerminal as _, Write};
@@ -300,6 +301,9 @@ impl Report {
             Event::Downtime(time) if !quiet => {
                 inner.stderr_line(&format!("containers were stopped for {}", units::duration(*time)));
             }
+            Event::SetMade(path) if !quiet => {
+                inner.stderr_line(&format!("made the set '{}'", printable(path.as_os_str().as_encoded_bytes())));
+            }
             Event::Phase { .. }
             | Event::Started { .. }
             | Event::Advanced { .. }
@@ -309,7 +313,8 @@ impl Report {
             | Event::ContainerStopping { .. }
             | Event::ContainerStopped(_)
             | Event::ContainerStarted(_)
-            | Event::Downtime(_) => {}
+            | Event::Downtime(_)
+            | Event::SetMade(_) => {}
         }
     }
 }
@@ -381,7 +386,8 @@ impl Monitor for Report {
             | Event::Compared { .. }
             | Event::ContainerStopping { .. }
             | Event::ContainerStopped(_)
-            | Event::Downtime(_) => {
+            | Event::Downtime(_)
+            | Event::SetMade(_) => {
                 inner.flush();
             }
         }

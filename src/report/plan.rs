@@ -421,9 +421,10 @@ impl<'a> BackupDocument<'a> {
             notes: &plan.notes,
             archives: plan.archives.iter().map(Archive::new).collect(),
             left_out: &plan.left_out,
-            directory: plan.sink.directory().map(|directory| directory.path().to_string_lossy().into_owned()),
+            directory: plan.sink.path().map(|path| path.to_string_lossy().into_owned()),
             sink: match &plan.sink {
                 Sink::Directory(_) => "directory",
+                Sink::Set(_) => "set",
                 Sink::Stdout => "stdout",
                 Sink::Command(_) => "command",
             },
@@ -479,7 +480,7 @@ impl<'a> Archive<'a> {
             file: planned.destination.path().to_string_lossy().into_owned(),
             command: match &planned.destination {
                 Destination::Command(command) => Some(command.line()),
-                Destination::File(_) | Destination::Stdout => None,
+                Destination::File(_) | Destination::InSet { .. } | Destination::Stdout => None,
             },
             tree: Tree::new(&planned.target),
             postgresql: Postgresql::of(&planned.versions),

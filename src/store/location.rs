@@ -8,11 +8,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
+use sha2::{Digest as _, Sha256};
 
 use super::name::{archive_name, foreign_program};
 use super::stdin::{Stdin, StdinReader};
 use crate::durable::page_cache::ReadOnce;
 use crate::error::{Error, Result};
+use crate::manifest::Digest;
 use crate::member::printable;
 use crate::monitor::Monitor;
 
@@ -25,6 +27,8 @@ pub struct Location {
     kind: Kind,
     /// The archive's name, if the location does not tell it.
     name: Option<String>,
+    /// What the digest of the file must be.
+    digest: Option<Digest>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +46,11 @@ pub(crate) struct Opened<'a> {
 }
 
 /// A reader of the bytes of an archive.
-pub(crate) struct Reader<'a>(Bytes<'a>);
+pub(crate) struct Reader<'a> {
+    bytes: Bytes<'a>,
+    /// The digest of what was read so far, and what it must be at the end.
+    digest: Option<(Sha256, Digest)>,
+}
 
 enum Bytes<'a> {
     File(ReadOnce, &'a dyn Monitor),
@@ -52,19 +60,26 @@ enum Bytes<'a> {
 impl Location {
     /// Returns the location of the archive in the file at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { kind: Kind::File(path.into()), name: None }
+        Self { kind: Kind::File(path.into()), name: None, digest: None }
     }
 
     /// Returns the location at `path` of the command line: a file, or standard input for `-`.
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        if path == Path::new(DASH) { Self { kind: Kind::Stdin(Stdin::new()), name: None } } else { Self::new(path) }
+        let is_stdin = path == Path::new(DASH);
+        if is_stdin { Self { kind: Kind::Stdin(Stdin::new()), ..Self::new(path) } } else { Self::new(path) }
     }
 
     /// Returns the same location of an archive with this name.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         Self { name: Some(name.into()), ..self }
+    }
+
+    /// Returns the same location of an archive whose file must have this digest: reading its end fails otherwise.
+    #[must_use]
+    pub(super) fn with_digest(self, digest: Digest) -> Self {
+        Self { digest: Some(digest), ..self }
     }
 
     /// Returns the archive's name without its suffix: `cvat_db` for `backup/cvat_db.tar.bz2`.
@@ -108,13 +123,15 @@ impl Location {
     /// # Errors
     /// The file cannot be opened, or is not a regular file; standard input was opened already.
     pub(crate) fn open<'a>(&self, monitor: &'a dyn Monitor) -> Result<Opened<'a>> {
-        match &self.kind {
-            Kind::File(path) => open_file(path, monitor),
+        let mut opened = match &self.kind {
+            Kind::File(path) => open_file(path, monitor)?,
             Kind::Stdin(stdin) => {
                 let bytes = stdin.bytes();
-                Ok(Opened { reader: Reader(Bytes::Stdin(stdin.open(monitor)?)), bytes })
+                Opened { reader: Reader::new(Bytes::Stdin(stdin.open(monitor)?)), bytes }
             }
-        }
+        };
+        opened.reader.digest = self.digest.map(|digest| (Sha256::new(), digest));
+        Ok(opened)
     }
 
     /// Opens the archive to read its first members. It can be opened again.
@@ -125,7 +142,7 @@ impl Location {
         match &self.kind {
             Kind::File(path) => open_file(path, monitor),
             Kind::Stdin(stdin) => {
-                Ok(Opened { reader: Reader(Bytes::Stdin(stdin.peek(monitor)?)), bytes: stdin.bytes() })
+                Ok(Opened { reader: Reader::new(Bytes::Stdin(stdin.peek(monitor)?)), bytes: stdin.bytes() })
             }
         }
     }
@@ -154,18 +171,35 @@ fn open_file<'a>(path: &Path, monitor: &'a dyn Monitor) -> Result<Opened<'a>> {
     if !status.is_file() {
         return Err(failed(io::Error::other("not a regular file")).hint("`-` reads a stream from standard input"));
     }
-    Ok(Opened { reader: Reader(Bytes::File(ReadOnce::new(file), monitor)), bytes: Some(status.len()) })
+    Ok(Opened { reader: Reader::new(Bytes::File(ReadOnce::new(file), monitor)), bytes: Some(status.len()) })
+}
+
+impl<'a> Reader<'a> {
+    fn new(bytes: Bytes<'a>) -> Self {
+        Self { bytes, digest: None }
+    }
 }
 
 impl io::Read for Reader<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        match &mut self.0 {
+        let count = match &mut self.bytes {
             Bytes::File(file, monitor) => {
                 monitor.check_cancelled()?;
-                file.read(out)
+                file.read(out)?
             }
-            Bytes::Stdin(stdin) => stdin.read(out),
+            Bytes::Stdin(stdin) => stdin.read(out)?,
+        };
+        if let Some((so_far, _)) = &mut self.digest {
+            so_far.update(&out[..count]);
         }
+        if count == 0
+            && !out.is_empty()
+            && let Some((all, expected)) = self.digest.take()
+            && Digest(all.finalize().into()) != expected
+        {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its SHA-256 digest is not the one in voltar.json"));
+        }
+        Ok(count)
     }
 }
 

@@ -6,15 +6,19 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use super::command::{self, CommandArchive, CommandLine};
 use super::directory::{Condition, Directory};
 use super::location::DASH;
+use super::new_set::NewSet;
 use super::stdout::{self, StdoutArchive};
 use crate::codec::Format;
 use crate::durable::atomic_file::{AtomicFile, Ready};
 use crate::durable::commit;
 use crate::durable::leftovers::Recovered;
 use crate::error::Result;
+use crate::manifest::Digest;
 use crate::member::printable;
 use crate::monitor::Monitor;
 
@@ -23,6 +27,8 @@ use crate::monitor::Monitor;
 pub enum Sink {
     /// A directory, in which each archive is a file.
     Directory(Directory),
+    /// A new set in a directory of sets.
+    Set(NewSet),
     /// Standard output, for one archive.
     Stdout,
     /// A command for each archive, which reads it from standard input: a shell command line, in which `{file}` stands for
@@ -35,6 +41,13 @@ pub enum Sink {
 pub enum Destination {
     /// A file, which gets its name when it is complete.
     File(PathBuf),
+    /// A file of a set.
+    InSet {
+        /// The path of the file when the set is complete.
+        path: PathBuf,
+        /// Its path until then.
+        hidden: PathBuf,
+    },
     /// Standard output.
     Stdout,
     /// The standard input of a command.
@@ -45,13 +58,18 @@ pub enum Destination {
 /// command.
 pub(crate) struct NewArchive<'a> {
     kind: Kind,
+    /// The digest of what was written so far, for an archive of a set.
+    digest: Option<Sha256>,
     monitor: &'a dyn Monitor,
 }
 
 /// An archive of which everything was written but its end, which [`commit`] writes: before that a file has no name.
 /// Dropping it has the effect of dropping a [`NewArchive`].
 #[derive(Debug)]
-pub(crate) struct Complete(Kind);
+pub(crate) struct Complete {
+    kind: Kind,
+    digest: Option<Digest>,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -74,16 +92,27 @@ impl Sink {
         let file = format!("{name}.{}", format.extension());
         match self {
             Self::Directory(directory) => Destination::File(directory.path().join(file)),
+            Self::Set(set) => Destination::InSet { path: set.path().join(&file), hidden: set.hidden().join(&file) },
             Self::Stdout => Destination::Stdout,
             Self::Command(template) => Destination::Command(CommandLine::new(template, name, &file)),
         }
     }
 
-    /// Returns the directory of the archives, if they go into one.
+    /// Returns the path of the directory that holds the archives once they are complete, if they go into one.
     #[must_use]
-    pub fn directory(&self) -> Option<&Directory> {
+    pub fn path(&self) -> Option<PathBuf> {
         match self {
-            Self::Directory(directory) => Some(directory),
+            Self::Directory(directory) => Some(directory.path().to_owned()),
+            Self::Set(set) => Some(set.path()),
+            Self::Stdout | Self::Command(_) => None,
+        }
+    }
+
+    /// Returns the directory to which archives are written, if they go into one.
+    fn directory(&self) -> Option<Directory> {
+        match self {
+            Self::Directory(directory) => Some(directory.clone()),
+            Self::Set(set) => Some(Directory::new(set.hidden())),
             Self::Stdout | Self::Command(_) => None,
         }
     }
@@ -92,7 +121,7 @@ impl Sink {
     #[must_use]
     pub fn capacity(&self) -> usize {
         match self {
-            Self::Directory(_) | Self::Command(_) => usize::MAX,
+            Self::Directory(_) | Self::Set(_) | Self::Command(_) => usize::MAX,
             Self::Stdout => 1,
         }
     }
@@ -107,14 +136,14 @@ impl Sink {
                     command::FILE
                 ))
             }
-            Self::Directory(_) | Self::Stdout | Self::Command(_) => None,
+            Self::Directory(_) | Self::Set(_) | Self::Stdout | Self::Command(_) => None,
         }
     }
 
     /// Returns what a run that writes no archive leaves, as part of a message.
     pub(crate) fn abandoned(&self) -> &'static str {
         match self {
-            Self::Directory(_) => "nothing was changed",
+            Self::Directory(_) | Self::Set(_) => "nothing was changed",
             Self::Stdout => "the archive on standard output has no end",
             Self::Command(_) => "the commands were killed before they saw the end of an archive",
         }
@@ -125,6 +154,7 @@ impl Sink {
     pub fn condition(&self) -> Condition {
         match self {
             Self::Directory(directory) => directory.condition(),
+            Self::Set(set) => Directory::new(set.sets().path()).condition(),
             Self::Stdout => stdout::condition(),
             Self::Command(_) => Condition::default(),
         }
@@ -136,7 +166,7 @@ impl Sink {
     /// Standard output is a terminal.
     pub fn check(&self) -> Result<()> {
         match self {
-            Self::Directory(_) | Self::Command(_) => Ok(()),
+            Self::Directory(_) | Self::Set(_) | Self::Command(_) => Ok(()),
             Self::Stdout => stdout::check(),
         }
     }
@@ -146,7 +176,7 @@ impl Sink {
     /// # Errors
     /// The directory exists and cannot be listed, or holds archives of two runs that cannot get their names.
     pub(crate) fn recover(&self) -> Result<Recovered> {
-        self.directory().map_or(Ok(Recovered::default()), Directory::recover)
+        self.directory().map_or(Ok(Recovered::default()), |directory| directory.recover())
     }
 
     /// Creates the directories that do not exist, and returns them: for `remove_if_empty`.
@@ -154,7 +184,7 @@ impl Sink {
     /// # Errors
     /// A directory cannot be created.
     pub fn create(&self) -> Result<Vec<PathBuf>> {
-        self.directory().map_or(Ok(Vec::new()), Directory::create)
+        self.directory().map_or(Ok(Vec::new()), |directory| directory.create())
     }
 }
 
@@ -164,6 +194,7 @@ impl fmt::Display for Sink {
             Self::Directory(directory) => {
                 write!(f, "'{}'", printable(directory.path().as_os_str().as_bytes()))
             }
+            Self::Set(set) => write!(f, "'{}'", printable(set.path().as_os_str().as_bytes())),
             Self::Stdout => f.write_str("standard output"),
             Self::Command(template) => write!(f, "`{}`", printable(template.as_bytes())),
         }
@@ -176,7 +207,7 @@ impl Destination {
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
-            Self::File(path) => path,
+            Self::File(path) | Self::InSet { path, .. } => path,
             Self::Stdout => Path::new(DASH),
             Self::Command(command) => command.file(),
         }
@@ -188,18 +219,19 @@ impl Destination {
     /// The file cannot be created, the command cannot be started, or standard output is a terminal.
     pub(crate) fn create<'a>(&self, format: Format, monitor: &'a dyn Monitor) -> Result<NewArchive<'a>> {
         let kind = match self {
-            Self::File(path) => Kind::Writing(AtomicFile::create(path)?),
+            Self::File(path) | Self::InSet { hidden: path, .. } => Kind::Writing(AtomicFile::create(path)?),
             Self::Stdout => Kind::Stdout(StdoutArchive::create(format)?),
             Self::Command(command) => Kind::Command(CommandArchive::start(command)?),
         };
-        Ok(NewArchive { kind, monitor })
+        let digest = matches!(self, Self::InSet { .. }).then(Sha256::new);
+        Ok(NewArchive { kind, digest, monitor })
     }
 }
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => f.write_str(&printable(path.as_os_str().as_bytes())),
+            Self::File(path) | Self::InSet { path, .. } => f.write_str(&printable(path.as_os_str().as_bytes())),
             Self::Stdout => f.write_str("standard output"),
             Self::Command(command) => command.fmt(f),
         }
@@ -212,21 +244,26 @@ impl NewArchive<'_> {
     /// # Errors
     /// A file cannot be synced; it is then removed.
     pub(crate) fn finish(self) -> Result<Complete> {
-        Ok(Complete(match self.kind {
+        let kind = match self.kind {
             Kind::Writing(file) => Kind::File(file.finish()?),
             complete @ (Kind::File(_) | Kind::Stdout(_) | Kind::Command(_)) => complete,
-        }))
+        };
+        Ok(Complete { kind, digest: self.digest.map(|digest| Digest(digest.finalize().into())) })
     }
 }
 
 impl Write for NewArchive<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.kind {
-            Kind::Writing(file) => file.write(bytes),
-            Kind::Stdout(archive) => archive.write(bytes, self.monitor).map(|()| bytes.len()),
-            Kind::Command(archive) => archive.write(bytes, self.monitor).map(|()| bytes.len()),
-            Kind::File(_) => Err(io::Error::other("the archive is complete")),
+        let count = match &mut self.kind {
+            Kind::Writing(file) => file.write(bytes)?,
+            Kind::Stdout(archive) => archive.write(bytes, self.monitor).map(|()| bytes.len())?,
+            Kind::Command(archive) => archive.write(bytes, self.monitor).map(|()| bytes.len())?,
+            Kind::File(_) => return Err(io::Error::other("the archive is complete")),
+        };
+        if let Some(digest) = &mut self.digest {
+            digest.update(&bytes[..count]);
         }
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -241,12 +278,17 @@ impl Complete {
     /// Returns the length of the archive in bytes.
     #[must_use]
     pub(crate) fn bytes(&self) -> u64 {
-        match &self.0 {
+        match &self.kind {
             Kind::Writing(_) => 0,
             Kind::File(ready) => ready.bytes(),
             Kind::Stdout(archive) => archive.bytes(),
             Kind::Command(archive) => archive.bytes(),
         }
+    }
+
+    /// Returns the SHA-256 digest of an archive of a set.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        self.digest
     }
 }
 
@@ -258,7 +300,7 @@ impl Complete {
 /// after others have received their archives: the error names those.
 pub(crate) fn commit(archives: Vec<Complete>, overwrite: bool, monitor: &dyn Monitor) -> Result<()> {
     let (mut files, mut commands) = (Vec::new(), Vec::new());
-    for Complete(kind) in archives {
+    for Complete { kind, .. } in archives {
         match kind {
             Kind::Writing(_) => {}
             Kind::File(ready) => files.push(ready),

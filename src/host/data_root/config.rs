@@ -37,6 +37,8 @@ pub(in crate::host) struct Config {
     pub(super) hostname_path: String,
     #[serde(default)]
     pub(super) state: StoredState,
+    #[serde(default, rename = "Image")]
+    pub(super) image_id: String,
     #[serde(default, rename = "Config")]
     pub(super) image: ImageConfig,
     pub(super) mount_points: Option<BTreeMap<String, MountPoint>>,

@@ -57,6 +57,7 @@ pub(super) fn container(stored: &StoredContainer, sources: &Sources<'_>, state: 
         id: config.id.clone(),
         name: name.clone(),
         image: config.image.image.clone().unwrap_or_default(),
+        image_id: config.image_id.clone(),
         project: label(PROJECT).cloned(),
         service: parse::service(label),
         state,

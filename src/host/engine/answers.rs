@@ -27,6 +27,8 @@ pub(in crate::host) struct ContainerSummary {
 pub(in crate::host) struct ContainerInspectResponse {
     pub(super) id: Option<String>,
     pub(super) name: Option<String>,
+    /// The id of its image.
+    pub(super) image: Option<String>,
     pub(super) created: Option<String>,
     pub(super) state: Option<ContainerState>,
     pub(super) host_config: Option<HostConfig>,

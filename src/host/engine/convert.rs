@@ -118,6 +118,7 @@ pub(in crate::host) fn container(
     Ok(Container {
         id: parse::id(answer.id.as_deref().unwrap_or_default())?,
         image: config.and_then(|config| config.image.clone()).unwrap_or_default(),
+        image_id: answer.image.clone().unwrap_or_default(),
         project: label(PROJECT).cloned(),
         service: parse::service(label),
         state: state_of(answer),

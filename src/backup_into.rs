@@ -1,0 +1,211 @@
+//! The story of a backup that makes a set: lock, recover, back up, compare with the set before, complete the set, prune.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::backup::{Made, MadeArchive, backup};
+use crate::error::Result;
+use crate::host::mounts::TreeMount;
+use crate::host::{Container, Host};
+use crate::manifest::{ArchiveRecord, ArchivedContainer, Manifest};
+use crate::monitor::{Event, Monitor, Phase};
+use crate::ordered::Pool;
+use crate::plan::backup::{BackupPlan, BackupRequest, PlannedArchive};
+use crate::plan::retention::Policy;
+use crate::plan::shrinkage::shrunk;
+use crate::prune::prune_locked;
+use crate::store::directory::remove_if_empty;
+use crate::store::{Directory, Listed, NewSet, Set, Sets, Sink};
+
+/// The arguments of a backup into a set.
+#[derive(Debug, Clone)]
+pub struct SetRequest {
+    /// What is archived, and how. Its sink is replaced.
+    pub backup: BackupRequest,
+    /// Where the set is made.
+    pub sets: Sets,
+    /// How long another run is waited for.
+    pub wait: Duration,
+    /// Which sets are kept; all, if it is empty.
+    pub keep: Policy,
+}
+
+/// Makes a set, and then removes those that are not kept. Returns its path.
+///
+/// # Errors
+/// As [`backup`]; another run is in progress; the set cannot be completed. Then there is none.
+pub fn backup_into(
+    request: &SetRequest,
+    host: &dyn Host,
+    state_dir: &Path,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<PathBuf> {
+    let created = Directory::new(request.sets.path()).create()?;
+    let made = locked(request, host, state_dir, pool, monitor);
+    if made.is_err() {
+        remove_if_empty(&created);
+    }
+    made
+}
+
+fn locked(
+    request: &SetRequest,
+    host: &dyn Host,
+    state_dir: &Path,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<PathBuf> {
+    let SetRequest { sets, keep, .. } = request;
+    let lock = sets.lock("backup", request.wait, monitor)?;
+    sets.recover(&lock)?.report(monitor);
+    let earlier = sets.list()?;
+    let set = next(sets, monitor)?;
+    let recorder = Recorder { monitor, recorded: Mutex::default() };
+    if let Some(later) = earlier.last().filter(|listed| listed.name > set.name()) {
+        recorder.issue("", format!("the clock of this host says {}, and there is a set of {}", set.name(), later.name));
+    }
+    let before = earlier.iter().rev().find_map(Listed::complete);
+    let sink = Sink::Set(set.clone());
+    let result = backup(&BackupRequest { sink, ..request.backup.clone() }, host, state_dir, pool, &recorder)
+        .and_then(|made| complete(&set, &made, before, host, request, &recorder));
+    if let Err(error) = result {
+        return Err(error.and(set.abandon().err().into_iter().collect()));
+    }
+    monitor.event(&Event::SetMade(&set.path()));
+    if !keep.is_empty() {
+        // The set is there, whatever becomes of others.
+        prune_locked(sets, keep, &lock, monitor).unwrap_or_else(|error| monitor.issue("", error.with_hint()));
+    }
+    Ok(set.path())
+}
+
+/// Returns a set of a name that does not exist: a second has one set.
+fn next(sets: &Sets, monitor: &dyn Monitor) -> Result<NewSet> {
+    loop {
+        let set = NewSet::new(sets.clone(), Timestamp::now());
+        if set.path().symlink_metadata().is_err() {
+            return Ok(set);
+        }
+        monitor.check_cancelled()?;
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Completes a set whose archives are complete.
+fn complete(
+    set: &NewSet,
+    made: &Made,
+    before: Option<&Set>,
+    host: &dyn Host,
+    request: &SetRequest,
+    recorder: &Recorder<'_>,
+) -> Result<()> {
+    let archives: Vec<ArchiveRecord> =
+        made.plan.archives.iter().zip(&made.archives).filter_map(|(planned, made)| record(planned, made)).collect();
+    if let Some(before) = before.map(Set::manifest) {
+        for (archive, what) in shrunk(&before.archives, &archives) {
+            recorder.issue(&archive, format!("{what} (in the set of {})", before.started));
+        }
+    }
+    recorder.check_cancelled()?;
+    recorder.phase(Phase::Committing);
+    let Recorded { warnings, stopped, started, downtime } = recorder.take();
+    let when = |times: &[(String, Timestamp)], container: &Container| {
+        times.iter().rev().find(|(name, _)| *name == container.name).map(|(_, at)| *at)
+    };
+    let container = |container: &Container| ArchivedContainer {
+        name: container.name.clone(),
+        service: container.service.clone(),
+        image: container.image.clone(),
+        image_id: container.image_id.clone(),
+        stopped: when(&stopped, container),
+        started: when(&started, container),
+    };
+    set.complete(&Manifest {
+        completed: Timestamp::now(),
+        host: nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),
+        engine: host.describe(),
+        layout: request.backup.layout.name.clone(),
+        project: project(&made.plan),
+        containers: made.plan.containers().map(container).collect(),
+        downtime_seconds: downtime.map(|time| (time.as_secs_f64() * 1000.0).round() / 1000.0),
+        archives,
+        warnings,
+        ..Manifest::new(set.name().time())
+    })
+}
+
+/// Returns what the manifest says of an archive.
+fn record(planned: &PlannedArchive, made: &MadeArchive) -> Option<ArchiveRecord> {
+    let PlannedArchive { target, destination, compression, versions, .. } = planned;
+    let MadeArchive { summary, digest } = made;
+    Some(ArchiveRecord {
+        name: target.archive.clone(),
+        file: destination.path().file_name()?.to_str()?.to_owned(),
+        path: target.tree.path.to_string(),
+        sources: target.tree.mounts.iter().map(TreeMount::name).collect(),
+        format: compression.format().to_string(),
+        bytes: summary.file_bytes,
+        stream_bytes: summary.stream_bytes,
+        members: summary.members,
+        sha256: (*digest)?,
+        postgres: versions.volume.map(|version| version.to_string()),
+    })
+}
+
+/// Returns the compose project of all archives, if they have the same.
+fn project(plan: &BackupPlan) -> Option<String> {
+    let mut projects = plan.targets().map(|target| target.project.as_ref());
+    let first = projects.next()??;
+    projects.all(|project| project == Some(first)).then(|| first.clone())
+}
+
+/// A monitor that records what a manifest says of a run, and passes everything on.
+struct Recorder<'a> {
+    monitor: &'a dyn Monitor,
+    recorded: Mutex<Recorded>,
+}
+
+#[derive(Default)]
+struct Recorded {
+    warnings: Vec<String>,
+    /// The names of the containers that were stopped, and when.
+    stopped: Vec<(String, Timestamp)>,
+    started: Vec<(String, Timestamp)>,
+    downtime: Option<Duration>,
+}
+
+impl Recorder<'_> {
+    fn take(&self) -> Recorded {
+        std::mem::take(&mut self.recorded.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Monitor for Recorder<'_> {
+    fn event(&self, event: &Event<'_>) {
+        // There may be millions of the others.
+        if matches!(
+            event,
+            Event::Issue(_) | Event::ContainerStopped(_) | Event::ContainerStarted(_) | Event::Downtime(_)
+        ) {
+            let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+            match event {
+                Event::Issue(issue) => recorded.warnings.push(issue.to_string()),
+                Event::ContainerStopped(name) => recorded.stopped.push(((*name).to_owned(), Timestamp::now())),
+                Event::ContainerStarted(name) => recorded.started.push(((*name).to_owned(), Timestamp::now())),
+                Event::Downtime(time) => recorded.downtime = Some(*time),
+                _ => {}
+            }
+        }
+        self.monitor.event(event);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.monitor.cancelled()
+    }
+}

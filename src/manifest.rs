@@ -1,0 +1,285 @@
+//! The manifest of a set of archives, `voltar.json`: what a backup has archived, from what, and when. A directory with a
+//! valid one is a set, and any other is none.
+//!
+//! Whoever can write to a backup directory can write a manifest, so all of it is hostile until parsed. Fields may be added
+//! without a new version; a field never changes its meaning.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::member::printable_text;
+
+/// The name of the file.
+pub const FILE: &str = "voltar.json";
+
+/// The name of the file that holds the digests of the archives for `sha256sum --check`.
+pub const SUMS: &str = "SHA256SUMS";
+
+/// The largest manifest that is read, in bytes. One of 1,000 archives and containers has less than half a megabyte.
+pub(crate) const MAX_BYTES: u64 = 16 << 20;
+
+/// Which fields have which meaning.
+const VERSION: u32 = 1;
+
+/// What is known of a complete set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Which fields have which meaning: 1.
+    pub version: u32,
+    /// The version of the program that made the set.
+    pub voltar: String,
+    /// When the backup began.
+    pub started: Timestamp,
+    /// When all archives were complete, and the containers had been started again.
+    pub completed: Timestamp,
+    /// The name of the host.
+    pub host: String,
+    /// The engine, or the directory of its files.
+    pub engine: String,
+    /// The name of the layout.
+    pub layout: String,
+    /// The compose project of the volumes, if there is only one.
+    pub project: Option<String>,
+    /// The containers that the layout names, and those that use the volumes.
+    pub containers: Vec<ArchivedContainer>,
+    /// How long containers were stopped: from the first stop to the last start, in seconds. `None` if none was.
+    pub downtime_seconds: Option<f64>,
+    /// The archives, in the order of the layout.
+    pub archives: Vec<ArchiveRecord>,
+    /// The warnings of the backup.
+    pub warnings: Vec<String>,
+}
+
+/// A container at the time of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivedContainer {
+    /// Its name.
+    pub name: String,
+    /// Its service in the compose project.
+    pub service: Option<String>,
+    /// The name of its image.
+    pub image: String,
+    /// The id of its image: `sha256:…`. Empty if it is not known.
+    pub image_id: String,
+    /// When it was stopped for the backup, if it was.
+    pub stopped: Option<Timestamp>,
+    /// When it was started again.
+    pub started: Option<Timestamp>,
+}
+
+/// An archive of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveRecord {
+    /// Its name in the layout.
+    pub name: String,
+    /// The name of its file in the set.
+    pub file: String,
+    /// The path of its members, without the slash at the begin.
+    pub path: String,
+    /// The names of the volumes in it, and the paths of bind mounts.
+    pub sources: Vec<String>,
+    /// The format, as the option `--format` names it.
+    pub format: String,
+    /// The length of the file in bytes.
+    pub bytes: u64,
+    /// The length of the tar stream in bytes.
+    pub stream_bytes: u64,
+    /// The number of members.
+    pub members: u64,
+    /// The SHA-256 digest of the file.
+    pub sha256: Digest,
+    /// The major version of the PostgreSQL cluster in it, as `PG_VERSION` says it.
+    pub postgres: Option<String>,
+}
+
+/// A SHA-256 digest; as text, 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// Parses 64 lower-case hexadecimal digits.
+    fn parse(text: &str) -> Option<Self> {
+        let nibble = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a digest has 64 hexadecimal digits"))
+    }
+}
+
+impl Manifest {
+    /// Returns a manifest of the present version of the format, and of the program.
+    #[must_use]
+    pub fn new(started: Timestamp) -> Self {
+        Self {
+            version: VERSION,
+            voltar: env!("CARGO_PKG_VERSION").to_owned(),
+            started,
+            completed: started,
+            host: String::new(),
+            engine: String::new(),
+            layout: String::new(),
+            project: None,
+            containers: Vec::new(),
+            downtime_seconds: None,
+            archives: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Parses the content of `voltar.json`.
+    ///
+    /// # Errors
+    /// It is not valid, or a later version of the program has written it.
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let invalid = |cause: &dyn std::fmt::Display| {
+            Error::new(ErrorKind::Damaged, format!("{FILE} is not valid: {}", printable_text(&cause.to_string())))
+        };
+        let Versioned { version } = serde_json::from_slice(text).map_err(|e| invalid(&e))?;
+        if version != VERSION {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("{FILE} has version {version}, which is not known"),
+            )
+            .hint("use the version of voltar that made the set, or a later one"));
+        }
+        let manifest: Self = serde_json::from_slice(text).map_err(|e| invalid(&e))?;
+        if manifest.archives.is_empty() {
+            return Err(invalid(&"it has no archive"));
+        }
+        let mut files = BTreeSet::from([FILE, SUMS]);
+        let mut names = BTreeSet::new();
+        for archive in &manifest.archives {
+            if !is_file_name(&archive.file) {
+                return Err(invalid(&format!("'{}' is no file name", archive.file)));
+            }
+            if !files.insert(&archive.file) || !names.insert(&archive.name) {
+                return Err(invalid(&format!("two archives are '{}'", archive.file)));
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// Returns the content of `voltar.json`.
+    ///
+    /// # Errors
+    /// None that is known: all fields can be written.
+    pub fn text(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::failed("cannot write", FILE, e))?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// Returns the content of `SHA256SUMS`.
+    #[must_use]
+    pub fn sums(&self) -> String {
+        self.archives.iter().map(|archive| format!("{}  {}\n", archive.sha256, archive.file)).collect()
+    }
+
+    /// Returns the length of all archives in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.archives.iter().fold(0, |sum, archive| sum.saturating_add(archive.bytes))
+    }
+}
+
+/// Returns whether `name` is the name of a file that a backup writes: in the directory itself, not hidden, and the same in
+/// `SHA256SUMS`.
+fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']) && !name.contains(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let archive = |name: &str| ArchiveRecord {
+            name: name.to_owned(),
+            file: format!("{name}.tar.gz"),
+            path: "var/lib".to_owned(),
+            sources: vec![name.to_owned()],
+            format: "gz".to_owned(),
+            bytes: 3,
+            stream_bytes: 10_240,
+            members: 1,
+            sha256: Digest([0xab; 32]),
+            postgres: None,
+        };
+        let archives = ["one", "two"].map(archive).into();
+        Manifest { archives, ..Manifest::new("2026-11-25T02:00:00Z".parse().unwrap()) }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let manifest = manifest();
+        assert_eq!(Manifest::parse(&manifest.text().unwrap()).unwrap(), manifest);
+        let ab = "ab".repeat(32);
+        assert_eq!(manifest.sums(), format!("{ab}  one.tar.gz\n{ab}  two.tar.gz\n"));
+        assert_eq!(manifest.bytes(), 6);
+        // Another program, or a later version, may have added a field.
+        let text = String::from_utf8(manifest.text().unwrap()).unwrap();
+        let added = text.replacen('{', r#"{"new": 1,"#, 1);
+        assert_eq!(Manifest::parse(added.as_bytes()).unwrap(), manifest);
+    }
+
+    #[test]
+    fn what_no_backup_writes_is_refused() {
+        let text = String::from_utf8(manifest().text().unwrap()).unwrap();
+        for (right, wrong, error) in [
+            ("one.tar.gz", "../one.tar.gz", "'../one.tar.gz' is no file name"),
+            ("one.tar.gz", "", "'' is no file name"),
+            ("one.tar.gz", ".one", "'.one' is no file name"),
+            ("one.tar.gz", r"a\nb", r"'a\nb' is no file name"),
+            ("one.tar.gz", "two.tar.gz", "two archives are 'two.tar.gz'"),
+            ("one.tar.gz", "voltar.json", "two archives are 'voltar.json'"),
+            ("\"abab", "\"Abab", "a digest has 64 hexadecimal digits"),
+            ("\"abab", "\"ab", "a digest has 64 hexadecimal digits"),
+            ("2026-11-25T", "2026-13-25T", "'month' is not in the required range"),
+            ("\"bytes\": 3", "\"bytes\": -3", "invalid value: integer `-3`"),
+            ("{", "[", "invalid"),
+        ] {
+            let found = Manifest::parse(text.replacen(right, wrong, 1).as_bytes()).unwrap_err();
+            assert_eq!(found.kind(), ErrorKind::Damaged);
+            assert!(found.to_string().starts_with("voltar.json is not valid: "), "{found}");
+            assert!(found.to_string().contains(error), "{wrong}: {found}");
+        }
+        let later = Manifest::parse(text.replacen("\"version\": 1", "\"version\": 2", 1).as_bytes()).unwrap_err();
+        assert_eq!(later.kind(), ErrorKind::Unsupported);
+        let empty = Manifest { archives: Vec::new(), ..manifest() };
+        assert!(Manifest::parse(&empty.text().unwrap()).unwrap_err().to_string().ends_with("it has no archive"));
+        Manifest::parse(b"").unwrap_err();
+    }
+}

@@ -1,0 +1,88 @@
+//! Removes sets that a policy does not keep.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::durable::run_lock::RunLock;
+use crate::error::Result;
+use crate::manifest::Manifest;
+use crate::monitor::Monitor;
+use crate::plan::retention::{Policy, Reason};
+use crate::store::{Listed, Set, SetName, Sets};
+use crate::units;
+
+/// The arguments of a prune.
+#[derive(Debug, Clone)]
+pub struct PruneRequest {
+    /// The directory of the sets.
+    pub sets: Sets,
+    /// Which of them are kept.
+    pub policy: Policy,
+    /// How long another run is waited for.
+    pub wait: Duration,
+}
+
+/// What is done with each complete set.
+#[derive(Debug)]
+pub struct Pruning {
+    /// The sets, the oldest one first.
+    pub sets: Vec<Judged>,
+    /// The names of directories that are named as sets and are not complete: they stay.
+    pub incomplete: Vec<SetName>,
+}
+
+/// A complete set and why it is kept.
+#[derive(Debug)]
+pub struct Judged {
+    /// Its name.
+    pub name: SetName,
+    /// The length of its archives in bytes.
+    pub bytes: u64,
+    /// The reasons; it is removed if there is none.
+    pub reasons: Vec<Reason>,
+}
+
+/// Returns which sets a prune removes. Only complete ones are counted.
+///
+/// # Errors
+/// The directory cannot be listed.
+pub fn judge(sets: &Sets, policy: &Policy) -> Result<Pruning> {
+    let (complete, incomplete): (Vec<Listed>, Vec<Listed>) =
+        sets.list()?.into_iter().partition(|listed| listed.complete().is_some());
+    let times: Vec<Timestamp> = complete.iter().map(|listed| listed.name.time()).collect();
+    let reasons = policy.reasons(&times, &TimeZone::system());
+    let judged = complete.iter().zip(reasons).map(|(listed, reasons)| Judged {
+        name: listed.name,
+        bytes: listed.complete().map(Set::manifest).map_or(0, Manifest::bytes),
+        reasons,
+    });
+    Ok(Pruning { sets: judged.collect(), incomplete: incomplete.iter().map(|listed| listed.name).collect() })
+}
+
+/// Removes the sets that the policy does not keep. One that cannot be removed is an issue.
+///
+/// # Errors
+/// The directory cannot be listed or locked, or the run was cancelled; sets that were removed by then are gone.
+pub fn prune(request: &PruneRequest, monitor: &dyn Monitor) -> Result<()> {
+    let lock = request.sets.lock("prune", request.wait, monitor)?;
+    request.sets.recover(&lock)?.report(monitor);
+    prune_locked(&request.sets, &request.policy, &lock, monitor)
+}
+
+/// The same, by a run that has the lock and has recovered the directory.
+pub(crate) fn prune_locked(sets: &Sets, policy: &Policy, lock: &RunLock, monitor: &dyn Monitor) -> Result<()> {
+    let Pruning { sets: judged, incomplete } = judge(sets, policy)?;
+    for name in incomplete {
+        monitor.note(&format!("{name} is not complete, and stays"));
+    }
+    for Judged { name, bytes, .. } in judged.into_iter().filter(|judged| judged.reasons.is_empty()) {
+        monitor.check_cancelled()?;
+        match sets.remove(name, lock) {
+            Ok(()) => monitor.note(&format!("removed the set {name} ({})", units::bytes(bytes))),
+            Err(error) => monitor.issue("", error.with_hint()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! The files of a set: which those are, and how they come and go.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat2};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::name::is_archive;
+use crate::durable::atomic_file::{AtomicFile, is_temporary};
+use crate::durable::commit::{commit, is_record};
+use crate::durable::is_trusted;
+use crate::error::{Error, Result};
+use crate::manifest;
+use crate::member::printable;
+
+/// The name of the file that says when a set was verified.
+pub(super) const VERIFIED: &str = "verified.json";
+
+/// Writes a file of a set, and syncs it.
+pub(super) fn write(path: &Path, text: &[u8], overwrite: bool) -> Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(text).map_err(|e| Error::failed_at("cannot write", path, e))?;
+    Error::none_of(commit(vec![file.finish()?], overwrite)?)
+}
+
+/// Renames a directory to a name that does not exist.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        // Some filesystems (NFS, some FUSE) do not support the flag. A directory that is not empty is never replaced.
+        Err(Errno::EINVAL) if to.symlink_metadata().is_err() => fs::rename(from, to),
+        other => other.map_err(io::Error::from),
+    }
+}
+
+/// Opens a directory of this user or of root, and lists it.
+///
+/// # Errors
+/// It holds a file that no run of this program has written there, or belongs to somebody else.
+pub(super) fn own_files(path: &Path) -> Result<(File, Vec<String>)> {
+    let failed = |e: io::Error| Error::failed_at("cannot open", path, e);
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let directory = open(path, flags, Mode::empty()).map(File::from).map_err(|e| failed(e.into()))?;
+    if !is_trusted(directory.metadata().map_err(failed)?.uid()) {
+        return Err(not_removed(path, "it belongs to another user"));
+    }
+    let listed = directory.try_clone().map_err(failed)?;
+    let mut entries = Dir::from_fd(listed.into()).map_err(|e| failed(e.into()))?;
+    let mut names = Vec::new();
+    for entry in entries.iter() {
+        let entry = entry.map_err(|e| failed(e.into()))?;
+        let name = entry.file_name().to_bytes();
+        if matches!(name, b"." | b"..") {
+            continue;
+        }
+        let is_file = entry.file_type().is_none_or(|kind| kind == Type::File);
+        match std::str::from_utf8(name).ok().filter(|name| is_file && is_of_set(name)) {
+            Some(name) => names.push(name.to_owned()),
+            None => return Err(not_removed(path, &format!("'{}' in it is not of a set", printable(name)))),
+        }
+    }
+    Ok((directory, names))
+}
+
+fn not_removed(path: &Path, why: &str) -> Error {
+    Error::refused(format!("'{}' is not removed: {why}", printable(path.as_os_str().as_encoded_bytes())))
+        .hint("remove it by hand, if nothing in it is needed")
+}
+
+/// Returns whether a run of this program writes files of this name to a set.
+fn is_of_set(name: &str) -> bool {
+    matches!(name, manifest::FILE | manifest::SUMS | VERIFIED)
+        || is_archive(name)
+        || is_temporary(name.as_ref())
+        || is_record(name.as_ref())
+}
+
+/// Removes a hidden directory.
+pub(super) fn remove_hidden(path: &Path) -> Result<()> {
+    let failed = |errno: Errno| Error::failed_at("cannot remove", path, errno);
+    let (directory, names) = own_files(path)?;
+    for name in names {
+        unlinkat(&directory, name.as_str(), UnlinkatFlags::NoRemoveDir).map_err(failed)?;
+    }
+    fs::remove_dir(path).map_err(|e| Error::failed_at("cannot remove", path, e))
+}

@@ -1,0 +1,271 @@
+//! Black-box tests of sets: `backup --into`, `sets`, `prune`, and what reads a set. They use a data root; neither an engine nor
+//! root is needed. `sha256sum` and GNU tar are the oracles.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use common::data_root::DataRoot;
+use common::tool::Tool;
+use nix::fcntl::{Flock, FlockArg};
+use tempfile::TempDir;
+
+/// A stopped container with two volumes of a file each, at `/srv/data` and `/other`.
+struct World {
+    scratch: TempDir,
+    docker: DataRoot,
+}
+
+impl World {
+    fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let docker = DataRoot::new(&scratch.path().join("docker"));
+        for (volume, content) in [("data", "first"), ("other", "same")] {
+            fs::write(docker.volume(volume).join("file"), content).unwrap();
+        }
+        docker.container("web").mount("data", "/srv/data").mount("other", "/other").write();
+        let entry =
+            |name: &str, path: &str| format!("[[archive]]\nname = '{name}'\ncontainer = 'web'\npath = '{path}'\n");
+        fs::write(scratch.path().join("layout.toml"), entry("data", "/srv/data") + &entry("other", "/other")).unwrap();
+        Self { scratch, docker }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    fn live(&self) -> PathBuf {
+        self.docker.data("data").join("file")
+    }
+
+    fn voltar(&self, args: &[&str]) -> Tool {
+        let tool = Tool::voltar().dir(self.scratch.path()).env("VOLTAR_STATE_DIR", self.at("state"));
+        tool.args(["--data-root", "docker", "--layout", "layout.toml"]).args(args)
+    }
+
+    /// Makes a set, and gives it another name, so that the next one can be made at once.
+    fn set(&self, name: &str) -> PathBuf {
+        let before = self.sets();
+        self.voltar(&["backup", "--into", "sets"]).ok();
+        let made = self.sets().into_iter().find(|set| !before.contains(set)).unwrap();
+        fs::rename(self.at("sets").join(made), self.at("sets").join(name)).unwrap();
+        self.at("sets").join(name)
+    }
+
+    /// The names of everything in the directory of sets.
+    fn sets(&self) -> Vec<String> {
+        names(&self.at("sets"))
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn a_set_says_what_is_in_it() {
+    let world = World::new();
+    let outcome = world.voltar(&["backup", "--into", "sets", "--format", "gz", "--json"]).ok();
+    let [name] = &world.sets()[..] else { panic!("{:?}", world.sets()) };
+    let path = format!("sets/{name}");
+    let made = outcome.answer().lines().map(json).find(|event| event["event"] == "set_made").unwrap();
+    assert_eq!(made["path"], path);
+    let set = world.at(&path);
+    assert_eq!(names(&set), ["SHA256SUMS", "data.tar.gz", "other.tar.gz", "voltar.json"]);
+    assert_eq!(fs::metadata(&set).unwrap().permissions().mode() & 0o7777, 0o700);
+    Tool::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).dir(&set).ok();
+    let listed = Tool::new("tar").arg("-tzf").arg(set.join("data.tar.gz")).ok();
+    assert_eq!(listed.answer(), "srv/data/\nsrv/data/file");
+    let manifest = json(&fs::read_to_string(set.join("voltar.json")).unwrap());
+    assert_eq!((&manifest["version"], &manifest["voltar"]), (&1.into(), &env!("CARGO_PKG_VERSION").into()));
+    assert_eq!(manifest["started"], name.replace('-', ":").replacen(':', "-", 2));
+    let archive = &manifest["archives"][0];
+    assert_eq!(
+        (&archive["name"], &archive["file"], &archive["format"]),
+        (&"data".into(), &"data.tar.gz".into(), &"gz".into())
+    );
+    assert_eq!(
+        (&archive["path"], &archive["members"], &archive["sources"]),
+        (&"srv/data".into(), &2.into(), &serde_json::json!(["data"]))
+    );
+    assert_eq!(archive["stream_bytes"], 10_240);
+    assert_eq!(archive["bytes"], fs::metadata(set.join("data.tar.gz")).unwrap().len());
+    assert_eq!((&manifest["containers"][0]["name"], &manifest["warnings"]), (&"web".into(), &serde_json::json!([])));
+}
+
+#[test]
+fn a_set_and_the_newest_of_a_directory_are_read() {
+    let world = World::new();
+    let old = world.set("2026-11-23T02-00-00Z");
+    fs::write(world.live(), "second").unwrap();
+    world.set("2026-11-24T02-00-00Z");
+    fs::write(world.live(), "third").unwrap();
+    world.voltar(&["verify", "sets"]).ok().expect_text("the newest set in 'sets' is 2026-11-24T02-00-00Z");
+    world.voltar(&["list", "sets", "--only", "data"]).ok().expect_text(" srv/data/file");
+    world.voltar(&["list", "sets"]).run().expect_code(2).expect_text("'sets' holds several archives: data, other");
+    world.voltar(&["restore", "sets"]).ok();
+    assert_eq!(fs::read_to_string(world.live()).unwrap(), "second");
+    world.voltar(&["restore", old.to_str().unwrap()]).ok();
+    assert_eq!(fs::read_to_string(world.live()).unwrap(), "first");
+    world
+        .voltar(&["verify", "--against-volume", "sets"])
+        .run()
+        .expect_code(1)
+        .expect_text("data: 'file': size 6 in the archive, 5 in the volume");
+    let sets = world.voltar(&["sets", "sets", "--json"]).ok();
+    let sets = json(&sets.answer());
+    assert_eq!(sets["sets"][0]["verified"], serde_json::Value::Null);
+    assert!(sets["sets"][1]["verified"].as_str().unwrap().starts_with("20"), "{sets}");
+    // A set that is not complete is never the newest one.
+    fs::remove_file(world.at("sets/2026-11-24T02-00-00Z/voltar.json")).unwrap();
+    let restored = world.voltar(&["restore", "sets"]).ok();
+    let note = "2026-11-23T02-00-00Z' is used, and not a later one: 'sets/2026-11-24T02-00-00Z' is no set: it has no voltar.json";
+    restored.expect_text(note);
+    fs::remove_file(old.join("data.tar.bz2")).unwrap();
+    world.voltar(&["restore", "sets"]).run().expect_code(2).expect_text("no set in 'sets' is complete");
+    let text = world.voltar(&["sets", "sets"]).ok();
+    assert_eq!(text.answer().matches("incomplete").count(), 2, "{text}");
+}
+
+#[test]
+fn archives_beside_sets_are_not_restored_by_mistake() {
+    let world = World::new();
+    world.set("2026-11-23T02-00-00Z");
+    fs::write(world.live(), "second").unwrap();
+    world.voltar(&["backup", "sets"]).ok();
+    world.voltar(&["restore", "sets"]).run().expect_code(2).expect_text("'sets' holds archives, and sets too");
+    world.voltar(&["restore", "sets/2026-11-23T02-00-00Z"]).ok();
+    assert_eq!(fs::read_to_string(world.live()).unwrap(), "first");
+}
+
+#[test]
+fn an_archive_of_another_digest_is_damaged() {
+    for format in ["bz2", "gz", "zst", "tar"] {
+        let world = World::new();
+        world.voltar(&["backup", "--into", "sets", "--format", format]).ok();
+        let set = world.at("sets").join(&world.sets()[0]);
+        world.voltar(&["verify", "sets"]).ok();
+        fs::remove_file(set.join("verified.json")).unwrap();
+        // The archive of another night, which is as long, and not damaged.
+        let archive = set.join(format!("data.tar.{format}").replace(".tar.tar", ".tar"));
+        fs::write(world.live(), "First").unwrap();
+        world.voltar(&["backup", "plain", "--format", format, "--only", "data"]).ok();
+        let other = fs::read(world.at("plain").join(archive.file_name().unwrap())).unwrap();
+        let manifest = fs::read_to_string(set.join("voltar.json")).unwrap();
+        let length = |bytes: usize| format!("\"bytes\": {bytes},");
+        let was = fs::metadata(&archive).unwrap().len();
+        fs::write(&archive, &other).unwrap();
+        fs::write(set.join("voltar.json"), manifest.replacen(&length(was as usize), &length(other.len()), 1)).unwrap();
+        let damaged = world.voltar(&["verify", "sets"]).run().expect_code(2);
+        damaged.expect_text("its SHA-256 digest is not the one in voltar.json");
+        assert!(!set.join("verified.json").exists());
+    }
+}
+
+#[test]
+fn a_backup_that_fails_leaves_no_set() {
+    let world = World::new();
+    fs::remove_file(world.live()).unwrap();
+    world.voltar(&["backup", "--into", "new/sets"]).run().expect_code(2).expect_text("data");
+    assert!(!world.at("new").exists());
+    fs::create_dir(world.at("sets")).unwrap();
+    world.voltar(&["backup", "--into", "sets"]).run().expect_code(2);
+    assert_eq!(world.sets(), [""; 0]);
+}
+
+#[test]
+fn what_killed_runs_have_left_is_removed_and_nothing_else() {
+    let world = World::new();
+    let sets = world.at("sets");
+    let left = sets.join(".2026-11-23T02-00-00Z.voltar-tmp");
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join(".data.tar.gz.1.voltar-tmp"), "half").unwrap();
+    fs::write(left.join("voltar.json"), "{}").unwrap();
+    let foreign = sets.join(".2026-11-22T02-00-00Z.voltar-tmp");
+    fs::create_dir_all(foreign.join("directory")).unwrap();
+    symlink(world.docker.data("data"), sets.join(".2026-11-21T02-00-00Z.voltar-tmp")).unwrap();
+    world
+        .voltar(&["backup", "--into", "sets"])
+        .run()
+        .expect_code(1)
+        .expect_text("removed 'sets/.2026-11-23T02-00-00Z.voltar-tmp', a leftover")
+        .expect_text("'directory' in it is not of a set");
+    assert!(!left.exists() && foreign.join("directory").exists() && world.live().exists());
+    assert_eq!(world.sets().len(), 3);
+}
+
+#[test]
+fn a_second_run_says_which_one_is_in_progress() {
+    let world = World::new();
+    fs::create_dir(world.at("sets")).unwrap();
+    let lock = fs::File::create(world.at("sets/.voltar.lock")).unwrap();
+    fs::write(world.at("sets/.voltar.lock"), "`voltar backup` since then (process 1 on x\u{1b})").unwrap();
+    let lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
+    for args in [&["backup", "--into", "sets"][..], &["prune", "sets", "--keep-last", "1"]] {
+        let busy = world.voltar(args).run().expect_code(75);
+        busy.expect_text(r"'sets' is in use by `voltar backup` since then (process 1 on x\033)");
+    }
+    let waiting = world.voltar(&["backup", "--into", "sets", "--wait", "1m"]).spawn(&world.at("log"));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(world.sets(), [".voltar.lock"]);
+    drop(lock);
+    waiting.wait().expect_code(0).expect_text("waiting: 'sets' is in use by");
+    assert_eq!(world.sets().len(), 1);
+}
+
+#[test]
+fn an_archive_that_holds_much_less_is_a_warning() {
+    let world = World::new();
+    for number in 0..10 {
+        fs::write(world.docker.data("data").join(number.to_string()), "x").unwrap();
+    }
+    world.set("2026-11-23T02-00-00Z");
+    for number in 0..10 {
+        fs::remove_file(world.docker.data("data").join(number.to_string())).unwrap();
+    }
+    let warning = "data: has 2 members, and had 12 before (in the set of ";
+    world.voltar(&["backup", "--into", "sets"]).run().expect_code(1).expect_text(warning);
+    let set = world.at("sets").join(world.sets().last().unwrap());
+    let manifest = json(&fs::read_to_string(set.join("voltar.json")).unwrap());
+    assert!(manifest["warnings"][0].as_str().unwrap().starts_with(warning), "{manifest}");
+    let sets = world.voltar(&["sets", "sets"]).ok();
+    assert!(sets.answer().lines().last().unwrap().contains("  1         never"), "{sets}");
+}
+
+#[test]
+fn a_prune_removes_complete_sets_that_are_not_kept() {
+    let world = World::new();
+    for day in 20..25 {
+        world.set(&format!("2026-11-{day}T02-00-00Z"));
+    }
+    let kept = |outcome: &[String]| outcome.iter().map(|name| name[8..10].to_owned()).collect::<Vec<_>>().join(" ");
+    fs::write(world.at("sets/2026-11-21T02-00-00Z/notes.txt"), "mine").unwrap();
+    fs::remove_file(world.at("sets/2026-11-22T02-00-00Z/voltar.json")).unwrap();
+    let shown = world.voltar(&["prune", "sets", "--keep-last", "1", "--dry-run", "--json"]).ok();
+    let shown = json(&shown.answer());
+    let removed = shown["sets"].as_array().unwrap().iter().filter(|set| set["removed"] == true).count();
+    assert_eq!((removed, &shown["incomplete"]), (3, &serde_json::json!(["2026-11-22T02-00-00Z"])));
+    assert_eq!(kept(&world.sets()), "20 21 22 23 24");
+    world
+        .voltar(&["prune", "sets", "--keep-last", "1"])
+        .run()
+        .expect_code(1)
+        .expect_text("'notes.txt' in it is not of a set");
+    assert_eq!(kept(&world.sets()), "21 22 24");
+    world.voltar(&["prune", "sets"]).run().expect_code(2).expect_text("nothing says which sets are kept");
+    // A backup counts its own set.
+    world.voltar(&["backup", "--into", "sets", "--keep-last", "2"]).run().expect_code(1);
+    let sets = world.sets();
+    assert_eq!((kept(&sets[..3]), sets.len()), ("21 22 24".to_owned(), 4));
+}
