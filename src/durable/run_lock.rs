@@ -79,8 +79,8 @@ fn attempt(path: &Path, command: &str) -> io::Result<Result<Flock<File>, Held>> 
         options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW | O_NONBLOCK);
         match Flock::lock(options.open(path)?, FlockArg::LockExclusiveNonblock) {
             Ok(file) if has_name(&file, path)? => {
-                file.set_len(0)?;
-                (&*file).write_all(myself(command).as_bytes())?;
+                // On a disk without room the lock holds nevertheless: a prune makes room.
+                file.set_len(0).and_then(|()| (&*file).write_all(myself(command).as_bytes())).unwrap_or_default();
                 return Ok(Ok(file));
             }
             // Its run has just ended.

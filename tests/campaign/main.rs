@@ -15,6 +15,7 @@ mod archives;
 mod calls;
 mod recorder;
 mod scenario;
+mod sets;
 mod table;
 mod trace;
 mod world;

@@ -3,6 +3,7 @@
 use super::archives::Archives;
 use super::calls::Counted;
 use super::recorder::{Entry, Failing, Recorder};
+use super::sets::Sets;
 use super::trace::{self, Act, Ended, Point};
 use super::world::{Host, Medium, Mount, Room, State, World};
 
@@ -15,6 +16,8 @@ pub(crate) enum Kind {
     Write,
     /// A backup.
     Backup,
+    /// A backup into a set, or the removal of sets.
+    Sets,
     /// A command that only reads, after a restore that is complete.
     Verify,
     /// `resume`, or the restore again, after a restore that was killed at one of its calls.
@@ -52,6 +55,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("in-place", Kind::Write, MIXED, &["restore", "backup", "--in-place"]),
     scenario("backup", Kind::Backup, MIXED, &["backup", "again/there"]),
     scenario("overwrite", Kind::Backup, THREE_PLAIN, &["backup", "backup", "--overwrite", "--format", "tar"]),
+    scenario("set", Kind::Sets, TWO, &["backup", "--into", "sets", "--format", "tar"]),
+    scenario("set-and-prune", Kind::Sets, ONE, &["backup", "--into", "sets", "--keep-last", "1"]),
+    scenario("prune", Kind::Sets, ONE, &["prune", "sets", "--keep-last", "1"]),
     scenario("verify", Kind::Verify, MIXED, &["verify", "backup"]),
     scenario("compare", Kind::Verify, MIXED, &["verify", "backup", "--against-volume"]),
     scenario("create", Kind::Replace, CREATED, &["restore", "backup", "--create-volumes", "--stop"]).through_engine(),
@@ -85,12 +91,14 @@ impl Scenario {
 
     /// Returns whether it is tried with reads that fail. A read that fails is no reason to stop a container otherwise.
     pub(crate) fn has_reads(&self) -> bool {
-        self.host == Host::DataRoot && !["merge", "in-place", "backup", "restore-again"].contains(&self.name)
+        self.kind != Kind::Sets
+            && self.host == Host::DataRoot
+            && !["merge", "in-place", "backup", "restore-again"].contains(&self.name)
     }
 
     /// Returns whether it is tried on a disk that fails.
     pub(crate) fn has_bad_disk(&self) -> bool {
-        self.has_power_cuts() && self.kind != Kind::Write
+        self.has_power_cuts() && !matches!(self.kind, Kind::Write | Kind::Sets)
     }
 
     /// Returns whether it is tried with power cuts. An engine would lose what it knows as well.
@@ -98,9 +106,14 @@ impl Scenario {
         self.host == Host::DataRoot && self.changes_disk() && self.kind != Kind::Recovery
     }
 
-    /// Returns by how much its sample is smaller: each container that is started is watched for a second.
+    /// Returns by how much its sample is smaller: each container that is started is watched for a second, and a second has one
+    /// set.
     pub(crate) fn slowness(&self) -> usize {
-        if self.host == Host::Engine { 8 } else { 1 }
+        match (self.host, self.kind) {
+            (Host::Engine, _) => 8,
+            (Host::DataRoot, Kind::Sets) => 4,
+            (Host::DataRoot, _) => 1,
+        }
     }
 
     pub(crate) fn changes_disk(&self) -> bool {
@@ -138,6 +151,8 @@ pub(crate) struct Bench {
     pub(crate) total: usize,
     /// The archives before and after such a run.
     pub(super) archives: [Archives; 2],
+    /// The sets with which each point begins: for [`Kind::Sets`].
+    pub(super) sets: Sets,
     /// The call of an earlier restore before which that was killed: for [`Kind::Recovery`].
     pub(crate) killed_at: usize,
     /// The number of disks so far that were mounted as a power cut or an error has left them.
@@ -164,9 +179,11 @@ const KILLED: &[&str] = &["restore", "backup"];
 impl Bench {
     /// Makes the world, and runs the command once without any fault.
     pub(crate) fn new(scenario: Scenario, medium: Medium, counted: Counted) -> Self {
-        let world = World::new(scenario.archives, scenario.kind != Kind::Backup, medium, scenario.host);
+        let has_sockets = !matches!(scenario.kind, Kind::Backup | Kind::Sets);
+        let world = World::new(scenario.archives, has_sockets, medium, scenario.host);
         let archives = [Vec::new(), Vec::new()];
-        let mut this = Self { scenario, world, total: 0, archives, killed_at: 0, cuts: 0, counted };
+        let sets = Sets::new();
+        let mut this = Self { scenario, world, total: 0, archives, sets, killed_at: 0, cuts: 0, counted };
         this.archives[0] = this.archives_now();
         if scenario.kind == Kind::Recovery {
             this.total = this.measure(KILLED, scenario.changes());
@@ -175,6 +192,9 @@ impl Bench {
         if scenario.kind == Kind::Verify {
             this.world.voltar(KILLED).ok();
             this.world.take_as_old();
+        }
+        if scenario.kind == Kind::Sets {
+            this.make_sets();
         }
         this.total = this.measure(scenario.args, counted);
         this.archives[1] = this.archives_now();
@@ -218,6 +238,12 @@ impl Bench {
         self.begin();
         let ended = self.traced(self.scenario.args, self.counted, Some(point));
         let reached = ended.calls.len() >= point.number;
+        if self.scenario.kind == Kind::Sets {
+            let outcome = self.check_sets(&ended, Some(point.act)).and_then(|outcome| self.recover_sets(outcome));
+            let outcome = outcome.map(|outcome| if reached { outcome } else { Outcome::NotReached });
+            let point = format!("{:?} at {} ({})", point.act, point.number, ended.at(point));
+            return outcome.map_err(|violation| self.describe_violation(&point, recovery, &ended, &violation));
+        }
         let outcome = self.world.check_started().and_then(|()| match (ended.code, point.act) {
             (None, Act::Kill) if reached => self.check_killed(),
             _ => self.check(&ended, matches!(point.act, Act::FailOn(_))),
@@ -243,9 +269,16 @@ impl Bench {
         self.begin();
         self.world.fill(room);
         let ended = self.traced(self.scenario.args, self.counted, None);
-        let outcome = self.world.check_started().and_then(|()| self.check(&ended, false));
+        let outcome = if self.scenario.kind == Kind::Sets {
+            self.check_sets(&ended, None)
+        } else {
+            self.world.check_started().and_then(|()| self.check(&ended, false))
+        };
         self.world.empty();
-        let outcome = outcome.and_then(|outcome| self.recover(outcome, recovery));
+        let outcome = outcome.and_then(|outcome| match self.scenario.kind {
+            Kind::Sets => self.recover_sets(outcome),
+            _ => self.recover(outcome, recovery),
+        });
         outcome.map_err(|violation| self.describe_violation(&format!("{room:?} left"), recovery, &ended, &violation))
     }
 
@@ -277,6 +310,9 @@ impl Bench {
         recovery: Recovery,
     ) -> Result<Outcome, Violation> {
         let outcome = self.on_another_disk(image, |this| {
+            if this.scenario.kind == Kind::Sets {
+                return this.check_sets_after_power_cut(done).and_then(|outcome| this.recover_sets(outcome));
+            }
             let outcome = if done { this.check_new().map(|()| Outcome::Done) } else { this.check_killed() };
             outcome.and_then(|outcome| this.recover(outcome, recovery))
         });
@@ -362,7 +398,7 @@ impl Bench {
         }
     }
 
-    fn check_end(ended: &Ended) -> Result<(), Violation> {
+    pub(super) fn check_end(ended: &Ended) -> Result<(), Violation> {
         if ended.hung {
             return Err("it does not end".to_owned());
         }
@@ -379,6 +415,8 @@ impl Bench {
                 self.check_complete()?;
                 Ok(Outcome::KilledOld)
             }
+            // `check_sets` does it.
+            Kind::Sets => Ok(Outcome::KilledOld),
             // Recovery shows which of the two it is.
             Kind::Replace | Kind::Recovery => Ok(Outcome::KilledOld),
             Kind::Write => Ok(Outcome::Mixed),
@@ -394,6 +432,7 @@ impl Bench {
                 self.check_archives(1)
             }
             Kind::Verify => self.check_unchanged(),
+            Kind::Sets => return Ok(()),
             Kind::Replace | Kind::Write => self.check_lives(Some(true), true).map(drop),
             // The restore before may have been completed or undone.
             Kind::Recovery => self.check_lives((self.scenario.args != ["resume"]).then_some(true), true).map(drop),
@@ -465,7 +504,7 @@ impl Bench {
                 self.check_lives(Some(false), self.check_nothing_left().is_ok()).map(drop)?;
             }
             // The restore before may have been undone by it, or not yet.
-            Kind::Recovery => {}
+            Kind::Recovery | Kind::Sets => {}
         }
         if self.scenario.kind != Kind::Recovery {
             self.check_left_is_named(text, goes_on)?;
@@ -557,13 +596,13 @@ impl Bench {
     }
 
     /// Runs a command in which nothing fails.
-    fn clean(&self, args: &[&str]) -> Result<(), Violation> {
+    pub(super) fn clean(&self, args: &[&str]) -> Result<(), Violation> {
         let outcome = self.world.voltar(args).run();
         if outcome.status.code() == Some(0) { Ok(()) } else { Err(format!("the next run: {outcome}")) }
     }
 
     /// Checks that all live trees are old, or all new: as `expected`, if that is known. Returns whether they are new.
-    fn check_lives(&self, expected: Option<bool>, strict: bool) -> Result<bool, Violation> {
+    pub(super) fn check_lives(&self, expected: Option<bool>, strict: bool) -> Result<bool, Violation> {
         let mut all = expected;
         for live in &self.world.lives {
             let is_new = match self.world.state(live, strict && !self.is_merge()) {
