@@ -226,10 +226,15 @@ pub(crate) struct Common {
     #[arg(long, global = true, help_heading = "Which archives")]
     pub all: bool,
 
-    /// Which container paths make up which archive: the name of a built-in layout, or a TOML file.
-    #[arg(long, global = true, value_name = "NAME|FILE", default_value = "cvat", help_heading = "Which archives")]
+    /// Which container paths make up which archive: the name of a built-in layout, or a TOML file [default: cvat]
+    #[arg(long, global = true, value_name = "NAME|FILE", help_heading = "Which archives")]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
-    pub layout: String,
+    pub layout: Option<String>,
+
+    /// The layout, and the options of backup, of a file: /etc/voltar/NAME.toml, or FILE. Options that are given override it.
+    #[arg(long, global = true, value_name = "NAME|FILE", help_heading = "Which archives")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub config: Option<String>,
 
     /// The compose project, if more than one has these volumes.
     #[arg(long, global = true, value_name = "NAME", help_heading = "Which archives")]
@@ -282,9 +287,10 @@ pub(crate) enum Progress {
 /// Arguments of `backup` and `plan`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Backup {
-    /// The directory for the archives, created if it does not exist; or - to write one archive to standard output.
-    #[arg(value_name = "DIR|-", default_value = "backup")]
-    pub dir: PathBuf,
+    /// The directory for the archives, created if it does not exist; or - to write one archive to standard output
+    /// [default: backup]
+    #[arg(value_name = "DIR|-")]
+    pub dir: Option<PathBuf>,
 
     /// Run CMD once per archive and write the archive to its standard input. {file} in CMD stands for the archive's file
     /// name, as VOLTAR_FILE and VOLTAR_ARCHIVE do in its environment. If anything fails, every command is killed before it
@@ -299,7 +305,7 @@ pub(crate) struct Backup {
     pub into: Option<PathBuf>,
 
     /// With --into: wait so long for another run that uses DIR, instead of giving up at once: 10m, 2h.
-    #[arg(long, value_name = "TIME", requires = "into")]
+    #[arg(long, value_name = "TIME")]
     pub wait: Option<String>,
 
     /// Print what would be done, and every reason against it; change nothing.
@@ -359,35 +365,35 @@ pub(crate) struct Backup {
 }
 
 /// Which sets are kept.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Which sets are kept")]
 pub(crate) struct Keep {
     /// Keep the N newest sets.
-    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep_last: Option<u32>,
 
     /// Keep the newest set of each of the last N hours that have one.
-    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep_hourly: Option<u32>,
 
     /// Keep the newest set of each of the last N days that have one.
-    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep_daily: Option<u32>,
 
     /// Keep the newest set of each of the last N weeks that have one.
-    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep_weekly: Option<u32>,
 
     /// Keep the newest set of each of the last N months that have one.
-    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep_monthly: Option<u32>,
 
     /// Keep the newest set of each of the last N years that have one.
-    #[arg(long, value_name = "N", requires = "into", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep_yearly: Option<u32>,
 
     /// Keep all sets that are at most so much older than the newest one: 30d, 1y6m, 36h.
-    #[arg(long, value_name = "TIME", requires = "into")]
+    #[arg(long, value_name = "TIME")]
     pub keep_within: Option<String>,
 }
 
@@ -578,7 +584,7 @@ impl Cli {
         }
         if let Command::Plan(backup) | Command::Backup(backup) = &cli.command
             && backup.overwrite
-            && backup.dir.as_os_str() == "-"
+            && backup.dir.as_ref().is_some_and(|dir| dir.as_os_str() == "-")
         {
             let message =
                 "the argument '--overwrite' cannot be used with '-': standard output has nothing to overwrite";

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::codec::Format;
 use crate::durable::small_file;
@@ -95,10 +96,8 @@ impl Layout {
         if argument == "cvat" {
             return Ok(cvat());
         }
-        let text = small_file::read_waiting(Path::new(argument), MAX_FILE_BYTES, monitor);
-        let text =
-            text.and_then(|text| String::from_utf8(text).map_err(|_| io::Error::other("it is no text in UTF-8")));
-        Self::parse(argument, &text.map_err(|cause| unreadable(argument, &cause))?)
+        let text = read_text(Path::new(argument), monitor).map_err(|cause| unreadable(argument, &cause))?;
+        Self::parse(argument, &text)
     }
 
     /// Parses the text of a layout file; `file` is its name in messages.
@@ -163,6 +162,16 @@ impl Layout {
     }
 }
 
+/// Returns the text of the layout or configuration file at `path`. A pipe of this process is waited for until `monitor` is
+/// cancelled.
+///
+/// # Errors
+/// Those of the system calls; it has more than 1 MiB, is no text in UTF-8, or is neither a regular file nor such a pipe.
+pub fn read_text(path: &Path, monitor: &dyn Monitor) -> io::Result<String> {
+    let text = small_file::read_waiting(path, MAX_FILE_BYTES, monitor)?;
+    String::from_utf8(text).map_err(|_| io::Error::other("it is no text in UTF-8"))
+}
+
 const EXAMPLE: &str = "an entry reads: [[archive]] name = \"media\" container = \"web\" path = \"/srv/media\" (one key a line), \
                        and optionally volume, optional, format, exclude, caches and database (see the README)";
 
@@ -204,6 +213,9 @@ fn shown(text: &str) -> String {
 #[serde(deny_unknown_fields)]
 struct Document {
     project: Option<String>,
+    /// Of a configuration file, which is a layout too: what backups are to do.
+    #[serde(rename = "backup")]
+    _backup: Option<IgnoredAny>,
     #[serde(default)]
     archive: Vec<toml::Spanned<Table>>,
 }

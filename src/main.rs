@@ -1,6 +1,7 @@
 //! Parse, plan, run, report, exit status: the program's table of contents.
 
 mod cli;
+mod config;
 mod request;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +23,6 @@ use voltar::host::Host;
 use voltar::host::containers::{leftovers, state_dir};
 use voltar::host::data_root::DataRoot;
 use voltar::host::engine::Engine;
-use voltar::layout::Layout;
 use voltar::monitor::Monitor as _;
 use voltar::ordered::Pool;
 use voltar::plan;
@@ -79,6 +79,7 @@ impl Outcome {
 
 fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
     raise_file_limit();
+    let cli = &config::with_config(cli.clone(), report)?;
     let common = &cli.common;
     let pool = Pool::new(common.jobs.map_or_else(all_cores, usize::from))?;
     let state_dir = state_dir();
@@ -156,7 +157,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
             report.text(&discover::discover(&*host, common.project.as_deref(), &common.only)?).map(drop)?;
         }
         Command::Resume => {
-            let layout = Layout::load(&common.layout, report)?;
+            let layout = request::layout(common, report)?;
             let selection = request::selection(common, &layout)?;
             resume::resume(&layout, &selection, &*host(common, report)?, &state_dir, report)?;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::{self, Cli, Command, Common, Progress};
+use crate::cli::{self, Cli, Command, Common, Keep, Progress};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -26,6 +26,11 @@ use voltar::prune::PruneRequest;
 use voltar::report::{self, Verbosity};
 use voltar::resolve::Selection;
 use voltar::store::{NewSet, Sets, Sink};
+
+/// Loads the layout that was chosen.
+pub(crate) fn layout(common: &Common, monitor: &dyn Monitor) -> Result<Layout> {
+    Layout::load(common.layout.as_deref().unwrap_or("cvat"), monitor)
+}
 
 pub(crate) fn selection(common: &Common, layout: &Layout) -> Result<Selection> {
     let mut volumes = BTreeMap::new();
@@ -70,7 +75,7 @@ fn path(option: &str, text: &OsString) -> Result<RelPath> {
 }
 
 pub(crate) fn comparison(common: &Common, arguments: &cli::Verify, monitor: &dyn Monitor) -> Result<ComparisonRequest> {
-    let layout = without_sets(Layout::load(&common.layout, monitor)?, &arguments.exclude)?;
+    let layout = without_sets(layout(common, monitor)?, &arguments.exclude)?;
     Ok(ComparisonRequest {
         selection: selection(common, &layout)?,
         layout,
@@ -81,8 +86,11 @@ pub(crate) fn comparison(common: &Common, arguments: &cli::Verify, monitor: &dyn
 }
 
 pub(crate) fn backup(common: &Common, arguments: &cli::Backup, monitor: &dyn Monitor) -> Result<BackupRequest> {
+    if arguments.into.is_none() && (arguments.keep != Keep::default() || arguments.wait.is_some()) {
+        return Err(Error::usage("--keep-… and --wait are for sets").hint("give --into DIR too"));
+    }
     let exclude = exclude(&arguments.exclude)?;
-    let layout = without_sets(Layout::load(&common.layout, monitor)?, &arguments.exclude)?;
+    let layout = without_sets(layout(common, monitor)?, &arguments.exclude)?;
     Ok(BackupRequest {
         selection: selection(common, &layout)?,
         layout,
@@ -122,7 +130,7 @@ fn sink(arguments: &cli::Backup) -> Sink {
     match (&arguments.to_command, &arguments.into) {
         (Some(command), _) => Sink::Command(command.clone()),
         (None, Some(sets)) => Sink::Set(NewSet::new(Sets::new(sets), Timestamp::now())),
-        (None, None) => Sink::at(&arguments.dir),
+        (None, None) => Sink::at(arguments.dir.as_deref().unwrap_or(Path::new("backup"))),
     }
 }
 
@@ -165,7 +173,7 @@ fn wait(text: Option<&str>) -> Result<Duration> {
 
 pub(crate) fn restore(common: &Common, arguments: &cli::Restore, monitor: &dyn Monitor) -> Result<RestoreRequest> {
     let from = arguments.from.as_ref().map(|from| path("--from", from)).transpose()?;
-    let layout = Layout::load(&common.layout, monitor)?;
+    let layout = layout(common, monitor)?;
     Ok(RestoreRequest {
         selection: selection(common, &layout)?,
         layout,
@@ -200,7 +208,7 @@ pub(crate) fn extraction(
     monitor: &dyn Monitor,
 ) -> Result<ExtractionRequest> {
     Ok(ExtractionRequest {
-        layout: Layout::load(&common.layout, monitor)?,
+        layout: layout(common, monitor)?,
         only: common.only.clone(),
         sources: arguments.sources.clone(),
         directory: to.to_owned(),

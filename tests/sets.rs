@@ -77,6 +77,8 @@ fn json(text: &str) -> serde_json::Value {
 fn a_set_says_what_is_in_it() {
     let world = World::new();
     let outcome = world.voltar(&["backup", "--into", "sets", "--format", "gz", "--json"]).ok();
+    // Also within the same second.
+    world.voltar(&["plan", "--into", "sets"]).ok();
     let [name] = &world.sets()[..] else { panic!("{:?}", world.sets()) };
     let path = format!("sets/{name}");
     let made = outcome.answer().lines().map(json).find(|event| event["event"] == "set_made").unwrap();

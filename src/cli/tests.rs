@@ -30,10 +30,10 @@ fn the_definition_is_sound() {
 fn defaults_are_those_of_the_guide() {
     let cli = read("voltar backup");
     let Command::Backup(backup) = &cli.command else { panic!("{cli:?}") };
-    assert_eq!(backup.dir, PathBuf::from("backup"));
+    assert_eq!((&backup.dir, &backup.into), (&None, &None));
     assert_eq!((backup.level, backup.format), (None, None));
     assert!(backup.stop.is_none() && !backup.allow_running && !backup.overwrite && !backup.allow_empty);
-    assert_eq!((cli.common.layout.as_str(), cli.common.progress), ("cvat", Progress::Auto));
+    assert_eq!((cli.common.layout, cli.common.progress), (None, Progress::Auto));
     assert!(cli.common.only.is_empty() && cli.common.jobs.is_none());
     let backup = || vec![PathBuf::from("backup")];
     let verify = Verify { sources: backup(), against_volume: false, paranoid: false, from: None, exclude: Vec::new() };
@@ -49,6 +49,7 @@ fn common_options_stand_before_and_after_the_command() {
         "--only a,b",
         "--all",
         "--layout stack.toml",
+        "--config nightly",
         "--docker tcp://x:1",
         "--data-root /d",
         "--project p",
@@ -89,11 +90,11 @@ fn stop_names_the_project_only_behind_an_equals_sign() {
         let Command::Backup(backup) = read(&format!("voltar backup{options} out")).command else { panic!() };
         let Command::Restore(restore) = read(&format!("voltar restore{options} out")).command else { panic!() };
         assert_eq!((backup.stop, restore.stop), (expected, expected), "{options}");
-        assert_eq!((backup.dir, restore.sources), (PathBuf::from("out"), vec![PathBuf::from("out")]));
+        assert_eq!((backup.dir, restore.sources), (Some(PathBuf::from("out")), vec![PathBuf::from("out")]));
     }
     // Without the equals sign it is the directory.
     let Command::Backup(backup) = read("voltar backup --stop project").command else { panic!() };
-    assert_eq!((backup.stop, backup.dir), (Some(Stop::Users), PathBuf::from("project")));
+    assert_eq!((backup.stop, backup.dir), (Some(Stop::Users), Some(PathBuf::from("project"))));
     refusal("voltar backup --stop=everything");
 }
 
@@ -107,6 +108,9 @@ fn options_that_contradict_each_other_are_refused() {
         "voltar -v backup -q",
         "voltar backup --docker a --data-root b",
         "voltar --data-root b backup --docker a",
+        "voltar backup --into a b",
+        "voltar backup --into a --overwrite",
+        "voltar backup --into a --to-command b",
         "voltar restore --merge --in-place",
         "voltar restore --merge --keep-previous",
         "voltar restore --in-place --keep-previous",
@@ -143,7 +147,7 @@ fn values_out_of_range_are_refused() {
 
 #[test]
 fn every_help_has_a_description_examples_and_exit_statuses() {
-    for command in ["", " plan", " backup", " verify", " list", " restore", " resume", " layout"] {
+    for command in ["", " plan", " backup", " sets", " prune", " verify", " list", " restore", " resume", " layout"] {
         let line = format!("voltar{command} --help");
         let help = Cli::read(line.split(' ')).expect_err("help is not a request");
         assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));

@@ -170,7 +170,7 @@ impl Facts for ThisHost<'_> {
     }
 
     fn occupied(&self, destination: &Destination) -> Occupied {
-        let (Destination::File(path) | Destination::InSet { path, .. }) = destination else { return Occupied::No };
+        let Destination::File(path) = destination else { return Occupied::No };
         match path.symlink_metadata() {
             Err(_) => Occupied::No,
             Ok(status) if status.is_file() => Occupied::File,

@@ -20,6 +20,7 @@ mod parts;
 mod postgres;
 mod projects;
 mod refusals;
+mod sets;
 mod stack;
 
 use common::skip::{Needs, run, test};
@@ -39,6 +40,7 @@ fn main() {
         newcomer::TESTS,
         projects::TESTS,
         parts::TESTS,
+        sets::TESTS,
     ]
     .into_iter()
     .flatten()

@@ -334,9 +334,14 @@ impl Container {
 
     /// Runs `docker create` with these options and a process that runs `script`.
     pub fn with_script(name: &str, options: &[&str], script: &str) -> Self {
+        Self::of_image("ubuntu", name, options, script)
+    }
+
+    /// The same, from another image.
+    pub fn of_image(image: &str, name: &str, options: &[&str], script: &str) -> Self {
         let name = format!("{PROJECT}-{name}");
         let fixed = ["create", "--network", "none", "--name", &name];
-        docker(fixed.into_iter().chain(options.iter().copied()).chain(["ubuntu", "bash", "-c", script]));
+        docker(fixed.into_iter().chain(options.iter().copied()).chain([image, "bash", "-c", script]));
         Self(name)
     }
 

@@ -1,0 +1,238 @@
+//! Configuration files: a layout, and what every backup of it is to do. An option of the command line overrides the file.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum as _;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::cli::{self, Backup, Cli, Command, Keep, Stop};
+use voltar::codec::Level;
+use voltar::error::{Error, Result};
+use voltar::layout::read_text;
+use voltar::member::printable;
+use voltar::monitor::Monitor;
+
+/// The directory of the files that a bare name stands for.
+const DIRECTORY: &str = "/etc/voltar";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    /// As `--layout`. A file that describes archives is its own layout.
+    layout: Option<String>,
+    project: Option<String>,
+    archive: Option<IgnoredAny>,
+    #[serde(default)]
+    backup: BackupTable,
+}
+
+/// The options of `backup`, by their names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct BackupTable {
+    into: Option<PathBuf>,
+    only: Vec<String>,
+    all: bool,
+    stop: Option<StopValue>,
+    format: Option<String>,
+    level: Option<u8>,
+    paranoid: bool,
+    xattrs: bool,
+    exclude: Vec<String>,
+    wait: Option<String>,
+    keep_last: Option<u32>,
+    keep_hourly: Option<u32>,
+    keep_daily: Option<u32>,
+    keep_weekly: Option<u32>,
+    keep_monthly: Option<u32>,
+    keep_yearly: Option<u32>,
+    keep_within: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum StopValue {
+    Users(bool),
+    Project(String),
+}
+
+/// Returns the request of the command line with what its configuration file adds.
+///
+/// # Errors
+/// The file cannot be read, or is not a configuration.
+pub(crate) fn with_config(mut cli: Cli, monitor: &dyn Monitor) -> Result<Cli> {
+    let Some(argument) = cli.common.config.take() else { return Ok(cli) };
+    let path = path_of(&argument);
+    let shown = printable(path.as_os_str().as_encoded_bytes());
+    let text =
+        read_text(&path, monitor).map_err(|cause| Error::failed_at("cannot read configuration", &path, &cause))?;
+    let config = parse(&text).map_err(|error| error.within(format!("configuration '{shown}'")))?;
+    let common = &mut cli.common;
+    if common.layout.is_none() {
+        let own = || path.to_string_lossy().into_owned();
+        common.layout = if config.archive.is_some() { Some(own()) } else { config.layout };
+    }
+    common.project = common.project.take().or(config.project);
+    if let Command::Backup(arguments) | Command::Plan(arguments) = &mut cli.command {
+        if common.only.is_empty() && !common.all {
+            common.only.clone_from(&config.backup.only);
+            common.all = config.backup.all;
+        }
+        fill(arguments, config.backup).map_err(|error| error.within(format!("configuration '{shown}', [backup]")))?;
+    }
+    Ok(cli)
+}
+
+/// Gives `arguments` what the command line leaves open.
+fn fill(arguments: &mut Backup, table: BackupTable) -> Result<()> {
+    // What is kept in one directory need not be what is kept in another one.
+    if arguments.into.is_none() && arguments.dir.is_none() && arguments.to_command.is_none() {
+        arguments.into = table.into;
+        let keep = &mut arguments.keep;
+        let is_open = *keep == Keep::default();
+        if is_open && arguments.into.is_some() {
+            *keep = Keep {
+                keep_last: table.keep_last,
+                keep_hourly: table.keep_hourly,
+                keep_daily: table.keep_daily,
+                keep_weekly: table.keep_weekly,
+                keep_monthly: table.keep_monthly,
+                keep_yearly: table.keep_yearly,
+                keep_within: table.keep_within,
+            };
+        }
+        arguments.wait = arguments.wait.take().or(table.wait);
+    }
+    if arguments.stop.is_none() && !arguments.allow_running {
+        arguments.stop = match table.stop {
+            None | Some(StopValue::Users(false)) => None,
+            Some(StopValue::Users(true)) => Some(Stop::Users),
+            Some(StopValue::Project(word)) if word == "project" => Some(Stop::Project),
+            Some(StopValue::Project(word)) => return Err(unknown("stop", &word, "true, false or \"project\"")),
+        };
+    }
+    if let (None, Some(word)) = (arguments.format, table.format) {
+        let format = cli::Format::from_str(&word, false);
+        arguments.format = Some(format.map_err(|_| unknown("format", &word, "bz2, gz, zst or tar"))?);
+    }
+    if let (None, Some(level)) = (arguments.level, table.level) {
+        Level::new(level).ok_or_else(|| unknown("level", &level.to_string(), "a number from 1"))?;
+        arguments.level = Some(level);
+    }
+    arguments.paranoid |= table.paranoid;
+    arguments.xattrs |= table.xattrs;
+    arguments.exclude.extend(table.exclude.into_iter().map(OsString::from));
+    Ok(())
+}
+
+fn unknown(key: &str, value: &str, known: &str) -> Error {
+    Error::usage(format!("{key} is '{}', and can be {known}", printable(value.as_bytes())))
+}
+
+fn parse(text: &str) -> Result<Config> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
+        let line = before.matches('\n').count() + 1;
+        // The message of toml has several lines; the first one is the reason.
+        let reason = error.message().lines().next().unwrap_or_default();
+        let invalid = Error::usage(format!("line {line}: {}", printable(reason.as_bytes())));
+        match nearest(reason) {
+            Some(known) => invalid.hint(format!("did you mean `{known}`?")),
+            None => invalid,
+        }
+    })
+}
+
+/// Returns the known key that is most like the one that serde does not know: "unknown field `kep`, expected one of `keep`, …".
+fn nearest(reason: &str) -> Option<&str> {
+    let mut quoted = reason.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    let alike = |known: &&str| strsim::jaro_winkler(unknown, known);
+    quoted.max_by(|a, b| alike(a).total_cmp(&alike(b))).filter(|known| alike(known) > 0.7)
+}
+
+/// Returns the path of the file that an argument of `--config` stands for.
+fn path_of(argument: &str) -> PathBuf {
+    let is_path = argument.contains(['/', '.']);
+    if is_path { PathBuf::from(argument) } else { Path::new(DIRECTORY).join(format!("{argument}.toml")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voltar::monitor::Collector;
+
+    fn read(line: &str, config: &str) -> Result<Cli> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.toml");
+        std::fs::write(&path, config).unwrap();
+        let words = line.split(' ').map(OsString::from).chain(["--config".into(), path.into()]);
+        with_config(Cli::read(words).unwrap(), &Collector::default())
+    }
+
+    fn backup(line: &str, config: &str) -> Backup {
+        match read(line, config).unwrap().command {
+            Command::Backup(arguments) | Command::Plan(arguments) => arguments,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const NIGHTLY: &str = "[backup]\ninto = '/srv'\nstop = true\nformat = 'zst'\nlevel = 7\nkeep_daily = 7\n\
+                           exclude = ['*.tmp']\nwait = '1m'\n";
+
+    #[test]
+    fn an_option_overrides_the_file() {
+        let of_file = backup("voltar backup", NIGHTLY);
+        let same = "voltar backup --into /srv --stop --format zst --level 7 --keep-daily 7 --exclude *.tmp --wait 1m";
+        assert_eq!(of_file, backup(same, ""));
+        let other = backup("voltar plan --stop=project --format gz --level 1 --keep-last 3 --wait 2m", NIGHTLY);
+        assert_eq!((other.stop, other.format, other.level), (Some(Stop::Project), Some(cli::Format::Gz), Some(1)));
+        assert_eq!(other.keep, Keep { keep_last: Some(3), ..Keep::default() });
+        assert_eq!((other.into, other.wait.as_deref()), (Some("/srv".into()), Some("2m")));
+        assert_eq!(backup("voltar backup --allow-running", NIGHTLY).stop, None);
+    }
+
+    #[test]
+    fn nothing_is_removed_elsewhere_than_the_file_says() {
+        for line in ["voltar backup --into /other", "voltar backup /other", "voltar backup --to-command cat"] {
+            assert_eq!(backup(line, NIGHTLY).keep, Keep::default(), "{line}");
+        }
+        assert_eq!(backup("voltar backup /other", NIGHTLY).into, None);
+    }
+
+    #[test]
+    fn a_file_has_a_layout_or_is_one() {
+        let common = |line: &str, config: &str| read(line, config).unwrap().common;
+        let archive = "project = 'p'\n[[archive]]\nname = 'x'\n[backup]\nonly = ['x']\n";
+        let own = common("voltar backup", archive);
+        assert!(own.layout.unwrap().ends_with("/x.toml"));
+        assert_eq!((own.project.as_deref(), own.only), (Some("p"), vec!["x".to_owned()]));
+        assert_eq!(common("voltar restore", archive).only, Vec::<String>::new());
+        assert_eq!(common("voltar restore", "layout = 'cvat'").layout.as_deref(), Some("cvat"));
+        assert_eq!(common("voltar restore --layout y", archive).layout.as_deref(), Some("y"));
+    }
+
+    #[test]
+    fn what_is_not_known_is_an_error_with_what_is_meant() {
+        for (config, expected, hint) in [
+            ("[backup]\ninto = 'x'\nkeep_dayly = 7", "line 3: unknown field `keep_dayly`", Some("`keep_daily`")),
+            ("\nbackups = 1", "line 2: unknown field `backups`", Some("`backup`")),
+            ("[backup]\nzzz = 1", "line 2: unknown field `zzz`", None),
+            ("[backup]\nformat = 'rar'", "format is 'rar', and can be bz2, gz, zst or tar", None),
+            ("[backup]\nstop = 'all'", "stop is 'all', and can be true, false or", None),
+            ("[backup]\nlevel = 0", "level is '0', and can be a number from 1", None),
+            ("[backup]\nkeep_last = -1", "line 2: invalid value: integer `-1`", None),
+            ("x", "line 1: ", None),
+        ] {
+            let error = read("voltar backup", config).unwrap_err();
+            assert!(error.to_string().contains(expected), "{config}: {error}");
+            assert_eq!(hint.is_some(), error.advice().is_some(), "{config}: {error}");
+            assert!(hint.is_none_or(|hint| error.advice().is_some_and(|advice| advice.contains(hint))), "{config}");
+        }
+        let missing = with_config(Cli::read("voltar plan --config nothing".split(' ')).unwrap(), &Collector::default());
+        let expected = "cannot read configuration '/etc/voltar/nothing.toml': No such file or directory";
+        assert_eq!(missing.unwrap_err().to_string(), expected);
+    }
+}
