@@ -149,6 +149,12 @@ impl Layout {
         self.archives.iter().any(|spec| !spec.caches.is_empty()).then_some(without)
     }
 
+    /// Returns whether it is the built-in layout of CVAT.
+    #[must_use]
+    pub fn is_cvat(&self) -> bool {
+        self.name == "cvat"
+    }
+
     /// Returns the archive of this name.
     #[must_use]
     pub fn archive(&self, name: &str) -> Option<&ArchiveSpec> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::disk_usage::Watched;
 use super::facts::{Facts, Occupied};
 use super::measure::{Measured, backup_time};
 use super::overlaps;
@@ -194,13 +195,18 @@ pub fn plan(
     refusals.extend(stopping.refusals);
     notes.extend(stopping.notes);
     let condition = facts.condition(&request.sink);
-    if estimate == Estimate::WhereNeeded && !fit_in(&archives, &condition) {
+    let mounts = archives.iter().flat_map(|planned| &planned.mounts);
+    let watched = Watched::of(&condition, mounts, &users, request.layout.is_cvat());
+    let fills_disk = |archives: &[PlannedArchive]| watched.as_ref().and_then(|disk| disk.note(archive_bytes(archives)));
+    let is_tight = !fit_in(&archives, &condition) || fills_disk(&archives).is_some();
+    if estimate == Estimate::WhereNeeded && is_tight {
         for planned in archives.iter_mut().filter(|planned| planned.measured.is_some()) {
             let measured = measure(planned, request.xattrs, facts, true);
             planned.measured = Some(measured.map_err(|error| error.within(&planned.target.archive))?);
         }
     }
     refusals.extend(sink_refusals(&archives, &request.sink, &condition));
+    notes.extend(fills_disk(&archives));
     let measured: Vec<_> = archives.iter().map(|planned| planned.measured.as_ref()).collect();
     let threads = facts.threads();
     Ok(BackupPlan {

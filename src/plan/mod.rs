@@ -7,6 +7,7 @@
 pub mod backup;
 pub mod comparison;
 mod creation;
+mod disk_usage;
 pub mod extraction;
 pub mod facts;
 mod images;

@@ -75,6 +75,7 @@ impl Default for Script {
             measured: Ok(Measured { members: 9, archive_bytes: 1000, database: true, ..Measured::default() }),
             condition: Condition {
                 lineage: lineage(Path::new("/backup")),
+                used_bytes: None,
                 free_bytes: Some(1_000_000),
                 obstacle: None,
             },

@@ -30,6 +30,8 @@ pub struct Condition {
     pub lineage: Vec<FileId>,
     /// The free space of its filesystem in bytes; `None` if unknown.
     pub free_bytes: Option<u64>,
+    /// The space of its filesystem that is used, in bytes; `None` if unknown.
+    pub used_bytes: Option<u64>,
     /// The reason why no archive can be created there, if there is one.
     pub obstacle: Option<String>,
 }
@@ -81,7 +83,8 @@ impl Directory {
             Some(format!("'{}' is not a directory", self.path.display()))
         };
         let lineage = lineage(&existing).unwrap_or_default();
-        Condition { free_bytes: free_bytes(&existing), lineage, obstacle }
+        let (free_bytes, used_bytes) = room(&existing).unzip();
+        Condition { lineage, free_bytes, used_bytes, obstacle }
     }
 
     /// Creates the directory and those that hold it, with access for their owner only. Returns those that did not exist,
@@ -128,9 +131,10 @@ pub(super) fn nearest_existing(path: &Path) -> Option<PathBuf> {
     absolute.ancestors().find(|ancestor| ancestor.exists()).and_then(|ancestor| ancestor.canonicalize().ok())
 }
 
-/// Returns the free space of the filesystem at `path`, in bytes; `None` if it is unknown.
+/// Returns the free space of the filesystem at `path`, and the used one, in bytes; `None` if they are unknown.
 #[must_use]
-pub(super) fn free_bytes(path: &Path) -> Option<u64> {
+pub(super) fn room(path: &Path) -> Option<(u64, u64)> {
     let status = statvfs(path).ok()?;
-    Some(status.blocks_available() * status.fragment_size())
+    let used = status.blocks().saturating_sub(status.blocks_free());
+    Some((status.blocks_available() * status.fragment_size(), used * status.fragment_size()))
 }

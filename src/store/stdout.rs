@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
-use super::directory::{Condition, free_bytes, nearest_existing};
+use super::directory::{Condition, nearest_existing, room};
 use super::held_back::HeldBack;
 use super::waiting::{PIECE, ready};
 use crate::archive::writer::BROKEN_OFF;
@@ -51,7 +51,8 @@ pub(super) fn condition() -> Condition {
     let file = redirected_to().and_then(|path| nearest_existing(&path));
     match file {
         Some(path) => {
-            Condition { free_bytes: free_bytes(&path), lineage: lineage(&path).unwrap_or_default(), obstacle: None }
+            let (free_bytes, used_bytes) = room(&path).unzip();
+            Condition { lineage: lineage(&path).unwrap_or_default(), free_bytes, used_bytes, obstacle: None }
         }
         None => Condition::default(),
     }
