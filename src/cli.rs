@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use voltar::codec::Level;
 
 const EXIT_STATUS: &str = "\
@@ -99,7 +100,7 @@ EXAMPLES
   voltar restore --stop --only cvat_data --path data/42   one directory of it
   voltar restore --to /tmp/look              all archives, into a new directory
   voltar restore --only cvat_db --from . x.tar   an archive of `tar -C DIR .`
-  voltar restore --project cvat --create-volumes on a new host
+  voltar restore --project cvat --create-volumes   on a new host
   ssh nas 'cat cvat_db.tar.bz2' | voltar restore --stop --only cvat_db -";
 
 const RESUME_EXAMPLES: &str = "\
@@ -111,6 +112,16 @@ EXAMPLES
   voltar layout > wp.toml        the only compose project, or all containers
   voltar layout --project wp     one of several projects
   voltar backup --layout wp.toml --stop";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+EXAMPLES
+  voltar completions bash > /usr/share/bash-completion/completions/voltar
+  voltar completions zsh > /usr/local/share/zsh/site-functions/_voltar
+  voltar completions fish > /etc/fish/completions/voltar.fish";
+
+const MAN_EXAMPLES: &str = "\
+EXAMPLES
+  voltar man /usr/local/share/man/man1   then `man voltar-backup` shows a page";
 
 /// What goes below the options of a command's help.
 macro_rules! after {
@@ -212,6 +223,18 @@ pub(crate) enum Command {
     /// selects entries by name.
     #[command(after_help = after!(LAYOUT_EXAMPLES))]
     Layout,
+
+    /// Print the completion script of a shell.
+    ///
+    /// The script completes commands, options and their values. The Debian package installs those of bash, fish and zsh.
+    #[command(after_help = after!(COMPLETIONS_EXAMPLES))]
+    Completions(Completions),
+
+    /// Write the man pages into a directory.
+    ///
+    /// Writes voltar.1, and a page for each command. The Debian package installs them.
+    #[command(after_help = after!(MAN_EXAMPLES))]
+    Man(Man),
 }
 
 /// Options of every command; they may stand before its name and after it.
@@ -550,6 +573,22 @@ pub(crate) struct Restore {
     /// of another one does not start on it.
     #[arg(long)]
     pub force_version: bool,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Man {
+    /// The directory, created if it does not exist.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
 }
 
 /// Parses `NAME=VOLUME`.

@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod manual;
 mod request;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -83,7 +84,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
     let common = &cli.common;
     let pool = Pool::new(common.jobs.map_or_else(all_cores, usize::from))?;
     let state_dir = state_dir();
-    if !matches!(cli.command, Command::Resume) {
+    if !matches!(cli.command, Command::Resume | Command::Completions(_) | Command::Man(_)) {
         report_leftovers(&state_dir, report);
     }
     match &cli.command {
@@ -156,6 +157,11 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
             let host = host(common, report)?;
             report.text(&discover::discover(&*host, common.project.as_deref(), &common.only)?).map(drop)?;
         }
+        Command::Completions(_) | Command::Man(_) if common.json => {
+            return Err(Error::usage("completions and man pages have no --json"));
+        }
+        Command::Completions(arguments) => report.text(&manual::completions(arguments.shell)).map(drop)?,
+        Command::Man(arguments) => manual::write_pages(&arguments.directory)?,
         Command::Resume => {
             let layout = request::layout(common, report)?;
             let selection = request::selection(common, &layout)?;

@@ -257,6 +257,11 @@ fn is_plan(command: &Command) -> bool {
         Command::Restore(arguments) => arguments.dry_run,
         Command::Prune(arguments) => arguments.dry_run,
         Command::Sets(_) => true,
-        Command::Verify(_) | Command::List(_) | Command::Resume | Command::Layout => false,
+        Command::Verify(_)
+        | Command::List(_)
+        | Command::Resume
+        | Command::Layout
+        | Command::Completions(_)
+        | Command::Man(_) => false,
     }
 }

@@ -27,7 +27,7 @@ use source::Source;
 /// The layers, from the top down. Modules on one line may not use each other.
 const LAYERS: &[&[&str]] = &[
     &["main"],
-    &["request", "config"],
+    &["request", "config", "manual"],
     &["report", "cli"],
     &["backup_into"],
     &["backup", "prune", "restore", "restore_to", "resume", "verify", "list", "discover"],

@@ -64,7 +64,7 @@ fn common_options_stand_before_and_after_the_command() {
         let after = read(&format!("voltar backup --stop {options} out"));
         assert_eq!(before, after, "{options}");
         assert_ne!(before.common, read("voltar backup").common, "{options} changes nothing");
-        for command in ["plan", "verify", "list x", "restore", "resume", "layout"] {
+        for command in ["plan", "verify", "list x", "restore", "resume", "layout", "completions bash", "man x"] {
             read(&format!("voltar {command} {options}"));
         }
     }
@@ -135,6 +135,9 @@ fn values_out_of_range_are_refused() {
         "voltar list a b",
         "voltar resume x",
         "voltar layout x",
+        "voltar completions",
+        "voltar completions csh",
+        "voltar man",
         "voltar backup --volume cvat_db",
         "voltar backup --volume =x",
         "voltar backup --volume cvat_db=",
@@ -147,7 +150,9 @@ fn values_out_of_range_are_refused() {
 
 #[test]
 fn every_help_has_a_description_examples_and_exit_statuses() {
-    for command in ["", " plan", " backup", " sets", " prune", " verify", " list", " restore", " resume", " layout"] {
+    let commands =
+        ["", "plan", "backup", "sets", "prune", "verify", "list", "restore", "resume", "layout", "completions", "man"];
+    for command in commands.map(|name| if name.is_empty() { String::new() } else { format!(" {name}") }) {
         let line = format!("voltar{command} --help");
         let help = Cli::read(line.split(' ')).expect_err("help is not a request");
         assert_eq!((help.kind(), help.exit_code()), (ErrorKind::DisplayHelp, 0));
