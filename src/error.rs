@@ -36,6 +36,23 @@ pub enum ErrorKind {
     Failed,
 }
 
+impl ErrorKind {
+    /// Returns the name of the kind in `--json`, which never changes.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Refused => "refused",
+            Self::Damaged => "damaged",
+            Self::Unsupported => "unsupported",
+            Self::Unsafe => "unsafe",
+            Self::Interrupted => "interrupted",
+            Self::Busy => "busy",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// The error of an operation, with a message of one line.
 #[derive(Debug, Clone)]
 pub struct Error {

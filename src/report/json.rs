@@ -1,4 +1,10 @@
-//! The JSON stream: one object per line for each event. This table is a stable interface for programs.
+//! The JSON stream: one object per line for each event. This table is a stable interface for programs;
+//! `docs/json-schema.json` describes it and the documents of plans for machines.
+//!
+//! Each object, and each document, has the field `version`: 1. It stands in each line, because programs select, split and
+//! forward lines, and one that reads a log from its middle never sees a first one. Under the same version, events and fields
+//! may be added, but a field never changes its meaning or its type, and is never removed; a program ignores what it does not
+//! know.
 //!
 //! | `event` | other fields | when |
 //! |---|---|---|
@@ -17,8 +23,21 @@
 //! | `compared` | `archive`, `only_in_archive`, `only_in_volume`, `differ`, `unlisted` | an archive was compared: the number of differences, and how many of them had no `difference` |
 //! | `finished` | `archive`, `stage`, `path`, `members`, `left_out`, `stream_bytes`, `file_bytes`, `seconds` | an archive is done; `left_out` are the members that were excluded or not selected, the bytes are those of the tar stream and of the archive file |
 //! | `set_made` | `path` | `backup --into`: a set is complete, at this path |
-//! | `error` | `message`, `hint` | why something was not done; `hint` is `null` where there is none |
+//! | `error` | `code`, `message`, `hint` | why something was not done; `hint` is `null` where there is none |
 //! | `done` | `exit`, `issues` | always the last line: the exit status, and the number of warnings |
+//!
+//! `code` of an error, and of a refusal in a plan, is one of these; the message is for people, and may change:
+//!
+//! | `code` | meaning |
+//! |---|---|
+//! | `usage` | the request is invalid: its arguments or a layout file |
+//! | `refused` | the request would lose or mix up data |
+//! | `damaged` | an archive is damaged |
+//! | `unsupported` | an archive is in a format that is not read |
+//! | `unsafe` | a member of an archive refers to a path outside the volume |
+//! | `interrupted` | a signal has ended the run |
+//! | `busy` | another run uses the same directory |
+//! | `failed` | the operating system, the engine or a command has reported an error |
 //!
 //! `stage` is `archiving`, `checking`, `comparing` or `restoring`; `kind` of members is `file`, `directory`, `symlink`,
 //! `hard_link`, `fifo`, `char_device` or `block_device`. In `listed`, `size` is present for files, `device`
@@ -28,7 +47,7 @@
 //! `name`, `target`, `path`, `user` and `group` are exact if they are UTF-8. If they are not, the text is escaped
 //! as by GNU tar (`caf\351`), and a further field holds the exact bytes in base64: `name_base64` and so on. A
 //! program that needs the exact name must check for that field first. Control characters and directional
-//! formatting characters are written as `\u….`. Fields may be added, but a field never changes its meaning.
+//! formatting characters are written as `\u….`.
 //! `path` is the archive file, `-` for standard output and input, or the file name that `--to-command` has passed on.
 //! With `-q` only `warning`, `command_output`, `error`, `listed`, `difference`, `compared` and `done` remain.
 
@@ -46,6 +65,17 @@ use crate::error::Error;
 use crate::member::{Kind, printable};
 use crate::monitor::{Event, Stage};
 use crate::report::{base64, text};
+
+/// The version of the stream and of the documents.
+const VERSION: u32 = 1;
+
+/// An object of the stream or a document, with the version as its first field.
+#[derive(Serialize)]
+struct Versioned<'a, T> {
+    version: u32,
+    #[serde(flatten)]
+    value: &'a T,
+}
 
 /// One object of the stream.
 #[derive(Serialize)]
@@ -134,6 +164,7 @@ pub(crate) enum Object<'a> {
         path_base64: Option<String>,
     },
     Error {
+        code: &'static str,
         message: String,
         hint: Option<&'a str>,
     },
@@ -285,14 +316,15 @@ impl<'a> Object<'a> {
 
     /// Returns the object of an error.
     pub(crate) fn error(error: &'a Error) -> Self {
-        Self::Error { message: error.to_string(), hint: error.advice() }
+        Self::Error { code: error.kind().code(), message: error.to_string(), hint: error.advice() }
     }
 }
 
-/// Returns a value as one line of JSON that is safe to print on a terminal.
+/// Returns an object of the stream, or a document, as one line of JSON that is safe to print on a terminal.
 pub(crate) fn line(value: &impl Serialize) -> Result<String, serde_json::Error> {
     let mut bytes = Vec::with_capacity(128);
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, SafeFormatter))?;
+    Versioned { version: VERSION, value }
+        .serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, SafeFormatter))?;
     // Not lossy: serde_json writes UTF-8.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -392,7 +424,7 @@ mod tests {
         let text = listed(b"caf\xe9", &Kind::Symlink { target: b"\xff".to_vec() }, b"\xff");
         assert_eq!(
             text,
-            r#"{"event":"listed","name":"caf\\351","name_base64":"Y2Fm6Q==","kind":"symlink","mode":"4755","uid":70,"gid":71,"group":"pg","mtime":-1,"target":"\\377","target_base64":"/w=="}"#
+            r#"{"version":1,"event":"listed","name":"caf\\351","name_base64":"Y2Fm6Q==","kind":"symlink","mode":"4755","uid":70,"gid":71,"group":"pg","mtime":-1,"target":"\\377","target_base64":"/w=="}"#
         );
     }
 
@@ -407,6 +439,9 @@ mod tests {
         let error = Error::refused("no").hint("do");
         assert_eq!(value(&Object::error(&error))["hint"], "do");
         let error = Error::refused("no");
-        assert_eq!(line(&Object::error(&error)).unwrap(), r#"{"event":"error","message":"no","hint":null}"#);
+        assert_eq!(
+            line(&Object::error(&error)).unwrap(),
+            r#"{"version":1,"event":"error","code":"refused","message":"no","hint":null}"#
+        );
     }
 }

@@ -401,7 +401,9 @@ impl Monitor for Report {
 impl Inner {
     fn object(&mut self, object: &Object<'_>) {
         // Serializing cannot fail: an object has only strings and numbers.
-        let line = json::line(object).unwrap_or_else(|error| format!(r#"{{"event":"error","message":"{error}"}}"#));
+        let line = json::line(object).unwrap_or_else(|error| {
+            format!(r#"{{"version":1,"event":"error","code":"failed","message":"{error}","hint":null}}"#)
+        });
         self.stdout_line(&line);
     }
 

@@ -408,6 +408,7 @@ struct Stopped<'a> {
 
 #[derive(Serialize)]
 pub(super) struct Refusal<'a> {
+    code: &'static str,
     message: String,
     hint: Option<&'a str>,
 }
@@ -565,6 +566,6 @@ impl<'a> Stopped<'a> {
 
 impl<'a> Refusal<'a> {
     pub(super) fn new(error: &'a Error) -> Self {
-        Self { message: error.to_string(), hint: error.advice() }
+        Self { code: error.kind().code(), message: error.to_string(), hint: error.advice() }
     }
 }

@@ -1,5 +1,6 @@
 //! Complete reports, as they appear on standard output and standard error.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -133,17 +134,17 @@ fn a_run_as_json() {
     assert_eq!(err.text(), "");
     assert_eq!(
         out.text(),
-        r#"{"event":"note","message":"engine: unix:///run/docker.sock"}
-{"event":"container_stopping","container":"cvat_db","seconds":60}
-{"event":"container_stopped","container":"cvat_db"}
-{"event":"started","archive":"cvat_db","stage":"archiving","total_bytes":4194304}
-{"event":"member","archive":"cvat_db","name":"d/a\\033\\n\\377","name_base64":"ZC9hGwr/","kind":"file","size":3}
-{"event":"warning","archive":"cvat_db","message":"'d/s\\n': socket ignored"}
-{"event":"finished","archive":"cvat_db","stage":"archiving","path":"backup/cvat_db.tar.bz2","members":1234,"left_out":0,"stream_bytes":4194304,"file_bytes":2097152,"seconds":2.0}
-{"event":"container_started","container":"cvat_db"}
-{"event":"downtime","seconds":12.34}
-{"event":"error","message":"no","hint":"do"}
-{"event":"done","exit":1,"issues":1}
+        r#"{"version":1,"event":"note","message":"engine: unix:///run/docker.sock"}
+{"version":1,"event":"container_stopping","container":"cvat_db","seconds":60}
+{"version":1,"event":"container_stopped","container":"cvat_db"}
+{"version":1,"event":"started","archive":"cvat_db","stage":"archiving","total_bytes":4194304}
+{"version":1,"event":"member","archive":"cvat_db","name":"d/a\\033\\n\\377","name_base64":"ZC9hGwr/","kind":"file","size":3}
+{"version":1,"event":"warning","archive":"cvat_db","message":"'d/s\\n': socket ignored"}
+{"version":1,"event":"finished","archive":"cvat_db","stage":"archiving","path":"backup/cvat_db.tar.bz2","members":1234,"left_out":0,"stream_bytes":4194304,"file_bytes":2097152,"seconds":2.0}
+{"version":1,"event":"container_started","container":"cvat_db"}
+{"version":1,"event":"downtime","seconds":12.34}
+{"version":1,"event":"error","code":"refused","message":"no","hint":"do"}
+{"version":1,"event":"done","exit":1,"issues":1}
 "#
     );
 }
@@ -152,9 +153,9 @@ fn a_run_as_json() {
 fn only_the_document_is_on_standard_output() {
     let (report, out, err) = report(options(Format::JsonDocument, Verbosity::Verbose));
     a_run(&report);
-    report.document(&[1, 2]).unwrap();
+    report.document(&BTreeMap::from([("a", 2)])).unwrap();
     assert_eq!(report.finish(0), 0);
-    assert_eq!(out.text(), "[1,2]\n");
+    assert_eq!(out.text(), "{\"version\":1,\"a\":2}\n");
     assert!(err.text().contains("engine:"));
 }
 
