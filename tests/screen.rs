@@ -12,6 +12,20 @@ use std::path::Path;
 use common::data_root::DataRoot;
 use common::tool::{Tool, installed};
 
+/// Runs `voltar line` on a terminal, and returns the bytes that it gets.
+fn bytes(directory: &Path, no_color: &str, line: &str) -> Vec<u8> {
+    let run = format!("stty cols 80 rows 50; exec {} {line}", env!("CARGO_BIN_EXE_voltar"));
+    let tool =
+        Tool::new("script").dir(directory).env("SHELL", "/bin/sh").env("TERM", "xterm").env("NO_COLOR", no_color);
+    tool.env("VOLTAR_STATE_DIR", directory.join("state")).args(["-qec", &run, "/dev/null"]).run().stdout
+}
+
+/// Returns whether a text sets colors, bold or underlining: `ESC [ … m`.
+fn is_styled(bytes: &[u8]) -> bool {
+    let ends_with_m = |rest: &[u8]| rest.iter().find(|byte| byte.is_ascii_alphabetic()) == Some(&b'm');
+    (0..bytes.len()).any(|at| bytes[at..].strip_prefix(b"\x1b[").is_some_and(ends_with_m))
+}
+
 /// Runs `voltar line` on a terminal of this many columns. Returns what its screen shows at the end, and the longest line
 /// that it has shown while it was running.
 fn screen(directory: &Path, columns: u16, line: &str) -> (Vec<String>, Vec<String>) {
@@ -31,6 +45,30 @@ fn lines(terminal: &vt100::Parser) -> Vec<String> {
     let lines: Vec<String> = terminal.screen().contents().lines().map(str::to_owned).collect();
     let last = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
     lines[..last].to_vec()
+}
+
+/// See <https://no-color.org>: an empty value does not count.
+#[test]
+fn no_color_is_obeyed() {
+    if !installed("script") {
+        eprintln!("skipped: no_color_is_obeyed: script is not installed");
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(common::data_root::one_volume(scratch.path()).join("file"), vec![1; 4 << 20]).unwrap();
+    for (line, styled) in [
+        ("--help", true),
+        ("frobnicate", true),
+        ("plan --data-root docker --layout x.toml", false),
+        ("backup --overwrite --data-root docker --layout x.toml", false),
+        ("verify nonexistent", false),
+    ] {
+        for (no_color, expected) in [("", styled), ("1", false)] {
+            let bytes = bytes(scratch.path(), no_color, line);
+            assert!(!bytes.is_empty(), "{line}");
+            assert_eq!(is_styled(&bytes), expected, "{line}: {}", String::from_utf8_lossy(&bytes));
+        }
+    }
 }
 
 #[test]
