@@ -73,9 +73,9 @@ fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, 
         monitor.phase(Phase::Stopping);
     }
     let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
-    let archived = Backup { plan: &plan, mounts: &mounts, request, host, pool, monitor }.run(stopped.count() > 0);
+    let made = Backup { plan: &plan, mounts: &mounts, request, host, pool, monitor }.run(stopped.count() > 0);
     mounts.release();
-    let archives = archived?;
+    let archives = made?;
     if stopped.count() > 0 {
         monitor.phase(Phase::Starting);
     }

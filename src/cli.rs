@@ -392,32 +392,32 @@ pub(crate) struct Backup {
 #[command(next_help_heading = "Which sets are kept")]
 pub(crate) struct Keep {
     /// Keep the N newest sets.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub keep_last: Option<u32>,
+    #[arg(long = "keep-last", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub last: Option<u32>,
 
     /// Keep the newest set of each of the last N hours that have one.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub keep_hourly: Option<u32>,
+    #[arg(long = "keep-hourly", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub hourly: Option<u32>,
 
     /// Keep the newest set of each of the last N days that have one.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub keep_daily: Option<u32>,
+    #[arg(long = "keep-daily", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub daily: Option<u32>,
 
     /// Keep the newest set of each of the last N weeks that have one.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub keep_weekly: Option<u32>,
+    #[arg(long = "keep-weekly", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub weekly: Option<u32>,
 
     /// Keep the newest set of each of the last N months that have one.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub keep_monthly: Option<u32>,
+    #[arg(long = "keep-monthly", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub monthly: Option<u32>,
 
     /// Keep the newest set of each of the last N years that have one.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub keep_yearly: Option<u32>,
+    #[arg(long = "keep-yearly", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub yearly: Option<u32>,
 
     /// Keep all sets that are at most so much older than the newest one: 30d, 1y6m, 36h.
-    #[arg(long, value_name = "TIME")]
-    pub keep_within: Option<String>,
+    #[arg(long = "keep-within", value_name = "TIME")]
+    pub within: Option<String>,
 }
 
 /// Which containers are stopped.

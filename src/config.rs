@@ -94,13 +94,13 @@ fn fill(arguments: &mut Backup, table: BackupTable) -> Result<()> {
         let is_open = *keep == Keep::default();
         if is_open && arguments.into.is_some() {
             *keep = Keep {
-                keep_last: table.keep_last,
-                keep_hourly: table.keep_hourly,
-                keep_daily: table.keep_daily,
-                keep_weekly: table.keep_weekly,
-                keep_monthly: table.keep_monthly,
-                keep_yearly: table.keep_yearly,
-                keep_within: table.keep_within,
+                last: table.keep_last,
+                hourly: table.keep_hourly,
+                daily: table.keep_daily,
+                weekly: table.keep_weekly,
+                monthly: table.keep_monthly,
+                yearly: table.keep_yearly,
+                within: table.keep_within,
             };
         }
         arguments.wait = arguments.wait.take().or(table.wait);
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(of_file, backup(same, ""));
         let other = backup("voltar plan --stop=project --format gz --level 1 --keep-last 3 --wait 2m", NIGHTLY);
         assert_eq!((other.stop, other.format, other.level), (Some(Stop::Project), Some(cli::Format::Gz), Some(1)));
-        assert_eq!(other.keep, Keep { keep_last: Some(3), ..Keep::default() });
+        assert_eq!(other.keep, Keep { last: Some(3), ..Keep::default() });
         assert_eq!((other.into, other.wait.as_deref()), (Some("/srv".into()), Some("2m")));
         assert_eq!(backup("voltar backup --allow-running", NIGHTLY).stop, None);
     }

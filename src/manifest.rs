@@ -205,7 +205,8 @@ impl Manifest {
     /// Returns the content of `SHA256SUMS`.
     #[must_use]
     pub fn sums(&self) -> String {
-        self.archives.iter().map(|archive| format!("{}  {}\n", archive.sha256, archive.file)).collect()
+        let line = |archive: &ArchiveRecord| format!("{}  {}", archive.sha256, archive.file);
+        self.archives.iter().map(line).chain([String::new()]).collect::<Vec<_>>().join("\n")
     }
 
     /// Returns the length of all archives in bytes.

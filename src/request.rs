@@ -154,13 +154,13 @@ pub(crate) fn prune(arguments: &cli::Prune) -> Result<PruneRequest> {
 
 fn policy(keep: &cli::Keep) -> Result<Policy> {
     Ok(Policy {
-        last: keep.keep_last.unwrap_or(0),
-        hourly: keep.keep_hourly.unwrap_or(0),
-        daily: keep.keep_daily.unwrap_or(0),
-        weekly: keep.keep_weekly.unwrap_or(0),
-        monthly: keep.keep_monthly.unwrap_or(0),
-        yearly: keep.keep_yearly.unwrap_or(0),
-        within: keep.keep_within.as_deref().map(Within::parse).transpose()?,
+        last: keep.last.unwrap_or(0),
+        hourly: keep.hourly.unwrap_or(0),
+        daily: keep.daily.unwrap_or(0),
+        weekly: keep.weekly.unwrap_or(0),
+        monthly: keep.monthly.unwrap_or(0),
+        yearly: keep.yearly.unwrap_or(0),
+        within: keep.within.as_deref().map(Within::parse).transpose()?,
     })
 }
 
@@ -252,11 +252,10 @@ fn is_archive(command: &Command) -> bool {
 /// Whether the command prints a document instead of carrying out anything.
 fn is_plan(command: &Command) -> bool {
     match command {
-        Command::Plan(_) => true,
+        Command::Plan(_) | Command::Sets(_) => true,
         Command::Backup(arguments) => arguments.dry_run,
         Command::Restore(arguments) => arguments.dry_run,
         Command::Prune(arguments) => arguments.dry_run,
-        Command::Sets(_) => true,
         Command::Verify(_)
         | Command::List(_)
         | Command::Resume

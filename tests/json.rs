@@ -159,7 +159,6 @@ fn every_line_and_document_is_valid_and_every_event_and_code_occurs() {
     check.run(world.voltar(&["resume"]), 0);
 
     check.run(world.voltar(&["backup", "--into", "sets"]), 1);
-    // The set of this second exists.
     let document = check.document(world.voltar(&["plan", "--into", "other"]), 0);
     assert_eq!(document["sink"], "set");
     fs::create_dir(world.at("sets/2020-01-01T00-00-00Z")).unwrap();

@@ -69,19 +69,19 @@ mod tests {
             then("cache", None, "redis:7", ""),
         ];
         let manifest = Manifest { containers, ..Manifest::new(jiff::Timestamp::UNIX_EPOCH) };
-        let noted = |containers: Vec<Container>| differences(std::slice::from_ref(&manifest), &containers);
+        let of = |containers: Vec<Container>| differences(std::slice::from_ref(&manifest), &containers);
         let same = vec![
             container("server-1", Some("server"), "cvat/server:v2.4.0", "sha256:1"),
             container("db", Some("db"), "postgres:15", ""),
             container("cache", None, "redis:7", "sha256:9"),
             container("new", None, "nginx", "sha256:4"),
         ];
-        assert_eq!(noted(same), [""; 0]);
+        assert_eq!(of(same), [""; 0]);
         let other = vec![
             container("server-1", Some("server"), "cvat/server:v2.5.0\u{1b}", "sha256:1"),
             container("db", Some("db"), "postgres:15", "sha256:3"),
         ];
-        let notes = noted(other);
+        let notes = of(other);
         assert_eq!(notes.len(), 1, "{notes:?}");
         let what = r"'server-1' has cvat/server:v2.5.0\033, and had cvat/server:v2.4.0, 'db' has another postgres:15. ";
         assert!(notes[0].contains(what), "{notes:?}");

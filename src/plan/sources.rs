@@ -58,8 +58,9 @@ pub(super) fn find(
                 continue;
             }
             Source::Directory(archives) => archives,
-            Source::Set(ChosenSet { set, notes: chosen }) => {
-                notes.extend(chosen);
+            Source::Set(chosen) => {
+                let ChosenSet { set, notes: how } = *chosen;
+                notes.extend(how);
                 manifests.push(set.manifest().clone());
                 set.archives()
             }

@@ -16,7 +16,7 @@ pub fn sets_text(sets: &[Listed]) -> String {
         return "there is no set\n".to_owned();
     }
     let mut rows = vec![["set", "archives", "size", "warnings", "verified"].map(str::to_owned)];
-    let mut incomplete = String::new();
+    let mut reasons = Vec::new();
     for listed in sets {
         let name = listed.name.to_string();
         match &listed.set {
@@ -29,16 +29,12 @@ pub fn sets_text(sets: &[Listed]) -> String {
             ]),
             Err(error) => {
                 rows.push([name, "incomplete".to_owned(), "-".to_owned(), "-".to_owned(), "-".to_owned()]);
-                incomplete.push_str(&format!("{}\n", safe(&error.to_string())));
+                reasons.push(safe(&error.to_string()));
             }
         }
     }
-    let mut text = table(&rows);
-    if !incomplete.is_empty() {
-        text.push('\n');
-        text.push_str(&incomplete);
-    }
-    text
+    let text = table(&rows);
+    if reasons.is_empty() { text } else { format!("{text}\n{}\n", reasons.join("\n")) }
 }
 
 /// Formats which sets a prune removes, and why the others stay.

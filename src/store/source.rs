@@ -17,7 +17,7 @@ pub enum Source {
     /// The archives of a directory.
     Directory(Vec<Location>),
     /// A set.
-    Set(ChosenSet),
+    Set(Box<ChosenSet>),
     /// A single archive.
     Archive(Location),
 }
@@ -49,13 +49,13 @@ impl Source {
         }
         if let Some(set) = Set::open(path)? {
             set.check()?;
-            return Ok(Self::Set(ChosenSet { set, notes: Vec::new() }));
+            return Ok(Self::Set(Box::new(ChosenSet { set, notes: Vec::new() })));
         }
         let archives = Directory::new(path).archives()?;
         let sets = Sets::new(path).list()?;
         match newest(path, sets)? {
             None => Ok(Self::Directory(archives)),
-            Some(newest) if archives.is_empty() => Ok(Self::Set(newest)),
+            Some(newest) if archives.is_empty() => Ok(Self::Set(Box::new(newest))),
             Some(ChosenSet { set, .. }) => {
                 Err(Error::usage(format!("'{}' holds archives, and sets too: name one of them", shown(path)))
                     .hint(format!("the newest set is {}", shown(set.path()))))
@@ -67,7 +67,7 @@ impl Source {
     fn into_archives(self) -> Vec<Location> {
         match self {
             Self::Directory(archives) => archives,
-            Self::Set(ChosenSet { set, .. }) => set.archives(),
+            Self::Set(chosen) => chosen.set.archives(),
             Self::Archive(location) => vec![location],
         }
     }
@@ -144,7 +144,8 @@ pub fn select(sources: &[PathBuf], only: &[String]) -> Result<Selected> {
             continue;
         }
         match Source::at(source)? {
-            Source::Set(ChosenSet { set, notes }) => {
+            Source::Set(chosen) => {
+                let ChosenSet { set, notes } = *chosen;
                 selected.archives.extend(set.archives_with_digests().into_iter().filter(is_wanted));
                 selected.notes.extend(notes);
                 selected.sets.extend(only.is_empty().then_some(set));

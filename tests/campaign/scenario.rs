@@ -415,10 +415,8 @@ impl Bench {
                 self.check_complete()?;
                 Ok(Outcome::KilledOld)
             }
-            // `check_sets` does it.
-            Kind::Sets => Ok(Outcome::KilledOld),
-            // Recovery shows which of the two it is.
-            Kind::Replace | Kind::Recovery => Ok(Outcome::KilledOld),
+            // Recovery shows which of the two it is; of sets `check_sets` does.
+            Kind::Replace | Kind::Recovery | Kind::Sets => Ok(Outcome::KilledOld),
             Kind::Write => Ok(Outcome::Mixed),
             Kind::Verify => self.check_unchanged().map(|()| Outcome::KilledOld),
         }
