@@ -21,6 +21,9 @@ use crate::prune::prune_locked;
 use crate::store::directory::remove_if_empty;
 use crate::store::{Directory, Listed, NewSet, Set, Sets, Sink};
 
+/// The most warnings of a run that a manifest names: a tree can have millions of sockets.
+const MOST_WARNINGS: usize = 1000;
+
 /// The arguments of a backup into a set.
 #[derive(Debug, Clone)]
 pub struct SetRequest {
@@ -72,14 +75,16 @@ fn locked(
     let before = earlier.iter().rev().find_map(Listed::complete);
     let sink = Sink::Set(set.clone());
     let result = backup(&BackupRequest { sink, ..request.backup.clone() }, host, state_dir, pool, &recorder)
-        .and_then(|made| complete(&set, &made, before, host, request, &recorder));
+        .and_then(|made| complete(&set, &made, before, host, request, &recorder))
+        .map_err(|error| error.leaving("there is no new set"));
     if let Err(error) = result {
         return Err(error.and(set.abandon().err().into_iter().collect()));
     }
     monitor.event(&Event::SetMade(&set.path()));
     if !keep.is_empty() {
         // The set is there, whatever becomes of others.
-        prune_locked(sets, keep, &lock, monitor).unwrap_or_else(|error| monitor.issue("", error.with_hint()));
+        prune_locked(sets, keep, Some(set.name()), &lock, monitor)
+            .unwrap_or_else(|error| monitor.issue("", error.with_hint()));
     }
     Ok(set.path())
 }
@@ -114,7 +119,7 @@ fn complete(
     }
     recorder.check_cancelled()?;
     recorder.phase(Phase::Committing);
-    let Recorded { warnings, stopped, started, downtime } = recorder.take();
+    let Recorded { warnings, warning_count, stopped, started, downtime } = recorder.take();
     let when = |times: &[(String, Timestamp)], container: &Container| {
         times.iter().rev().find(|(name, _)| *name == container.name).map(|(_, at)| *at)
     };
@@ -136,6 +141,7 @@ fn complete(
         downtime_seconds: downtime.map(|time| (time.as_secs_f64() * 1000.0).round() / 1000.0),
         archives,
         warnings,
+        warning_count,
         ..Manifest::new(set.name().time())
     })
 }
@@ -174,6 +180,7 @@ struct Recorder<'a> {
 #[derive(Default)]
 struct Recorded {
     warnings: Vec<String>,
+    warning_count: u64,
     /// The names of the containers that were stopped, and when.
     stopped: Vec<(String, Timestamp)>,
     started: Vec<(String, Timestamp)>,
@@ -195,7 +202,12 @@ impl Monitor for Recorder<'_> {
         ) {
             let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
             match event {
-                Event::Issue(issue) => recorded.warnings.push(issue.to_string()),
+                Event::Issue(issue) => {
+                    recorded.warning_count += 1;
+                    if recorded.warnings.len() < MOST_WARNINGS {
+                        recorded.warnings.push(issue.to_string());
+                    }
+                }
                 Event::ContainerStopped(name) => recorded.stopped.push(((*name).to_owned(), Timestamp::now())),
                 Event::ContainerStarted(name) => recorded.started.push(((*name).to_owned(), Timestamp::now())),
                 Event::Downtime(time) => recorded.downtime = Some(*time),

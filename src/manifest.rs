@@ -49,8 +49,10 @@ pub struct Manifest {
     pub downtime_seconds: Option<f64>,
     /// The archives, in the order of the layout.
     pub archives: Vec<ArchiveRecord>,
-    /// The warnings of the backup.
+    /// The warnings of the backup, or the first ones.
     pub warnings: Vec<String>,
+    /// The number of all warnings.
+    pub warning_count: u64,
 }
 
 /// A container at the time of a backup.
@@ -152,6 +154,7 @@ impl Manifest {
             downtime_seconds: None,
             archives: Vec::new(),
             warnings: Vec::new(),
+            warning_count: 0,
         }
     }
 
@@ -195,10 +198,13 @@ impl Manifest {
     /// Returns the content of `voltar.json`.
     ///
     /// # Errors
-    /// None that is known: all fields can be written.
+    /// It would be larger than what is read.
     pub fn text(&self) -> Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::failed("cannot write", FILE, e))?;
         text.push(b'\n');
+        if text.len() as u64 > MAX_BYTES {
+            return Err(Error::failed("cannot write", FILE, format!("it would have more than {MAX_BYTES} bytes")));
+        }
         Ok(text)
     }
 
@@ -279,6 +285,8 @@ mod tests {
         }
         let later = Manifest::parse(text.replacen("\"version\": 1", "\"version\": 2", 1).as_bytes()).unwrap_err();
         assert_eq!(later.kind(), ErrorKind::Unsupported);
+        let huge = Manifest { engine: "x".repeat(17 << 20), ..manifest() };
+        assert!(huge.text().unwrap_err().to_string().ends_with("it would have more than 16777216 bytes"));
         let empty = Manifest { archives: Vec::new(), ..manifest() };
         assert!(Manifest::parse(&empty.text().unwrap()).unwrap_err().to_string().ends_with("it has no archive"));
         Manifest::parse(b"").unwrap_err();

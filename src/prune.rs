@@ -68,16 +68,24 @@ pub fn judge(sets: &Sets, policy: &Policy) -> Result<Pruning> {
 pub fn prune(request: &PruneRequest, monitor: &dyn Monitor) -> Result<()> {
     let lock = request.sets.lock("prune", request.wait, monitor)?;
     request.sets.recover(&lock)?.report(monitor);
-    prune_locked(&request.sets, &request.policy, &lock, monitor)
+    prune_locked(&request.sets, &request.policy, None, &lock, monitor)
 }
 
-/// The same, by a run that has the lock and has recovered the directory.
-pub(crate) fn prune_locked(sets: &Sets, policy: &Policy, lock: &RunLock, monitor: &dyn Monitor) -> Result<()> {
+/// The same, by a run that has the lock and has recovered the directory. The set that it has just `made` stays: if the clock was
+/// set back, others count as newer.
+pub(crate) fn prune_locked(
+    sets: &Sets,
+    policy: &Policy,
+    made: Option<SetName>,
+    lock: &RunLock,
+    monitor: &dyn Monitor,
+) -> Result<()> {
     let Pruning { sets: judged, incomplete } = judge(sets, policy)?;
     for name in incomplete {
         monitor.note(&format!("{name} is not complete, and stays"));
     }
-    for Judged { name, bytes, .. } in judged.into_iter().filter(|judged| judged.reasons.is_empty()) {
+    let is_removed = |judged: &Judged| judged.reasons.is_empty() && Some(judged.name) != made;
+    for Judged { name, bytes, .. } in judged.into_iter().filter(is_removed) {
         monitor.check_cancelled()?;
         match sets.remove(name, lock) {
             Ok(()) => monitor.note(&format!("removed the set {name} ({})", units::bytes(bytes))),

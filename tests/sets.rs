@@ -246,6 +246,28 @@ fn an_archive_that_holds_much_less_is_a_warning() {
 }
 
 #[test]
+fn a_set_with_many_warnings_is_read_again() {
+    let world = World::new();
+    for number in 0..1200 {
+        let at = world.docker.data("data").join(number.to_string());
+        drop(std::os::unix::net::UnixListener::bind(at).unwrap());
+    }
+    world.voltar(&["backup", "--into", "sets"]).run().expect_code(1);
+    let sets = json(&world.voltar(&["sets", "sets", "--json"]).ok().answer());
+    let set = &sets["sets"][0];
+    assert_eq!((set["warning_count"].as_u64(), set["warnings"].as_array().unwrap().len()), (Some(1200), 1000), "{set}");
+}
+
+#[test]
+fn a_set_that_was_just_made_is_never_removed() {
+    let world = World::new();
+    world.set("2999-11-23T02-00-00Z");
+    let warning = "and there is a set of 2999-11-23T02-00-00Z";
+    world.voltar(&["backup", "--into", "sets", "--keep-last", "1"]).run().expect_code(1).expect_text(warning);
+    assert_eq!(world.sets().len(), 2);
+}
+
+#[test]
 fn a_prune_removes_complete_sets_that_are_not_kept() {
     let world = World::new();
     for day in 20..25 {

@@ -24,7 +24,7 @@ pub fn sets_text(sets: &[Listed]) -> String {
                 name,
                 set.manifest().archives.len().to_string(),
                 units::bytes(set.manifest().bytes()),
-                set.manifest().warnings.len().to_string(),
+                set.manifest().warning_count.to_string(),
                 listed.verified.map_or_else(|| "never".to_owned(), local),
             ]),
             Err(error) => {
@@ -95,6 +95,7 @@ struct OneSet<'a> {
     bytes: Option<u64>,
     downtime_seconds: Option<f64>,
     warnings: &'a [String],
+    warning_count: Option<u64>,
     verified: Option<Timestamp>,
 }
 
@@ -122,6 +123,7 @@ impl<'a> OneSet<'a> {
             bytes: manifest.map(crate::manifest::Manifest::bytes),
             downtime_seconds: manifest.and_then(|manifest| manifest.downtime_seconds),
             warnings: manifest.map(|manifest| manifest.warnings.as_slice()).unwrap_or_default(),
+            warning_count: manifest.map(|manifest| manifest.warning_count),
             verified: listed.verified,
         }
     }
