@@ -17,7 +17,7 @@ use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 use serde::{Deserialize, Serialize};
 
 use super::atomic_file::{AtomicFile, Ready, is_temporary_of, spare};
-use super::{is_trusted, locked_file, parent, small_file, sync_directory};
+use super::{is_trusted, locked_file, parent, rename_new, small_file, sync_directory};
 use crate::error::{Cause, Error, Result};
 
 /// The begin of the names of records.
@@ -168,33 +168,31 @@ fn undo(
 }
 
 fn undo_one(file: &AtomicFile, replaced: Replaced) -> Result<()> {
-    let back = |flags| renameat2(AT_FDCWD, &file.target, AT_FDCWD, &file.temporary, flags);
+    let (temporary, target) = (&file.temporary, &file.target);
     let undone = match replaced {
-        Replaced::Nothing => match back(RenameFlags::RENAME_NOREPLACE) {
-            Err(Errno::EINVAL) => back(RenameFlags::empty()),
-            other => other,
-        },
-        Replaced::Exchanged => back(RenameFlags::RENAME_EXCHANGE),
-        Replaced::Linked => renameat2(AT_FDCWD, &file.temporary, AT_FDCWD, &file.target, RenameFlags::empty()),
+        Replaced::Nothing => rename_new(target, temporary),
+        Replaced::Exchanged => exchange(target, temporary),
+        Replaced::Linked => renameat2(AT_FDCWD, temporary, AT_FDCWD, target, RenameFlags::empty()),
         Replaced::Lost => Err(Errno::ENOENT),
     };
     undone.map_err(|errno| Error::failed_at("cannot undo the rename to", &file.target, errno))
 }
 
+fn exchange(one: &Path, other: &Path) -> Result<(), Errno> {
+    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)
+}
+
 fn rename(temporary: &Path, target: &Path, overwrite: bool) -> Result<Renamed> {
-    let attempt = |flags| renameat2(AT_FDCWD, temporary, AT_FDCWD, target, flags);
     let mut lock = None;
-    let replaced = match attempt(RenameFlags::RENAME_NOREPLACE) {
+    let replaced = match rename_new(temporary, target) {
         Ok(()) => Ok(Replaced::Nothing),
         Err(Errno::EEXIST) if overwrite => {
             lock = locked_file::lock_leftover(target).ok().flatten();
-            match attempt(RenameFlags::RENAME_EXCHANGE) {
+            match exchange(temporary, target) {
                 Err(Errno::EINVAL) => replace(temporary, target),
                 other => other.map(|()| Replaced::Exchanged).map_err(io::Error::from),
             }
         }
-        // Some filesystems (NFS, some FUSE) do not support the flags of renameat2(2).
-        Err(Errno::EINVAL) if !target.exists() => fs::rename(temporary, target).map(|()| Replaced::Nothing),
         Err(Errno::EINVAL) if overwrite => replace(temporary, target),
         Err(errno) => Err(errno.into()),
     };

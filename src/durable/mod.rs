@@ -16,6 +16,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc::O_DIRECTORY;
 use nix::unistd::geteuid;
 
@@ -35,6 +37,19 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 /// in a directory with the sticky bit.
 pub(crate) fn is_trusted(uid: u32) -> bool {
     uid == geteuid().as_raw() || uid == 0
+}
+
+/// Renames a file or directory to a name that does not exist.
+///
+/// # Errors
+/// Those of the system calls; `EEXIST` if the name exists, or `EINVAL` on a filesystem that does not have the flags of
+/// renameat2(2) (NFS, some FUSE).
+pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), Errno> {
+    let attempt = |flags| renameat2(AT_FDCWD, from, AT_FDCWD, to, flags);
+    match attempt(RenameFlags::RENAME_NOREPLACE) {
+        Err(Errno::EINVAL) if to.symlink_metadata().is_err() => attempt(RenameFlags::empty()),
+        other => other,
+    }
 }
 
 /// Returns the directory that holds `path`: `.` for a bare name, `/` for `/`.

@@ -1,15 +1,14 @@
 //! A set that is being made.
 
-use std::io;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use nix::errno::Errno;
 
-use super::set_files::{remove_hidden, rename, write};
+use super::set_files::{OwnFiles, write};
 use super::set_name::SetName;
 use super::sets::Sets;
-use crate::durable::sync_directory;
+use crate::durable::{rename_new, sync_directory};
 use crate::error::{Error, Result};
 use crate::manifest::{self, Manifest};
 
@@ -58,12 +57,12 @@ impl NewSet {
         let (hidden, path) = (self.hidden(), self.path());
         write(&hidden.join(manifest::SUMS), manifest.sums().as_bytes(), false)?;
         write(&hidden.join(manifest::FILE), &manifest.text()?, false)?;
-        let failed = |e: io::Error| Error::failed_at("cannot create", &path, e);
-        rename(&hidden, &path).map_err(failed)?;
+        rename_new(&hidden, &path).map_err(|errno| Error::failed_at("cannot create", &path, errno))?;
         if let Err(cause) = sync_directory(&self.sets.directory) {
             let error = Error::failed_at("cannot sync the directory", &self.sets.directory, cause);
             // A power cut could still take its name. If it cannot be undone, the set is whole all the same.
-            let undone = rename(&path, &hidden).map_err(|e| Error::failed_at("cannot undo the rename to", &path, e));
+            let undone =
+                rename_new(&path, &hidden).map_err(|errno| Error::failed_at("cannot undo the rename to", &path, errno));
             return Err(error.and(undone.err().into_iter().collect()));
         }
         Ok(())
@@ -74,7 +73,8 @@ impl NewSet {
     /// # Errors
     /// It cannot be removed: the next run does.
     pub(crate) fn abandon(&self) -> Result<()> {
-        match remove_hidden(&self.hidden()) {
+        let hidden = self.hidden();
+        match OwnFiles::open(&hidden).and_then(|files| files.remove(&hidden)) {
             Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(()),
             other => other,
         }

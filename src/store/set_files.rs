@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat2};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -29,42 +29,53 @@ pub(super) fn write(path: &Path, text: &[u8], overwrite: bool) -> Result<()> {
     Error::none_of(commit(vec![file.finish()?], overwrite)?)
 }
 
-/// Renames a directory to a name that does not exist.
-pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
-        // Some filesystems (NFS, some FUSE) do not support the flag. A directory that is not empty is never replaced.
-        Err(Errno::EINVAL) if to.symlink_metadata().is_err() => fs::rename(from, to),
-        other => other.map_err(io::Error::from),
-    }
+/// A directory that holds nothing but files of a set, and their names.
+pub(super) struct OwnFiles {
+    directory: File,
+    names: Vec<String>,
 }
 
-/// Opens a directory of this user or of root, and lists it.
-///
-/// # Errors
-/// It holds a file that no run of this program has written there, or belongs to somebody else.
-pub(super) fn own_files(path: &Path) -> Result<(File, Vec<String>)> {
-    let failed = |e: io::Error| Error::failed_at("cannot open", path, e);
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let directory = open(path, flags, Mode::empty()).map(File::from).map_err(|e| failed(e.into()))?;
-    if !is_trusted(directory.metadata().map_err(failed)?.uid()) {
-        return Err(not_removed(path, "it belongs to another user"));
-    }
-    let listed = directory.try_clone().map_err(failed)?;
-    let mut entries = Dir::from_fd(listed.into()).map_err(|e| failed(e.into()))?;
-    let mut names = Vec::new();
-    for entry in entries.iter() {
-        let entry = entry.map_err(|e| failed(e.into()))?;
-        let name = entry.file_name().to_bytes();
-        if matches!(name, b"." | b"..") {
-            continue;
+impl OwnFiles {
+    /// Opens the directory at `path`, which is one of this user or of root, and lists it.
+    ///
+    /// # Errors
+    /// It holds a file that no run of this program has written there, or belongs to somebody else.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let failed = |e: io::Error| Error::failed_at("cannot open", path, e);
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let directory = nix::fcntl::open(path, flags, Mode::empty()).map(File::from).map_err(|e| failed(e.into()))?;
+        if !is_trusted(directory.metadata().map_err(failed)?.uid()) {
+            return Err(not_removed(path, "it belongs to another user"));
         }
-        let is_file = entry.file_type().is_none_or(|kind| kind == Type::File);
-        match std::str::from_utf8(name).ok().filter(|name| is_file && is_of_set(name)) {
-            Some(name) => names.push(name.to_owned()),
-            None => return Err(not_removed(path, &format!("'{}' in it is not of a set", printable(name)))),
+        let listed = directory.try_clone().map_err(failed)?;
+        let mut entries = Dir::from_fd(listed.into()).map_err(|e| failed(e.into()))?;
+        let mut names = Vec::new();
+        for entry in entries.iter() {
+            let entry = entry.map_err(|e| failed(e.into()))?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let is_file = entry.file_type().is_none_or(|kind| kind == Type::File);
+            match std::str::from_utf8(name).ok().filter(|name| is_file && is_of_set(name)) {
+                Some(name) => names.push(name.to_owned()),
+                None => return Err(not_removed(path, &format!("'{}' in it is not of a set", printable(name)))),
+            }
         }
+        Ok(Self { directory, names })
     }
-    Ok((directory, names))
+
+    /// Removes the files, and then the directory, which is at `path` now.
+    ///
+    /// # Errors
+    /// A file cannot be removed, or the directory holds others by now.
+    pub(super) fn remove(self, path: &Path) -> Result<()> {
+        let failed = |errno: Errno| Error::failed_at("cannot remove", path, errno);
+        for name in self.names {
+            unlinkat(&self.directory, name.as_str(), UnlinkatFlags::NoRemoveDir).map_err(failed)?;
+        }
+        fs::remove_dir(path).map_err(|e| Error::failed_at("cannot remove", path, e))
+    }
 }
 
 fn not_removed(path: &Path, why: &str) -> Error {
@@ -78,14 +89,4 @@ fn is_of_set(name: &str) -> bool {
         || is_archive(name)
         || is_temporary(name.as_ref())
         || is_record(name.as_ref())
-}
-
-/// Removes a hidden directory.
-pub(super) fn remove_hidden(path: &Path) -> Result<()> {
-    let failed = |errno: Errno| Error::failed_at("cannot remove", path, errno);
-    let (directory, names) = own_files(path)?;
-    for name in names {
-        unlinkat(&directory, name.as_str(), UnlinkatFlags::NoRemoveDir).map_err(failed)?;
-    }
-    fs::remove_dir(path).map_err(|e| Error::failed_at("cannot remove", path, e))
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::set::{Set, shown, verified_at};
-use super::set_files::{own_files, remove_hidden, rename};
+use super::set_files::OwnFiles;
 use super::set_name::SetName;
 use crate::durable::run_lock::RunLock;
-use crate::durable::sync_directory;
+use crate::durable::{rename_new, sync_directory};
 use crate::error::{Error, Result};
 use crate::manifest;
 use crate::monitor::Monitor;
@@ -112,7 +112,7 @@ impl Sets {
         let mut leftovers = Leftovers::default();
         for name in self.names()?.iter().filter_map(|name| SetName::parse_hidden(name)) {
             let path = self.directory.join(name.hidden());
-            match remove_hidden(&path) {
+            match OwnFiles::open(&path).and_then(|files| files.remove(&path)) {
                 Ok(()) => leftovers.removed.push(path),
                 Err(error) => leftovers.left.push(error),
             }
@@ -127,11 +127,11 @@ impl Sets {
     /// cannot be removed: the next run tries again.
     pub(crate) fn remove(&self, name: SetName, _lock: &RunLock) -> Result<()> {
         let (path, hidden) = (self.at(name), self.directory.join(name.hidden()));
-        own_files(&path)?;
+        let files = OwnFiles::open(&path)?;
         let failed = |e: io::Error| Error::failed_at("cannot remove", &path, e);
-        rename(&path, &hidden).map_err(failed)?;
+        rename_new(&path, &hidden).map_err(|errno| failed(errno.into()))?;
         sync_directory(&self.directory).map_err(failed)?;
-        remove_hidden(&hidden)
+        files.remove(&hidden)
     }
 }
 
