@@ -1,7 +1,7 @@
 //! The story of a backup that makes a set: lock, recover, back up, compare with the set before, complete the set, prune.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -49,11 +49,7 @@ pub fn backup_into(
     monitor: &dyn Monitor,
 ) -> Result<PathBuf> {
     let created = Directory::new(request.sets.path()).create()?;
-    let made = locked(request, host, state_dir, pool, monitor);
-    if made.is_err() {
-        remove_if_empty(&created);
-    }
-    made
+    locked(request, host, state_dir, pool, monitor).inspect_err(|_| remove_if_empty(&created))
 }
 
 fn locked(
@@ -188,31 +184,30 @@ struct Recorded {
 }
 
 impl Recorder<'_> {
+    fn recorded(&self) -> MutexGuard<'_, Recorded> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self) -> Recorded {
-        std::mem::take(&mut self.recorded.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.recorded())
     }
 }
 
 impl Monitor for Recorder<'_> {
     fn event(&self, event: &Event<'_>) {
-        // There may be millions of the others.
-        if matches!(
-            event,
-            Event::Issue(_) | Event::ContainerStopped(_) | Event::ContainerStarted(_) | Event::Downtime(_)
-        ) {
-            let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-            match event {
-                Event::Issue(issue) => {
-                    recorded.warning_count += 1;
-                    if recorded.warnings.len() < MOST_WARNINGS {
-                        recorded.warnings.push(issue.to_string());
-                    }
+        match event {
+            Event::Issue(issue) => {
+                let mut recorded = self.recorded();
+                recorded.warning_count += 1;
+                if recorded.warnings.len() < MOST_WARNINGS {
+                    recorded.warnings.push(issue.to_string());
                 }
-                Event::ContainerStopped(name) => recorded.stopped.push(((*name).to_owned(), Timestamp::now())),
-                Event::ContainerStarted(name) => recorded.started.push(((*name).to_owned(), Timestamp::now())),
-                Event::Downtime(time) => recorded.downtime = Some(*time),
-                _ => {}
             }
+            Event::ContainerStopped(name) => self.recorded().stopped.push(((*name).to_owned(), Timestamp::now())),
+            Event::ContainerStarted(name) => self.recorded().started.push(((*name).to_owned(), Timestamp::now())),
+            Event::Downtime(time) => self.recorded().downtime = Some(*time),
+            // There may be millions of these: no lock for them.
+            _ => {}
         }
         self.monitor.event(event);
     }

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use crate::cli::{self, Backup, Cli, Command, Keep, Stop};
 use voltar::codec::Level;
 use voltar::error::{Error, Result};
-use voltar::layout::read_text;
+use voltar::layout::{line_and_reason, read_text};
 use voltar::member::printable;
 use voltar::monitor::Monitor;
 
@@ -133,10 +133,7 @@ fn unknown(key: &str, value: &str, known: &str) -> Error {
 
 fn parse(text: &str) -> Result<Config> {
     toml::from_str(text).map_err(|error| {
-        let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
-        let line = before.matches('\n').count() + 1;
-        // The message of toml has several lines; the first one is the reason.
-        let reason = error.message().lines().next().unwrap_or_default();
+        let (line, reason) = line_and_reason(text, &error);
         let invalid = Error::usage(format!("line {line}: {}", printable(reason.as_bytes())));
         match nearest(reason) {
             Some(known) => invalid.hint(format!("did you mean `{known}`?")),

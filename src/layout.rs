@@ -115,9 +115,7 @@ impl Layout {
                 ))
                 .hint(format!("{begin}{EXAMPLE}"));
             }
-            let line = error.span().map_or(1, |span| line_of(text, span.start));
-            // The message of toml has several lines; the first one is the reason.
-            let reason = error.message().lines().next().unwrap_or_default();
+            let (line, reason) = line_and_reason(text, &error);
             Error::usage(format!("layout '{}', line {line}: {}", shown(file), shown(reason))).hint(EXAMPLE)
         })?;
         if document.archive.is_empty() {
@@ -205,6 +203,14 @@ fn first_line_of_yaml(text: &str) -> Option<usize> {
         .split_once(':')
         .is_some_and(|(key, value)| !key.is_empty() && is_key(key) && (value.is_empty() || value.starts_with(' ')));
     (line.starts_with("---") || line.starts_with("- ") || is_entry).then_some(number)
+}
+
+/// Returns the line of a TOML `text` in which `error` is, and its reason, which may quote the text.
+#[must_use]
+pub fn line_and_reason<'a>(text: &str, error: &'a toml::de::Error) -> (usize, &'a str) {
+    let line = error.span().map_or(1, |span| line_of(text, span.start));
+    // The message of toml has several lines; the first one is the reason.
+    (line, error.message().lines().next().unwrap_or_default())
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

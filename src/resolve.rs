@@ -23,6 +23,14 @@ pub struct Selection {
     pub volumes: BTreeMap<String, String>,
 }
 
+impl Selection {
+    /// Returns whether the archive `name` is wanted: if none is named, all are.
+    #[must_use]
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+}
+
 /// The result of resolving a layout on a host.
 #[derive(Debug, Default)]
 pub struct Resolution {

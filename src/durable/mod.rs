@@ -16,6 +16,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc::O_DIRECTORY;
@@ -31,6 +32,11 @@ pub(crate) const TEMPORARY: &str = ".voltar-tmp";
 /// Those of open(2) and fsync(2); `ENOTDIR` if `path` is not a directory.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     OpenOptions::new().read(true).custom_flags(O_DIRECTORY).open(path)?.sync_all()
+}
+
+/// Returns the time as text, in UTC and to the second: for files that say when something began.
+pub(crate) fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Returns whether a file of the user `uid` is one of this program: whoever can write it could do the same without it, except

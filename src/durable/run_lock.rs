@@ -8,13 +8,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
 use super::locked_file::has_name;
-use super::{parent, small_file};
+use super::{now, parent, small_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable;
 use crate::monitor::Monitor;
@@ -98,8 +97,8 @@ fn attempt(path: &Path, command: &str) -> io::Result<Result<Flock<File>, Held>> 
 /// Says who has a lock from now on.
 fn myself(command: &str) -> String {
     let host = nix::unistd::gethostname().unwrap_or_default();
-    let since = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-    format!("`voltar {command}` since {since} (process {} on {})", std::process::id(), host.to_string_lossy())
+    let (since, process) = (now(), std::process::id());
+    format!("`voltar {command}` since {since} (process {process} on {})", host.to_string_lossy())
 }
 
 #[cfg(test)]

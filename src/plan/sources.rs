@@ -48,7 +48,6 @@ pub(super) fn find(
     let mut notes = Vec::new();
     let mut foreign = Vec::new();
     let mut manifests = Vec::new();
-    let wanted = |name: &str| selection.only.is_empty() || selection.only.iter().any(|only| only == name);
     let known = |name: &str| layout.archive(name).is_some();
     for source in sources {
         let archives = match facts.source(source)? {
@@ -68,7 +67,7 @@ pub(super) fn find(
         let archives = archives.into_iter().map(|location| (location.name(), location));
         let (named, others): (Vec<Named>, Vec<Named>) = archives.partition(|(name, _)| known(name));
         foreign.extend(others.into_iter().map(|(_, location)| location));
-        let named = named.into_iter().filter(|(name, _)| wanted(name)).collect();
+        let named = named.into_iter().filter(|(name, _)| selection.wants(name)).collect();
         found.extend(newest(named, facts, &mut notes));
     }
     for (i, (name, location)) in found.iter().enumerate() {
@@ -109,10 +108,9 @@ fn named(
     is_alone: bool,
     strangers: Strangers,
 ) -> Result<Named> {
-    let is_wanted = |name: &str| selection.only.is_empty() || selection.only.iter().any(|only| only == name);
     let name = match (&selection.only[..], location.name()) {
         ([only], _) if is_alone => only.clone(),
-        (_, name) if layout.archive(&name).is_some() && is_wanted(&name) => name,
+        (_, name) if layout.archive(&name).is_some() && selection.wants(&name) => name,
         ([], name) if strangers == Strangers::Accept => name,
         _ if location.is_stream() => {
             return Err(Error::usage(format!("{location} holds one archive, and nothing says which"))

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::text::safe;
+use super::text::{safe, widths};
 use crate::prune::{Judged, Pruning};
 use crate::store::{Listed, Set};
 use crate::units;
@@ -58,12 +58,7 @@ pub fn pruning_text(pruning: &Pruning) -> String {
 
 /// Formats rows in columns; the last column is not filled up.
 fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
+    let widths = widths(rows);
     let line = |row: &[String; N]| {
         let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         format!("{}\n", cells.join("  ").trim_end())

@@ -135,6 +135,17 @@ pub(crate) struct Row {
     pub(crate) at: std::path::PathBuf,
 }
 
+/// Returns the width of each column of a table, in characters.
+pub(crate) fn widths<const N: usize>(rows: &[[String; N]]) -> [usize; N] {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    widths
+}
+
 /// Returns the lines of the summary table: one per archive, and a total if there are several. `elapsed` is the time of
 /// the total, which is less than the sum of the times if archives were processed in parallel.
 pub(crate) fn table(rows: &[Row], elapsed: Duration) -> Vec<String> {
@@ -161,12 +172,7 @@ pub(crate) fn table(rows: &[Row], elapsed: Duration) -> Vec<String> {
         let (members, size) = (sum(|s| s.members), sum(|s| s.stream_bytes));
         cells.push(line("total".to_owned(), members, size, sum(|s| s.file_bytes), elapsed));
     }
-    let mut widths = [0; 6];
-    for row in &cells {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
+    let widths = widths(&cells);
     let lines = cells.iter().map(|row| {
         let mut line = format!("{:<width$}", row[0], width = widths[0]);
         for (cell, width) in row.iter().zip(widths).skip(1) {

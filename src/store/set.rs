@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::location::Location;
 use super::set_files::{VERIFIED, write};
+use super::set_name::to_second;
 use crate::durable::small_file;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{self, ArchiveRecord, Manifest};
@@ -93,8 +94,8 @@ impl Set {
     /// The file cannot be written.
     pub(crate) fn verified(&self) -> Result<()> {
         let path = self.path.join(VERIFIED);
-        let text =
-            serde_json::to_vec(&Verified { at: now() }).map_err(|e| Error::failed_at("cannot write", &path, e))?;
+        let text = serde_json::to_vec(&Verified { at: to_second(Timestamp::now()) })
+            .map_err(|e| Error::failed_at("cannot write", &path, e))?;
         write(&path, &text, true)
     }
 }
@@ -104,11 +105,6 @@ pub(super) fn verified_at(path: &Path) -> Option<Timestamp> {
     let file = small_file::open_itself(&path.join(VERIFIED)).ok()?;
     let text = small_file::read_open(&file, manifest::MAX_BYTES).ok()?;
     serde_json::from_slice(&text).ok().map(|Verified { at }| at)
-}
-
-/// Returns the time, to the second.
-fn now() -> Timestamp {
-    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
 }
 
 pub(super) fn shown(path: &Path) -> String {

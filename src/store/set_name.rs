@@ -19,7 +19,7 @@ impl SetName {
     /// Returns the name of a set whose backup begins at `time`.
     #[must_use]
     pub fn at(time: Timestamp) -> Self {
-        Self(Timestamp::from_second(time.as_second()).unwrap_or_default())
+        Self(to_second(time))
     }
 
     /// Parses what a set is named; `None` for any other text.
@@ -45,6 +45,11 @@ impl SetName {
     pub(super) fn parse_hidden(name: &str) -> Option<Self> {
         Self::parse(name.strip_prefix('.')?.strip_suffix(TEMPORARY)?)
     }
+}
+
+/// Returns a time without the fraction of its second.
+pub(super) fn to_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or_default()
 }
 
 impl fmt::Display for SetName {

@@ -135,7 +135,7 @@ impl Selected {
 /// A directory cannot be listed, there is no archive at all, or standard input is named twice.
 pub fn select(sources: &[PathBuf], only: &[String]) -> Result<Selected> {
     let mut selected = Selected { archives: Vec::new(), sets: Vec::new(), notes: Vec::new() };
-    let is_wanted = |archive: &Location| only.is_empty() || only.contains(&archive.name());
+    let is_wanted = |archive: &Location| is_wanted(archive, only);
     for source in sources {
         let location = Location::at(source);
         if location.is_stream() || !source.is_dir() {
@@ -163,6 +163,11 @@ pub fn select(sources: &[PathBuf], only: &[String]) -> Result<Selected> {
     Ok(selected)
 }
 
+/// Returns whether `only` selects an archive: if it is empty, it selects all.
+fn is_wanted(archive: &Location, only: &[String]) -> bool {
+    only.is_empty() || only.contains(&archive.name())
+}
+
 /// Returns the only archive at `path`: that in a file, or in a directory the one that `only` names or that is alone.
 ///
 /// # Errors
@@ -174,7 +179,7 @@ pub fn single(path: &Path, only: &[String]) -> Result<Location> {
     }
     let archives = Source::at(path)?.into_archives();
     let names = archives.iter().map(Location::name).collect::<Vec<_>>().join(", ");
-    let mut wanted = archives.into_iter().filter(|archive| only.is_empty() || only.contains(&archive.name()));
+    let mut wanted = archives.into_iter().filter(|archive| is_wanted(archive, only));
     match (wanted.next(), wanted.next()) {
         (Some(one), None) => Ok(one),
         (Some(_), Some(_)) => Err(Error::usage(format!("'{}' holds several archives: {names}", shown(path)))

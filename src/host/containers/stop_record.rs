@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use nix::fcntl::FlockArg;
 use serde::{Deserialize, Serialize};
 
-use crate::durable::parent;
 use crate::durable::record::{self, LockedRecord};
 use crate::durable::state_dir;
+use crate::durable::{now, parent};
 use crate::error::{Cause, Error, Result};
 use crate::host::inventory::{Container, Host};
 
@@ -106,7 +106,7 @@ impl Record {
         let content = Content {
             version: VERSION,
             engine: host.address(),
-            stopped_at: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            stopped_at: now(),
             pid: std::process::id(),
             containers: entries.to_vec(),
         };
