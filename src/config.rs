@@ -11,7 +11,7 @@ use crate::cli::{self, Backup, Cli, Command, Keep, Stop};
 use voltar::codec::Level;
 use voltar::error::{Error, Result};
 use voltar::layout::{line_and_reason, read_text};
-use voltar::member::printable;
+use voltar::member::{printable, printable_path};
 use voltar::monitor::Monitor;
 
 /// The directory of the files that a bare name stands for.
@@ -65,7 +65,7 @@ enum StopValue {
 pub(crate) fn with_config(mut cli: Cli, monitor: &dyn Monitor) -> Result<Cli> {
     let Some(argument) = cli.common.config.take() else { return Ok(cli) };
     let path = path_of(&argument);
-    let shown = printable(path.as_os_str().as_encoded_bytes());
+    let shown = printable_path(&path);
     let text =
         read_text(&path, monitor).map_err(|cause| Error::failed_at("cannot read configuration", &path, &cause))?;
     let config = parse(&text).map_err(|error| error.within(format!("configuration '{shown}'")))?;

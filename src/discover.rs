@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::host::{Container, Host, Inventory, Mount, MountKind, Volume};
 use crate::layout::{CLUSTER, Layout, MAX_NAME_BYTES, is_docker_name};
-use crate::member::{RelPath, printable};
+use crate::member::{RelPath, printable, printable_path};
 use crate::postgres::DEEPEST;
 
 /// Directories that belong to the host's system, with all that they hold.
@@ -152,7 +152,7 @@ impl<'a> Survey<'a> {
                     if uses.iter().all(|(_, mount)| mount.read_only) {
                         self.leave_out(container, mount, "mounted read-only");
                     } else if let Some(outer) = outer {
-                        let outer = printable(outer.as_os_str().as_encoded_bytes());
+                        let outer = printable_path(outer);
                         self.leave_out(container, mount, &format!("inside '{outer}', which is another entry's"));
                     } else {
                         self.add_directory(&source, container, mount, &uses);
@@ -292,7 +292,7 @@ impl<'a> Survey<'a> {
             volume: None,
             path: mount.destination.clone(),
             database: is_database(container, mount),
-            comment: format!("directory {}, {}", printable(source.as_os_str().as_encoded_bytes()), used_by(uses)),
+            comment: format!("directory {}, {}", printable_path(source), used_by(uses)),
         });
     }
 

@@ -220,6 +220,12 @@ impl fmt::Debug for RelPath {
     }
 }
 
+/// Returns a path as [`printable`] returns text.
+#[must_use]
+pub fn printable_path(path: &Path) -> String {
+    printable(path.as_os_str().as_encoded_bytes())
+}
+
 /// Returns text from a tree or an archive, escaped for terminals and logs like by GNU tar: printable UTF-8 is
 /// unchanged, a backslash is doubled, and every other byte becomes `\n`, `\t` … or `\ooo`.
 #[must_use]

@@ -15,7 +15,7 @@ use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use super::locked_file::has_name;
 use super::{now, parent, small_file};
 use crate::error::{Error, ErrorKind, Result};
-use crate::member::printable;
+use crate::member::{printable, printable_path};
 use crate::monitor::Monitor;
 
 /// The time between two attempts.
@@ -51,7 +51,7 @@ impl RunLock {
                 Ok(file) => return Ok(Self { _file: file, path: path.to_owned() }),
                 Err(held) => held,
             };
-            let directory = printable(parent(path).as_os_str().as_encoded_bytes());
+            let directory = printable_path(parent(path));
             if begun.elapsed() >= wait {
                 return Err(Error::new(ErrorKind::Busy, format!("'{directory}' is in use by {by}"))
                     .hint("run the command again later, or let it wait: --wait 10m"));

@@ -4,7 +4,7 @@
 pub(crate) mod request;
 mod secrets;
 
-use crate::member::printable;
+use crate::member::{printable, printable_path};
 use secrets::{mask_device, mask_options};
 
 /// A filesystem that an engine mounts for the containers that use a volume.
@@ -50,7 +50,7 @@ impl Filesystem {
                 words.extend([option.to_owned(), printable(value.as_bytes())]);
             }
         }
-        words.extend([printable(device.as_bytes()), printable(mountpoint.as_os_str().as_encoded_bytes())]);
+        words.extend([printable(device.as_bytes()), printable_path(mountpoint)]);
         words.join(" ")
     }
 }

@@ -5,7 +5,7 @@ use std::io::ErrorKind as IoKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::member::printable;
+use crate::member::{printable, printable_path};
 use crate::mountinfo;
 
 use super::inventory::{MountKind, Volume};
@@ -34,7 +34,7 @@ fn check_mount(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fs
         MountKind::Other(name) => {
             return Err(Error::refused(format!(
                 "{} is a mount of type '{}', which is not supported",
-                shown(Path::new(&mount.destination)),
+                printable_path(Path::new(&mount.destination)),
                 printable(name.as_bytes())
             ))
             .hint("archive its content with the tool that manages such mounts"));
@@ -57,10 +57,10 @@ fn check_mount(mount: &TreeMount, volumes: &[Volume], mounted: &[PathBuf], in_fs
     if let Some(point) = in_fstab.iter().find(|point| source.starts_with(point) && !mounted.contains(point)) {
         return Err(Error::refused(format!(
             "{} belongs on the filesystem that /etc/fstab mounts at {}, which is not mounted",
-            shown(&mount.source),
-            shown(point)
+            printable_path(&mount.source),
+            printable_path(point)
         ))
-        .hint(format!("mount {}", shown(point))));
+        .hint(format!("mount {}", printable_path(point))));
     }
     Ok(())
 }
@@ -76,7 +76,7 @@ fn device_is_here(volume: &Volume, mounted: &[PathBuf]) -> Result<()> {
          that of another host, or the engine is rootless",
         volume.name,
         filesystem.describe(),
-        shown(&volume.mountpoint)
+        printable_path(&volume.mountpoint)
     ))
     .hint(format!(
         "mount it there by hand: `{}`, with its device on this host",
@@ -89,16 +89,12 @@ fn canonical(path: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(|cause| {
         let kind = cause.kind();
         if matches!(kind, IoKind::NotFound | IoKind::NotADirectory) {
-            return Error::refused(format!("{} does not exist on this host", shown(path)))
+            return Error::refused(format!("{} does not exist on this host", printable_path(path)))
                 .hint("is the engine on another machine, or was the directory moved?");
         }
         let error = Error::failed_at("cannot read", path, cause);
         if kind == IoKind::PermissionDenied { error.hint("run voltar as root (sudo)") } else { error }
     })
-}
-
-fn shown(path: &Path) -> String {
-    printable(path.as_os_str().as_encoded_bytes())
 }
 
 #[cfg(test)]

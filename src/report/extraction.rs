@@ -1,11 +1,10 @@
 //! Renders the plan of a restore into a directory as text for people, and as one JSON document.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use serde::Serialize;
 
-use crate::member::printable;
+use crate::member::printable_path;
 use crate::plan::extraction::ExtractionPlan;
 use crate::report::plan::{Refusal, UNKNOWN, refusals, selected};
 use crate::report::text::safe;
@@ -30,7 +29,7 @@ fn write_extraction(text: &mut String, plan: &ExtractionPlan) -> std::fmt::Resul
             "{} <- {} ({length})\n  directory  {}",
             safe(&planned.input.archive),
             planned.input.location,
-            printable(at.as_os_str().as_encoded_bytes())
+            printable_path(&at)
         )?;
         selected(text, &planned.input, &planned.input.path)?;
     }
@@ -67,18 +66,17 @@ impl<'a> ExtractionDocument<'a> {
     /// Returns the document of a plan.
     #[must_use]
     pub fn new(plan: &'a ExtractionPlan) -> Self {
-        let shown = |path: &Path| printable(path.as_os_str().as_encoded_bytes());
         let archives = plan.archives.iter().map(|planned| Planned {
             name: &planned.input.archive,
             file: planned.input.location.to_string(),
-            directory: shown(&plan.at(planned)),
+            directory: printable_path(&plan.at(planned)),
             prefix: planned.input.prefix.to_string(),
             skips_others: planned.input.selected,
             paths: planned.input.parts.paths().map(ToString::to_string).collect(),
             archive_bytes: planned.archive_bytes,
         });
         Self {
-            directory: shown(&plan.directory),
+            directory: printable_path(&plan.directory),
             notes: &plan.notes,
             archives: archives.collect(),
             not_restored: plan.foreign.iter().map(ToString::to_string).collect(),

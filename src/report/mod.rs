@@ -28,7 +28,7 @@ use serde::Serialize;
 
 use crate::archive::listing::{self, Lister};
 use crate::error::{Error, ErrorKind, Result};
-use crate::member::printable;
+use crate::member::{printable, printable_path};
 use crate::monitor::{Event, Monitor, Stage};
 use crate::units;
 use json::Object;
@@ -302,7 +302,7 @@ impl Report {
                 inner.stderr_line(&format!("containers were stopped for {}", units::duration(*time)));
             }
             Event::SetMade(path) if !quiet => {
-                inner.stderr_line(&format!("made the set '{}'", printable(path.as_os_str().as_encoded_bytes())));
+                inner.stderr_line(&format!("made the set '{}'", printable_path(path)));
             }
             Event::Phase { .. }
             | Event::Started { .. }

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::filesystem::Filesystem;
 use crate::host::mounts::{LeftOut, TreeMount};
 use crate::host::{Container, MountKind, State};
-use crate::member::{RelPath, printable};
+use crate::member::{RelPath, printable_path};
 use crate::plan::backup::{BackupPlan, PlannedArchive};
 use crate::plan::restore::{Input, LiveKind, LiveMount, Mode, PlannedCreation, PlannedRestore, RestorePlan, Way};
 use crate::report::database::{self, Postgresql};
@@ -178,7 +178,7 @@ fn target(text: &mut String, target: &Target) -> std::fmt::Result {
     writeln!(text, "  container  {container}")?;
     writeln!(text, "  path       /{}", target.tree.path)?;
     for mount in &target.tree.mounts {
-        let source = printable(mount.root().as_os_str().as_encoded_bytes());
+        let source = printable_path(&mount.root());
         let at = if mount.at.is_root() { String::new() } else { format!(" at {}", mount.at) };
         match &mount.left_out {
             None => {}

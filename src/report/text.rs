@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::difference::{Difference, Differences, What};
 use crate::error::Error;
-use crate::member::{printable, printable_text};
+use crate::member::{printable_path, printable_text};
 use crate::monitor::{Phase, Stage, Summary};
 use crate::units;
 
@@ -123,7 +123,7 @@ pub(crate) fn finished(stage: Stage, summary: &Summary, at: &Path) -> String {
         verbs(stage).1,
         units::bytes(summary.stream_bytes),
         units::duration(summary.elapsed),
-        printable(at.as_os_str().as_encoded_bytes()),
+        printable_path(at),
         units::bytes(summary.file_bytes),
     )
 }
@@ -163,8 +163,7 @@ pub(crate) fn table(rows: &[Row], elapsed: Duration) -> Vec<String> {
     };
     for row in rows {
         let summary = &row.summary;
-        let name =
-            if ambiguous(row) { printable(row.at.as_os_str().as_encoded_bytes()) } else { safe(&summary.archive) };
+        let name = if ambiguous(row) { printable_path(&row.at) } else { safe(&summary.archive) };
         cells.push(line(name, summary.members, summary.stream_bytes, summary.file_bytes, summary.elapsed));
     }
     if rows.len() > 1 {

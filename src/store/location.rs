@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +14,7 @@ use super::stdin::{Stdin, StdinReader};
 use crate::durable::page_cache::ReadOnce;
 use crate::error::{Error, Result};
 use crate::manifest::Digest;
-use crate::member::printable;
+use crate::member::printable_path;
 use crate::monitor::Monitor;
 
 /// The path that stands for standard input or standard output on the command line.
@@ -206,7 +205,7 @@ impl io::Read for Reader<'_> {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::File(path) => f.write_str(&printable(path.as_os_str().as_bytes())),
+            Kind::File(path) => f.write_str(&printable_path(path)),
             Kind::Stdin(_) => f.write_str("standard input"),
         }
     }

@@ -12,7 +12,7 @@ use super::set_name::to_second;
 use crate::durable::small_file;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{self, ArchiveRecord, Manifest};
-use crate::member::printable;
+use crate::member::printable_path;
 
 /// A set: a directory with a valid manifest.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +39,7 @@ impl Set {
         };
         let text = small_file::read_open(&file, manifest::MAX_BYTES)
             .map_err(|e| Error::failed_at("cannot read", &path.join(manifest::FILE), e))?;
-        let manifest = Manifest::parse(&text).map_err(|error| error.within(format!("'{}'", shown(path))))?;
+        let manifest = Manifest::parse(&text).map_err(|error| error.within(format!("'{}'", printable_path(path))))?;
         Ok(Some(Self { path: path.to_owned(), manifest }))
     }
 
@@ -81,7 +81,7 @@ impl Set {
             if !status.is_file() || status.len() != archive.bytes {
                 let found =
                     if status.is_file() { format!("has {} bytes", status.len()) } else { "is no file".to_owned() };
-                let message = format!("'{}' {found}, not the {} of its set", shown(&path), archive.bytes);
+                let message = format!("'{}' {found}, not the {} of its set", printable_path(&path), archive.bytes);
                 return Err(Error::new(ErrorKind::Damaged, message));
             }
         }
@@ -105,8 +105,4 @@ pub(super) fn verified_at(path: &Path) -> Option<Timestamp> {
     let file = small_file::open_itself(&path.join(VERIFIED)).ok()?;
     let text = small_file::read_open(&file, manifest::MAX_BYTES).ok()?;
     serde_json::from_slice(&text).ok().map(|Verified { at }| at)
-}
-
-pub(super) fn shown(path: &Path) -> String {
-    printable(path.as_os_str().as_encoded_bytes())
 }

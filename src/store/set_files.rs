@@ -17,7 +17,7 @@ use crate::durable::commit::{commit, is_record};
 use crate::durable::is_trusted;
 use crate::error::{Error, Result};
 use crate::manifest;
-use crate::member::printable;
+use crate::member::{printable, printable_path};
 
 /// The name of the file that says when a set was verified.
 pub(super) const VERIFIED: &str = "verified.json";
@@ -79,7 +79,7 @@ impl OwnFiles {
 }
 
 fn not_removed(path: &Path, why: &str) -> Error {
-    Error::refused(format!("'{}' is not removed: {why}", printable(path.as_os_str().as_encoded_bytes())))
+    Error::refused(format!("'{}' is not removed: {why}", printable_path(path)))
         .hint("remove it by hand, if nothing in it is needed")
 }
 

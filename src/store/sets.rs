@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::set::{Set, shown, verified_at};
+use super::set::{Set, verified_at};
 use super::set_files::OwnFiles;
 use super::set_name::SetName;
 use crate::durable::run_lock::RunLock;
 use crate::durable::{rename_new, sync_directory};
 use crate::error::{Error, Result};
 use crate::manifest;
+use crate::member::printable_path;
 use crate::monitor::Monitor;
 
 /// The name of the lock of a directory of sets.
@@ -138,7 +139,7 @@ impl Sets {
 /// Returns the set in the directory at `path`, if it is complete.
 fn complete_set(path: &Path) -> Result<Set> {
     let set = Set::open(path)?
-        .ok_or_else(|| Error::refused(format!("'{}' is no set: it has no {}", shown(path), manifest::FILE)))?;
+        .ok_or_else(|| Error::refused(format!("'{}' is no set: it has no {}", printable_path(path), manifest::FILE)))?;
     set.check()?;
     Ok(set)
 }
@@ -147,7 +148,7 @@ impl Leftovers {
     /// Reports each directory.
     pub(crate) fn report(self, monitor: &dyn Monitor) {
         for removed in self.removed {
-            monitor.note(&format!("removed '{}', a leftover of a run that was killed", shown(&removed)));
+            monitor.note(&format!("removed '{}', a leftover of a run that was killed", printable_path(&removed)));
         }
         for error in self.left {
             monitor.issue("", error.with_hint());

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -19,7 +18,7 @@ use crate::durable::commit;
 use crate::durable::leftovers::Recovered;
 use crate::error::Result;
 use crate::manifest::Digest;
-use crate::member::printable;
+use crate::member::{printable, printable_path};
 use crate::monitor::Monitor;
 
 /// The sink of the archives of a backup.
@@ -192,9 +191,9 @@ impl fmt::Display for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(directory) => {
-                write!(f, "'{}'", printable(directory.path().as_os_str().as_bytes()))
+                write!(f, "'{}'", printable_path(directory.path()))
             }
-            Self::Set(set) => write!(f, "'{}'", printable(set.path().as_os_str().as_bytes())),
+            Self::Set(set) => write!(f, "'{}'", printable_path(&set.path())),
             Self::Stdout => f.write_str("standard output"),
             Self::Command(template) => write!(f, "`{}`", printable(template.as_bytes())),
         }
@@ -231,7 +230,7 @@ impl Destination {
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) | Self::InSet { path, .. } => f.write_str(&printable(path.as_os_str().as_bytes())),
+            Self::File(path) | Self::InSet { path, .. } => f.write_str(&printable_path(path)),
             Self::Stdout => f.write_str("standard output"),
             Self::Command(command) => command.fmt(f),
         }

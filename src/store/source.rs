@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use super::directory::Directory;
 use super::location::Location;
-use super::set::{Set, shown};
+use super::set::Set;
 use super::sets::{Listed, Sets};
 use crate::durable::commit;
 use crate::durable::leftovers::Recovered;
 use crate::error::{Error, Result};
+use crate::member::printable_path;
 use crate::monitor::Monitor;
 
 /// The source of archives at a path of the command line.
@@ -57,8 +58,8 @@ impl Source {
             None => Ok(Self::Directory(archives)),
             Some(newest) if archives.is_empty() => Ok(Self::Set(Box::new(newest))),
             Some(ChosenSet { set, .. }) => {
-                Err(Error::usage(format!("'{}' holds archives, and sets too: name one of them", shown(path)))
-                    .hint(format!("the newest set is {}", shown(set.path()))))
+                Err(Error::usage(format!("'{}' holds archives, and sets too: name one of them", printable_path(path)))
+                    .hint(format!("the newest set is {}", printable_path(set.path()))))
             }
         }
     }
@@ -84,13 +85,14 @@ fn newest(directory: &Path, sets: Vec<Listed>) -> Result<Option<ChosenSet>> {
             Ok(set) => {
                 let name = listed.name;
                 let notes = broken.iter().map(|error| format!("'{name}' is used, and not a later one: {error}"));
-                let notes = notes.chain([format!("the newest set in '{}' is {name}", shown(directory))]).collect();
+                let notes =
+                    notes.chain([format!("the newest set in '{}' is {name}", printable_path(directory))]).collect();
                 return Ok(Some(ChosenSet { set, notes }));
             }
             Err(error) => broken.push(error),
         }
     }
-    let what = format!("no set in '{}' is complete", shown(directory));
+    let what = format!("no set in '{}' is complete", printable_path(directory));
     if broken.is_empty() { Ok(None) } else { Err(broken.remove(0).within(what).and(broken)) }
 }
 
@@ -182,10 +184,12 @@ pub fn single(path: &Path, only: &[String]) -> Result<Location> {
     let mut wanted = archives.into_iter().filter(|archive| is_wanted(archive, only));
     match (wanted.next(), wanted.next()) {
         (Some(one), None) => Ok(one),
-        (Some(_), Some(_)) => Err(Error::usage(format!("'{}' holds several archives: {names}", shown(path)))
+        (Some(_), Some(_)) => Err(Error::usage(format!("'{}' holds several archives: {names}", printable_path(path)))
             .hint("choose one with --only NAME")),
-        (None, _) if names.is_empty() => Err(Error::usage(format!("there is no archive in '{}'", shown(path)))),
-        (None, _) => Err(Error::usage(format!("no archive for {} in '{}'", only.join(", "), shown(path)))
+        (None, _) if names.is_empty() => {
+            Err(Error::usage(format!("there is no archive in '{}'", printable_path(path))))
+        }
+        (None, _) => Err(Error::usage(format!("no archive for {} in '{}'", only.join(", "), printable_path(path)))
             .hint(format!("there is {names}"))),
     }
 }

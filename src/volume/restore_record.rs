@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -17,7 +16,7 @@ use crate::durable::record::{self, LockedRecord, NotWritten};
 use crate::durable::state_dir;
 use crate::error::{Cause, Error, Result};
 use crate::identity::{FileId, Identity, boot_id};
-use crate::member::{Metadata, RelPath, Timestamp, printable};
+use crate::member::{Metadata, RelPath, Timestamp, printable, printable_path};
 use crate::xattrs::Xattrs;
 
 /// The begin of the names of records.
@@ -223,7 +222,7 @@ impl TreeRecord {
     pub(crate) fn new(archive: &str, live: &Live, root: Metadata) -> Self {
         Self {
             archive: archive.to_owned(),
-            path: printable(live.path().as_os_str().as_bytes()),
+            path: printable_path(live.path()),
             way: live.way(),
             phase: Phase::Staged,
             live: live.identity(),
@@ -276,7 +275,7 @@ impl Content {
     fn is_stranger(&self, tree: &TreeRecord, live: &Live) -> bool {
         let may_be_moved = tree.phase == Phase::Exchange && !self.swapped;
         let (Some(staging), Some((beside, _))) = (&tree.staging, live.holder()) else { return false };
-        if !may_be_moved || tree.path != printable(live.path().as_os_str().as_bytes()) {
+        if !may_be_moved || tree.path != printable_path(live.path()) {
             return false;
         }
         let found = open_path(beside, &tree.name).ok().and_then(|found| Identity::of(found).ok());

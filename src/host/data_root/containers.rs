@@ -7,9 +7,10 @@ use crate::error::Result;
 use crate::host::inventory::{Container, Mount, PROJECT, State, UserNamespace};
 use crate::host::parse::{self, References};
 use crate::ids::IdMap;
+use crate::member::printable_path;
 
 use super::config::{Config, HostConfig, StoredContainer};
-use super::files::{directories, read_json, show};
+use super::files::{directories, read_json};
 use super::origin::Sources;
 use super::processes::Processes;
 
@@ -20,12 +21,12 @@ pub(super) fn stored(root: &Path, notes: &mut Vec<String>) -> Result<Vec<(PathBu
         let file = dir.join("config.v2.json");
         let Some(config) = read_json::<Config>(&file)? else {
             // The daemon ignores such a directory too.
-            notes.push(format!("{} has no config.v2.json; skipped", show(&dir)));
+            notes.push(format!("{} has no config.v2.json; skipped", printable_path(&dir)));
             continue;
         };
         let host: HostConfig = read_json(&dir.join("hostconfig.json"))?.unwrap_or_default();
         let container = StoredContainer::new(config, host)
-            .map_err(|error| error.within(format!("cannot read '{}'", show(&file))))?;
+            .map_err(|error| error.within(format!("cannot read '{}'", printable_path(&file))))?;
         stored.push((file, container));
     }
     Ok(stored)

@@ -8,7 +8,6 @@ use walkdir::WalkDir;
 
 use crate::durable::small_file;
 use crate::error::{Error, Result};
-use crate::member::printable;
 
 /// The size limit of a file, in bytes. Docker's files have a few kilobytes.
 const MAX_BYTES: u64 = 16 << 20;
@@ -51,9 +50,4 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>> {
 pub(super) fn unreadable(path: &Path, cause: &std::io::Error) -> Error {
     let error = Error::failed_at("cannot read", path, cause);
     if cause.kind() == IoKind::PermissionDenied { error.hint("run voltar as root (sudo)") } else { error }
-}
-
-/// Returns a path escaped for messages.
-pub(super) fn show(path: &Path) -> String {
-    printable(path.as_os_str().as_encoded_bytes())
 }

@@ -14,8 +14,7 @@ use nix::unistd::geteuid;
 use crate::host::inventory::{MappedBy, MappedIds};
 use crate::host::subids::{ContainerRoot, SubIds, container_root};
 use crate::ids::{IdMap, IdRange};
-
-use super::files::show;
+use crate::member::printable_path;
 
 /// The number of ids that a user has by default (`useradd`, and the engine for `dockremap`).
 const USUAL_COUNT: u32 = 65_536;
@@ -39,7 +38,7 @@ pub(super) struct Place<'a> {
 pub(super) fn find(place: &Place<'_>) -> Result<(MappedIds, Option<String>), String> {
     let subids = || SubIds::of_host(place.host);
     if let Some(root) = container_root(place.original.unwrap_or(place.dir)) {
-        let dir = show(place.dir);
+        let dir = printable_path(place.dir);
         let (ids, source) = remapped(root, subids())
             .map_err(|why| format!("{dir} is of an engine with userns-remap, whose map of ids is not known: {why}"))?;
         let note = format!("{dir} is of an engine with userns-remap: its ids are mapped {source}");
@@ -48,10 +47,10 @@ pub(super) fn find(place: &Place<'_>) -> Result<(MappedIds, Option<String>), Str
     if let Some(user) = rootless_user(place) {
         let map = subids().map_err(|cause| format!("/etc/subuid or /etc/subgid cannot be read: {cause}"));
         let ids = map.and_then(|subids| subids.rootless(user)).map_err(|why| {
-            let (dir, uid) = (show(place.dir), user.0);
+            let (dir, uid) = (printable_path(place.dir), user.0);
             format!("{dir} is the data root of a rootless engine of user {uid}, whose map of ids is not known: {why}")
         })?;
-        let (dir, uid, host) = (show(place.dir), user.0, show(place.host));
+        let (dir, uid, host) = (printable_path(place.dir), user.0, printable_path(place.host));
         let note =
             format!("{dir} is of a rootless engine of user {uid}: its ids are mapped as /etc/subuid below {host} says");
         return Ok((MappedIds { ids, by: MappedBy::Engine }, Some(note)));

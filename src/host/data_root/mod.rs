@@ -19,12 +19,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::member::printable;
+use crate::member::printable_path;
 
 use super::inventory::{Container, Host, Inventory, State, StopOutcome};
 use super::{mount_options, option_volume, parse, places, subids};
 use config::{Config, HostConfig, StoredContainer};
-use files::{directories, show, unreadable};
+use files::{directories, unreadable};
 use id_maps::Place;
 use origin::{Origin, Sources, original_root};
 use processes::Processes;
@@ -44,7 +44,7 @@ impl DataRoot {
     /// # Errors
     /// `dir` cannot be read, or does not have the directories of a data root.
     pub fn open(dir: &Path) -> Result<Self> {
-        let shown = printable(dir.as_os_str().as_encoded_bytes());
+        let shown = printable_path(dir);
         let dir = dir.canonicalize().map_err(|cause| unreadable(dir, &cause))?;
         for part in ["containers", "volumes"] {
             let found = dir.join(part).metadata();
@@ -73,7 +73,7 @@ impl Host for DataRoot {
     }
 
     fn address(&self) -> String {
-        show(&self.dir)
+        printable_path(&self.dir)
     }
 
     fn inventory(&self) -> Result<Inventory> {
@@ -98,7 +98,7 @@ impl Host for DataRoot {
         for (file, stored) in &stored {
             let state = containers::state(stored, &self.processes, &mut notes);
             let container = containers::container(stored, &sources, state);
-            found.push(container.map_err(|error| error.within(format!("cannot read '{}'", show(file))))?);
+            found.push(container.map_err(|error| error.within(format!("cannot read '{}'", printable_path(file))))?);
         }
         for other in remapped_roots(&self.dir) {
             notes.push(format!("{other} is the data root of an engine with userns-remap, and not looked at"));
@@ -149,7 +149,7 @@ fn remapped_roots(dir: &Path) -> Vec<String> {
     let is_data_root = |dir: &&PathBuf| {
         subids::container_root(dir).is_some() && ["containers", "volumes"].iter().all(|part| dir.join(part).is_dir())
     };
-    directories(dir).unwrap_or_default().iter().filter(is_data_root).map(|dir| show(dir)).collect()
+    directories(dir).unwrap_or_default().iter().filter(is_data_root).map(|dir| printable_path(dir)).collect()
 }
 
 fn no_engine(verb: &str) -> Error {

@@ -4,7 +4,7 @@ use std::io::ErrorKind as IoKind;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
-use crate::member::printable;
+use crate::member::{printable, printable_path};
 
 /// The address on which an engine listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Address {
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unix(path) => write!(f, "unix://{}", printable(path.as_os_str().as_encoded_bytes())),
+            Self::Unix(path) => write!(f, "unix://{}", printable_path(path)),
             Self::Tcp(host) => write!(f, "tcp://{host}"),
         }
     }

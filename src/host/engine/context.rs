@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 
 use crate::durable::small_file;
 use crate::error::{Error, Result};
-use crate::member::printable;
+use crate::member::{printable, printable_path};
 
 use super::address::Address;
 
@@ -104,7 +104,7 @@ impl Configuration {
                 let file = directory.join("config.json");
                 let config: Config = read(&file)?;
                 let is_other = !config.current.is_empty() && config.current != DEFAULT;
-                is_other.then(|| (config.current, printable(file.as_os_str().as_encoded_bytes())))
+                is_other.then(|| (config.current, printable_path(&file)))
             })?,
         };
         (name != DEFAULT).then_some((name, origin))

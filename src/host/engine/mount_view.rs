@@ -35,7 +35,7 @@ use nix::unistd::geteuid;
 use crate::error::Cause;
 use crate::host::rooted;
 use crate::identity::FileId;
-use crate::member::printable;
+use crate::member::printable_path;
 use crate::mountinfo::{self, Table};
 
 use super::address::Address;
@@ -100,8 +100,7 @@ pub(super) fn compare(address: &Address, peer: i32, root: Option<&Path>, sources
     if different.is_empty() {
         return Seen::default();
     }
-    let mut paths: Vec<String> =
-        different.iter().take(NAMED).map(|path| printable(path.as_os_str().as_encoded_bytes())).collect();
+    let mut paths: Vec<String> = different.iter().take(NAMED).map(|path| printable_path(path)).collect();
     if different.len() > NAMED {
         paths.push(format!("{} more", different.len() - NAMED));
     }
