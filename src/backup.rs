@@ -2,22 +2,22 @@
 
 use std::path::Path;
 
-use crate::archiver::{self, Archived, Job};
+use crate::archiver::{self, Archived, Job, TreeTotals};
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::filesystem::Access;
 use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory, State};
 use crate::live_mounts::LiveMounts;
-use crate::manifest::Digest;
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
-use crate::plan::backup::{BackupPlan, BackupRequest, Estimate, PlannedArchive, plan};
+use crate::plan::backup::{BackupPlan, BackupRequest, Estimate, PlannedArchive, PlannedScope, plan};
 use crate::plan::facts::ThisHost;
 use crate::plan::{Running, check_real, postgres, used_since, users_now};
 use crate::recovery::{check_untouched, recover_layout};
-use crate::store::commit;
 use crate::store::directory::remove_if_empty;
+use crate::store::{Complete, commit};
 use crate::together;
 use crate::volume::OpenTree;
 
@@ -35,8 +35,12 @@ pub struct Made {
 pub struct MadeArchive {
     /// Its totals.
     pub summary: Summary,
-    /// The digest of its file, if it is in a set.
-    pub digest: Option<Digest>,
+    /// The totals of its tree.
+    pub tree: TreeTotals,
+    /// The archive's length and digest, if it is in a set and something has changed.
+    pub archive: Option<(u64, Digest)>,
+    /// Those of the index, or of the paths that are gone.
+    pub beside: Option<(u64, Digest)>,
 }
 
 /// Plans a backup and carries it out.
@@ -128,15 +132,18 @@ impl Backup<'_> {
         check_clusters(plan, &written, request, monitor)?;
         monitor.check_cancelled()?;
         monitor.phase(Phase::Committing);
-        let (archives, made): (Vec<_>, Vec<_>) = written
-            .into_iter()
-            .map(|Archived { complete, summary, .. }| {
-                let digest = complete.digest();
-                (complete, MadeArchive { summary, digest })
-            })
-            .unzip();
-        commit(archives, request.overwrite, monitor)?;
-        for (MadeArchive { summary, .. }, job) in made.iter().zip(&jobs) {
+        let (mut files, mut made) = (Vec::new(), Vec::new());
+        for Archived { complete, beside, summary, tree, .. } in written {
+            let known = |file: &Option<Complete>| file.as_ref().and_then(|file| Some((file.bytes(), file.digest()?)));
+            made.push(MadeArchive { summary, tree, archive: known(&complete), beside: known(&beside) });
+            files.extend(complete.into_iter().chain(beside));
+        }
+        commit(files, request.overwrite, monitor)?;
+        for ((MadeArchive { summary, archive, .. }, job), planned) in made.iter().zip(&jobs).zip(&plan.archives) {
+            if let (PlannedScope::Changes(full), None) = (&planned.scope, archive) {
+                monitor.note(&format!("{}: nothing has changed since the set {}", summary.archive, full.set));
+                continue;
+            }
             if summary.left_out > 0 {
                 let (archive, count) = (&summary.archive, summary.left_out);
                 monitor

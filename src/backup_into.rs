@@ -8,18 +8,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::backup::{Made, MadeArchive, backup};
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::host::mounts::TreeMount;
 use crate::host::{Container, Host};
-use crate::manifest::{ArchiveRecord, ArchivedContainer, Manifest};
+use crate::manifest::{ArchiveRecord, ArchivedContainer, FileRecord, Manifest};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::ordered::Pool;
-use crate::plan::backup::{BackupPlan, BackupRequest, PlannedArchive};
+use crate::plan::backup::{BackupPlan, BackupRequest, PlannedArchive, PlannedScope};
+use crate::plan::changes::{FullArchives, FullEvery};
 use crate::plan::retention::Policy;
 use crate::plan::shrinkage::shrunk;
 use crate::prune::prune_locked;
 use crate::store::directory::remove_if_empty;
-use crate::store::{Directory, Listed, NewSet, Set, Sets, Sink};
+use crate::store::{Directory, GONE, INDEX, Listed, NewSet, Set, Sets, Sink};
 
 /// The most warnings of a run that a manifest names: a tree can have millions of sockets.
 const MOST_WARNINGS: usize = 1000;
@@ -35,6 +37,8 @@ pub struct SetRequest {
     pub wait: Duration,
     /// Which sets are kept; all, if it is empty.
     pub keep: Policy,
+    /// How often everything is archived; always, if it is not said.
+    pub full_every: Option<FullEvery>,
 }
 
 /// Makes a set, and then removes those that are not kept. Returns its path.
@@ -70,7 +74,8 @@ fn locked(
     }
     let before = earlier.iter().rev().find_map(Listed::complete);
     let sink = Sink::Set(set.clone());
-    let result = backup(&BackupRequest { sink, ..request.backup.clone() }, host, state_dir, pool, &recorder)
+    let since = request.full_every.map(|every| FullArchives::of(&earlier, every, set.name()));
+    let result = backup(&BackupRequest { sink, since, ..request.backup.clone() }, host, state_dir, pool, &recorder)
         .and_then(|made| complete(&set, &made, before, host, request, &recorder))
         .map_err(|error| error.leaving("there is no new set"));
     if let Err(error) = result {
@@ -106,8 +111,13 @@ fn complete(
     request: &SetRequest,
     recorder: &Recorder<'_>,
 ) -> Result<()> {
-    let archives: Vec<ArchiveRecord> =
-        made.plan.archives.iter().zip(&made.archives).filter_map(|(planned, made)| record(planned, made)).collect();
+    let archives: Vec<ArchiveRecord> = made
+        .plan
+        .archives
+        .iter()
+        .zip(&made.archives)
+        .filter_map(|(planned, one)| record(planned, one, made.plan.xattrs))
+        .collect();
     if let Some(before) = before.map(Set::manifest) {
         for (archive, what) in shrunk(&before.archives, &archives) {
             recorder.issue(&archive, format!("{what} (in the set of {})", before.started));
@@ -143,20 +153,30 @@ fn complete(
 }
 
 /// Returns what the manifest says of an archive.
-fn record(planned: &PlannedArchive, made: &MadeArchive) -> Option<ArchiveRecord> {
-    let PlannedArchive { target, destination, compression, versions, .. } = planned;
-    let MadeArchive { summary, digest } = made;
+fn record(planned: &PlannedArchive, made: &MadeArchive, xattrs: bool) -> Option<ArchiveRecord> {
+    let PlannedArchive { target, destination, scope, compression, versions, .. } = planned;
+    let MadeArchive { tree, archive, beside, .. } = made;
+    let named = |file: String| move |(bytes, sha256): (u64, Digest)| FileRecord { file, bytes, sha256 };
+    let archive = archive.map(named(destination.path().file_name()?.to_str()?.to_owned()));
+    let beside = |suffix: &str| beside.map(named(format!("{}{suffix}", target.archive)));
+    let (index, base, gone) = match scope {
+        PlannedScope::All => (None, None, None),
+        PlannedScope::Indexed => (beside(INDEX), None, None),
+        PlannedScope::Changes(full) => (None, Some(full.base()), beside(GONE)),
+    };
     Some(ArchiveRecord {
         name: target.archive.clone(),
-        file: destination.path().file_name()?.to_str()?.to_owned(),
         path: target.tree.path.to_string(),
         sources: target.tree.mounts.iter().map(TreeMount::name).collect(),
         format: compression.format().to_string(),
-        bytes: summary.file_bytes,
-        stream_bytes: summary.stream_bytes,
-        members: summary.members,
-        sha256: (*digest)?,
+        xattrs,
+        members: tree.members,
+        stream_bytes: tree.stream_bytes,
         postgres: versions.volume.map(|version| version.to_string()),
+        archive,
+        index,
+        base,
+        gone,
     })
 }
 

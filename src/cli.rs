@@ -230,6 +230,11 @@ pub(crate) struct Backup {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["dir", "overwrite", "to_command"])]
     pub into: Option<PathBuf>,
 
+    /// With --into: archive everything only once in TIME, such as 7d, or in so many sets; in between, what has changed since.
+    /// Databases are always archived as a whole. A set of changes is restored like any other one, and needs the full one.
+    #[arg(long, value_name = "TIME|SETS")]
+    pub full_every: Option<String>,
+
     /// With --into: wait so long for another run that uses DIR, instead of giving up at once: 10m, 2h.
     #[arg(long, value_name = "TIME")]
     pub wait: Option<String>,

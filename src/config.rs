@@ -41,6 +41,7 @@ struct BackupTable {
     paranoid: bool,
     xattrs: bool,
     exclude: Vec<String>,
+    full_every: Option<FullEveryValue>,
     wait: Option<String>,
     keep_last: Option<u32>,
     keep_hourly: Option<u32>,
@@ -56,6 +57,13 @@ struct BackupTable {
 enum StopValue {
     Users(bool),
     Project(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum FullEveryValue {
+    Sets(u32),
+    Time(String),
 }
 
 /// Returns the request of the command line with what its configuration file adds.
@@ -104,6 +112,11 @@ fn fill(arguments: &mut Backup, table: BackupTable) -> Result<()> {
             };
         }
         arguments.wait = arguments.wait.take().or(table.wait);
+        let full_every = table.full_every.map(|every| match every {
+            FullEveryValue::Sets(count) => count.to_string(),
+            FullEveryValue::Time(time) => time,
+        });
+        arguments.full_every = arguments.full_every.take().or(full_every);
     }
     if arguments.stop.is_none() && !arguments.allow_running {
         arguments.stop = match table.stop {

@@ -134,6 +134,7 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
             selected.notes.iter().for_each(|note| report.note(note));
             let decoders = if arguments.paranoid { Decoders::Independent } else { Decoders::Parallel(&pool) };
             verify::verify(&selected.archives, decoders, report, &|error| report.error(error))?;
+            selected.check_indexes(report)?;
             selected.record_verified(report);
         }
         Command::List(arguments) => {

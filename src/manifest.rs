@@ -7,15 +7,16 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable_text;
 
 /// The name of the file.
 pub const FILE: &str = "voltar.json";
 
-/// The name of the file that holds the digests of the archives for `sha256sum --check`.
+/// The name of the file that holds the digests of the other ones for `sha256sum --check`.
 pub const SUMS: &str = "SHA256SUMS";
 
 /// The largest manifest that is read, in bytes. One of 1,000 archives and containers has less than half a megabyte.
@@ -72,68 +73,67 @@ pub struct ArchivedContainer {
     pub started: Option<Timestamp>,
 }
 
-/// An archive of a set.
+/// An archive of a set: of a whole tree, or of what has changed since a full archive in an earlier set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchiveRecord {
     /// Its name in the layout.
     pub name: String,
-    /// The name of its file in the set.
-    pub file: String,
     /// The path of its members, without the slash at the begin.
     pub path: String,
     /// The names of the volumes in it, and the paths of bind mounts.
     pub sources: Vec<String>,
     /// The format, as the option `--format` names it.
     pub format: String,
-    /// The length of the file in bytes.
-    pub bytes: u64,
-    /// The length of the tar stream in bytes.
-    pub stream_bytes: u64,
-    /// The number of members.
+    /// Whether it has extended attributes, and fractions of seconds.
+    pub xattrs: bool,
+    /// The number of members of the tree.
     pub members: u64,
-    /// The SHA-256 digest of the file.
-    pub sha256: Digest,
+    /// The length of a tar stream of the whole tree in bytes.
+    pub stream_bytes: u64,
     /// The major version of the PostgreSQL cluster in it, as `PG_VERSION` says it.
     pub postgres: Option<String>,
+    /// The archive. `None` if nothing has changed since the base.
+    pub archive: Option<FileRecord>,
+    /// The index of a full archive, for later archives of changes.
+    pub index: Option<FileRecord>,
+    /// The full archive that comes before one of changes.
+    pub base: Option<Base>,
+    /// The paths of the base that are gone.
+    pub gone: Option<FileRecord>,
 }
 
-/// A SHA-256 digest; as text, 64 lower-case hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Digest(pub [u8; 32]);
+/// A file of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Its name in the set.
+    pub file: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Its SHA-256 digest.
+    pub sha256: Digest,
+}
 
-impl Digest {
-    /// Parses 64 lower-case hexadecimal digits.
-    fn parse(text: &str) -> Option<Self> {
-        let nibble = |byte: u8| match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'f' => Some(byte - b'a' + 10),
-            _ => None,
-        };
-        let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+/// A full archive of another set, beside this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// The name of the set.
+    pub set: String,
+    /// The archive.
+    pub archive: FileRecord,
+}
+
+impl ArchiveRecord {
+    /// Returns the files that this set has of it.
+    pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
+        [&self.archive, &self.index, &self.gone].into_iter().flatten()
+    }
+
+    /// Returns whether what it has fits together.
+    fn is_valid(&self) -> bool {
+        match &self.base {
+            None => self.archive.is_some() && self.gone.is_none(),
+            Some(_) => self.index.is_none() && self.archive.is_some() == self.gone.is_some(),
         }
-        Some(Self(bytes))
-    }
-}
-
-impl std::fmt::Display for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a digest has 64 hexadecimal digits"))
     }
 }
 
@@ -185,11 +185,19 @@ impl Manifest {
         let mut files = BTreeSet::from([FILE, SUMS]);
         let mut names = BTreeSet::new();
         for archive in &manifest.archives {
-            if !is_file_name(&archive.file) {
-                return Err(invalid(&format!("'{}' is no file name", archive.file)));
+            if !archive.is_valid() {
+                return Err(invalid(&format!("what it says of the archive '{}' does not fit together", archive.name)));
             }
-            if !files.insert(&archive.file) || !names.insert(&archive.name) {
-                return Err(invalid(&format!("two archives are '{}'", archive.file)));
+            if !names.insert(&archive.name) {
+                return Err(invalid(&format!("two archives are '{}'", archive.name)));
+            }
+            let of_base = archive.base.iter().flat_map(|base| [&base.set, &base.archive.file]);
+            let own = || archive.files().map(|record| &record.file);
+            if let Some(other) = own().chain(of_base).find(|name| !is_file_name(name)) {
+                return Err(invalid(&format!("'{other}' is no file name")));
+            }
+            if let Some(twice) = own().find(|name| !files.insert(name)) {
+                return Err(invalid(&format!("two files are '{twice}'")));
             }
         }
         Ok(manifest)
@@ -211,14 +219,25 @@ impl Manifest {
     /// Returns the content of `SHA256SUMS`.
     #[must_use]
     pub fn sums(&self) -> String {
-        let line = |archive: &ArchiveRecord| format!("{}  {}", archive.sha256, archive.file);
-        self.archives.iter().map(line).chain([String::new()]).collect::<Vec<_>>().join("\n")
+        let line = |record: &FileRecord| format!("{}  {}\n", record.sha256, record.file);
+        self.files().map(line).collect()
     }
 
-    /// Returns the length of all archives in bytes.
+    /// Returns the files of the archives.
+    pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
+        self.archives.iter().flat_map(ArchiveRecord::files)
+    }
+
+    /// Returns the length of all these files in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.archives.iter().fold(0, |sum, archive| sum.saturating_add(archive.bytes))
+        self.files().fold(0, |sum, record| sum.saturating_add(record.bytes))
+    }
+
+    /// Returns the names of the sets that this one needs.
+    #[must_use]
+    pub fn bases(&self) -> BTreeSet<&str> {
+        self.archives.iter().filter_map(|archive| archive.base.as_ref()).map(|base| &base.set[..]).collect()
     }
 }
 
@@ -232,18 +251,24 @@ fn is_file_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn file(name: &str) -> FileRecord {
+        FileRecord { file: name.to_owned(), bytes: 3, sha256: Digest([0xab; 32]) }
+    }
+
     fn manifest() -> Manifest {
         let archive = |name: &str| ArchiveRecord {
             name: name.to_owned(),
-            file: format!("{name}.tar.gz"),
             path: "var/lib".to_owned(),
             sources: vec![name.to_owned()],
             format: "gz".to_owned(),
-            bytes: 3,
-            stream_bytes: 10_240,
+            xattrs: false,
             members: 1,
-            sha256: Digest([0xab; 32]),
+            stream_bytes: 10_240,
             postgres: None,
+            archive: Some(file(&format!("{name}.tar.gz"))),
+            index: None,
+            base: None,
+            gone: None,
         };
         let archives = ["one", "two"].map(archive).into();
         Manifest { archives, ..Manifest::new("2026-11-25T02:00:00Z".parse().unwrap()) }
@@ -270,8 +295,10 @@ mod tests {
             ("one.tar.gz", "", "'' is no file name"),
             ("one.tar.gz", ".one", "'.one' is no file name"),
             ("one.tar.gz", r"a\nb", r"'a\nb' is no file name"),
-            ("one.tar.gz", "two.tar.gz", "two archives are 'two.tar.gz'"),
-            ("one.tar.gz", "voltar.json", "two archives are 'voltar.json'"),
+            ("one.tar.gz", "two.tar.gz", "two files are 'two.tar.gz'"),
+            ("one.tar.gz", "voltar.json", "two files are 'voltar.json'"),
+            ("\"name\": \"one\"", "\"name\": \"two\"", "two archives are 'two'"),
+            ("\"archive\": {", "\"other\": {", "what it says of the archive 'one' does not fit together"),
             ("\"abab", "\"Abab", "a digest has 64 hexadecimal digits"),
             ("\"abab", "\"ab", "a digest has 64 hexadecimal digits"),
             ("2026-11-25T", "2026-13-25T", "'month' is not in the required range"),
@@ -287,6 +314,15 @@ mod tests {
         assert_eq!(later.kind(), ErrorKind::Unsupported);
         let huge = Manifest { engine: "x".repeat(17 << 20), ..manifest() };
         assert!(huge.text().unwrap_err().to_string().ends_with("it would have more than 16777216 bytes"));
+        let base = Base { set: "../x".to_owned(), archive: file("one.tar.gz") };
+        let with_base = |record: &ArchiveRecord| ArchiveRecord { base: Some(base.clone()), ..record.clone() };
+        let outside = |archives: Vec<ArchiveRecord>| {
+            Manifest::parse(&Manifest { archives, ..manifest() }.text().unwrap()).unwrap_err().to_string()
+        };
+        let one = &manifest().archives[0];
+        assert!(outside(vec![with_base(one)]).ends_with("the archive 'one' does not fit together"));
+        let changes = ArchiveRecord { gone: Some(file("one.gone")), ..with_base(one) };
+        assert!(outside(vec![changes]).ends_with("'../x' is no file name"));
         let empty = Manifest { archives: Vec::new(), ..manifest() };
         assert!(Manifest::parse(&empty.text().unwrap()).unwrap_err().to_string().ends_with("it has no archive"));
         Manifest::parse(b"").unwrap_err();

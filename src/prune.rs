@@ -1,5 +1,6 @@
 //! Removes sets that a policy does not keep.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -52,13 +53,30 @@ pub fn judge(sets: &Sets, policy: &Policy) -> Result<Pruning> {
     let (complete, incomplete): (Vec<Listed>, Vec<Listed>) =
         sets.list()?.into_iter().partition(|listed| listed.complete().is_some());
     let times: Vec<Timestamp> = complete.iter().map(|listed| listed.name.time()).collect();
-    let reasons = policy.reasons(&times, &TimeZone::system());
+    let mut reasons = policy.reasons(&times, &TimeZone::system());
+    keep_bases(&complete, &mut reasons);
     let judged = complete.iter().zip(reasons).map(|(listed, reasons)| Judged {
         name: listed.name,
         bytes: listed.complete().map(Set::manifest).map_or(0, Manifest::bytes),
         reasons,
     });
     Ok(Pruning { sets: judged.collect(), incomplete: incomplete.iter().map(|listed| listed.name).collect() })
+}
+
+/// Keeps the sets that others need which are kept.
+fn keep_bases(sets: &[Listed], reasons: &mut [Vec<Reason>]) {
+    let needed: BTreeSet<String> = sets
+        .iter()
+        .zip(&*reasons)
+        .filter(|(_, reasons)| !reasons.is_empty())
+        .filter_map(|(listed, _)| listed.complete())
+        .flat_map(|set| set.manifest().bases().into_iter().map(str::to_owned))
+        .collect();
+    for (listed, reasons) in sets.iter().zip(reasons) {
+        if needed.contains(&listed.name.to_string()) {
+            reasons.push(Reason::Base);
+        }
+    }
 }
 
 /// Removes the sets that the policy does not keep. One that cannot be removed is an issue.

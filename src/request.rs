@@ -18,6 +18,7 @@ use voltar::member::{RelPath, printable};
 use voltar::monitor::Monitor;
 use voltar::plan::Running;
 use voltar::plan::backup::BackupRequest;
+use voltar::plan::changes::{FullArchives, FullEvery};
 use voltar::plan::comparison::ComparisonRequest;
 use voltar::plan::extraction::ExtractionRequest;
 use voltar::plan::restore::{Mode, RestoreRequest};
@@ -25,7 +26,7 @@ use voltar::plan::retention::{Policy, Within};
 use voltar::prune::PruneRequest;
 use voltar::report::{self, Verbosity};
 use voltar::resolve::Selection;
-use voltar::store::{NewSet, Sets, Sink};
+use voltar::store::{NewSet, SetName, Sets, Sink};
 
 /// Loads the layout that was chosen.
 pub(crate) fn layout(common: &Common, monitor: &dyn Monitor) -> Result<Layout> {
@@ -86,8 +87,9 @@ pub(crate) fn comparison(common: &Common, arguments: &cli::Verify, monitor: &dyn
 }
 
 pub(crate) fn backup(common: &Common, arguments: &cli::Backup, monitor: &dyn Monitor) -> Result<BackupRequest> {
-    if arguments.into.is_none() && (arguments.keep != Keep::default() || arguments.wait.is_some()) {
-        return Err(Error::usage("--keep-… and --wait are for sets").hint("give --into DIR too"));
+    let is_for_sets = arguments.keep != Keep::default() || arguments.wait.is_some() || arguments.full_every.is_some();
+    if arguments.into.is_none() && is_for_sets {
+        return Err(Error::usage("--keep-…, --full-every and --wait are for sets").hint("give --into DIR too"));
     }
     let exclude = exclude(&arguments.exclude)?;
     let layout = without_sets(layout(common, monitor)?, &arguments.exclude)?;
@@ -109,7 +111,20 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup, monitor: &dyn Mon
         allow_outside_links: arguments.allow_outside_links,
         exclude,
         xattrs: arguments.xattrs,
+        since: since(arguments)?,
     })
+}
+
+/// Returns what a set that is made now could be based on.
+fn since(arguments: &cli::Backup) -> Result<Option<FullArchives>> {
+    let (Some(into), Some(every)) = (&arguments.into, full_every(arguments)?) else { return Ok(None) };
+    let sets = if into.exists() { Sets::new(into).list()? } else { Vec::new() };
+    Ok(Some(FullArchives::of(&sets, every, SetName::at(Timestamp::now()))))
+}
+
+fn full_every(arguments: &cli::Backup) -> Result<Option<FullEvery>> {
+    let every = arguments.full_every.as_deref().map(FullEvery::parse).transpose();
+    every.map_err(|error| error.within("--full-every"))
 }
 
 /// Returns the layout without what a named set of patterns matches.
@@ -141,6 +156,7 @@ pub(crate) fn set(common: &Common, arguments: &cli::Backup, into: &Path, monitor
         sets: Sets::new(into),
         wait: wait(arguments.wait.as_deref())?,
         keep: policy(&arguments.keep)?,
+        full_every: full_every(arguments)?,
     })
 }
 

@@ -50,13 +50,14 @@ const LAYERS: &[&[&str]] = &[
         "durable",
         "filesystem",
         "holes",
+        "index",
         "manifest",
         "postgres",
     ],
     &["monitor"],
     &["error", "difference", "limits", "pieces"],
     &["member"],
-    &["acl", "xattrs"],
+    &["acl", "xattrs", "digest"],
 ];
 
 fn level(module: &str) -> Option<usize> {

@@ -94,7 +94,7 @@ fn a_set_says_what_is_in_it() {
     assert_eq!(manifest["started"], name.replace('-', ":").replacen(':', "-", 2));
     let archive = &manifest["archives"][0];
     assert_eq!(
-        (&archive["name"], &archive["file"], &archive["format"]),
+        (&archive["name"], &archive["archive"]["file"], &archive["format"]),
         (&"data".into(), &"data.tar.gz".into(), &"gz".into())
     );
     assert_eq!(
@@ -102,7 +102,7 @@ fn a_set_says_what_is_in_it() {
         (&"srv/data".into(), &2.into(), &serde_json::json!(["data"]))
     );
     assert_eq!(archive["stream_bytes"], 10_240);
-    assert_eq!(archive["bytes"], fs::metadata(set.join("data.tar.gz")).unwrap().len());
+    assert_eq!(archive["archive"]["bytes"], fs::metadata(set.join("data.tar.gz")).unwrap().len());
     assert_eq!((&manifest["containers"][0]["name"], &manifest["warnings"]), (&"web".into(), &serde_json::json!([])));
 }
 

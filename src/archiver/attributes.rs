@@ -4,6 +4,7 @@
 use rustix::io::Errno;
 
 use crate::archive::xattr_record_length;
+use crate::digest::{Digest, OfPieces};
 use crate::error::Cause;
 use crate::limits::LONGEST_RECORD;
 use crate::member::printable;
@@ -34,6 +35,20 @@ pub(super) struct Seen {
     pub(super) is_left_out: bool,
     /// Why attributes are missing nevertheless: part of a message.
     pub(super) trouble: Option<String>,
+}
+
+/// Returns the digest of a file with extended attributes: that of its content, if it has none.
+pub(super) fn digest_with(content: Digest, xattrs: &Xattrs) -> Digest {
+    if xattrs.is_empty() {
+        return content;
+    }
+    let mut digest = OfPieces::default();
+    digest.add(content);
+    for (name, value) in xattrs.iter() {
+        digest.add(Digest::of(name));
+        digest.add(Digest::of(value));
+    }
+    digest.finish()
 }
 
 impl Seen {

@@ -2,36 +2,45 @@
 //! GNU tar: padded, truncated or skipped, and reported as issues.
 
 mod attributes;
+mod cannot_write;
+mod index_file;
 mod read_ahead;
+mod since;
 #[cfg(test)]
 mod tests;
 mod writing_thread;
 
 use std::io::{self, Write};
+use std::mem;
 use std::time::Instant;
 
 use nix::errno::Errno;
 
-use self::attributes::{Look, Seen, XATTRS_OF_ONE};
-use self::read_ahead::{WalkItem, for_each_read_ahead};
+use self::attributes::{Look, Seen, XATTRS_OF_ONE, digest_with};
+use self::cannot_write::cannot_write;
+use self::index_file::{IndexFile, Stored};
+use self::read_ahead::{Reading, WalkItem, for_each_read_ahead};
 use self::writing_thread::with_writing_thread;
 use crate::archive::writer::TarWriter;
+use crate::archive::{BLOCK, RECORD, padding};
 use crate::batch::SMALL;
-use crate::codec::{Compression, Compressor, NotReadBack};
-use crate::error::{Cause, Error, Result, carried};
+use crate::codec::{Compression, Compressor, Format};
+use crate::error::{Cause, Error, Result};
 use crate::exclude::Exclude;
 use crate::ids::IdMap;
 use crate::limits;
 use crate::mapped_xattrs;
-use crate::member::{Kind, Member, Metadata, RelPath};
+use crate::member::{Kind, Member, Metadata, RelPath, Timestamp};
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
 use crate::pieces::WritePiece;
 use crate::postgres::{Cluster, Clusters, is_cluster_version};
-use crate::store::{Complete, Destination, NewArchive};
+use crate::store::{Complete, Destination, Location, NewArchive};
 use crate::volume::OpenTree;
 use crate::volume::content::{Content, Opened, PIECE};
-use crate::volume::walk::{Entry, Found, Links, Walk};
+use crate::volume::walk::{Before, Entry, Found, Inode, Links, Walk};
+
+pub(crate) use since::{Compared, Index};
 
 /// One archive to be written.
 #[derive(Debug, Clone)]
@@ -52,6 +61,27 @@ pub struct Job {
     pub xattrs: bool,
     /// How the archive is compressed.
     pub compression: Compression,
+    /// How much of the tree is archived.
+    pub scope: Scope,
+}
+
+/// How much of a tree is archived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it.
+    All,
+    /// All of it, with an index for later archives of changes.
+    Indexed {
+        /// Where the index is written.
+        index: Destination,
+    },
+    /// What has changed since a full archive.
+    Changes {
+        /// The index of the full archive.
+        since: Location,
+        /// Where the paths are written that are gone.
+        gone: Destination,
+    },
 }
 
 /// The least content of a tree: a tree with less is refused, because it is probably not the data.
@@ -81,20 +111,38 @@ impl Expected {
 /// An archive that is complete but for its end.
 #[derive(Debug)]
 pub(crate) struct Archived {
-    /// The archive.
-    pub complete: Complete,
-    /// Its totals.
+    /// The archive; `None` for one of changes where nothing has changed.
+    pub complete: Option<Complete>,
+    /// What is written beside it: an index, or the paths that are gone.
+    pub beside: Option<Complete>,
+    /// The totals of the archive.
     pub summary: Summary,
+    /// The totals of the tree.
+    pub tree: TreeTotals,
     /// The database clusters in it, without their versions.
     pub clusters: Vec<Cluster>,
 }
 
+/// The totals of a tree, whatever was archived of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TreeTotals {
+    /// The number of members.
+    pub members: u64,
+    /// The length of a tar stream of all of it in bytes; of an archive of changes it is calculated, without long names.
+    pub stream_bytes: u64,
+}
+
 /// Writes the archive of `tree`, but for its end.
 pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monitor) -> Result<Archived> {
-    let begun = Instant::now();
+    let (begun, began_at) = (Instant::now(), now());
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
     let file = job.destination.create(job.compression.format(), monitor)?;
     let cannot_write = |e: io::Error| cannot_write(&job.destination, &e);
+    let beside = Beside::create(&job.scope, began_at, pool, monitor)?;
+    let since = match &job.scope {
+        Scope::All | Scope::Indexed { .. } => None,
+        Scope::Changes { since, .. } => Some(Index::open(since, pool, monitor)?),
+    };
     let (totals, Reported { file, .. }) = with_writing_thread(Reported { file, monitor }, cannot_write, |file| {
         let tar = TarWriter::new(Compressor::new(file, job.compression, pool), job.prefix.clone());
         let mut archiver = Archiver {
@@ -113,33 +161,78 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
             one_file: false,
             database: false,
             clusters: Clusters::default(),
+            beside,
+            unchanged: Vec::new(),
+            tree: TreeTotals::default(),
         };
-        archiver.take_all(tree, &cannot_write)?;
+        archiver.take_all(tree, since, &cannot_write)?;
         archiver.report_plain();
-        let Archiver { tar, members, excluded, clusters, .. } = archiver;
-        let (compressor, stream_bytes) = tar.finish().map_err(cannot_write)?;
-        compressor.finish().map_err(cannot_write)?;
-        Ok(Totals { members, excluded, clusters: clusters.found(), stream_bytes })
+        archiver.totals().map_err(cannot_write)
     })?;
     monitor.event(&Event::Phase { archive: &job.archive, phase: Phase::Syncing });
-    let complete = file.finish()?;
+    let Totals { members, excluded, clusters, stream_bytes, tree, beside } = totals;
+    // Where nothing has changed, neither file is wanted: dropping them removes them.
+    let is_unchanged = beside.is_unchanged() && members == 0;
+    let complete = if is_unchanged { None } else { Some(file.finish()?) };
+    let beside = if is_unchanged { None } else { beside.finish(&job.scope)? };
     let summary = Summary {
         archive: job.archive.clone(),
-        members: totals.members,
-        left_out: totals.excluded,
-        stream_bytes: totals.stream_bytes,
-        file_bytes: complete.bytes(),
+        members,
+        left_out: excluded,
+        stream_bytes,
+        file_bytes: complete.as_ref().map_or(0, Complete::bytes),
         elapsed: begun.elapsed(),
     };
-    Ok(Archived { complete, summary, clusters: totals.clusters })
+    Ok(Archived { complete, beside, summary, tree, clusters })
 }
 
 /// What a tree had.
-struct Totals {
+struct Totals<'a> {
     members: u64,
     excluded: u64,
     clusters: Vec<Cluster>,
     stream_bytes: u64,
+    tree: TreeTotals,
+    beside: Beside<'a>,
+}
+
+/// What is written beside an archive.
+enum Beside<'a> {
+    Nothing,
+    Index(Box<IndexFile<'a>>),
+    /// The paths that are gone, and how many there are.
+    Gone(Box<NewArchive<'a>>, u64),
+}
+
+impl<'a> Beside<'a> {
+    fn create(scope: &Scope, began_at: Timestamp, pool: &Pool, monitor: &'a dyn Monitor) -> Result<Self> {
+        Ok(match scope {
+            Scope::All => Self::Nothing,
+            Scope::Indexed { index } => Self::Index(Box::new(IndexFile::create(index, began_at, pool, monitor)?)),
+            Scope::Changes { gone, .. } => Self::Gone(Box::new(gone.create(Format::Plain, monitor)?), 0),
+        })
+    }
+
+    /// Returns whether it belongs to an archive of changes, and nothing is gone.
+    fn is_unchanged(&self) -> bool {
+        matches!(self, Self::Gone(_, 0))
+    }
+
+    fn finish(self, scope: &Scope) -> Result<Option<Complete>> {
+        match (self, scope) {
+            (Self::Index(file), Scope::Indexed { index }) => file.finish(index).map(Some),
+            (Self::Gone(file, _), _) => file.finish().map(Some),
+            (Self::Nothing | Self::Index(_), _) => Ok(None),
+        }
+    }
+}
+
+/// Returns the time of the system's clock.
+fn now() -> Timestamp {
+    let now = jiff::Timestamp::now();
+    let nanoseconds = now.as_nanosecond();
+    let seconds = i64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or(i64::MAX);
+    Timestamp { seconds, nanoseconds: nanoseconds.rem_euclid(1_000_000_000) as u32 }
 }
 
 /// An archive whose bytes are reported.
@@ -180,6 +273,10 @@ struct Archiver<'a, W: WritePiece> {
     one_file: bool,
     database: bool,
     clusters: Clusters,
+    beside: Beside<'a>,
+    /// The directories on the way to the entry before that have not changed, and are not in the archive so far.
+    unchanged: Vec<(Entry, Seen)>,
+    tree: TreeTotals,
 }
 
 /// The files that are archived without their extended attributes, since the format does not hold them.
@@ -189,16 +286,44 @@ struct Plain {
     first: Option<RelPath>,
 }
 
+impl<'a, W: WritePiece> Archiver<'a, Compressor<W>> {
+    /// Completes the stream, and returns the totals.
+    fn totals(self) -> io::Result<Totals<'a>> {
+        let Self { tar, members, excluded, clusters, mut tree, beside, .. } = self;
+        let (compressor, stream_bytes) = tar.finish()?;
+        compressor.finish()?;
+        tree.stream_bytes = if let Beside::Gone(..) = beside {
+            (tree.stream_bytes + 2 * BLOCK as u64).next_multiple_of(RECORD as u64)
+        } else {
+            stream_bytes
+        };
+        Ok(Totals { members, excluded, clusters: clusters.found(), stream_bytes, tree, beside })
+    }
+}
+
 impl<W: WritePiece> Archiver<'_, W> {
-    fn take_all(&mut self, tree: &OpenTree, cannot_write: &dyn Fn(io::Error) -> Error) -> Result<()> {
+    fn take_all(
+        &mut self,
+        tree: &OpenTree,
+        since: Option<Index<'_>>,
+        cannot_write: &dyn Fn(io::Error) -> Error,
+    ) -> Result<()> {
         let monitor = self.monitor;
         let walk = Walk::new(tree)?.excluding(&self.job.exclude, &self.job.prefix).watching(monitor);
         let walk = walk.map(|found| monitor.check_cancelled().and(found));
         let files = self.files.clone();
-        for_each_read_ahead(walk, self.look, &files, |item| {
+        let (look, job) = (Reading { look: self.look, is_digested: self.is_digested() }, self.job);
+        let take = |item: Result<WalkItem>| {
             monitor.check_cancelled()?;
             self.take(item?).map_err(cannot_write)
-        })?;
+        };
+        match since {
+            None => for_each_read_ahead(walk, look, &files, take)?,
+            Some(index) => {
+                let walk = Compared::new(walk, index, &tree.ids, job.xattrs)?;
+                for_each_read_ahead(walk, look, &files, take)?;
+            }
+        }
         if self.beyond > limits::NAMED {
             let more = self.beyond - limits::NAMED;
             self.issue(format!("{more} more directories hold entries beyond a limit of archives: skipped"));
@@ -213,7 +338,10 @@ impl<W: WritePiece> Archiver<'_, W> {
         let found = match item {
             WalkItem::Found(found) => found,
             WalkItem::Examined(entry, seen) => return self.entry(entry, Some(seen)),
-            WalkItem::Read(entry, read) => return self.file(entry, read),
+            WalkItem::Read(entry, read) => {
+                self.leave_directories(&entry.path);
+                return self.file(entry, read);
+            }
         };
         match found {
             Found::Entry(entry) => self.entry(entry, None),
@@ -247,6 +375,7 @@ impl<W: WritePiece> Archiver<'_, W> {
                 self.monitor.note(&format!("{archive}: '{path}' was made by a restore: not archived"));
                 Ok(())
             }
+            Found::Gone(path) => self.gone(&path),
             Found::Unreadable { path, vanished: true, .. } => {
                 self.issue(format!("'{path}' vanished before it was read: skipped"));
                 Ok(())
@@ -259,14 +388,19 @@ impl<W: WritePiece> Archiver<'_, W> {
     }
 
     fn entry(&mut self, mut entry: Entry, seen: Option<Seen>) -> io::Result<()> {
+        self.leave_directories(&entry.path);
+        if entry.before == Before::Same {
+            return self.unchanged(entry, seen);
+        }
         if entry.has_voltars_name() {
             let (archive, path) = (&self.job.archive, &entry.path);
             self.monitor
                 .note(&format!("{archive}: '{path}' is archived like any file: no restore on record has made it"));
         }
         if let Some(target) = self.links.target(&entry) {
-            entry.kind = Kind::HardLink { target };
-            return self.header(entry).map(|_| ());
+            let (kind, inode) = (mem::replace(&mut entry.kind, Kind::HardLink { target }), entry.inode);
+            let member = self.header(entry)?;
+            return self.index(&member, kind, &inode, Stored::All(None));
         }
         if let Kind::File { .. } = entry.kind {
             let read = entry.open().map(|file| {
@@ -284,27 +418,72 @@ impl<W: WritePiece> Archiver<'_, W> {
         let seen = seen.or_else(|| self.look.at(&entry, XATTRS_OF_ONE)).unwrap_or_else(Seen::too_many);
         self.see(&mut entry, seen);
         self.links.stored(&entry);
-        self.header(entry).map(|_| ())
+        let inode = entry.inode;
+        let member = self.header(entry)?;
+        self.index(&member, member.kind.clone(), &inode, Stored::All(None))
     }
 
-    /// Stores a file. What cannot be read is stored as zeros, because the header with the size is already written.
+    /// Stores a file, unless it is known to be the same. What cannot be read is stored as zeros, because the header with the
+    /// size is already written.
     fn file(&mut self, mut entry: Entry, read: std::result::Result<(Content, Seen), Errno>) -> io::Result<()> {
         let (mut content, seen) = match read {
-            Ok(read) => read,
-            Err(e) => {
-                let path = &entry.path;
-                self.issue(match e {
-                    Errno::ENOENT => format!("'{path}' vanished before it was read: skipped"),
-                    Errno::ESTALE | Errno::ELOOP => format!("'{path}' was replaced before it was read: skipped"),
-                    Errno::EPERM | Errno::EACCES => format!("cannot open '{path}': {}: skipped (root could)", e.desc()),
-                    e => format!("cannot open '{path}': {}: skipped", e.desc()),
-                });
-                return Ok(());
-            }
+            Ok((content, seen)) => match self.differing(&mut entry, content, &seen)? {
+                Some(Ok(content)) => (content, seen),
+                Some(Err(e)) => return self.not_opened(&entry.path, e),
+                None => return self.unchanged(entry, Some(seen)),
+            },
+            Err(e) => return self.not_opened(&entry.path, e),
         };
         self.see(&mut entry, seen);
         self.links.stored(&entry);
+        let (inode, xattrs) = (entry.inode, entry.metadata.xattrs.clone());
         let member = self.header(entry)?;
+        let mut is_all = self.file_content(&member, &mut content)?;
+        if content.changed() {
+            self.issue(format!("'{}' changed while it was read", member.path));
+            is_all = false;
+        }
+        let digest = content.digest().map(|digest| digest_with(digest, &xattrs));
+        let stored = if is_all { Stored::All(digest) } else { Stored::Partly };
+        self.index(&member, member.kind.clone(), &inode, stored)
+    }
+
+    /// Reports a file that is not archived, because it cannot be opened.
+    fn not_opened(&mut self, path: &RelPath, e: Errno) -> io::Result<()> {
+        self.issue(match e {
+            Errno::ENOENT => format!("'{path}' vanished before it was read: skipped"),
+            Errno::ESTALE | Errno::ELOOP => format!("'{path}' was replaced before it was read: skipped"),
+            Errno::EPERM | Errno::EACCES => format!("cannot open '{path}': {}: skipped (root could)", e.desc()),
+            e => format!("cannot open '{path}': {}: skipped", e.desc()),
+        });
+        // As an archive of everything would not hold it.
+        if matches!(self.beside, Beside::Gone(..)) { self.gone(path) } else { Ok(()) }
+    }
+
+    /// Returns the content of a file that is to be stored; `None` if it is that of the earlier archive. It is then read to its
+    /// end, and if it differs the file is opened again.
+    fn differing(
+        &self,
+        entry: &mut Entry,
+        mut content: Content,
+        seen: &Seen,
+    ) -> io::Result<Option<std::result::Result<Content, Errno>>> {
+        let Before::SameIf(expected) = entry.before else { return Ok(Some(Ok(content))) };
+        let is_whole = content.is_whole();
+        if !is_whole {
+            while matches!(content.next(), Ok(piece) if !piece.is_empty()) {
+                self.monitor.check_cancelled()?;
+            }
+        }
+        let digest = content.digest().map(|digest| digest_with(digest, &seen.xattrs));
+        if digest == Some(expected) && !content.changed() {
+            return Ok(None);
+        }
+        Ok(Some(if is_whole { Ok(content) } else { entry.open().map(|file| self.content(file)) }))
+    }
+
+    /// Stores the content of a file; returns whether it is complete.
+    fn file_content(&mut self, member: &Member, content: &mut Content) -> io::Result<bool> {
         while self.tar.owed() > 0 {
             if self.monitor.cancelled() {
                 return Err(Error::interrupted().into());
@@ -317,7 +496,7 @@ impl<W: WritePiece> Archiver<'_, W> {
                         member.path,
                         self.tar.owed()
                     ));
-                    return self.pad();
+                    return self.pad().map(|()| false);
                 }
                 Err(e) => {
                     self.issue(format!(
@@ -326,22 +505,83 @@ impl<W: WritePiece> Archiver<'_, W> {
                         Cause::from(e),
                         self.tar.owed()
                     ));
-                    return self.pad();
+                    return self.pad().map(|()| false);
                 }
             };
             // The file may have grown after its size was read for the header.
             piece.truncate(usize::try_from(self.tar.owed()).unwrap_or(usize::MAX));
             self.piece(piece)?;
         }
-        if content.changed() {
-            self.issue(format!("'{}' changed while it was read", member.path));
+        Ok(true)
+    }
+
+    /// Counts an entry that has not changed. A directory is archived all the same once something below it is.
+    fn unchanged(&mut self, mut entry: Entry, seen: Option<Seen>) -> io::Result<()> {
+        let is_link = self.links.target(&entry).is_some();
+        let size = if let Kind::File { size } = entry.kind { size } else { 0 };
+        self.count(&entry.path, &entry.kind, if is_link { 0 } else { size });
+        if !is_link {
+            self.links.stored(&entry);
+        }
+        if entry.kind == Kind::Directory {
+            let look = || self.look.at(&entry, XATTRS_OF_ONE).unwrap_or_else(Seen::too_many);
+            let seen = seen.unwrap_or_else(look);
+            entry.release();
+            self.unchanged.push((entry, seen));
         }
         Ok(())
     }
 
+    /// Leaves the directories in which `path` does not lie.
+    fn leave_directories(&mut self, path: &RelPath) {
+        while self.unchanged.pop_if(|(directory, _)| !directory.path.is_above(path)).is_some() {}
+    }
+
+    /// Archives the directories in which `path` lies, as far as they are not archived yet.
+    fn enter_directories(&mut self, path: &RelPath) -> io::Result<()> {
+        let above = self.unchanged.iter().take_while(|(directory, _)| directory.path.is_above(path)).count();
+        for (mut directory, seen) in self.unchanged.drain(..above).collect::<Vec<_>>() {
+            self.see(&mut directory, seen);
+            self.write_header(directory)?;
+        }
+        Ok(())
+    }
+
+    /// Records a path that is gone. What held it is archived, because its time has changed.
+    fn gone(&mut self, path: &RelPath) -> io::Result<()> {
+        self.enter_directories(path)?;
+        let Beside::Gone(file, count) = &mut self.beside else { return Ok(()) };
+        *count += 1;
+        file.write_all(path.as_bytes())?;
+        file.write_all(b"\0")
+    }
+
+    /// Adds a member to the index, if there is one.
+    fn index(&mut self, member: &Member, kind: Kind, inode: &Inode, stored: Stored) -> io::Result<()> {
+        match &mut self.beside {
+            Beside::Index(index) => index.add(member, kind, inode, stored),
+            Beside::Nothing | Beside::Gone(..) => Ok(()),
+        }
+    }
+
+    /// Returns whether digests of files are wanted.
+    fn is_digested(&self) -> bool {
+        !matches!(self.beside, Beside::Nothing)
+    }
+
+    /// Counts a member of the tree.
+    fn count(&mut self, path: &RelPath, kind: &Kind, size: u64) {
+        self.tree.members += 1;
+        self.tree.stream_bytes += BLOCK as u64 + size + padding(size) as u64;
+        self.one_file |= path.is_root() && *kind != Kind::Directory;
+        self.database |= is_cluster_version(path);
+        self.clusters.member(path, kind);
+    }
+
     /// Returns the content of a file that was not read ahead.
     fn content(&self, file: Opened) -> Content {
-        if file.size() <= SMALL { file.at_once() } else { file.in_pieces(&self.files) }
+        let is_digested = self.is_digested();
+        if file.size() <= SMALL { file.at_once(is_digested) } else { file.in_pieces(is_digested, &self.files) }
     }
 
     fn pad(&mut self) -> io::Result<()> {
@@ -359,7 +599,15 @@ impl<W: WritePiece> Archiver<'_, W> {
         Ok(())
     }
 
+    /// Archives a member, up to its content.
     fn header(&mut self, entry: Entry) -> io::Result<Member> {
+        self.enter_directories(&entry.path)?;
+        let size = if let Kind::File { size } = entry.kind { size } else { 0 };
+        self.count(&entry.path, &entry.kind, size);
+        self.write_header(entry)
+    }
+
+    fn write_header(&mut self, entry: Entry) -> io::Result<Member> {
         let metadata = self.ids.to_container(&entry.metadata);
         let metadata = metadata.map_err(|unmapped| unmapped.on_disk(&entry.path, 0).within(&self.job.archive))?;
         let (xattrs, left_out) = mapped_xattrs::to_container(self.ids, &entry.metadata.xattrs);
@@ -368,12 +616,9 @@ impl<W: WritePiece> Archiver<'_, W> {
         }
         let metadata = Metadata { xattrs, ..metadata };
         let member = Member { path: entry.path, kind: entry.kind, metadata };
-        self.one_file |= member.is_one_file();
         let before = self.tar.written();
         self.tar.member(&member)?;
         self.members += 1;
-        self.database |= is_cluster_version(&member.path);
-        self.clusters.member(&member.path, &member.kind);
         self.advance(self.tar.written() - before);
         let name = self.tar.stored_name(&member);
         self.monitor.event(&Event::Member { archive: &self.job.archive, name: &name, member: &member });
@@ -407,7 +652,9 @@ impl<W: WritePiece> Archiver<'_, W> {
 
     fn check_expectations(&self) -> Result<()> {
         let archive = &self.job.archive;
-        let Some(what) = self.job.expected.missing(self.members, self.one_file, self.database) else { return Ok(()) };
+        let Some(what) = self.job.expected.missing(self.tree.members, self.one_file, self.database) else {
+            return Ok(());
+        };
         Err(Error::refused(format!("{archive}: '/{}' {what}", self.job.prefix))
             .hint("see with `voltar plan` whether this is the right volume; --allow-empty overrides this"))
     }
@@ -418,28 +665,5 @@ impl<W: WritePiece> Archiver<'_, W> {
 
     fn advance(&self, bytes: u64) {
         self.monitor.event(&Event::Advanced { archive: &self.job.archive, bytes });
-    }
-}
-
-fn cannot_write(destination: &Destination, e: &io::Error) -> Error {
-    // An error of the run or of the tree, not of writing.
-    if let Some(error) = carried::<Error>(e) {
-        return error.clone();
-    }
-    let error = match destination {
-        Destination::File(path) | Destination::InSet { path, .. } => Error::failed_at("cannot write", path, e),
-        stream @ (Destination::Stdout | Destination::Command(_)) => {
-            Error::failed("cannot write", stream.to_string(), e)
-        }
-    };
-    if carried::<NotReadBack>(e).is_some() {
-        return error
-            .hint("test this computer's memory; if it is sound, please report this. The archive has been removed");
-    }
-    match e.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            error.hint("make room, or write to another directory; what was written has been removed")
-        }
-        _ => error,
     }
 }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::member::Kind;
 use crate::ordered::{Ordered, Pool};
 use crate::volume::content::Content;
-use crate::volume::walk::{Entry, Found};
+use crate::volume::walk::{Before, Entry, Found};
 
 /// The capacity of the channel from the walking thread to the archiver, in batches.
 const WAITING: usize = 2;
@@ -35,6 +35,14 @@ pub(super) enum WalkItem {
 
 type Batch<T> = Vec<Result<T>>;
 
+/// What is read of files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    pub(super) look: Look,
+    /// Whether digests of their content are wanted.
+    pub(super) is_digested: bool,
+}
+
 /// Calls `take` for each entry of `walk`, in order, with small files already read by the threads of `files`. Nothing
 /// is read after an error of `walk`.
 ///
@@ -42,14 +50,15 @@ type Batch<T> = Vec<Result<T>>;
 /// The first error of `take`, which is not called again after it.
 pub(super) fn for_each_read_ahead(
     walk: impl Iterator<Item = Result<Found>> + Send,
-    look: Look,
+    reading: Reading,
     files: &Pool,
     mut take: impl FnMut(Result<WalkItem>) -> Result<()>,
 ) -> Result<()> {
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(WAITING);
         let walker = thread::Builder::new().name("walk".to_owned()).spawn_scoped(scope, move || {
-            let mut read_ahead = ReadAhead { batches: Batches(Some(walk)), look, reading: Ordered::new(files) };
+            let mut read_ahead =
+                ReadAhead { batches: Batches(Some(walk)), what: reading, reading: Ordered::new(files) };
             // Sending fails once the archiver has failed and dropped the receiver.
             read_ahead.try_for_each(|batch| sender.send(batch)).ok();
         });
@@ -63,7 +72,7 @@ pub(super) fn for_each_read_ahead(
 /// The batches of a walk, in order, with their small files read.
 struct ReadAhead<W> {
     batches: Batches<W>,
-    look: Look,
+    what: Reading,
     reading: Ordered<Batch<WalkItem>>,
 }
 
@@ -73,8 +82,8 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for ReadAhead<W> {
     fn next(&mut self) -> Option<Self::Item> {
         while self.reading.has_room() {
             let Some(batch) = self.batches.next() else { break };
-            let look = self.look;
-            self.reading.submit(move || read_small(batch, look));
+            let what = self.what;
+            self.reading.submit(move || read_small(batch, what));
         }
         self.reading.take()
     }
@@ -111,7 +120,8 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
                     | Found::Excluded
                     | Found::Beyond { .. }
                     | Found::Changed(_)
-                    | Found::Unreadable { .. },
+                    | Found::Unreadable { .. }
+                    | Found::Gone(_),
                 ) => {
                     filled.add(0, true);
                 }
@@ -124,9 +134,9 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Batches<W> {
 }
 
 /// Returns the size of a file that is to be read ahead. A file with several links is not, since it may be stored
-/// already under another name.
+/// already under another name; nor is one that has not changed.
 fn small(entry: &Entry) -> Option<u64> {
-    batch::small(&entry.kind).filter(|_| !is_link(entry))
+    batch::small(&entry.kind).filter(|_| !is_link(entry) && entry.before != Before::Same)
 }
 
 /// Returns whether it may be stored as a hard link.
@@ -134,7 +144,18 @@ fn is_link(entry: &Entry) -> bool {
     entry.kind != Kind::Directory && entry.inode.nlink > 1
 }
 
-pub(super) fn read_small(batch: Batch<Found>, look: Look) -> Batch<WalkItem> {
+/// Returns whether the extended attributes are to be read of something that is no file. A directory that has not changed may be
+/// archived.
+fn is_examined(entry: &Entry) -> bool {
+    match entry.kind {
+        Kind::File { .. } => false,
+        Kind::Directory => true,
+        _ => !is_link(entry) && entry.before != Before::Same,
+    }
+}
+
+pub(super) fn read_small(batch: Batch<Found>, reading: Reading) -> Batch<WalkItem> {
+    let Reading { look, is_digested } = reading;
     // A batch has at most this many bytes of content according to the walk, and of extended attributes.
     let mut room = BYTES + SMALL;
     let mut read = |found: Found| match found {
@@ -146,11 +167,11 @@ pub(super) fn read_small(batch: Batch<Found>, look: Look) -> Batch<WalkItem> {
                 // They are many: the archiver reads them too.
                 let Some(seen) = look.at_file(&file, left) else { return WalkItem::Found(Found::Entry(entry)) };
                 room = left - seen.bytes();
-                WalkItem::Read(entry, Ok((file.at_once(), seen)))
+                WalkItem::Read(entry, Ok((file.at_once(is_digested), seen)))
             }
             Err(e) => WalkItem::Read(entry, Err(e)),
         },
-        Found::Entry(entry) if !matches!(entry.kind, Kind::File { .. }) && !is_link(&entry) => {
+        Found::Entry(entry) if is_examined(&entry) => {
             let Some(seen) = look.at(&entry, room) else { return WalkItem::Found(Found::Entry(entry)) };
             room -= seen.bytes();
             WalkItem::Examined(entry, seen)

@@ -11,8 +11,9 @@ use tempfile::TempDir;
 use super::read_ahead::{Batches, read_small};
 use super::*;
 use crate::batch::{DIRECTORIES, MEMBERS, SMALL};
-use crate::codec::Format;
+use crate::digest::Digest;
 use crate::error::ErrorKind;
+use crate::index::{self, IndexWriter, State};
 use crate::monitor::Collector;
 use crate::store::Destination;
 use crate::volume::live::Way;
@@ -45,8 +46,12 @@ fn job(target: &Path) -> Job {
         exclude: Exclude::default(),
         xattrs: false,
         compression: Format::Plain.into(),
+        scope: Scope::All,
     }
 }
+
+/// Attributes are counted, and no digests are wanted.
+const READING: Reading = Reading { look: Look::Count, is_digested: false };
 
 fn walk(tree: &Path) -> Walk<'static> {
     Walk::new(&OpenTree::of_directory(tree, Way::Exchange)).unwrap()
@@ -62,7 +67,8 @@ fn path(item: &WalkItem) -> RelPath {
             | Found::Own(path)
             | Found::Unreadable { path, .. }
             | Found::Beyond { path, .. }
-            | Found::Changed(path),
+            | Found::Changed(path)
+            | Found::Gone(path),
         ) => path.clone(),
         WalkItem::Found(Found::Excluded) => panic!("nothing is excluded"),
     }
@@ -87,6 +93,9 @@ fn archived(items: impl Iterator<Item = WalkItem>) -> (Vec<u8>, Vec<String>) {
         one_file: false,
         database: false,
         clusters: Clusters::default(),
+        beside: Beside::Nothing,
+        unchanged: Vec::new(),
+        tree: TreeTotals::default(),
     };
     for item in items {
         archiver.take(item).unwrap();
@@ -120,7 +129,7 @@ fn what_changes_after_the_walk_is_archived_as_if_it_had_not_been_read_ahead() {
 
     let (stream, issues) = archived(found.into_iter().map(WalkItem::Found));
     let read_ahead: Vec<_> =
-        batches.into_iter().flat_map(|batch| read_small(batch, Look::Count)).map(Result::unwrap).collect();
+        batches.into_iter().flat_map(|batch| read_small(batch, READING)).map(Result::unwrap).collect();
     let left = read_ahead
         .iter()
         .filter(|item| matches!(item, WalkItem::Found(Found::Entry(Entry { kind: Kind::File { .. }, .. }))));
@@ -140,7 +149,7 @@ fn what_changes_after_the_walk_is_archived_as_if_it_had_not_been_read_ahead() {
 fn entries_keep_the_order_of_the_walk_and_only_small_files_are_read() {
     let dir = tree();
     let mut seen = Vec::new();
-    for_each_read_ahead(walk(dir.path()), Look::Count, &Pool::for_files().unwrap(), |one| {
+    for_each_read_ahead(walk(dir.path()), READING, &Pool::for_files().unwrap(), |one| {
         seen.push(one?);
         Ok(())
     })
@@ -185,7 +194,7 @@ fn sockets() -> impl Iterator<Item = Result<Found>> + Send {
 fn nothing_comes_after_an_error_of_the_walk() {
     let walk = sockets().take(1000).chain([Err(Error::refused("the walk's own message"))]).chain(sockets().take(1000));
     let mut seen = Vec::new();
-    for_each_read_ahead(walk, Look::Count, &Pool::for_files().unwrap(), |one| {
+    for_each_read_ahead(walk, READING, &Pool::for_files().unwrap(), |one| {
         seen.push(one.map(|_| ()).map_err(|e| e.to_string()));
         Ok(())
     })
@@ -197,7 +206,7 @@ fn nothing_comes_after_an_error_of_the_walk() {
 #[test]
 fn the_first_error_of_the_archiver_ends_it() {
     let mut taken = 0;
-    let error = for_each_read_ahead(sockets(), Look::Count, &Pool::for_files().unwrap(), |_| {
+    let error = for_each_read_ahead(sockets(), READING, &Pool::for_files().unwrap(), |_| {
         taken += 1;
         if taken == 500 { Err(Error::refused("enough")) } else { Ok(()) }
     });
@@ -208,9 +217,8 @@ fn the_first_error_of_the_archiver_ends_it() {
 #[test]
 fn a_panic_of_the_walk_surfaces() {
     let walk = sockets().take(1000).chain(std::iter::once_with(|| panic!("the walk's own message")));
-    let panic = catch_unwind(AssertUnwindSafe(|| {
-        for_each_read_ahead(walk, Look::Count, &Pool::for_files().unwrap(), |_| Ok(()))
-    }));
+    let panic =
+        catch_unwind(AssertUnwindSafe(|| for_each_read_ahead(walk, READING, &Pool::for_files().unwrap(), |_| Ok(()))));
     assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"the walk's own message"));
 }
 
@@ -262,4 +270,81 @@ fn a_directory_that_changes_while_it_is_read_is_an_issue() {
     let (_, issues) = archived(paths.map(|path| WalkItem::Found(Found::Changed(path))));
     assert_eq!(issues.len(), 10);
     assert_eq!(issues[9], "the directory '9' changed while it was read");
+}
+
+/// How each entry of a walk compares with an index of entries, as text.
+fn compared(tree: &Path, change: impl Fn(&mut index::Entry)) -> Vec<String> {
+    let mut writer = IndexWriter::new(Vec::new(), Timestamp { seconds: i64::MAX, nanoseconds: 0 }).unwrap();
+    for found in walk(tree) {
+        let Found::Entry(Entry { path, kind, metadata, inode, .. }) = found.unwrap() else { panic!("no entry") };
+        let (ctime, nlink, digest) = (inode.ctime, inode.nlink, Some(Digest([7; 32])));
+        let state = State { kind, metadata, ctime, inode: inode.id.inode, nlink, digest };
+        let mut entry = index::Entry { path, state: Some(state) };
+        change(&mut entry);
+        writer.add(&entry).unwrap();
+    }
+    let text = writer.finish().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("index.zst");
+    let pool = Pool::new(1).unwrap();
+    let mut compressor = Compressor::new(Vec::new(), Format::Zstd.into(), &pool);
+    compressor.write_all(&text).unwrap();
+    fs::write(&file, compressor.finish().unwrap()).unwrap();
+    let monitor = Collector::default();
+    let index = Index::open(&Location::new(file), &pool, &monitor).unwrap();
+    let text = |found: Result<Found>| match found.unwrap() {
+        Found::Gone(path) => format!("{path} gone"),
+        Found::Entry(entry) => format!("{} {:?}", entry.path, entry.before),
+        other => format!("{other:?}"),
+    };
+    Compared::new(walk(tree), index, &IdMap::default(), false).unwrap().map(text).collect()
+}
+
+#[test]
+fn every_difference_from_an_index_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c"] {
+        fs::write(dir.path().join(name), name).unwrap();
+    }
+    fs::create_dir(dir.path().join("b-")).unwrap();
+    let of_b = |change: fn(&mut State)| {
+        let is_b = |entry: &&mut index::Entry| entry.path.as_bytes() == b"b";
+        let found = compared(dir.path(), |entry| {
+            Some(entry).filter(is_b).into_iter().for_each(|entry| entry.state.iter_mut().for_each(change));
+        });
+        found.into_iter().find(|text| text.starts_with("b ")).unwrap()
+    };
+    assert_eq!(compared(dir.path(), |_| ()), [". Same", "a Same", "b Same", "b- Same", "c Same"]);
+    let same_if = format!("b {:?}", Before::SameIf(Digest([7; 32])));
+    assert_eq!(of_b(|state| state.ctime.nanoseconds ^= 1), same_if);
+    assert_eq!(of_b(|state| state.inode += 1), same_if);
+    assert_eq!(of_b(|state| state.metadata.mtime.nanoseconds ^= 1), same_if);
+    assert_eq!(of_b(|state| (state.inode, state.digest) = (0, None)), "b Other");
+    assert_eq!(of_b(|state| state.metadata.mtime.seconds += 1), "b Other");
+    assert_eq!(of_b(|state| state.metadata.mode ^= 1), "b Other");
+    assert_eq!(of_b(|state| state.metadata.uid += 1), "b Other");
+    assert_eq!(of_b(|state| state.metadata.gid += 1), "b Other");
+    assert_eq!(of_b(|state| state.nlink = 2), "b Other");
+    assert_eq!(of_b(|state| state.kind = Kind::File { size: 2 }), "b Other");
+    // Another kind, and a member that the archive does not hold completely.
+    let kinds: [fn(&mut index::Entry); 2] =
+        [|entry| entry.state.iter_mut().for_each(|state| state.kind = Kind::Fifo), |entry| entry.state = None];
+    for change in kinds {
+        let found = compared(dir.path(), |entry| {
+            if entry.path.as_bytes() == b"b" {
+                change(entry);
+            }
+        });
+        assert_eq!(found, [". Same", "a Same", "b gone", "b Other", "b- Same", "c Same"]);
+    }
+    // The index has other names: `a` is new, and so on.
+    let renamed = compared(dir.path(), |entry| {
+        entry.path = match entry.path.as_bytes() {
+            b"a" => RelPath::parse(b"a0").unwrap(),
+            b"b-" => RelPath::parse(b"b/x").unwrap(),
+            b"c" => RelPath::parse(b"d").unwrap(),
+            _ => entry.path.clone(),
+        }
+    });
+    assert_eq!(renamed, [". Same", "a Other", "a0 gone", "b Same", "b/x gone", "b- Other", "c Other", "d gone"]);
 }

@@ -147,7 +147,7 @@ impl Comparison<'_> {
                 self.unreadable(&why);
                 Some(Vec::new())
             }
-            Some(Found::Excluded | Found::Beyond { .. } | Found::Changed(_)) => Some(Vec::new()),
+            Some(Found::Excluded | Found::Beyond { .. } | Found::Changed(_) | Found::Gone(_)) => Some(Vec::new()),
         };
         match attributes {
             None => self.findings.only_in_archive(member),
@@ -178,7 +178,8 @@ impl Comparison<'_> {
                     | Found::Excluded
                     | Found::Beyond { .. }
                     | Found::Changed(_)
-                    | Found::Unreadable { .. },
+                    | Found::Unreadable { .. }
+                    | Found::Gone(_),
                 )
                 | None => false,
             };
@@ -256,7 +257,9 @@ impl Comparison<'_> {
                     excluded += 1;
                     continue;
                 }
-                Found::Own(_) | Found::Changed(_) | Found::Unreadable { vanished: true, .. } => continue,
+                Found::Own(_) | Found::Changed(_) | Found::Gone(_) | Found::Unreadable { vanished: true, .. } => {
+                    continue;
+                }
                 Found::Beyond { path, entries, excess } => {
                     let what = format!("{entries} entries of '{path}' are not compared: {excess}");
                     self.monitor.issue(&self.input.archive, what);

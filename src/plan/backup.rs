@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use super::changes::{Full, FullArchives};
 use super::disk_usage::Watched;
 use super::facts::{Facts, Occupied};
-use super::measure::{Measured, backup_time};
+use super::measure::{Measure, Measured, backup_time};
 use super::overlaps;
 use super::postgres::{self, Versions};
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
-use crate::archiver::{Expected, Job};
+use crate::archiver::{Expected, Job, Scope};
 use crate::codec::{Compression, Format, Level};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exclude::Exclude;
@@ -19,7 +20,7 @@ use crate::live_mounts::LiveMount;
 use crate::postgres::OutsideLink;
 use crate::resolve::{CREATE_STACK, Selection, Target, not_found, survey};
 use crate::store::directory::Condition;
-use crate::store::{Destination, Sink};
+use crate::store::{Destination, GONE, INDEX, Sink};
 use crate::touched;
 use crate::units;
 
@@ -51,6 +52,8 @@ pub struct BackupRequest {
     pub exclude: Exclude,
     /// Whether extended attributes, ACLs and capabilities are archived, and fractions of a second.
     pub xattrs: bool,
+    /// The full archives since which changes are archived; `None` if everything is, without an index.
+    pub since: Option<FullArchives>,
 }
 
 impl BackupRequest {
@@ -102,6 +105,8 @@ pub struct PlannedArchive {
     pub target: Target,
     /// Where the archive is written.
     pub destination: Destination,
+    /// What else is written, and how much is archived.
+    pub scope: PlannedScope,
     /// How it is compressed.
     pub compression: Compression,
     /// The members that are left out of it.
@@ -116,6 +121,17 @@ pub struct PlannedArchive {
     pub versions: Versions,
     /// The links of those clusters to what is not archived with them.
     pub outside_links: Vec<OutsideLink>,
+}
+
+/// How much of a tree is archived.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PlannedScope {
+    /// All of it.
+    All,
+    /// All of it, with an index.
+    Indexed,
+    /// What has changed since a full archive.
+    Changes(Full),
 }
 
 /// When the lengths of archives, and the time that they take, are estimated by compressing samples.
@@ -158,12 +174,15 @@ pub fn plan(
             refusals.push(Error::refused(error.to_string()).within(&target.archive));
             format.into()
         });
-        let destination = request.sink.destination(&target.archive, format);
+        let (scope, note) = scope(request, &target, spec);
+        notes.extend(note);
+        let destination = destination_of(request, &target.archive, &scope, format);
         notes.extend(other_formats(&target.archive, format, &request.sink, facts));
         let reasons = unreal(&target, inventory, facts)?;
         let mut planned = PlannedArchive {
             target,
             destination,
+            scope,
             compression: compression.checked(request.checked),
             exclude: spec.exclude.and(&request.exclude),
             expected: expected(spec, request.allow_empty),
@@ -173,7 +192,15 @@ pub fn plan(
             outside_links: Vec::new(),
         };
         if reasons.is_empty() {
-            match examine(&mut planned, request.xattrs, facts, estimate == Estimate::Always) {
+            let is_estimated = estimate == Estimate::Always;
+            let mut examined = examine(&mut planned, request.xattrs, facts, is_estimated);
+            if let Some(note) = why_full(&planned, &examined) {
+                notes.extend(note);
+                planned.scope = PlannedScope::Indexed;
+                planned.destination = destination_of(request, &planned.target.archive, &planned.scope, format);
+                examined = examine(&mut planned, request.xattrs, facts, is_estimated);
+            }
+            match examined {
                 Ok(refusal) => refusals.extend(refusal),
                 Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
                 Err(error) => refusals.push(error.within(&planned.target.archive)),
@@ -248,7 +275,15 @@ impl BackupPlan {
 
     /// Returns the archives to write.
     pub fn jobs(&self) -> Vec<Job> {
+        let beside = |planned: &PlannedArchive, suffix| self.sink.file(&planned.target.archive, suffix);
         let job = |planned: &PlannedArchive| Job {
+            scope: match &planned.scope {
+                PlannedScope::All => Scope::All,
+                PlannedScope::Indexed => Scope::Indexed { index: beside(planned, INDEX) },
+                PlannedScope::Changes(full) => {
+                    Scope::Changes { since: full.index.clone(), gone: beside(planned, GONE) }
+                }
+            },
             archive: planned.target.archive.clone(),
             prefix: planned.target.tree.path.clone(),
             destination: planned.destination.clone(),
@@ -303,12 +338,50 @@ fn examine(planned: &mut PlannedArchive, xattrs: bool, facts: &dyn Facts, is_est
 }
 
 fn measure(planned: &PlannedArchive, xattrs: bool, facts: &dyn Facts, is_estimated: bool) -> Result<Measured> {
-    let (tree, compression) = (&planned.target.tree, planned.compression);
-    let mut measured = facts.measure(tree, &planned.exclude, is_estimated.then_some(compression))?;
-    if xattrs {
-        measured.add_extended_headers(if is_estimated { compression.format() } else { Format::Plain });
+    let since = match &planned.scope {
+        PlannedScope::All | PlannedScope::Indexed => None,
+        PlannedScope::Changes(full) => Some(&full.index),
+    };
+    let compression = is_estimated.then_some(planned.compression);
+    facts.measure(&planned.target.tree, Measure { exclude: &planned.exclude, compression, xattrs, since })
+}
+
+/// Decides how much of a tree is archived. A note says why all of it is although there is a full archive.
+fn scope(request: &BackupRequest, target: &Target, spec: &ArchiveSpec) -> (PlannedScope, Option<String>) {
+    let Some(since) = &request.since else { return (PlannedScope::All, None) };
+    if spec.database {
+        // A database that was running for a moment has rewritten most of its files.
+        return (PlannedScope::All, None);
     }
-    Ok(measured)
+    match since.find(target, request.xattrs) {
+        Ok(Some(full)) => (PlannedScope::Changes(full.clone()), None),
+        Ok(None) => (PlannedScope::Indexed, None),
+        Err(why) => (PlannedScope::Indexed, Some(full_note(&target.archive, &why))),
+    }
+}
+
+/// Returns whether all of a tree must be archived, by what was found in it, and a note on that.
+fn why_full(planned: &PlannedArchive, examined: &Result<Option<Error>>) -> Option<Option<String>> {
+    if !matches!(planned.scope, PlannedScope::Changes(_)) {
+        return None;
+    }
+    match examined {
+        Err(error) if error.kind() == ErrorKind::Damaged => {
+            Some(Some(full_note(&planned.target.archive, &error.to_string())))
+        }
+        _ => planned.measured.as_ref().is_some_and(|measured| !measured.clusters.is_empty()).then_some(None),
+    }
+}
+
+fn full_note(archive: &str, why: &str) -> String {
+    format!("{archive}: all of it is archived, not only what has changed: {why}")
+}
+
+fn destination_of(request: &BackupRequest, archive: &str, scope: &PlannedScope, format: Format) -> Destination {
+    match scope {
+        PlannedScope::All | PlannedScope::Indexed => request.sink.destination(archive, format),
+        PlannedScope::Changes(_) => request.sink.destination(&format!("{archive}.changes"), format),
+    }
 }
 
 /// Adds to `archives` what is known of the PostgreSQL clusters in them; returns refusals.

@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::measure::{self, Decompression, Measured};
-use crate::codec::{Compression, Format};
+use super::measure::{self, Decompression, Measure, Measured};
 use crate::error::{Error, Result};
-use crate::exclude::Exclude;
 use crate::extractor::{self, Input, Need, Origin, Parts};
 use crate::host::mounts::MountTree;
 use crate::host::{Volume, reality};
@@ -47,9 +45,8 @@ pub trait Facts {
     /// Returns the mounts of `tree` as they are on this host.
     fn live_mounts(&self, tree: &MountTree) -> Result<Vec<LiveMount>>;
 
-    /// Measures a tree without what `exclude` matches. The length and the time of its archive are estimated for
-    /// `compression`; otherwise those of an uncompressed one.
-    fn measure(&self, tree: &MountTree, exclude: &Exclude, compression: Option<Compression>) -> Result<Measured>;
+    /// Measures a tree.
+    fn measure(&self, tree: &MountTree, what: Measure<'_>) -> Result<Measured>;
 
     /// Returns how long decompressing an archive takes; `None` if that is not known.
     fn decompression(&self, location: &Location) -> Option<Decompression>;
@@ -150,10 +147,8 @@ impl Facts for ThisHost<'_> {
         self.mounts.open(tree).and_then(|open| live_mounts::found(&open))
     }
 
-    fn measure(&self, tree: &MountTree, exclude: &Exclude, compression: Option<Compression>) -> Result<Measured> {
-        let open = self.mounts.open(tree)?;
-        let compression = compression.unwrap_or(Format::Plain.into());
-        measure::measure(&open, &tree.path, exclude, compression, self.pool, self.monitor)
+    fn measure(&self, tree: &MountTree, what: Measure<'_>) -> Result<Measured> {
+        measure::measure(&self.mounts.open(tree)?, &tree.path, what, self.pool, self.monitor)
             .map_err(|error| self.monitor.cause(error))
     }
 

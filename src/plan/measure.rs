@@ -10,6 +10,7 @@ use nix::sys::time::{TimeVal, TimeValLike as _};
 
 use crate::archive::{BLOCK, RECORD, padding};
 use crate::archive_file::tar_likeness;
+use crate::archiver::{Compared, Index};
 use crate::codec::{Compression, Compressor, Decompressor, Format};
 use crate::error::Result;
 use crate::exclude::Exclude;
@@ -20,16 +21,18 @@ use crate::pieces::WritePiece;
 use crate::postgres::{Cluster, Clusters, VERSION_BYTES, is_cluster_version, is_version_file};
 use crate::store::Location;
 use crate::volume::OpenTree;
-use crate::volume::walk::{Entry, Found, Links, Walk};
+use crate::volume::walk::{Before, Entry, Found, Links, Walk};
 
 /// The sizes of a tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// Members that an archive of it would have, the root's own included.
+    /// Members that it has, the root's own included.
     pub members: u64,
+    /// Members that are archived: fewer, if only what has changed is.
+    pub archived: u64,
     /// What is excluded from it; a directory is one, with all that it holds.
     pub excluded: u64,
-    /// Content of its files in bytes, each counted once however many links it has.
+    /// Content in bytes of those of its files that are archived, each counted once however many links it has.
     pub file_bytes: u64,
     /// Length of the tar stream in bytes.
     pub stream_bytes: u64,
@@ -52,24 +55,55 @@ const SAMPLE: usize = 32 << 10;
 /// The estimated length of a compressed header in bytes.
 const COMPRESSED_HEADER: u64 = 64;
 
+/// What is measured of a tree.
+#[derive(Clone, Copy)]
+pub struct Measure<'a> {
+    /// What is left out.
+    pub exclude: &'a Exclude,
+    /// How an archive is compressed, for estimates of its length and of the time; otherwise those of an uncompressed one.
+    pub compression: Option<Compression>,
+    /// Whether extended attributes are archived.
+    pub xattrs: bool,
+    /// The index of a full archive, if only what has changed since is archived.
+    pub since: Option<&'a Location>,
+}
+
 /// Measures a tree.
 ///
 /// # Errors
-/// The tree cannot be walked, a file in it has an owner that has no id in the container, or the run was interrupted.
+/// The tree cannot be walked, a file in it has an owner that has no id in the container, or the run was interrupted. Of kind
+/// [`ErrorKind::Damaged`](crate::error::ErrorKind::Damaged): the index cannot be used.
 pub(crate) fn measure(
     tree: &OpenTree,
     prefix: &RelPath,
-    exclude: &Exclude,
-    compression: Compression,
+    what: Measure<'_>,
     pool: &Pool,
     monitor: &dyn Monitor,
 ) -> Result<Measured> {
+    let walk = Walk::new(tree)?.excluding(what.exclude, prefix).watching(monitor);
+    match what.since {
+        None => measure_walk(walk, tree, what, pool, monitor),
+        Some(index) => {
+            let index = Index::open(index, pool, monitor)?;
+            measure_walk(Compared::new(walk, index, &tree.ids, what.xattrs)?, tree, what, pool, monitor)
+        }
+    }
+}
+
+fn measure_walk(
+    walk: impl Iterator<Item = Result<Found>>,
+    tree: &OpenTree,
+    what: Measure<'_>,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Measured> {
+    let compression = what.compression.unwrap_or(Format::Plain.into());
     let mut measured = Measured { stream_bytes: 2 * BLOCK as u64, ..Measured::default() };
     let mut links = Links::default();
     let mut samples = Samples::default();
     let mut clusters = Clusters::default();
     let mut unmapped = None;
-    for found in Walk::new(tree)?.excluding(exclude, prefix).watching(monitor) {
+    for found in walk {
         monitor.check_cancelled()?;
         let mut entry = match found? {
             Found::Entry(entry) => entry,
@@ -77,9 +111,12 @@ pub(crate) fn measure(
                 measured.excluded += 1;
                 continue;
             }
-            Found::Socket(_) | Found::Own(_) | Found::Beyond { .. } | Found::Changed(_) | Found::Unreadable { .. } => {
-                continue;
-            }
+            Found::Socket(_)
+            | Found::Own(_)
+            | Found::Beyond { .. }
+            | Found::Changed(_)
+            | Found::Unreadable { .. }
+            | Found::Gone(_) => continue,
         };
         measured.members += 1;
         measured.one_file |= entry.path.is_root() && entry.kind != Kind::Directory;
@@ -87,13 +124,17 @@ pub(crate) fn measure(
             let (.., count) = unmapped.get_or_insert((first, entry.path.clone(), 0_u64));
             *count += 1;
         }
-        measured.stream_bytes += BLOCK as u64;
         measured.database |= is_cluster_version(&entry.path);
         clusters.member(&entry.path, &entry.kind);
         if is_version_file(&entry.path) && matches!(entry.kind, Kind::File { .. }) {
             let version = piece_of(&mut entry, 0, VERSION_BYTES);
             clusters.version(&entry.path, &version);
         }
+        if entry.before == Before::Same {
+            continue;
+        }
+        measured.archived += 1;
+        measured.stream_bytes += BLOCK as u64;
         if links.target(&entry).is_some() {
             continue;
         }
@@ -115,19 +156,22 @@ pub(crate) fn measure(
         let trial = samples.try_out(compression, pool);
         let bytes =
             trial.map_or(measured.file_bytes, |trial| scaled(trial.compressed, measured.file_bytes, trial.bytes));
-        measured.archive_bytes = bytes + measured.members * COMPRESSED_HEADER;
+        measured.archive_bytes = bytes + measured.archived * COMPRESSED_HEADER;
         measured.compress_time = trial.map(|trial| trial.time_of(measured.stream_bytes));
     }
     measured.clusters = clusters.found();
+    if what.xattrs {
+        measured.add_extended_headers(compression.format());
+    }
     Ok(measured)
 }
 
 impl Measured {
     /// Adds an extended header for each member: most have a time with fractions of a second.
-    pub(crate) fn add_extended_headers(&mut self, format: Format) {
-        let added = self.members * 2 * BLOCK as u64;
+    fn add_extended_headers(&mut self, format: Format) {
+        let added = self.archived * 2 * BLOCK as u64;
         self.stream_bytes += added;
-        self.archive_bytes += if format == Format::Plain { added } else { self.members * COMPRESSED_HEADER };
+        self.archive_bytes += if format == Format::Plain { added } else { self.archived * COMPRESSED_HEADER };
     }
 }
 

@@ -5,6 +5,7 @@
 //! Nothing here writes.
 
 pub mod backup;
+pub mod changes;
 pub mod comparison;
 mod creation;
 mod disk_usage;

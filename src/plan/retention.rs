@@ -57,6 +57,8 @@ pub enum Reason {
     Yearly,
     /// It is not old enough.
     Within,
+    /// Another set that is kept has the changes since it.
+    Base,
 }
 
 impl Reason {
@@ -72,6 +74,7 @@ impl Reason {
             Self::Monthly => "monthly",
             Self::Yearly => "yearly",
             Self::Within => "within",
+            Self::Base => "base",
         }
     }
 }
@@ -145,7 +148,7 @@ fn slot_of(reason: Reason, number: usize, at: DateTime) -> [i64; 2] {
     let date = at.date();
     let month = i64::from(date.year()) * 12 + i64::from(date.month());
     match reason {
-        Reason::Newest | Reason::Last | Reason::Within => [i64::try_from(number).unwrap_or(i64::MAX), 0],
+        Reason::Newest | Reason::Last | Reason::Within | Reason::Base => [i64::try_from(number).unwrap_or(i64::MAX), 0],
         Reason::Hourly => [day(date), i64::from(at.hour())],
         Reason::Daily => [day(date), 0],
         Reason::Weekly => [i64::from(date.iso_week_date().year()), i64::from(date.iso_week_date().week())],
@@ -180,9 +183,18 @@ impl Within {
 
     /// Returns the time that is so much before `time`; `None` if the calendar does not reach that far.
     fn before(self, time: DateTime) -> Option<DateTime> {
+        time.checked_sub(self.span()?).ok()
+    }
+
+    /// Returns the time that is so much after `time`; `None` if the calendar does not reach that far.
+    pub(super) fn after(self, time: DateTime) -> Option<DateTime> {
+        time.checked_add(self.span()?).ok()
+    }
+
+    fn span(self) -> Option<Span> {
         let Self { years, months, days, hours } = self;
         let span = Span::new().try_years(years).ok()?.try_months(months).ok()?;
-        time.checked_sub(span.try_days(days).ok()?.try_hours(hours).ok()?).ok()
+        span.try_days(days).ok()?.try_hours(hours).ok()
     }
 }
 

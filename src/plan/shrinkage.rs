@@ -29,20 +29,21 @@ fn is_less(now: u64, before: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Digest;
 
     fn archive(name: &str, members: u64, stream_bytes: u64) -> ArchiveRecord {
         ArchiveRecord {
             name: name.to_owned(),
-            file: String::new(),
             path: String::new(),
             sources: Vec::new(),
             format: String::new(),
-            bytes: 0,
-            stream_bytes,
+            xattrs: false,
             members,
-            sha256: Digest([0; 32]),
+            stream_bytes,
             postgres: None,
+            archive: None,
+            index: None,
+            base: None,
+            gone: None,
         }
     }
 

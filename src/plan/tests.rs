@@ -10,10 +10,10 @@ use super::backup::{self, BackupPlan, BackupRequest, Estimate};
 use super::comparison::{self, ComparisonRequest};
 use super::extraction::{self, ExtractionRequest};
 use super::facts::{Facts, Occupied};
-use super::measure::{Decompression, Measured};
+use super::measure::{Decompression, Measure, Measured};
 use super::restore::{self, RestorePlan, RestoreRequest};
 use super::*;
-use crate::codec::{Compression, Format};
+use crate::codec::Format;
 use crate::error::ErrorKind;
 use crate::exclude::{Exclude, Pattern};
 use crate::extractor::{Input, Mode, Need, Origin, Parts};
@@ -129,10 +129,10 @@ impl Facts for Script {
         Ok(tree.mounts.iter().map(live).collect())
     }
 
-    fn measure(&self, _: &MountTree, _: &Exclude, compression: Option<Compression>) -> Result<Measured> {
+    fn measure(&self, _: &MountTree, what: Measure<'_>) -> Result<Measured> {
         let measured = self.measured.clone();
         measured.map(|measured| Measured {
-            archive_bytes: if compression.is_some() { measured.archive_bytes } else { self.uncompressed_bytes },
+            archive_bytes: if what.compression.is_some() { measured.archive_bytes } else { self.uncompressed_bytes },
             ..measured
         })
     }
@@ -290,6 +290,7 @@ fn backup_request() -> BackupRequest {
         allow_outside_links: false,
         exclude: Exclude::default(),
         xattrs: false,
+        since: None,
     }
 }
 

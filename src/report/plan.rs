@@ -11,7 +11,7 @@ use crate::filesystem::Filesystem;
 use crate::host::mounts::{LeftOut, TreeMount};
 use crate::host::{Container, MountKind, State};
 use crate::member::{RelPath, printable_path};
-use crate::plan::backup::{BackupPlan, PlannedArchive};
+use crate::plan::backup::{BackupPlan, PlannedArchive, PlannedScope};
 use crate::plan::restore::{Input, LiveKind, LiveMount, Mode, PlannedCreation, PlannedRestore, RestorePlan, Way};
 use crate::report::database::{self, Postgresql};
 use crate::report::text::safe;
@@ -117,8 +117,19 @@ fn archive(text: &mut String, planned: &PlannedArchive) -> std::fmt::Result {
     target(text, &planned.target)?;
     database::versions(text, &planned.versions)?;
     database::outside_links(text, &planned.outside_links)?;
+    if let PlannedScope::Changes(full) = &planned.scope {
+        writeln!(text, "  changes    since the full archive in the set {}", full.set)?;
+    }
     match &planned.measured {
         None => writeln!(text, "  size       {UNKNOWN}"),
+        Some(measured) if matches!(planned.scope, PlannedScope::Changes(_)) => writeln!(
+            text,
+            "  size       {} of {} members, {} of files; the archive will take about {}",
+            units::count(measured.archived),
+            units::count(measured.members),
+            units::bytes(measured.file_bytes),
+            units::bytes(measured.archive_bytes)
+        ),
         Some(measured) => writeln!(
             text,
             "  size       {} members{}, {} of files; the archive will take about {}",
@@ -326,7 +337,11 @@ struct Archive<'a> {
     #[serde(flatten)]
     tree: Tree<'a>,
     postgresql: Option<Postgresql>,
+    /// The set with the full archive, if only what has changed since is archived.
+    since: Option<String>,
     members: Option<u64>,
+    /// Fewer, if only what has changed is.
+    archived: Option<u64>,
     excluded: Option<u64>,
     file_bytes: Option<u64>,
     stream_bytes: Option<u64>,
@@ -485,7 +500,12 @@ impl<'a> Archive<'a> {
             },
             tree: Tree::new(&planned.target),
             postgresql: Postgresql::of(&planned.versions),
+            since: match &planned.scope {
+                PlannedScope::All | PlannedScope::Indexed => None,
+                PlannedScope::Changes(full) => Some(full.set.to_string()),
+            },
             members: measured.map(|measured| measured.members),
+            archived: measured.map(|measured| measured.archived),
             excluded: measured.map(|measured| measured.excluded),
             file_bytes: measured.map(|measured| measured.file_bytes),
             stream_bytes: measured.map(|measured| measured.stream_bytes),

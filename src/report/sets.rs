@@ -15,7 +15,7 @@ pub fn sets_text(sets: &[Listed]) -> String {
     if sets.is_empty() {
         return "there is no set\n".to_owned();
     }
-    let mut rows = vec![["set", "archives", "size", "warnings", "verified"].map(str::to_owned)];
+    let mut rows = vec![["set", "archives", "size", "since", "warnings", "verified"].map(str::to_owned)];
     let mut reasons = Vec::new();
     for listed in sets {
         let name = listed.name.to_string();
@@ -24,17 +24,25 @@ pub fn sets_text(sets: &[Listed]) -> String {
                 name,
                 set.manifest().archives.len().to_string(),
                 units::bytes(set.manifest().bytes()),
+                since(set),
                 set.manifest().warning_count.to_string(),
                 listed.verified.map_or_else(|| "never".to_owned(), local),
             ]),
             Err(error) => {
-                rows.push([name, "incomplete".to_owned(), "-".to_owned(), "-".to_owned(), "-".to_owned()]);
+                let unknown = || "-".to_owned();
+                rows.push([name, "incomplete".to_owned(), unknown(), unknown(), unknown(), unknown()]);
                 reasons.push(safe(&error.to_string()));
             }
         }
     }
     let text = table(&rows);
     if reasons.is_empty() { text } else { format!("{text}\n{}\n", reasons.join("\n")) }
+}
+
+/// Returns the sets since which a set has the changes; `full` if it stands on its own.
+fn since(set: &Set) -> String {
+    let bases: Vec<&str> = set.manifest().bases().into_iter().collect();
+    if bases.is_empty() { "full".to_owned() } else { bases.join(", ") }
 }
 
 /// Formats which sets a prune removes, and why the others stay.
@@ -87,6 +95,8 @@ struct OneSet<'a> {
     started: Option<Timestamp>,
     completed: Option<Timestamp>,
     archives: Vec<&'a str>,
+    /// The sets that it needs, because it has the changes since them.
+    bases: Vec<&'a str>,
     bytes: Option<u64>,
     downtime_seconds: Option<f64>,
     warnings: &'a [String],
@@ -115,6 +125,7 @@ impl<'a> OneSet<'a> {
             archives: manifest
                 .map(|manifest| manifest.archives.iter().map(|archive| archive.name.as_str()).collect())
                 .unwrap_or_default(),
+            bases: manifest.map(|manifest| manifest.bases().into_iter().collect()).unwrap_or_default(),
             bytes: manifest.map(crate::manifest::Manifest::bytes),
             downtime_seconds: manifest.and_then(|manifest| manifest.downtime_seconds),
             warnings: manifest.map(|manifest| manifest.warnings.as_slice()).unwrap_or_default(),

@@ -5,16 +5,17 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 use sha2::{Digest as _, Sha256};
 
 use super::name::{archive_name, foreign_program};
 use super::stdin::{Stdin, StdinReader};
+use crate::digest::Digest;
 use crate::durable::page_cache::ReadOnce;
 use crate::error::{Error, Result};
-use crate::manifest::Digest;
-use crate::member::printable_path;
+use crate::member::{RelPath, printable_path};
 use crate::monitor::Monitor;
 
 /// The path that stands for standard input or standard output on the command line.
@@ -28,6 +29,19 @@ pub struct Location {
     name: Option<String>,
     /// What the digest of the file must be.
     digest: Option<Digest>,
+    /// What is read before it, if it is an archive of changes.
+    base: Option<Arc<Base>>,
+}
+
+/// The full archive before one of changes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Base {
+    /// The full archive.
+    pub(crate) archive: Location,
+    /// The paths of its tree that are gone.
+    pub(crate) gone: Location,
+    /// What precedes these in the names of members.
+    pub(crate) prefix: RelPath,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +73,7 @@ enum Bytes<'a> {
 impl Location {
     /// Returns the location of the archive in the file at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { kind: Kind::File(path.into()), name: None, digest: None }
+        Self { kind: Kind::File(path.into()), name: None, digest: None, base: None }
     }
 
     /// Returns the location at `path` of the command line: a file, or standard input for `-`.
@@ -79,6 +93,19 @@ impl Location {
     #[must_use]
     pub(super) fn with_digest(self, digest: Digest) -> Self {
         Self { digest: Some(digest), ..self }
+    }
+
+    /// Returns the same location of an archive of what has changed since the full one `archive`, without the paths in
+    /// `gone`.
+    #[must_use]
+    pub(super) fn since(self, archive: Self, gone: Self, prefix: RelPath) -> Self {
+        Self { base: Some(Arc::new(Base { archive, gone, prefix })), ..self }
+    }
+
+    /// Returns what is read before it, if it is an archive of changes.
+    #[must_use]
+    pub(crate) fn base(&self) -> Option<&Base> {
+        self.base.as_deref()
     }
 
     /// Returns the archive's name without its suffix: `cvat_db` for `backup/cvat_db.tar.bz2`.
@@ -117,7 +144,7 @@ impl Location {
         self.file().is_none()
     }
 
-    /// Opens the archive for reading from its start. Reading ends once `monitor` is cancelled.
+    /// Opens the archive's own file for reading from its start. Reading ends once `monitor` is cancelled.
     ///
     /// # Errors
     /// The file cannot be opened, or is not a regular file; standard input was opened already.
@@ -151,13 +178,15 @@ impl Location {
         matches!(&self.kind, Kind::Stdin(stdin) if stdin.exhausted())
     }
 
-    /// Returns the archive's length in bytes, without opening it; `None` if the store does not report it.
+    /// Returns the archive's length in bytes, with its base, without opening it; `None` if the store does not report it.
     #[must_use]
     pub fn bytes(&self) -> Option<u64> {
-        match &self.kind {
+        let own = match &self.kind {
             Kind::File(path) => path.metadata().ok().map(|status| status.len()),
             Kind::Stdin(stdin) => stdin.bytes(),
-        }
+        };
+        let base = self.base().map_or(Some(0), |base| base.archive.bytes());
+        Some(own?.saturating_add(base?))
     }
 }
 

@@ -33,5 +33,6 @@ pub use sets::{Listed, Sets};
 pub use sink::{Destination, Sink};
 pub use source::{ChosenSet, Selected, Source, complete, select, single};
 
-pub(crate) use location::{Opened, Reader};
+pub(crate) use location::{Base, Opened, Reader};
+pub(crate) use set_files::{GONE, INDEX};
 pub(crate) use sink::{Complete, NewArchive, commit};

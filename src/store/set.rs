@@ -11,8 +11,8 @@ use super::set_files::{VERIFIED, write};
 use super::set_name::to_second;
 use crate::durable::small_file;
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::{self, ArchiveRecord, Manifest};
-use crate::member::printable_path;
+use crate::manifest::{self, ArchiveRecord, Base, FileRecord, Manifest};
+use crate::member::{RelPath, printable_path};
 
 /// A set: a directory with a valid manifest.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,32 +58,72 @@ impl Set {
     /// Returns the archives, in the order of the manifest.
     #[must_use]
     pub fn archives(&self) -> Vec<Location> {
-        self.manifest.archives.iter().map(|archive| self.location(archive)).collect()
+        self.locations(|location, _| location)
     }
 
     /// Returns the same archives, which are damaged if their digests are not those of the manifest.
     pub(super) fn archives_with_digests(&self) -> Vec<Location> {
-        self.manifest.archives.iter().map(|archive| self.location(archive).with_digest(archive.sha256)).collect()
+        self.locations(|location, record| location.with_digest(record.sha256))
     }
 
-    fn location(&self, archive: &ArchiveRecord) -> Location {
-        Location::new(self.path.join(&archive.file)).named(&archive.name)
+    fn locations(&self, of_file: impl Fn(Location, &FileRecord) -> Location) -> Vec<Location> {
+        let at = |directory: &Path, record: &FileRecord| Location::new(directory.join(&record.file));
+        let archive = |archive: &ArchiveRecord| {
+            let own = archive.archive.as_ref().map(|record| of_file(at(&self.path, record), record));
+            let base = archive.base.as_ref().map(|base| of_file(at(&self.beside(base), &base.archive), &base.archive));
+            let location = match (base, own, &archive.gone) {
+                (Some(full), Some(changes), Some(gone)) => {
+                    let gone = at(&self.path, gone).with_digest(gone.sha256);
+                    changes.since(full, gone, RelPath::parse(archive.path.as_bytes()).unwrap_or_default())
+                }
+                (Some(one), ..) | (None, Some(one), _) => one,
+                // No manifest has that.
+                (None, None, _) => return None,
+            };
+            Some(location.named(&archive.name))
+        };
+        self.manifest.archives.iter().filter_map(archive).collect()
     }
 
-    /// Checks that all archives are there, with their lengths.
+    /// Returns the indexes of full archives, with the records of these.
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = (&ArchiveRecord, Location)> {
+        self.manifest.archives.iter().filter_map(|archive| {
+            let index = archive.index.as_ref()?;
+            Some((archive, Location::new(self.path.join(&index.file)).with_digest(index.sha256)))
+        })
+    }
+
+    /// Returns the path of the set of `base`, which is in the same directory.
+    fn beside(&self, base: &Base) -> PathBuf {
+        match (self.path.parent(), self.path.file_name()) {
+            (Some(directory), Some(_)) => directory.join(&base.set),
+            // Such as `.`.
+            _ => self.path.join("..").join(&base.set),
+        }
+    }
+
+    /// Checks that all files are there, with their lengths, and those that they need in other sets.
     ///
     /// # Errors
     /// One is not.
     pub fn check(&self) -> Result<()> {
-        for archive in &self.manifest.archives {
-            let path = self.path.join(&archive.file);
+        let check = |directory: &Path, record: &FileRecord| {
+            let path = directory.join(&record.file);
             let status = path.symlink_metadata().map_err(|e| Error::failed_at("cannot open", &path, e))?;
-            if !status.is_file() || status.len() != archive.bytes {
+            if !status.is_file() || status.len() != record.bytes {
                 let found =
                     if status.is_file() { format!("has {} bytes", status.len()) } else { "is no file".to_owned() };
-                let message = format!("'{}' {found}, not the {} of its set", printable_path(&path), archive.bytes);
+                let message = format!("'{}' {found}, not the {} of its set", printable_path(&path), record.bytes);
                 return Err(Error::new(ErrorKind::Damaged, message));
             }
+            Ok(())
+        };
+        self.manifest.files().try_for_each(|record| check(&self.path, record))?;
+        for (archive, base) in self.manifest.archives.iter().filter_map(|one| Some((one, one.base.as_ref()?))) {
+            check(&self.beside(base), &base.archive).map_err(|error| {
+                let what = format!("the full archive of '{}' in the set {} is needed", archive.name, base.set);
+                error.within(what).hint(format!("copy the set {} back beside this one", base.set))
+            })?;
         }
         Ok(())
     }

@@ -22,6 +22,12 @@ use crate::member::{printable, printable_path};
 /// The name of the file that says when a set was verified.
 pub(super) const VERIFIED: &str = "verified.json";
 
+/// The suffix of the paths that are gone since a full archive.
+pub(crate) const GONE: &str = ".gone";
+
+/// The suffix of the index of a full archive.
+pub(crate) const INDEX: &str = ".index.zst";
+
 /// Writes a file of a set, and syncs it.
 pub(super) fn write(path: &Path, text: &[u8], overwrite: bool) -> Result<()> {
     let mut file = AtomicFile::create(path)?;
@@ -87,6 +93,8 @@ fn not_removed(path: &Path, why: &str) -> Error {
 fn is_of_set(name: &str) -> bool {
     matches!(name, manifest::FILE | manifest::SUMS | VERIFIED)
         || is_archive(name)
+        || name.ends_with(GONE)
+        || name.ends_with(INDEX)
         || is_temporary(name.as_ref())
         || is_record(name.as_ref())
 }

@@ -13,13 +13,14 @@ use super::location::DASH;
 use super::new_set::NewSet;
 use super::stdout::{self, StdoutArchive};
 use crate::codec::Format;
+use crate::digest::Digest;
 use crate::durable::atomic_file::{AtomicFile, Ready};
 use crate::durable::commit;
 use crate::durable::leftovers::Recovered;
 use crate::error::Result;
-use crate::manifest::Digest;
 use crate::member::{printable, printable_path};
 use crate::monitor::Monitor;
+use crate::pieces::WritePiece;
 
 /// The sink of the archives of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +89,13 @@ impl Sink {
     /// Returns where the archive `name` in `format` goes.
     #[must_use]
     pub fn destination(&self, name: &str, format: Format) -> Destination {
-        let file = format!("{name}.{}", format.extension());
+        self.file(name, &format!(".{}", format.extension()))
+    }
+
+    /// Returns where a file beside the archive `name` goes, of the name with another `suffix`.
+    #[must_use]
+    pub(crate) fn file(&self, name: &str, suffix: &str) -> Destination {
+        let file = format!("{name}{suffix}");
         match self {
             Self::Directory(directory) => Destination::File(directory.path().join(file)),
             Self::Set(set) => Destination::InSet { path: set.path().join(&file), hidden: set.hidden().join(&file) },
@@ -272,6 +279,8 @@ impl Write for NewArchive<'_> {
         }
     }
 }
+
+impl WritePiece for NewArchive<'_> {}
 
 impl Complete {
     /// Returns the length of the archive in bytes.

@@ -1,5 +1,6 @@
 //! The archives at the paths on a command line.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::directory::Directory;
@@ -8,7 +9,7 @@ use super::set::Set;
 use super::sets::{Listed, Sets};
 use crate::durable::commit;
 use crate::durable::leftovers::Recovered;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::member::printable_path;
 use crate::monitor::Monitor;
 
@@ -120,6 +121,17 @@ pub struct Selected {
 }
 
 impl Selected {
+    /// Checks the digests of the indexes in the sets: later backups need them.
+    ///
+    /// # Errors
+    /// One cannot be read, or is damaged.
+    pub fn check_indexes(&self, monitor: &dyn Monitor) -> Result<()> {
+        self.sets.iter().flat_map(Set::indexes).try_for_each(|(_, index)| {
+            let copied = io::copy(&mut index.open(monitor)?.reader, &mut io::sink());
+            copied.map(|_| ()).map_err(|e| Error::new(ErrorKind::Damaged, format!("'{index}': {e}")))
+        })
+    }
+
     /// Records in each set that it was verified, once all archives were read without an error.
     pub fn record_verified(&self, monitor: &dyn Monitor) {
         for set in &self.sets {

@@ -8,7 +8,8 @@ use std::mem;
 
 use nix::sys::stat::{FileStat, fstat};
 
-use super::read_ahead::ReadAhead;
+use super::read_ahead::{self, ReadAhead};
+use crate::digest::{Digest, OfPieces};
 use crate::durable::page_cache::{Writeback, drop_written};
 use crate::holes::ReadHoles;
 use crate::ordered::Pool;
@@ -56,24 +57,32 @@ impl Opened {
         self.file
     }
 
-    /// Returns its content, which is read ahead on the threads of `pool`.
+    /// Returns its content, which is read ahead on the threads of `pool`, with its digest if it `is_digested`.
     #[must_use]
-    pub(crate) fn in_pieces(self, pool: &Pool) -> Content {
+    pub(crate) fn in_pieces(self, is_digested: bool, pool: &Pool) -> Content {
         let size = self.size();
-        Content(Inner::Pieces { ahead: ReadAhead::new(self.file, size, pool), state: self.state })
+        Content(Inner::Pieces { ahead: ReadAhead::new(self.file, size, is_digested, pool), state: self.state })
     }
 
     /// Returns its content, read at once: for small files.
     #[must_use]
-    pub(crate) fn at_once(self) -> Content {
+    pub(crate) fn at_once(self, is_digested: bool) -> Content {
         let mut bytes = Vec::with_capacity(self.size() as usize);
         let failed = (&self.file).take(self.size()).read_to_end(&mut bytes).err();
         let changed = has_changed(&self.file, self.state);
         if !bytes.is_empty() {
             drop_written(&self.file);
         }
-        Content(Inner::Whole { bytes, failed, changed })
+        let digest = is_digested.then(|| digest_of(&bytes));
+        Content(Inner::Whole { bytes, failed, changed, digest })
     }
+}
+
+/// Returns the digest of content that was read at once: that of the same content in pieces.
+fn digest_of(bytes: &[u8]) -> Digest {
+    let mut digest = OfPieces::default();
+    bytes.chunks(read_ahead::PIECE).for_each(|piece| digest.add(Digest::of(piece)));
+    digest.finish()
 }
 
 fn has_changed(file: &File, before: State) -> bool {
@@ -85,7 +94,7 @@ pub(crate) struct Content(Inner);
 
 enum Inner {
     Pieces { ahead: ReadAhead, state: State },
-    Whole { bytes: Vec<u8>, failed: Option<io::Error>, changed: bool },
+    Whole { bytes: Vec<u8>, failed: Option<io::Error>, changed: bool, digest: Option<Digest> },
 }
 
 impl Content {
@@ -106,6 +115,21 @@ impl Content {
         match &self.0 {
             Inner::Pieces { ahead, state } => has_changed(ahead.file(), *state),
             Inner::Whole { changed, .. } => *changed,
+        }
+    }
+
+    /// Returns whether all of it was read at once.
+    #[must_use]
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.0, Inner::Whole { .. })
+    }
+
+    /// Returns the digest of what was returned, if it was asked for: of all, once an empty piece was returned.
+    #[must_use]
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        match &self.0 {
+            Inner::Pieces { ahead, .. } => ahead.digest(),
+            Inner::Whole { digest, .. } => *digest,
         }
     }
 }
@@ -361,15 +385,16 @@ mod tests {
                 std::fs::write(&at, then).unwrap();
             }
             let [once, pieces] = both;
-            for mut content in [once.at_once(), pieces.in_pieces(&pool)] {
+            for mut content in [once.at_once(true), pieces.in_pieces(true, &pool)] {
                 assert_eq!(given(&mut content), (stored.as_bytes().to_vec(), false));
                 assert_eq!(content.changed(), then != before);
+                assert_eq!(content.digest(), Some(digest_of(stored.as_bytes())));
             }
         }
         std::fs::write(&at, "abc").unwrap();
         let grows = opened(&at);
         std::fs::write(&at, "abcdef").unwrap();
-        let mut content = grows.at_once();
+        let mut content = grows.at_once(false);
         assert_eq!(given(&mut content), (b"abc".to_vec(), false));
         assert!(content.changed());
     }
@@ -378,7 +403,7 @@ mod tests {
     fn what_cannot_be_read_fails_where_it_is_asked_for() {
         // Nothing is mapped at a process's first address.
         let unreadable = || Opened { file: File::open("/proc/self/mem").unwrap(), state: (0, 0, 100) };
-        for mut content in [unreadable().at_once(), unreadable().in_pieces(&Pool::new(2).unwrap())] {
+        for mut content in [unreadable().at_once(false), unreadable().in_pieces(false, &Pool::new(2).unwrap())] {
             assert_eq!(given(&mut content), (Vec::new(), true));
         }
     }

@@ -33,12 +33,14 @@ pub(crate) fn of(status: &FileStat) -> Metadata {
         mode: status.st_mode & 0o7777,
         uid: status.st_uid,
         gid: status.st_gid,
-        mtime: Timestamp {
-            seconds: status.st_mtime,
-            nanoseconds: u32::try_from(status.st_mtime_nsec).unwrap_or_default(),
-        },
+        mtime: time(status.st_mtime, status.st_mtime_nsec),
         xattrs: Xattrs::default(),
     }
+}
+
+/// Returns a time of `struct stat`.
+pub(super) fn time(seconds: i64, nanoseconds: i64) -> Timestamp {
+    Timestamp { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or_default() }
 }
 
 /// The metadata of an open object.

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use rustix::buffer::spare_capacity;
 use rustix::io::{pread, retry_on_intr};
 
+use crate::digest::{Digest, OfPieces};
 use crate::durable::page_cache::{READ_STEP, drop_range, drop_written, read_in_order};
 use crate::ordered::{Ordered, Pool};
 
 /// Bytes of a piece: passing it between threads takes little of the time in which it is copied.
-const PIECE: usize = 256 << 10;
+pub(super) const PIECE: usize = 256 << 10;
 
 /// A file of which the pieces are being read.
 pub(super) struct ReadAhead {
@@ -23,20 +24,30 @@ pub(super) struct ReadAhead {
     end: u64,
     /// Why the file could not be read behind what was returned.
     failed: Option<io::Error>,
+    /// The digest of what was returned, if it is wanted.
+    digest: Option<OfPieces>,
 }
 
 struct Piece {
     bytes: Vec<u8>,
+    digest: Option<Digest>,
     /// Whether the file ended in it, or could not be read.
     ended: bool,
     failed: Option<io::Error>,
 }
 
 impl ReadAhead {
-    /// Begins to read the first `size` bytes of `file`, on the threads of `pool`.
-    pub(super) fn new(file: File, size: u64, pool: &Pool) -> Self {
+    /// Begins to read the first `size` bytes of `file`, on the threads of `pool`, which also compute the digest if it
+    /// `is_digested`.
+    pub(super) fn new(file: File, size: u64, is_digested: bool, pool: &Pool) -> Self {
         read_in_order(&file);
-        Self { file: Arc::new(file), reading: Ordered::new(pool), next: 0, end: size, failed: None }
+        let digest = is_digested.then(OfPieces::default);
+        Self { file: Arc::new(file), reading: Ordered::new(pool), next: 0, end: size, failed: None, digest }
+    }
+
+    /// Returns the digest of all that was returned.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        self.digest.clone().map(OfPieces::finish)
     }
 
     pub(super) fn file(&self) -> &File {
@@ -50,11 +61,14 @@ impl ReadAhead {
         }
         while self.next < self.end && self.reading.has_room() {
             let length = usize::try_from(self.end - self.next).map_or(PIECE, |left| left.min(PIECE));
-            let (file, offset) = (Arc::clone(&self.file), self.next);
-            self.reading.submit(move || read(&file, offset, length));
+            let (file, offset, is_digested) = (Arc::clone(&self.file), self.next, self.digest.is_some());
+            self.reading.submit(move || read(&file, offset, length, is_digested));
             self.next += length as u64;
         }
         let Some(piece) = self.reading.take() else { return Ok(Vec::new()) };
+        if let (Some(all), Some(of_piece)) = (&mut self.digest, piece.digest) {
+            all.add(of_piece);
+        }
         if piece.ended {
             // What lies behind is read no more, also if the file has grown again.
             self.reading.abandon();
@@ -76,7 +90,7 @@ impl Drop for ReadAhead {
     }
 }
 
-fn read(file: &File, offset: u64, length: usize) -> Piece {
+fn read(file: &File, offset: u64, length: usize, is_digested: bool) -> Piece {
     let mut bytes = Vec::with_capacity(length);
     let mut failed = None;
     while bytes.len() < length {
@@ -97,7 +111,8 @@ fn read(file: &File, offset: u64, length: usize) -> Piece {
     if offset.is_multiple_of(READ_STEP) && offset >= 2 * READ_STEP {
         drop_range(file, offset - 2 * READ_STEP, READ_STEP);
     }
-    Piece { bytes, ended, failed }
+    let digest = is_digested.then(|| Digest::of(&bytes));
+    Piece { bytes, digest, ended, failed }
 }
 
 #[cfg(test)]
@@ -125,7 +140,7 @@ mod tests {
         file.rewind().unwrap();
         let pool = Pool::new(3).unwrap();
         for size in [0, 1, PIECE, PIECE + 1, content.len() - 1, content.len(), content.len() + 3 * PIECE] {
-            let mut ahead = ReadAhead::new(file.try_clone().unwrap(), size as u64, &pool);
+            let mut ahead = ReadAhead::new(file.try_clone().unwrap(), size as u64, false, &pool);
             assert!(all(&mut ahead) == content[..size.min(content.len())], "{size}");
             assert!(ahead.next().unwrap().is_empty());
         }
@@ -135,7 +150,7 @@ mod tests {
     fn nothing_is_read_behind_the_end_of_a_file_that_shrank() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(100 * PIECE as u64).unwrap();
-        let mut ahead = ReadAhead::new(file.try_clone().unwrap(), 100 * PIECE as u64, &Pool::new(2).unwrap());
+        let mut ahead = ReadAhead::new(file.try_clone().unwrap(), 100 * PIECE as u64, false, &Pool::new(2).unwrap());
         assert_eq!(ahead.next().unwrap().len(), PIECE);
         file.set_len(0).unwrap();
         let rest = all(&mut ahead);

@@ -19,11 +19,12 @@ use super::own_names::OwnNames;
 use super::sorted_names::SortedNames;
 use super::xattrs::Object;
 use super::{Content, OpenMount, OpenTree, metadata};
+use crate::digest::Digest;
 use crate::error::{Cause, Error, Result};
 use crate::exclude::Exclude;
 use crate::identity::FileId;
 use crate::limits::{Excess, Extent};
-use crate::member::{Kind, Metadata, RelPath};
+use crate::member::{Kind, Metadata, RelPath, Timestamp};
 use crate::monitor::Monitor;
 
 /// Handles of directories this many levels above the current one are closed, so that no tree is too deep for the limit on
@@ -62,6 +63,8 @@ pub(crate) enum Found {
         /// It is gone.
         vanished: bool,
     },
+    /// Something that an earlier archive has, and the tree has no more, or as something of another kind.
+    Gone(RelPath),
 }
 
 /// A file-system object and the handle to open it by.
@@ -75,9 +78,23 @@ pub(crate) struct Entry {
     pub metadata: Metadata,
     /// Device, inode and link count.
     pub inode: Inode,
+    /// What is known of it from an earlier archive.
+    pub before: Before,
     place: Place,
     /// The directory that holds it; `None` for the root.
     holder: Option<Arc<Step>>,
+}
+
+/// How an entry compares with what an earlier archive has under its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Before {
+    /// It is new or different, or there is no earlier archive.
+    #[default]
+    Other,
+    /// It is the same.
+    Same,
+    /// It is the same if its content has this digest.
+    SameIf(Digest),
 }
 
 /// A directory on the way to an entry. Entries of one directory share it, so that memory does not grow with the length of
@@ -113,6 +130,8 @@ pub(crate) struct Inode {
     pub nlink: u64,
     /// Bytes of disk it takes.
     pub allocated: u64,
+    /// The time of the last change of anything about it: nobody can set it.
+    pub ctime: Timestamp,
 }
 
 #[derive(Debug, Clone)]
@@ -148,8 +167,13 @@ impl Entry {
         if metadata::file_type(&status) != SFlag::S_IFREG {
             return Err(Errno::ESTALE);
         }
+        let inode = inode(&status);
+        if inode.ctime != self.inode.ctime {
+            // It is not what was compared.
+            self.before = Before::Other;
+        }
         self.metadata = metadata::of(&status);
-        self.inode = inode(&status);
+        self.inode = inode;
         self.kind = Kind::File { size: status.st_size.max(0).cast_unsigned() };
         Ok(Opened::new(opened.into(), &status))
     }
@@ -172,6 +196,11 @@ impl Entry {
         let handle = open_path(directory, name)?;
         let is_same = FileId::of(&fstat(&handle)?) == self.inode.id;
         if is_same { Ok(Some(look(&Object::path(&handle)))) } else { Err(Errno::ESTALE) }
+    }
+
+    /// Gives up the handle by which it could be opened: of entries that are kept for long there may be many.
+    pub(crate) fn release(&mut self) {
+        self.place = Place::OnNoMount;
     }
 
     /// Returns whether it has a name that voltar gives, though it is not on record.
@@ -316,7 +345,8 @@ impl<'a> Walk<'a> {
                     LiveKind::File => Kind::File { size: status.st_size.max(0).cast_unsigned() },
                 };
                 let (metadata, inode) = (metadata::of(&status), inode(&status));
-                Entry { path: RelPath::root(), kind, metadata, inode, place: Place::Mounted(live), holder: None }
+                let (path, before, place) = (RelPath::root(), Before::Other, Place::Mounted(live));
+                Entry { path, kind, metadata, inode, before, place, holder: None }
             }
             Some(None) => return Err(Error::refused("the tree has no root to walk")),
             None => this.on_no_mount(RelPath::root()),
@@ -327,9 +357,9 @@ impl<'a> Walk<'a> {
 
     /// Returns the entry of a directory that is on no mount.
     fn on_no_mount(&self, path: RelPath) -> Entry {
-        let inode = Inode { id: FileId::default(), nlink: 1, allocated: 0 };
-        let (metadata, holder) = (self.on_no_mount.clone(), self.holder());
-        Entry { path, kind: Kind::Directory, metadata, inode, place: Place::OnNoMount, holder }
+        let inode = Inode { id: FileId::default(), nlink: 1, allocated: 0, ctime: Timestamp::default() };
+        let (metadata, before, place) = (self.on_no_mount.clone(), Before::Other, Place::OnNoMount);
+        Entry { path, kind: Kind::Directory, metadata, inode, before, place, holder: self.holder() }
     }
 
     /// Returns the directory whose content is being walked; `None` for the root.
@@ -487,7 +517,8 @@ impl<'a> Walk<'a> {
             }
         };
         let holder = self.holder();
-        Found::Entry(Entry { path, kind, metadata: metadata::of(&status), inode: inode(&status), place, holder })
+        let (metadata, inode) = (metadata::of(&status), inode(&status));
+        Found::Entry(Entry { path, kind, metadata, inode, before: Before::Other, place, holder })
     }
 }
 
@@ -555,5 +586,6 @@ fn inode(status: &FileStat) -> Inode {
         id: FileId::of(status),
         nlink: status.st_nlink,
         allocated: u64::try_from(status.st_blocks).unwrap_or_default() * 512,
+        ctime: metadata::time(status.st_ctime, status.st_ctime_nsec),
     }
 }

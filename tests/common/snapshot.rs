@@ -91,6 +91,19 @@ impl TreeSnapshot {
         self
     }
 
+    /// Removes what busybox does not restore: the times of directories, and times and owners of symbolic links.
+    #[must_use]
+    pub fn restored_by_busybox(mut self) -> Self {
+        for entry in self.entries.values_mut() {
+            match entry.what {
+                What::Directory => entry.mtime = (0, 0),
+                What::Symlink { .. } => (entry.mtime, entry.uid, entry.gid) = ((0, 0), 0, 0),
+                _ => {}
+            }
+        }
+        self
+    }
+
     /// Removes an entry and everything below it.
     #[must_use]
     pub fn without(mut self, path: &str) -> Self {
