@@ -228,6 +228,37 @@ def data_root_seeds():
     yield from texts_of({"options": {"MountType": "nfs", "MountOpts": "addr=nas,rw", "MountDevice": ":/export"}})
 
 
+def sets_seeds():
+    index = "voltar-index 1 1764190000.123456789\0"
+    line = "f 644 0 0 5 1.000000000 2.000000000 17 1 " + "ab" * 32 + " a\0"
+    yield "index", index + line + "end 1\0"
+    yield "index_empty", index + "end 0\0"
+    yield "index_kinds", (
+        index
+        + "d 755 0 0 0 -1.000000005 2.000000000 2 3 - \0"
+        + line
+        + "l 777 1 2 0 1.000000000 2.000000000 18 1 - a-b\0../target\0"
+        + "c 600 0 0 1,3 1.000000000 2.000000000 19 1 - c\0? d\0end 5\0"
+    )
+    record = {"file": "one.tar.gz", "bytes": 3, "sha256": "ab" * 32}
+    archive = {
+        "name": "one", "path": "srv", "sources": ["data"], "format": "gz", "xattrs": False, "members": 2,
+        "stream_bytes": 10240, "postgres": None, "archive": record, "index": None, "base": None, "gone": None,
+    }  # fmt: skip
+    changes = dict(
+        archive, name="two", archive=dict(record, file="two.changes.tar.gz"), gone=dict(record, file="two.gone"),
+        base={"set": "2026-11-25T02-00-00Z", "archive": record},
+    )  # fmt: skip
+    container = {
+        "name": "web", "service": None, "image": "nginx", "image_id": "", "stopped": "2026-11-25T02:00:01Z", "started": None,
+    }  # fmt: skip
+    yield "manifest", json.dumps({
+        "version": 1, "voltar": "0.1.0", "started": "2026-11-25T02:00:00Z", "completed": "2026-11-25T02:00:09Z",
+        "host": "h", "engine": "e", "layout": "l", "project": None, "containers": [container], "downtime_seconds": 1.5,
+        "archives": [archive, changes], "warnings": ["w"], "warning_count": 1,
+    })  # fmt: skip
+
+
 def records_seeds():
     root = {"uid": 999, "gid": 999, "mode": 0o700, "mtime_seconds": 1_600_000_000, "mtime_nanoseconds": 5}
     identity = {"id": {"device": 64769, "inode": 131}, "born": 1_600_000_000_000_000_005}
@@ -258,6 +289,7 @@ def inflate_seeds():
 TARGETS = {
     "inflate": inflate_seeds,
     "tar": tar_seeds, "layout": layout_seeds, "engine": engine_seeds, "data_root": data_root_seeds, "records": records_seeds,
+    "sets": sets_seeds,
 }
 
 

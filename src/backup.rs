@@ -12,13 +12,14 @@ use crate::live_mounts::LiveMounts;
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
-use crate::plan::backup::{BackupPlan, BackupRequest, Estimate, PlannedArchive, PlannedScope, plan};
+use crate::plan::backup::{BackupPlan, BackupRequest, Estimate, PlannedArchive, plan};
 use crate::plan::facts::ThisHost;
 use crate::plan::{Running, check_real, postgres, used_since, users_now};
 use crate::recovery::{check_untouched, recover_layout};
 use crate::store::directory::remove_if_empty;
 use crate::store::{Complete, commit};
 use crate::together;
+use crate::units;
 use crate::volume::OpenTree;
 
 /// A backup that was made.
@@ -37,6 +38,8 @@ pub struct MadeArchive {
     pub summary: Summary,
     /// The totals of its tree.
     pub tree: TreeTotals,
+    /// The lengths and digests of the archive and the index of the first of two passes.
+    pub first_pass: Option<((u64, Digest), (u64, Digest))>,
     /// The archive's length and digest, if it is in a set and something has changed.
     pub archive: Option<(u64, Digest)>,
     /// Those of the index, or of the paths that are gone.
@@ -73,18 +76,68 @@ fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, 
     if request.running == Running::Allow {
         warn_of_running(&plan, monitor);
     }
+    let first = first_pass(&plan, &mounts, pool, monitor)?;
     if !plan.to_stop.is_empty() {
         monitor.phase(Phase::Stopping);
     }
     let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
     let made = Backup { plan: &plan, mounts: &mounts, request, host, pool, monitor }.run(stopped.count() > 0);
     mounts.release();
-    let archives = made?;
+    let mut archives = made?;
+    for (number, MadeArchive { archive, beside, .. }) in first {
+        if let Some(made) = archives.get_mut(number) {
+            made.first_pass = archive.zip(beside);
+        }
+    }
     if stopped.count() > 0 {
         monitor.phase(Phase::Starting);
     }
     stopped.start_again_after("the archives are complete");
     Ok(Made { plan, archives })
+}
+
+/// Archives what the first of two passes does, while containers run. The files get their names in the set that is not
+/// complete: it disappears with them, if the second pass fails.
+fn first_pass(
+    plan: &BackupPlan,
+    mounts: &LiveMounts,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Vec<(usize, MadeArchive)>> {
+    let (numbers, jobs): (Vec<_>, Vec<_>) = plan.first_pass().into_iter().unzip();
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    monitor.phase(Phase::Archiving);
+    let planned = || numbers.iter().filter_map(|number| plan.archives.get(*number));
+    let open = |planned: &PlannedArchive| mounts.reopen(&planned.target.tree, &planned.mounts);
+    let trees = planned().map(open).collect::<Result<Vec<_>>>()?;
+    plan.sink.create()?;
+    let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| archiver::write(job, tree, pool, monitor);
+    let written = together::all(&jobs.iter().zip(&trees).collect::<Vec<_>>(), monitor, write)?;
+    monitor.check_cancelled()?;
+    let (files, made) = divide(written);
+    commit(files, false, monitor)?;
+    for MadeArchive { summary, .. } in &made {
+        monitor.note(&format!(
+            "{}: {} archived before containers are stopped; what has changed since follows",
+            summary.archive,
+            units::bytes(summary.stream_bytes)
+        ));
+    }
+    Ok(numbers.into_iter().zip(made).collect())
+}
+
+/// Divides archives into their files and what is known of them.
+fn divide(written: Vec<Archived>) -> (Vec<Complete>, Vec<MadeArchive>) {
+    let (mut files, mut made) = (Vec::new(), Vec::new());
+    for Archived { complete, beside, summary, tree, .. } in written {
+        let known = |file: &Option<Complete>| file.as_ref().and_then(|file| Some((file.bytes(), file.digest()?)));
+        let (archive, of_beside) = (known(&complete), known(&beside));
+        made.push(MadeArchive { summary, tree, first_pass: None, archive, beside: of_beside });
+        files.extend(complete.into_iter().chain(beside));
+    }
+    (files, made)
 }
 
 /// A backup that is carried out.
@@ -132,16 +185,11 @@ impl Backup<'_> {
         check_clusters(plan, &written, request, monitor)?;
         monitor.check_cancelled()?;
         monitor.phase(Phase::Committing);
-        let (mut files, mut made) = (Vec::new(), Vec::new());
-        for Archived { complete, beside, summary, tree, .. } in written {
-            let known = |file: &Option<Complete>| file.as_ref().and_then(|file| Some((file.bytes(), file.digest()?)));
-            made.push(MadeArchive { summary, tree, archive: known(&complete), beside: known(&beside) });
-            files.extend(complete.into_iter().chain(beside));
-        }
+        let (files, made) = divide(written);
         commit(files, request.overwrite, monitor)?;
         for ((MadeArchive { summary, archive, .. }, job), planned) in made.iter().zip(&jobs).zip(&plan.archives) {
-            if let (PlannedScope::Changes(full), None) = (&planned.scope, archive) {
-                monitor.note(&format!("{}: nothing has changed since the set {}", summary.archive, full.set));
+            if let (Some(since), None) = (planned.scope.since(), archive) {
+                monitor.note(&format!("{}: nothing has changed since {since}", summary.archive));
                 continue;
             }
             if summary.left_out > 0 {

@@ -21,7 +21,7 @@ use crate::plan::retention::Policy;
 use crate::plan::shrinkage::shrunk;
 use crate::prune::prune_locked;
 use crate::store::directory::remove_if_empty;
-use crate::store::{Directory, GONE, INDEX, Listed, NewSet, Set, Sets, Sink};
+use crate::store::{CHANGES, Directory, GONE, INDEX, Listed, NewSet, Set, Sets, Sink};
 
 /// The most warnings of a run that a manifest names: a tree can have millions of sockets.
 const MOST_WARNINGS: usize = 1000;
@@ -155,14 +155,19 @@ fn complete(
 /// Returns what the manifest says of an archive.
 fn record(planned: &PlannedArchive, made: &MadeArchive, xattrs: bool) -> Option<ArchiveRecord> {
     let PlannedArchive { target, destination, scope, compression, versions, .. } = planned;
-    let MadeArchive { tree, archive, beside, .. } = made;
+    let MadeArchive { tree, archive, beside, first_pass, .. } = made;
     let named = |file: String| move |(bytes, sha256): (u64, Digest)| FileRecord { file, bytes, sha256 };
-    let archive = archive.map(named(destination.path().file_name()?.to_str()?.to_owned()));
-    let beside = |suffix: &str| beside.map(named(format!("{}{suffix}", target.archive)));
-    let (index, base, gone) = match scope {
-        PlannedScope::All => (None, None, None),
-        PlannedScope::Indexed => (beside(INDEX), None, None),
-        PlannedScope::Changes(full) => (None, Some(full.base()), beside(GONE)),
+    let with = |suffix: &str| named(format!("{}{suffix}", target.archive));
+    let own = named(destination.path().file_name()?.to_str()?.to_owned());
+    let ((first_pass, archive), index, base, gone) = match scope {
+        PlannedScope::All => ((None, archive.map(own)), None, None, None),
+        PlannedScope::Indexed => ((None, archive.map(own)), beside.map(with(INDEX)), None, None),
+        PlannedScope::Twice => {
+            let (full, index) = (*first_pass)?;
+            let changes = archive.map(with(&format!("{CHANGES}.{}", compression.format().extension())));
+            ((Some(own(full)), changes), Some(with(INDEX)(index)), None, beside.map(with(GONE)))
+        }
+        PlannedScope::Changes(full) => ((None, archive.map(own)), None, Some(full.base()), beside.map(with(GONE))),
     };
     Some(ArchiveRecord {
         name: target.archive.clone(),
@@ -173,6 +178,7 @@ fn record(planned: &PlannedArchive, made: &MadeArchive, xattrs: bool) -> Option<
         members: tree.members,
         stream_bytes: tree.stream_bytes,
         postgres: versions.volume.map(|version| version.to_string()),
+        first_pass,
         archive,
         index,
         base,

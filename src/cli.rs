@@ -235,6 +235,11 @@ pub(crate) struct Backup {
     #[arg(long, value_name = "TIME|SETS")]
     pub full_every: Option<String>,
 
+    /// With --into and --stop: archive everything but databases before containers are stopped, and then, while they are, only
+    /// what has changed since. The set holds both parts; a restore puts them together.
+    #[arg(long, conflicts_with = "allow_running")]
+    pub two_pass: bool,
+
     /// With --into: wait so long for another run that uses DIR, instead of giving up at once: 10m, 2h.
     #[arg(long, value_name = "TIME")]
     pub wait: Option<String>,

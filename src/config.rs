@@ -42,6 +42,7 @@ struct BackupTable {
     xattrs: bool,
     exclude: Vec<String>,
     full_every: Option<FullEveryValue>,
+    two_pass: bool,
     wait: Option<String>,
     keep_last: Option<u32>,
     keep_hourly: Option<u32>,
@@ -112,6 +113,7 @@ fn fill(arguments: &mut Backup, table: BackupTable) -> Result<()> {
             };
         }
         arguments.wait = arguments.wait.take().or(table.wait);
+        arguments.two_pass |= table.two_pass && arguments.into.is_some();
         let full_every = table.full_every.map(|every| match every {
             FullEveryValue::Sets(count) => count.to_string(),
             FullEveryValue::Time(time) => time,

@@ -92,13 +92,15 @@ pub struct ArchiveRecord {
     pub stream_bytes: u64,
     /// The major version of the PostgreSQL cluster in it, as `PG_VERSION` says it.
     pub postgres: Option<String>,
-    /// The archive. `None` if nothing has changed since the base.
+    /// The full archive of the first of two passes, of which the archive of changes is the second.
+    pub first_pass: Option<FileRecord>,
+    /// The archive. `None` if nothing has changed since the base or the first pass.
     pub archive: Option<FileRecord>,
     /// The index of a full archive, for later archives of changes.
     pub index: Option<FileRecord>,
     /// The full archive that comes before one of changes.
     pub base: Option<Base>,
-    /// The paths of the base that are gone.
+    /// The paths of the base or of the first pass that are gone.
     pub gone: Option<FileRecord>,
 }
 
@@ -125,14 +127,23 @@ pub struct Base {
 impl ArchiveRecord {
     /// Returns the files that this set has of it.
     pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
-        [&self.archive, &self.index, &self.gone].into_iter().flatten()
+        [&self.first_pass, &self.archive, &self.index, &self.gone].into_iter().flatten()
+    }
+
+    /// Returns the full archive in this set.
+    #[must_use]
+    pub fn full(&self) -> Option<&FileRecord> {
+        let whole = self.archive.as_ref().filter(|_| self.base.is_none());
+        self.first_pass.as_ref().or(whole)
     }
 
     /// Returns whether what it has fits together.
     fn is_valid(&self) -> bool {
-        match &self.base {
-            None => self.archive.is_some() && self.gone.is_none(),
-            Some(_) => self.index.is_none() && self.archive.is_some() == self.gone.is_some(),
+        match (&self.base, &self.first_pass) {
+            (None, None) => self.archive.is_some() && self.gone.is_none(),
+            (None, Some(_)) => self.archive.is_some() == self.gone.is_some(),
+            (Some(_), None) => self.index.is_none() && self.archive.is_some() == self.gone.is_some(),
+            (Some(_), Some(_)) => false,
         }
     }
 }
@@ -265,6 +276,7 @@ mod tests {
             members: 1,
             stream_bytes: 10_240,
             postgres: None,
+            first_pass: None,
             archive: Some(file(&format!("{name}.tar.gz"))),
             index: None,
             base: None,

@@ -87,9 +87,12 @@ pub(crate) fn comparison(common: &Common, arguments: &cli::Verify, monitor: &dyn
 }
 
 pub(crate) fn backup(common: &Common, arguments: &cli::Backup, monitor: &dyn Monitor) -> Result<BackupRequest> {
-    let is_for_sets = arguments.keep != Keep::default() || arguments.wait.is_some() || arguments.full_every.is_some();
+    let is_kept = arguments.keep != Keep::default();
+    let is_for_sets = is_kept || arguments.wait.is_some() || arguments.full_every.is_some() || arguments.two_pass;
     if arguments.into.is_none() && is_for_sets {
-        return Err(Error::usage("--keep-…, --full-every and --wait are for sets").hint("give --into DIR too"));
+        return Err(
+            Error::usage("--keep-…, --full-every, --two-pass and --wait are for sets").hint("give --into DIR too")
+        );
     }
     let exclude = exclude(&arguments.exclude)?;
     let layout = without_sets(layout(common, monitor)?, &arguments.exclude)?;
@@ -112,6 +115,7 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup, monitor: &dyn Mon
         exclude,
         xattrs: arguments.xattrs,
         since: since(arguments)?,
+        two_pass: arguments.two_pass,
     })
 }
 

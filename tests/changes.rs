@@ -35,9 +35,36 @@ fn main() {
         skip::test("a_base_is_kept_as_long_as_it_is_needed", &[], a_base_is_kept_as_long_as_it_is_needed),
         skip::test("a_part_and_a_comparison_see_the_tree_of_the_night", &[], a_part_and_a_comparison),
         skip::test("damage_of_any_file_of_a_set_is_found", &[], damage_of_any_file_of_a_set_is_found),
+        skip::test("two_passes_are_one_tree", &[], two_passes_are_one_tree),
         skip::test("a_database_is_always_full", &[], a_database_is_always_full),
     ];
     skip::run(&Arguments::from_args(), trials, || ());
+}
+
+fn two_passes_are_one_tree() {
+    let world = World::new();
+    for name in ["a", "b", "c"] {
+        world.write(name, name);
+    }
+    let two_pass = |more: &[&str]| {
+        let args = ["backup", "--into", "sets", "--format", "gz", "--two-pass"];
+        world.voltar(&[&args[..], more].concat()).ok();
+        world.newest()
+    };
+    let set = two_pass(&[]);
+    // Nothing has changed between the two passes.
+    assert_eq!(set.files(), ["data.index.zst", "data.tar.gz"]);
+    Tool::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).dir(&set.0).ok();
+    world.snapshot().assert_same(&TreeSnapshot::of(&world.extract(&set, "one")), "both passes");
+    world.voltar(&["verify", "sets"]).ok();
+    // It is a full set for later ones.
+    world.write("b", "B");
+    let changes = two_pass(&["--full-every", "30d"]);
+    assert_eq!(changes.members(), ["", "b"]);
+    world.snapshot().assert_same(&TreeSnapshot::of(&world.extract(&changes, "two")), "changes");
+    world.voltar(&["backup", "--two-pass"]).run().expect_code(2).expect_text("--into");
+    let refused = world.voltar(&["backup", "--into", "sets", "--two-pass", "--allow-running"]).run();
+    refused.expect_code(2).expect_text("--allow-running");
 }
 
 /// A stopped container with a volume at `/srv/data`.

@@ -63,6 +63,8 @@ pub struct Job {
     pub compression: Compression,
     /// How much of the tree is archived.
     pub scope: Scope,
+    /// Whether a second pass archives what changes meanwhile: then it is not reported.
+    pub is_first_pass: bool,
 }
 
 /// How much of a tree is archived.
@@ -612,7 +614,7 @@ impl<W: WritePiece> Archiver<'_, W> {
         let metadata = metadata.map_err(|unmapped| unmapped.on_disk(&entry.path, 0).within(&self.job.archive))?;
         let (xattrs, left_out) = mapped_xattrs::to_container(self.ids, &entry.metadata.xattrs);
         for why in left_out {
-            self.issue(format!("'{}' is archived without all its attributes: {why}", entry.path));
+            self.lasting_issue(format!("'{}' is archived without all its attributes: {why}", entry.path));
         }
         let metadata = Metadata { xattrs, ..metadata };
         let member = Member { path: entry.path, kind: entry.kind, metadata };
@@ -632,7 +634,7 @@ impl<W: WritePiece> Archiver<'_, W> {
             self.plain.first.get_or_insert_with(|| entry.path.clone());
         }
         if let Some(why) = seen.trouble {
-            self.issue(format!("'{}' is archived without all its attributes: {why}", entry.path));
+            self.lasting_issue(format!("'{}' is archived without all its attributes: {why}", entry.path));
         }
         entry.metadata.xattrs = seen.xattrs;
     }
@@ -644,7 +646,7 @@ impl<W: WritePiece> Archiver<'_, W> {
         } else {
             (format!("{count} files have"), format!("such as '{first}'"))
         };
-        self.issue(format!(
+        self.lasting_issue(format!(
             "{have} capabilities, ACLs or extended attributes ({such_as}), which the guide's format does not hold: \
              --xattrs archives them too"
         ));
@@ -659,7 +661,15 @@ impl<W: WritePiece> Archiver<'_, W> {
             .hint("see with `voltar plan` whether this is the right volume; --allow-empty overrides this"))
     }
 
+    /// Reports what is missing in the archive, unless the second pass finds it again.
     fn issue(&self, message: String) {
+        if !self.job.is_first_pass {
+            self.lasting_issue(message);
+        }
+    }
+
+    /// Reports what is missing in the archive, and in that of a second pass too.
+    fn lasting_issue(&self, message: String) {
         self.monitor.issue(&self.job.archive, message);
     }
 

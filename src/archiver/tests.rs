@@ -47,6 +47,7 @@ fn job(target: &Path) -> Job {
         xattrs: false,
         compression: Format::Plain.into(),
         scope: Scope::All,
+        is_first_pass: false,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::live_mounts::LiveMount;
 use crate::postgres::OutsideLink;
 use crate::resolve::{CREATE_STACK, Selection, Target, not_found, survey};
 use crate::store::directory::Condition;
-use crate::store::{Destination, GONE, INDEX, Sink};
+use crate::store::{CHANGES, Destination, GONE, INDEX, Sink};
 use crate::touched;
 use crate::units;
 
@@ -54,6 +54,8 @@ pub struct BackupRequest {
     pub xattrs: bool,
     /// The full archives since which changes are archived; `None` if everything is, without an index.
     pub since: Option<FullArchives>,
+    /// Whether everything but databases is archived before containers are stopped, and then what has changed since.
+    pub two_pass: bool,
 }
 
 impl BackupRequest {
@@ -130,8 +132,21 @@ pub enum PlannedScope {
     All,
     /// All of it, with an index.
     Indexed,
+    /// All of it, with an index, before containers are stopped, and then what has changed since.
+    Twice,
     /// What has changed since a full archive.
     Changes(Full),
+}
+
+impl PlannedScope {
+    /// Returns since when changes are archived at the end, as part of a message.
+    pub(crate) fn since(&self) -> Option<String> {
+        match self {
+            Self::All | Self::Indexed => None,
+            Self::Twice => Some("the first pass".to_owned()),
+            Self::Changes(full) => Some(format!("the set {}", full.set)),
+        }
+    }
 }
 
 /// When the lengths of archives, and the time that they take, are estimated by compressing samples.
@@ -194,9 +209,9 @@ pub fn plan(
         if reasons.is_empty() {
             let is_estimated = estimate == Estimate::Always;
             let mut examined = examine(&mut planned, request.xattrs, facts, is_estimated);
-            if let Some(note) = why_full(&planned, &examined) {
+            if let Some((scope, note)) = why_full(request, &planned, &examined) {
                 notes.extend(note);
-                planned.scope = PlannedScope::Indexed;
+                planned.scope = scope;
                 planned.destination = destination_of(request, &planned.target.archive, &planned.scope, format);
                 examined = examine(&mut planned, request.xattrs, facts, is_estimated);
             }
@@ -273,33 +288,62 @@ impl BackupPlan {
         self.users.iter().chain(self.to_stop.iter().filter(move |container| !is_user(container)))
     }
 
-    /// Returns the archives to write.
+    /// Returns the archives of the first of two passes, each with its number in the plan.
+    pub fn first_pass(&self) -> Vec<(usize, Job)> {
+        let is_twice = |planned: &PlannedArchive| planned.scope == PlannedScope::Twice;
+        let first = |planned: &PlannedArchive| Job {
+            scope: Scope::Indexed { index: self.sink.file(&planned.target.archive, INDEX) },
+            destination: planned.destination.clone(),
+            expected_bytes: planned.stream_bytes(),
+            is_first_pass: true,
+            ..self.job(planned)
+        };
+        let archives = self.archives.iter().enumerate();
+        archives.filter(|(_, planned)| is_twice(planned)).map(|(number, planned)| (number, first(planned))).collect()
+    }
+
+    /// Returns the archives to write, after the first pass.
     pub fn jobs(&self) -> Vec<Job> {
-        let beside = |planned: &PlannedArchive, suffix| self.sink.file(&planned.target.archive, suffix);
-        let job = |planned: &PlannedArchive| Job {
+        self.archives.iter().map(|planned| self.job(planned)).collect()
+    }
+
+    fn job(&self, planned: &PlannedArchive) -> Job {
+        let beside = |suffix| self.sink.file(&planned.target.archive, suffix);
+        Job {
             scope: match &planned.scope {
                 PlannedScope::All => Scope::All,
-                PlannedScope::Indexed => Scope::Indexed { index: beside(planned, INDEX) },
-                PlannedScope::Changes(full) => {
-                    Scope::Changes { since: full.index.clone(), gone: beside(planned, GONE) }
-                }
+                PlannedScope::Indexed => Scope::Indexed { index: beside(INDEX) },
+                PlannedScope::Twice => Scope::Changes { since: beside(INDEX).written(), gone: beside(GONE) },
+                PlannedScope::Changes(full) => Scope::Changes { since: full.index.clone(), gone: beside(GONE) },
             },
+            is_first_pass: false,
             archive: planned.target.archive.clone(),
             prefix: planned.target.tree.path.clone(),
-            destination: planned.destination.clone(),
-            expected_bytes: planned.measured.as_ref().map(|measured| measured.stream_bytes),
+            destination: match planned.scope {
+                PlannedScope::Twice => {
+                    let format = planned.compression.format();
+                    self.sink.destination(&format!("{}{CHANGES}", planned.target.archive), format)
+                }
+                PlannedScope::All | PlannedScope::Indexed | PlannedScope::Changes(_) => planned.destination.clone(),
+            },
+            expected_bytes: planned.stream_bytes().filter(|_| planned.scope != PlannedScope::Twice),
             expected: planned.expected,
             exclude: planned.exclude.clone(),
             xattrs: self.xattrs,
             compression: planned.compression,
-        };
-        self.archives.iter().map(job).collect()
+        }
     }
 
     /// Returns the estimated length of all archives in bytes; `None` if one was not measured.
     #[must_use]
     pub fn archive_bytes(&self) -> Option<u64> {
         self.archives.iter().map(|planned| Some(planned.measured.as_ref()?.archive_bytes)).sum()
+    }
+}
+
+impl PlannedArchive {
+    fn stream_bytes(&self) -> Option<u64> {
+        self.measured.as_ref().map(|measured| measured.stream_bytes)
     }
 }
 
@@ -339,7 +383,7 @@ fn examine(planned: &mut PlannedArchive, xattrs: bool, facts: &dyn Facts, is_est
 
 fn measure(planned: &PlannedArchive, xattrs: bool, facts: &dyn Facts, is_estimated: bool) -> Result<Measured> {
     let since = match &planned.scope {
-        PlannedScope::All | PlannedScope::Indexed => None,
+        PlannedScope::All | PlannedScope::Indexed | PlannedScope::Twice => None,
         PlannedScope::Changes(full) => Some(&full.index),
     };
     let compression = is_estimated.then_some(planned.compression);
@@ -348,28 +392,40 @@ fn measure(planned: &PlannedArchive, xattrs: bool, facts: &dyn Facts, is_estimat
 
 /// Decides how much of a tree is archived. A note says why all of it is although there is a full archive.
 fn scope(request: &BackupRequest, target: &Target, spec: &ArchiveSpec) -> (PlannedScope, Option<String>) {
-    let Some(since) = &request.since else { return (PlannedScope::All, None) };
     if spec.database {
         // A database that was running for a moment has rewritten most of its files.
         return (PlannedScope::All, None);
     }
-    match since.find(target, request.xattrs) {
-        Ok(Some(full)) => (PlannedScope::Changes(full.clone()), None),
-        Ok(None) => (PlannedScope::Indexed, None),
-        Err(why) => (PlannedScope::Indexed, Some(full_note(&target.archive, &why))),
+    let full = full_scope(request);
+    match request.since.as_ref().map_or(Ok(None), |since| since.find(target, request.xattrs)) {
+        Ok(Some(since)) => (PlannedScope::Changes(since.clone()), None),
+        Ok(None) => (full, None),
+        Err(why) => (full, Some(full_note(&target.archive, &why))),
     }
 }
 
-/// Returns whether all of a tree must be archived, by what was found in it, and a note on that.
-fn why_full(planned: &PlannedArchive, examined: &Result<Option<Error>>) -> Option<Option<String>> {
-    if !matches!(planned.scope, PlannedScope::Changes(_)) {
-        return None;
+/// How all of a tree is archived.
+fn full_scope(request: &BackupRequest) -> PlannedScope {
+    match (request.two_pass, &request.since) {
+        (true, _) => PlannedScope::Twice,
+        (false, Some(_)) => PlannedScope::Indexed,
+        (false, None) => PlannedScope::All,
     }
-    match examined {
-        Err(error) if error.kind() == ErrorKind::Damaged => {
-            Some(Some(full_note(&planned.target.archive, &error.to_string())))
+}
+
+/// Returns how a tree must be archived instead, by what was found in it, and a note on that.
+fn why_full(
+    request: &BackupRequest,
+    planned: &PlannedArchive,
+    examined: &Result<Option<Error>>,
+) -> Option<(PlannedScope, Option<String>)> {
+    let holds_cluster = planned.measured.as_ref().is_some_and(|measured| !measured.clusters.is_empty());
+    match (&planned.scope, examined) {
+        (PlannedScope::All | PlannedScope::Indexed, _) => None,
+        (PlannedScope::Changes(_), Err(error)) if error.kind() == ErrorKind::Damaged => {
+            Some((full_scope(request), Some(full_note(&planned.target.archive, &error.to_string()))))
         }
-        _ => planned.measured.as_ref().is_some_and(|measured| !measured.clusters.is_empty()).then_some(None),
+        _ => holds_cluster.then_some((PlannedScope::All, None)),
     }
 }
 
@@ -379,8 +435,8 @@ fn full_note(archive: &str, why: &str) -> String {
 
 fn destination_of(request: &BackupRequest, archive: &str, scope: &PlannedScope, format: Format) -> Destination {
     match scope {
-        PlannedScope::All | PlannedScope::Indexed => request.sink.destination(archive, format),
-        PlannedScope::Changes(_) => request.sink.destination(&format!("{archive}.changes"), format),
+        PlannedScope::All | PlannedScope::Indexed | PlannedScope::Twice => request.sink.destination(archive, format),
+        PlannedScope::Changes(_) => request.sink.destination(&format!("{archive}{CHANGES}"), format),
     }
 }
 

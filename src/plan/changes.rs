@@ -77,7 +77,7 @@ impl FullArchives {
         for (later, (set, content)) in complete.iter().rev().enumerate() {
             for (record, index) in content.indexes() {
                 let is_known = archives.iter().any(|full| full.record.name == record.name);
-                if let (false, Some(file)) = (is_known, record.archive.clone()) {
+                if let (false, Some(file)) = (is_known, record.full().cloned()) {
                     let full = Full { set: *set, record: record.clone(), file, index };
                     archives.push(full);
                 }

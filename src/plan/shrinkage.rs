@@ -40,6 +40,7 @@ mod tests {
             members,
             stream_bytes,
             postgres: None,
+            first_pass: None,
             archive: None,
             index: None,
             base: None,

@@ -291,6 +291,7 @@ fn backup_request() -> BackupRequest {
         exclude: Exclude::default(),
         xattrs: false,
         since: None,
+        two_pass: false,
     }
 }
 

@@ -117,8 +117,12 @@ fn archive(text: &mut String, planned: &PlannedArchive) -> std::fmt::Result {
     target(text, &planned.target)?;
     database::versions(text, &planned.versions)?;
     database::outside_links(text, &planned.outside_links)?;
-    if let PlannedScope::Changes(full) = &planned.scope {
-        writeln!(text, "  changes    since the full archive in the set {}", full.set)?;
+    match &planned.scope {
+        PlannedScope::All | PlannedScope::Indexed => {}
+        PlannedScope::Twice => {
+            writeln!(text, "  two passes before containers are stopped, and what has changed since")?
+        }
+        PlannedScope::Changes(full) => writeln!(text, "  changes    since the full archive in the set {}", full.set)?,
     }
     match &planned.measured {
         None => writeln!(text, "  size       {UNKNOWN}"),
@@ -501,7 +505,7 @@ impl<'a> Archive<'a> {
             tree: Tree::new(&planned.target),
             postgresql: Postgresql::of(&planned.versions),
             since: match &planned.scope {
-                PlannedScope::All | PlannedScope::Indexed => None,
+                PlannedScope::All | PlannedScope::Indexed | PlannedScope::Twice => None,
                 PlannedScope::Changes(full) => Some(full.set.to_string()),
             },
             members: measured.map(|measured| measured.members),

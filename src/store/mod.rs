@@ -34,5 +34,5 @@ pub use sink::{Destination, Sink};
 pub use source::{ChosenSet, Selected, Source, complete, select, single};
 
 pub(crate) use location::{Base, Opened, Reader};
-pub(crate) use set_files::{GONE, INDEX};
+pub(crate) use set_files::{CHANGES, GONE, INDEX};
 pub(crate) use sink::{Complete, NewArchive, commit};

@@ -70,7 +70,9 @@ impl Set {
         let at = |directory: &Path, record: &FileRecord| Location::new(directory.join(&record.file));
         let archive = |archive: &ArchiveRecord| {
             let own = archive.archive.as_ref().map(|record| of_file(at(&self.path, record), record));
+            let first = archive.first_pass.as_ref().map(|record| of_file(at(&self.path, record), record));
             let base = archive.base.as_ref().map(|base| of_file(at(&self.beside(base), &base.archive), &base.archive));
+            let base = base.or(first);
             let location = match (base, own, &archive.gone) {
                 (Some(full), Some(changes), Some(gone)) => {
                     let gone = at(&self.path, gone).with_digest(gone.sha256);

@@ -22,6 +22,9 @@ use crate::member::{printable, printable_path};
 /// The name of the file that says when a set was verified.
 pub(super) const VERIFIED: &str = "verified.json";
 
+/// What follows the name of an archive in that of its changes.
+pub(crate) const CHANGES: &str = ".changes";
+
 /// The suffix of the paths that are gone since a full archive.
 pub(crate) const GONE: &str = ".gone";
 

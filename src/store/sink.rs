@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::command::{self, CommandArchive, CommandLine};
 use super::directory::{Condition, Directory};
-use super::location::DASH;
+use super::location::{DASH, Location};
 use super::new_set::NewSet;
 use super::stdout::{self, StdoutArchive};
 use crate::codec::Format;
@@ -216,6 +216,14 @@ impl Destination {
             Self::File(path) | Self::InSet { path, .. } => path,
             Self::Stdout => Path::new(DASH),
             Self::Command(command) => command.file(),
+        }
+    }
+
+    /// Returns the location of the file that was written there and has its name, if its set is not complete yet.
+    pub(crate) fn written(&self) -> Location {
+        match self {
+            Self::InSet { hidden, .. } => Location::new(hidden),
+            Self::File(_) | Self::Stdout | Self::Command(_) => Location::new(self.path()),
         }
     }
 
