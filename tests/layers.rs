@@ -52,6 +52,7 @@ const LAYERS: &[&[&str]] = &[
         "holes",
         "manifest",
         "postgres",
+        "recorder",
     ],
     &["monitor"],
     &["error", "difference", "limits", "pieces"],
