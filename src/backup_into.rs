@@ -1,7 +1,6 @@
 //! The story of a backup that makes a set: lock, recover, back up, compare with the set before, complete the set, prune.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -20,11 +19,9 @@ use crate::plan::changes::{FullArchives, FullEvery};
 use crate::plan::retention::Policy;
 use crate::plan::shrinkage::shrunk;
 use crate::prune::prune_locked;
+use crate::recorder::{Recorded, Recorder};
 use crate::store::directory::remove_if_empty;
 use crate::store::{CHANGES, Directory, GONE, INDEX, Listed, NewSet, Set, Sets, Sink};
-
-/// The most warnings of a run that a manifest names: a tree can have millions of sockets.
-const MOST_WARNINGS: usize = 1000;
 
 /// The arguments of a backup into a set.
 #[derive(Debug, Clone)]
@@ -68,7 +65,7 @@ fn locked(
     sets.recover(&lock)?.report(monitor);
     let earlier = sets.list()?;
     let set = next(sets, monitor)?;
-    let recorder = Recorder { monitor, recorded: Mutex::default() };
+    let recorder = Recorder::new(monitor);
     if let Some(later) = earlier.last().filter(|listed| listed.name > set.name()) {
         recorder.issue("", format!("the clock of this host says {}, and there is a set of {}", set.name(), later.name));
     }
@@ -125,7 +122,7 @@ fn complete(
     }
     recorder.check_cancelled()?;
     recorder.phase(Phase::Committing);
-    let Recorded { warnings, warning_count, stopped, started, downtime } = recorder.take();
+    let Recorded { warnings, warning_count, stopped, started, downtime, .. } = recorder.recorded();
     let when = |times: &[(String, Timestamp)], container: &Container| {
         times.iter().rev().find(|(name, _)| *name == container.name).map(|(_, at)| *at)
     };
@@ -191,54 +188,4 @@ fn project(plan: &BackupPlan) -> Option<String> {
     let mut projects = plan.targets().map(|target| target.project.as_ref());
     let first = projects.next()??;
     projects.all(|project| project == Some(first)).then(|| first.clone())
-}
-
-/// A monitor that records what a manifest says of a run, and passes everything on.
-struct Recorder<'a> {
-    monitor: &'a dyn Monitor,
-    recorded: Mutex<Recorded>,
-}
-
-#[derive(Default)]
-struct Recorded {
-    warnings: Vec<String>,
-    warning_count: u64,
-    /// The names of the containers that were stopped, and when.
-    stopped: Vec<(String, Timestamp)>,
-    started: Vec<(String, Timestamp)>,
-    downtime: Option<Duration>,
-}
-
-impl Recorder<'_> {
-    fn recorded(&self) -> MutexGuard<'_, Recorded> {
-        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Recorded {
-        std::mem::take(&mut self.recorded())
-    }
-}
-
-impl Monitor for Recorder<'_> {
-    fn event(&self, event: &Event<'_>) {
-        match event {
-            Event::Issue(issue) => {
-                let mut recorded = self.recorded();
-                recorded.warning_count += 1;
-                if recorded.warnings.len() < MOST_WARNINGS {
-                    recorded.warnings.push(issue.to_string());
-                }
-            }
-            Event::ContainerStopped(name) => self.recorded().stopped.push(((*name).to_owned(), Timestamp::now())),
-            Event::ContainerStarted(name) => self.recorded().started.push(((*name).to_owned(), Timestamp::now())),
-            Event::Downtime(time) => self.recorded().downtime = Some(*time),
-            // There may be millions of these: no lock for them.
-            _ => {}
-        }
-        self.monitor.event(event);
-    }
-
-    fn cancelled(&self) -> bool {
-        self.monitor.cancelled()
-    }
 }

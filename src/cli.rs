@@ -18,12 +18,14 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use voltar::codec::Level;
 
+use crate::hooks::Hooks;
+
 mod after_help;
 
 use after_help::{
-    BACKUP_EXAMPLES, COMPLETIONS_EXAMPLES, ENVIRONMENT, EXIT_STATUS, LAYOUT_EXAMPLES, LIST_EXAMPLES, MAIN_EXAMPLES,
-    MAN_EXAMPLES, PLAN_EXAMPLES, PLAN_EXIT_STATUS, PRUNE_EXAMPLES, RESTORE_EXAMPLES, RESUME_EXAMPLES, SETS_EXAMPLES,
-    VERIFY_EXAMPLES,
+    BACKUP_EXAMPLES, COMPLETIONS_EXAMPLES, ENVIRONMENT, EXIT_STATUS, HOOKS, LAYOUT_EXAMPLES, LIST_EXAMPLES,
+    MAIN_EXAMPLES, MAN_EXAMPLES, PLAN_EXAMPLES, PLAN_EXIT_STATUS, PRUNE_EXAMPLES, RESTORE_EXAMPLES, RESUME_EXAMPLES,
+    SETS_EXAMPLES, VERIFY_EXAMPLES,
 };
 
 /// What goes below the options of a command's help.
@@ -69,7 +71,7 @@ pub(crate) enum Command {
     /// Writes the archives into DIR, named as the guide names them. An archive appears under its name only when
     /// it is complete and on disk. It is refused while containers that use the volumes are
     /// running, unless --stop or --allow-running is given.
-    #[command(after_help = after!(BACKUP_EXAMPLES))]
+    #[command(after_help = after!(format!("{BACKUP_EXAMPLES}\n\n{HOOKS}")))]
     Backup(Backup),
 
     /// List the sets that `backup --into` has made.
@@ -295,9 +297,18 @@ pub(crate) struct Backup {
     #[arg(long, value_name = "PATTERN")]
     pub exclude: Vec<OsString>,
 
+    /// Write figures of the run to FILE at its end, for the textfile collector of Prometheus' node exporter: times, exit
+    /// status, warnings, downtime, and the length of each archive.
+    #[arg(long, value_name = "FILE.prom")]
+    pub metrics: Option<PathBuf>,
+
     /// Which sets in DIR are kept; all, if none of these is given.
     #[command(flatten)]
     pub keep: Keep,
+
+    /// Only a configuration file has hooks.
+    #[arg(skip)]
+    pub hooks: Hooks,
 }
 
 /// Which sets are kept.

@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::cli::{self, Backup, Cli, Command, Keep, Stop};
+use crate::hooks::Hooks;
 use voltar::codec::Level;
 use voltar::error::{Error, Result};
-use voltar::layout::{line_and_reason, read_text};
+use voltar::layout::{TextFile, line_and_reason};
 use voltar::member::{printable, printable_path};
 use voltar::monitor::Monitor;
 
@@ -26,6 +27,8 @@ struct Config {
     archive: Option<IgnoredAny>,
     #[serde(default)]
     backup: BackupTable,
+    #[serde(default)]
+    hooks: Hooks,
 }
 
 /// The options of `backup`, by their names.
@@ -51,6 +54,7 @@ struct BackupTable {
     keep_monthly: Option<u32>,
     keep_yearly: Option<u32>,
     keep_within: Option<String>,
+    metrics: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,17 +71,22 @@ enum FullEveryValue {
     Time(String),
 }
 
-/// Returns the request of the command line with what its configuration file adds.
+/// Adds what the configuration file says to the request of the command line. Its hooks are there also after an error in other
+/// parts of it.
 ///
 /// # Errors
-/// The file cannot be read, or is not a configuration.
-pub(crate) fn with_config(mut cli: Cli, monitor: &dyn Monitor) -> Result<Cli> {
-    let Some(argument) = cli.common.config.take() else { return Ok(cli) };
-    let path = path_of(&argument);
+/// The file cannot be read, or is not a configuration; it has hooks, and somebody else could have written them.
+pub(crate) fn with_config(cli: &mut Cli, monitor: &dyn Monitor) -> Result<()> {
+    let Some(argument) = &cli.common.config else { return Ok(()) };
+    let path = path_of(argument);
     let shown = printable_path(&path);
-    let text =
-        read_text(&path, monitor).map_err(|cause| Error::failed_at("cannot read configuration", &path, &cause))?;
-    let config = parse(&text).map_err(|error| error.within(format!("configuration '{shown}'")))?;
+    let file =
+        TextFile::read(&path, monitor).map_err(|cause| Error::failed_at("cannot read configuration", &path, &cause))?;
+    let mut config = parse(&file.text).map_err(|error| error.within(format!("configuration '{shown}'")))?;
+    if !config.hooks.is_empty() {
+        file.check_trusted(&path).map_err(|error| error.within(format!("configuration '{shown}', [hooks]")))?;
+        config.hooks.config = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+    }
     let common = &mut cli.common;
     if common.layout.is_none() {
         let own = || path.to_string_lossy().into_owned();
@@ -85,13 +94,14 @@ pub(crate) fn with_config(mut cli: Cli, monitor: &dyn Monitor) -> Result<Cli> {
     }
     common.project = common.project.take().or(config.project);
     if let Command::Backup(arguments) | Command::Plan(arguments) = &mut cli.command {
+        arguments.hooks = config.hooks;
         if common.only.is_empty() && !common.all {
             common.only.clone_from(&config.backup.only);
             common.all = config.backup.all;
         }
         fill(arguments, config.backup).map_err(|error| error.within(format!("configuration '{shown}', [backup]")))?;
     }
-    Ok(cli)
+    Ok(())
 }
 
 /// Gives `arguments` what the command line leaves open.
@@ -139,6 +149,7 @@ fn fill(arguments: &mut Backup, table: BackupTable) -> Result<()> {
     arguments.paranoid |= table.paranoid;
     arguments.xattrs |= table.xattrs;
     arguments.exclude.extend(table.exclude.into_iter().map(OsString::from));
+    arguments.metrics = arguments.metrics.take().or(table.metrics);
     Ok(())
 }
 
@@ -165,6 +176,11 @@ fn nearest(reason: &str) -> Option<&str> {
     quoted.max_by(|a, b| alike(a).total_cmp(&alike(b))).filter(|known| alike(known) > 0.7)
 }
 
+/// Returns the name of the configuration that an argument of `--config` stands for.
+pub(crate) fn name_of(argument: &str) -> String {
+    path_of(argument).file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// Returns the path of the file that an argument of `--config` stands for.
 fn path_of(argument: &str) -> PathBuf {
     let is_path = argument.contains(['/', '.']);
@@ -174,6 +190,7 @@ fn path_of(argument: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hooks::When;
     use voltar::monitor::Collector;
 
     fn read(line: &str, config: &str) -> Result<Cli> {
@@ -181,7 +198,8 @@ mod tests {
         let path = dir.path().join("x.toml");
         std::fs::write(&path, config).unwrap();
         let words = line.split(' ').map(OsString::from).chain(["--config".into(), path.into()]);
-        with_config(Cli::read(words).unwrap(), &Collector::default())
+        let mut cli = Cli::read(words).unwrap();
+        with_config(&mut cli, &Collector::default()).map(|()| cli)
     }
 
     fn backup(line: &str, config: &str) -> Backup {
@@ -192,12 +210,13 @@ mod tests {
     }
 
     const NIGHTLY: &str = "[backup]\ninto = '/srv'\nstop = true\nformat = 'zst'\nlevel = 7\nkeep_daily = 7\n\
-                           exclude = ['*.tmp']\nwait = '1m'\n";
+                           exclude = ['*.tmp']\nwait = '1m'\nmetrics = 'x.prom'\n";
 
     #[test]
     fn an_option_overrides_the_file() {
         let of_file = backup("voltar backup", NIGHTLY);
-        let same = "voltar backup --into /srv --stop --format zst --level 7 --keep-daily 7 --exclude *.tmp --wait 1m";
+        let same = "voltar backup --into /srv --stop --format zst --level 7 --keep-daily 7 --exclude *.tmp --wait 1m \
+                    --metrics x.prom";
         assert_eq!(of_file, backup(same, ""));
         let other = backup("voltar plan --stop=project --format gz --level 1 --keep-last 3 --wait 2m", NIGHTLY);
         assert_eq!((other.stop, other.format, other.level), (Some(Stop::Project), Some(cli::Format::Gz), Some(1)));
@@ -236,6 +255,9 @@ mod tests {
             ("[backup]\nstop = 'all'", "stop is 'all', and can be true, false or", None),
             ("[backup]\nlevel = 0", "level is '0', and can be a number from 1", None),
             ("[backup]\nkeep_last = -1", "line 2: invalid value: integer `-1`", None),
+            ("[hooks]\nafter = 'x'\nfinaly = 'x'", "line 3: unknown field `finaly`", Some("`finally`")),
+            ("[hooks]\nafter = ['x']", "line 2: invalid type: sequence, expected a string", None),
+            ("[hook]", "line 1: unknown field `hook`", Some("`hooks`")),
             ("x", "line 1: ", None),
         ] {
             let error = read("voltar backup", config).unwrap_err();
@@ -243,8 +265,28 @@ mod tests {
             assert_eq!(hint.is_some(), error.advice().is_some(), "{config}: {error}");
             assert!(hint.is_none_or(|hint| error.advice().is_some_and(|advice| advice.contains(hint))), "{config}");
         }
-        let missing = with_config(Cli::read("voltar plan --config nothing".split(' ')).unwrap(), &Collector::default());
+        let mut cli = Cli::read("voltar plan --config nothing".split(' ')).unwrap();
+        let missing = with_config(&mut cli, &Collector::default());
         let expected = "cannot read configuration '/etc/voltar/nothing.toml': No such file or directory";
         assert_eq!(missing.unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn hooks_are_kept_after_an_error_in_the_options() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.toml");
+        std::fs::write(&path, "[backup]\nformat = 'rar'\n[hooks]\nfinally = 'true'").unwrap();
+        let words = ["voltar".into(), "backup".into(), "--config".into(), path.clone().into_os_string()];
+        let mut cli = Cli::read(words).unwrap();
+        with_config(&mut cli, &Collector::default()).unwrap_err();
+        let Command::Backup(arguments) = cli.command else { panic!() };
+        assert_eq!((arguments.hooks.line(When::Finally), &arguments.hooks.config), (Some("true"), &path));
+    }
+
+    #[test]
+    fn a_configuration_has_the_name_of_its_file() {
+        for (argument, name) in [("nightly", "nightly"), ("/srv/x.toml", "x"), ("./a.b.toml", "a.b"), ("..", "")] {
+            assert_eq!(name_of(argument), name);
+        }
     }
 }

@@ -1,17 +1,19 @@
 //! Layouts: which path of which container, or which volume, each archive holds. The `cvat` layout is built in; TOML files
 //! describe other stacks. `resolve` finds the containers and volumes of a layout on a host.
 
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::codec::Format;
-use crate::durable::small_file;
+use crate::durable::{is_trusted, small_file};
 use crate::error::{Error, Result, carried};
 use crate::exclude::{Exclude, Pattern};
-use crate::member::{RelPath, printable};
+use crate::member::{RelPath, printable, printable_path};
 use crate::monitor::Monitor;
 
 /// The names of the built-in layouts.
@@ -96,8 +98,8 @@ impl Layout {
         if argument == "cvat" {
             return Ok(cvat());
         }
-        let text = read_text(Path::new(argument), monitor).map_err(|cause| unreadable(argument, &cause))?;
-        Self::parse(argument, &text)
+        let file = TextFile::read(Path::new(argument), monitor).map_err(|cause| unreadable(argument, &cause))?;
+        Self::parse(argument, &file.text)
     }
 
     /// Parses the text of a layout file; `file` is its name in messages.
@@ -166,14 +168,44 @@ impl Layout {
     }
 }
 
-/// Returns the text of the layout or configuration file at `path`. A pipe of this process is waited for until `monitor` is
-/// cancelled.
-///
-/// # Errors
-/// Those of the system calls; it has more than 1 MiB, is no text in UTF-8, or is neither a regular file nor such a pipe.
-pub fn read_text(path: &Path, monitor: &dyn Monitor) -> io::Result<String> {
-    let text = small_file::read_waiting(path, MAX_FILE_BYTES, monitor)?;
-    String::from_utf8(text).map_err(|_| io::Error::other("it is no text in UTF-8"))
+/// The text of a layout or configuration file.
+#[derive(Debug)]
+pub struct TextFile {
+    /// The text.
+    pub text: String,
+    /// Of the open file that the text was read from.
+    status: Metadata,
+}
+
+impl TextFile {
+    /// Reads the file at `path`. A pipe of this process is waited for until `monitor` is cancelled.
+    ///
+    /// # Errors
+    /// Those of the system calls; it has more than 1 MiB, is no text in UTF-8, or is neither a regular file nor such a pipe.
+    pub fn read(path: &Path, monitor: &dyn Monitor) -> io::Result<Self> {
+        let (text, status) = small_file::read_waiting(path, MAX_FILE_BYTES, monitor)?;
+        let text = String::from_utf8(text).map_err(|_| io::Error::other("it is no text in UTF-8"))?;
+        Ok(Self { text, status })
+    }
+
+    /// Checks that nobody else than root and this user can write the file, which is at `path`: what it says is done as this
+    /// user.
+    ///
+    /// # Errors
+    /// It belongs to another user, or its group or others can write it.
+    pub fn check_trusted(&self, path: &Path) -> Result<()> {
+        let path = printable_path(path);
+        if !is_trusted(self.status.uid()) {
+            return Err(Error::refused(format!("the file belongs to the user {}", self.status.uid()))
+                .hint(format!("look at what it says, then `chown root {path}`")));
+        }
+        let who = match self.status.mode() & 0o022 {
+            0 => return Ok(()),
+            0o020 => "its group",
+            _ => "everybody",
+        };
+        Err(Error::refused(format!("{who} can write the file")).hint(format!("`chmod go-w {path}`")))
+    }
 }
 
 const EXAMPLE: &str = "an entry reads: [[archive]] name = \"media\" container = \"web\" path = \"/srv/media\" (one key a line), \
@@ -228,6 +260,8 @@ struct Document {
     /// Of a configuration file, which is a layout too: what backups are to do.
     #[serde(rename = "backup")]
     _backup: Option<IgnoredAny>,
+    #[serde(rename = "hooks")]
+    _hooks: Option<IgnoredAny>,
     #[serde(default)]
     archive: Vec<toml::Spanned<Table>>,
 }

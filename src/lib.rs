@@ -53,6 +53,7 @@ pub mod pieces;
 pub mod plan;
 pub mod postgres;
 pub mod prune;
+pub mod recorder;
 pub mod report;
 pub mod resolve;
 pub mod restore;

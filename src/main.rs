@@ -1,7 +1,9 @@
 //! Parse, plan, run, report, exit status: the program's table of contents.
 
+mod around_backup;
 mod cli;
 mod config;
+mod hooks;
 mod manual;
 mod request;
 
@@ -10,12 +12,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use crate::around_backup::Ended;
 use crate::cli::{Cli, Command, Common};
 use voltar::archive::listing::Line;
 use voltar::error::{Error, ErrorKind, Result};
@@ -29,6 +33,7 @@ use voltar::ordered::Pool;
 use voltar::plan;
 use voltar::plan::backup::Estimate;
 use voltar::plan::facts::{LiveMounts, ThisHost};
+use voltar::recorder::Recorder;
 use voltar::report::Report;
 use voltar::report::extraction::{ExtractionDocument, extraction_text};
 use voltar::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
@@ -38,16 +43,19 @@ use voltar::verify::Decoders;
 use voltar::{backup, backup_into, discover, list, prune, restore, restore_to, resume, verify};
 
 fn main() -> ExitCode {
-    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    let cancel = Arc::new(AtomicBool::new(false));
-    let report = Report::new(request::report(&cli), Arc::clone(&cancel));
+    let began = Instant::now();
+    let mut cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let signals = Signals::default();
+    let report = Report::new(request::report(&cli), Arc::clone(&signals.cancel));
+    let recorder = Recorder::new(&report);
     // A panic has unwound by then: temporary files are gone and containers run again.
-    let result = catch_unwind(AssertUnwindSafe(|| watch_signals(&cancel).and_then(|()| run(&cli, &report))));
-    let exit = match result.unwrap_or_else(|_| Err(bug())) {
+    let result = catch_unwind(AssertUnwindSafe(|| signals.watch().and_then(|()| run(&mut cli, &report, &recorder))));
+    let result = result.unwrap_or_else(|_| Err(bug()));
+    let exit = match &result {
         Ok(Outcome::Done) if report.issues() == 0 => 0,
         Ok(Outcome::Done | Outcome::WouldBeRefused | Outcome::Differs) => 1,
         Err(error) => {
-            report.error(&error);
+            report.error(error);
             match error.kind() {
                 // As a shell reports a program that SIGINT ended.
                 ErrorKind::Interrupted => 130,
@@ -57,6 +65,8 @@ fn main() -> ExitCode {
             }
         }
     };
+    let (error, signal) = (result.as_ref().err(), &*signals.latest);
+    let exit = Ended { report: &report, recorder: &recorder, began, exit, error, signal }.follow_up(&cli);
     ExitCode::from(report.finish(exit))
 }
 
@@ -78,9 +88,10 @@ impl Outcome {
     }
 }
 
-fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
+fn run(cli: &mut Cli, report: &Report, recorder: &Recorder<'_>) -> Result<Outcome> {
     raise_file_limit();
-    let cli = &config::with_config(cli.clone(), report)?;
+    config::with_config(cli, report)?;
+    let cli = &*cli;
     let common = &cli.common;
     let pool = Pool::new(common.jobs.map_or_else(all_cores, usize::from))?;
     let state_dir = state_dir();
@@ -100,15 +111,17 @@ fn run(cli: &Cli, report: &Report) -> Result<Outcome> {
         }
         Command::Backup(arguments @ cli::Backup { into: Some(into), .. }) => {
             let request = request::set(common, arguments, into, report)?;
+            around_backup::before(arguments, report)?;
             let host = host(common, report)?;
             report.note(&host.describe());
-            backup_into::backup_into(&request, &*host, &state_dir, &pool, report)?;
+            backup_into::backup_into(&request, &*host, &state_dir, &pool, recorder)?;
         }
         Command::Backup(arguments) => {
             let request = request::backup(common, arguments, report)?;
+            around_backup::before(arguments, report)?;
             let host = host(common, report)?;
             report.note(&host.describe());
-            backup::backup(&request, &*host, &state_dir, &pool, report)?;
+            backup::backup(&request, &*host, &state_dir, &pool, recorder)?;
         }
         Command::Restore(arguments @ cli::Restore { to: Some(to), .. }) => {
             let request = request::extraction(common, arguments, to, report)?;
@@ -182,6 +195,7 @@ fn plan_backup(
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
     let facts = ThisHost::new(&mounts, pool, report);
     let request = request::backup(common, arguments, report)?;
+    around_backup::check(arguments)?;
     let host = host(common, report)?;
     let plan = plan::backup::plan(&request, host.describe(), &request.inventory(&*host)?, &facts, Estimate::Always)?;
     show(common, report, &BackupDocument::new(&plan), &backup_text(&plan))?;
@@ -231,14 +245,26 @@ fn host<'a>(common: &Common, report: &'a Report) -> Result<Box<dyn Host + 'a>> {
     })
 }
 
-/// The first signal asks the operation to stop; what it stopped must run again before the process may end, so
-/// further ones change nothing.
-fn watch_signals(cancel: &Arc<AtomicBool>) -> Result<()> {
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(cancel))
-            .map_err(|e| Error::failed("cannot watch for", "signals", e))?;
+/// What signals have asked for. The first one asks the operation to stop; what it stopped must run again before the process
+/// may end, so further ones change nothing but that they end a hook.
+#[derive(Default)]
+struct Signals {
+    /// Is set by the first signal, and stays so.
+    cancel: Arc<AtomicBool>,
+    /// Is set by each signal, until somebody has taken notice of it.
+    latest: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn watch(&self) -> Result<()> {
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            for flag in [&self.cancel, &self.latest] {
+                signal_hook::flag::register(signal, Arc::clone(flag))
+                    .map_err(|e| Error::failed("cannot watch for", "signals", e))?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn report_leftovers(state_dir: &Path, report: &Report) {

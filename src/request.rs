@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::cli::{self, Cli, Command, Common, Keep, Progress};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -150,6 +150,14 @@ fn sink(arguments: &cli::Backup) -> Sink {
         (Some(command), _) => Sink::Command(command.clone()),
         (None, Some(sets)) => Sink::Set(NewSet::new(Sets::new(sets), Timestamp::now())),
         (None, None) => Sink::at(arguments.dir.as_deref().unwrap_or(Path::new("backup"))),
+    }
+}
+
+/// Returns the directory of the archives of a backup, if they are in one that is no set.
+pub(crate) fn directory(arguments: &cli::Backup) -> Option<PathBuf> {
+    match sink(arguments) {
+        Sink::Set(_) => None,
+        other => other.path(),
     }
 }
 

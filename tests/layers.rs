@@ -27,8 +27,10 @@ use source::Source;
 /// The layers, from the top down. Modules on one line may not use each other.
 const LAYERS: &[&[&str]] = &[
     &["main"],
+    &["around_backup"],
     &["request", "config", "manual"],
     &["report", "cli"],
+    &["hooks"],
     &["backup_into"],
     &["backup", "prune", "restore", "restore_to", "resume", "verify", "list", "discover"],
     &["plan", "new_volumes"],
@@ -53,6 +55,7 @@ const LAYERS: &[&[&str]] = &[
         "index",
         "manifest",
         "postgres",
+        "recorder",
     ],
     &["monitor"],
     &["error", "difference", "limits", "pieces"],

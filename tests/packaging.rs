@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use common::skip::{self, Needs, test};
@@ -25,6 +26,7 @@ fn main() {
         test("the_units_are_valid", &[Needs::Program("systemd-analyze")], the_units_are_valid),
         test("the_service_makes_no_mount_namespace", &[], the_service_makes_no_mount_namespace),
         test("the_example_has_options_of_backup", &[], the_example_has_options_of_backup),
+        test("the_example_is_valid", &[], the_example_is_valid),
     ];
     skip::run(&Arguments::from_args(), tests, || ());
 }
@@ -165,14 +167,40 @@ fn the_service_makes_no_mount_namespace() {
 fn the_example_has_options_of_backup() {
     let text = fs::read_to_string(packaging("example.toml")).unwrap();
     let help = Tool::voltar().args(["backup", "--help"]).ok().answer();
-    let mut keys = 0;
+    let (mut keys, mut section) = (0, "");
     for line in text.lines().filter(|line| !line.is_empty()) {
         let comment = line.strip_prefix('#').unwrap_or_else(|| panic!("not a comment: {line}"));
+        if comment.starts_with('[') {
+            section = comment;
+        }
         if let Some((key, _)) = comment.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
             keys += 1;
             let option = format!("--{}", key.replace('_', "-"));
-            assert!(help.contains(&option), "backup has no {option}");
+            // The help has a section on hooks, with an entry for each.
+            let entry = if section == "[hooks]" { format!("\n  {key} ") } else { option };
+            assert!(help.contains(&entry), "the help of backup has no {entry:?}");
         }
     }
-    assert!(keys >= 4);
+    assert!(keys >= 9);
+}
+
+/// The example with all of its keys is a configuration.
+fn the_example_is_valid() {
+    let text = fs::read_to_string(packaging("example.toml")).unwrap();
+    let is_key = |line: &&str| {
+        line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ') && !key.is_empty())
+    };
+    let keys: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix('#')).filter(is_key).collect();
+    assert!(keys.len() >= 11, "{keys:?}");
+    let scratch = tempfile::tempdir().unwrap();
+    let metrics = format!("metrics = '{}'", scratch.path().join("x.prom").display());
+    let adapted = |key: &&str| if key.starts_with("metrics = ") { metrics.clone() } else { (*key).to_owned() };
+    let config = scratch.path().join("example.toml");
+    fs::write(&config, keys.iter().map(adapted).collect::<Vec<_>>().join("\n")).unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    let data_root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/data-root");
+    let plan = Tool::voltar().args(["plan", "--json", "--data-root"]).arg(data_root).arg("--config").arg(&config).run();
+    // Whether the backup could be made here does not matter.
+    let document: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap_or_else(|e| panic!("{e}: {plan}"));
+    assert_eq!((&document["sink"], plan.stderr.is_empty()), (&"set".into(), true), "{plan}");
 }

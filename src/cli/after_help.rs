@@ -4,7 +4,7 @@ pub(super) const EXIT_STATUS: &str = "\
 EXIT STATUS
   0    done
   1    done, with warnings: a file changed while it was read, a socket was skipped;
-       or an archive and its volume differ
+       or an archive and its volume differ; or a hook failed after the backup
   2    not done, and then nothing under a final name and nothing in a volume has
        changed; errors in the command line too
   75   another run is in progress: as 2
@@ -43,7 +43,23 @@ EXAMPLES
   voltar backup --data-root /rescued/docker  from a disk whose engine is gone
   voltar backup --stop --into /srv/nightly   a dated set of archives each time
   voltar backup --stop --only cvat_db - | ssh nas 'cat > cvat_db.tar.bz2'
-  voltar backup --stop --to-command 'rclone rcat remote:backup/{file}'";
+  voltar backup --stop --to-command 'rclone rcat remote:backup/{file}'
+  voltar backup --config nightly             as /etc/voltar/nightly.toml says";
+
+pub(super) const HOOKS: &str = "\
+HOOKS
+  [hooks]  in a configuration file: command lines that run with `sh -c`
+  before   before anything else; if it fails, the backup is not begun
+  after    after a backup that was made; if it fails, that is a warning
+  failed   after one that was not
+  finally  at the end, however the run ended
+  VOLTAR_HOOK, VOLTAR_CONFIG
+           in the environment of each: its name, and the path of the file
+  VOLTAR_STATUS, VOLTAR_ERROR, VOLTAR_WARNINGS
+           but for before: the exit status, the error, the number of warnings
+  VOLTAR_SET, VOLTAR_BYTES, VOLTAR_DOWNTIME_SECONDS
+           where known: where the archives are, their length, and how long
+           containers were stopped";
 
 pub(super) const SETS_EXAMPLES: &str = "\
 EXAMPLES

@@ -3,9 +3,10 @@
 //! gives them their names.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::Flock;
@@ -48,6 +49,12 @@ impl AtomicFile {
             writeback: Writeback::default(),
             kept: false,
         })
+    }
+
+    /// Lets everybody read the file.
+    pub(crate) fn readable_by_all(&self) -> Result<()> {
+        let mode = Permissions::from_mode(0o644);
+        self.file.set_permissions(mode).map_err(|e| Error::failed_at("cannot set the mode of", &self.target, e))
     }
 
     /// Syncs the file to disk. It does not have its name yet.
@@ -112,7 +119,6 @@ pub(super) fn is_temporary_of(temporary: &str, target: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     fn names(directory: &Path) -> Vec<String> {
         let mut names: Vec<_> =

@@ -1,7 +1,7 @@
 //! Reading small files that somebody else may have written: a FIFO is not waited for, a device is not read, and no more is
 //! read than such a file can have. A pipe that this process was started with is waited for, until the run is cancelled.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
@@ -25,14 +25,17 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Returns the content of the file at `path`; or what comes through it to its end, if that names a pipe that this process
-/// was started with. The wait for it ends once `monitor` is cancelled.
+/// was started with. The wait for it ends once `monitor` is cancelled. Returns also the status of the file that was read.
 ///
 /// # Errors
 /// As [`read`]; `InvalidInput` if it is neither.
-pub(crate) fn read_waiting(path: &Path, most: u64, monitor: &dyn Monitor) -> io::Result<Vec<u8>> {
+pub(crate) fn read_waiting(path: &Path, most: u64, monitor: &dyn Monitor) -> io::Result<(Vec<u8>, Metadata)> {
     let file = open_any(path, 0)?;
-    let is_own_pipe = file.metadata()?.file_type().is_fifo() && OWN_FILES.iter().any(|own| path.starts_with(own));
-    if is_own_pipe { read_all(Waiting { pipe: &file, monitor }, most) } else { read_open(&regular(file)?, most) }
+    let status = file.metadata()?;
+    let is_own_pipe = status.file_type().is_fifo() && OWN_FILES.iter().any(|own| path.starts_with(own));
+    let content =
+        if is_own_pipe { read_all(Waiting { pipe: &file, monitor }, most) } else { read_open(&regular(file)?, most) };
+    Ok((content?, status))
 }
 
 /// Opens the file at `path`, unless that is a symbolic link.

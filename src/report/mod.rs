@@ -11,6 +11,7 @@ mod database;
 pub mod extraction;
 pub mod json;
 mod line;
+pub mod metrics;
 mod output;
 pub mod plan;
 mod progress;
@@ -96,6 +97,8 @@ struct Inner {
     /// The names of the containers that were started after they had been stopped.
     started_again: Vec<String>,
     began: Option<Instant>,
+    /// How long the operation took, once it is over.
+    took: Option<Duration>,
 }
 
 impl Report {
@@ -142,6 +145,7 @@ impl Report {
             rows: Vec::new(),
             started_again: Vec::new(),
             began: None,
+            took: None,
         };
         Self { options, counters, inner: Mutex::new(inner) }
     }
@@ -225,6 +229,15 @@ impl Report {
         inner.check_stdout().map(|_| ())
     }
 
+    /// Ends the display of progress, and the time that the summary table counts: the operation is over, and others may print
+    /// until [`Self::finish`].
+    pub fn operation_ended(&self) {
+        let mut inner = self.lock();
+        inner.took = inner.began.map(|began| began.elapsed());
+        inner.progress.finish_all();
+        inner.flush();
+    }
+
     /// Ends the report with the summary table or the `done` object. Returns the exit status: `exit`, or at least 1 if
     /// output could not be written.
     #[must_use]
@@ -234,7 +247,7 @@ impl Report {
         match self.options.format {
             Format::JsonEvents => inner.object(&Object::Done { exit, issues: self.issues() }),
             Format::Human if self.options.verbosity != Verbosity::Quiet => {
-                let elapsed = inner.began.map(|began| began.elapsed()).unwrap_or_default();
+                let elapsed = inner.took.or_else(|| inner.began.map(|began| began.elapsed())).unwrap_or_default();
                 // A failed run is rolled back, so that nothing was archived or restored; what was checked was checked.
                 let rows = std::mem::take(&mut inner.rows);
                 let (rows, _): (Vec<_>, Vec<_>) = rows
