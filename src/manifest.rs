@@ -230,8 +230,11 @@ impl Manifest {
     /// Returns the content of `SHA256SUMS`.
     #[must_use]
     pub fn sums(&self) -> String {
-        let line = |record: &FileRecord| format!("{}  {}\n", record.sha256, record.file);
-        self.files().map(line).collect()
+        let line = |set: &str, record: &FileRecord| format!("{}  {set}{}\n", record.sha256, record.file);
+        let own = self.files().map(|record| line("", record));
+        // A set of changes is nothing without the others.
+        let bases = self.archives.iter().filter_map(|archive| archive.base.as_ref());
+        own.chain(bases.map(|base| line(&format!("../{}/", base.set), &base.archive))).collect()
     }
 
     /// Returns the files of the archives.
@@ -335,6 +338,11 @@ mod tests {
         assert!(outside(vec![with_base(one)]).ends_with("the archive 'one' does not fit together"));
         let changes = ArchiveRecord { gone: Some(file("one.gone")), ..with_base(one) };
         assert!(outside(vec![changes]).ends_with("'../x' is no file name"));
+        let beside = Base { set: "2026".to_owned(), ..base.clone() };
+        let same = ArchiveRecord { base: Some(beside), archive: None, ..one.clone() };
+        let same = Manifest { archives: vec![same], ..manifest() };
+        assert_eq!(same.sums(), format!("{}  ../2026/one.tar.gz\n", "ab".repeat(32)));
+        assert_eq!((same.bytes(), same.bases()), (0, BTreeSet::from(["2026"])));
         let empty = Manifest { archives: Vec::new(), ..manifest() };
         assert!(Manifest::parse(&empty.text().unwrap()).unwrap_err().to_string().ends_with("it has no archive"));
         Manifest::parse(b"").unwrap_err();

@@ -347,6 +347,7 @@ fn what_has_not_changed_is_not_archived_again() {
     assert_eq!(same.files(), [""; 0]);
     assert_eq!((&same.record()["archive"], &same.record()["members"]), (&Value::Null, &5.into()));
     made.expect_text("data: nothing has changed since");
+    Tool::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).dir(&same.0).ok();
     world.write("b/file", "B");
     let (changes, _) = world.backup();
     assert_eq!(changes.files(), ["data.changes.tar.gz", "data.gone"]);

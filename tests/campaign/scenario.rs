@@ -56,6 +56,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("backup", Kind::Backup, MIXED, &["backup", "again/there"]),
     scenario("overwrite", Kind::Backup, THREE_PLAIN, &["backup", "backup", "--overwrite", "--format", "tar"]),
     scenario("set", Kind::Sets, TWO, &["backup", "--into", "sets", "--format", "tar"]),
+    scenario("changes", Kind::Sets, TWO, &["backup", "--into", "sets", "--full-every", "30d"]),
+    scenario("two-pass", Kind::Sets, TWO, &["backup", "--into", "sets", "--two-pass", "--format", "tar"]),
     scenario("set-and-prune", Kind::Sets, ONE, &["backup", "--into", "sets", "--keep-last", "1"]),
     scenario("prune", Kind::Sets, ONE, &["prune", "sets", "--keep-last", "1"]),
     scenario("verify", Kind::Verify, MIXED, &["verify", "backup"]),

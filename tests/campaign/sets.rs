@@ -16,8 +16,11 @@ pub(super) type Sets = BTreeMap<String, Vec<(String, Vec<u8>)>>;
 impl Bench {
     /// Makes two sets, with which each point begins.
     pub(super) fn make_sets(&mut self) {
+        // The first one is full, whatever the scenario; the next ones can have changes since.
+        let has_changes = self.scenario.args.contains(&"--full-every");
+        let args = if has_changes { self.scenario.args } else { &["backup", "--into", DIRECTORY] };
         for _ in 0..2 {
-            self.world.voltar(&["backup", "--into", DIRECTORY]).ok();
+            self.world.voltar(args).ok();
         }
         self.world.take_as_old();
         self.sets = self.sets_now();
