@@ -29,6 +29,11 @@ fn main() {
     let trials = vec![
         skip::test("every_night_of_a_history_is_restored", &by_hand, every_night_of_a_history_is_restored),
         skip::test("what_has_not_changed_is_not_archived_again", &[], what_has_not_changed_is_not_archived_again),
+        skip::test(
+            "a_directory_without_an_entry_is_archived_whatever_its_time",
+            &[Needs::GnuTar],
+            a_directory_without_an_entry_is_archived_whatever_its_time,
+        ),
         skip::test("a_restored_tree_is_compared_by_content", &[], a_restored_tree_is_compared_by_content),
         skip::test("all_is_archived_where_changes_cannot_be_told", &[], all_is_archived_where_changes_cannot_be_told),
         skip::test("a_set_needs_its_base", &[], a_set_needs_its_base),
@@ -368,6 +373,22 @@ fn what_has_not_changed_is_not_archived_again() {
     assert_eq!(listed.answer().matches(name).count(), 4, "{listed}");
     let plan = world.voltar(&["plan", "--into", "sets", "--full-every", "30d"]).ok();
     plan.expect_text(&format!("changes    since the full archive in the set {name}")).expect_text("2 of 3 members");
+}
+
+/// By hand, removing an entry gives its directory a new time, so the directory must come again.
+fn a_directory_without_an_entry_is_archived_whatever_its_time() {
+    let world = World::new();
+    let directory = world.tree().join("d");
+    fs::create_dir(&directory).unwrap();
+    for name in ["d/one", "d/two", "other"] {
+        world.write(name, name);
+    }
+    world.backup();
+    let time = directory.metadata().unwrap().modified().unwrap();
+    fs::remove_file(directory.join("one")).unwrap();
+    File::open(&directory).unwrap().set_modified(time).unwrap();
+    let (changes, _) = world.backup();
+    assert_eq!((changes.members(), changes.gone()), (vec![String::new(), "d/".to_owned()], "d/one ".to_owned()));
 }
 
 fn a_restored_tree_is_compared_by_content() {
