@@ -290,7 +290,9 @@ mod tests {
 
     fn written(entries: &[Entry]) -> Vec<u8> {
         let mut writer = IndexWriter::new(Vec::new(), Timestamp { seconds: 3, nanoseconds: 4 }).unwrap();
-        entries.iter().for_each(|entry| writer.add(entry).unwrap());
+        for entry in entries {
+            writer.add(entry).unwrap();
+        }
         writer.finish().unwrap()
     }
 

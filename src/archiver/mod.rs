@@ -392,7 +392,8 @@ impl<W: WritePiece> Archiver<'_, W> {
     fn entry(&mut self, mut entry: Entry, seen: Option<Seen>) -> io::Result<()> {
         self.leave_directories(&entry.path);
         if entry.before == Before::Same {
-            return self.unchanged(entry, seen);
+            self.unchanged(entry, seen);
+            return Ok(());
         }
         if entry.has_voltars_name() {
             let (archive, path) = (&self.job.archive, &entry.path);
@@ -432,7 +433,10 @@ impl<W: WritePiece> Archiver<'_, W> {
             Ok((content, seen)) => match self.differing(&mut entry, content, &seen)? {
                 Some(Ok(content)) => (content, seen),
                 Some(Err(e)) => return self.not_opened(&entry.path, e),
-                None => return self.unchanged(entry, Some(seen)),
+                None => {
+                    self.unchanged(entry, Some(seen));
+                    return Ok(());
+                }
             },
             Err(e) => return self.not_opened(&entry.path, e),
         };
@@ -518,7 +522,7 @@ impl<W: WritePiece> Archiver<'_, W> {
     }
 
     /// Counts an entry that has not changed. A directory is archived all the same once something below it is.
-    fn unchanged(&mut self, mut entry: Entry, seen: Option<Seen>) -> io::Result<()> {
+    fn unchanged(&mut self, mut entry: Entry, seen: Option<Seen>) {
         let is_link = self.links.target(&entry).is_some();
         let size = if let Kind::File { size } = entry.kind { size } else { 0 };
         self.count(&entry.path, &entry.kind, if is_link { 0 } else { size });
@@ -531,7 +535,6 @@ impl<W: WritePiece> Archiver<'_, W> {
             entry.release();
             self.unchanged.push((entry, seen));
         }
-        Ok(())
     }
 
     /// Leaves the directories in which `path` does not lie.

@@ -96,7 +96,9 @@ impl<'a, W: Iterator<Item = Result<Found>>> Compared<'a, W> {
             if order == Ordering::Equal {
                 return Ok(taken);
             }
-            taken.into_iter().for_each(|entry| self.gone(entry.path));
+            if let Some(entry) = taken {
+                self.gone(entry.path);
+            }
         }
         Ok(None)
     }
@@ -145,9 +147,7 @@ impl<W: Iterator<Item = Result<Found>>> Iterator for Compared<'_, W> {
                 return Some(Ok(found));
             }
             let compared = if self.is_walked {
-                if self.next.is_none() {
-                    return None;
-                }
+                self.next.as_ref()?;
                 self.rest()
             } else {
                 match self.walk.next() {

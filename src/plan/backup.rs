@@ -135,7 +135,7 @@ pub enum PlannedScope {
     /// All of it, with an index, before containers are stopped, and then what has changed since.
     Twice,
     /// What has changed since a full archive.
-    Changes(Full),
+    Changes(Box<Full>),
 }
 
 impl PlannedScope {
@@ -398,7 +398,7 @@ fn scope(request: &BackupRequest, target: &Target, spec: &ArchiveSpec) -> (Plann
     }
     let full = full_scope(request);
     match request.since.as_ref().map_or(Ok(None), |since| since.find(target, request.xattrs)) {
-        Ok(Some(since)) => (PlannedScope::Changes(since.clone()), None),
+        Ok(Some(since)) => (PlannedScope::Changes(Box::new(since.clone())), None),
         Ok(None) => (full, None),
         Err(why) => (full, Some(full_note(&target.archive, &why))),
     }

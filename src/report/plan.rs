@@ -120,7 +120,7 @@ fn archive(text: &mut String, planned: &PlannedArchive) -> std::fmt::Result {
     match &planned.scope {
         PlannedScope::All | PlannedScope::Indexed => {}
         PlannedScope::Twice => {
-            writeln!(text, "  two passes before containers are stopped, and what has changed since")?
+            writeln!(text, "  two passes before containers are stopped, and what has changed since")?;
         }
         PlannedScope::Changes(full) => writeln!(text, "  changes    since the full archive in the set {}", full.set)?,
     }

@@ -61,7 +61,8 @@ impl Opened {
     #[must_use]
     pub(crate) fn in_pieces(self, is_digested: bool, pool: &Pool) -> Content {
         let size = self.size();
-        Content(Inner::Pieces { ahead: ReadAhead::new(self.file, size, is_digested, pool), state: self.state })
+        let ahead = Box::new(ReadAhead::new(self.file, size, is_digested, pool));
+        Content(Inner::Pieces { ahead, state: self.state })
     }
 
     /// Returns its content, read at once: for small files.
@@ -93,7 +94,7 @@ fn has_changed(file: &File, before: State) -> bool {
 pub(crate) struct Content(Inner);
 
 enum Inner {
-    Pieces { ahead: ReadAhead, state: State },
+    Pieces { ahead: Box<ReadAhead>, state: State },
     Whole { bytes: Vec<u8>, failed: Option<io::Error>, changed: bool, digest: Option<Digest> },
 }
 

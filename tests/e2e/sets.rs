@@ -67,10 +67,6 @@ fn two_passes_hold_the_stopped_tree(stack: &Stack) {
         assert_eq!(counted("find . -type f ! -name SUMS | wc -l"), counted("wc -l <SUMS"));
         assert!(container.is_running());
     }
-    let (_, twice) = manifest();
-    stack.voltar(&backup).ok();
-    let (_, once) = manifest();
-    println!("downtime: {} s in two passes, {} s in one", twice["downtime_seconds"], once["downtime_seconds"]);
 }
 
 fn a_set_says_what_was_stopped_and_is_restored(stack: &Stack) {
