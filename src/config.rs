@@ -34,6 +34,7 @@ struct Config {
 /// The options of `backup`, by their names.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 struct BackupTable {
     into: Option<PathBuf>,
     only: Vec<String>,
