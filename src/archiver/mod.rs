@@ -2,6 +2,7 @@
 //! GNU tar: padded, truncated or skipped, and reported as issues.
 
 mod attributes;
+mod beside;
 mod cannot_write;
 mod index_file;
 mod read_ahead;
@@ -17,29 +18,31 @@ use std::time::Instant;
 use nix::errno::Errno;
 
 use self::attributes::{Look, Seen, XATTRS_OF_ONE, digest_with};
+use self::beside::{Beside, now};
 use self::cannot_write::cannot_write;
-use self::index_file::{IndexFile, Stored};
+use self::index_file::Stored;
 use self::read_ahead::{Reading, WalkItem, for_each_read_ahead};
 use self::writing_thread::with_writing_thread;
 use crate::archive::writer::TarWriter;
 use crate::archive::{BLOCK, RECORD, padding};
 use crate::batch::SMALL;
-use crate::codec::{Compression, Compressor, Format};
+use crate::codec::{Compression, Compressor};
 use crate::error::{Cause, Error, Result};
 use crate::exclude::Exclude;
 use crate::ids::IdMap;
 use crate::limits;
 use crate::mapped_xattrs;
-use crate::member::{Kind, Member, Metadata, RelPath, Timestamp};
+use crate::member::{Kind, Member, Metadata, RelPath};
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
 use crate::pieces::WritePiece;
 use crate::postgres::{Cluster, Clusters, is_cluster_version};
-use crate::store::{Complete, Destination, Location, NewArchive};
+use crate::store::{Complete, Destination, NewArchive};
 use crate::volume::OpenTree;
 use crate::volume::content::{Content, Opened, PIECE};
-use crate::volume::walk::{Before, Entry, Found, Inode, Links, Walk};
+use crate::volume::walk::{Before, Entry, Found, Links, Walk};
 
+pub(crate) use beside::Scope;
 pub(crate) use since::{Compared, Index};
 
 /// One archive to be written.
@@ -65,25 +68,6 @@ pub struct Job {
     pub scope: Scope,
     /// Whether a second pass archives what changes meanwhile: then it is not reported.
     pub is_first_pass: bool,
-}
-
-/// How much of a tree is archived.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// All of it.
-    All,
-    /// All of it, with an index for later archives of changes.
-    Indexed {
-        /// Where the index is written.
-        index: Destination,
-    },
-    /// What has changed since a full archive.
-    Changes {
-        /// The index of the full archive.
-        since: Location,
-        /// Where the paths are written that are gone.
-        gone: Destination,
-    },
 }
 
 /// The least content of a tree: a tree with less is refused, because it is probably not the data.
@@ -198,45 +182,6 @@ struct Totals<'a> {
     beside: Beside<'a>,
 }
 
-/// What is written beside an archive.
-enum Beside<'a> {
-    Nothing,
-    Index(Box<IndexFile<'a>>),
-    /// The paths that are gone, and how many there are.
-    Gone(Box<NewArchive<'a>>, u64),
-}
-
-impl<'a> Beside<'a> {
-    fn create(scope: &Scope, began_at: Timestamp, pool: &Pool, monitor: &'a dyn Monitor) -> Result<Self> {
-        Ok(match scope {
-            Scope::All => Self::Nothing,
-            Scope::Indexed { index } => Self::Index(Box::new(IndexFile::create(index, began_at, pool, monitor)?)),
-            Scope::Changes { gone, .. } => Self::Gone(Box::new(gone.create(Format::Plain, monitor)?), 0),
-        })
-    }
-
-    /// Returns whether it belongs to an archive of changes, and nothing is gone.
-    fn is_unchanged(&self) -> bool {
-        matches!(self, Self::Gone(_, 0))
-    }
-
-    fn finish(self, scope: &Scope) -> Result<Option<Complete>> {
-        match (self, scope) {
-            (Self::Index(file), Scope::Indexed { index }) => file.finish(index).map(Some),
-            (Self::Gone(file, _), _) => file.finish().map(Some),
-            (Self::Nothing | Self::Index(_), _) => Ok(None),
-        }
-    }
-}
-
-/// Returns the time of the system's clock.
-fn now() -> Timestamp {
-    let now = jiff::Timestamp::now();
-    let nanoseconds = now.as_nanosecond();
-    let seconds = i64::try_from(nanoseconds.div_euclid(1_000_000_000)).unwrap_or(i64::MAX);
-    Timestamp { seconds, nanoseconds: nanoseconds.rem_euclid(1_000_000_000) as u32 }
-}
-
 /// An archive whose bytes are reported.
 struct Reported<'a> {
     file: NewArchive<'a>,
@@ -294,7 +239,7 @@ impl<'a, W: WritePiece> Archiver<'a, Compressor<W>> {
         let Self { tar, members, excluded, clusters, mut tree, beside, .. } = self;
         let (compressor, stream_bytes) = tar.finish()?;
         compressor.finish()?;
-        tree.stream_bytes = if let Beside::Gone(..) = beside {
+        tree.stream_bytes = if beside.has_base() {
             (tree.stream_bytes + 2 * BLOCK as u64).next_multiple_of(RECORD as u64)
         } else {
             stream_bytes
@@ -314,7 +259,7 @@ impl<W: WritePiece> Archiver<'_, W> {
         let walk = Walk::new(tree)?.excluding(&self.job.exclude, &self.job.prefix).watching(monitor);
         let walk = walk.map(|found| monitor.check_cancelled().and(found));
         let files = self.files.clone();
-        let (look, job) = (Reading { look: self.look, is_digested: self.is_digested() }, self.job);
+        let (look, job) = (Reading { look: self.look, is_digested: self.beside.wants_digests() }, self.job);
         let take = |item: Result<WalkItem>| {
             monitor.check_cancelled()?;
             self.take(item?).map_err(cannot_write)
@@ -403,7 +348,7 @@ impl<W: WritePiece> Archiver<'_, W> {
         if let Some(target) = self.links.target(&entry) {
             let (kind, inode) = (mem::replace(&mut entry.kind, Kind::HardLink { target }), entry.inode);
             let member = self.header(entry)?;
-            return self.index(&member, kind, &inode, Stored::All(None));
+            return self.beside.add(&member, kind, &inode, Stored::All(None));
         }
         if let Kind::File { .. } = entry.kind {
             let read = entry.open().map(|file| {
@@ -423,7 +368,7 @@ impl<W: WritePiece> Archiver<'_, W> {
         self.links.stored(&entry);
         let inode = entry.inode;
         let member = self.header(entry)?;
-        self.index(&member, member.kind.clone(), &inode, Stored::All(None))
+        self.beside.add(&member, member.kind.clone(), &inode, Stored::All(None))
     }
 
     /// Stores a file, unless it is known to be the same. What cannot be read is stored as zeros, because the header with the
@@ -451,7 +396,7 @@ impl<W: WritePiece> Archiver<'_, W> {
         }
         let digest = content.digest().map(|digest| digest_with(digest, &xattrs));
         let stored = if is_all { Stored::All(digest) } else { Stored::Partly };
-        self.index(&member, member.kind.clone(), &inode, stored)
+        self.beside.add(&member, member.kind.clone(), &inode, stored)
     }
 
     /// Reports a file that is not archived, because it cannot be opened.
@@ -463,7 +408,7 @@ impl<W: WritePiece> Archiver<'_, W> {
             e => format!("cannot open '{path}': {}: skipped", e.desc()),
         });
         // As an archive of everything would not hold it.
-        if matches!(self.beside, Beside::Gone(..)) { self.gone(path) } else { Ok(()) }
+        if self.beside.has_base() { self.gone(path) } else { Ok(()) }
     }
 
     /// Returns the content of a file that is to be stored; `None` if it is that of the earlier archive. It is then read to its
@@ -555,23 +500,7 @@ impl<W: WritePiece> Archiver<'_, W> {
     /// Records a path that is gone. What held it is archived, because its time has changed.
     fn gone(&mut self, path: &RelPath) -> io::Result<()> {
         self.enter_directories(path)?;
-        let Beside::Gone(file, count) = &mut self.beside else { return Ok(()) };
-        *count += 1;
-        file.write_all(path.as_bytes())?;
-        file.write_all(b"\0")
-    }
-
-    /// Adds a member to the index, if there is one.
-    fn index(&mut self, member: &Member, kind: Kind, inode: &Inode, stored: Stored) -> io::Result<()> {
-        match &mut self.beside {
-            Beside::Index(index) => index.add(member, kind, inode, stored),
-            Beside::Nothing | Beside::Gone(..) => Ok(()),
-        }
-    }
-
-    /// Returns whether digests of files are wanted.
-    fn is_digested(&self) -> bool {
-        !matches!(self.beside, Beside::Nothing)
+        self.beside.gone(path)
     }
 
     /// Counts a member of the tree.
@@ -585,7 +514,7 @@ impl<W: WritePiece> Archiver<'_, W> {
 
     /// Returns the content of a file that was not read ahead.
     fn content(&self, file: Opened) -> Content {
-        let is_digested = self.is_digested();
+        let is_digested = self.beside.wants_digests();
         if file.size() <= SMALL { file.at_once(is_digested) } else { file.in_pieces(is_digested, &self.files) }
     }
 

@@ -11,11 +11,13 @@ use tempfile::TempDir;
 use super::read_ahead::{Batches, read_small};
 use super::*;
 use crate::batch::{DIRECTORIES, MEMBERS, SMALL};
+use crate::codec::Format;
 use crate::digest::Digest;
 use crate::error::ErrorKind;
 use crate::index::{self, IndexWriter, State};
+use crate::member::Timestamp;
 use crate::monitor::Collector;
-use crate::store::Destination;
+use crate::store::{Destination, Location};
 use crate::volume::live::Way;
 
 /// Directories with small files, and some that are not read ahead.
