@@ -158,7 +158,10 @@ fn record(planned: &PlannedArchive, made: &MadeArchive, xattrs: bool) -> Option<
     let own = named(destination.path().file_name()?.to_str()?.to_owned());
     let ((first_pass, archive), index, base, gone) = match scope {
         PlannedScope::All => ((None, archive.map(own)), None, None, None),
-        PlannedScope::Indexed => ((None, archive.map(own)), beside.map(with(INDEX)), None, None),
+        PlannedScope::AllOrSame(full) if archive.is_none() => ((None, None), None, Some(full.base()), None),
+        PlannedScope::Indexed | PlannedScope::AllOrSame(_) => {
+            ((None, archive.map(own)), beside.map(with(INDEX)), None, None)
+        }
         PlannedScope::Twice => {
             let (full, index) = (*first_pass)?;
             let changes = archive.map(with(&format!("{CHANGES}.{}", compression.format().extension())));

@@ -561,7 +561,21 @@ fn damage_of_any_file_of_a_set_is_found() {
 fn a_database_is_always_full() {
     let world = World::new();
     world.write("PG_VERSION", "15\n");
+    world.write("table", "one");
+    std::thread::sleep(Duration::from_secs(3));
     world.backup();
+    // But one of which nothing has changed is not archived again.
+    let (same, made) = world.backup();
+    made.expect_text("data: nothing has changed since the set");
+    assert!(same.files().is_empty() && !same.record()["base"].is_null(), "{}", same.record());
+    world.snapshot().assert_same(&TreeSnapshot::of(&world.extract(&same, "same")), "the base");
+    world.write("table", "two");
     let (set, _) = world.backup();
-    assert_eq!((&set.record()["base"], set.files().contains(&"data.tar.gz".to_owned())), (&Value::Null, true));
+    assert_eq!(
+        (&set.record()["base"], set.files()),
+        (&Value::Null, vec!["data.index.zst".into(), "data.tar.gz".into()])
+    );
+    world.snapshot().assert_same(&TreeSnapshot::of(&world.extract(&set, "full")), "all of it");
+    let members = Tool::new("tar").arg("-tzf").arg(set.0.join("data.tar.gz")).ok();
+    assert_eq!(members.answer().lines().count(), 3, "{members}");
 }

@@ -21,6 +21,13 @@ pub enum Scope {
         /// Where the index is written.
         index: Destination,
     },
+    /// All of it, with an index, unless nothing at all has changed since a full archive.
+    AllOrSame {
+        /// The index of the full archive.
+        since: Location,
+        /// Where the new index is written.
+        index: Destination,
+    },
     /// What has changed since a full archive.
     Changes {
         /// The index of the full archive.
@@ -42,7 +49,9 @@ impl<'a> Beside<'a> {
     pub(super) fn create(scope: &Scope, began_at: Timestamp, pool: &Pool, monitor: &'a dyn Monitor) -> Result<Self> {
         Ok(match scope {
             Scope::All => Self::Nothing,
-            Scope::Indexed { index } => Self::Index(Box::new(IndexFile::create(index, began_at, pool, monitor)?)),
+            Scope::Indexed { index } | Scope::AllOrSame { index, .. } => {
+                Self::Index(Box::new(IndexFile::create(index, began_at, pool, monitor)?))
+            }
             Scope::Changes { gone, .. } => Self::Gone(Box::new(gone.create(Format::Plain, monitor)?), 0),
         })
     }
@@ -80,7 +89,9 @@ impl<'a> Beside<'a> {
 
     pub(super) fn finish(self, scope: &Scope) -> Result<Option<Complete>> {
         match (self, scope) {
-            (Self::Index(file), Scope::Indexed { index }) => file.finish(index).map(Some),
+            (Self::Index(file), Scope::Indexed { index } | Scope::AllOrSame { index, .. }) => {
+                file.finish(index).map(Some)
+            }
             (Self::Gone(file, _), _) => file.finish().map(Some),
             (Self::Nothing | Self::Index(_), _) => Ok(None),
         }

@@ -5,7 +5,9 @@ mod attributes;
 mod beside;
 mod cannot_write;
 mod index_file;
+mod job;
 mod read_ahead;
+mod same;
 mod since;
 #[cfg(test)]
 mod tests;
@@ -24,11 +26,9 @@ use self::index_file::Stored;
 use self::read_ahead::{Reading, WalkItem, for_each_read_ahead};
 use self::writing_thread::with_writing_thread;
 use crate::archive::writer::TarWriter;
-use crate::archive::{BLOCK, RECORD, padding};
 use crate::batch::SMALL;
-use crate::codec::{Compression, Compressor};
+use crate::codec::Compressor;
 use crate::error::{Cause, Error, Result};
-use crate::exclude::Exclude;
 use crate::ids::IdMap;
 use crate::limits;
 use crate::mapped_xattrs;
@@ -37,96 +37,27 @@ use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
 use crate::pieces::WritePiece;
 use crate::postgres::{Cluster, Clusters, is_cluster_version};
-use crate::store::{Complete, Destination, NewArchive};
+use crate::store::{Complete, NewArchive};
 use crate::volume::OpenTree;
 use crate::volume::content::{Content, Opened, PIECE};
 use crate::volume::walk::{Before, Entry, Found, Links, Walk};
 
 pub(crate) use beside::Scope;
+pub(crate) use job::{Archived, Expected, Job, TreeTotals};
 pub(crate) use since::{Compared, Index};
-
-/// One archive to be written.
-#[derive(Debug, Clone)]
-pub struct Job {
-    /// The archive's name without its suffix.
-    pub archive: String,
-    /// The path of the tree in the container: the prefix of all member names.
-    pub prefix: RelPath,
-    /// Where it is written.
-    pub destination: Destination,
-    /// The expected length of the tar stream in bytes, for the progress display.
-    pub expected_bytes: Option<u64>,
-    /// The least content of a tree that is archived.
-    pub expected: Expected,
-    /// The members that are left out.
-    pub exclude: Exclude,
-    /// Whether extended attributes are stored, and fractions of a second; otherwise files that have some are counted.
-    pub xattrs: bool,
-    /// How the archive is compressed.
-    pub compression: Compression,
-    /// How much of the tree is archived.
-    pub scope: Scope,
-    /// Whether a second pass archives what changes meanwhile: then it is not reported.
-    pub is_first_pass: bool,
-}
-
-/// The least content of a tree: a tree with less is refused, because it is probably not the data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
-    /// No requirement: an empty tree is archived too.
-    Anything,
-    /// At least one member besides the root.
-    Members,
-    /// A PostgreSQL cluster: `PG_VERSION` at the root or at most two directories below.
-    Database,
-}
-
-impl Expected {
-    /// Returns what is missing in a tree of `members` members, as part of a message ("holds nothing"); `None` if the
-    /// tree suffices. `one_file` is true for a tree that is one mounted file, `database` for one with a `PG_VERSION`.
-    #[must_use]
-    pub fn missing(self, members: u64, one_file: bool, database: bool) -> Option<&'static str> {
-        match self {
-            Self::Members | Self::Database if members < 2 && !one_file => Some("holds nothing"),
-            Self::Database if !database => Some("holds no PG_VERSION, so it is no PostgreSQL database"),
-            Self::Anything | Self::Members | Self::Database => None,
-        }
-    }
-}
-
-/// An archive that is complete but for its end.
-#[derive(Debug)]
-pub(crate) struct Archived {
-    /// The archive; `None` for one of changes where nothing has changed.
-    pub complete: Option<Complete>,
-    /// What is written beside it: an index, or the paths that are gone.
-    pub beside: Option<Complete>,
-    /// The totals of the archive.
-    pub summary: Summary,
-    /// The totals of the tree.
-    pub tree: TreeTotals,
-    /// The database clusters in it, without their versions.
-    pub clusters: Vec<Cluster>,
-}
-
-/// The totals of a tree, whatever was archived of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TreeTotals {
-    /// The number of members.
-    pub members: u64,
-    /// The length of a tar stream of all of it in bytes; of an archive of changes it is calculated, without long names.
-    pub stream_bytes: u64,
-}
 
 /// Writes the archive of `tree`, but for its end.
 pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monitor) -> Result<Archived> {
+    if let Some(same) = same::same(job, tree, pool, monitor)? {
+        return Ok(same);
+    }
     let (begun, began_at) = (Instant::now(), now());
     monitor.event(&Event::Started { archive: &job.archive, stage: Stage::Archiving, total_bytes: job.expected_bytes });
     let file = job.destination.create(job.compression.format(), monitor)?;
     let cannot_write = |e: io::Error| cannot_write(&job.destination, &e);
     let beside = Beside::create(&job.scope, began_at, pool, monitor)?;
     let since = match &job.scope {
-        Scope::All | Scope::Indexed { .. } => None,
+        Scope::All | Scope::Indexed { .. } | Scope::AllOrSame { .. } => None,
         Scope::Changes { since, .. } => Some(Index::open(since, pool, monitor)?),
     };
     let (totals, Reported { file, .. }) = with_writing_thread(Reported { file, monitor }, cannot_write, |file| {
@@ -236,14 +167,10 @@ struct Plain {
 impl<'a, W: WritePiece> Archiver<'a, Compressor<W>> {
     /// Completes the stream, and returns the totals.
     fn totals(self) -> io::Result<Totals<'a>> {
-        let Self { tar, members, excluded, clusters, mut tree, beside, .. } = self;
+        let Self { tar, members, excluded, clusters, tree, beside, .. } = self;
         let (compressor, stream_bytes) = tar.finish()?;
         compressor.finish()?;
-        tree.stream_bytes = if beside.has_base() {
-            (tree.stream_bytes + 2 * BLOCK as u64).next_multiple_of(RECORD as u64)
-        } else {
-            stream_bytes
-        };
+        let tree = if beside.has_base() { tree.finished() } else { TreeTotals { stream_bytes, ..tree } };
         Ok(Totals { members, excluded, clusters: clusters.found(), stream_bytes, tree, beside })
     }
 }
@@ -505,8 +432,7 @@ impl<W: WritePiece> Archiver<'_, W> {
 
     /// Counts a member of the tree.
     fn count(&mut self, path: &RelPath, kind: &Kind, size: u64) {
-        self.tree.members += 1;
-        self.tree.stream_bytes += BLOCK as u64 + size + padding(size) as u64;
+        self.tree.add(size);
         self.one_file |= path.is_root() && *kind != Kind::Directory;
         self.database |= is_cluster_version(path);
         self.clusters.member(path, kind);

@@ -14,6 +14,7 @@ use crate::batch::{DIRECTORIES, MEMBERS, SMALL};
 use crate::codec::Format;
 use crate::digest::Digest;
 use crate::error::ErrorKind;
+use crate::exclude::Exclude;
 use crate::index::{self, IndexWriter, State};
 use crate::member::Timestamp;
 use crate::monitor::Collector;

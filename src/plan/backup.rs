@@ -132,6 +132,8 @@ pub enum PlannedScope {
     All,
     /// All of it, with an index.
     Indexed,
+    /// All of it, with an index, unless nothing at all has changed since a full archive.
+    AllOrSame(Box<Full>),
     /// All of it, with an index, before containers are stopped, and then what has changed since.
     Twice,
     /// What has changed since a full archive.
@@ -144,7 +146,7 @@ impl PlannedScope {
         match self {
             Self::All | Self::Indexed => None,
             Self::Twice => Some("the first pass".to_owned()),
-            Self::Changes(full) => Some(format!("the set {}", full.set)),
+            Self::Changes(full) | Self::AllOrSame(full) => Some(format!("the set {}", full.set)),
         }
     }
 }
@@ -313,6 +315,7 @@ impl BackupPlan {
             scope: match &planned.scope {
                 PlannedScope::All => Scope::All,
                 PlannedScope::Indexed => Scope::Indexed { index: beside(INDEX) },
+                PlannedScope::AllOrSame(full) => Scope::AllOrSame { since: full.index.clone(), index: beside(INDEX) },
                 PlannedScope::Twice => Scope::Changes { since: beside(INDEX).written(), gone: beside(GONE) },
                 PlannedScope::Changes(full) => Scope::Changes { since: full.index.clone(), gone: beside(GONE) },
             },
@@ -324,7 +327,7 @@ impl BackupPlan {
                     let format = planned.compression.format();
                     self.sink.destination(&format!("{}{CHANGES}", planned.target.archive), format)
                 }
-                PlannedScope::All | PlannedScope::Indexed | PlannedScope::Changes(_) => planned.destination.clone(),
+                _ => planned.destination.clone(),
             },
             expected_bytes: planned.stream_bytes().filter(|_| planned.scope != PlannedScope::Twice),
             expected: planned.expected,
@@ -383,8 +386,8 @@ fn examine(planned: &mut PlannedArchive, xattrs: bool, facts: &dyn Facts, is_est
 
 fn measure(planned: &PlannedArchive, xattrs: bool, facts: &dyn Facts, is_estimated: bool) -> Result<Measured> {
     let since = match &planned.scope {
-        PlannedScope::All | PlannedScope::Indexed | PlannedScope::Twice => None,
         PlannedScope::Changes(full) => Some(&full.index),
+        _ => None,
     };
     let compression = is_estimated.then_some(planned.compression);
     facts.measure(&planned.target.tree, Measure { exclude: &planned.exclude, compression, xattrs, since })
@@ -392,12 +395,9 @@ fn measure(planned: &PlannedArchive, xattrs: bool, facts: &dyn Facts, is_estimat
 
 /// Decides how much of a tree is archived. A note says why all of it is although there is a full archive.
 fn scope(request: &BackupRequest, target: &Target, spec: &ArchiveSpec) -> (PlannedScope, Option<String>) {
-    if spec.database {
-        // A database that was running for a moment has rewritten most of its files.
-        return (PlannedScope::All, None);
-    }
-    let full = full_scope(request);
+    let full = if spec.database { database_scope(request) } else { full_scope(request) };
     match request.since.as_ref().map_or(Ok(None), |since| since.find(target, request.xattrs)) {
+        Ok(Some(since)) if spec.database => (PlannedScope::AllOrSame(Box::new(since.clone())), None),
         Ok(Some(since)) => (PlannedScope::Changes(Box::new(since.clone())), None),
         Ok(None) => (full, None),
         Err(why) => (full, Some(full_note(&target.archive, &why))),
@@ -413,6 +413,11 @@ fn full_scope(request: &BackupRequest) -> PlannedScope {
     }
 }
 
+/// How a database is archived. One that was running for a moment has rewritten most of its files.
+fn database_scope(request: &BackupRequest) -> PlannedScope {
+    if request.since.is_some() { PlannedScope::Indexed } else { PlannedScope::All }
+}
+
 /// Returns how a tree must be archived instead, by what was found in it, and a note on that.
 fn why_full(
     request: &BackupRequest,
@@ -421,11 +426,12 @@ fn why_full(
 ) -> Option<(PlannedScope, Option<String>)> {
     let holds_cluster = planned.measured.as_ref().is_some_and(|measured| !measured.clusters.is_empty());
     match (&planned.scope, examined) {
-        (PlannedScope::All | PlannedScope::Indexed, _) => None,
+        (PlannedScope::All | PlannedScope::AllOrSame(_) | PlannedScope::Indexed, _) => None,
         (PlannedScope::Changes(_), Err(error)) if error.kind() == ErrorKind::Damaged => {
             Some((full_scope(request), Some(full_note(&planned.target.archive, &error.to_string()))))
         }
-        _ => holds_cluster.then_some((PlannedScope::All, None)),
+        (PlannedScope::Changes(full), _) => holds_cluster.then(|| (PlannedScope::AllOrSame(full.clone()), None)),
+        (PlannedScope::Twice, _) => holds_cluster.then(|| (database_scope(request), None)),
     }
 }
 
@@ -435,8 +441,8 @@ fn full_note(archive: &str, why: &str) -> String {
 
 fn destination_of(request: &BackupRequest, archive: &str, scope: &PlannedScope, format: Format) -> Destination {
     match scope {
-        PlannedScope::All | PlannedScope::Indexed | PlannedScope::Twice => request.sink.destination(archive, format),
         PlannedScope::Changes(_) => request.sink.destination(&format!("{archive}{CHANGES}"), format),
+        _ => request.sink.destination(archive, format),
     }
 }
 

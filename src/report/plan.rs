@@ -119,6 +119,9 @@ fn archive(text: &mut String, planned: &PlannedArchive) -> std::fmt::Result {
     database::outside_links(text, &planned.outside_links)?;
     match &planned.scope {
         PlannedScope::All | PlannedScope::Indexed => {}
+        PlannedScope::AllOrSame(full) => {
+            writeln!(text, "  database   all of it, unless nothing has changed since the set {}", full.set)?;
+        }
         PlannedScope::Twice => {
             writeln!(text, "  two passes before containers are stopped, and what has changed since")?;
         }
@@ -505,8 +508,8 @@ impl<'a> Archive<'a> {
             tree: Tree::new(&planned.target),
             postgresql: Postgresql::of(&planned.versions),
             since: match &planned.scope {
-                PlannedScope::All | PlannedScope::Indexed | PlannedScope::Twice => None,
                 PlannedScope::Changes(full) => Some(full.set.to_string()),
+                _ => None,
             },
             members: measured.map(|measured| measured.members),
             archived: measured.map(|measured| measured.archived),
