@@ -80,7 +80,7 @@ impl<'m> ArchiveFile<'m> {
     /// # Errors
     /// As [`ArchiveFile::open`].
     pub(crate) fn peek(location: &Location, pool: &Pool, monitor: &'m dyn Monitor) -> Result<Self> {
-        let first = location.base().map_or(location, |base| &base.archive);
+        let first = location.full_archive().unwrap_or(location);
         Self::read(first, first.peek(monitor)?, monitor, &Decoding::Parallel(pool.clone()))
     }
 

@@ -255,7 +255,7 @@ fn parse_entry(record: &[u8]) -> Option<Entry> {
 /// Reads all of an index, and returns the number of its entries.
 ///
 /// # Errors
-/// As [`IndexReader::next`].
+/// It is no index, or one that no backup writes.
 pub fn check(text: &[u8]) -> io::Result<u64> {
     let mut reader = IndexReader::new(text)?;
     while reader.next()?.is_some() {}

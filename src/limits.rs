@@ -27,6 +27,10 @@ pub const LONGEST_COMPONENT: usize = 255;
 /// The longest target of a symbolic link, in bytes: `PATH_MAX` without the final NUL, for `symlink(2)`.
 pub const LONGEST_TARGET: usize = 4095;
 
+/// The most members of an archive of changes, and paths that are gone, together: reading it keeps 8 bytes of each, in a table
+/// of up to twice that.
+pub(crate) const MOST_CHANGES: u64 = 32 << 20;
+
 /// The number of trees beyond a limit that are named in messages, for each archive. The others are counted.
 pub(crate) const NAMED: u64 = 10;
 

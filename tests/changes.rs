@@ -476,6 +476,8 @@ fn a_set_needs_its_base() {
     }
     world.voltar(&["sets", "sets"]).ok().expect_text("incomplete");
     fs::rename(&away, &full.0).unwrap();
+    let base = format!("changes    since {}", full.0.join("data.tar.gz").display());
+    world.voltar(&["restore", set, "--dry-run"]).ok().expect_text(&base);
     world.voltar(&["restore", set]).ok();
     assert_eq!(fs::read_to_string(world.tree().join("file")).unwrap(), "two");
     // From inside of the set too.

@@ -4,7 +4,8 @@ use std::io::{self, Write as _};
 
 use super::index_file::{IndexFile, Stored};
 use crate::codec::Format;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::limits::MOST_CHANGES;
 use crate::member::{Kind, Member, RelPath, Timestamp};
 use crate::monitor::Monitor;
 use crate::ordered::Pool;
@@ -85,6 +86,21 @@ impl<'a> Beside<'a> {
     /// Returns whether it belongs to an archive of changes, and nothing is gone.
     pub(super) fn is_unchanged(&self) -> bool {
         matches!(self, Self::Gone(_, 0))
+    }
+
+    /// Checks that an archive of changes with so many `members` can be read again.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(super) fn check(&self, members: u64, archive: &str) -> Result<()> {
+        match self {
+            Self::Gone(_, gone) if members + gone > MOST_CHANGES => Err(Error::refused(format!(
+                "{archive}: more has changed than an archive of changes holds: {members} members and {gone} paths that are \
+                 gone; the limit is {MOST_CHANGES}"
+            ))
+            .hint("make a full set: --full-every 1")),
+            Self::Nothing | Self::Index(_) | Self::Gone(..) => Ok(()),
+        }
     }
 
     pub(super) fn finish(self, scope: &Scope) -> Result<Option<Complete>> {

@@ -84,6 +84,7 @@ pub(crate) fn write(job: &Job, tree: &OpenTree, pool: &Pool, monitor: &dyn Monit
         };
         archiver.take_all(tree, since, &cannot_write)?;
         archiver.report_plain();
+        archiver.beside.check(archiver.members, &job.archive)?;
         archiver.totals().map_err(cannot_write)
     })?;
     monitor.event(&Event::Phase { archive: &job.archive, phase: Phase::Syncing });

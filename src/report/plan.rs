@@ -40,9 +40,12 @@ pub fn restore_text(plan: &RestorePlan) -> String {
     text
 }
 
-/// Writes which members of an archive are restored, unless it is all of the archive of the path.
+/// Writes what comes before an archive of changes, and which members are restored, unless it is all of the archive of the path.
 pub(super) fn selected(text: &mut String, input: &Input, path: &RelPath) -> std::fmt::Result {
-    let Input { prefix, selected, parts, .. } = input;
+    let Input { location, prefix, selected, parts, .. } = input;
+    if let Some(full) = location.full_archive() {
+        writeln!(text, "  changes    since {full}, which is restored first")?;
+    }
     if *selected {
         writeln!(text, "  from       '{prefix}' in the archive; members outside of it are skipped")?;
     } else if prefix != path {

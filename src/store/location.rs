@@ -102,6 +102,12 @@ impl Location {
         Self { base: Some(Arc::new(Base { archive, gone, prefix })), ..self }
     }
 
+    /// Returns the full archive that is read before it, if it is an archive of changes.
+    #[must_use]
+    pub fn full_archive(&self) -> Option<&Self> {
+        self.base().map(|base| &base.archive)
+    }
+
     /// Returns what is read before it, if it is an archive of changes.
     #[must_use]
     pub(crate) fn base(&self) -> Option<&Base> {
@@ -185,7 +191,7 @@ impl Location {
             Kind::File(path) => path.metadata().ok().map(|status| status.len()),
             Kind::Stdin(stdin) => stdin.bytes(),
         };
-        let base = self.base().map_or(Some(0), |base| base.archive.bytes());
+        let base = self.full_archive().map_or(Some(0), Self::bytes);
         Some(own?.saturating_add(base?))
     }
 }
