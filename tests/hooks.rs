@@ -79,7 +79,9 @@ impl World {
     fn environment(&self, hook: &str) -> BTreeMap<String, String> {
         let text = fs::read_to_string(self.at(&format!("env.{hook}"))).unwrap();
         let variables = text.split('\0').filter_map(|variable| variable.split_once('='));
-        let own = variables.filter(|(name, _)| name.starts_with("VOLTAR_") && *name != "VOLTAR_STATE_DIR");
+        // Variables of the test suite, such as VOLTAR_REQUIRE_TOOLS, are inherited.
+        let is_own = |name: &str| name.starts_with("VOLTAR_") && std::env::var_os(name).is_none();
+        let own = variables.filter(|(name, _)| is_own(name) && *name != "VOLTAR_STATE_DIR");
         own.map(|(name, value)| (name["VOLTAR_".len()..].to_owned(), value.to_owned())).collect()
     }
 
