@@ -4,20 +4,16 @@
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde::Deserialize;
 use voltar::error::{Error, ErrorKind, Result};
-
-/// The time between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_millis(500);
+use voltar::process_group::{self, ProcessGroup};
 
 /// The interval at which a hook that runs is looked at.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -151,39 +147,15 @@ fn run(mut command: Command, is_interrupted: &dyn Fn() -> bool) -> io::Result<Op
         return Ok(None);
     }
     command.stdin(Stdio::null()).stdout(io::stderr().as_fd().try_clone_to_owned()?);
-    // All processes of it can be killed then. And a Ctrl-C is for voltar alone, which decides what it ends.
-    command.process_group(0);
-    let mut child = command.spawn()?;
-    while !has_ended(&child) {
+    let mut group = ProcessGroup::spawn(&mut command)?;
+    while !group.has_ended() {
         if is_interrupted() {
-            return kill(child).map(|()| None);
+            process_group::kill(&mut [&mut group]);
+            return Ok(None);
         }
         sleep(INTERVAL);
     }
-    child.wait().map(Some)
-}
-
-/// Kills all processes of a hook.
-fn kill(mut child: Child) -> io::Result<()> {
-    killpg(pid(&child), Signal::SIGTERM).unwrap_or_default();
-    let begun = Instant::now();
-    while begun.elapsed() < GRACE && !has_ended(&child) {
-        sleep(INTERVAL);
-    }
-    // The shell may have ended before the commands that it has started. As long as it is not waited for, the number is that
-    // of its group.
-    killpg(pid(&child), Signal::SIGKILL).unwrap_or_default();
-    child.wait().map(drop)
-}
-
-/// Returns whether a process has ended. Its id stays its own until [`Child::wait`].
-fn has_ended(child: &Child) -> bool {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    !matches!(waitid(Id::Pid(pid(child)), flags), Ok(WaitStatus::StillAlive))
-}
-
-fn pid(child: &Child) -> Pid {
-    Pid::from_raw(child.id().cast_signed())
+    group.reap().map(Some)
 }
 
 /// Formats how a command ended that did not succeed.
@@ -203,6 +175,7 @@ mod tests {
     use super::*;
     use std::fs;
     use std::path::Path;
+    use std::time::Instant;
 
     fn hooks(line: &str) -> Hooks {
         Hooks { before: Some(line.to_owned()), ..Hooks::default() }

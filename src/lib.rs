@@ -52,6 +52,7 @@ pub mod ordered;
 pub mod pieces;
 pub mod plan;
 pub mod postgres;
+pub mod process_group;
 pub mod prune;
 pub mod recorder;
 pub mod report;

@@ -55,6 +55,7 @@ const LAYERS: &[&[&str]] = &[
         "index",
         "manifest",
         "postgres",
+        "process_group",
         "recorder",
     ],
     &["monitor"],

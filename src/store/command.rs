@@ -4,28 +4,22 @@
 use std::fmt;
 use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{ChildStdin, Stdio};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
-use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
 
 use super::held_back::HeldBack;
 use super::waiting::{PIECE, ready};
 use crate::error::{Cause, Error, ErrorKind, Result, carried};
 use crate::member::printable;
 use crate::monitor::{Event, Monitor};
+use crate::process_group::{self, ProcessGroup};
 
 /// What stands for the archive's file name in a command line.
 pub(super) const FILE: &str = "{file}";
-
-/// The time between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_millis(500);
 
 /// The length at which a line of a command's output is cut.
 const LONGEST_LINE: usize = 4096;
@@ -84,14 +78,13 @@ fn quoted(word: &str) -> String {
 #[derive(Debug)]
 pub(super) struct CommandArchive {
     command: CommandLine,
-    child: Child,
+    group: ProcessGroup,
     /// `None` once the command was given the end of its input.
     stdin: Option<ChildStdin>,
     /// What the command prints, on both of its streams; `None` once it has closed them.
     output: Option<PipeReader>,
     line: Vec<u8>,
     held: HeldBack,
-    status: Option<ExitStatus>,
 }
 
 impl CommandArchive {
@@ -109,14 +102,11 @@ impl CommandArchive {
             .env("VOLTAR_FILE", &command.file)
             .stdin(Stdio::piped())
             .stdout(printed.try_clone().map_err(failed)?)
-            .stderr(printed)
-            // All processes of it can be killed then. And a Ctrl-C is for voltar alone: the command would take the end of
-            // the terminal's signals for the end of the archive.
-            .process_group(0);
-        let mut child = shell.spawn().map_err(failed)?;
-        let stdin = child.stdin.take();
+            .stderr(printed);
+        let mut group = ProcessGroup::spawn(&mut shell).map_err(failed)?;
+        let stdin = group.take_stdin();
         let (line, held) = (Vec::new(), HeldBack::default());
-        Ok(Self { command: command.clone(), child, stdin, output: Some(output), line, held, status: None })
+        Ok(Self { command: command.clone(), group, stdin, output: Some(output), line, held })
     }
 
     pub(super) fn write(&mut self, bytes: &[u8], monitor: &dyn Monitor) -> io::Result<()> {
@@ -136,7 +126,7 @@ impl CommandArchive {
         let released = held.release(|bytes| self.send(bytes, monitor));
         self.held = held;
         released.map_err(|e| monitor.cause(carried(&e).cloned().unwrap_or_else(|| self.command.failed(&e))))?;
-        if self.has_ended() {
+        if self.group.has_ended() {
             return Err(self.ended_early(monitor));
         }
         Ok(())
@@ -205,22 +195,13 @@ impl CommandArchive {
         }
     }
 
-    /// Returns whether the command has ended. Its process id stays its own until [`Child::wait`].
-    fn has_ended(&self) -> bool {
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        self.status.is_some() || !matches!(waitid(Id::Pid(self.pid()), flags), Ok(WaitStatus::StillAlive))
-    }
-
     /// Returns the error of a command that has stopped reading.
     fn ended_early(&mut self, monitor: &dyn Monitor) -> Error {
         // It has closed its input, and is about to end.
-        let begun = Instant::now();
-        while !self.has_ended() && begun.elapsed() < GRACE {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        self.group.wait_a_moment();
         self.pass_on_all(monitor);
-        let cause = if self.has_ended() {
-            match self.reap() {
+        let cause = if self.group.has_ended() {
+            match self.group.reap() {
                 Ok(status) => format!("it ended before the archive was complete: {status}"),
                 Err(e) => e.to_string(),
             }
@@ -228,23 +209,6 @@ impl CommandArchive {
             "it has closed its input before the archive was complete".to_owned()
         };
         self.command.failed(cause)
-    }
-
-    fn reap(&mut self) -> io::Result<ExitStatus> {
-        let status = self.child.wait()?;
-        self.status = Some(status);
-        Ok(status)
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
-    }
-
-    fn signal(&self, signal: Signal) {
-        if self.status.is_none() {
-            // It may have ended; as long as it is not waited for, the number is that of its group.
-            killpg(self.pid(), signal).unwrap_or_default();
-        }
     }
 }
 
@@ -256,18 +220,7 @@ impl Drop for CommandArchive {
 
 /// Kills the commands that have not ended. None of them sees the end of an input that was not closed.
 fn kill(archives: &mut [CommandArchive]) {
-    for archive in &*archives {
-        archive.signal(Signal::SIGTERM);
-    }
-    let begun = Instant::now();
-    while begun.elapsed() < GRACE && archives.iter().any(|archive| !archive.has_ended()) {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    for archive in archives.iter_mut().filter(|archive| archive.status.is_none()) {
-        // The shell may have ended before the commands that it has started.
-        archive.signal(Signal::SIGKILL);
-        archive.reap().ok();
-    }
+    process_group::kill(&mut archives.iter_mut().map(|archive| &mut archive.group).collect::<Vec<_>>());
 }
 
 /// Gives all commands the end of their archives, or none, and waits until they have ended.
@@ -299,7 +252,7 @@ pub(super) fn deliver(mut archives: Vec<CommandArchive>, monitor: &dyn Monitor) 
 
 /// Waits until a command has ended, and passes on what it prints.
 fn wait(archive: &mut CommandArchive, monitor: &dyn Monitor) -> Result<()> {
-    while !archive.has_ended() {
+    while !archive.group.has_ended() {
         monitor.check_cancelled()?;
         let printed = match &archive.output {
             Some(output) => matches!(ready([(output.as_fd(), PollFlags::POLLIN)]), Ok([true])),
@@ -311,13 +264,13 @@ fn wait(archive: &mut CommandArchive, monitor: &dyn Monitor) -> Result<()> {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-    archive.reap().map_err(|e| archive.command.failed(e))?;
+    archive.group.reap().map_err(|e| archive.command.failed(e))?;
     Ok(())
 }
 
 fn outcome(archives: &[CommandArchive], was_cancelled: bool, monitor: &dyn Monitor) -> Result<()> {
     let (delivered, failed): (Vec<_>, Vec<_>) =
-        archives.iter().partition(|archive| archive.status.is_some_and(|status| status.success()));
+        archives.iter().partition(|archive| archive.group.status().is_some_and(|status| status.success()));
     let Some(first) = failed.first() else {
         for archive in &delivered {
             let CommandLine { archive, .. } = &archive.command;
@@ -335,7 +288,7 @@ fn outcome(archives: &[CommandArchive], was_cancelled: bool, monitor: &dyn Monit
     if was_cancelled {
         return Err(Error::new(ErrorKind::Interrupted, format!("interrupted while the commands completed: {so_far}")));
     }
-    let status = first.status.map_or_else(|| Errno::ESRCH.desc().to_owned(), |status| status.to_string());
+    let status = first.group.status().map_or_else(|| Errno::ESRCH.desc().to_owned(), |status| status.to_string());
     let cause = format!("{status}; {so_far}");
     Err(Error::failed(&format!("{}: the command failed", first.command.archive), &first.command.line, cause))
 }
