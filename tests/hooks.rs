@@ -484,12 +484,7 @@ fn a_previous_file_of_metrics_is_not_believed() {
 #[test]
 fn hooks_and_metrics_have_the_time_of_stopped_containers() {
     let world = World::new();
-    let engine = FakeEngine::new("1.41");
-    engine.add_container("aaaaaaaaaaaaaaaa", "cvat", "cvat_cvat_data", "/home/django/data");
-    engine.add_volume("cvat", "cvat_data");
-    let data = engine.volume("cvat_cvat_data");
-    fs::create_dir_all(&data).unwrap();
-    fs::write(data.join("file"), "x").unwrap();
+    let engine = FakeEngine::with_cvat_data();
     let text =
         format!("[hooks]\nafter = '''{RECORD}'''\n[backup]\nstop = true\nonly = ['cvat_data']\nmetrics = 'x.prom'\n");
     fs::write(world.at("nightly.toml"), text).unwrap();

@@ -207,12 +207,7 @@ fn every_line_and_document_is_valid_and_every_event_and_code_occurs() {
 
 /// Containers that run are stopped and started again.
 fn through_an_engine(check: &mut Checker) {
-    let engine = FakeEngine::new("1.41");
-    engine.add_container("aaaaaaaaaaaaaaaa", "cvat", "cvat_cvat_data", "/home/django/data");
-    engine.add_volume("cvat", "cvat_data");
-    let data = engine.volume("cvat_cvat_data");
-    fs::create_dir_all(&data).unwrap();
-    fs::write(data.join("file"), "x").unwrap();
+    let engine = FakeEngine::with_cvat_data();
     let scratch = tempfile::tempdir().unwrap();
     let voltar = |args: &[&str]| {
         let tool = Tool::voltar().dir(scratch.path()).env("VOLTAR_STATE_DIR", scratch.path().join("state"));

@@ -76,6 +76,17 @@ impl FakeEngine {
         Self::serve(api, dir, root)
     }
 
+    /// Starts an engine with a running container of CVAT, and its volume `cvat_cvat_data` with one file.
+    pub(crate) fn with_cvat_data() -> Self {
+        let this = Self::new("1.41");
+        this.add_container("aaaaaaaaaaaaaaaa", "cvat", "cvat_cvat_data", "/home/django/data");
+        this.add_volume("cvat", "cvat_data");
+        let data = this.volume("cvat_cvat_data");
+        std::fs::create_dir_all(&data).unwrap();
+        std::fs::write(data.join("file"), "x").unwrap();
+        this
+    }
+
     /// Starts an engine whose data root is elsewhere.
     pub(crate) fn of_root(api: &str, root: &Path) -> Self {
         Self::serve(api, tempfile::tempdir().unwrap(), root.to_owned())
