@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use crate::archiver::{self, Archived, Job, TreeTotals};
-use crate::digest::Digest;
 use crate::error::Result;
 use crate::filesystem::Access;
 use crate::host::containers::Stopped;
 use crate::host::{Container, Host, Inventory, State};
 use crate::live_mounts::LiveMounts;
+use crate::manifest::FileRecord;
 use crate::member::printable;
 use crate::monitor::{Event, Monitor, Phase, Stage, Summary};
 use crate::ordered::Pool;
@@ -17,7 +17,7 @@ use crate::plan::facts::ThisHost;
 use crate::plan::{Running, check_real, postgres, used_since, users_now};
 use crate::recovery::{check_untouched, recover_layout};
 use crate::store::directory::remove_if_empty;
-use crate::store::{Complete, commit};
+use crate::store::{Complete, Destination, commit};
 use crate::together;
 use crate::units;
 use crate::volume::OpenTree;
@@ -32,18 +32,18 @@ pub struct Made {
 }
 
 /// An archive of a backup that was made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct MadeArchive {
     /// Its totals.
     pub summary: Summary,
     /// The totals of its tree.
     pub tree: TreeTotals,
-    /// The lengths and digests of the archive and the index of the first of two passes.
-    pub first_pass: Option<((u64, Digest), (u64, Digest))>,
-    /// The archive's length and digest, if it is in a set and something has changed.
-    pub archive: Option<(u64, Digest)>,
-    /// Those of the index, or of the paths that are gone.
-    pub beside: Option<(u64, Digest)>,
+    /// The archive and the index of the first of two passes.
+    pub first_pass: Option<(FileRecord, FileRecord)>,
+    /// The archive, if it is in a set and something has changed.
+    pub archive: Option<FileRecord>,
+    /// The index, or the paths that are gone.
+    pub beside: Option<FileRecord>,
 }
 
 /// Plans a backup and carries it out.
@@ -113,10 +113,9 @@ fn first_pass(
     let open = |planned: &PlannedArchive| mounts.reopen(&planned.target.tree, &planned.mounts);
     let trees = planned().map(open).collect::<Result<Vec<_>>>()?;
     plan.sink.create()?;
-    let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| archiver::write(job, tree, pool, monitor);
-    let written = together::all(&jobs.iter().zip(&trees).collect::<Vec<_>>(), monitor, write)?;
+    let written = write(&jobs, &trees, pool, monitor)?;
     monitor.check_cancelled()?;
-    let (files, made) = divide(written);
+    let (files, made) = divide(&jobs, written);
     commit(files, false, monitor)?;
     for MadeArchive { summary, .. } in &made {
         monitor.note(&format!(
@@ -128,12 +127,22 @@ fn first_pass(
     Ok(numbers.into_iter().zip(made).collect())
 }
 
+/// Writes all archives at the same time, but for their ends.
+fn write(jobs: &[Job], trees: &[OpenTree], pool: &Pool, monitor: &dyn Monitor) -> Result<Vec<Archived>> {
+    let write = |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| archiver::write(job, tree, pool, monitor);
+    together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write)
+}
+
 /// Divides archives into their files and what is known of them.
-fn divide(written: Vec<Archived>) -> (Vec<Complete>, Vec<MadeArchive>) {
+fn divide(jobs: &[Job], written: Vec<Archived>) -> (Vec<Complete>, Vec<MadeArchive>) {
     let (mut files, mut made) = (Vec::new(), Vec::new());
-    for Archived { complete, beside, summary, tree, .. } in written {
-        let known = |file: &Option<Complete>| file.as_ref().and_then(|file| Some((file.bytes(), file.digest()?)));
-        let (archive, of_beside) = (known(&complete), known(&beside));
+    for (job, Archived { complete, beside, summary, tree, .. }) in jobs.iter().zip(written) {
+        let record = |file: &Complete, at: &Destination| {
+            let name = at.path().file_name()?.to_str()?.to_owned();
+            Some(FileRecord { file: name, bytes: file.bytes(), sha256: file.digest()? })
+        };
+        let archive = complete.as_ref().and_then(|file| record(file, &job.destination));
+        let of_beside = beside.as_ref().and_then(|file| record(file, job.scope.beside()?));
         made.push(MadeArchive { summary, tree, first_pass: None, archive, beside: of_beside });
         files.extend(complete.into_iter().chain(beside));
     }
@@ -172,9 +181,7 @@ impl Backup<'_> {
         let Self { plan, request, monitor, .. } = *self;
         let jobs = plan.jobs();
         monitor.phase(Phase::Archiving);
-        let write =
-            |(job, tree): &(&Job, &OpenTree), monitor: &dyn Monitor| archiver::write(job, tree, self.pool, monitor);
-        let written = together::all(&jobs.iter().zip(trees).collect::<Vec<_>>(), monitor, write);
+        let written = write(&jobs, trees, self.pool, monitor);
         monitor.check_cancelled()?;
         // What has replaced a tree meanwhile is also why it could not be archived.
         self.check_untouched(trees)?;
@@ -185,7 +192,7 @@ impl Backup<'_> {
         check_clusters(plan, &written, request, monitor)?;
         monitor.check_cancelled()?;
         monitor.phase(Phase::Committing);
-        let (files, made) = divide(written);
+        let (files, made) = divide(&jobs, written);
         commit(files, request.overwrite, monitor)?;
         for ((MadeArchive { summary, archive, .. }, job), planned) in made.iter().zip(&jobs).zip(&plan.archives) {
             if let (Some(since), None) = (planned.scope.since(), archive) {

@@ -7,11 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::backup::{Made, MadeArchive, backup};
-use crate::digest::Digest;
 use crate::error::Result;
 use crate::host::mounts::TreeMount;
 use crate::host::{Container, Host};
-use crate::manifest::{ArchiveRecord, ArchivedContainer, FileRecord, Manifest};
+use crate::manifest::{ArchiveRecord, ArchivedContainer, Manifest};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::ordered::Pool;
 use crate::plan::backup::{BackupPlan, BackupRequest, PlannedArchive, PlannedScope};
@@ -21,7 +20,7 @@ use crate::plan::shrinkage::shrunk;
 use crate::prune::prune_locked;
 use crate::recorder::{Recorded, Recorder};
 use crate::store::directory::remove_if_empty;
-use crate::store::{CHANGES, Directory, GONE, INDEX, Listed, NewSet, Set, Sets, Sink};
+use crate::store::{Directory, Listed, NewSet, Set, Sets, Sink};
 
 /// The arguments of a backup into a set.
 #[derive(Debug, Clone)]
@@ -113,7 +112,7 @@ fn complete(
         .archives
         .iter()
         .zip(&made.archives)
-        .filter_map(|(planned, one)| record(planned, one, made.plan.xattrs))
+        .map(|(planned, one)| record(planned, one, made.plan.xattrs))
         .collect();
     if let Some(before) = before.map(Set::manifest) {
         for (archive, what) in shrunk(&before.archives, &archives) {
@@ -150,26 +149,19 @@ fn complete(
 }
 
 /// Returns what the manifest says of an archive.
-fn record(planned: &PlannedArchive, made: &MadeArchive, xattrs: bool) -> Option<ArchiveRecord> {
-    let PlannedArchive { target, destination, scope, compression, versions, .. } = planned;
-    let MadeArchive { tree, archive, beside, first_pass, .. } = made;
-    let named = |file: String| move |(bytes, sha256): (u64, Digest)| FileRecord { file, bytes, sha256 };
-    let with = |suffix: &str| named(format!("{}{suffix}", target.archive));
-    let own = named(destination.path().file_name()?.to_str()?.to_owned());
-    let ((first_pass, archive), index, base, gone) = match scope {
-        PlannedScope::All => ((None, archive.map(own)), None, None, None),
-        PlannedScope::AllOrSame(full) if archive.is_none() => ((None, None), None, Some(full.base()), None),
-        PlannedScope::Indexed | PlannedScope::AllOrSame(_) => {
-            ((None, archive.map(own)), beside.map(with(INDEX)), None, None)
-        }
+fn record(planned: &PlannedArchive, made: &MadeArchive, xattrs: bool) -> ArchiveRecord {
+    let PlannedArchive { target, scope, compression, versions, .. } = planned;
+    let MadeArchive { tree, archive, beside, first_pass, .. } = made.clone();
+    let (first_pass, index, base, gone) = match scope {
+        PlannedScope::AllOrSame(full) if archive.is_none() => (None, None, Some(full.base()), None),
+        PlannedScope::All | PlannedScope::Indexed | PlannedScope::AllOrSame(_) => (None, beside, None, None),
         PlannedScope::Twice => {
-            let (full, index) = (*first_pass)?;
-            let changes = archive.map(with(&format!("{CHANGES}.{}", compression.format().extension())));
-            ((Some(own(full)), changes), Some(with(INDEX)(index)), None, beside.map(with(GONE)))
+            let (full, index) = first_pass.unzip();
+            (full, index, None, beside)
         }
-        PlannedScope::Changes(full) => ((None, archive.map(own)), None, Some(full.base()), beside.map(with(GONE))),
+        PlannedScope::Changes(full) => (None, None, Some(full.base()), beside),
     };
-    Some(ArchiveRecord {
+    ArchiveRecord {
         name: target.archive.clone(),
         path: target.tree.path.to_string(),
         sources: target.tree.mounts.iter().map(TreeMount::name).collect(),
@@ -183,7 +175,7 @@ fn record(planned: &PlannedArchive, made: &MadeArchive, xattrs: bool) -> Option<
         index,
         base,
         gone,
-    })
+    }
 }
 
 /// Returns the compose project of all archives, if they have the same.

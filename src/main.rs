@@ -31,7 +31,7 @@ use voltar::host::engine::Engine;
 use voltar::monitor::Monitor as _;
 use voltar::ordered::Pool;
 use voltar::plan;
-use voltar::plan::backup::Estimate;
+use voltar::plan::backup::{BackupRequest, Estimate};
 use voltar::plan::facts::{LiveMounts, ThisHost};
 use voltar::recorder::Recorder;
 use voltar::report::Report;
@@ -194,7 +194,7 @@ fn plan_backup(
 ) -> Result<Outcome> {
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
     let facts = ThisHost::new(&mounts, pool, report);
-    let request = request::backup(common, arguments, report)?;
+    let request = BackupRequest { since: request::since(arguments)?, ..request::backup(common, arguments, report)? };
     around_backup::check(arguments)?;
     let host = host(common, report)?;
     let plan = plan::backup::plan(&request, host.describe(), &request.inventory(&*host)?, &facts, Estimate::Always)?;

@@ -114,13 +114,13 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup, monitor: &dyn Mon
         allow_outside_links: arguments.allow_outside_links,
         exclude,
         xattrs: arguments.xattrs,
-        since: since(arguments)?,
+        since: None,
         two_pass: arguments.two_pass,
     })
 }
 
-/// Returns what a set that is made now could be based on.
-fn since(arguments: &cli::Backup) -> Result<Option<FullArchives>> {
+/// Returns what a set that is made now could be based on. A backup finds it out itself, once it has the lock of the sets.
+pub(crate) fn since(arguments: &cli::Backup) -> Result<Option<FullArchives>> {
     let (Some(into), Some(every)) = (&arguments.into, full_every(arguments)?) else { return Ok(None) };
     let sets = if into.exists() { Sets::new(into).list()? } else { Vec::new() };
     Ok(Some(FullArchives::of(&sets, every, SetName::at(Timestamp::now()))))

@@ -38,6 +38,17 @@ pub enum Scope {
     },
 }
 
+impl Scope {
+    /// Returns where the file beside the archive is written, if there is one.
+    pub(crate) fn beside(&self) -> Option<&Destination> {
+        match self {
+            Self::All => None,
+            Self::Indexed { index } | Self::AllOrSame { index, .. } => Some(index),
+            Self::Changes { gone, .. } => Some(gone),
+        }
+    }
+}
+
 /// What is written beside an archive.
 pub(super) enum Beside<'a> {
     Nothing,

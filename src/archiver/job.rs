@@ -4,10 +4,11 @@ use super::beside::Scope;
 use crate::archive::{BLOCK, RECORD, padding};
 use crate::codec::Compression;
 use crate::exclude::Exclude;
-use crate::member::RelPath;
+use crate::member::{Kind, RelPath};
 use crate::monitor::Summary;
 use crate::postgres::Cluster;
 use crate::store::{Complete, Destination};
+use crate::volume::walk::{Entry, Links};
 
 /// One archive to be written.
 #[derive(Debug, Clone)]
@@ -93,5 +94,13 @@ impl TreeTotals {
     pub(super) fn finished(self) -> Self {
         let stream_bytes = (self.stream_bytes + 2 * BLOCK as u64).next_multiple_of(RECORD as u64);
         Self { stream_bytes, ..self }
+    }
+}
+
+/// Returns how much content of an entry a tar stream of the whole tree holds: that of a file under its first name.
+pub(super) fn content_bytes(entry: &Entry, links: &mut Links) -> u64 {
+    match (links.is_counted(entry), &entry.kind) {
+        (false, Kind::File { size }) => *size,
+        _ => 0,
     }
 }

@@ -23,6 +23,7 @@ use self::attributes::{Look, Seen, XATTRS_OF_ONE, digest_with};
 use self::beside::{Beside, now};
 use self::cannot_write::cannot_write;
 use self::index_file::Stored;
+use self::job::content_bytes;
 use self::read_ahead::{Reading, WalkItem, for_each_read_ahead};
 use self::writing_thread::with_writing_thread;
 use crate::archive::writer::TarWriter;
@@ -396,12 +397,8 @@ impl<W: WritePiece> Archiver<'_, W> {
 
     /// Counts an entry that has not changed. A directory is archived all the same once something below it is.
     fn unchanged(&mut self, mut entry: Entry, seen: Option<Seen>) {
-        let is_link = self.links.target(&entry).is_some();
-        let size = if let Kind::File { size } = entry.kind { size } else { 0 };
-        self.count(&entry.path, &entry.kind, if is_link { 0 } else { size });
-        if !is_link {
-            self.links.stored(&entry);
-        }
+        let size = content_bytes(&entry, &mut self.links);
+        self.count(&entry.path, &entry.kind, size);
         if entry.kind == Kind::Directory {
             let look = || self.look.at(&entry, XATTRS_OF_ONE).unwrap_or_else(Seen::too_many);
             let seen = seen.unwrap_or_else(look);

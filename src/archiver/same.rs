@@ -3,10 +3,9 @@
 use std::time::Instant;
 
 use super::beside::Scope;
-use super::job::{Archived, Job, TreeTotals};
+use super::job::{Archived, Job, TreeTotals, content_bytes};
 use super::since::{Compared, Index};
 use crate::error::{ErrorKind, Result};
-use crate::member::Kind;
 use crate::monitor::{Monitor, Summary};
 use crate::ordered::Pool;
 use crate::postgres::Clusters;
@@ -36,14 +35,7 @@ fn compare(job: &Job, tree: &OpenTree, index: Index<'_>, monitor: &dyn Monitor) 
         monitor.check_cancelled()?;
         match found? {
             Found::Entry(entry) if entry.before == Before::Same => {
-                let is_link = links.target(&entry).is_some();
-                totals.add(match entry.kind {
-                    Kind::File { size } if !is_link => size,
-                    _ => 0,
-                });
-                if !is_link {
-                    links.stored(&entry);
-                }
+                totals.add(content_bytes(&entry, &mut links));
                 clusters.member(&entry.path, &entry.kind);
             }
             Found::Excluded => left_out += 1,

@@ -135,7 +135,7 @@ impl<'a, W: Iterator<Item = Result<Found>>> Compared<'a, W> {
 }
 
 fn is_kind(one: &Kind, other: &Kind) -> bool {
-    std::mem::discriminant(one) == std::mem::discriminant(other)
+    mem::discriminant(one) == mem::discriminant(other)
 }
 
 impl<W: Iterator<Item = Result<Found>>> Iterator for Compared<'_, W> {

@@ -135,10 +135,9 @@ fn measure_walk(
         }
         measured.archived += 1;
         measured.stream_bytes += BLOCK as u64;
-        if links.target(&entry).is_some() {
+        if links.is_counted(&entry) {
             continue;
         }
-        links.stored(&entry);
         if let Kind::File { size } = entry.kind {
             measured.file_bytes += size;
             measured.stream_bytes += size + padding(size) as u64;

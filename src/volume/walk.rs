@@ -250,6 +250,15 @@ impl Links {
         Some(path)
     }
 
+    /// Returns whether another name of this object was counted before. Otherwise it is counted now.
+    pub(crate) fn is_counted(&mut self, entry: &Entry) -> bool {
+        let is_counted = self.target(entry).is_some();
+        if !is_counted {
+            self.stored(entry);
+        }
+        is_counted
+    }
+
     /// Notes that `entry` was stored in full under its path.
     pub(crate) fn stored(&mut self, entry: &Entry) {
         if entry.inode.nlink > 1 && matches!(entry.kind, Kind::File { .. } | Kind::Symlink { .. }) {
