@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::changes::{Full, FullArchives};
+use super::changes::FullArchives;
 use super::disk_usage::Watched;
 use super::facts::{Facts, Occupied};
 use super::measure::{Measure, Measured, backup_time};
 use super::overlaps;
 use super::postgres::{self, Versions};
+use super::scope::{PlannedScope, Wanted};
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
 use crate::archiver::{Expected, Job, Scope};
@@ -125,32 +126,6 @@ pub struct PlannedArchive {
     pub outside_links: Vec<OutsideLink>,
 }
 
-/// How much of a tree is archived.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PlannedScope {
-    /// All of it.
-    All,
-    /// All of it, with an index.
-    Indexed,
-    /// All of it, with an index, unless nothing at all has changed since a full archive.
-    AllOrSame(Box<Full>),
-    /// All of it, with an index, before containers are stopped, and then what has changed since.
-    Twice,
-    /// What has changed since a full archive.
-    Changes(Box<Full>),
-}
-
-impl PlannedScope {
-    /// Returns since when changes are archived at the end, as part of a message.
-    pub(crate) fn since(&self) -> Option<String> {
-        match self {
-            Self::All | Self::Indexed => None,
-            Self::Twice => Some("the first pass".to_owned()),
-            Self::Changes(full) | Self::AllOrSame(full) => Some(format!("the set {}", full.set)),
-        }
-    }
-}
-
 /// When the lengths of archives, and the time that they take, are estimated by compressing samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Estimate {
@@ -183,6 +158,7 @@ pub fn plan(
     let missing = not_found(&resolution.missing, CREATE_STACK);
     let mut refusals: Vec<Error> = inventory.refusals().chain(missing).chain(resolution.problems).collect();
     let guide_format = guide_format(&request.layout, inventory, &resolution.targets);
+    let wanted = Wanted { since: request.since.as_ref(), two_pass: request.two_pass, xattrs: request.xattrs };
     let mut archives = Vec::new();
     for target in resolution.targets {
         let Some(spec) = request.layout.archive(&target.archive) else { continue };
@@ -191,7 +167,7 @@ pub fn plan(
             refusals.push(Error::refused(error.to_string()).within(&target.archive));
             format.into()
         });
-        let (scope, note) = scope(request, &target, spec);
+        let (scope, note) = wanted.scope(&target, spec);
         notes.extend(note);
         let destination = destination_of(request, &target.archive, &scope, format);
         notes.extend(other_formats(&target.archive, format, &request.sink, facts));
@@ -211,11 +187,17 @@ pub fn plan(
         if reasons.is_empty() {
             let is_estimated = estimate == Estimate::Always;
             let mut examined = examine(&mut planned, request.xattrs, facts, is_estimated);
-            if let Some((scope, note)) = why_full(request, &planned, &examined) {
+            if let Some((scope, note)) =
+                wanted.instead(&planned.target, &planned.scope, planned.measured.as_ref(), &examined)
+            {
                 notes.extend(note);
+                // Otherwise all of it was measured already.
+                let is_measured_in_part = planned.scope.index().is_some();
                 planned.scope = scope;
                 planned.destination = destination_of(request, &planned.target.archive, &planned.scope, format);
-                examined = examine(&mut planned, request.xattrs, facts, is_estimated);
+                if is_measured_in_part {
+                    examined = examine(&mut planned, request.xattrs, facts, is_estimated);
+                }
             }
             match examined {
                 Ok(refusal) => refusals.extend(refusal),
@@ -385,58 +367,9 @@ fn examine(planned: &mut PlannedArchive, xattrs: bool, facts: &dyn Facts, is_est
 }
 
 fn measure(planned: &PlannedArchive, xattrs: bool, facts: &dyn Facts, is_estimated: bool) -> Result<Measured> {
-    let since = match &planned.scope {
-        PlannedScope::Changes(full) => Some(&full.index),
-        _ => None,
-    };
+    let since = planned.scope.index();
     let compression = is_estimated.then_some(planned.compression);
     facts.measure(&planned.target.tree, Measure { exclude: &planned.exclude, compression, xattrs, since })
-}
-
-/// Decides how much of a tree is archived. A note says why all of it is although there is a full archive.
-fn scope(request: &BackupRequest, target: &Target, spec: &ArchiveSpec) -> (PlannedScope, Option<String>) {
-    let full = if spec.database { database_scope(request) } else { full_scope(request) };
-    match request.since.as_ref().map_or(Ok(None), |since| since.find(target, request.xattrs)) {
-        Ok(Some(since)) if spec.database => (PlannedScope::AllOrSame(Box::new(since.clone())), None),
-        Ok(Some(since)) => (PlannedScope::Changes(Box::new(since.clone())), None),
-        Ok(None) => (full, None),
-        Err(why) => (full, Some(full_note(&target.archive, &why))),
-    }
-}
-
-/// How all of a tree is archived.
-fn full_scope(request: &BackupRequest) -> PlannedScope {
-    match (request.two_pass, &request.since) {
-        (true, _) => PlannedScope::Twice,
-        (false, Some(_)) => PlannedScope::Indexed,
-        (false, None) => PlannedScope::All,
-    }
-}
-
-/// How a database is archived. One that was running for a moment has rewritten most of its files.
-fn database_scope(request: &BackupRequest) -> PlannedScope {
-    if request.since.is_some() { PlannedScope::Indexed } else { PlannedScope::All }
-}
-
-/// Returns how a tree must be archived instead, by what was found in it, and a note on that.
-fn why_full(
-    request: &BackupRequest,
-    planned: &PlannedArchive,
-    examined: &Result<Option<Error>>,
-) -> Option<(PlannedScope, Option<String>)> {
-    let holds_cluster = planned.measured.as_ref().is_some_and(|measured| !measured.clusters.is_empty());
-    match (&planned.scope, examined) {
-        (PlannedScope::All | PlannedScope::AllOrSame(_) | PlannedScope::Indexed, _) => None,
-        (PlannedScope::Changes(_), Err(error)) if error.kind() == ErrorKind::Damaged => {
-            Some((full_scope(request), Some(full_note(&planned.target.archive, &error.to_string()))))
-        }
-        (PlannedScope::Changes(full), _) => holds_cluster.then(|| (PlannedScope::AllOrSame(full.clone()), None)),
-        (PlannedScope::Twice, _) => holds_cluster.then(|| (database_scope(request), None)),
-    }
-}
-
-fn full_note(archive: &str, why: &str) -> String {
-    format!("{archive}: all of it is archived, not only what has changed: {why}")
 }
 
 fn destination_of(request: &BackupRequest, archive: &str, scope: &PlannedScope, format: Format) -> Destination {

@@ -19,6 +19,7 @@ mod prefix;
 pub mod restore;
 pub mod retention;
 pub(crate) mod room;
+pub mod scope;
 pub(crate) mod shrinkage;
 mod sources;
 mod stopping;
