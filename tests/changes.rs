@@ -327,11 +327,15 @@ fn every_night_of_a_history_is_restored() {
         set.by_hand(&["tar", "--numeric-owner", "-xpzf"], &gnu);
         let without_root = expected.clone().without_root();
         without_root.assert_same(&TreeSnapshot::of(&gnu).without_root(), &format!("{context}: GNU tar"));
-        let busybox = world.at(&name("busybox"));
-        set.by_hand(&["busybox", "tar", "-xpzf"], &busybox);
-        let restored = |tree: TreeSnapshot| tree.without_root().restored_by_busybox();
-        restored(expected).assert_same(&restored(TreeSnapshot::of(&busybox)), &format!("{context}: busybox"));
-        for made in [world.at(&name("voltar")), gnu, busybox] {
+        // It restores the modes of directories that are there only as root, whatever `-p` says.
+        if is_root() {
+            let busybox = world.at(&name("busybox"));
+            set.by_hand(&["busybox", "tar", "-xpzf"], &busybox);
+            let restored = |tree: TreeSnapshot| tree.without_root().restored_by_busybox();
+            restored(expected).assert_same(&restored(TreeSnapshot::of(&busybox)), &format!("{context}: busybox"));
+            fs::remove_dir_all(busybox).unwrap();
+        }
+        for made in [world.at(&name("voltar")), gnu] {
             fs::remove_dir_all(made).unwrap();
         }
     }
