@@ -16,6 +16,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use voltar::check::Check;
 use voltar::codec::Level;
 
 use crate::hooks::Hooks;
@@ -482,8 +483,18 @@ pub(crate) struct Restore {
     /// Restore into the directory DIR instead of the volumes: it must be new or empty, no engine is needed, and nothing is
     /// stopped. Several archives go to DIR/NAME each.
     #[arg(long, value_name = "DIR")]
-    #[arg(conflicts_with_all = ["stop", "merge", "in_place", "keep_previous", "skip_read_only", "create_volumes"])]
+    #[arg(conflicts_with_all = ["stop", "merge", "in_place", "keep_previous", "skip_read_only", "create_volumes", "check"])]
     pub to: Option<PathBuf>,
+
+    /// Run COMMAND with the shell of a container, named or of a compose service, after the containers were started, until it
+    /// succeeds: `cvat_server: python manage.py health_check`. The exit status is 1 if it does not. May be given more than
+    /// once, and overrides those of the layout.
+    #[arg(long, value_name = "SERVICE: COMMAND", value_parser = Check::parse)]
+    pub check: Vec<Check>,
+
+    /// Repeat the checks for so long in all: 90s, 10m.
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub check_within: String,
 
     /// Restore archives that hold no data.
     #[arg(long)]
@@ -536,9 +547,11 @@ impl Cli {
         let cli = Self::try_parse_from(arguments)?;
         // clap sees a conflict only where both options stand on the same side of the command's name.
         let common = &cli.common;
+        let has_check = matches!(&cli.command, Command::Restore(restore) if !restore.check.is_empty());
         for (conflict, one, other) in [
             (common.verbose && common.quiet, "--verbose", "--quiet"),
             (common.docker.is_some() && common.data_root.is_some(), "--docker <ADDR>", "--data-root <DIR>"),
+            (has_check && common.data_root.is_some(), "--check <SERVICE: COMMAND>", "--data-root <DIR>"),
         ] {
             if conflict {
                 let message = format!("the argument '{one}' cannot be used with '{other}'");

@@ -25,6 +25,8 @@ struct Config {
     layout: Option<String>,
     project: Option<String>,
     archive: Option<IgnoredAny>,
+    #[serde(rename = "check")]
+    _check: Option<IgnoredAny>,
     #[serde(default)]
     backup: BackupTable,
     #[serde(default)]

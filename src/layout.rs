@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::check::Check;
 use crate::codec::Format;
 use crate::durable::{is_trusted, small_file};
 use crate::error::{Error, Result, carried};
@@ -41,6 +42,8 @@ pub struct Layout {
     /// The container, or compose service, of those generations of the stack whose guide writes gzip; earlier ones write
     /// bzip2.
     pub gzip_with: Option<String>,
+    /// The commands that tell whether the stack works after a restore.
+    pub checks: Vec<Check>,
 }
 
 /// The description of one archive: where its data is, and when it is selected.
@@ -93,13 +96,18 @@ impl Layout {
     /// `<(COMMAND)` of a shell, is waited for until `monitor` is cancelled.
     ///
     /// # Errors
-    /// The file cannot be read, or it is not a layout.
+    /// The file cannot be read, or it is not a layout; it has checks, and somebody else could have written them.
     pub fn load(argument: &str, monitor: &dyn Monitor) -> Result<Self> {
         if argument == "cvat" {
             return Ok(cvat());
         }
         let file = TextFile::read(Path::new(argument), monitor).map_err(|cause| unreadable(argument, &cause))?;
-        Self::parse(argument, &file.text)
+        let layout = Self::parse(argument, &file.text)?;
+        if !layout.checks.is_empty() {
+            let what = || format!("layout '{}', check", shown(argument));
+            file.check_trusted(Path::new(argument)).map_err(|error| error.within(what()))?;
+        }
+        Ok(layout)
     }
 
     /// Parses the text of a layout file; `file` is its name in messages.
@@ -135,7 +143,9 @@ impl Layout {
                 Error::usage(format!("layout '{}', line {line}, archive {number}: {reason}", shown(file)))
             })?);
         }
-        Ok(Self { name: file.to_owned(), project: document.project, archives, gzip_with: None })
+        let checks = document.check.iter().map(|text| Check::parse(text)).collect::<std::result::Result<_, _>>();
+        let checks = checks.map_err(|bad| Error::usage(format!("layout '{}': check {bad}", shown(file))))?;
+        Ok(Self { name: file.to_owned(), project: document.project, archives, gzip_with: None, checks })
     }
 
     /// Returns the layout that leaves out what applications rebuild by themselves, too; `None` if it says of no archive what
@@ -263,6 +273,8 @@ struct Document {
     #[serde(rename = "hooks")]
     _hooks: Option<IgnoredAny>,
     #[serde(default)]
+    check: Vec<String>,
+    #[serde(default)]
     archive: Vec<toml::Spanned<Table>>,
 }
 
@@ -372,6 +384,7 @@ fn cvat() -> Layout {
         project: None,
         // CVAT's guide since 2.2.
         gzip_with: Some("cvat_server".to_owned()),
+        checks: Vec::new(),
         archives: vec![
             built_in("cvat_db", &[("cvat_db", b"/var/lib/postgresql/data")]),
             ArchiveSpec { caches: cvat_caches(), ..built_in("cvat_data", &media(b"/home/django/data")) },
@@ -565,6 +578,25 @@ mod tests {
         }
         assert!(!refusal("name = \"a: b\n").contains("YAML"));
         assert!(!refusal("[[archive]\nname = \"a\"\n").contains("YAML"));
+    }
+
+    #[test]
+    fn checks_are_commands_in_containers() {
+        let text = format!("check = [\"web: curl -f localhost\", \"db:pg_isready\"]\n{}", entry("db", "/data"));
+        let checks: Vec<String> =
+            Layout::parse("my.toml", &text).unwrap().checks.iter().map(ToString::to_string).collect();
+        assert_eq!(checks, ["web: curl -f localhost", "db: pg_isready"]);
+        let bad = format!("check = [\"curl\"]\n{}", entry("db", "/data"));
+        assert_eq!(refusal(&bad), "layout 'my.toml': check 'curl' does not read SERVICE: COMMAND");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &text).unwrap();
+        let load = |mode| {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            Layout::load(file.path().to_str().unwrap(), &Collector::default())
+        };
+        assert_eq!(load(0o644).unwrap().checks.len(), 2);
+        assert!(load(0o666).unwrap_err().to_string().ends_with(", check: everybody can write the file"));
     }
 
     #[test]

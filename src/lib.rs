@@ -32,6 +32,7 @@
 pub mod archive;
 pub mod backup;
 pub mod backup_into;
+pub mod check;
 pub mod codec;
 pub mod difference;
 pub mod digest;

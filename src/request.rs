@@ -194,14 +194,18 @@ fn policy(keep: &cli::Keep) -> Result<Policy> {
 
 /// Parses the time of `--wait`.
 fn wait(text: Option<&str>) -> Result<Duration> {
-    let Some(text) = text else { return Ok(Duration::ZERO) };
+    text.map_or(Ok(Duration::ZERO), |text| time("--wait", text))
+}
+
+fn time(option: &str, text: &str) -> Result<Duration> {
     let parsed = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
-    parsed.ok_or_else(|| Error::usage(format!("--wait '{}' is no time such as 10m or 2h", text.escape_debug())))
+    parsed.ok_or_else(|| Error::usage(format!("{option} '{}' is no time such as 10m or 2h", text.escape_debug())))
 }
 
 pub(crate) fn restore(common: &Common, arguments: &cli::Restore, monitor: &dyn Monitor) -> Result<RestoreRequest> {
     let from = arguments.from.as_ref().map(|from| path("--from", from)).transpose()?;
     let layout = layout(common, monitor)?;
+    let checks = if arguments.check.is_empty() { layout.checks.clone() } else { arguments.check.clone() };
     Ok(RestoreRequest {
         selection: selection(common, &layout)?,
         layout,
@@ -220,6 +224,8 @@ pub(crate) fn restore(common: &Common, arguments: &cli::Restore, monitor: &dyn M
         allow_empty: arguments.allow_empty,
         allow_truncated_end: arguments.allow_truncated_end,
         force_version: arguments.force_version,
+        checks,
+        check_limit: time("--check-within", &arguments.check_within)?,
     })
 }
 

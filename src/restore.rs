@@ -1,4 +1,5 @@
-//! The story of a restore: recover, plan, check, create volumes, stop, extract, check again, swap, start.
+//! The story of a restore: recover, plan, check, create volumes, stop, extract, check again, swap, start, ask the
+//! application.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use nix::errno::Errno;
 use crate::error::{Error, Result};
 use crate::extractor::{Concerned, Extracted, Input, Mode, check, concerned, extract};
 use crate::filesystem::Access;
-use crate::host::containers::Stopped;
+use crate::host::containers::{Stopped, run_checks};
 use crate::host::{Container, Host, Inventory};
 use crate::live_mounts::LiveMounts;
 use crate::member::RelPath;
@@ -27,13 +28,16 @@ use crate::volume::live::{Live, LiveKind};
 use crate::volume::swap::{Finished, Old, Restoration, SwapError};
 use crate::volume::{OpenTree, owners};
 
+/// What is complete although a container does not start, or a check fails.
+const RESTORED: &str = "the volumes are restored";
+
 /// Plans a restore and carries it out.
 ///
 /// # Errors
 /// After any error the volumes are as they were, and the containers that were stopped have been started again, with two
 /// exceptions that the error reports: [`Mode::Merge`] and [`Mode::InPlace`] can fail halfway; and where a disk fails so
 /// that a swap can neither be completed nor undone, containers stay stopped until `voltar resume` has undone it. A
-/// container that does not start after a complete restore is an issue.
+/// container that does not start after a complete restore is an issue, and so is a check that does not succeed.
 pub fn restore(
     request: &RestoreRequest,
     host: &dyn Host,
@@ -93,7 +97,8 @@ fn run(request: &RestoreRequest, host: &dyn Host, state_dir: &Path, pool: &Pool,
             if stopped.count() > 0 {
                 monitor.phase(Phase::Starting);
             }
-            stopped.start_again_after("the volumes are restored");
+            stopped.start_again_after(RESTORED);
+            run_checks(host, &plan.checks, request.check_limit, RESTORED, monitor);
             Ok(())
         }
         Err(SwapError::Undone(error)) => Err(error),

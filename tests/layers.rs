@@ -44,6 +44,7 @@ const LAYERS: &[&[&str]] = &[
         "archive",
         "ordered",
         "batch",
+        "check",
         "exclude",
         "mountinfo",
         "identity",

@@ -207,6 +207,15 @@ pub enum StopOutcome {
     WasStopped,
 }
 
+/// The end of a command that was run in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Execution {
+    /// Its exit status.
+    pub status: i64,
+    /// What it has printed on standard error or, if that is nothing, on standard output.
+    pub output: Vec<u8>,
+}
+
 /// One volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Volume {
@@ -429,6 +438,17 @@ pub trait Host: Sync {
     /// Requests the start of containers at the same time. Their processes may exit again at once. Calls `requested`, which must
     /// not call the host, with the id of each: with an error if it does not exist or does not start, or if there is no engine.
     fn start(&self, container_ids: &[&str], requested: &mut dyn FnMut(&str, Result<()>));
+
+    /// Runs a command with the shell of a running container, as its user and in its working directory, and waits for its end
+    /// for at most `limit`.
+    ///
+    /// # Errors
+    /// The container is not running or has no shell, the command does not end in time and goes on, the run is cancelled, or
+    /// there is no engine.
+    #[allow(unused_variables, reason = "the parameters have names for those who implement it")]
+    fn execute(&self, container_id: &str, command: &str, limit: Duration) -> Result<Execution> {
+        Err(Error::refused("cannot run a command in a container: with --data-root no engine is used"))
+    }
 
     /// Creates a volume and returns it.
     ///

@@ -21,6 +21,6 @@ mod subids;
 
 pub(crate) use inventory::no_engine_for;
 pub use inventory::{
-    Container, ContainerState, Dependency, Health, HealthStatus, Host, Inventory, Mount, MountKind, NewVolume, Place,
-    State, StopOutcome, UserNamespace, Volume,
+    Container, ContainerState, Dependency, Execution, Health, HealthStatus, Host, Inventory, Mount, MountKind,
+    NewVolume, Place, State, StopOutcome, UserNamespace, Volume,
 };

@@ -6,6 +6,7 @@
 
 pub mod backup;
 pub mod changes;
+mod checks;
 pub mod comparison;
 mod creation;
 mod disk_usage;

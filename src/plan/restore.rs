@@ -10,8 +10,10 @@ use super::postgres::{self, Versions};
 use super::sources::{Named, Sources, Strangers, find};
 use super::stopping::{self, Stopping};
 use super::{Running, unreal, users};
-use super::{creation, images, overlaps, prefix, room};
+use super::{checks, creation, images, overlaps, prefix, room};
+use crate::check::Check;
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::containers::ContainerCheck;
 use crate::host::mounts::LeftOut;
 use crate::host::{Container, Host, Inventory, NewVolume};
 use crate::layout::Layout;
@@ -57,6 +59,10 @@ pub struct RestoreRequest {
     pub paths: Vec<RelPath>,
     /// Whether volumes that do not exist are created.
     pub create_volumes: bool,
+    /// The commands that tell whether the application works, after its containers were started.
+    pub checks: Vec<Check>,
+    /// How long all of them are repeated until they succeed.
+    pub check_limit: Duration,
 }
 
 impl RestoreRequest {
@@ -97,6 +103,8 @@ pub struct RestorePlan {
     pub to_stop: Vec<Container>,
     /// The names of the running containers of the same compose projects that do not use the volumes, and are not stopped.
     pub left_running: Vec<String>,
+    /// What is run in containers after they were started.
+    pub checks: Vec<ContainerCheck>,
     /// The reasons to refuse; empty if the restore can be done.
     pub refusals: Vec<Error>,
 }
@@ -158,6 +166,18 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         refusals.extend(not_found(&resolution.missing, CREATE));
     }
     refusals.extend(resolution.problems);
+    let mut checks = Vec::new();
+    if inventory.labels_unknown && !request.checks.is_empty() {
+        notes.push("the checks of the layout are not run: with --data-root no engine is used".to_owned());
+    } else {
+        let project = request.selection.project.as_deref();
+        for check in &request.checks {
+            match checks::find(check, project, &resolution.targets, inventory, &mut notes) {
+                Ok(check) => checks.push(check),
+                Err(error) => refusals.push(error),
+            }
+        }
+    }
     let users = users(resolution.targets.iter());
     let running = if request.running == Running::Allow { Running::Refuse } else { request.running };
     let stopping = stopping::decide(&users, resolution.targets.iter(), inventory, running);
@@ -215,6 +235,7 @@ pub fn plan(request: &RestoreRequest, source: String, inventory: &Inventory, fac
         keep_previous: request.keep_previous,
         to_stop,
         left_running,
+        checks,
         users,
         refusals,
     })

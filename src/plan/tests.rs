@@ -13,6 +13,7 @@ use super::facts::{Facts, Occupied};
 use super::measure::{Decompression, Measure, Measured};
 use super::restore::{self, RestorePlan, RestoreRequest};
 use super::*;
+use crate::check::Check;
 use crate::codec::Format;
 use crate::error::ErrorKind;
 use crate::exclude::{Exclude, Pattern};
@@ -310,6 +311,8 @@ fn restore_request() -> RestoreRequest {
         force_version: false,
         from: None,
         create_volumes: false,
+        checks: Vec::new(),
+        check_limit: Duration::ZERO,
     }
 }
 
@@ -1269,10 +1272,51 @@ fn a_single_file_may_have_any_name_if_only_selects_its_archive() {
 }
 
 #[test]
+fn a_check_is_run_in_the_container_or_service_that_it_names() {
+    let of = |project: &str, name: &str, service: &str, state| Container {
+        project: Some(project.to_owned()),
+        service: Some(service.to_owned()),
+        state,
+        ..container(name, "/none")
+    };
+    let mut inventory = inventory();
+    inventory.others = vec![
+        of("a", "a-web-1", "web", State::Stopped),
+        of("a", "a-web-2", "web", State::Running),
+        of("b", "b-web-1", "web", State::Running),
+        of("b", "b-worker-1", "worker", State::Running),
+    ];
+    let plan = |check: &str, project: Option<&str>, inventory: &Inventory| {
+        let checks = vec![Check::parse(&format!("{check}: true")).unwrap()];
+        let selection = Selection { project: project.map(str::to_owned), ..Selection::default() };
+        plan_restore(&RestoreRequest { selection, checks, ..restore_request() }, inventory, &Script::default())
+    };
+    let checked = |check: &str, project: Option<&str>| {
+        let plan = plan(check, project, &inventory);
+        plan.checks.first().map_or_else(|| plan.refusals.last().unwrap().to_string(), |check| check.name.clone())
+    };
+    assert_eq!(checked("b-web-1", None), "b-web-1");
+    assert_eq!(checked("worker", None), "b-worker-1");
+    assert_eq!(checked("web", Some("a")), "a-web-2", "the one that is running");
+    assert_eq!(checked("web", None), "the check 'web: true': several projects have that service");
+    assert_eq!(checked("wep", None), "the check 'wep: true': there is no container or service 'wep'");
+    let stopped = plan("db", None, &inventory);
+    assert_eq!(
+        stopped.notes,
+        ["the check 'db: true' will fail: container 'db' is not running, and only what voltar stops is started"]
+    );
+    assert!(stopped.refusals.is_empty());
+    let without_engine = plan("db", None, &Inventory { labels_unknown: true, ..inventory });
+    assert!(without_engine.checks.is_empty() && without_engine.refusals.is_empty());
+    assert_eq!(without_engine.notes, ["the checks of the layout are not run: with --data-root no engine is used"]);
+}
+
+#[test]
 fn a_restore_plan_is_printed_completely() {
     let mut running = inventory();
     running.containers[0].state = State::Running;
-    let request = RestoreRequest { running: Running::Stop, keep_previous: true, ..restore_request() };
+    let checks = vec![Check::parse("db: pg_isready").unwrap()];
+    let request = RestoreRequest { running: Running::Stop, keep_previous: true, checks, ..restore_request() };
     let script = Script {
         mounted_below: vec!["/volumes/x".into()],
         way: Way::Entries,
@@ -1297,6 +1341,7 @@ fn a_restore_plan_is_printed_completely() {
          time: about 3 min with 4 threads, if the disk keeps up\n\
          stopped meanwhile, and started again: db\n\
          previous content: kept\n\
+         checked at the end: db: pg_isready\n\
          \n\
          A restore would be refused:\n\
          \x20 - db: a filesystem of this host is mounted at '/volumes/x', inside '/volumes/db/_data'\n\
@@ -1307,6 +1352,7 @@ fn a_restore_plan_is_printed_completely() {
     assert_eq!(document["archives"][0]["container"], "db");
     assert_eq!(document["stopped"][0], "db");
     assert_eq!(document["mode"], "replace");
+    assert_eq!(document["checks"], serde_json::json!([{"container": "db", "command": "pg_isready"}]));
     // Two archives of 6 minutes each, on four cores.
     assert_eq!(document["estimated_seconds"], 180.0);
     assert!(document["refusals"][0]["hint"].as_str().unwrap().contains("--merge"));

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::filesystem::Filesystem;
+use crate::host::containers::ContainerCheck;
 use crate::host::mounts::{LeftOut, TreeMount};
 use crate::host::{Container, MountKind, State};
 use crate::member::{RelPath, printable_path};
@@ -97,6 +98,7 @@ fn write_restore(text: &mut String, plan: &RestorePlan) -> std::fmt::Result {
         let kept = if plan.keep_previous { "kept" } else { "removed once all of it is restored" };
         writeln!(text, "previous content: {kept}")?;
     }
+    plan.checks.iter().try_for_each(|check| writeln!(text, "checked at the end: {}", safe(&check.to_string())))?;
     refusals(text, "A restore", &plan.refusals)
 }
 
@@ -337,7 +339,14 @@ pub struct RestoreDocument<'a> {
     stopped: Vec<&'a str>,
     stop_reasons: Vec<Stopped<'a>>,
     left_running: &'a [String],
+    checks: Vec<Checked<'a>>,
     refusals: Vec<Refusal<'a>>,
+}
+
+#[derive(Serialize)]
+struct Checked<'a> {
+    container: &'a str,
+    command: &'a str,
 }
 
 #[derive(Serialize)]
@@ -485,8 +494,15 @@ impl<'a> RestoreDocument<'a> {
             stopped: container_names(&plan.to_stop),
             stop_reasons: Stopped::all(&plan.to_stop, &plan.users),
             left_running: &plan.left_running,
+            checks: plan.checks.iter().map(Checked::new).collect(),
             refusals: plan.refusals.iter().map(Refusal::new).collect(),
         }
+    }
+}
+
+impl<'a> Checked<'a> {
+    fn new(check: &'a ContainerCheck) -> Self {
+        Self { container: &check.name, command: &check.command }
     }
 }
 

@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("stop_one_off_and_swarm_containers_are_refused", one_off_and_swarm_containers_are_refused),
     ("start_that_fails_after_a_backup_is_a_warning", a_start_that_fails_after_a_backup_is_a_warning),
     ("start_that_fails_after_a_restore_is_a_warning", a_start_that_fails_after_a_restore_is_a_warning),
+    ("check_after_a_restore_decides_the_exit_status", a_check_after_a_restore_decides_the_exit_status),
     ("recreated_container_is_reported_by_a_backup", a_recreated_container_is_reported_by_a_backup),
     ("recreated_container_prevents_the_swap", a_recreated_container_prevents_the_swap),
 ];
@@ -244,6 +245,44 @@ fn a_start_that_fails_after_a_restore_is_a_warning(stack: &Stack) {
         .expect_text("container 'voltar-e2e-fickle' was started and exited again with status 7");
     assert_eq!(fs::read(volume.path().join("precious")).unwrap(), b"data");
     assert!(!container.is_running());
+}
+
+/// The application needs a moment after its start.
+fn a_check_after_a_restore_decides_the_exit_status(stack: &Stack) {
+    let volume = volume_of(stack, "app", "app");
+    let mount = format!("{}:/data", volume.name());
+    let script = format!("rm -f /ready; (sleep 3; touch /ready) & {WAIT}");
+    let container = Container::with_script("app", &["-v", &mount, "-w", "/data", "-u", "7"], &script);
+    container.start();
+    stack.voltar(&["backup", "--stop", "--layout", "one.toml"]).ok();
+    let restore = |check: &str, more: &[&str]| {
+        let arguments = [&["restore", "--stop", "--layout", "one.toml", "--check", check], more].concat();
+        stack.voltar(&arguments).run()
+    };
+    let command = "test -e /ready && test $PWD = /data && test $(id -u) = 7 && cat precious && echo wrong >&2";
+    restore(&format!("voltar-e2e-app: {command}"), &[])
+        .expect_code(0)
+        .expect_text("is repeated for up to")
+        .expect_text("has succeeded");
+    let failed =
+        restore("voltar-e2e-app: cat precious; echo; echo it is broken >&2; exit 3", &["--check-within", "1s"]);
+    failed
+        .expect_code(1)
+        .expect_text("the volumes are restored, but the check")
+        .expect_text("has not succeeded: exit status 3, 'it is broken'");
+    restore("voltar-e2e-app: sleep 60", &["--check-within", "1s"])
+        .expect_code(1)
+        .expect_text("it has not ended within 2 s");
+    // A name that does not exist prevents the restore.
+    let started = container.started();
+    restore("voltar-e2e-ap: true", &[]).expect_code(2).expect_text("there is no container or service 'voltar-e2e-ap'");
+    assert_eq!(container.started(), started, "nothing was stopped");
+    // The layout has one, too.
+    let of_layout = fs::read_to_string(stack.at("one.toml")).unwrap();
+    fs::write(stack.at("one.toml"), format!("check = [\"voltar-e2e-app: exit 4\"]\n{of_layout}")).unwrap();
+    let arguments = ["restore", "--stop", "--layout", "one.toml", "--check-within", "1s"];
+    stack.voltar(&arguments).run().expect_code(1).expect_text("exit status 4, nothing printed");
+    restore("voltar-e2e-app: true", &[]).expect_code(0);
 }
 
 const MEDIA: [&str; 2] = ["-v", "voltar-e2e_cvat_data:/elsewhere"];

@@ -1,11 +1,12 @@
 //! A fake host, for the tests of stopping and starting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::host::inventory::{Container, ContainerState, Dependency, Host, Inventory, State, StopOutcome};
+use crate::host::inventory::{Container, ContainerState, Dependency, Execution, Host, Inventory, State, StopOutcome};
 
 use super::stop_record::records;
 
@@ -37,6 +38,8 @@ pub(super) struct FakeHost {
     pub(super) after_start: Option<AfterStart>,
     /// The number of looks at each container since it was started, by id.
     pub(super) looks_after_start: Mutex<BTreeMap<String, usize>>,
+    /// How the commands end that are run in containers, in their order.
+    pub(super) executions: Mutex<VecDeque<Execution>>,
     /// The directory in which the record must exist at each stop.
     pub(super) state_dir: Option<PathBuf>,
 }
@@ -127,6 +130,11 @@ impl Host for FakeHost {
         for id in ids {
             ended(id, self.stop_one(id));
         }
+    }
+
+    fn execute(&self, id: &str, command: &str, _limit: Duration) -> Result<Execution> {
+        self.call(format!("execute {id} {command}"))?;
+        Ok(self.executions.lock().unwrap().pop_front().unwrap())
     }
 
     fn start(&self, ids: &[&str], requested: &mut dyn FnMut(&str, Result<()>)) {

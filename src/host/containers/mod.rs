@@ -1,7 +1,8 @@
 //! Stopping containers for a backup or a restore, and starting them again: when the run ends, whether it
 //! succeeds or fails, or with `resume` after it was killed. `plan` decides which containers are stopped. Only a container
-//! that voltar itself has stopped is started.
+//! that voltar itself has stopped is started. And checking, after that, that an application works.
 
+mod checks;
 mod health;
 mod restartable;
 mod resume;
@@ -14,6 +15,7 @@ mod stopped;
 mod fake_host;
 
 pub use crate::durable::state_dir::state_dir;
+pub use checks::{ContainerCheck, run_checks};
 pub use restartable::{Why, not_restartable, paused, swarm_tasks};
 pub use resume::{Leftover, leftovers, resume};
 #[doc(hidden)]

@@ -14,6 +14,7 @@ mod answers;
 mod client;
 mod context;
 pub(super) mod convert;
+mod exec;
 mod fault;
 mod id_maps;
 mod limited;
@@ -38,7 +39,7 @@ use crate::member::printable;
 use crate::monitor::Monitor;
 
 use super::inventory::{
-    Container, ContainerState, Host, Inventory, MountKind, NewVolume, StopOutcome, UserNamespace, Volume,
+    Container, ContainerState, Execution, Host, Inventory, MountKind, NewVolume, StopOutcome, UserNamespace, Volume,
 };
 use super::parse::{self, VolumeSource};
 use super::places;
@@ -285,6 +286,10 @@ impl Host for Engine<'_> {
                 requested(id, outcome);
             }
         });
+    }
+
+    fn execute(&self, container_id: &str, command: &str, limit: Duration) -> Result<Execution> {
+        self.runtime.block_on(self.client.execute(container_id, command, limit))
     }
 
     fn create_volume(&self, volume: &NewVolume) -> Result<Volume> {

@@ -14,10 +14,10 @@ use bollard::errors::Error as BollardError;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, body_full};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::UCred;
 use tokio::net::{TcpStream, UnixStream};
@@ -94,13 +94,27 @@ impl Transport {
 
     /// Returns the answer to a GET request, with the errors that bollard would return.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
-        let uri = format!("{}{path}", self.base);
-        let request = Request::get(uri).body(body_full(Bytes::new())).map_err(std::io::Error::other)?;
+        let request = Request::get(self.uri(path)).body(body_full(Bytes::new())).map_err(std::io::Error::other)?;
+        Ok(serde_json::from_slice(&self.answer(request).await?)?)
+    }
+
+    /// Returns the body of the answer to a POST request, with the errors that bollard would return.
+    pub(super) async fn post(&self, path: &str, content: &impl Serialize) -> Answer<Vec<u8>> {
+        let content = body_full(serde_json::to_vec(content)?.into());
+        let request = Request::post(self.uri(path)).header(CONTENT_TYPE, "application/json");
+        self.answer(request.body(content).map_err(std::io::Error::other)?).await
+    }
+
+    fn uri(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    async fn answer(&self, request: BollardRequest) -> Answer<Vec<u8>> {
         let answer = request_on(Arc::clone(&self.endpoint), self.peer.clone(), request).await?;
         let status = answer.status();
         let body = collect(answer.into_body()).await?;
         if status.is_success() {
-            return Ok(serde_json::from_slice(&body)?);
+            return Ok(body);
         }
         let message = match serde_json::from_slice(&body) {
             Ok(Failure { message }) => message,
