@@ -1,4 +1,4 @@
-//! The story of a backup: recover, plan, check, stop, archive, check again, commit, start.
+//! The story of a backup: recover, plan, check, stop, archive, check again, commit, start, deliver.
 
 use std::path::Path;
 
@@ -49,8 +49,8 @@ pub struct MadeArchive {
 /// Plans a backup and carries it out.
 ///
 /// # Errors
-/// After any error no archive has its name, and the containers that were stopped have been started again. A container
-/// that does not start after a complete backup is an issue.
+/// After any error no archive has its name, but for those that cannot be delivered from a spool, and the containers that were
+/// stopped have been started again. A container that does not start after a complete backup is an issue.
 pub fn backup(
     request: &BackupRequest,
     host: &dyn Host,
@@ -59,7 +59,10 @@ pub fn backup(
     monitor: &dyn Monitor,
 ) -> Result<Made> {
     request.sink.check()?;
-    run(request, host, state_dir, pool, monitor).map_err(|error| error.leaving(request.sink.abandoned()))
+    let made = run(request, host, state_dir, pool, monitor).map_err(|error| error.leaving(request.sink.abandoned()))?;
+    let archives = made.plan.archives.iter().map(|planned| (&planned.target.archive[..], &planned.destination));
+    request.sink.deliver(archives, monitor)?;
+    Ok(made)
 }
 
 fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<Made> {

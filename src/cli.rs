@@ -224,9 +224,14 @@ pub(crate) struct Backup {
     /// Run CMD once per archive and write the archive to its standard input. {file} in CMD stands for the archive's file
     /// name, as VOLTAR_FILE and VOLTAR_ARCHIVE do in its environment. If anything fails, every command is killed before it
     /// sees the end of its input.
-    #[arg(long, value_name = "CMD", conflicts_with_all = ["dir", "overwrite"])]
+    #[arg(long, value_name = "CMD", conflicts_with = "dir")]
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub to_command: Option<String>,
+
+    /// With --to-command, for a target that is slower than the disk: write the archives to DIR, start the containers, and only
+    /// then give each archive to CMD, and remove it. What could not be delivered stays in DIR.
+    #[arg(long, value_name = "DIR", requires = "to_command")]
+    pub spool: Option<PathBuf>,
 
     /// Make a set in DIR: a directory named by the time, such as 2026-11-25T02-00-00Z, with the archives, SHA256SUMS, and
     /// voltar.json, which says what is in it. It appears when it is complete.
@@ -557,6 +562,15 @@ impl Cli {
                 let message = format!("the argument '{one}' cannot be used with '{other}'");
                 return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
             }
+        }
+        if let Command::Plan(backup) | Command::Backup(backup) = &cli.command
+            && backup.overwrite
+            && backup.to_command.is_some()
+            && backup.spool.is_none()
+        {
+            let message =
+                "the argument '--overwrite' cannot be used with '--to-command <CMD>', unless with '--spool <DIR>'";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         }
         if let Command::Plan(backup) | Command::Backup(backup) = &cli.command
             && backup.overwrite

@@ -26,7 +26,7 @@ use voltar::plan::retention::{Policy, Within};
 use voltar::prune::PruneRequest;
 use voltar::report::{self, Verbosity};
 use voltar::resolve::Selection;
-use voltar::store::{NewSet, SetName, Sets, Sink};
+use voltar::store::{Directory, NewSet, SetName, Sets, Sink};
 
 /// Loads the layout that was chosen.
 pub(crate) fn layout(common: &Common, monitor: &dyn Monitor) -> Result<Layout> {
@@ -147,7 +147,10 @@ fn without(set: &OsString, layout: &Layout) -> Result<Layout> {
 /// Where the archives of a backup go.
 fn sink(arguments: &cli::Backup) -> Sink {
     match (&arguments.to_command, &arguments.into) {
-        (Some(command), _) => Sink::Command(command.clone()),
+        (Some(command), _) => match &arguments.spool {
+            Some(spool) => Sink::Spool { directory: Directory::new(spool), command: command.clone() },
+            None => Sink::Command(command.clone()),
+        },
         (None, Some(sets)) => Sink::Set(NewSet::new(Sets::new(sets), Timestamp::now())),
         (None, None) => Sink::at(arguments.dir.as_deref().unwrap_or(Path::new("backup"))),
     }
@@ -156,7 +159,7 @@ fn sink(arguments: &cli::Backup) -> Sink {
 /// Returns the directory of the archives of a backup, if they are in one that is no set.
 pub(crate) fn directory(arguments: &cli::Backup) -> Option<PathBuf> {
     match sink(arguments) {
-        Sink::Set(_) => None,
+        Sink::Set(_) | Sink::Spool { .. } => None,
         other => other.path(),
     }
 }

@@ -448,6 +448,68 @@ fn a_signal_is_obeyed_while_commands_take_their_time() {
 }
 
 #[test]
+fn a_spool_holds_the_archives_until_they_are_delivered() {
+    let world = World::new();
+    world.voltar("backup", &["backup"]).ok();
+    fs::create_dir(world.at("delivered")).unwrap();
+    let spool = |command: &str, more: &[&str]| {
+        world.voltar("backup", &[&["--spool", "spool", "--to-command", command], more].concat())
+    };
+    let in_spool = || {
+        let mut names: Vec<_> = fs::read_dir(world.at("spool")).unwrap().map(|one| one.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let planned = spool("cat > delivered/{file}", &["-n"]).ok();
+    planned
+        .expect_text("small -> spool/small.tar.bz2")
+        .expect_text("goes to `cat > delivered/{file}` when the containers");
+    assert!(!world.at("spool").exists());
+    // When the first command starts, all archives are complete.
+    let mut done = spool("ls spool >> listed; cat > delivered/{file}", &[]).ok();
+    for name in ["small", "large"] {
+        let file = format!("{name}.tar.bz2");
+        assert!(world.read(&format!("delivered/{file}")) == world.read(&format!("backup/{file}")));
+        done = done.expect_text(&format!("{name}: delivered; its command has ended with status 0"));
+    }
+    assert_eq!(world.read("listed"), b"large.tar.bz2\nsmall.tar.bz2\nlarge.tar.bz2\n");
+    assert!(in_spool().is_empty());
+    // What cannot be delivered stays, and is not replaced without a word.
+    let failing = "cat > delivered/{file}; test $VOLTAR_ARCHIVE = large || exit 5";
+    let failed = spool(failing, &[]).run().expect_code(2);
+    failed
+        .expect_text("small: the command failed")
+        .expect_text("exit status: 5; the archive stays in 'spool/small.tar.bz2'")
+        .expect_text("large: delivered")
+        .expect_no_text("nothing was changed")
+        .expect_text(") <spool/small.tar.bz2` delivers it");
+    assert_eq!(in_spool(), ["small.tar.bz2"]);
+    assert!(world.read("spool/small.tar.bz2") == world.read("backup/small.tar.bz2"));
+    spool("cat > {file}", &[]).run().expect_code(2).expect_text("spool/small.tar.bz2").expect_text("--overwrite");
+    assert_eq!(in_spool(), ["small.tar.bz2"]);
+    spool("cat > delivered/{file}", &["--overwrite"]).ok();
+    assert!(in_spool().is_empty());
+    world.voltar("backup", &["--overwrite", "--to-command", "cat"]).run().expect_code(2).expect_text("--spool <DIR>");
+}
+
+#[test]
+fn a_delivery_from_a_spool_is_interrupted_before_the_end() {
+    let world = World::new();
+    let child =
+        world.child("backup", &["--spool", "spool", "--to-command", "head -c 9 > /dev/null; cat > part; sleep 60"]);
+    while !world.at("part").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    signal(&child, Signal::SIGINT);
+    let output = ends(child, 130);
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(printed.contains("the archive stays in 'spool/small.tar.bz2'"), "{printed}");
+    assert!(printed.contains("the archive stays in 'spool/large.tar.bz2'"), "{printed}");
+    world.voltar("verify", &["spool"]).ok();
+}
+
+#[test]
 fn a_command_may_print_more_than_a_pipe_holds() {
     let world = World::new();
     let command = "head -c 300000 /dev/zero | tr '\\0' x | fold -w 100 >&2; cat > {file}";

@@ -153,7 +153,7 @@ pub fn plan(
     check_capacity(&request.sink, &resolution.targets)?;
     let mut notes = inventory.notes.clone();
     notes.append(&mut resolution.notes);
-    notes.extend(if resolution.targets.len() > 1 { request.sink.note_on_several() } else { None });
+    notes.extend(request.sink.notes(resolution.targets.len()));
     notes.extend(overlaps::leave_nested(&mut resolution.targets, &resolution.others));
     let missing = not_found(&resolution.missing, CREATE_STACK);
     let mut refusals: Vec<Error> = inventory.refusals().chain(missing).chain(resolution.problems).collect();

@@ -463,6 +463,7 @@ impl<'a> BackupDocument<'a> {
                 Sink::Set(_) => "set",
                 Sink::Stdout => "stdout",
                 Sink::Command(_) => "command",
+                Sink::Spool { .. } => "spool",
             },
             free_bytes: plan.free_bytes,
             estimated_seconds: plan.time.map(seconds),

@@ -46,6 +46,11 @@ impl CommandLine {
         &self.line
     }
 
+    /// Returns the name of the archive.
+    pub(super) fn archive(&self) -> &str {
+        &self.archive
+    }
+
     /// Returns the file name of the archive, which identifies it in events.
     pub(super) fn file(&self) -> &Path {
         Path::new(&self.file)
@@ -64,7 +69,7 @@ impl fmt::Display for CommandLine {
 }
 
 /// Quotes a word for the shell, if it needs it.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-+@%:,=/".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         word.to_owned()
@@ -282,14 +287,16 @@ fn outcome(archives: &[CommandArchive], was_cancelled: bool, monitor: &dyn Monit
         archives.iter().map(|archive| archive.command.archive.as_str()).collect::<Vec<_>>().join(", ")
     };
     let so_far = match &delivered[..] {
-        [] => "no archive was delivered".to_owned(),
-        delivered => format!("delivered: {}; not delivered: {}", names(delivered), names(&failed)),
+        // The error is that of the only archive.
+        [] if failed.len() == 1 => String::new(),
+        [] => "; no archive was delivered".to_owned(),
+        delivered => format!("; delivered: {}; not delivered: {}", names(delivered), names(&failed)),
     };
     if was_cancelled {
-        return Err(Error::new(ErrorKind::Interrupted, format!("interrupted while the commands completed: {so_far}")));
+        return Err(Error::new(ErrorKind::Interrupted, format!("interrupted while commands completed{so_far}")));
     }
     let status = first.group.status().map_or_else(|| Errno::ESRCH.desc().to_owned(), |status| status.to_string());
-    let cause = format!("{status}; {so_far}");
+    let cause = format!("{status}{so_far}");
     Err(Error::failed(&format!("{}: the command failed", first.command.archive), &first.command.line, cause))
 }
 

@@ -19,6 +19,7 @@ mod set_name;
 mod sets;
 mod sink;
 mod source;
+mod spool;
 mod stdin;
 mod stdout;
 mod waiting;

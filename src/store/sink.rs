@@ -11,13 +11,14 @@ use super::command::{self, CommandArchive, CommandLine};
 use super::directory::{Condition, Directory};
 use super::location::{DASH, Location};
 use super::new_set::NewSet;
+use super::spool;
 use super::stdout::{self, StdoutArchive};
 use crate::codec::Format;
 use crate::digest::Digest;
 use crate::durable::atomic_file::{AtomicFile, Ready};
 use crate::durable::commit;
 use crate::durable::leftovers::Recovered;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::member::{printable, printable_path};
 use crate::monitor::Monitor;
 use crate::pieces::WritePiece;
@@ -34,6 +35,13 @@ pub enum Sink {
     /// A command for each archive, which reads it from standard input: a shell command line, in which `{file}` stands for
     /// the archive's file name.
     Command(String),
+    /// A directory from which the archives then go to commands: when all are complete, and the containers run again.
+    Spool {
+        /// The directory, in which each archive is a file until it is delivered.
+        directory: Directory,
+        /// As [`Sink::Command`].
+        command: String,
+    },
 }
 
 /// Where one archive of a backup goes.
@@ -97,7 +105,9 @@ impl Sink {
     pub(crate) fn file(&self, name: &str, suffix: &str) -> Destination {
         let file = format!("{name}{suffix}");
         match self {
-            Self::Directory(directory) => Destination::File(directory.path().join(file)),
+            Self::Directory(directory) | Self::Spool { directory, .. } => {
+                Destination::File(directory.path().join(file))
+            }
             Self::Set(set) => Destination::InSet { path: set.path().join(&file), hidden: set.hidden().join(&file) },
             Self::Stdout => Destination::Stdout,
             Self::Command(template) => Destination::Command(CommandLine::new(template, name, &file)),
@@ -108,7 +118,7 @@ impl Sink {
     #[must_use]
     pub fn path(&self) -> Option<PathBuf> {
         match self {
-            Self::Directory(directory) => Some(directory.path().to_owned()),
+            Self::Directory(directory) | Self::Spool { directory, .. } => Some(directory.path().to_owned()),
             Self::Set(set) => Some(set.path()),
             Self::Stdout | Self::Command(_) => None,
         }
@@ -117,7 +127,7 @@ impl Sink {
     /// Returns the directory to which archives are written, if they go into one.
     fn directory(&self) -> Option<Directory> {
         match self {
-            Self::Directory(directory) => Some(directory.clone()),
+            Self::Directory(directory) | Self::Spool { directory, .. } => Some(directory.clone()),
             Self::Set(set) => Some(Directory::new(set.hidden())),
             Self::Stdout | Self::Command(_) => None,
         }
@@ -127,29 +137,47 @@ impl Sink {
     #[must_use]
     pub fn capacity(&self) -> usize {
         match self {
-            Self::Directory(_) | Self::Set(_) | Self::Command(_) => usize::MAX,
+            Self::Directory(_) | Self::Set(_) | Self::Command(_) | Self::Spool { .. } => usize::MAX,
             Self::Stdout => 1,
         }
     }
 
-    /// Returns a note on a command that may do the same with each of several archives.
-    pub(crate) fn note_on_several(&self) -> Option<String> {
-        match self {
-            Self::Command(template) if !template.contains(command::FILE) && !template.contains("VOLTAR_") => {
-                Some(format!(
-                    "the command has no {} and runs once per archive: it must tell them apart by VOLTAR_FILE or VOLTAR_ARCHIVE \
+    /// Returns notes on where so many archives go.
+    pub(crate) fn notes(&self, archives: usize) -> Vec<String> {
+        let (Self::Command(command) | Self::Spool { command, .. }) = self else { return Vec::new() };
+        let mut notes = Vec::new();
+        if archives > 1 && !command.contains(command::FILE) && !command.contains("VOLTAR_") {
+            notes.push(format!(
+                "the command has no {} and runs once per archive: it must tell them apart by VOLTAR_FILE or VOLTAR_ARCHIVE \
                  in its environment",
-                    command::FILE
-                ))
-            }
-            Self::Directory(_) | Self::Set(_) | Self::Stdout | Self::Command(_) => None,
+                command::FILE
+            ));
         }
+        if matches!(self, Self::Spool { .. }) {
+            let command = printable(command.as_bytes());
+            notes.push(format!("each archive goes to `{command}` when the containers run again"));
+        }
+        notes
+    }
+
+    /// Gives the archives, whose files are complete, to those that receive them. All are tried.
+    ///
+    /// # Errors
+    /// One is not delivered: it stays where it is, and the error says where.
+    pub(crate) fn deliver<'a>(
+        &self,
+        archives: impl Iterator<Item = (&'a str, &'a Destination)>,
+        monitor: &dyn Monitor,
+    ) -> Result<()> {
+        let Self::Spool { command, .. } = self else { return Ok(()) };
+        let deliver = |(name, at): (&str, &Destination)| spool::deliver(command, name, at.path(), monitor);
+        Error::none_of(archives.filter_map(|one| deliver(one).err()).collect())
     }
 
     /// Returns what a run that writes no archive leaves, as part of a message.
     pub(crate) fn abandoned(&self) -> &'static str {
         match self {
-            Self::Directory(_) | Self::Set(_) => "nothing was changed",
+            Self::Directory(_) | Self::Set(_) | Self::Spool { .. } => "nothing was changed",
             Self::Stdout => "the archive on standard output has no end",
             Self::Command(_) => "the commands were killed before they saw the end of an archive",
         }
@@ -159,7 +187,7 @@ impl Sink {
     #[must_use]
     pub fn condition(&self) -> Condition {
         match self {
-            Self::Directory(directory) => directory.condition(),
+            Self::Directory(directory) | Self::Spool { directory, .. } => directory.condition(),
             Self::Set(set) => Directory::new(set.sets().path()).condition(),
             Self::Stdout => stdout::condition(),
             Self::Command(_) => Condition::default(),
@@ -172,7 +200,7 @@ impl Sink {
     /// Standard output is a terminal.
     pub fn check(&self) -> Result<()> {
         match self {
-            Self::Directory(_) | Self::Set(_) | Self::Command(_) => Ok(()),
+            Self::Directory(_) | Self::Set(_) | Self::Command(_) | Self::Spool { .. } => Ok(()),
             Self::Stdout => stdout::check(),
         }
     }
@@ -201,6 +229,9 @@ impl fmt::Display for Sink {
                 write!(f, "'{}'", printable_path(directory.path()))
             }
             Self::Set(set) => write!(f, "'{}'", printable_path(&set.path())),
+            Self::Spool { directory, command } => {
+                write!(f, "'{}', then `{}`", printable_path(directory.path()), printable(command.as_bytes()))
+            }
             Self::Stdout => f.write_str("standard output"),
             Self::Command(template) => write!(f, "`{}`", printable(template.as_bytes())),
         }

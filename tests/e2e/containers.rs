@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("stop_one_off_and_swarm_containers_are_refused", one_off_and_swarm_containers_are_refused),
     ("start_that_fails_after_a_backup_is_a_warning", a_start_that_fails_after_a_backup_is_a_warning),
     ("start_that_fails_after_a_restore_is_a_warning", a_start_that_fails_after_a_restore_is_a_warning),
+    ("containers_run_while_a_spool_is_delivered", containers_run_while_a_spool_is_delivered),
     ("check_after_a_restore_decides_the_exit_status", a_check_after_a_restore_decides_the_exit_status),
     ("recreated_container_is_reported_by_a_backup", a_recreated_container_is_reported_by_a_backup),
     ("recreated_container_prevents_the_swap", a_recreated_container_prevents_the_swap),
@@ -247,11 +248,30 @@ fn a_start_that_fails_after_a_restore_is_a_warning(stack: &Stack) {
     assert!(!container.is_running());
 }
 
+fn containers_run_while_a_spool_is_delivered(stack: &Stack) {
+    let volume = volume_of(stack, "slow", "slow");
+    let container = Container::create("slow", &["-v", &format!("{}:/data", volume.name())]);
+    container.start();
+    let running = format!("docker inspect --format '{{{{.State.Running}}}}' {} > running", container.name());
+    let backup = ["backup", "--stop", "--layout", "one.toml", "--spool", "spool", "--to-command"];
+    stack
+        .voltar(&[&backup[..], &[&format!("{running}; cat > {{file}}")]].concat())
+        .ok()
+        .expect_text("were stopped for");
+    assert_eq!(fs::read_to_string(stack.at("running")).unwrap(), "true\n");
+    stack.voltar(&["verify", "slow.tar.bz2"]).ok();
+    // Without a spool the command begins while they are stopped.
+    stack
+        .voltar(&["backup", "--stop", "--layout", "one.toml", "--to-command", &format!("{running}; cat > /dev/null")])
+        .ok();
+    assert_eq!(fs::read_to_string(stack.at("running")).unwrap(), "false\n");
+}
+
 /// The application needs a moment after its start.
 fn a_check_after_a_restore_decides_the_exit_status(stack: &Stack) {
     let volume = volume_of(stack, "app", "app");
     let mount = format!("{}:/data", volume.name());
-    let script = format!("rm -f /ready; (sleep 3; touch /ready) & {WAIT}");
+    let script = format!("rm -f /tmp/ready; (sleep 3; touch /tmp/ready) & trap 'exit 0' TERM; {WAIT}");
     let container = Container::with_script("app", &["-v", &mount, "-w", "/data", "-u", "7"], &script);
     container.start();
     stack.voltar(&["backup", "--stop", "--layout", "one.toml"]).ok();
@@ -259,7 +279,7 @@ fn a_check_after_a_restore_decides_the_exit_status(stack: &Stack) {
         let arguments = [&["restore", "--stop", "--layout", "one.toml", "--check", check], more].concat();
         stack.voltar(&arguments).run()
     };
-    let command = "test -e /ready && test $PWD = /data && test $(id -u) = 7 && cat precious && echo wrong >&2";
+    let command = "test -e /tmp/ready && test $PWD = /data && test $(id -u) = 7 && cat precious && echo wrong >&2";
     restore(&format!("voltar-e2e-app: {command}"), &[])
         .expect_code(0)
         .expect_text("is repeated for up to")

@@ -74,7 +74,7 @@ fn a_set_says_what_was_stopped_and_is_restored(stack: &Stack) {
     build(&volume.path(), &[file("precious", "first")]);
     layout(&stack.at("one.toml"), "kept", "voltar-e2e-user", "/data");
     let mount = format!("{}:/data", volume.name());
-    let container = Container::with_script("user", &["-v", &mount], WAIT);
+    let container = Container::create("user", &["-v", &mount]);
     container.start();
     let inspected = |format: &str| docker(["inspect", "--format", format, container.name()]);
     let image = (inspected("{{.Config.Image}}"), inspected("{{.Image}}"));
