@@ -1,4 +1,4 @@
-//! The story of a backup: recover, plan, check, stop, archive, check again, commit, start, deliver.
+//! The story of a backup: recover, plan, check, lock, stop, archive, check again, commit, start, deliver.
 
 use std::path::Path;
 
@@ -21,6 +21,7 @@ use crate::store::{Complete, Destination, commit};
 use crate::together;
 use crate::units;
 use crate::volume::OpenTree;
+use crate::volume_locks::VolumeLocks;
 
 /// A backup that was made.
 #[derive(Debug)]
@@ -66,11 +67,17 @@ pub fn backup(
 }
 
 fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<Made> {
-    let inventory = request.inventory(host)?;
-    recover(request, &inventory, state_dir, monitor)?;
     let mounts = LiveMounts::new(state_dir, Access::ReadOnly);
     let facts = ThisHost::new(&mounts, pool, monitor);
-    let plan = plan(request, host.describe(), &inventory, &facts, Estimate::WhereNeeded)?;
+    let mut locks = VolumeLocks::new(state_dir, request.wait, monitor);
+    let plan = loop {
+        let inventory = request.inventory(host)?;
+        recover(request, &inventory, state_dir, monitor)?;
+        let plan = plan(request, host.describe(), &inventory, &facts, Estimate::WhereNeeded)?;
+        if !plan.refusals.is_empty() || !locks.acquire(plan.mounts(), &|| mounts.release())? {
+            break plan;
+        }
+    };
     plan.notes.iter().for_each(|note| monitor.note(note));
     plan.check()?;
     if !plan.left_out.is_empty() {

@@ -30,8 +30,6 @@ pub struct SetRequest {
     pub backup: BackupRequest,
     /// Where the set is made.
     pub sets: Sets,
-    /// How long another run is waited for.
-    pub wait: Duration,
     /// Which sets are kept; all, if it is empty.
     pub keep: Policy,
     /// How often everything is archived; always, if it is not said.
@@ -61,7 +59,7 @@ fn locked(
     monitor: &dyn Monitor,
 ) -> Result<PathBuf> {
     let SetRequest { sets, keep, .. } = request;
-    let lock = sets.lock("backup", request.wait, monitor)?;
+    let lock = sets.lock("backup", request.backup.wait, monitor)?;
     sets.recover(&lock)?.report(monitor);
     let earlier = sets.list()?;
     let set = next(sets, monitor)?;

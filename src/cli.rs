@@ -248,7 +248,8 @@ pub(crate) struct Backup {
     #[arg(long, conflicts_with = "allow_running")]
     pub two_pass: bool,
 
-    /// With --into: wait so long for another run that uses DIR, instead of giving up at once: 10m, 2h.
+    /// Wait so long for another backup that reads the same volumes, or for a run that uses the DIR of --into, instead of giving
+    /// up at once: 10m, 2h.
     #[arg(long, value_name = "TIME")]
     pub wait: Option<String>,
 

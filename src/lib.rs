@@ -83,6 +83,7 @@ mod new_volumes;
 mod recovery;
 mod together;
 mod volume;
+mod volume_locks;
 
 /// Entry points for the tests and fuzz targets of this repository. Not part of the interface: they change without
 /// notice.

@@ -18,6 +18,7 @@ use crate::volume::live::Live;
 use crate::volume::own_names;
 use crate::volume::restore_record::{self, Phase, RestoreRecord, TreeRecord, Unfinished};
 use crate::volume::swap::{Recovered, moved_aside, recover};
+use crate::volume_locks;
 
 /// Recovers the trees of all archives of a layout, as far as their containers allow: also of those that the run does not
 /// select, since the trees of one restore belong together.
@@ -93,6 +94,7 @@ pub(crate) fn recover_trees<'a>(
 ) -> Result<Recovery> {
     let state_dir = mounts.state_dir();
     restore_record::remove_leftovers(state_dir);
+    volume_locks::remove_stale(state_dir);
     own_names::remove_records_of_gone(state_dir);
     let records = restore_record::records(state_dir)?;
     let mut recovery = Recovery::default();

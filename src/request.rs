@@ -88,11 +88,9 @@ pub(crate) fn comparison(common: &Common, arguments: &cli::Verify, monitor: &dyn
 
 pub(crate) fn backup(common: &Common, arguments: &cli::Backup, monitor: &dyn Monitor) -> Result<BackupRequest> {
     let is_kept = arguments.keep != Keep::default();
-    let is_for_sets = is_kept || arguments.wait.is_some() || arguments.full_every.is_some() || arguments.two_pass;
+    let is_for_sets = is_kept || arguments.full_every.is_some() || arguments.two_pass;
     if arguments.into.is_none() && is_for_sets {
-        return Err(
-            Error::usage("--keep-…, --full-every, --two-pass and --wait are for sets").hint("give --into DIR too")
-        );
+        return Err(Error::usage("--keep-…, --full-every and --two-pass are for sets").hint("give --into DIR too"));
     }
     let exclude = exclude(&arguments.exclude)?;
     let layout = without_sets(layout(common, monitor)?, &arguments.exclude)?;
@@ -116,6 +114,7 @@ pub(crate) fn backup(common: &Common, arguments: &cli::Backup, monitor: &dyn Mon
         xattrs: arguments.xattrs,
         since: None,
         two_pass: arguments.two_pass,
+        wait: wait(arguments.wait.as_deref())?,
     })
 }
 
@@ -169,7 +168,6 @@ pub(crate) fn set(common: &Common, arguments: &cli::Backup, into: &Path, monitor
     Ok(SetRequest {
         backup: backup(common, arguments, monitor)?,
         sets: Sets::new(into),
-        wait: wait(arguments.wait.as_deref())?,
         keep: policy(&arguments.keep)?,
         full_every: full_every(arguments)?,
     })

@@ -35,7 +35,7 @@ const LAYERS: &[&[&str]] = &[
     &["backup", "prune", "restore", "restore_to", "resume", "verify", "list", "discover"],
     &["plan", "new_volumes"],
     &["recovery", "compare"],
-    &["archiver", "extractor"],
+    &["archiver", "extractor", "volume_locks"],
     &["archive_file", "live_mounts"],
     &["store", "resolve", "together", "touched"],
     &["layout"],

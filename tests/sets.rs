@@ -227,6 +227,44 @@ fn a_second_run_says_which_one_is_in_progress() {
 }
 
 #[test]
+fn a_second_backup_of_a_volume_is_busy_or_waits() {
+    let world = World::new();
+    let first = world
+        .voltar(&["backup", "--to-command", "cat > /dev/null; touch begun; while [ ! -e go ]; do sleep 0.05; done"])
+        .spawn(&world.at("first"));
+    while !world.at("begun").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let tree = world.docker.data("data").canonicalize().unwrap();
+    let busy = format!("data: '{}' is in use by `voltar backup` since 2", tree.display());
+    for args in [&["backup", "other"][..], &["backup", "--into", "sets"]] {
+        let second = world.voltar(args).run().expect_code(75).expect_text(&busy);
+        second.expect_text(&format!("(process {} on ", first.pid())).expect_text("--wait 10m");
+    }
+    assert!(!world.at("other").exists());
+    let waiting = world.voltar(&["backup", "other", "--wait", "1m"]).spawn(&world.at("second"));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    // What it has found before is not what it archives.
+    fs::write(tree.join("meanwhile"), "x").unwrap();
+    fs::write(world.at("go"), "").unwrap();
+    waiting.wait().expect_code(0).expect_text(&format!("waiting: {busy}"));
+    first.wait().expect_code(0);
+    world.voltar(&["list", "other/data.tar.bz2"]).ok().expect_text("meanwhile");
+    assert_eq!(fs::read_dir(world.at("state")).unwrap().count(), 0, "nothing is left of the locks");
+}
+
+/// What stops containers needs its record; what stops none does not.
+#[test]
+fn without_a_lock_a_backup_goes_on() {
+    let world = World::new();
+    fs::create_dir(world.at("state")).unwrap();
+    fs::set_permissions(world.at("state"), fs::Permissions::from_mode(0o777)).unwrap();
+    let done = world.voltar(&["backup", "other"]).ok();
+    done.expect_text("other users can write to this directory")
+        .expect_text("no other backup is kept away from the volumes");
+}
+
+#[test]
 fn an_archive_that_holds_much_less_is_a_warning() {
     let world = World::new();
     for number in 0..10 {

@@ -94,8 +94,8 @@ fn attempt(path: &Path, command: &str) -> io::Result<Result<Flock<File>, Held>> 
     }
 }
 
-/// Says who has a lock from now on.
-fn myself(command: &str) -> String {
+/// Says who has a lock from now on, for others.
+pub(crate) fn myself(command: &str) -> String {
     let host = nix::unistd::gethostname().unwrap_or_default();
     let (since, process) = (now(), std::process::id());
     format!("`voltar {command}` since {since} (process {process} on {})", host.to_string_lossy())

@@ -57,6 +57,8 @@ pub struct BackupRequest {
     pub since: Option<FullArchives>,
     /// Whether everything but databases is archived before containers are stopped, and then what has changed since.
     pub two_pass: bool,
+    /// How long another run is waited for that uses the same volumes, or the directory of the sets.
+    pub wait: Duration,
 }
 
 impl BackupRequest {
@@ -264,6 +266,13 @@ impl BackupPlan {
     /// Returns the trees to archive.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         self.archives.iter().map(|planned| &planned.target)
+    }
+
+    /// Returns the mounts of the trees, each with the name of its archive.
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = (&str, &LiveMount)> {
+        self.archives
+            .iter()
+            .flat_map(|planned| planned.mounts.iter().map(|mount| (planned.target.archive.as_str(), mount)))
     }
 
     /// Returns all containers that use the volumes, or are stopped, each once.

@@ -293,6 +293,7 @@ fn backup_request() -> BackupRequest {
         xattrs: false,
         since: None,
         two_pass: false,
+        wait: Duration::ZERO,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
 use super::scenario::{Bench, Outcome, Violation};
 use super::trace::{Act, Ended};
@@ -44,13 +45,20 @@ impl Bench {
         names.filter(|name| name.starts_with('.') == hidden && name != ".voltar.lock").collect()
     }
 
+    /// Returns what was added outside of the directory of sets.
+    fn added_elsewhere(&self) -> Vec<PathBuf> {
+        self.world.added().into_iter().filter(|path| !path.starts_with(DIRECTORY)).collect()
+    }
+
     /// Checks what is there when a run has ended, or was killed.
     pub(super) fn check_sets(&self, ended: &Ended, act: Option<Act>) -> Result<Outcome, Violation> {
         Self::check_end(ended)?;
         self.check_lives(Some(false), true)?;
-        let elsewhere: Vec<_> = self.world.added().into_iter().filter(|path| !path.starts_with(DIRECTORY)).collect();
-        if !elsewhere.is_empty() {
-            return Err(format!("left behind: {elsewhere:?}"));
+        // The record of the trees that a run reads locks nothing once the run has ended, and the next one removes it.
+        let is_record = |path: &&PathBuf| path.to_string_lossy().starts_with("state/backup-");
+        let elsewhere = self.added_elsewhere();
+        if let Some(left) = elsewhere.iter().find(|path| !is_record(path)) {
+            return Err(format!("left behind: {}", left.display()));
         }
         let has_made = self.check_each_set()?;
         let is_pruned = self.check_old_sets(has_made)?;
@@ -135,6 +143,10 @@ impl Bench {
     pub(super) fn recover_sets(&self, outcome: Outcome) -> Result<Outcome, Violation> {
         let before = self.sets_now();
         self.clean(self.scenario.args)?;
+        let elsewhere = self.added_elsewhere();
+        if !elsewhere.is_empty() {
+            return Err(format!("the next run has left: {elsewhere:?}"));
+        }
         if !self.names_of_sets(true).is_empty() {
             return Err(format!("the next run has left: {:?}", self.names_of_sets(true)));
         }

@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("start_that_fails_after_a_backup_is_a_warning", a_start_that_fails_after_a_backup_is_a_warning),
     ("start_that_fails_after_a_restore_is_a_warning", a_start_that_fails_after_a_restore_is_a_warning),
     ("containers_run_while_a_spool_is_delivered", containers_run_while_a_spool_is_delivered),
+    ("second_backup_waits_until_the_first_has_started", a_second_backup_waits_until_the_first_has_started),
     ("check_after_a_restore_decides_the_exit_status", a_check_after_a_restore_decides_the_exit_status),
     ("recreated_container_is_reported_by_a_backup", a_recreated_container_is_reported_by_a_backup),
     ("recreated_container_prevents_the_swap", a_recreated_container_prevents_the_swap),
@@ -265,6 +266,25 @@ fn containers_run_while_a_spool_is_delivered(stack: &Stack) {
         .voltar(&["backup", "--stop", "--layout", "one.toml", "--to-command", &format!("{running}; cat > /dev/null")])
         .ok();
     assert_eq!(fs::read_to_string(stack.at("running")).unwrap(), "false\n");
+}
+
+/// Else the second one would find the container stopped, and it would be started while its data is archived.
+fn a_second_backup_waits_until_the_first_has_started(stack: &Stack) {
+    let volume = volume_of(stack, "shared", "shared");
+    let container = Container::create("shared", &["-v", &format!("{}:/data", volume.name())]);
+    container.start();
+    let command = "cat > /dev/null; touch begun; while [ ! -e go ]; do sleep 0.05; done";
+    let backup = ["backup", "--stop", "--layout", "one.toml"];
+    let first = stack.voltar(&[&backup[..], &["--to-command", command]].concat()).spawn(&stack.at("first"));
+    wait_until("the first", || stack.at("begun").exists());
+    assert!(!container.is_running());
+    stack.voltar(&backup).run().expect_code(75).expect_text("is in use by `voltar backup`");
+    let second = stack.voltar(&[&backup[..], &["--wait", "1m"]].concat()).spawn(&stack.at("second"));
+    std::thread::sleep(Duration::from_secs(1));
+    fs::write(stack.at("go"), "").unwrap();
+    first.wait().expect_code(0).expect_no_text("was started while");
+    second.wait().expect_code(0).expect_text("stopped container voltar-e2e-shared").expect_no_text("was started while");
+    assert!(container.is_running());
 }
 
 /// The application needs a moment after its start.

@@ -1,0 +1,146 @@
+//! Locks on the trees that a backup reads. A second backup would find their containers stopped by the first one, which starts
+//! them in the middle of it.
+//!
+//! They are a record in the state directory, which no container can write. Where none can be written, a backup goes on
+//! without: one that stops containers cannot, because of the record of these.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::FlockArg;
+use serde::{Deserialize, Serialize};
+
+use crate::durable::record::{self, LockedRecord};
+use crate::durable::run_lock::myself;
+use crate::error::{Error, ErrorKind, Result};
+use crate::identity::FileId;
+use crate::live_mounts::LiveMount;
+use crate::member::{printable, printable_path};
+use crate::monitor::Monitor;
+
+/// The begin of the names of records.
+const KIND: &str = "backup";
+const VERSION: u32 = 1;
+
+/// The time between two attempts.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The content of a record.
+#[derive(Debug, Serialize, Deserialize)]
+struct Content {
+    version: u32,
+    /// The run, as part of a message.
+    by: String,
+    /// The directories and files of this host that it reads.
+    mounts: Vec<FileId>,
+}
+
+/// Locks on directories and files of this host. Dropping them releases them.
+pub(crate) struct VolumeLocks<'a> {
+    state_dir: PathBuf,
+    /// When a lock is not waited for any more.
+    end: Instant,
+    monitor: &'a dyn Monitor,
+    record: Option<LockedRecord>,
+}
+
+/// What another run has locked.
+struct Busy {
+    archive: String,
+    path: PathBuf,
+    by: String,
+}
+
+impl<'a> VolumeLocks<'a> {
+    /// Returns no lock yet; other runs are waited for as long as `wait` in all.
+    pub(crate) fn new(state_dir: &Path, wait: Duration, monitor: &'a dyn Monitor) -> Self {
+        Self { state_dir: state_dir.to_owned(), end: Instant::now() + wait, monitor, record: None }
+    }
+
+    /// Locks these mounts, each with the name of its archive, instead of those before. Calls `before_wait` before another run
+    /// is waited for, and returns whether one was: then everything else must be looked at again.
+    ///
+    /// # Errors
+    /// Another run has a lock still: [`ErrorKind::Busy`]. The run was cancelled.
+    pub(crate) fn acquire<'m>(
+        &mut self,
+        mounts: impl Iterator<Item = (&'m str, &'m LiveMount)>,
+        before_wait: &dyn Fn(),
+    ) -> Result<bool> {
+        let mounts: Vec<_> = mounts.collect();
+        let mut has_waited = false;
+        loop {
+            self.monitor.check_cancelled()?;
+            let busy = match self.attempt(&mounts) {
+                Ok(None) => return Ok(has_waited),
+                Ok(Some(busy)) => busy,
+                Err(cause) => {
+                    // Whoever is not root need not have a state directory.
+                    if cause.kind() != io::ErrorKind::PermissionDenied {
+                        let error = Error::failed_at("cannot record in", &self.state_dir, cause);
+                        self.monitor.note(&format!("{error}; no other backup is kept away from the volumes"));
+                    }
+                    return Ok(has_waited);
+                }
+            };
+            let what = format!("{}: '{}' is in use by {}", busy.archive, printable_path(&busy.path), busy.by);
+            if Instant::now() >= self.end {
+                return Err(
+                    Error::new(ErrorKind::Busy, what).hint("run the command again later, or let it wait: --wait 10m")
+                );
+            }
+            if !has_waited {
+                before_wait();
+                self.monitor.note(&format!("waiting: {what}"));
+                has_waited = true;
+            }
+            sleep(PAUSE);
+        }
+    }
+
+    /// Records the mounts, unless another run has one of them.
+    fn attempt(&mut self, mounts: &[(&str, &LiveMount)]) -> io::Result<Option<Busy>> {
+        let _alone = record::lock_directory(&self.state_dir)?;
+        self.release();
+        for path in record::list(&self.state_dir, KIND).map_err(io::Error::other)? {
+            let Some(found) = record::read(&path)?.filter(|found| found.in_progress) else { continue };
+            // What another version of voltar has written says nothing here.
+            let Ok(other) = serde_json::from_slice::<Content>(&found.text) else { continue };
+            let is_theirs =
+                |(_, mount): &&(&str, &LiveMount)| mount.lineage.first().is_some_and(|id| other.mounts.contains(id));
+            if let Some((archive, mount)) = mounts.iter().find(is_theirs) {
+                let (archive, path) = ((*archive).to_owned(), mount.path.clone());
+                return Ok(Some(Busy { archive, path, by: printable(other.by.as_bytes()) }));
+            }
+        }
+        let mounts = mounts.iter().filter_map(|(_, mount)| mount.lineage.first().copied()).collect();
+        let content = Content { version: VERSION, by: myself("backup"), mounts };
+        self.record = Some(LockedRecord::create(&self.state_dir, KIND, &serde_json::to_vec(&content)?)?);
+        Ok(None)
+    }
+
+    fn release(&mut self) {
+        if let Some(error) = self.record.take().and_then(|record| record.remove().err()) {
+            let error = error.hint("the next run, or `voltar resume`, removes it");
+            self.monitor.issue("", error.with_hint());
+        }
+    }
+}
+
+impl Drop for VolumeLocks<'_> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// Removes the records of runs that were killed.
+pub(crate) fn remove_stale(state_dir: &Path) {
+    for path in record::list(state_dir, KIND).unwrap_or_default() {
+        // Where that fails, the next run tries again.
+        if let Ok(Some((record, _))) = LockedRecord::take_over(&path, FlockArg::LockExclusiveNonblock) {
+            record.remove().unwrap_or_default();
+        }
+    }
+}
