@@ -11,9 +11,9 @@ use crate::cli::{self, Backup, Cli, Command, Keep, Stop};
 use crate::hooks::Hooks;
 use voltar::codec::Level;
 use voltar::error::{Error, Result};
-use voltar::layout::{TextFile, line_and_reason};
 use voltar::member::{printable, printable_path};
 use voltar::monitor::Monitor;
+use voltar::text_file::{TextFile, line_and_reason};
 
 /// The directory of the files that a bare name stands for.
 const DIRECTORY: &str = "/etc/voltar";

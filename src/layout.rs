@@ -1,9 +1,7 @@
 //! Layouts: which path of which container, or which volume, each archive holds. The `cvat` layout is built in; TOML files
 //! describe other stacks. `resolve` finds the containers and volumes of a layout on a host.
 
-use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -11,17 +9,14 @@ use serde::de::IgnoredAny;
 
 use crate::check::Check;
 use crate::codec::Format;
-use crate::durable::{is_trusted, small_file};
 use crate::error::{Error, Result, carried};
 use crate::exclude::{Exclude, Pattern};
-use crate::member::{RelPath, printable, printable_path};
+use crate::member::{RelPath, printable};
 use crate::monitor::Monitor;
+use crate::text_file::{TextFile, line_and_reason, line_of};
 
 /// The names of the built-in layouts.
 const BUILT_IN: &[&str] = &["cvat"];
-
-/// The size limit of a layout file, in bytes; it usually has a few lines.
-const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The length limit of an archive's name, in bytes: the file name, which also has a suffix and, while it is written, a
 /// temporary suffix, must not exceed `NAME_MAX` (255).
@@ -178,46 +173,6 @@ impl Layout {
     }
 }
 
-/// The text of a layout or configuration file.
-#[derive(Debug)]
-pub struct TextFile {
-    /// The text.
-    pub text: String,
-    /// Of the open file that the text was read from.
-    status: Metadata,
-}
-
-impl TextFile {
-    /// Reads the file at `path`. A pipe of this process is waited for until `monitor` is cancelled.
-    ///
-    /// # Errors
-    /// Those of the system calls; it has more than 1 MiB, is no text in UTF-8, or is neither a regular file nor such a pipe.
-    pub fn read(path: &Path, monitor: &dyn Monitor) -> io::Result<Self> {
-        let (text, status) = small_file::read_waiting(path, MAX_FILE_BYTES, monitor)?;
-        let text = String::from_utf8(text).map_err(|_| io::Error::other("it is no text in UTF-8"))?;
-        Ok(Self { text, status })
-    }
-
-    /// Checks that nobody else than root and this user can write the file, which is at `path`: what it says is done as this
-    /// user.
-    ///
-    /// # Errors
-    /// It belongs to another user, or its group or others can write it.
-    pub fn check_trusted(&self, path: &Path) -> Result<()> {
-        let path = printable_path(path);
-        if !is_trusted(self.status.uid()) {
-            return Err(Error::refused(format!("the file belongs to the user {}", self.status.uid()))
-                .hint(format!("look at what it says, then `chown root {path}`")));
-        }
-        let who = match self.status.mode() & 0o022 {
-            0 => return Ok(()),
-            0o020 => "its group",
-            _ => "everybody",
-        };
-        Err(Error::refused(format!("{who} can write the file")).hint(format!("`chmod go-w {path}`")))
-    }
-}
-
 const EXAMPLE: &str = "an entry reads: [[archive]] name = \"media\" container = \"web\" path = \"/srv/media\" (one key a line), \
                        and optionally volume, optional, format, exclude, caches and database (see the README)";
 
@@ -245,18 +200,6 @@ fn first_line_of_yaml(text: &str) -> Option<usize> {
         .split_once(':')
         .is_some_and(|(key, value)| !key.is_empty() && is_key(key) && (value.is_empty() || value.starts_with(' ')));
     (line.starts_with("---") || line.starts_with("- ") || is_entry).then_some(number)
-}
-
-/// Returns the line of a TOML `text` in which `error` is, and its reason, which may quote the text.
-#[must_use]
-pub fn line_and_reason<'a>(text: &str, error: &'a toml::de::Error) -> (usize, &'a str) {
-    let line = error.span().map_or(1, |span| line_of(text, span.start));
-    // The message of toml has several lines; the first one is the reason.
-    (line, error.message().lines().next().unwrap_or_default())
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
 }
 
 fn shown(text: &str) -> String {

@@ -62,6 +62,7 @@ pub mod restore;
 pub mod restore_to;
 pub mod resume;
 pub mod store;
+pub mod text_file;
 pub mod touched;
 pub mod units;
 pub mod verify;

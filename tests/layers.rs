@@ -39,7 +39,7 @@ const LAYERS: &[&[&str]] = &[
     &["archive_file", "live_mounts"],
     &["store", "resolve", "together", "touched"],
     &["layout"],
-    &["host", "volume", "codec", "mapped_xattrs"],
+    &["host", "volume", "codec", "mapped_xattrs", "text_file"],
     &[
         "archive",
         "ordered",
