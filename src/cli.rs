@@ -566,19 +566,15 @@ impl Cli {
         }
         if let Command::Plan(backup) | Command::Backup(backup) = &cli.command
             && backup.overwrite
-            && backup.to_command.is_some()
-            && backup.spool.is_none()
         {
-            let message =
-                "the argument '--overwrite' cannot be used with '--to-command <CMD>', unless with '--spool <DIR>'";
-            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
-        }
-        if let Command::Plan(backup) | Command::Backup(backup) = &cli.command
-            && backup.overwrite
-            && backup.dir.as_ref().is_some_and(|dir| dir.as_os_str() == "-")
-        {
-            let message =
-                "the argument '--overwrite' cannot be used with '-': standard output has nothing to overwrite";
+            let nothing = if backup.dir.as_ref().is_some_and(|dir| dir.as_os_str() == "-") {
+                "'-': standard output has nothing to overwrite"
+            } else if backup.to_command.is_some() && backup.spool.is_none() {
+                "'--to-command <CMD>', unless with '--spool <DIR>'"
+            } else {
+                return Ok(cli);
+            };
+            let message = format!("the argument '--overwrite' cannot be used with {nothing}");
             return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         }
         Ok(cli)

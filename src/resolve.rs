@@ -199,6 +199,28 @@ fn several_projects(what: &str, projects: &[&str]) -> Error {
     Error::refused(format!("{what}: {}", listed.join(", "))).hint(format!("choose with {}", options.join(" or ")))
 }
 
+/// Returns the container with that name, else the containers of that compose service (several if it is scaled), and whether
+/// they were found by label.
+///
+/// # Errors
+/// The service exists in several projects.
+pub(crate) fn containers<'a>(
+    candidates: impl Iterator<Item = &'a Container> + Clone,
+    name: &str,
+) -> Result<(Vec<&'a Container>, bool)> {
+    if let Some(exact) = candidates.clone().find(|container| container.name == name) {
+        return Ok((vec![exact], false));
+    }
+    let mut services: Vec<&Container> =
+        candidates.filter(|container| container.service.as_deref() == Some(name)).collect();
+    let projects = distinct(services.iter().map(|container| container.project.as_deref()));
+    if projects.len() > 1 {
+        return Err(several_projects(&format!("service '{name}' exists in several projects"), &projects));
+    }
+    services.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((services, true))
+}
+
 struct Found {
     target: Target,
     by_label: bool,
@@ -348,23 +370,11 @@ impl<'a> Search<'a> {
         }))
     }
 
-    /// Returns the container with that name, else the containers of that compose service (several if it is scaled),
-    /// and whether they were found by label.
     fn containers(&self, name: &str) -> Result<(Vec<&'a Container>, bool)> {
-        if let Some(exact) = self.candidates().find(|container| container.name == name) {
-            return Ok((vec![exact], false));
-        }
-        let mut services: Vec<&Container> =
-            self.candidates().filter(|container| container.service.as_deref() == Some(name)).collect();
-        let projects = distinct(services.iter().map(|container| container.project.as_deref()));
-        if projects.len() > 1 {
-            return Err(several_projects(&format!("service '{name}' exists in several projects"), &projects));
-        }
-        services.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok((services, true))
+        containers(self.candidates(), name)
     }
 
-    fn candidates(&self) -> impl Iterator<Item = &'a Container> {
+    fn candidates(&self) -> impl Iterator<Item = &'a Container> + Clone {
         let project = self.project;
         let inside = move |container: &&Container| project.is_none() || container.project.as_deref() == project;
         self.inventory.containers.iter().filter(inside)

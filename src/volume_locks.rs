@@ -6,15 +6,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::FlockArg;
 use serde::{Deserialize, Serialize};
 
 use crate::durable::record::{self, LockedRecord};
-use crate::durable::run_lock::myself;
-use crate::error::{Error, ErrorKind, Result};
+use crate::durable::run_lock::{InUse, myself, until_free};
+use crate::error::{Error, Result};
 use crate::identity::FileId;
 use crate::live_mounts::LiveMount;
 use crate::member::{printable, printable_path};
@@ -23,9 +22,6 @@ use crate::monitor::Monitor;
 /// The begin of the names of records.
 const KIND: &str = "backup";
 const VERSION: u32 = 1;
-
-/// The time between two attempts.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// The content of a record.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,88 +33,86 @@ struct Content {
     mounts: Vec<FileId>,
 }
 
+impl Content {
+    fn parse(text: &[u8]) -> Option<Self> {
+        let is_known = record::version(text).ok()? == VERSION;
+        if is_known { serde_json::from_slice(text).ok() } else { None }
+    }
+}
+
 /// Locks on directories and files of this host. Dropping them releases them.
 pub(crate) struct VolumeLocks<'a> {
     state_dir: PathBuf,
-    /// When a lock is not waited for any more.
-    end: Instant,
+    /// How long other runs are waited for in all.
+    wait: Duration,
+    begun: Instant,
     monitor: &'a dyn Monitor,
     record: Option<LockedRecord>,
-}
-
-/// What another run has locked.
-struct Busy {
-    archive: String,
-    path: PathBuf,
-    by: String,
 }
 
 impl<'a> VolumeLocks<'a> {
     /// Returns no lock yet; other runs are waited for as long as `wait` in all.
     pub(crate) fn new(state_dir: &Path, wait: Duration, monitor: &'a dyn Monitor) -> Self {
-        Self { state_dir: state_dir.to_owned(), end: Instant::now() + wait, monitor, record: None }
+        Self { state_dir: state_dir.to_owned(), wait, begun: Instant::now(), monitor, record: None }
     }
 
     /// Locks these mounts, each with the name of its archive, instead of those before. Calls `before_wait` before another run
     /// is waited for, and returns whether one was: then everything else must be looked at again.
     ///
     /// # Errors
-    /// Another run has a lock still: [`ErrorKind::Busy`]. The run was cancelled.
+    /// Another run has a lock still, after it was waited for; the run was cancelled.
     pub(crate) fn acquire<'m>(
         &mut self,
         mounts: impl Iterator<Item = (&'m str, &'m LiveMount)>,
         before_wait: &dyn Fn(),
     ) -> Result<bool> {
         let mounts: Vec<_> = mounts.collect();
+        let left = self.wait.saturating_sub(self.begun.elapsed());
         let mut has_waited = false;
-        loop {
-            self.monitor.check_cancelled()?;
-            let busy = match self.attempt(&mounts) {
-                Ok(None) => return Ok(has_waited),
-                Ok(Some(busy)) => busy,
-                Err(cause) => {
-                    // Whoever is not root need not have a state directory.
-                    if cause.kind() != io::ErrorKind::PermissionDenied {
-                        let error = Error::failed_at("cannot record in", &self.state_dir, cause);
-                        self.monitor.note(&format!("{error}; no other backup is kept away from the volumes"));
-                    }
-                    return Ok(has_waited);
-                }
-            };
-            let what = format!("{}: '{}' is in use by {}", busy.archive, printable_path(&busy.path), busy.by);
-            if Instant::now() >= self.end {
-                return Err(
-                    Error::new(ErrorKind::Busy, what).hint("run the command again later, or let it wait: --wait 10m")
-                );
-            }
-            if !has_waited {
+        let monitor = self.monitor;
+        until_free(
+            left,
+            monitor,
+            || Ok(self.attempt(&mounts)),
+            || {
                 before_wait();
-                self.monitor.note(&format!("waiting: {what}"));
                 has_waited = true;
+            },
+        )?;
+        Ok(has_waited)
+    }
+
+    /// Records the mounts if that is possible.
+    fn attempt(&mut self, mounts: &[(&str, &LiveMount)]) -> Result<(), InUse> {
+        self.record(mounts).unwrap_or_else(|cause| {
+            // Whoever is not root need not have a state directory.
+            if cause.kind() != io::ErrorKind::PermissionDenied {
+                let error = Error::failed_at("cannot record in", &self.state_dir, cause);
+                self.monitor.note(&format!("{error}; no other backup is kept away from the volumes"));
             }
-            sleep(PAUSE);
-        }
+            Ok(())
+        })
     }
 
     /// Records the mounts, unless another run has one of them.
-    fn attempt(&mut self, mounts: &[(&str, &LiveMount)]) -> io::Result<Option<Busy>> {
+    fn record(&mut self, mounts: &[(&str, &LiveMount)]) -> io::Result<Result<(), InUse>> {
         let _alone = record::lock_directory(&self.state_dir)?;
         self.release();
         for path in record::list(&self.state_dir, KIND).map_err(io::Error::other)? {
             let Some(found) = record::read(&path)?.filter(|found| found.in_progress) else { continue };
             // What another version of voltar has written says nothing here.
-            let Ok(other) = serde_json::from_slice::<Content>(&found.text) else { continue };
+            let Some(other) = Content::parse(&found.text) else { continue };
             let is_theirs =
                 |(_, mount): &&(&str, &LiveMount)| mount.lineage.first().is_some_and(|id| other.mounts.contains(id));
             if let Some((archive, mount)) = mounts.iter().find(is_theirs) {
-                let (archive, path) = ((*archive).to_owned(), mount.path.clone());
-                return Ok(Some(Busy { archive, path, by: printable(other.by.as_bytes()) }));
+                let (path, by) = (printable_path(&mount.path), printable(other.by.as_bytes()));
+                return Ok(Err(InUse(format!("{archive}: '{path}' is in use by {by}"))));
             }
         }
         let mounts = mounts.iter().filter_map(|(_, mount)| mount.lineage.first().copied()).collect();
         let content = Content { version: VERSION, by: myself("backup"), mounts };
         self.record = Some(LockedRecord::create(&self.state_dir, KIND, &serde_json::to_vec(&content)?)?);
-        Ok(None)
+        Ok(Ok(()))
     }
 
     fn release(&mut self) {

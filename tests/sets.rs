@@ -242,7 +242,7 @@ fn a_second_backup_of_a_volume_is_busy_or_waits() {
         second.expect_text(&format!("(process {} on ", first.pid())).expect_text("--wait 10m");
     }
     assert!(!world.at("other").exists());
-    let waiting = world.voltar(&["backup", "other", "--wait", "1m"]).spawn(&world.at("second"));
+    let waiting = world.voltar(&["backup", "other", "--wait", "2562047788015215h"]).spawn(&world.at("second"));
     std::thread::sleep(std::time::Duration::from_millis(500));
     // What it has found before is not what it archives.
     fs::write(tree.join("meanwhile"), "x").unwrap();

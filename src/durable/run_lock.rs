@@ -31,9 +31,38 @@ pub(crate) struct RunLock {
     path: PathBuf,
 }
 
-/// A lock that another run has.
-struct Held {
-    by: String,
+/// What another run uses, as part of a message: `'DIR' is in use by …`.
+pub(crate) struct InUse(pub(crate) String);
+
+/// Attempts to get a lock until it succeeds, or `wait` has passed. `before_wait` is called before another run is waited for.
+///
+/// # Errors
+/// Another run has the lock still: [`ErrorKind::Busy`]. The run was cancelled; and those of `attempt`.
+pub(crate) fn until_free<T>(
+    wait: Duration,
+    monitor: &dyn Monitor,
+    mut attempt: impl FnMut() -> Result<Result<T, InUse>>,
+    before_wait: impl FnOnce(),
+) -> Result<T> {
+    let begun = Instant::now();
+    let mut before_wait = Some(before_wait);
+    loop {
+        monitor.check_cancelled()?;
+        let InUse(what) = match attempt()? {
+            Ok(lock) => return Ok(lock),
+            Err(in_use) => in_use,
+        };
+        if begun.elapsed() >= wait {
+            return Err(
+                Error::new(ErrorKind::Busy, what).hint("run the command again later, or let it wait: --wait 10m")
+            );
+        }
+        if let Some(before_wait) = before_wait.take() {
+            before_wait();
+            monitor.note(&format!("waiting: {what}"));
+        }
+        thread::sleep(PAUSE);
+    }
 }
 
 impl RunLock {
@@ -43,25 +72,9 @@ impl RunLock {
     /// # Errors
     /// Another run has the lock still: [`ErrorKind::Busy`]. The file cannot be created; the run was cancelled.
     pub(crate) fn acquire(path: &Path, command: &str, wait: Duration, monitor: &dyn Monitor) -> Result<Self> {
-        let begun = Instant::now();
-        let mut is_said = false;
-        loop {
-            monitor.check_cancelled()?;
-            let Held { by } = match attempt(path, command).map_err(|e| Error::failed_at("cannot lock", path, e))? {
-                Ok(file) => return Ok(Self { _file: file, path: path.to_owned() }),
-                Err(held) => held,
-            };
-            let directory = printable_path(parent(path));
-            if begun.elapsed() >= wait {
-                return Err(Error::new(ErrorKind::Busy, format!("'{directory}' is in use by {by}"))
-                    .hint("run the command again later, or let it wait: --wait 10m"));
-            }
-            if !is_said {
-                monitor.note(&format!("waiting: '{directory}' is in use by {by}"));
-                is_said = true;
-            }
-            thread::sleep(PAUSE);
-        }
+        let attempt = || attempt(path, command).map_err(|e| Error::failed_at("cannot lock", path, e));
+        let file = until_free(wait, monitor, attempt, || {})?;
+        Ok(Self { _file: file, path: path.to_owned() })
     }
 }
 
@@ -72,7 +85,7 @@ impl Drop for RunLock {
     }
 }
 
-fn attempt(path: &Path, command: &str) -> io::Result<Result<Flock<File>, Held>> {
+fn attempt(path: &Path, command: &str) -> io::Result<Result<Flock<File>, InUse>> {
     loop {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW | O_NONBLOCK);
@@ -87,7 +100,7 @@ fn attempt(path: &Path, command: &str) -> io::Result<Result<Flock<File>, Held>> 
             Err((file, Errno::EWOULDBLOCK)) => {
                 let by = small_file::read_open(&file, MAX_BYTES).unwrap_or_default();
                 let by = if by.is_empty() { "another run of voltar".to_owned() } else { printable(&by) };
-                return Ok(Err(Held { by }));
+                return Ok(Err(InUse(format!("'{}' is in use by {by}", printable_path(parent(path))))));
             }
             Err((_, errno)) => return Err(errno.into()),
         }

@@ -330,7 +330,7 @@ pub struct Inventory {
 
 impl Inventory {
     /// Returns all containers, also those that are only listed.
-    pub fn all(&self) -> impl Iterator<Item = &Container> {
+    pub fn all(&self) -> impl Iterator<Item = &Container> + Clone {
         self.containers.iter().chain(&self.others)
     }
 

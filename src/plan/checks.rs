@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::host::containers::ContainerCheck;
 use crate::host::{Container, Inventory, State};
 use crate::member::printable;
-use crate::resolve::Target;
+use crate::resolve::{self, Target};
 
 /// Returns the container in which `check` is run: the one with its name, else one of the compose service with that name, in
 /// `project`, or in the projects of the targets, or in any if they are of none. Adds a note if it is not running.
@@ -23,8 +23,16 @@ pub(super) fn find(
         Some(project) => vec![project],
         None => targets.iter().filter_map(|target| target.project.as_deref()).collect(),
     };
-    let container = container_of(check, &projects, inventory)
-        .map_err(|(what, hint)| Error::refused(format!("the check '{check}': {what}")).hint(hint))?;
+    let is_candidate = |container: &&Container| {
+        let is_of = |project: &str| projects.contains(&project);
+        projects.is_empty() || container.name == check.container || container.project.as_deref().is_some_and(is_of)
+    };
+    let within = |error: Error| error.within(format!("the check '{check}'"));
+    let (found, _) = resolve::containers(inventory.all().filter(is_candidate), &check.container).map_err(within)?;
+    let Some(container) = found.iter().find(|one| one.state == State::Running).or(found.first()) else {
+        let what = format!("there is no container or service '{}'", printable(check.container.as_bytes()));
+        return Err(within(Error::refused(what).hint("`docker ps --all` lists the containers")));
+    };
     let name = container.name.clone();
     if container.state != State::Running {
         notes.push(format!(
@@ -32,34 +40,4 @@ pub(super) fn find(
         ));
     }
     Ok(ContainerCheck { id: container.id.clone(), name, command: check.command.clone() })
-}
-
-/// An error is the cause, and a hint.
-fn container_of<'a>(
-    check: &Check,
-    projects: &[&str],
-    inventory: &'a Inventory,
-) -> std::result::Result<&'a Container, (String, String)> {
-    let name = &check.container;
-    if let Some(named) = inventory.all().find(|container| container.name == *name) {
-        return Ok(named);
-    }
-    let is_of = |container: &&Container| {
-        let project = container.project.as_deref().unwrap_or_default();
-        container.service.as_ref() == Some(name) && (projects.is_empty() || projects.contains(&project))
-    };
-    let mut replicas: Vec<&Container> = inventory.all().filter(is_of).collect();
-    replicas.sort_by_key(|container| (container.state != State::Running, &container.name));
-    let Some((&first, others)) = replicas.split_first() else {
-        let what = format!("there is no container or service '{}'", printable(name.as_bytes()));
-        return Err((what, "`docker ps --all` lists the containers".to_owned()));
-    };
-    if others.iter().any(|other| other.project != first.project) {
-        let names: Vec<&str> = replicas.iter().map(|replica| replica.name.as_str()).collect();
-        return Err((
-            "several projects have that service".to_owned(),
-            format!("name the container: {}", names.join(" or ")),
-        ));
-    }
-    Ok(first)
 }

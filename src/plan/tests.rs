@@ -1299,7 +1299,7 @@ fn a_check_is_run_in_the_container_or_service_that_it_names() {
     assert_eq!(checked("b-web-1", None), "b-web-1");
     assert_eq!(checked("worker", None), "b-worker-1");
     assert_eq!(checked("web", Some("a")), "a-web-2", "the one that is running");
-    assert_eq!(checked("web", None), "the check 'web: true': several projects have that service");
+    assert_eq!(checked("web", None), "the check 'web: true': service 'web' exists in several projects: a, b");
     assert_eq!(checked("wep", None), "the check 'wep: true': there is no container or service 'wep'");
     let stopped = plan("db", None, &inventory);
     assert_eq!(

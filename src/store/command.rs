@@ -57,7 +57,7 @@ impl CommandLine {
     }
 
     /// Returns the error of this command's archive.
-    fn failed(&self, cause: impl Into<Cause>) -> Error {
+    pub(super) fn failed(&self, cause: impl Into<Cause>) -> Error {
         Error::failed(&format!("{}: cannot write to the command", self.archive), &self.line, cause)
     }
 }

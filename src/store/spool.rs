@@ -2,12 +2,12 @@
 //! containers need not wait for a target that is slower than the disk.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::command::{self, CommandArchive, CommandLine};
 use super::location::Location;
-use crate::error::{Error, ErrorKind, Result, carried};
+use crate::error::{Error, Result, carried};
 use crate::member::printable_path;
 use crate::monitor::Monitor;
 use crate::units;
@@ -40,14 +40,13 @@ fn send(command: &CommandLine, file: &Path, monitor: &dyn Monitor) -> Result<()>
     monitor.note(&format!("{}: delivering{length}", command.archive()));
     let mut archive = CommandArchive::start(command)?;
     let mut piece = vec![0; PIECE];
+    let failed = |e: &io::Error, error: Error| monitor.cause(carried::<Error>(e).cloned().unwrap_or(error));
     loop {
-        let count = opened.reader.read(&mut piece).map_err(|e| Error::failed_at("cannot read", file, e))?;
+        let count =
+            opened.reader.read(&mut piece).map_err(|e| failed(&e, Error::failed_at("cannot read", file, &e)))?;
         if count == 0 {
             return command::deliver(vec![archive], monitor);
         }
-        archive.write(&piece[..count], monitor).map_err(|e| {
-            let failed = || Error::new(ErrorKind::Failed, format!("{}: {e}", command.archive()));
-            monitor.cause(carried::<Error>(&e).cloned().unwrap_or_else(failed))
-        })?;
+        archive.write(&piece[..count], monitor).map_err(|e| failed(&e, command.failed(&e)))?;
     }
 }
