@@ -82,6 +82,7 @@ mod mapped_xattrs;
 mod mountinfo;
 mod new_volumes;
 mod recovery;
+mod renameat2;
 mod together;
 mod volume;
 mod volume_locks;

@@ -62,7 +62,7 @@ const LAYERS: &[&[&str]] = &[
     &["monitor"],
     &["error", "difference", "limits", "pieces"],
     &["member"],
-    &["acl", "xattrs", "digest"],
+    &["acl", "xattrs", "digest", "renameat2"],
 ];
 
 fn level(module: &str) -> Option<usize> {

@@ -13,12 +13,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::atomic_file::{AtomicFile, Ready, is_temporary_of, spare};
 use super::{is_trusted, locked_file, parent, rename_new, small_file, sync_directory};
 use crate::error::{Cause, Error, Result};
+use crate::renameat2::{RenameFlags, renameat2};
 
 /// The begin of the names of records.
 const RECORD: &str = ".voltar-commit.";
@@ -179,7 +180,7 @@ fn undo_one(file: &AtomicFile, replaced: Replaced) -> Result<()> {
 }
 
 fn exchange(one: &Path, other: &Path) -> Result<(), Errno> {
-    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)
+    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::EXCHANGE)
 }
 
 fn rename(temporary: &Path, target: &Path, overwrite: bool) -> Result<Renamed> {

@@ -18,9 +18,11 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::fcntl::AT_FDCWD;
 use nix::libc::O_DIRECTORY;
 use nix::unistd::geteuid;
+
+use crate::renameat2::{RenameFlags, renameat2};
 
 /// The end of the names of what is being written or removed: `.cvat_db.tar.bz2.4711.voltar-tmp`.
 pub(crate) const TEMPORARY: &str = ".voltar-tmp";
@@ -52,7 +54,7 @@ pub(crate) fn is_trusted(uid: u32) -> bool {
 /// renameat2(2) (NFS, some FUSE).
 pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), Errno> {
     let attempt = |flags| renameat2(AT_FDCWD, from, AT_FDCWD, to, flags);
-    match attempt(RenameFlags::RENAME_NOREPLACE) {
+    match attempt(RenameFlags::NOREPLACE) {
         Err(Errno::EINVAL) if to.symlink_metadata().is_err() => attempt(RenameFlags::empty()),
         other => other,
     }

@@ -5,9 +5,11 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, RenameFlags, renameat, renameat2};
+use nix::fcntl::{AtFlags, renameat};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::renameat2::{RenameFlags, renameat2};
 
 /// Exchanges two names in one step.
 ///
@@ -19,7 +21,7 @@ pub(super) fn exchange(
     other: impl AsFd,
     other_name: impl AsRef<OsStr>,
 ) -> Result<(), Errno> {
-    renameat2(one, one_name.as_ref(), other, other_name.as_ref(), RenameFlags::RENAME_EXCHANGE)
+    renameat2(one, one_name, other, other_name, RenameFlags::EXCHANGE)
 }
 
 /// The names with which [`can_exchange`] tries it.
@@ -51,7 +53,7 @@ pub(super) fn move_to(
     new_name: impl AsRef<OsStr>,
 ) -> Result<(), Errno> {
     let (from, name, to, new_name) = (from.as_fd(), name.as_ref(), to.as_fd(), new_name.as_ref());
-    match renameat2(from, name, to, new_name, RenameFlags::RENAME_NOREPLACE) {
+    match renameat2(from, name, to, new_name, RenameFlags::NOREPLACE) {
         Err(errno) if is_unsupported(errno) => {
             // One of the two directories is a staging directory, and no container uses the other: nobody is expected to
             // create this name in between.

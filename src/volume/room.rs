@@ -2,9 +2,12 @@
 
 use std::os::fd::OwnedFd;
 
-use nix::sys::statfs::{EXT4_SUPER_MAGIC, FsType, TMPFS_MAGIC, XFS_SUPER_MAGIC, fstatfs};
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, FsType, TMPFS_MAGIC, fstatfs};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::geteuid;
+
+/// The magic of XFS after linux/magic.h: nix has it only for glibc.
+const XFS_SUPER_MAGIC: FsType = FsType(0x5846_5342);
 
 /// The room on a filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
