@@ -193,9 +193,10 @@ default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
         chown voltar-podman: "$scratch"/{home,run}
         chmod 700 "$scratch/run"
         export HOME=$scratch/home XDG_RUNTIME_DIR=$scratch/run
+        # What --kill-child has set is lost with the change of ids.
         exec unshare --pid --fork --kill-child bash -c '
             mount -t proc proc /proc
-            exec setpriv --reuid=4322 --regid=4322 --clear-groups podman --runtime /usr/sbin/runc --storage-driver vfs \
+            exec setpriv --pdeathsig KILL --reuid=4322 --regid=4322 --clear-groups podman --runtime /usr/sbin/runc --storage-driver vfs \
                 --cgroup-manager cgroupfs --events-backend none system service --time=0 "unix://$XDG_RUNTIME_DIR/podman.sock"'
     "#,
     end: Signal::SIGKILL,

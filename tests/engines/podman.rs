@@ -5,6 +5,7 @@ use crate::other_engine::{OtherEngine, Test};
 pub const TESTS: &[Test] = &[
     ("states_that_docker_lacks_are_read", states_that_docker_lacks_are_read),
     ("containers_with_maps_of_their_own_are_refused", containers_with_maps_of_their_own_are_refused),
+    ("a_check_runs_after_a_restore", a_check_runs_after_a_restore),
 ];
 
 /// Runs Podman itself on the files of the engine.
@@ -57,4 +58,18 @@ fn containers_with_maps_of_their_own_are_refused(engine: &OtherEngine) {
     }
     engine.layout("host");
     engine.voltar(&["backup", "archives"]).ok();
+}
+
+fn a_check_runs_after_a_restore(engine: &OtherEngine) {
+    let serve = "echo restored >/data/file; trap 'exit 0' TERM; sleep 1000 & wait";
+    let run = ["run", "--detach", "--name", "app", "--network", "none", "-v", "data:/data", "ubuntu", "bash", "-c"];
+    engine.docker([&run[..], &[serve]].concat());
+    engine.layout("app");
+    engine.voltar(&["backup", "archives", "--stop"]).ok();
+    let restore = |check: &str| {
+        let args = ["restore", "archives", "--stop", "--check-within", "2s", "--check", check];
+        engine.voltar(&args).run()
+    };
+    restore("app: grep restored /data/file").expect_code(0);
+    restore("app: echo it is broken >&2; exit 3").expect_code(1).expect_text("exit status 3, 'it is broken'");
 }
