@@ -1,5 +1,6 @@
 //! The story of a backup: recover, plan, check, lock, stop, archive, check again, commit, start, deliver.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::archiver::{self, Archived, Job, TreeTotals};
@@ -91,7 +92,8 @@ fn run(request: &BackupRequest, host: &dyn Host, state_dir: &Path, pool: &Pool, 
         monitor.phase(Phase::Stopping);
     }
     let stopped = Stopped::stop(host, state_dir, &plan.to_stop.iter().collect::<Vec<_>>(), monitor)?;
-    let made = Backup { plan: &plan, mounts: &mounts, request, host, pool, monitor }.run(stopped.count() > 0);
+    let backup = Backup { plan: &plan, first: &first, mounts: &mounts, request, host, pool, monitor };
+    let made = backup.run(stopped.count() > 0);
     mounts.release();
     let mut archives = made?;
     for (number, MadeArchive { archive, beside, .. }) in first {
@@ -113,10 +115,10 @@ fn first_pass(
     mounts: &LiveMounts,
     pool: &Pool,
     monitor: &dyn Monitor,
-) -> Result<Vec<(usize, MadeArchive)>> {
+) -> Result<BTreeMap<usize, MadeArchive>> {
     let (numbers, jobs): (Vec<_>, Vec<_>) = plan.first_pass().into_iter().unzip();
     if jobs.is_empty() {
-        return Ok(Vec::new());
+        return Ok(BTreeMap::new());
     }
     monitor.phase(Phase::Archiving);
     let planned = || numbers.iter().filter_map(|number| plan.archives.get(*number));
@@ -162,6 +164,8 @@ fn divide(jobs: &[Job], written: Vec<Archived>) -> (Vec<Complete>, Vec<MadeArchi
 /// A backup that is carried out.
 struct Backup<'a> {
     plan: &'a BackupPlan,
+    /// What the first of two passes has archived, by the number in the plan.
+    first: &'a BTreeMap<usize, MadeArchive>,
     mounts: &'a LiveMounts,
     request: &'a BackupRequest,
     host: &'a dyn Host,
@@ -204,17 +208,8 @@ impl Backup<'_> {
         monitor.phase(Phase::Committing);
         let (files, made) = divide(&jobs, written);
         commit(files, request.overwrite, monitor)?;
-        for ((MadeArchive { summary, archive, .. }, job), planned) in made.iter().zip(&jobs).zip(&plan.archives) {
-            if let (Some(since), None) = (planned.scope.since(), archive) {
-                monitor.note(&format!("{}: nothing has changed since {since}", summary.archive));
-                continue;
-            }
-            if summary.left_out > 0 {
-                let (archive, count) = (&summary.archive, summary.left_out);
-                monitor
-                    .note(&format!("{archive}: {count} excluded (a directory counts as one, with all that it holds)"));
-            }
-            monitor.event(&Event::Finished { stage: Stage::Archiving, summary, at: job.destination.path() });
+        for (number, ((made, job), planned)) in made.iter().zip(&jobs).zip(&plan.archives).enumerate() {
+            report_made(made, job, planned, self.first.get(&number), monitor);
         }
         Ok(made)
     }
@@ -226,6 +221,39 @@ impl Backup<'_> {
             check_untouched(&target.tree, tree, self.mounts).map_err(|error| error.within(&target.archive))?;
         }
         Ok(())
+    }
+}
+
+/// Reports an archive that has its name, together with that of the first of two passes.
+fn report_made(
+    made: &MadeArchive,
+    job: &Job,
+    planned: &PlannedArchive,
+    first: Option<&MadeArchive>,
+    monitor: &dyn Monitor,
+) {
+    let MadeArchive { summary, archive: file, .. } = made;
+    let archive = &summary.archive;
+    if summary.left_out > 0 {
+        let count = summary.left_out;
+        monitor.note(&format!("{archive}: {count} excluded (a directory counts as one, with all that it holds)"));
+    }
+    let finished = |summary: &Summary, at: &Destination| {
+        monitor.event(&Event::Finished { stage: Stage::Archiving, summary, at: at.path() });
+    };
+    match (planned.scope.since(), file, first) {
+        (Some(since), None, first) => {
+            monitor.note(&format!("{archive}: nothing has changed since {since}"));
+            if let Some(first) = first {
+                finished(&first.summary, &planned.destination);
+            }
+        }
+        (Some(since), Some(_), Some(first)) => {
+            let changed = units::bytes(summary.stream_bytes);
+            monitor.note(&format!("{archive}: {changed} for what has changed since {since}"));
+            finished(&first.summary.with(summary), &planned.destination);
+        }
+        _ => finished(summary, &job.destination),
     }
 }
 

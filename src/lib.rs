@@ -100,4 +100,5 @@ pub mod internals {
     pub use crate::volume::live::Live;
     pub use crate::volume::restore_record::parse_restore_record;
     pub use crate::volume::swap::{Restoration, SwapError};
+    pub use crate::volume_locks::is_lock_record;
 }

@@ -79,6 +79,22 @@ pub struct Summary {
     pub elapsed: Duration,
 }
 
+impl Summary {
+    /// Returns the figures of this archive together with those of a second one of the same tree.
+    #[must_use]
+    pub fn with(&self, second: &Self) -> Self {
+        Self {
+            archive: self.archive.clone(),
+            members: self.members + second.members,
+            // Both have left out the same.
+            left_out: second.left_out,
+            stream_bytes: self.stream_bytes + second.stream_bytes,
+            file_bytes: self.file_bytes + second.file_bytes,
+            elapsed: self.elapsed + second.elapsed,
+        }
+    }
+}
+
 /// An event of an operation.
 #[derive(Debug)]
 pub enum Event<'a> {

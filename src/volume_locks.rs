@@ -33,6 +33,12 @@ struct Content {
     mounts: Vec<FileId>,
 }
 
+/// Returns whether a text is a record of locks: for fuzzing.
+#[must_use]
+pub fn is_lock_record(text: &[u8]) -> bool {
+    Content::parse(text).is_some()
+}
+
 impl Content {
     fn parse(text: &[u8]) -> Option<Self> {
         let is_known = record::version(text).ok()? == VERSION;

@@ -53,20 +53,26 @@ fn two_passes_are_one_tree() {
     }
     let two_pass = |more: &[&str]| {
         let args = ["backup", "--into", "sets", "--format", "gz", "--two-pass"];
-        world.voltar(&[&args[..], more].concat()).ok();
-        world.newest()
+        let output = world.voltar(&[&args[..], more].concat()).ok();
+        (world.newest(), output)
     };
-    let set = two_pass(&[]);
     // Nothing has changed between the two passes.
+    let (set, output) = two_pass(&[]);
+    let output = output.expect_text("data: nothing has changed since the first pass");
+    // The figures are those of the first pass, for people and for metrics.
+    let rows = output.text().lines().filter(|line| line.starts_with("data  ")).count();
+    assert_eq!(rows, 1, "{output}");
     assert_eq!(set.files(), ["data.index.zst", "data.tar.gz"]);
     Tool::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).dir(&set.0).ok();
     world.snapshot().assert_same(&TreeSnapshot::of(&world.extract(&set, "one")), "both passes");
     world.voltar(&["verify", "sets"]).ok();
     // It is a full set for later ones.
     world.write("b", "B");
-    let changes = two_pass(&["--full-every", "30d"]);
+    let (changes, _) = two_pass(&["--full-every", "30d"]);
     assert_eq!(changes.members(), ["", "b"]);
     world.snapshot().assert_same(&TreeSnapshot::of(&world.extract(&changes, "two")), "changes");
+    let (_, output) = two_pass(&["--exclude", "c"]);
+    output.expect_text("data: 1 excluded").expect_text("data: nothing has changed since the first pass");
     world.voltar(&["backup", "--two-pass"]).run().expect_code(2).expect_text("--into");
     let refused = world.voltar(&["backup", "--into", "sets", "--two-pass", "--allow-running"]).run();
     refused.expect_code(2).expect_text("--allow-running");
