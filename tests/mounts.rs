@@ -360,6 +360,25 @@ fn a_member_that_is_no_directory_where_a_volume_is_mounted_is_refused() {
     }
 }
 
+/// Such an archive is of a container in which both were one volume.
+#[test]
+fn a_hard_link_from_one_mount_to_another_is_refused() {
+    let world = World::new(&[("web", "/srv")]).volumes(&[("outer", "/srv"), ("inner", "/srv/inner")]);
+    let (outer, inner) = (world.docker.data("outer").join("file"), world.docker.data("inner").join("link"));
+    fs::create_dir(world.at("backup")).unwrap();
+    let directories = [("srv/", T::Directory, ""), ("srv/inner/", T::Directory, "")];
+    for (file, link, other) in [("srv/file", "srv/inner/link", "file"), ("srv/inner/link", "srv/other", "link")] {
+        let members = [(file, T::Regular, ""), (link, T::Link, file)];
+        fs::write(world.at("backup/web.tar"), archive(&[&directories[..], &members].concat())).unwrap();
+        [&outer, &inner].iter().for_each(|path| put(path, "live"));
+        let text = format!("is a hard link to '{other}', which now lies on another mount");
+        for mode in [&[][..], &["--keep-previous"]] {
+            world.refused("restore", &[&["backup"], mode].concat(), &text);
+            assert_eq!([&outer, &inner].map(|path| read(path)), ["live", "live"], "{mode:?}");
+        }
+    }
+}
+
 #[test]
 fn archives_of_the_same_files_are_refused_with_both_names() {
     let refusal = |entries: &[(&str, &str)], volumes: &[(&str, &str)], text: &str| {
@@ -528,5 +547,33 @@ fn a_path_that_is_one_mounted_file_is_archived_and_restored() {
         put(&conf, "live");
         world.voltar("restore", &[&["backup"], mode].concat()).ok();
         assert_eq!(read(&conf), "archived", "{mode:?}");
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_does_not_replace_a_mounted_file() {
+    for (path, below, subject) in [("/etc/app/app.conf", "", "its root"), ("/etc/app", "app.conf", "'app.conf'")] {
+        let world = World::new(&[("conf", path)]);
+        let conf = world.at("app.conf");
+        ["app", "other"].map(|volume| world.docker.volume(volume));
+        let container = world.docker.container("web").mount("other", "/other").bind(&conf, "/etc/app/app.conf");
+        if below.is_empty() { container } else { container.mount("app", "/etc/app") }.write();
+        fs::create_dir(world.at("backup")).unwrap();
+        let file = "etc/app/app.conf";
+        let above = if below.is_empty() { vec![] } else { vec![("etc/app/", T::Directory, "")] };
+        let directory = [(file, T::Directory, ""), ("etc/app/app.conf/file", T::Regular, "")];
+        let wrong = format!("{subject} is no regular file in the archive, but a single file is mounted there");
+        let neither = "the member for the volume's root is neither a directory nor a file";
+        for members in [&[(file, T::Symlink, "/etc/passwd")][..], &[(file, T::Fifo, "")], &directory] {
+            let text = if below.is_empty() && members.len() == 1 { neither } else { &wrong };
+            fs::write(world.at("backup/conf.tar"), archive(&[&above[..], members].concat())).unwrap();
+            put(&conf, "live");
+            for mode in MODES {
+                let outcome = world.voltar("restore", &[&["backup"], mode].concat()).run();
+                outcome.expect_code(2).expect_text(text);
+                assert_eq!(read(&conf), "live", "{path} {mode:?}");
+                assert!(!conf.symlink_metadata().unwrap().is_symlink());
+            }
+        }
     }
 }

@@ -409,8 +409,9 @@ fn mountpoint(live: &Beneath, path: &RelPath, kind: &Kind, root_ids: Option<(u32
 /// Writes the member that replaces a single mounted file. Returns the extended attributes that could not be set.
 fn single_file(staging: &Staging, name: &RelPath, member: &Member, content: &mut impl ReadHoles) -> Result<NotSet> {
     let Kind::File { size } = member.kind else {
+        let what = if name.is_root() { "its root".to_owned() } else { format!("'{name}'") };
         return Err(Error::refused(format!(
-            "'{name}' is no regular file in the archive, but a single file is mounted there"
+            "{what} is no regular file in the archive, but a single file is mounted there"
         )));
     };
     if !member.path.is_root() {
