@@ -8,6 +8,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -411,7 +412,8 @@ fn change(live: &Path, which: Index, change: &Change) {
     let rewritten = |content: Vec<u8>| {
         // In place, whatever the mode is.
         fs::set_permissions(&at, PermissionsExt::from_mode(0o600)).unwrap();
-        fs::write(&at, content).unwrap();
+        // With O_CREAT not even root could open a file of somebody else in a directory like /tmp (fs.protected_regular).
+        fs::OpenOptions::new().write(true).truncate(true).open(&at).unwrap().write_all(&content).unwrap();
         fs::set_permissions(&at, PermissionsExt::from_mode(status.mode() & 0o7777)).unwrap();
         set_time(&at, (status.mtime(), status.mtime_nsec()));
     };
