@@ -370,7 +370,9 @@ fn a_hard_link_from_one_mount_to_another_is_refused() {
     for (file, link, other) in [("srv/file", "srv/inner/link", "file"), ("srv/inner/link", "srv/other", "link")] {
         let members = [(file, T::Regular, ""), (link, T::Link, file)];
         fs::write(world.at("backup/web.tar"), archive(&[&directories[..], &members].concat())).unwrap();
-        [&outer, &inner].iter().for_each(|path| put(path, "live"));
+        for path in [&outer, &inner] {
+            put(path, "live");
+        }
         let text = format!("is a hard link to '{other}', which now lies on another mount");
         for mode in [&[][..], &["--keep-previous"]] {
             world.refused("restore", &[&["backup"], mode].concat(), &text);
@@ -552,27 +554,31 @@ fn a_path_that_is_one_mounted_file_is_archived_and_restored() {
 
 #[test]
 fn what_is_no_regular_file_does_not_replace_a_mounted_file() {
-    for (path, below, subject) in [("/etc/app/app.conf", "", "its root"), ("/etc/app", "app.conf", "'app.conf'")] {
+    let file = "etc/app/app.conf";
+    let directory = [(file, T::Directory, ""), ("etc/app/app.conf/file", T::Regular, "")];
+    let others: [&[_]; 3] = [&[(file, T::Symlink, "/etc/passwd")], &[(file, T::Fifo, "")], &directory];
+    let is_no_file = "is no regular file in the archive, but a single file is mounted there";
+    let (root_is_no_file, below) = (format!("its root {is_no_file}"), format!("'app.conf' {is_no_file}"));
+    let neither = "the member for the volume's root is neither a directory nor a file";
+    // As the archive of the file, and as a part of that of the volume in which it is mounted.
+    let cases = [("/etc/app/app.conf", [neither, neither, &root_is_no_file]), ("/etc/app", [&below, &below, &below])];
+    for (path, texts) in cases {
         let world = World::new(&[("conf", path)]);
         let conf = world.at("app.conf");
-        ["app", "other"].map(|volume| world.docker.volume(volume));
-        let container = world.docker.container("web").mount("other", "/other").bind(&conf, "/etc/app/app.conf");
-        if below.is_empty() { container } else { container.mount("app", "/etc/app") }.write();
+        world.docker.volume("app");
+        world.docker.volume("other");
+        let container = world.docker.container("web").mount("other", "/other").mount("app", "/etc/app");
+        container.bind(&conf, "/etc/app/app.conf").write();
         fs::create_dir(world.at("backup")).unwrap();
-        let file = "etc/app/app.conf";
-        let above = if below.is_empty() { vec![] } else { vec![("etc/app/", T::Directory, "")] };
-        let directory = [(file, T::Directory, ""), ("etc/app/app.conf/file", T::Regular, "")];
-        let wrong = format!("{subject} is no regular file in the archive, but a single file is mounted there");
-        let neither = "the member for the volume's root is neither a directory nor a file";
-        for members in [&[(file, T::Symlink, "/etc/passwd")][..], &[(file, T::Fifo, "")], &directory] {
-            let text = if below.is_empty() && members.len() == 1 { neither } else { &wrong };
-            fs::write(world.at("backup/conf.tar"), archive(&[&above[..], members].concat())).unwrap();
+        let above = [("etc/app/", T::Directory, "")];
+        let above = if path == "/etc/app" { &above[..] } else { &[] };
+        for (members, text) in others.iter().zip(texts) {
+            fs::write(world.at("backup/conf.tar"), archive(&[above, members].concat())).unwrap();
             put(&conf, "live");
             for mode in MODES {
-                let outcome = world.voltar("restore", &[&["backup"], mode].concat()).run();
-                outcome.expect_code(2).expect_text(text);
+                world.refused("restore", &[&["backup"], mode].concat(), text);
+                assert!(conf.symlink_metadata().unwrap().is_file(), "{path} {mode:?}");
                 assert_eq!(read(&conf), "live", "{path} {mode:?}");
-                assert!(!conf.symlink_metadata().unwrap().is_symlink());
             }
         }
     }
