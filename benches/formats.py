@@ -24,6 +24,8 @@ FASTER = {
     ("restore", "db", "gz"): {"igzip": 1},
     ("restore", "media + db", "gz"): {"tar -z": 5, "igzip": 1},
 }
+RESTIC = {**os.environ, "RESTIC_PASSWORD": "x"}
+BORG = {**os.environ, "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
 LONGER = {"media": {"gz": 1.010}, "db": {"gz": 1.005}, "media + db": {"zst": 1.01}}
 
 
@@ -136,19 +138,17 @@ def length(path):
 
 def restic(formats):
     def run(out):
-        environment = {**os.environ, "RESTIC_PASSWORD": "x"}
-        once(["restic", "-q", "-r", out, "init"], env=environment)
+        once(["restic", "-q", "-r", out, "init"], env=RESTIC)
         paths = [mountpoint(archive) for archive in formats.archives]
-        return once(["restic", "-q", "-r", out, "backup", *paths], env=environment)
+        return once(["restic", "-q", "-r", out, "backup", *paths], env=RESTIC)
     return run
 
 
 def borg(formats):
     def run(out):
-        environment = {**os.environ, "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
-        once(["borg", "init", "-e", "none", out], env=environment)
+        once(["borg", "init", "-e", "none", out], env=BORG)
         paths = [mountpoint(archive) for archive in formats.archives]
-        return once(["borg", "create", "-C", "lz4", f"{out}::one", *paths], env=environment)
+        return once(["borg", "create", "-C", "lz4", f"{out}::one", *paths], env=BORG)
     return run
 
 
