@@ -1,4 +1,5 @@
-"""Backups after a first one, of which little has changed since, against restic and borg; and how long containers are stopped."""
+"""Backups after a first one, of which little has changed since, against restic and borg, and how long containers are
+stopped."""
 
 import json
 import os
@@ -43,11 +44,12 @@ class Nights:
 
     def night(self, title, rounds, before=lambda: None, wanted=None):
         """Measures each tool after `before`, whose changes all of them find. Returns the memory of voltar."""
+        tools = {"restic": self.restic, "borg": self.borg, "voltar": lambda: self.voltar("--quiet", *CHANGES)}
         took = []
         for _ in range(rounds):
             before()
             warm(mountpoint(SMALL))
-            took.append(measure.best(1, {"restic": self.restic, "borg": self.borg, "voltar": lambda: self.voltar("--quiet", *CHANGES)}))
+            took.append(measure.best(1, tools))
         best = {name: min((one[name] for one in took), key=lambda one: one.seconds) for name in took[0]}
         ours = best["voltar"]
         rows = [[name, f"{one.seconds:.2f}", f"{one.cpu:.2f}", f"{one.peak:.0f}", f"{one.seconds / ours.seconds:.2f} ×"]
