@@ -270,6 +270,7 @@ def records_seeds():
         "stop_record": {"version": 1, "engine": "unix:///var/run/docker.sock", "stopped_at": "2026-01-01T00:00:00Z",
                         "pid": 7, "containers": [{"id": "0123abcd", "name": "cvat_db", "started": "2026-01-01T00:00:00.5Z",
                                                  "requested_at": "2026-01-02T00:00:00Z"}]},
+        "lock_record": {"version": 1, "by": "voltar backup, process 7", "mounts": [identity["id"]]},
     })
 
 
