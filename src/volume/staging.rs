@@ -83,8 +83,10 @@ impl Staging {
         let beside = holding(live, record.way).map_err(|errno| failed(errno.into()))?;
         let Some(expected) = &record.staging else {
             // The run was killed before it had used the directory. One that is empty can go, whoever made it.
-            unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir).unwrap_or_default();
-            return Ok(None);
+            return match unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir) {
+                Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENOTEMPTY | Errno::EEXIST) => Ok(None),
+                Err(errno) => Err(Error::failed_at("cannot remove the staging directory of", live.path(), errno)),
+            };
         };
         let directory = match openat(beside, name.as_os_str(), DIRECTORY, Mode::empty()) {
             Err(Errno::ENOENT | Errno::ELOOP | Errno::ENOTDIR) => return Ok(None),

@@ -118,6 +118,11 @@ impl Scenario {
         }
     }
 
+    /// Returns whether its points take much longer than they need of a processor.
+    pub(crate) fn waits(&self) -> bool {
+        self.host == Host::Engine
+    }
+
     pub(crate) fn changes_disk(&self) -> bool {
         self.kind != Kind::Verify
     }
@@ -224,11 +229,12 @@ impl Bench {
         }
     }
 
-    /// Returns the number of calls of the command after the restore was killed at `killed_at`.
-    pub(crate) fn killed_at(&mut self, killed_at: usize) -> usize {
+    /// Returns the names of the calls of the command after the restore was killed at `killed_at`.
+    pub(crate) fn killed_at(&mut self, killed_at: usize) -> Vec<String> {
         self.killed_at = killed_at;
         self.begin();
-        self.traced(self.scenario.args, self.counted, None).calls.len()
+        let calls = self.traced(self.scenario.args, self.counted, None).calls;
+        calls.iter().map(|call| call.split(' ').next().unwrap_or_default().to_owned()).collect()
     }
 
     fn traced(&self, args: &[&str], counted: Counted, point: Option<Point>) -> Ended {

@@ -1,6 +1,6 @@
 //! Which points are tried, and the table of what came of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -149,13 +149,46 @@ fn attempt_all(name: &str, scenario: &Scenario, faults: Faults, extent: Extent) 
     let mut row = Row::new(name, bench.total);
     let rounds = if scenario.kind == Kind::Recovery { rounds(bench.total, faults, extent) } else { vec![0] };
     let count = rounds.len();
+    let mut known = BTreeSet::new();
     for killed_at in rounds {
-        let total = if killed_at > 0 { bench.killed_at(killed_at) } else { bench.total };
-        for (point, recovery) in points(total, faults, extent, count * scenario.slowness()) {
-            row.add(bench.attempt(point, recovery));
+        let total = if killed_at > 0 {
+            let calls = bench.killed_at(killed_at);
+            let total = calls.len();
+            if matches!(extent, Extent::All) && faults != Faults::Kills && !known.insert(calls) {
+                continue;
+            }
+            total
+        } else {
+            bench.total
+        };
+        let points = points(total, faults, extent, count * scenario.slowness());
+        if scenario.waits() && matches!(extent, Extent::All) {
+            attempt_beside_others(&mut row, scenario, counted, &points);
+        } else {
+            for (point, recovery) in points {
+                row.add(bench.attempt(point, recovery));
+            }
         }
     }
     row.end(extent);
+}
+
+/// Attempts points that mostly wait: several at a time, each thread in a world of its own.
+fn attempt_beside_others(row: &mut Row, scenario: &Scenario, counted: Counted, points: &[(Point, Recovery)]) {
+    const AT_A_TIME: usize = 8;
+    let (left, row) = (Mutex::new(points.iter()), Mutex::new(row));
+    let next = || left.lock().expect("no panic here").next().copied();
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                let bench = Bench::new(*scenario, Medium::Scratch, counted);
+                while let Some((point, recovery)) = next() {
+                    let attempt = bench.attempt(point, recovery);
+                    row.lock().expect("no panic here").add(attempt);
+                }
+            });
+        }
+    });
 }
 
 /// Small enough to be filled each time.
@@ -257,11 +290,13 @@ fn next(state: &mut u64) -> u64 {
     *state
 }
 
-/// Returns the calls at which the restore is killed from which is recovered then: some of them also where all points of the
-/// recovery are tried, since the number of pairs is that of both runs multiplied.
+/// Returns the calls at which the restore is killed from which is recovered then. Where all points of the recovery are tried,
+/// it is killed at some of them only, since the number of pairs is that of both runs multiplied; errors are tried once for all
+/// kills after which the recovery makes the same calls.
 fn rounds(total: usize, faults: Faults, extent: Extent) -> Vec<usize> {
     match extent {
-        Extent::All => (1..=total).step_by((total / if faults == Faults::Kills { 24 } else { 6 }).max(1)).collect(),
+        Extent::All if faults == Faults::Kills => (1..=total).step_by((total / 24).max(1)).collect(),
+        Extent::All => (1..=total).collect(),
         Extent::Sample(_) => sample(total, Faults::Kills.sample() / 2, extent),
     }
 }
