@@ -42,6 +42,7 @@ fn main() {
         skip::test("damage_of_any_file_of_a_set_is_found", &[], damage_of_any_file_of_a_set_is_found),
         skip::test("two_passes_are_one_tree", &[], two_passes_are_one_tree),
         skip::test("a_database_is_always_full", &[], a_database_is_always_full),
+        skip::test("every_so_many_sets_there_is_a_full_archive", &[], every_so_many_sets_there_is_a_full_archive),
     ];
     skip::run(&Arguments::from_args(), trials, || ());
 }
@@ -590,4 +591,12 @@ fn a_database_is_always_full() {
     world.snapshot().assert_same(&TreeSnapshot::of(&world.extract(&set, "full")), "all of it");
     let members = Tool::new("tar").arg("-tzf").arg(set.0.join("data.tar.gz")).ok();
     assert_eq!(members.answer().lines().count(), 3, "{members}");
+}
+
+fn every_so_many_sets_there_is_a_full_archive() {
+    let world = World::new();
+    world.write("file", "content");
+    let is_full = |(set, _): (Set, Outcome)| set.record()["base"].is_null();
+    let made: Vec<bool> = (0..7).map(|_| is_full(world.backup_every("3"))).collect();
+    assert_eq!(made, [true, false, false, true, false, false, true]);
 }

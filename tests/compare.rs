@@ -596,6 +596,14 @@ fn what_cannot_be_compared_is_status_2() {
 }
 
 #[test]
+fn an_empty_volume_is_compared() {
+    let world = World::new(&[]);
+    world.compare(&["--only", "data", "backup"]).expect_code(0);
+    fs::write(world.live.join("new"), "").unwrap();
+    world.differs("new", "only_in_volume", &[]);
+}
+
+#[test]
 fn sockets_are_not_compared_and_nothing_is_changed() {
     let world = World::unarchived(&some_tree());
     build(&world.live, &[socket("socket")]);

@@ -716,3 +716,21 @@ fn the_record_of_a_kept_tree_goes_with_the_tree() {
         }
     }
 }
+
+#[test]
+fn of_several_formats_in_a_directory_the_newest_is_restored() {
+    let world = World::new(false);
+    world.change();
+    let changed = world.now();
+    world.voltar("backup", &["later", "--format", "tar"]).ok();
+    let later = world.at("backup/x.tar");
+    fs::rename(world.at("later/x.tar"), &later).unwrap();
+    for (seconds, newest) in [(1_000_000_000, "backup/x.tar.bz2"), (4_000_000_000, "backup/x.tar")] {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        fs::File::open(&later).unwrap().set_modified(time).unwrap();
+        let run = world.voltar("restore", &["backup"]).ok();
+        run.expect_text(&format!("'{newest}' is used, which is newer than"));
+        let expected = if newest.ends_with("bz2") { &world.first } else { &changed };
+        expected.assert_same(&world.now(), newest);
+    }
+}

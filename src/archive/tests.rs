@@ -162,6 +162,9 @@ fn fields_that_make_no_sense_are_refused() {
     assert!(message(&size(b"77777777777\0")).contains("in the middle of a member"));
     assert!(message(&size(b"8           ")).contains("unreadable size field"));
     assert!(message(&size(&[0xff; 12])).contains("a negative size"));
+    // The content would end at the greatest offset there is, or one byte later.
+    assert!(message(&size(b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xfd\xff")).contains("in the middle of a member"));
+    assert!(message(&size(b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xfe\0")).contains("claims"));
     assert!(message(&size(b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff")).contains("claims"));
     let uid = |text: &[u8; 8]| tampered(|header| header[108..116].copy_from_slice(text));
     assert!(message(&uid(b"\x80\0\0\0\xff\xff\xff\xff")).contains("owner 4294967295, which cannot exist"));
@@ -233,6 +236,19 @@ fn the_end_of_an_archive_can_be_missing_or_be_followed_by_members() {
     while reader.next_member().unwrap().is_some() {}
     assert!(!reader.lacks_last_member());
     assert!(TarReader::new(&dangling[..2 * BLOCK]).next_member().is_err(), "cut off");
+}
+
+/// So a decompressor verifies all that it holds.
+#[test]
+fn a_stream_is_read_to_its_end_whatever_follows_the_archive() {
+    let zeros = vec![0; 200 << 10];
+    let padded = [&one_file()[..], &zeros, b"x", &zeros].concat();
+    let mut reader = TarReader::new(Dribble(&padded, 0));
+    while reader.next_member().unwrap().is_some() {}
+    assert_eq!(reader.offset(), padded.len() as u64);
+    // Zeros after what is no padding are none either.
+    assert!(reader.trailing() > 200 << 10, "{}", reader.trailing());
+    assert!(!reader.has_members_after_end());
 }
 
 /// The stream of `x` bytes at 3 and of 600 `y` at 1,000, in a file of 2,000 bytes.

@@ -283,7 +283,7 @@ impl<W: Write> TarWriter<W> {
     }
 
     fn pad_when_complete(&mut self) -> io::Result<()> {
-        if self.owed == 0 && self.padding > 0 {
+        if self.owed == 0 {
             let padding = std::mem::take(&mut self.padding);
             self.put(&[0; BLOCK][..padding])?;
         }

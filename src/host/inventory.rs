@@ -504,4 +504,30 @@ mod tests {
             "archives hold the ids that containers see (userns-remap); on this host, uids 0-8 are 5-13, gids likewise";
         assert_eq!(remapped.notes, [expected]);
     }
+
+    #[test]
+    fn a_new_volume_is_told_from_others_of_its_name() {
+        let new = NewVolume::of_compose("cvat", "data", None);
+        let created = Volume {
+            name: "cvat_data".to_owned(),
+            driver: "local".to_owned(),
+            project: Some("cvat".to_owned()),
+            compose_name: Some("data".to_owned()),
+            ..Volume::default()
+        };
+        assert!(new.is(&created));
+        let options = [("type".to_owned(), "tmpfs".to_owned())].into();
+        for other in [
+            Volume { name: "cvat_db".to_owned(), ..created.clone() },
+            Volume { driver: "nfs".to_owned(), ..created.clone() },
+            Volume { options, ..created.clone() },
+            Volume { project: Some("other".to_owned()), ..created.clone() },
+            Volume { compose_name: None, ..created.clone() },
+        ] {
+            assert!(!new.is(&other), "{other:?}");
+        }
+        let external = NewVolume::external("cvat_data".to_owned());
+        assert!(!external.is(&created), "its labels are those of compose");
+        assert!(external.is(&Volume { project: None, compose_name: None, ..created }));
+    }
 }

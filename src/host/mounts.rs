@@ -509,6 +509,21 @@ mod tests {
                 "its mounts: /home/django/keys (volume 'keys'), /share (a bind mount); a layout file (--layout) can name another path"
             )
         );
+        let kind = MountKind::Volume { name: "far".to_owned(), driver: "nfs".to_owned() };
+        let elsewhere = container("cvat", vec![Mount { kind, ..volume("far", "/far") }]);
+        let advice = |container| tree(container, &path("/home")).unwrap_err().advice().unwrap().to_owned();
+        assert!(advice(&elsewhere).starts_with("its mounts: /far (volume 'far' of driver 'nfs');"));
+        assert!(advice(&container("cvat", Vec::new())).starts_with("the container has no mounts;"));
+    }
+
+    /// A restore into one part of a volume may change what another part is a link to.
+    #[test]
+    fn parts_of_one_directory_may_share_files() {
+        let part = |source: &str, at: &str| Mount { subpath: path(at), ..bind(source, "/x") };
+        let share = |one: &Mount, other: &Mount| may_share(&Inventory::default(), one, other);
+        assert!(share(&part("/srv", "a"), &part("/srv", "b")));
+        assert!(share(&read_only(part("/srv", "a")), &bind("/srv/data", "/x")));
+        assert!(!share(&bind("/srv", "/x"), &bind("/home", "/x")));
     }
 
     #[test]

@@ -54,4 +54,26 @@ mod tests {
         assert_eq!(read("etc/passwd", 1 << 20).unwrap_err().raw_os_error(), Some(nix::libc::ELOOP));
         assert_eq!(read("etc", 4).unwrap_err().to_string(), "it is no regular file");
     }
+
+    #[test]
+    fn a_fifo_without_a_writer_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        nix::unistd::mkfifo(&dir.path().join("hostname"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = read(File::open(dir.path()).unwrap(), Path::new("/hostname"), 4).unwrap_err();
+        assert_eq!(error.to_string(), "it is no regular file");
+    }
+
+    #[test]
+    fn a_path_is_opened_with_all_flags() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let root = File::open(dir.path()).unwrap();
+        assert_eq!(
+            open(&root, Path::new("file"), OFlag::O_DIRECTORY).unwrap_err().raw_os_error(),
+            Some(nix::libc::ENOTDIR)
+        );
+        let opened = open(&root, Path::new("file"), OFlag::O_PATH).unwrap();
+        let flags = nix::fcntl::fcntl(&opened, nix::fcntl::FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags, nix::libc::FD_CLOEXEC);
+    }
 }

@@ -332,3 +332,113 @@ impl std::io::Write for Counting {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::process::Command;
+
+    use tempfile::tempdir;
+
+    use super::*;
+    use crate::monitor::Collector;
+    use crate::volume::live::Way;
+
+    fn measured(dir: &Path, format: Format, xattrs: bool) -> Measured {
+        let tree = OpenTree::of_directory(dir, Way::Exchange);
+        let exclude = Exclude::default();
+        let what = Measure { exclude: &exclude, compression: Some(format.into()), xattrs, since: None };
+        measure(&tree, &RelPath::root(), what, &Pool::new(2).unwrap(), &Collector::default()).unwrap()
+    }
+
+    /// Bytes that no program compresses.
+    fn noise(length: usize, seed: u64) -> Vec<u8> {
+        let mut state = seed;
+        let next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[0]
+        };
+        std::iter::repeat_with(next).take(length).collect()
+    }
+
+    fn archive(dir: &Path, option: &str, file: &Path) -> u64 {
+        let made = Command::new("tar").arg("-C").arg(dir).args([option, "-cf"]).arg(file).arg(".").status().unwrap();
+        assert!(made.success());
+        fs::metadata(file).unwrap().len()
+    }
+
+    #[test]
+    fn an_uncompressed_archive_has_the_measured_length() {
+        let dir = tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        fs::create_dir_all(tree.join("sub")).unwrap();
+        for size in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 70_000] {
+            fs::write(tree.join("sub").join(size.to_string()), vec![b'x'; size]).unwrap();
+        }
+        fs::hard_link(tree.join("sub/70000"), tree.join("link")).unwrap();
+        let expected = archive(&tree, "--format=gnu", &dir.path().join("x.tar"));
+        let found = measured(&tree, Format::Plain, false);
+        assert_eq!((found.stream_bytes, found.archive_bytes), (expected, expected));
+        assert_eq!((found.members, found.archived, found.compress_time), (9, 9, Some(Duration::ZERO)));
+    }
+
+    #[test]
+    fn extended_headers_are_measured_too() {
+        let dir = tempdir().unwrap();
+        fs::write(dir.path().join("file"), "content").unwrap();
+        let added = |format| {
+            let (with, without) = (measured(dir.path(), format, true), measured(dir.path(), format, false));
+            (with.stream_bytes - without.stream_bytes, with.archive_bytes - without.archive_bytes)
+        };
+        let headers = 2 * 2 * BLOCK as u64;
+        assert_eq!(added(Format::Plain), (headers, headers));
+        assert_eq!(added(Format::Bzip2), (headers, 2 * COMPRESSED_HEADER));
+    }
+
+    #[test]
+    fn the_length_of_a_compressed_archive_is_estimated_from_samples() {
+        const SIZE: usize = 3 << 20;
+        let dir = tempdir().unwrap();
+        let text = |_| b"all work and no play\n".repeat(SIZE / 21);
+        let noise = |number| noise(SIZE, number);
+        for (name, content) in [("text", &text as &dyn Fn(u64) -> Vec<u8>), ("noise", &noise)] {
+            let tree = dir.path().join(name);
+            fs::create_dir(&tree).unwrap();
+            for number in 1..=4 {
+                fs::write(tree.join(number.to_string()), content(number)).unwrap();
+            }
+            let real = archive(&tree, "-z", &dir.path().join("x.tar.gz"));
+            let found = measured(&tree, Format::Gzip, false);
+            assert!((real / 2..2 * real).contains(&found.archive_bytes), "{name}: {real}: {found:?}");
+            assert!(found.compress_time.is_some_and(|time| time > Duration::ZERO), "{name}: {found:?}");
+        }
+        let empty = dir.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        let found = measured(&empty, Format::Gzip, false);
+        assert_eq!((found.archive_bytes, found.compress_time), (COMPRESSED_HEADER, None));
+    }
+
+    #[test]
+    fn the_beginning_of_an_archive_is_decompressed() {
+        let dir = tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        fs::write(tree.join("noise"), noise(1 << 20, 1)).unwrap();
+        let of =
+            |name: &str, threads| decompression(&Location::at(&dir.path().join(name)), threads, &Collector::default());
+        for (name, option, is_parallel) in [("x.tar.bz2", "-j", true), ("x.tar.gz", "-z", false)] {
+            archive(&tree, option, &dir.path().join(name));
+            let found = of(name, 2).unwrap();
+            assert!(found.time > Duration::ZERO);
+            assert_eq!(found.is_parallel, is_parallel, "{name}");
+        }
+        fs::write(dir.path().join("empty.tar"), "").unwrap();
+        fs::write(dir.path().join("damaged.tar.gz"), b"\x1f\x8b\x08\0damaged").unwrap();
+        for name in ["empty.tar", "damaged.tar.gz", "missing.tar"] {
+            assert_eq!(of(name, 2), None, "{name}");
+        }
+    }
+}

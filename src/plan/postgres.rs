@@ -274,6 +274,8 @@ mod tests {
         assert_eq!(count("/var/lib/postgresql/14/main", &old_and_new), 1);
         assert_eq!(count("/elsewhere", &old_and_new), 0);
         assert_eq!(count("/elsewhere", &old_and_new[..1]), 1);
+        // It is not where the server looks, and so must be the only one.
+        assert_eq!(count("/var/lib/postgresql/16/main", &old_and_new[..1]), 1);
     }
 
     #[test]

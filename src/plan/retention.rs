@@ -4,7 +4,7 @@
 //! nothing. Of the sets in a slot the newest one is kept; the oldest set of all is kept too as long as fewer slots than
 //! wanted were found.
 
-use jiff::civil::{Date, DateTime};
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
@@ -113,7 +113,7 @@ struct Slot {
     reason: Reason,
     wanted: u32,
     /// That of the set before, which is newer.
-    taken: Option<[i64; 2]>,
+    taken: Option<[i64; 3]>,
 }
 
 impl Slots {
@@ -144,21 +144,18 @@ impl Slots {
 }
 
 /// Returns the slot of a set: equal numbers are one slot.
-fn slot_of(reason: Reason, number: usize, at: DateTime) -> [i64; 2] {
-    let date = at.date();
-    let month = i64::from(date.year()) * 12 + i64::from(date.month());
+fn slot_of(reason: Reason, number: usize, at: DateTime) -> [i64; 3] {
+    let (year, week) = (i64::from(at.year()), at.date().iso_week_date());
     match reason {
-        Reason::Newest | Reason::Last | Reason::Within | Reason::Base => [i64::try_from(number).unwrap_or(i64::MAX), 0],
-        Reason::Hourly => [day(date), i64::from(at.hour())],
-        Reason::Daily => [day(date), 0],
-        Reason::Weekly => [i64::from(date.iso_week_date().year()), i64::from(date.iso_week_date().week())],
-        Reason::Monthly => [month, 0],
-        Reason::Yearly => [i64::from(date.year()), 0],
+        Reason::Newest | Reason::Last | Reason::Within | Reason::Base => {
+            [i64::try_from(number).unwrap_or(i64::MAX), 0, 0]
+        }
+        Reason::Hourly => [year, i64::from(at.day_of_year()), i64::from(at.hour())],
+        Reason::Daily => [year, i64::from(at.day_of_year()), 0],
+        Reason::Weekly => [i64::from(week.year()), i64::from(week.week()), 0],
+        Reason::Monthly => [year, i64::from(at.month()), 0],
+        Reason::Yearly => [year, 0, 0],
     }
-}
-
-fn day(date: Date) -> i64 {
-    i64::from(date.year()) * 366 + i64::from(date.day_of_year())
 }
 
 impl Within {

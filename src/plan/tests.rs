@@ -931,6 +931,16 @@ fn a_second_tree_that_does_not_fit_is_refused_with_bytes_and_inodes() {
     assert_eq!(with(room(1999, 20)), [too_little("1.95 KiB and 20 inodes are free")]);
     assert_eq!(with(room(5000, 19)), [too_little("4.88 KiB and 19 inodes are free")]);
     assert_eq!(with(Room { inodes: None, ..room(2000, 0) }), Vec::<String>::new());
+    // Two mounts of one archive, and one of the other: each is counted once.
+    let nested = |room: Room| {
+        restore_refusals(move |_, inventory, script| {
+            let mount = container("nested", "/srv/media/nested").mounts.remove(0);
+            inventory.containers[1].mounts.push(mount);
+            script.room = room;
+        })
+    };
+    assert_eq!(nested(room(3000, 30)), Vec::<String>::new());
+    assert_eq!(nested(room(2999, 30)).len(), 1);
     // Content may take less where it is compressed, but not inodes.
     assert_eq!(with(Room { is_exact: false, ..room(1999, 20) }), Vec::<String>::new());
     assert_eq!(with(Room { is_exact: false, ..room(1999, 19) }), [too_little("1.95 KiB and 19 inodes are free")]);
@@ -1034,6 +1044,11 @@ fn an_archive_with_another_root_is_restored_from_there() {
     let plan = plan_restore(&RestoreRequest { from: Some(path("dta")), ..restore_request() }, &inventory(), &script);
     assert_eq!(plan.refusals.len(), 2);
     assert!(plan.refusals[0].advice().unwrap().starts_with("`--from data` restores what lies below 'data'"));
+    // A damaged archive is no matter of its prefix.
+    let damaged = Some(Error::new(ErrorKind::Damaged, "it was cut off"));
+    let script = Script { damaged, ..script };
+    let plan = plan_restore(&RestoreRequest { from: Some(path("dta")), ..restore_request() }, &inventory(), &script);
+    assert_eq!(plan.refusals[0].advice(), None, "{}", plan.refusals[0]);
 }
 
 #[test]
@@ -1184,6 +1199,12 @@ fn the_format_is_that_of_the_stacks_guide_unless_one_is_given() {
         }
     };
     assert_eq!(suffix(Some("cvat_server"), None, &of_another_project), "/backup/db.tar.bz2");
+    // Archives of containers without a project can be those of any stack.
+    let in_a_project = |inventory: &mut Inventory| {
+        later(inventory);
+        inventory.containers[2].project = Some("stack".to_owned());
+    };
+    assert_eq!(suffix(Some("cvat_server"), None, &in_a_project), "/backup/db.tar.gz");
 }
 
 fn layout_with(more: &str) -> Layout {

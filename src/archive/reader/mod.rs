@@ -179,10 +179,8 @@ impl<R: Read> TarReader<R> {
     /// # Errors
     /// Those of the inner reader, and [`TarDamage`] as the source of an `InvalidData` error.
     pub fn next_member(&mut self) -> io::Result<Option<Stored>> {
-        match self.end.reached {
-            Reached::Marker => return Ok(None),
-            Reached::EndOfStream if self.allow_missing_end => return Ok(None),
-            Reached::EndOfStream | Reached::Nothing => {}
+        if self.end.reached == Reached::Marker {
+            return Ok(None);
         }
         self.skip_content()?;
         let mut local = self.global.clone();
