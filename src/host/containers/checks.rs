@@ -138,7 +138,9 @@ mod tests {
     #[test]
     fn a_command_is_repeated_until_it_succeeds() {
         let host = host(&[execution(1, "starting\n\x1b[1m\n\n"), execution(0, "")]);
+        let begun = Instant::now();
         let (notes, issues) = run(&host, Duration::from_secs(60));
+        assert!(begun.elapsed() >= INTERVAL);
         assert!(issues.is_empty(), "{issues:?}");
         assert!(notes[0].starts_with("the check 'db: it's up' is repeated for up to "), "{notes:?}");
         assert!(notes[0].ends_with(": exit status 1, '\\033[1m'"), "{notes:?}");

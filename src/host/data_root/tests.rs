@@ -357,3 +357,22 @@ fn nothing_is_stopped_or_started_without_an_engine() {
         assert!(error.advice().is_some());
     }
 }
+
+#[test]
+fn a_mount_takes_the_place_of_a_tmpfs_at_the_same_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = data_root(dir.path(), &mounts("/var/lib/docker"));
+    let host = json!({"Tmpfs": {"/db": "", "/run": "size=1m"}});
+    write(&root.join("containers").join(ID).join("hostconfig.json"), &host.to_string());
+    let inventory = DataRoot::open(&root).unwrap().inventory().unwrap();
+    let found =
+        inventory.containers[0].mounts.iter().map(|mount| (&mount.destination[..], mount.kind == MountKind::Tmpfs));
+    assert_eq!(found.collect::<Vec<_>>(), [("/db", false), ("/run", true), ("/share", false), ("/spy", false)]);
+}
+
+#[test]
+fn only_a_lack_of_permission_is_one_of_roots() {
+    let advice = |kind: IoKind| unreadable(Path::new("/x"), &kind.into()).advice().map(str::to_owned);
+    assert_eq!(advice(IoKind::PermissionDenied).as_deref(), Some("run voltar as root (sudo)"));
+    assert_eq!(advice(IoKind::NotFound), None);
+}

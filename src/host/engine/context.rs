@@ -176,6 +176,21 @@ mod tests {
     }
 
     #[test]
+    fn two_sockets_are_told_apart_and_two_names_of_one_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("socket"), "").unwrap();
+        fs::write(at("other"), "").unwrap();
+        std::os::unix::fs::symlink("socket", at("link")).unwrap();
+        let names_this = |name: &str| {
+            let context = directory("c", "c", &format!("unix://{}", at(name).display()));
+            let configuration = Configuration { name: None, directories: vec![context.path().to_owned()] };
+            configuration.check(&at("socket")).is_ok()
+        };
+        assert_eq!(["socket", "link", "other", "missing"].map(names_this), [true, true, false, false]);
+    }
+
+    #[test]
     fn a_configuration_that_cannot_be_read_names_no_context() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(check(None, dir.path()), Ok(()));

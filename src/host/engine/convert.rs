@@ -287,6 +287,12 @@ mod tests {
         assert_eq!(container.mounts[2].subpath.as_bytes(), b"a/b");
     }
 
+    #[test]
+    fn a_container_that_does_not_run_has_no_process() {
+        let process = |pid: i64| process_of(&serde_json::from_str(&format!(r#"{{"State":{{"Pid":{pid}}}}}"#)).unwrap());
+        assert_eq!([process(7), process(0), process(-1), process(1 << 40)], [Some(7), None, None, None]);
+    }
+
     /// A start would not bring such containers back as they were.
     #[test]
     fn a_listed_container_of_a_service_or_of_one_run_is_marked() {

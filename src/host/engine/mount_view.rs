@@ -247,6 +247,24 @@ mod tests {
             assert_eq!(pid_file(&file), None);
         }
         assert_eq!(pid_file(&dir.path().join("none")), None);
+        // The name of a process is that of its file.
+        let program = dir.path().join("dockerd");
+        fs::copy("/bin/sleep", &program).unwrap();
+        let mut running = std::process::Command::new(&program).arg("60").spawn().unwrap();
+        fs::write(&file, format!("{}\n", running.id())).unwrap();
+        let found = pid_file(&file);
+        running.kill().and_then(|()| running.wait()).unwrap();
+        assert_eq!(found, running.id().try_into().ok());
+    }
+
+    #[test]
+    fn only_a_path_that_is_missing_on_both_sides_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (missing, endless) = (dir.path().join("missing"), dir.path().join("endless"));
+        symlink(&endless, &endless).unwrap();
+        let both = paths(&[&missing, &endless]);
+        assert_eq!(different(File::open("/").unwrap(), &both), [&endless]);
+        assert_eq!(different(File::open(dir.path()).unwrap(), &both), [&endless], "it is missing there only");
     }
 
     #[test]
