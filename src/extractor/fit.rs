@@ -80,3 +80,23 @@ fn wrong(input: &Input, why: &Misfit) -> Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::member::Kind;
+
+    #[test]
+    fn a_member_gets_the_ids_of_the_host_and_keeps_the_rest() {
+        let ids = IdMap::parse("0 100000 65536", "0 200000 65536").unwrap();
+        let xattrs = [(b"user.note".to_vec(), b"kept".to_vec())].into_iter().collect();
+        let metadata = Metadata { uid: 5, gid: 6, mode: 0o640, xattrs, ..Metadata::default() };
+        let member = Member { path: RelPath::parse(b"file").unwrap(), kind: Kind::Fifo, metadata };
+        let (on_host, left_out) = to_host(&member, &ids).unwrap();
+        let expected = Metadata { uid: 100_005, gid: 200_006, ..member.metadata.clone() };
+        assert_eq!((&on_host.path, &on_host.kind, &on_host.metadata), (&member.path, &member.kind, &expected));
+        assert!(left_out.is_empty(), "{left_out:?}");
+        let stranger = Member { metadata: Metadata { uid: 70_000, ..expected }, ..member };
+        assert!(to_host(&stranger, &ids).unwrap_err().to_string().contains("70000"));
+    }
+}

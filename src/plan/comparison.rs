@@ -94,7 +94,7 @@ pub fn plan(request: &ComparisonRequest, inventory: &Inventory, facts: &dyn Fact
             refusals.extend(reasons);
             continue;
         }
-        let input = Input { allow_empty: true, ..Input::new(&name, location, &target.tree.path) };
+        let input = Input::new(&name, location, &target.tree.path);
         let from = (request.from.as_ref(), &request.layout);
         let input = match prefix::fitting(&input, &target.alternative_paths, from, facts, &mut notes) {
             Ok(input) => input,
