@@ -353,15 +353,10 @@ mod tests {
     }
 
     /// Bytes that no program compresses.
-    fn noise(length: usize, seed: u64) -> Vec<u8> {
-        let mut state = seed;
-        let next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[0]
-        };
-        std::iter::repeat_with(next).take(length).collect()
+    fn noise(length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        fs::File::open("/dev/urandom").unwrap().read_exact(&mut bytes).unwrap();
+        bytes
     }
 
     fn archive(dir: &Path, option: &str, file: &Path) -> u64 {
@@ -402,13 +397,12 @@ mod tests {
     fn the_length_of_a_compressed_archive_is_estimated_from_samples() {
         const SIZE: usize = 3 << 20;
         let dir = tempdir().unwrap();
-        let text = |_| b"all work and no play\n".repeat(SIZE / 21);
-        let noise = |number| noise(SIZE, number);
-        for (name, content) in [("text", &text as &dyn Fn(u64) -> Vec<u8>), ("noise", &noise)] {
+        let text = || b"all work and no play\n".repeat(SIZE / 21);
+        for (name, content) in [("text", &text as &dyn Fn() -> Vec<u8>), ("noise", &|| noise(SIZE))] {
             let tree = dir.path().join(name);
             fs::create_dir(&tree).unwrap();
             for number in 1..=4 {
-                fs::write(tree.join(number.to_string()), content(number)).unwrap();
+                fs::write(tree.join(number.to_string()), content()).unwrap();
             }
             let real = archive(&tree, "-z", &dir.path().join("x.tar.gz"));
             let found = measured(&tree, Format::Gzip, false);
@@ -426,7 +420,7 @@ mod tests {
         let dir = tempdir().unwrap();
         let tree = dir.path().join("tree");
         fs::create_dir(&tree).unwrap();
-        fs::write(tree.join("noise"), noise(1 << 20, 1)).unwrap();
+        fs::write(tree.join("noise"), noise(1 << 20)).unwrap();
         let of =
             |name: &str, threads| decompression(&Location::at(&dir.path().join(name)), threads, &Collector::default());
         for (name, option, is_parallel) in [("x.tar.bz2", "-j", true), ("x.tar.gz", "-z", false)] {

@@ -151,16 +151,15 @@ fn attempt_all(name: &str, scenario: &Scenario, faults: Faults, extent: Extent) 
     let count = rounds.len();
     let mut known = BTreeSet::new();
     for killed_at in rounds {
-        let total = if killed_at > 0 {
+        let mut total = bench.total;
+        if killed_at > 0 {
             let calls = bench.killed_at(killed_at);
-            let total = calls.len();
-            if matches!(extent, Extent::All) && faults != Faults::Kills && !known.insert(calls) {
+            total = calls.len();
+            let is_known = !known.insert(calls);
+            if is_known && matches!(extent, Extent::All) && faults != Faults::Kills {
                 continue;
             }
-            total
-        } else {
-            bench.total
-        };
+        }
         let points = points(total, faults, extent, count * scenario.slowness());
         if scenario.waits() && matches!(extent, Extent::All) {
             attempt_beside_others(&mut row, scenario, counted, &points);
