@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::durable::record;
 use crate::error::{Error, Result};
 use crate::host::Inventory;
 use crate::host::mounts::MountTree;
@@ -36,6 +37,7 @@ pub(crate) fn recover_layout(
     if !inventory.obstacles.is_empty() {
         return Ok(Recovery::default());
     }
+    remove_leftovers(mounts.state_dir(), monitor)?;
     let everything = Selection { only: Vec::new(), all: true, ..selection.clone() };
     // What is not found here has nothing to be recovered.
     let targets = survey(layout, inventory, &everything)?.targets;
@@ -43,6 +45,17 @@ pub(crate) fn recover_layout(
     let recovery = recover_trees(trees, mounts, monitor)?;
     recovery.unreadable.iter().for_each(|error| monitor.issue("", error.with_hint()));
     Ok(recovery)
+}
+
+/// Removes what killed runs have left in the state directory that no tree needs, and reports what cannot be removed.
+fn remove_leftovers(state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
+    let texts = record::remove_leftovers(state_dir)?;
+    let locks = volume_locks::remove_stale(state_dir)?;
+    let kept = own_names::remove_records_of_gone(state_dir)?;
+    for error in texts.into_iter().chain(locks).chain(kept) {
+        monitor.issue("", error.with_hint());
+    }
+    Ok(())
 }
 
 /// What recovery has done. A tree that cannot be recovered blocks nothing else: a plan that needs it refuses it.
@@ -93,9 +106,6 @@ pub(crate) fn recover_trees<'a>(
     monitor: &dyn Monitor,
 ) -> Result<Recovery> {
     let state_dir = mounts.state_dir();
-    restore_record::remove_leftovers(state_dir);
-    volume_locks::remove_stale(state_dir);
-    own_names::remove_records_of_gone(state_dir);
     let records = restore_record::records(state_dir)?;
     let mut recovery = Recovery::default();
     if records.is_empty() {

@@ -8,7 +8,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::FlockArg;
 use serde::{Deserialize, Serialize};
 
 use crate::durable::record::{self, LockedRecord};
@@ -135,12 +134,10 @@ impl Drop for VolumeLocks<'_> {
     }
 }
 
-/// Removes the records of runs that were killed.
-pub(crate) fn remove_stale(state_dir: &Path) {
-    for path in record::list(state_dir, KIND).unwrap_or_default() {
-        // Where that fails, the next run tries again.
-        if let Ok(Some((record, _))) = LockedRecord::take_over(&path, FlockArg::LockExclusiveNonblock) {
-            record.remove().unwrap_or_default();
-        }
-    }
+/// Removes the records of runs that were killed. Returns why others are left.
+///
+/// # Errors
+/// The records cannot be listed.
+pub(crate) fn remove_stale(state_dir: &Path) -> Result<Vec<Error>> {
+    record::remove_obsolete(state_dir, KIND, |_| true)
 }

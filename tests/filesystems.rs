@@ -38,6 +38,7 @@ fn main() {
         test("a_stream_that_does_not_fit_changes_nothing", &[root], a_stream_that_does_not_fit_changes_nothing),
         test("what_is_said_of_a_full_disk_helps", &[root], what_is_said_of_a_full_disk_helps),
         test("resume_says_one_thing_of_a_tree", &[root, program("unshare")], resume_says_one_thing_of_a_tree),
+        test("a_leftover_that_stays_is_named", &[root, program("unshare")], a_leftover_that_stays_is_named),
         test("a_btrfs_subvolume_stays_one", &[root, program("mkfs.btrfs")], a_btrfs_subvolume_stays_one),
         test("over_quota_nothing_changes", &[root, program("mkfs.btrfs"), program("setpriv")], over_quota),
         test("a_disk_that_cannot_write_changes_nothing", &[root, program("mkfs.ext4")], a_disk_that_cannot_write),
@@ -537,4 +538,32 @@ fn resume_says_one_thing_of_a_tree() {
     before.assert_same(&world.now(), "recovered");
     world.voltar(&["resume"]).ok();
     assert_eq!(fs::read_dir(world.at("state")).unwrap().count(), 0);
+}
+
+/// What a killed run has left is removed by the next one. It says so if it cannot: a mountpoint cannot be removed.
+fn a_leftover_that_stays_is_named() {
+    let world = World::new(|_| ());
+    fs::create_dir_all(world.at("state")).unwrap();
+    fs::set_permissions(world.at("state"), fs::Permissions::from_mode(0o700)).unwrap();
+    let left = ["state/restore-1-1.tmp", "state/backup-1-1.json", "backup/.x.tar.1.voltar-tmp"];
+    for path in left {
+        fs::write(world.at(path), "{}").unwrap();
+    }
+    let stuck = format!("for path in {}; do mount --bind $path $path; done; exec \"$@\"", left.join(" "));
+    let attempt = |args: &[&str]| {
+        Tool::new("unshare")
+            .args(["--mount", "sh", "-euc", &stuck, "sh", env!("CARGO_BIN_EXE_voltar")])
+            .args(args)
+            .args(["--data-root", "docker", "--layout", "x.toml"])
+            .dir(world.scratch.path())
+            .env("VOLTAR_STATE_DIR", world.at("state"))
+            .run()
+    };
+    for (args, named) in [(&["resume"][..], &left[..2]), (&["backup", "backup", "--overwrite"], &left)] {
+        let stays = |path: &&str| format!("{path}': Device or resource busy (fix the cause; the next run removes it)");
+        let outcome = attempt(args).expect_code(1);
+        named.iter().map(stays).fold(outcome, |outcome, text| outcome.expect_text(&text));
+    }
+    world.voltar(&["backup", "backup", "--overwrite"]).ok();
+    assert!(left.iter().all(|path| !world.at(path).exists()));
 }

@@ -4,29 +4,41 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
+
 use super::atomic_file::is_temporary;
 use super::commit::complete;
 use super::locked_file;
 use crate::error::{Error, Result};
+use crate::member::printable_path;
 use crate::monitor::Monitor;
 
-/// What was done with the files of runs that were killed.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// What to do about a leftover that cannot be removed.
+pub(crate) const HINT: &str = "fix the cause; the next run removes it";
+
+/// What was done with the files and directories of runs that were killed.
+#[derive(Debug, Default)]
+#[must_use = "what is left is to be reported"]
 pub(crate) struct Recovered {
     /// They were complete, and have got their names.
     pub(crate) named: Vec<PathBuf>,
     /// They were not, and are removed.
     pub(crate) removed: Vec<PathBuf>,
+    /// Why others are not.
+    pub(crate) left: Vec<Error>,
 }
 
 impl Recovered {
-    /// Reports each file.
-    pub(crate) fn report(&self, monitor: &dyn Monitor) {
-        for named in &self.named {
-            monitor.note(&format!("'{}' is of a run that was killed after it was complete", named.display()));
+    /// Reports each of them.
+    pub(crate) fn report(self, monitor: &dyn Monitor) {
+        for named in self.named {
+            monitor.note(&format!("'{}' is of a run that was killed after it was complete", printable_path(&named)));
         }
-        for removed in &self.removed {
-            monitor.note(&format!("removed '{}', a leftover of a run that was killed", removed.display()));
+        for removed in self.removed {
+            monitor.note(&format!("removed '{}', a leftover of a run that was killed", printable_path(&removed)));
+        }
+        for error in self.left {
+            monitor.issue("", error.with_hint());
         }
     }
 }
@@ -37,7 +49,7 @@ impl Recovered {
 /// The directory exists and cannot be listed, or files cannot get their names.
 pub(crate) fn recover(directory: &Path) -> Result<Recovered> {
     let completed = complete(directory)?;
-    let mut recovered = Recovered { named: completed.named, removed: Vec::new() };
+    let mut recovered = Recovered { named: completed.named, ..Recovered::default() };
     // The files that another process has just replaced have temporary names too.
     if completed.in_progress {
         return Ok(recovered);
@@ -54,15 +66,27 @@ pub(crate) fn recover(directory: &Path) -> Result<Recovered> {
             continue;
         }
         let path = entry.path();
-        // A writer holds a lock on its file until it exits. The lock is held until the name is gone, which makes a writer
-        // that is just creating this file choose it again.
-        if let Ok(Some(_lock)) = locked_file::lock_leftover(&path)
-            && fs::remove_file(&path).is_ok()
-        {
-            recovered.removed.push(path);
+        match remove(&path) {
+            Ok(true) => recovered.removed.push(path),
+            Ok(false) => {}
+            // Another user's, whose next run removes it.
+            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied && !geteuid().is_root() => {}
+            Err(cause) => recovered.left.push(Error::failed_at("cannot remove", &path, cause).hint(HINT)),
         }
     }
     Ok(recovered)
+}
+
+/// Removes the file at `path` if its writer has ended. Returns whether it was removed.
+pub(super) fn remove(path: &Path) -> io::Result<bool> {
+    // A writer holds a lock on its file until it exits. The lock is held until the name is gone, which makes a writer that
+    // is just creating this file choose it again.
+    let Some(_lock) = locked_file::lock_leftover(path)? else { return Ok(false) };
+    match fs::remove_file(path) {
+        // The record to which it belonged was removed, and it with that.
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other.map(|()| true),
+    }
 }
 
 #[cfg(test)]
@@ -77,9 +101,14 @@ mod tests {
         let left = dir.path().join(".b.tar.1.voltar-tmp");
         fs::write(&left, "half").unwrap();
         fs::write(dir.path().join("b.voltar-tmp"), "a user's").unwrap();
-        assert_eq!(recover(dir.path()).unwrap(), Recovered { named: Vec::new(), removed: vec![left] });
+        let recovered = recover(dir.path()).unwrap();
+        assert!(
+            recovered.named.is_empty() && recovered.removed == [left] && recovered.left.is_empty(),
+            "{recovered:?}"
+        );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
         drop(locked);
-        assert_eq!(recover(&dir.path().join("missing")).unwrap(), Recovered::default());
+        let recovered = recover(&dir.path().join("missing")).unwrap();
+        assert!(recovered.removed.is_empty() && recovered.left.is_empty());
     }
 }

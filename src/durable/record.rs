@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 use serde::Deserialize;
 
-use super::{locked_file, parent, small_file, sync_directory};
+use super::{leftovers, locked_file, parent, small_file, sync_directory};
 use crate::error::{Error, Result};
 
 const SUFFIX: &str = ".json";
@@ -175,24 +175,26 @@ pub(crate) fn list(directory: &Path, kind: &str) -> Result<Vec<PathBuf>> {
 }
 
 fn list_of(directory: &Path, kind: &str) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(cause) if matches!(cause.kind(), IoKind::NotFound | IoKind::PermissionDenied) => return Ok(Vec::new()),
-        Err(cause) => return Err(cause),
+    let is_record = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        let rest = name.strip_prefix(kind.as_bytes()).and_then(|rest| rest.strip_prefix(b"-"));
+        rest.is_some_and(|rest| rest.ends_with(SUFFIX.as_bytes()))
     };
-    let mut records = Vec::new();
-    for entry in entries {
-        let name = entry?.file_name();
-        let rest = name.as_encoded_bytes().strip_prefix(kind.as_bytes()).and_then(|rest| rest.strip_prefix(b"-"));
-        if rest.is_some_and(|rest| rest.ends_with(SUFFIX.as_bytes())) {
-            records.push(directory.join(name));
-        }
-    }
+    let mut records: Vec<PathBuf> = paths(directory)?.into_iter().filter(is_record).collect();
     if !records.is_empty() {
         check_private(directory)?;
     }
     records.sort();
     Ok(records)
+}
+
+/// Returns the paths in `directory`. One that does not exist, or that this user may not read, has none.
+fn paths(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(cause) if matches!(cause.kind(), IoKind::NotFound | IoKind::PermissionDenied) => Ok(Vec::new()),
+        Err(cause) => Err(cause),
+    }
 }
 
 fn make_directory(directory: &Path) -> io::Result<()> {
@@ -235,23 +237,37 @@ fn unless_missing(cause: io::Error) -> io::Result<()> {
     if cause.kind() == IoKind::NotFound { Ok(()) } else { Err(cause) }
 }
 
-/// Removes the texts of records that were never completed, because their run was killed.
+/// Removes the texts of records that were never completed, because their run was killed. Returns why others are left.
 ///
 /// # Errors
-/// Those of the system calls.
-pub(crate) fn remove_leftovers(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let is_text = path.extension().is_some_and(|extension| extension == TEMPORARY);
+/// The directory exists and cannot be read.
+pub(crate) fn remove_leftovers(directory: &Path) -> Result<Vec<Error>> {
+    let is_leftover = |path: &PathBuf| {
         // With a record it is that of a run that replaces the text, or removed with the record.
-        if is_text
-            && !path.with_extension(&SUFFIX[1..]).exists()
-            && let Some(_lock) = locked_file::lock_leftover(&path)?
-        {
-            fs::remove_file(&path).or_else(unless_missing)?;
+        path.extension().is_some_and(|extension| extension == TEMPORARY) && !path.with_extension(&SUFFIX[1..]).exists()
+    };
+    let paths = paths(directory).map_err(|cause| Error::failed_at("cannot read", directory, cause))?;
+    let left = |path: PathBuf| leftovers::remove(&path).err().map(|cause| not_removed(&path, cause));
+    Ok(paths.into_iter().filter(is_leftover).filter_map(left).collect())
+}
+
+/// Removes the records of `kind` whose run has ended and whose text `is_obsolete`. Returns why others are left.
+///
+/// # Errors
+/// As [`list`].
+pub(crate) fn remove_obsolete(directory: &Path, kind: &str, is_obsolete: impl Fn(&[u8]) -> bool) -> Result<Vec<Error>> {
+    let remove = |path: &Path| -> Result<()> {
+        let taken = LockedRecord::take_over(path, FlockArg::LockExclusiveNonblock);
+        match taken.map_err(|cause| not_removed(path, cause))? {
+            Some((record, text)) if is_obsolete(&text) => record.remove().map_err(|error| error.hint(leftovers::HINT)),
+            _ => Ok(()),
         }
-    }
-    Ok(())
+    };
+    Ok(list(directory, kind)?.iter().filter_map(|path| remove(path).err()).collect())
+}
+
+fn not_removed(path: &Path, cause: io::Error) -> Error {
+    Error::failed_at("cannot remove", path, cause).hint(leftovers::HINT)
 }
 
 fn open(path: &Path) -> io::Result<Option<File>> {
@@ -313,15 +329,44 @@ mod tests {
             fs::write(path, "of a run that was killed").unwrap();
         }
         let written = locked_file::create(&dir.path().join("kept-1-1.tmp")).unwrap();
-        remove_leftovers(dir.path()).unwrap();
+        assert!(remove_leftovers(dir.path()).unwrap().is_empty());
         let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         left.sort();
         let expected = [dir.path().join("kept-1-1.tmp"), record.path().to_owned(), replaced];
         assert_eq!(left, expected);
         drop(written);
         record.remove().unwrap();
-        remove_leftovers(dir.path()).unwrap();
+        assert!(remove_leftovers(dir.path()).unwrap().is_empty());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(remove_leftovers(&dir.path().join("missing")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_reported_and_keeps_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let reported = |left: Vec<Error>, path: &Path| {
+            let [error] = &left[..] else { panic!("{left:?}") };
+            assert!(error.to_string().starts_with(&format!("cannot remove '{}': ", path.display())), "{error}");
+        };
+        fs::create_dir(at("stopped-2-1.tmp")).unwrap();
+        for name in ["stopped-1-1.tmp", "stopped-3-1.tmp"] {
+            fs::write(at(name), "half").unwrap();
+        }
+        reported(remove_leftovers(dir.path()).unwrap(), &at("stopped-2-1.tmp"));
+        fs::remove_dir(at("stopped-2-1.tmp")).unwrap();
+
+        std::os::unix::fs::symlink("/etc/passwd", at("backup-2.json")).unwrap();
+        for (name, text) in [("backup-1", "old"), ("backup-3", "old"), ("backup-4", "needed"), ("kept-1", "old")] {
+            fs::write(at(name).with_extension("json"), text).unwrap();
+        }
+        let is_obsolete = |text: &[u8]| text != b"needed";
+        let in_progress = LockedRecord::create(dir.path(), "backup", b"").unwrap();
+        reported(remove_obsolete(dir.path(), "backup", is_obsolete).unwrap(), &at("backup-2.json"));
+        let mut left = list(dir.path(), "backup").unwrap();
+        left.retain(|path| path != in_progress.path());
+        assert_eq!(left, [at("backup-2.json"), at("backup-4.json")]);
+        assert!(at("kept-1.json").exists() && in_progress.path().exists());
     }
 
     #[test]
@@ -365,7 +410,8 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     while !is_done.load(Ordering::Relaxed) {
-                        remove_leftovers(dir.path()).unwrap();
+                        let left = remove_leftovers(dir.path()).unwrap();
+                        assert!(left.is_empty(), "{left:?}");
                     }
                 });
             }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::set::{Set, verified_at};
 use super::set_files::OwnFiles;
 use super::set_name::SetName;
+use crate::durable::leftovers::Recovered;
 use crate::durable::run_lock::RunLock;
 use crate::durable::{rename_new, sync_directory};
 use crate::error::{Error, Result};
@@ -39,15 +40,6 @@ pub struct Listed {
     pub set: Result<Set>,
     /// When it was verified last.
     pub verified: Option<Timestamp>,
-}
-
-/// What was found of runs that were killed.
-#[derive(Debug, Default)]
-pub(crate) struct Leftovers {
-    /// Hidden directories that are removed.
-    pub(crate) removed: Vec<PathBuf>,
-    /// Why others are not.
-    pub(crate) left: Vec<Error>,
 }
 
 impl Sets {
@@ -109,16 +101,16 @@ impl Sets {
     ///
     /// # Errors
     /// The directory cannot be listed.
-    pub(crate) fn recover(&self, _lock: &RunLock) -> Result<Leftovers> {
-        let mut leftovers = Leftovers::default();
+    pub(crate) fn recover(&self, _lock: &RunLock) -> Result<Recovered> {
+        let mut recovered = Recovered::default();
         for name in self.names()?.iter().filter_map(|name| SetName::parse_hidden(name)) {
             let path = self.directory.join(name.hidden());
             match OwnFiles::open(&path).and_then(|files| files.remove(&path)) {
-                Ok(()) => leftovers.removed.push(path),
-                Err(error) => leftovers.left.push(error),
+                Ok(()) => recovered.removed.push(path),
+                Err(error) => recovered.left.push(error),
             }
         }
-        Ok(leftovers)
+        Ok(recovered)
     }
 
     /// Removes a complete set. It is none any more once the first step is done, whatever happens then. The caller has the lock.
@@ -142,18 +134,6 @@ fn complete_set(path: &Path) -> Result<Set> {
         .ok_or_else(|| Error::refused(format!("'{}' is no set: it has no {}", printable_path(path), manifest::FILE)))?;
     set.check()?;
     Ok(set)
-}
-
-impl Leftovers {
-    /// Reports each directory.
-    pub(crate) fn report(self, monitor: &dyn Monitor) {
-        for removed in self.removed {
-            monitor.note(&format!("removed '{}', a leftover of a run that was killed", printable_path(&removed)));
-        }
-        for error in self.left {
-            monitor.issue("", error.with_hint());
-        }
-    }
 }
 
 impl Listed {

@@ -7,7 +7,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::FlockArg;
 use serde::{Deserialize, Serialize};
 
 use super::beneath::open_path;
@@ -112,18 +111,14 @@ pub(crate) fn record_kept(
 }
 
 /// Removes the records of kept trees that are no longer where they were. Of a directory that is not there, such as that
-/// of a filesystem that is not mounted, nothing is known: its records stay. What fails here is tried again next time.
-pub(crate) fn remove_records_of_gone(state_dir: &Path) {
-    for path in record::list(state_dir, KIND).unwrap_or_default() {
-        // A restore that is in progress is about to keep its tree.
-        let Ok(Some((record, text))) = LockedRecord::take_over(&path, FlockArg::LockExclusiveNonblock) else {
-            continue;
-        };
-        let Ok(content) = parse_version::<KeptContent>(&text) else { continue };
-        if content.are_gone() {
-            record.remove().unwrap_or_default();
-        }
-    }
+/// of a filesystem that is not mounted, nothing is known: its records stay, and so does that of a restore in progress, which
+/// is about to keep its tree. Returns why others are left.
+///
+/// # Errors
+/// The records cannot be listed.
+pub(crate) fn remove_records_of_gone(state_dir: &Path) -> Result<Vec<Error>> {
+    let are_gone = |text: &[u8]| parse_version::<KeptContent>(text).is_ok_and(|content| content.are_gone());
+    record::remove_obsolete(state_dir, KIND, are_gone)
 }
 
 impl KeptContent {
@@ -191,7 +186,7 @@ mod tests {
         let open = |path: &Path| OwnedFd::from(File::open(path).unwrap());
         let identity = Identity::of(open(&at("holder").join(name))).unwrap();
         let is_left = || {
-            remove_records_of_gone(&state);
+            assert!(remove_records_of_gone(&state).unwrap().is_empty());
             !record::list(&state, KIND).unwrap().is_empty()
         };
         let locked = record_kept(&state, &open(&at("holder")), &at("holder"), name, identity).unwrap();

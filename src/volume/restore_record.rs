@@ -328,7 +328,6 @@ impl RestoreRecord {
         let failed =
             |cause: Cause| Error::failed_at("cannot record the restore in", state_dir, cause).hint(state_dir::HINT);
         let _lock = record::lock_directory(state_dir).map_err(|cause| failed(cause.into()))?;
-        remove_leftovers(state_dir);
         if let Some(other) = unfinished(state_dir, lives)?.first() {
             return Err(other.refusal());
         }
@@ -401,11 +400,6 @@ impl RestoreRecord {
 /// Returns the paths of the records of all restores that have not ended, oldest first.
 pub(crate) fn records(state_dir: &Path) -> Result<Vec<PathBuf>> {
     record::list(state_dir, KIND)
-}
-
-/// Removes what runs have left that were killed while they wrote a record. What fails here is tried again next time.
-pub(crate) fn remove_leftovers(state_dir: &Path) {
-    record::remove_leftovers(state_dir).unwrap_or_default();
 }
 
 /// A live tree that another run is replacing, or has left half restored.
@@ -604,18 +598,6 @@ mod tests {
         record.content.swapped = true;
         record.save().unwrap();
         assert!(!record.is_staged_on_disk());
-    }
-
-    #[test]
-    fn what_a_killed_run_has_half_written_goes_with_the_next_restore() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = dir.path().join("state");
-        let (live, record) = tree(dir.path());
-        RestoreRecord::begin(&state, vec![record.clone()], &[&live]).unwrap().remove().unwrap();
-        let half = state.join("restore-1-1.tmp");
-        std::fs::write(&half, "{").unwrap();
-        let _record = RestoreRecord::begin(&state, vec![record], &[&live]).unwrap();
-        assert!(!half.exists());
     }
 
     #[test]
