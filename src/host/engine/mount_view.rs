@@ -205,7 +205,10 @@ fn identity_in(root: impl AsFd, path: &Path) -> io::Result<FileId> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::{Read as _, Write as _};
     use std::os::unix::fs::symlink;
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Command, Stdio};
 
     use super::*;
 
@@ -247,10 +250,14 @@ mod tests {
             assert_eq!(pid_file(&file), None);
         }
         assert_eq!(pid_file(&dir.path().join("none")), None);
-        // The name of a process is that of its file.
+        // The name of a process is that of the link to its program. It has that name once it runs the program, which may be
+        // later than the return of `spawn`: the answer of `cat` says so.
         let program = dir.path().join("dockerd");
-        fs::copy("/bin/sleep", &program).unwrap();
-        let mut running = std::process::Command::new(&program).arg("60").spawn().unwrap();
+        symlink("/bin/cat", &program).unwrap();
+        let mut running = Command::new(&program);
+        let mut running = running.arg0("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        running.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        running.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         fs::write(&file, format!("{}\n", running.id())).unwrap();
         let found = pid_file(&file);
         running.kill().and_then(|()| running.wait()).unwrap();
