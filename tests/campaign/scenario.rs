@@ -118,11 +118,6 @@ impl Scenario {
         }
     }
 
-    /// Returns whether its points take much longer than they need of a processor.
-    pub(crate) fn waits(&self) -> bool {
-        self.host == Host::Engine
-    }
-
     pub(crate) fn changes_disk(&self) -> bool {
         self.kind != Kind::Verify
     }
@@ -219,6 +214,19 @@ impl Bench {
         let ended = self.traced(args, counted, None);
         assert_eq!(ended.code, Some(0), "{}: a run without a fault: {}", self.scenario.name, ended.text);
         ended.calls.len()
+    }
+
+    /// Returns another one of the same kind, with a world of its own.
+    pub(crate) fn another(&self) -> Self {
+        Self { killed_at: self.killed_at, ..Self::new(self.scenario, Medium::Scratch, self.counted) }
+    }
+
+    /// Returns how many of its kind get the most points done. With an engine, points mostly wait.
+    pub(crate) fn at_a_time(&self) -> usize {
+        match self.scenario.host {
+            Host::Engine => 8,
+            Host::DataRoot => std::thread::available_parallelism().map_or(1, usize::from),
+        }
     }
 
     /// Makes the world in which the command of the scenario begins.

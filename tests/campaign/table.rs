@@ -161,8 +161,8 @@ fn attempt_all(name: &str, scenario: &Scenario, faults: Faults, extent: Extent) 
             }
         }
         let points = points(total, faults, extent, count * scenario.slowness());
-        if scenario.waits() && matches!(extent, Extent::All) {
-            attempt_beside_others(&mut row, scenario, counted, &points);
+        if matches!(extent, Extent::All) {
+            attempt_beside_others(&mut row, &bench, &points);
         } else {
             for (point, recovery) in points {
                 row.add(bench.attempt(point, recovery));
@@ -172,15 +172,14 @@ fn attempt_all(name: &str, scenario: &Scenario, faults: Faults, extent: Extent) 
     row.end(extent);
 }
 
-/// Attempts points that mostly wait: several at a time, each thread in a world of its own.
-fn attempt_beside_others(row: &mut Row, scenario: &Scenario, counted: Counted, points: &[(Point, Recovery)]) {
-    const AT_A_TIME: usize = 8;
+/// Attempts several points at a time, each thread in a world of its own that is like that of `bench`.
+fn attempt_beside_others(row: &mut Row, bench: &Bench, points: &[(Point, Recovery)]) {
     let (left, row) = (Mutex::new(points.iter()), Mutex::new(row));
     let next = || left.lock().expect("no panic here").next().copied();
     std::thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
+        for _ in 0..bench.at_a_time() {
             scope.spawn(|| {
-                let bench = Bench::new(*scenario, Medium::Scratch, counted);
+                let bench = bench.another();
                 while let Some((point, recovery)) = next() {
                     let attempt = bench.attempt(point, recovery);
                     row.lock().expect("no panic here").add(attempt);
