@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use nix::errno::Errno;
 
 use crate::durable::run_lock::RunLock;
 use crate::error::Result;
@@ -30,8 +31,8 @@ pub struct PruneRequest {
 pub struct Pruning {
     /// The sets, the oldest one first.
     pub sets: Vec<Judged>,
-    /// The names of directories that are named as sets and are not complete: they stay.
-    pub incomplete: Vec<SetName>,
+    /// The directories that are named as sets and are not complete: they stay.
+    pub incomplete: Vec<Listed>,
 }
 
 /// A complete set and why it is kept.
@@ -54,26 +55,25 @@ pub fn judge(sets: &Sets, policy: &Policy) -> Result<Pruning> {
         sets.list()?.into_iter().partition(|listed| listed.complete().is_some());
     let times: Vec<Timestamp> = complete.iter().map(|listed| listed.name.time()).collect();
     let mut reasons = policy.reasons(&times, &TimeZone::system());
-    keep_bases(&complete, &mut reasons);
+    keep_bases(&complete, &incomplete, &mut reasons);
     let judged = complete.iter().zip(reasons).map(|(listed, reasons)| Judged {
         name: listed.name,
         bytes: listed.complete().map(Set::manifest).map_or(0, Manifest::bytes),
         reasons,
     });
-    Ok(Pruning { sets: judged.collect(), incomplete: incomplete.iter().map(|listed| listed.name).collect() })
+    Ok(Pruning { sets: judged.collect(), incomplete })
 }
 
-/// Keeps the sets that others need which are kept.
-fn keep_bases(sets: &[Listed], reasons: &mut [Vec<Reason>]) {
-    let needed: BTreeSet<String> = sets
-        .iter()
-        .zip(&*reasons)
-        .filter(|(_, reasons)| !reasons.is_empty())
-        .filter_map(|(listed, _)| listed.complete())
-        .flat_map(|set| set.manifest().bases().into_iter().map(str::to_owned))
-        .collect();
-    for (listed, reasons) in sets.iter().zip(reasons) {
-        if needed.contains(&listed.name.to_string()) {
+/// Keeps the sets that others need which stay. If it cannot be read what one of them needs, that may be any full set before it.
+fn keep_bases(complete: &[Listed], incomplete: &[Listed], reasons: &mut [Vec<Reason>]) {
+    let kept = complete.iter().zip(&*reasons).filter(|(_, reasons)| !reasons.is_empty()).map(|(listed, _)| listed);
+    let needed: BTreeSet<String> = kept.chain(incomplete).filter_map(|listed| listed.bases.clone()).flatten().collect();
+    let last_unread = incomplete.iter().filter(|listed| listed.bases.is_none()).map(|listed| listed.name).max();
+    for (listed, reasons) in complete.iter().zip(reasons) {
+        let is_full = listed.complete().is_some_and(|set| set.indexes().next().is_some());
+        if needed.contains(&listed.name.to_string())
+            || (is_full && last_unread.is_some_and(|unread| listed.name < unread))
+        {
             reasons.push(Reason::Base);
         }
     }
@@ -99,8 +99,17 @@ pub(crate) fn prune_locked(
     monitor: &dyn Monitor,
 ) -> Result<()> {
     let Pruning { sets: judged, incomplete } = judge(sets, policy)?;
-    for name in incomplete {
-        monitor.note(&format!("{name} is not complete, and stays"));
+    for Listed { name, set, bases, .. } in incomplete {
+        let Err(error) = set else { continue };
+        // What a disk cannot read now may be complete.
+        let is_unread = error.errno().is_some_and(|errno| errno != Errno::ENOENT);
+        let what = if bases.is_none() { "stays, and so does each full set before it" } else { "stays" };
+        if is_unread || bases.is_none() {
+            let error = error.within(format!("{name} {what}"));
+            monitor.issue("", error.hint("fix the cause, or remove it by hand if nothing in it is needed").with_hint());
+        } else {
+            monitor.note(&format!("{name} is not complete, and stays"));
+        }
     }
     let is_removed = |judged: &Judged| judged.reasons.is_empty() && Some(judged.name) != made;
     for Judged { name, bytes, .. } in judged.into_iter().filter(is_removed) {

@@ -38,6 +38,7 @@ fn main() {
         skip::test("all_is_archived_where_changes_cannot_be_told", &[], all_is_archived_where_changes_cannot_be_told),
         skip::test("a_set_needs_its_base", &[], a_set_needs_its_base),
         skip::test("a_base_is_kept_as_long_as_it_is_needed", &[], a_base_is_kept_as_long_as_it_is_needed),
+        skip::test("a_base_of_a_damaged_set_is_kept", &[], a_base_of_a_damaged_set_is_kept),
         skip::test("a_part_and_a_comparison_see_the_tree_of_the_night", &[], a_part_and_a_comparison),
         skip::test("damage_of_any_file_of_a_set_is_found", &[], damage_of_any_file_of_a_set_is_found),
         skip::test("two_passes_are_one_tree", &[], two_passes_are_one_tree),
@@ -510,6 +511,29 @@ fn a_base_is_kept_as_long_as_it_is_needed() {
     assert!(full.0.exists() && !first.0.exists() && second.0.exists());
     world.voltar(&["backup", "--into", "sets", "--format", "gz", "--keep-last", "1"]).ok();
     assert!(!full.0.exists() && !second.0.exists(), "nothing needs it any more");
+}
+
+/// A set that is damaged stays, and so does what it needs; also if it cannot be read what that is.
+fn a_base_of_a_damaged_set_is_kept() {
+    let world = World::new();
+    world.write("file", "one");
+    let (full, _) = world.backup();
+    world.write("file", "two");
+    let (changes, _) = world.backup();
+    for (file, damaged, status) in [("data.changes.tar.gz", "", 0), ("voltar.json", "{", 1)] {
+        let path = changes.0.join(file);
+        let content = fs::read(&path).unwrap();
+        fs::write(&path, damaged).unwrap();
+        world.voltar(&["backup", "--into", "sets", "--format", "gz"]).ok();
+        let prune = ["prune", "sets", "--keep-last", "1"];
+        world.voltar(&prune).arg("--dry-run").ok().expect_text("base").expect_text("incomplete, and stays");
+        let outcome = world.voltar(&prune).run().expect_code(status);
+        assert!(full.0.exists() && changes.0.exists(), "{file}: {outcome}");
+        assert_eq!(status == 1, outcome.text().contains("stays, and so does each full set before it: "), "{outcome}");
+        fs::write(&path, content).unwrap();
+    }
+    world.voltar(&["prune", "sets", "--keep-last", "1"]).ok();
+    assert!(!full.0.exists() && !changes.0.exists());
 }
 
 fn a_part_and_a_comparison() {

@@ -7,7 +7,7 @@
 //! the same owner in that directory.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use nix::fcntl::{AT_FDCWD, Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::atomic_file::{AtomicFile, Ready, is_temporary_of, spare};
-use super::{is_trusted, locked_file, parent, rename_new, small_file, sync_directory};
+use super::{is_trusted, locked_file, parent, record, rename_new, small_file, sync_directory};
 use crate::error::{Cause, Error, Result};
 use crate::renameat2::{RenameFlags, renameat2};
 
@@ -26,6 +26,9 @@ const RECORD: &str = ".voltar-commit.";
 
 /// Which fields a record has.
 const VERSION: u32 = 1;
+
+/// What to do about a record that cannot be read.
+const UNREAD: &str = "it says which archives are of one backup: fix the cause, then run the command again";
 
 /// A record holds a few names; a larger file is none. In bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -253,11 +256,13 @@ pub(crate) fn check_complete(directory: &Path) -> Result<()> {
         return Err(Error::refused(format!("another voltar is giving archives in '{shown}' their names"))
             .hint("run the command again"));
     }
-    let lacks_names = |record: &Record| record.is_there(directory) && record.unnamed(directory).next().is_some();
-    if records.iter().any(|found| lacks_names(&found.record)) {
-        let hint =
-            format!("`voltar verify {shown}` gives the other archives their names, and so does a restore or backup");
-        return Err(Error::refused(interrupted(directory)).hint(hint));
+    for Found { record, .. } in records {
+        if record.is_there(directory)? && !record.unnamed(directory)?.is_empty() {
+            let hint = format!(
+                "`voltar verify {shown}` gives the other archives their names, and so does a restore or backup"
+            );
+            return Err(Error::refused(interrupted(directory)).hint(hint));
+        }
     }
     Ok(())
 }
@@ -278,7 +283,17 @@ pub(crate) fn is_record(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(RECORD.as_bytes())
 }
 
-/// Returns the records in `directory`, and whether there are some that another process has now.
+/// What has the name of a record.
+enum Named {
+    Record(Found),
+    /// A record that another process has now.
+    InProgress,
+    /// Something else, or nothing any more.
+    Other,
+}
+
+/// Returns the records in `directory`, and whether there are some that another process has now. One that cannot be read is
+/// an error: what it announces would be taken for leftovers.
 fn records(directory: &Path) -> Result<(Vec<Found>, bool)> {
     let (mut records, mut in_progress) = (Vec::new(), false);
     let failed = |e: io::Error| Error::failed_at("cannot list", directory, e);
@@ -287,61 +302,102 @@ fn records(directory: &Path) -> Result<(Vec<Found>, bool)> {
         other => other.map_err(failed)?,
     };
     for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        // Whatever else has such a name is not a record.
-        let is_named = path.file_name().is_some_and(is_record);
-        let Some(Ok(file)) = is_named.then(|| small_file::open_itself(&path)) else { continue };
-        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
-            in_progress = true;
+        let entry = entry.map_err(failed)?;
+        if !is_record(&entry.file_name()) {
             continue;
-        };
-        let is_own = lock.metadata().is_ok_and(|status| is_trusted(status.uid()) && status.nlink() == 1);
-        let text = small_file::read_open(&lock, MAX_BYTES);
-        let record = text.ok().and_then(|text| serde_json::from_slice::<Record>(&text).ok());
-        if let Some(record) = record.filter(|record| is_own && record.version == VERSION) {
-            records.push(Found { path, record, _lock: lock });
+        }
+        let path = entry.path();
+        match named(&path).map_err(|cause| Error::failed_at("cannot read", &path, cause).hint(UNREAD))? {
+            Named::Record(found) => records.push(found),
+            Named::InProgress => in_progress = true,
+            Named::Other => {}
         }
     }
     Ok((records, in_progress))
 }
 
+/// Opens, locks and reads what has the name of a record.
+fn named(path: &Path) -> io::Result<Named> {
+    let is_own = |status: &Metadata| status.is_file() && status.nlink() == 1 && is_trusted(status.uid());
+    let opened = path
+        .symlink_metadata()
+        .and_then(|status| if is_own(&status) { small_file::open_itself(path).map(Some) } else { Ok(None) });
+    let file = match opened {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(Named::Other),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Named::Other),
+        Err(cause) => return Err(cause),
+    };
+    let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => lock,
+        Err((_, Errno::EWOULDBLOCK)) => return Ok(Named::InProgress),
+        Err((_, errno)) => return Err(errno.into()),
+    };
+    // Removed, or given another name, before it was locked.
+    if !is_own(&lock.metadata()?) {
+        return Ok(Named::Other);
+    }
+    let text = small_file::read_open(&lock, MAX_BYTES)?;
+    // A record is complete when it has its name.
+    let Ok(version) = record::version(&text) else { return Ok(Named::Other) };
+    if version != VERSION {
+        return Err(io::Error::other(format!("it has version {version}, and this voltar knows version {VERSION}")));
+    }
+    let Ok(record) = serde_json::from_slice(&text) else { return Ok(Named::Other) };
+    Ok(Named::Record(Found { path: path.to_owned(), record, _lock: lock }))
+}
+
 impl Record {
     /// Returns whether all files are there. One that is gone was removed after all renames were undone, or taken away after
     /// all were made.
-    fn is_there(&self, directory: &Path) -> bool {
-        self.files.iter().all(|file| {
-            is_temporary_of(&file.temporary, &file.target)
-                && (file.is_at(&file.temporary, directory) || file.is_at(&file.target, directory))
-        })
+    fn is_there(&self, directory: &Path) -> Result<bool> {
+        for file in &self.files {
+            let is_there = is_temporary_of(&file.temporary, &file.target)
+                && (file.is_at(&file.temporary, directory)? || file.is_at(&file.target, directory)?);
+            if !is_there {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Returns the files that do not have their names.
-    fn unnamed<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = &'a Announced> {
-        self.files.iter().filter(|file| file.is_at(&file.temporary, directory))
+    fn unnamed(&self, directory: &Path) -> Result<Vec<&Announced>> {
+        let mut unnamed = Vec::new();
+        for file in &self.files {
+            if file.is_at(&file.temporary, directory)? {
+                unnamed.push(file);
+            }
+        }
+        Ok(unnamed)
     }
 }
 
 impl Announced {
-    fn is_at(&self, name: &str, directory: &Path) -> bool {
-        let status = fs::symlink_metadata(directory.join(name));
-        status.is_ok_and(|status| status.is_file() && status.ino() == self.inode && is_trusted(status.uid()))
+    fn is_at(&self, name: &str, directory: &Path) -> Result<bool> {
+        let path = directory.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(status) => Ok(status.is_file() && status.ino() == self.inode && is_trusted(status.uid())),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(cause) => Err(Error::failed_at("cannot examine", &path, cause)),
+        }
     }
 }
 
 fn complete_one(directory: &Path, record: &Record) -> Result<Vec<PathBuf>> {
-    if !record.is_there(directory) {
+    if !record.is_there(directory)? {
         return Ok(Vec::new());
     }
     let mut named = Vec::new();
-    for file in record.unnamed(directory) {
+    for file in record.unnamed(directory)? {
         let (temporary, target) = (directory.join(&file.temporary), directory.join(&file.target));
         rename(&temporary, &target, record.overwrite)?;
         named.push(target);
     }
     sync_directory(directory).map_err(|e| Error::failed_at("cannot sync the directory", directory, e))?;
-    for file in record.files.iter().filter(|file| file.is_at(&file.target, directory)) {
+    for file in &record.files {
         let replaced = directory.join(&file.temporary);
-        if replaced.exists() {
+        if file.is_at(&file.target, directory)? && replaced.exists() {
             remove(&replaced)?;
         }
     }
@@ -350,6 +406,7 @@ fn complete_one(directory: &Path, record: &Record) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::leftovers;
     use super::*;
 
     fn ready(target: &Path, content: &str) -> Ready {
@@ -485,6 +542,26 @@ mod tests {
         assert!(complete(dir.path()).unwrap().named.is_empty());
         assert_eq!(fs::read_to_string(at("b")).unwrap(), "old");
         assert!(content(dir.path()).iter().all(|(name, _)| !name.starts_with(RECORD)));
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_keeps_what_it_announces() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = killed(&|name| dir.path().join(name));
+        let path = record.target.clone();
+        drop(record);
+        let before = content(dir.path());
+        let (text, huge) = (fs::read(&path).unwrap(), vec![b' '; usize::try_from(MAX_BYTES).unwrap() + 1]);
+        for (text, expected) in [(&br#"{"version":2,"more":1}"#[..], "it has version 2"), (&huge, "it has more than")] {
+            fs::write(&path, text).unwrap();
+            for result in [check_complete(dir.path()), leftovers::recover(dir.path()).map(drop)] {
+                let error = result.unwrap_err().to_string();
+                assert!(error.starts_with("cannot read '") && error.contains(expected), "{error}");
+            }
+        }
+        fs::write(&path, text).unwrap();
+        assert_eq!(content(dir.path()), before);
+        assert_eq!(complete(dir.path()).unwrap().named.len(), 1);
     }
 
     #[test]

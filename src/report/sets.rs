@@ -56,8 +56,8 @@ pub fn pruning_text(pruning: &Pruning) -> String {
         };
         rows.push([name.to_string(), units::bytes(*bytes), why]);
     }
-    for name in &pruning.incomplete {
-        rows.push([name.to_string(), "-".to_owned(), "incomplete, and stays".to_owned()]);
+    for listed in &pruning.incomplete {
+        rows.push([listed.name.to_string(), "-".to_owned(), "incomplete, and stays".to_owned()]);
     }
     let removed = pruning.sets.iter().filter(|judged| judged.reasons.is_empty());
     let (count, bytes) = removed.fold((0_u64, 0), |(count, bytes), judged| (count + 1, bytes + judged.bytes));
@@ -162,7 +162,7 @@ impl PruningDocument {
         };
         Self {
             sets: pruning.sets.iter().map(judged).collect(),
-            incomplete: pruning.incomplete.iter().map(ToString::to_string).collect(),
+            incomplete: pruning.incomplete.iter().map(|listed| listed.name.to_string()).collect(),
         }
     }
 }

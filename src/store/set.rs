@@ -55,6 +55,11 @@ impl Set {
         &self.manifest
     }
 
+    /// Returns the names of the sets that it needs.
+    pub(super) fn bases(&self) -> impl Iterator<Item = String> {
+        self.manifest.bases().into_iter().map(str::to_owned)
+    }
+
     /// Returns the archives, in the order of the manifest.
     #[must_use]
     pub fn archives(&self) -> Vec<Location> {

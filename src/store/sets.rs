@@ -2,6 +2,7 @@
 //! and is renamed when it is complete; it is removed in the same way, the other way round. Whoever changes a directory of sets
 //! has its lock, so what is hidden there then is a leftover.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ pub struct Listed {
     pub path: PathBuf,
     /// The set, if it is complete: all archives are there, with their lengths.
     pub set: Result<Set>,
+    /// The names of the sets that it needs; `None` if what says so cannot be read.
+    pub bases: Option<BTreeSet<String>>,
     /// When it was verified last.
     pub verified: Option<Timestamp>,
 }
@@ -66,10 +69,12 @@ impl Sets {
             // A symbolic link is no set of this directory.
             let set = match path.symlink_metadata() {
                 Ok(status) if !status.is_dir() => continue,
-                Ok(_) => complete_set(&path),
+                Ok(_) => Set::open(&path),
                 Err(e) => Err(Error::failed_at("cannot examine", &path, e)),
             };
-            listed.push(Listed { name, set, verified: verified_at(&path), path });
+            let bases = set.as_ref().ok().map(|set| set.iter().flat_map(Set::bases).collect());
+            let set = set.and_then(|set| complete(set, &path));
+            listed.push(Listed { name, set, bases, verified: verified_at(&path), path });
         }
         listed.sort_by_key(|listed| listed.name);
         Ok(listed)
@@ -128,9 +133,9 @@ impl Sets {
     }
 }
 
-/// Returns the set in the directory at `path`, if it is complete.
-fn complete_set(path: &Path) -> Result<Set> {
-    let set = Set::open(path)?
+/// Returns the `set` that the directory at `path` holds, if it is complete.
+fn complete(set: Option<Set>, path: &Path) -> Result<Set> {
+    let set = set
         .ok_or_else(|| Error::refused(format!("'{}' is no set: it has no {}", printable_path(path), manifest::FILE)))?;
     set.check()?;
     Ok(set)

@@ -129,7 +129,8 @@ impl KeptContent {
             return false;
         };
         let is_there = |tree: &OwnName| match open_path(&holder, &*tree.name) {
-            Ok(found) => Identity::of(found).is_ok_and(|found| tree.identity.is(&found, same_boot)),
+            // What cannot be examined may be it.
+            Ok(found) => Identity::of(found).map_or(true, |found| tree.identity.is(&found, same_boot)),
             Err(errno) => errno != Errno::ENOENT,
         };
         Identity::of(&holder).is_ok_and(|found| self.holder.identity.is(&found, same_boot))

@@ -20,7 +20,7 @@ pub(crate) enum Kind {
     Sets,
     /// A command that only reads, after a restore that is complete.
     Verify,
-    /// `resume`, or the restore again, after a restore that was killed at one of its calls.
+    /// `resume`, or the restore again, after that restore was killed at one of its calls.
     Recovery,
 }
 
@@ -31,6 +31,8 @@ pub(crate) struct Scenario {
     pub(crate) kind: Kind,
     pub(crate) archives: &'static [&'static [Mount]],
     pub(crate) args: &'static [&'static str],
+    /// The command that is killed at one of its calls before; empty if there is none.
+    killed: &'static [&'static str],
     host: Host,
 }
 
@@ -43,6 +45,9 @@ const TWO: &[&[Mount]] = &[&[Mount::Volume], &[Mount::Volume]];
 const WITH_FILE: &[&[Mount]] = &[&[Mount::Volume, Mount::File]];
 const MIXED: &[&[Mount]] = &[&[Mount::Volume, Mount::File], &[Mount::Bind]];
 
+const RESTORE: &[&str] = &["restore", "backup"];
+const OVERWRITE: &[&str] = &["backup", "backup", "--overwrite", "--format", "tar"];
+
 /// All scenarios.
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("exchange", Kind::Replace, ONE, &["restore", "backup"]),
@@ -54,7 +59,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("merge", Kind::Write, MIXED, &["restore", "backup", "--merge"]),
     scenario("in-place", Kind::Write, MIXED, &["restore", "backup", "--in-place"]),
     scenario("backup", Kind::Backup, MIXED, &["backup", "again/there"]),
-    scenario("overwrite", Kind::Backup, THREE_PLAIN, &["backup", "backup", "--overwrite", "--format", "tar"]),
+    scenario("overwrite", Kind::Backup, THREE_PLAIN, OVERWRITE),
     scenario("set", Kind::Sets, TWO, &["backup", "--into", "sets", "--format", "tar"]),
     scenario("changes", Kind::Sets, TWO, &["backup", "--into", "sets", "--full-every", "30d"]),
     scenario("two-pass", Kind::Sets, TWO, &["backup", "--into", "sets", "--two-pass", "--format", "tar"]),
@@ -65,8 +70,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("create", Kind::Replace, CREATED, &["restore", "backup", "--create-volumes", "--stop"]).through_engine(),
     scenario("stop", Kind::Replace, TWO, &["restore", "backup", "--stop"]).through_engine(),
     scenario("stop-backup", Kind::Backup, TWO, &["backup", "again/there", "--stop"]).through_engine(),
-    scenario("resume", Kind::Recovery, MIXED, &["resume"]),
-    scenario("restore-again", Kind::Recovery, MIXED, &["restore", "backup"]),
+    scenario("resume", Kind::Recovery, MIXED, &["resume"]).after_kill_of(RESTORE),
+    scenario("restore-again", Kind::Recovery, MIXED, RESTORE).after_kill_of(RESTORE),
+    scenario("backup-again", Kind::Backup, THREE_PLAIN, OVERWRITE).after_kill_of(OVERWRITE),
 ];
 
 const fn scenario(
@@ -75,12 +81,21 @@ const fn scenario(
     archives: &'static [&'static [Mount]],
     args: &'static [&'static str],
 ) -> Scenario {
-    Scenario { name, kind, archives, args, host: Host::DataRoot }
+    Scenario { name, kind, archives, args, killed: &[], host: Host::DataRoot }
 }
 
 impl Scenario {
     const fn through_engine(self) -> Self {
         Self { host: Host::Engine, ..self }
+    }
+
+    const fn after_kill_of(self, killed: &'static [&'static str]) -> Self {
+        Self { killed, ..self }
+    }
+
+    /// Returns whether it recovers from what a run has left that was killed.
+    pub(crate) fn is_after_kill(&self) -> bool {
+        !self.killed.is_empty()
     }
 
     /// Returns the calls that are points where changes fail: through an engine also its requests.
@@ -93,9 +108,8 @@ impl Scenario {
 
     /// Returns whether it is tried with reads that fail. A read that fails is no reason to stop a container otherwise.
     pub(crate) fn has_reads(&self) -> bool {
-        self.kind != Kind::Sets
-            && self.host == Host::DataRoot
-            && !["merge", "in-place", "backup", "restore-again"].contains(&self.name)
+        self.host == Host::DataRoot
+            && !["merge", "in-place", "backup", "restore-again", "set", "two-pass"].contains(&self.name)
     }
 
     /// Returns whether it is tried on a disk that fails.
@@ -105,7 +119,7 @@ impl Scenario {
 
     /// Returns whether it is tried with power cuts. An engine would lose what it knows as well.
     pub(crate) fn has_power_cuts(&self) -> bool {
-        self.host == Host::DataRoot && self.changes_disk() && self.kind != Kind::Recovery
+        self.host == Host::DataRoot && self.changes_disk() && !self.is_after_kill()
     }
 
     /// Returns by how much its sample is smaller: each container that is started is watched for a second, and a second has one
@@ -175,9 +189,6 @@ pub(crate) enum Recovery {
     Again,
 }
 
-/// The restore that [`Kind::Recovery`] recovers from.
-const KILLED: &[&str] = &["restore", "backup"];
-
 impl Bench {
     /// Makes the world, and runs the command once without any fault.
     pub(crate) fn new(scenario: Scenario, medium: Medium, counted: Counted) -> Self {
@@ -188,11 +199,11 @@ impl Bench {
         let mut this = Self { scenario, world, total: 0, archives, sets, killed_at: 0, cuts: 0, counted };
         this.archives[0] = this.archives_now();
         if scenario.kind == Kind::Recovery {
-            this.total = this.measure(KILLED, scenario.changes());
+            this.total = this.measure(scenario.killed, scenario.changes());
             return this;
         }
         if scenario.kind == Kind::Verify {
-            this.world.voltar(KILLED).ok();
+            this.world.voltar(RESTORE).ok();
             this.world.take_as_old();
         }
         if scenario.kind == Kind::Sets {
@@ -206,6 +217,9 @@ impl Bench {
             this.world.take_as_new();
         }
         this.check_new().unwrap_or_else(|violation| panic!("{}, without a fault: {violation}", scenario.name));
+        if scenario.is_after_kill() {
+            this.total = this.measure(scenario.killed, scenario.changes());
+        }
         this
     }
 
@@ -233,11 +247,15 @@ impl Bench {
     fn begin(&self) {
         self.world.reset();
         if self.killed_at > 0 {
-            self.traced(KILLED, self.scenario.changes(), Some(Point { number: self.killed_at, act: Act::Kill }));
+            self.traced(
+                self.scenario.killed,
+                self.scenario.changes(),
+                Some(Point { number: self.killed_at, act: Act::Kill }),
+            );
         }
     }
 
-    /// Returns the names of the calls of the command after the restore was killed at `killed_at`.
+    /// Returns the names of the calls of the command after the one before was killed at `killed_at`.
     pub(crate) fn killed_at(&mut self, killed_at: usize) -> Vec<String> {
         self.killed_at = killed_at;
         self.begin();
@@ -493,7 +511,7 @@ impl Bench {
         }
         if says_not_whole(text) {
             // A recovery that fails leaves what it has found.
-            if !goes_on && self.scenario.kind != Kind::Recovery {
+            if !goes_on && !self.scenario.is_after_kill() {
                 return Err("one error is no reason to leave a tree that is neither old nor new".to_owned());
             }
             return Ok(Outcome::NotWhole);
@@ -501,7 +519,8 @@ impl Bench {
         match self.scenario.kind {
             Kind::Backup => {
                 self.check_lives(Some(false), true)?;
-                self.check_archives(0)?;
+                // The backup before may have been completed by it, or not yet.
+                if self.scenario.is_after_kill() { self.check_complete()? } else { self.check_archives(0)? }
             }
             Kind::Verify => self.check_unchanged()?,
             // The next run removes it. The other trees have changed as little as the archives.
@@ -520,7 +539,7 @@ impl Bench {
             // The restore before may have been undone by it, or not yet.
             Kind::Recovery | Kind::Sets => {}
         }
-        if self.scenario.kind != Kind::Recovery {
+        if !self.scenario.is_after_kill() {
             self.check_left_is_named(text, goes_on)?;
         }
         Ok(Outcome::Refused)
@@ -570,6 +589,7 @@ impl Bench {
                     (Outcome::Warned, None) if self.counted == Counted::Reads => {}
                     (_, None) => return Err(format!("archives of two backups: {}", self.describe(&now))),
                     (Outcome::KilledOld, Some(1)) => outcome = Outcome::KilledNew,
+                    (Outcome::Refused, Some(1)) if self.scenario.is_after_kill() => {}
                     (Outcome::Done | Outcome::Warned, Some(0)) | (Outcome::Refused, Some(1)) => {
                         return Err("recovery has changed the archives".to_owned());
                     }
@@ -582,7 +602,7 @@ impl Bench {
             }
             self.clean(&args)?;
         } else {
-            self.clean(if self.scenario.kind == Kind::Recovery { KILLED } else { self.scenario.args })?;
+            self.clean(if self.scenario.kind == Kind::Recovery { self.scenario.killed } else { self.scenario.args })?;
         }
         self.check_containers(recovery)?;
         if self.scenario.kind == Kind::Recovery {

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::calls::Counted;
 use super::common::skip::{Needs, test};
 use super::recorder::{Entry, Failing};
-use super::scenario::{Bench, Kind, Outcome, Recovery, SCENARIOS, Scenario, Violation};
+use super::scenario::{Bench, Outcome, Recovery, SCENARIOS, Scenario, Violation};
 use super::trace::{Act, Point, obstacle};
 use super::world::{Medium, Room};
 
@@ -65,6 +65,16 @@ enum Extent {
     Sample(u64),
 }
 
+impl Extent {
+    /// Returns the extent after a kill at this call: of each round, other points are tried.
+    fn of_round(self, killed_at: usize) -> Self {
+        match self {
+            Self::All => Self::All,
+            Self::Sample(seed) => Self::Sample(seed.wrapping_add(2 * killed_at as u64)),
+        }
+    }
+}
+
 /// What goes wrong at the calls of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Faults {
@@ -116,7 +126,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 trials.push(test(&name.clone(), &needs, move || attempt_all(&name, scenario, faults, extent)));
             }
         }
-        if scenario.changes_disk() && scenario.kind != Kind::Recovery {
+        if scenario.changes_disk() && !scenario.is_after_kill() {
             let name = named("full_disk");
             let needs = [Needs::Prepared(obstacle), Needs::Root];
             trials.push(test(&name.clone(), &needs, move || attempt_full(&name, scenario, extent)));
@@ -147,7 +157,7 @@ fn attempt_all(name: &str, scenario: &Scenario, faults: Faults, extent: Extent) 
     let counted = if faults == Faults::Reads { Counted::Reads } else { scenario.changes() };
     let mut bench = Bench::new(*scenario, Medium::Scratch, counted);
     let mut row = Row::new(name, bench.total);
-    let rounds = if scenario.kind == Kind::Recovery { rounds(bench.total, faults, extent) } else { vec![0] };
+    let rounds = if scenario.is_after_kill() { rounds(bench.total, faults, extent) } else { vec![0] };
     let count = rounds.len();
     let mut known = BTreeSet::new();
     for killed_at in rounds {
@@ -160,7 +170,7 @@ fn attempt_all(name: &str, scenario: &Scenario, faults: Faults, extent: Extent) 
                 continue;
             }
         }
-        let points = points(total, faults, extent, count * scenario.slowness());
+        let points = points(total, faults, extent.of_round(killed_at), count * scenario.slowness());
         if matches!(extent, Extent::All) {
             attempt_beside_others(&mut row, &bench, &points);
         } else {
@@ -288,7 +298,7 @@ fn next(state: &mut u64) -> u64 {
     *state
 }
 
-/// Returns the calls at which the restore is killed from which is recovered then. Where all points of the recovery are tried,
+/// Returns the calls at which the run is killed from which is recovered then. Where all points of the recovery are tried,
 /// it is killed at some of them only, since the number of pairs is that of both runs multiplied; errors are tried once for all
 /// kills after which the recovery makes the same calls.
 fn rounds(total: usize, faults: Faults, extent: Extent) -> Vec<usize> {
