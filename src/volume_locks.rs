@@ -139,5 +139,5 @@ impl Drop for VolumeLocks<'_> {
 /// # Errors
 /// The records cannot be listed.
 pub(crate) fn remove_stale(state_dir: &Path) -> Result<Vec<Error>> {
-    record::remove_obsolete(state_dir, KIND, |_| true)
+    record::remove_obsolete(state_dir, KIND, |_| Ok(true))
 }

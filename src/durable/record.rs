@@ -13,7 +13,7 @@ use nix::unistd::geteuid;
 use serde::Deserialize;
 
 use super::{leftovers, locked_file, parent, small_file, sync_directory};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 
 const SUFFIX: &str = ".json";
 
@@ -251,17 +251,26 @@ pub(crate) fn remove_leftovers(directory: &Path) -> Result<Vec<Error>> {
     Ok(paths.into_iter().filter(is_leftover).filter_map(left).collect())
 }
 
-/// Removes the records of `kind` whose run has ended and whose text `is_obsolete`. Returns why others are left.
+/// Removes the records of `kind` whose run has ended and whose text `is_obsolete`. Returns why others are left, and which
+/// cannot be read.
 ///
 /// # Errors
 /// As [`list`].
-pub(crate) fn remove_obsolete(directory: &Path, kind: &str, is_obsolete: impl Fn(&[u8]) -> bool) -> Result<Vec<Error>> {
-    let remove = |path: &Path| -> Result<()> {
+pub(crate) fn remove_obsolete(
+    directory: &Path,
+    kind: &str,
+    is_obsolete: impl Fn(&[u8]) -> Result<bool, Cause>,
+) -> Result<Vec<Error>> {
+    const UNREAD: &str = "if another version of voltar wrote it, run `voltar resume` of that version; else remove it";
+    let failed = |what, path: &Path, cause| Error::failed_at(what, path, cause).hint(UNREAD);
+    let remove = |path: &Path| {
         let taken = LockedRecord::take_over(path, FlockArg::LockExclusiveNonblock);
-        match taken.map_err(|cause| not_removed(path, cause))? {
-            Some((record, text)) if is_obsolete(&text) => record.remove().map_err(|error| error.hint(leftovers::HINT)),
-            _ => Ok(()),
+        let taken = taken.map_err(|cause| failed("cannot read", path, cause.into()))?;
+        let Some((record, text)) = taken else { return Ok(()) };
+        if is_obsolete(&text).map_err(|cause| failed("cannot understand", path, cause))? {
+            record.remove().map_err(|error| error.hint(leftovers::HINT))?;
         }
+        Ok(())
     };
     Ok(list(directory, kind)?.iter().filter_map(|path| remove(path).err()).collect())
 }
@@ -345,24 +354,24 @@ mod tests {
     fn what_cannot_be_removed_is_reported_and_keeps_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let reported = |left: Vec<Error>, path: &Path| {
+        let reported = |left: Vec<Error>, what: &str, path: &Path| {
             let [error] = &left[..] else { panic!("{left:?}") };
-            assert!(error.to_string().starts_with(&format!("cannot remove '{}': ", path.display())), "{error}");
+            assert!(error.to_string().starts_with(&format!("{what} '{}': ", path.display())), "{error}");
         };
         fs::create_dir(at("stopped-2-1.tmp")).unwrap();
         for name in ["stopped-1-1.tmp", "stopped-3-1.tmp"] {
             fs::write(at(name), "half").unwrap();
         }
-        reported(remove_leftovers(dir.path()).unwrap(), &at("stopped-2-1.tmp"));
+        reported(remove_leftovers(dir.path()).unwrap(), "cannot remove", &at("stopped-2-1.tmp"));
         fs::remove_dir(at("stopped-2-1.tmp")).unwrap();
 
         std::os::unix::fs::symlink("/etc/passwd", at("backup-2.json")).unwrap();
         for (name, text) in [("backup-1", "old"), ("backup-3", "old"), ("backup-4", "needed"), ("kept-1", "old")] {
             fs::write(at(name).with_extension("json"), text).unwrap();
         }
-        let is_obsolete = |text: &[u8]| text != b"needed";
+        let is_obsolete = |text: &[u8]| Ok(text != b"needed");
         let in_progress = LockedRecord::create(dir.path(), "backup", b"").unwrap();
-        reported(remove_obsolete(dir.path(), "backup", is_obsolete).unwrap(), &at("backup-2.json"));
+        reported(remove_obsolete(dir.path(), "backup", is_obsolete).unwrap(), "cannot read", &at("backup-2.json"));
         let mut left = list(dir.path(), "backup").unwrap();
         left.retain(|path| path != in_progress.path());
         assert_eq!(left, [at("backup-2.json"), at("backup-4.json")]);

@@ -10,10 +10,10 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::beneath::open_path;
-use super::restore_record::{Content, PREVIOUS, STAGING, VERSION, parse_version, records};
+use super::restore_record::{Content, PREVIOUS, STAGING, TreeRecord, VERSION, parse_version, records};
 use super::source::{Source, open_source};
 use crate::durable::record::{self, LockedRecord};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::identity::{Identity, boot_id};
 
 /// The begin of the names of the records of kept trees.
@@ -53,26 +53,34 @@ struct Holder {
 pub(crate) struct OwnNames {
     /// Each with the start of the machine in which it was recorded.
     names: Vec<(OwnName, String)>,
+    /// Whether there is a record that cannot be read. It may name whatever has such a name.
+    has_unread: bool,
 }
 
 impl OwnNames {
-    /// Reads the records in `state_dir`. Those that cannot be read name nothing; recovery reports them.
+    /// Reads the records in `state_dir`. Recovery reports those that cannot be read.
     pub(crate) fn on_record(state_dir: &Path) -> Result<Self> {
-        let mut names = Vec::new();
+        let mut this = Self::default();
         for path in records(state_dir)? {
-            let Ok(Some(found)) = record::read(&path) else { continue };
-            let Ok(content) = Content::parse(&found.text) else { continue };
-            for tree in content.trees {
-                let staging = tree.staging.map(|identity| OwnName { name: tree.name, identity });
-                names.extend(staging.map(|own| (own, content.boot.clone())));
-            }
+            this.add(&path, |text| {
+                let Content { boot, trees, .. } = Content::parse(text)?;
+                let staging = |tree: TreeRecord| Some(OwnName { name: tree.name, identity: tree.staging? });
+                Ok((boot, trees.into_iter().filter_map(staging).collect()))
+            });
         }
         for path in record::list(state_dir, KIND)? {
-            let Ok(Some(found)) = record::read(&path) else { continue };
-            let Ok(content) = parse_version::<KeptContent>(&found.text) else { continue };
-            names.extend(content.trees.into_iter().map(|own| (own, content.boot.clone())));
+            this.add(&path, |text| parse_version::<KeptContent>(text).map(|content| (content.boot, content.trees)));
         }
-        Ok(Self { names })
+        Ok(this)
+    }
+
+    /// Adds what the record at `path` names.
+    fn add(&mut self, path: &Path, parse: impl FnOnce(&[u8]) -> Result<(String, Vec<OwnName>), Cause>) {
+        match record::read(path).map(|found| found.map(|found| parse(&found.text))) {
+            Ok(Some(Ok((boot, names)))) => self.names.extend(names.into_iter().map(|own| (own, boot.clone()))),
+            Ok(None) => {}
+            Err(_) | Ok(Some(Err(_))) => self.has_unread = true,
+        }
     }
 
     /// Returns whether voltar gives such names: a cheap test before [`OwnNames::contains`].
@@ -80,15 +88,24 @@ impl OwnNames {
         [STAGING, PREVIOUS].iter().any(|prefix| name.as_bytes().starts_with(prefix.as_bytes()))
     }
 
-    /// Returns whether `name` in `directory` is on record.
+    /// Returns whether `name` in `directory` is on record, or may be.
     pub(crate) fn contains(&self, directory: &OwnedFd, name: &OsStr) -> bool {
+        if self.has_unread && Self::may_have(name) {
+            return true;
+        }
         let mut named = self.names.iter().filter(|(own, _)| own.name.as_bytes() == name.as_bytes()).peekable();
         if named.peek().is_none() {
             return false;
         }
-        let found = open_path(directory, name).ok().and_then(|handle| Identity::of(handle).ok());
-        let boot = boot_id();
-        found.is_some_and(|found| named.any(|(own, then)| own.identity.is(&found, *then == boot)))
+        match open_path(directory, name).map(Identity::of) {
+            Ok(Ok(found)) => {
+                let boot = boot_id();
+                named.any(|(own, then)| own.identity.is(&found, *then == boot))
+            }
+            Err(Errno::ENOENT) => false,
+            // What cannot be examined may be it.
+            Err(_) | Ok(Err(_)) => true,
+        }
     }
 }
 
@@ -112,12 +129,12 @@ pub(crate) fn record_kept(
 
 /// Removes the records of kept trees that are no longer where they were. Of a directory that is not there, such as that
 /// of a filesystem that is not mounted, nothing is known: its records stay, and so does that of a restore in progress, which
-/// is about to keep its tree. Returns why others are left.
+/// is about to keep its tree. Returns why others are left, and which cannot be read.
 ///
 /// # Errors
 /// The records cannot be listed.
 pub(crate) fn remove_records_of_gone(state_dir: &Path) -> Result<Vec<Error>> {
-    let are_gone = |text: &[u8]| parse_version::<KeptContent>(text).is_ok_and(|content| content.are_gone());
+    let are_gone = |text: &[u8]| parse_version::<KeptContent>(text).map(|content| content.are_gone());
     record::remove_obsolete(state_dir, KIND, are_gone)
 }
 
@@ -154,7 +171,7 @@ mod tests {
         let directory = OwnedFd::from(std::fs::File::open(dir.path()).unwrap());
         let is_own = |boot: String| {
             let own = OwnName { name: name.to_str().unwrap().to_owned(), identity };
-            OwnNames { names: vec![(own, boot)] }.contains(&directory, name)
+            OwnNames { names: vec![(own, boot)], has_unread: false }.contains(&directory, name)
         };
         assert!(is_own("another".to_owned()) && !is_own(boot_id()));
     }
@@ -176,6 +193,12 @@ mod tests {
         assert!(!own.contains(&directory, name) && !own.contains(&directory, OsStr::new("moved")));
         std::fs::create_dir(&kept).unwrap();
         assert!(!own.contains(&directory, name));
+        // Which names a record has that cannot be read is not known.
+        std::fs::write(state.join("kept-1.json"), "{").unwrap();
+        let [error] = &remove_records_of_gone(&state).unwrap()[..] else { panic!() };
+        assert!(error.to_string().starts_with("cannot understand"), "{error}");
+        let own = OwnNames::on_record(&state).unwrap();
+        assert!(own.contains(&directory, name) && !own.contains(&directory, OsStr::new("previous")));
     }
 
     #[test]
