@@ -255,12 +255,16 @@ impl Bench {
         }
     }
 
-    /// Returns the names of the calls of the command after the one before was killed at `killed_at`.
-    pub(crate) fn killed_at(&mut self, killed_at: usize) -> Vec<String> {
+    /// Returns how many calls the command makes after the one before was killed at `killed_at`, and their names: of those
+    /// that follow each other with one name, as where a tree is removed, the first.
+    pub(crate) fn killed_at(&mut self, killed_at: usize) -> (usize, Vec<String>) {
         self.killed_at = killed_at;
         self.begin();
         let calls = self.traced(self.scenario.args, self.counted, None).calls;
-        calls.iter().map(|call| call.split(' ').next().unwrap_or_default().to_owned()).collect()
+        let mut names: Vec<_> =
+            calls.iter().map(|call| call.split(' ').next().unwrap_or_default().to_owned()).collect();
+        names.dedup();
+        (calls.len(), names)
     }
 
     fn traced(&self, args: &[&str], counted: Counted, point: Option<Point>) -> Ended {

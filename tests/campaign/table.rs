@@ -163,9 +163,9 @@ fn attempt_all(name: &str, scenario: &Scenario, faults: Faults, extent: Extent) 
     for killed_at in rounds {
         let mut total = bench.total;
         if killed_at > 0 {
-            let calls = bench.killed_at(killed_at);
-            total = calls.len();
-            let is_known = !known.insert(calls);
+            let (calls, names) = bench.killed_at(killed_at);
+            total = calls;
+            let is_known = !known.insert(names);
             if is_known && matches!(extent, Extent::All) && faults != Faults::Kills {
                 continue;
             }
@@ -300,7 +300,7 @@ fn next(state: &mut u64) -> u64 {
 
 /// Returns the calls at which the run is killed from which is recovered then. Where all points of the recovery are tried,
 /// it is killed at some of them only, since the number of pairs is that of both runs multiplied; errors are tried once for all
-/// kills after which the recovery makes the same calls.
+/// kills after which the recovery makes the same calls, however often it repeats one in a row.
 fn rounds(total: usize, faults: Faults, extent: Extent) -> Vec<usize> {
     match extent {
         Extent::All if faults == Faults::Kills => (1..=total).step_by((total / 24).max(1)).collect(),
