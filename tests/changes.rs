@@ -38,6 +38,7 @@ fn main() {
         skip::test("all_is_archived_where_changes_cannot_be_told", &[], all_is_archived_where_changes_cannot_be_told),
         skip::test("a_set_needs_its_base", &[], a_set_needs_its_base),
         skip::test("a_base_is_kept_as_long_as_it_is_needed", &[], a_base_is_kept_as_long_as_it_is_needed),
+        skip::test("all_archives_of_a_set_hold_changes", &[], all_archives_of_a_set_hold_changes),
         skip::test("a_base_of_a_damaged_set_is_kept", &[], a_base_of_a_damaged_set_is_kept),
         skip::test("a_part_and_a_comparison_see_the_tree_of_the_night", &[], a_part_and_a_comparison),
         skip::test("damage_of_any_file_of_a_set_is_found", &[], damage_of_any_file_of_a_set_is_found),
@@ -511,6 +512,23 @@ fn a_base_is_kept_as_long_as_it_is_needed() {
     assert!(full.0.exists() && !first.0.exists() && second.0.exists());
     world.voltar(&["backup", "--into", "sets", "--format", "gz", "--keep-last", "1"]).ok();
     assert!(!full.0.exists() && !second.0.exists(), "nothing needs it any more");
+}
+
+/// Each archive of a set has the full one of its name.
+fn all_archives_of_a_set_hold_changes() {
+    let world = World::new();
+    let more = world.docker.volume("more");
+    world.docker.container("other").mount("more", "/srv/more").write();
+    layout(&world.at("other.toml"), "more", "other", "/srv/more");
+    let both = ["layout.toml", "other.toml"].map(|name| fs::read_to_string(world.at(name)).unwrap());
+    fs::write(world.at("layout.toml"), both.concat()).unwrap();
+    for text in ["one", "two"] {
+        world.write(text, text);
+        fs::write(more.join(text), text).unwrap();
+        world.backup();
+    }
+    let expected = ["data.changes.tar.gz", "data.gone", "more.changes.tar.gz", "more.gone"];
+    assert_eq!(world.newest().files(), expected);
 }
 
 /// A set that is damaged stays, and so does what it needs; also if it cannot be read what that is.

@@ -297,29 +297,28 @@ fn a_nested_volume_with_an_entry_of_its_own_is_left_to_it() {
 #[test]
 fn a_nested_volume_that_is_read_only_is_refused_or_left_as_it_is() {
     let world = World::new(&[("data", "/srv")]);
-    let (outer, inner) = (world.docker.volume("outer"), world.docker.volume("inner"));
-    world.docker.container("web").mount("outer", "/srv").mount_read_only("inner", "/srv/static").write();
+    let [outer, inner, media] = ["outer", "inner", "media"].map(|name| world.docker.volume(name));
+    let web = world.docker.container("web").mount("outer", "/srv").mount("media", "/srv/media");
+    web.mount_read_only("inner", "/srv/static").write();
     fs::create_dir(outer.join("static")).unwrap();
-    let put_both = |text: &str| {
-        put(&outer.join("file"), text);
-        put(&inner.join("one"), text);
-        put(&inner.join("two"), text);
+    fs::create_dir(outer.join("media")).unwrap();
+    let put_all = |text: &str| {
+        for file in [outer.join("file"), inner.join("one"), inner.join("two"), media.join("three")] {
+            put(&file, text);
+        }
     };
-    put_both("archived");
+    put_all("archived");
     world.voltar("backup", &["backup"]).ok();
     assert!(world.listed("backup/data.tar.bz2").contains("static/two"));
     for mode in MODES {
-        put_both("live");
+        put_all("live");
         world.refused("restore", &[&["backup"], mode].concat(), "'/srv/static' is mounted read-only");
         assert_eq!(read(&outer.join("file")), "live");
         let run = world.voltar("restore", &[&["backup", "--skip-read-only"], mode].concat()).run().expect_code(1);
         run.expect_text("2 members of '/srv/static' are not restored: it is mounted read-only");
-        assert_eq!(
-            (read(&outer.join("file")), read(&inner.join("one"))),
-            ("archived".into(), "live".into()),
-            "{mode:?}"
-        );
-        assert_eq!(names(&outer), ["file", "static"]);
+        let now = [outer.join("file"), inner.join("one"), media.join("three")].map(|file| read(&file));
+        assert_eq!(now, ["archived", "live", "archived"], "{mode:?}");
+        assert_eq!(names(&outer), ["file", "media", "static"]);
     }
 }
 

@@ -342,6 +342,7 @@ mod tests {
     use tempfile::tempdir;
 
     use super::*;
+    use crate::exclude::Pattern;
     use crate::monitor::Collector;
     use crate::volume::live::Way;
 
@@ -378,6 +379,19 @@ mod tests {
         let found = measured(&tree, Format::Plain, false);
         assert_eq!((found.stream_bytes, found.archive_bytes), (expected, expected));
         assert_eq!((found.members, found.archived, found.compress_time), (9, 9, Some(Duration::ZERO)));
+    }
+
+    #[test]
+    fn what_is_excluded_is_counted_and_takes_no_room() {
+        let dir = tempdir().unwrap();
+        for name in ["one.tmp", "two.tmp", "kept"] {
+            fs::write(dir.path().join(name), name).unwrap();
+        }
+        let exclude = Exclude::new(vec![Pattern::parse(b"*.tmp").unwrap()]);
+        let tree = OpenTree::of_directory(dir.path(), Way::Exchange);
+        let what = Measure { exclude: &exclude, compression: None, xattrs: false, since: None };
+        let found = measure(&tree, &RelPath::root(), what, &Pool::new(1).unwrap(), &Collector::default()).unwrap();
+        assert_eq!((found.excluded, found.members, found.file_bytes), (2, 2, 4));
     }
 
     #[test]

@@ -161,6 +161,19 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_cannot_be_run_is_repeated_unless_the_run_is_interrupted() {
+        let host = host(&[]).failing(&["execute iddb it's up"]);
+        let (notes, issues) = run(&host, INTERVAL + Duration::from_millis(500));
+        assert!(notes[0].contains("is repeated for up to ") && host.calls().len() == 2, "{notes:?}");
+        assert!(issues[0].contains("has not succeeded: cannot execute iddb it's up"), "{issues:?}");
+
+        let host = FakeHost { interrupted: true, ..FakeHost::of(&pair()) };
+        let (notes, issues) = run(&host, Duration::from_secs(60));
+        assert!(issues[0].contains("has not succeeded: the run was interrupted"), "{issues:?}");
+        assert!(notes.is_empty() && host.calls().len() == 1, "{notes:?}");
+    }
+
+    #[test]
     fn nothing_is_run_in_a_container_that_is_not_running() {
         let host = host(&[]);
         host.set("iddb", ContainerState::default());

@@ -30,6 +30,8 @@ type AfterStart = Box<dyn Fn(usize) -> ContainerState + Sync>;
 pub(super) struct FakeHost {
     pub(super) calls: Mutex<Vec<String>>,
     pub(super) fail: Vec<String>,
+    /// Whether the run is interrupted while a command is run in a container.
+    pub(super) interrupted: bool,
     /// The states of the containers, by id.
     pub(super) states: Mutex<BTreeMap<String, ContainerState>>,
     /// The containers that end by themselves when another one is stopped: (its id, theirs).
@@ -134,6 +136,9 @@ impl Host for FakeHost {
 
     fn execute(&self, id: &str, command: &str, _limit: Duration) -> Result<Execution> {
         self.call(format!("execute {id} {command}"))?;
+        if self.interrupted {
+            return Err(Error::interrupted());
+        }
         Ok(self.executions.lock().unwrap().pop_front().unwrap())
     }
 
