@@ -321,7 +321,7 @@ fn named(path: &Path) -> io::Result<Named> {
     let is_own = |status: &Metadata| status.is_file() && status.nlink() == 1 && is_trusted(status.uid());
     let opened = path
         .symlink_metadata()
-        .and_then(|status| if is_own(&status) { small_file::open_itself(path).map(Some) } else { Ok(None) });
+        .and_then(|status| if is_own(&status) { small_file::open_to_lock(path).map(Some) } else { Ok(None) });
     let file = match opened {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(Named::Other),

@@ -39,7 +39,7 @@ pub(crate) fn create(path: &Path) -> io::Result<Flock<File>> {
 /// # Errors
 /// Those of the system calls; it is no regular file.
 pub(crate) fn lock_leftover(path: &Path) -> io::Result<Option<Flock<File>>> {
-    let file = match small_file::open_itself(path) {
+    let file = match small_file::open_to_lock(path) {
         Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
@@ -63,6 +63,7 @@ pub(super) fn has_name(file: &File, path: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
     use std::fs;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -74,7 +75,10 @@ mod tests {
         assert_eq!(create(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
         assert!(lock_leftover(&path).unwrap().is_none());
         drop(written);
-        assert!(lock_leftover(&path).unwrap().is_some());
+        let locked = lock_leftover(&path).unwrap().unwrap();
+        let flags = OFlag::from_bits_retain(fcntl(&*locked, FcntlArg::F_GETFL).unwrap());
+        assert_eq!(flags & OFlag::O_ACCMODE, OFlag::O_RDWR, "NFS locks nothing else");
+        drop(locked);
         fs::remove_file(&path).unwrap();
         assert!(lock_leftover(&path).unwrap().is_none());
     }

@@ -104,7 +104,7 @@ impl LockedRecord {
     /// # Errors
     /// Those of the system calls, or the file is too large for a record.
     pub(crate) fn take_over(path: &Path, how: FlockArg) -> io::Result<Option<(Self, Vec<u8>)>> {
-        let Some(file) = open(path)? else { return Ok(None) };
+        let Some(file) = unless_gone(small_file::open_to_lock(path))? else { return Ok(None) };
         let lock = match Flock::lock(file, how) {
             Ok(lock) => lock,
             Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
@@ -132,7 +132,7 @@ pub(crate) struct Found {
 /// # Errors
 /// Those of the system calls, or the file is too large for a record.
 pub(crate) fn read(path: &Path) -> io::Result<Option<Found>> {
-    let Some(file) = open(path)? else { return Ok(None) };
+    let Some(file) = unless_gone(small_file::open_itself(path))? else { return Ok(None) };
     let text = small_file::read_open(&file, MAX_BYTES)?;
     // With an exclusive lock, two processes that look at the same time would each find the other's.
     match Flock::lock(file, FlockArg::LockSharedNonblock) {
@@ -279,8 +279,8 @@ fn not_removed(path: &Path, cause: io::Error) -> Error {
     Error::failed_at("cannot remove", path, cause).hint(leftovers::HINT)
 }
 
-fn open(path: &Path) -> io::Result<Option<File>> {
-    match small_file::open_itself(path) {
+fn unless_gone(opened: io::Result<File>) -> io::Result<Option<File>> {
+    match opened {
         Ok(file) => Ok(Some(file)),
         Err(cause) if cause.kind() == IoKind::NotFound => Ok(None),
         Err(cause) => Err(cause),

@@ -46,6 +46,21 @@ pub(crate) fn open_itself(path: &Path) -> io::Result<File> {
     open(path, O_NOFOLLOW)
 }
 
+/// Opens the file at `path` in order to lock it, unless that is a symbolic link: for writing too if that is allowed, since on
+/// NFS only such a file can be locked exclusively (flock(2)).
+///
+/// # Errors
+/// As [`open_itself`].
+pub(crate) fn open_to_lock(path: &Path) -> io::Result<File> {
+    let flags = O_NONBLOCK | O_NOFOLLOW;
+    match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
+        Err(cause) if matches!(cause.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+            open_itself(path)
+        }
+        other => regular(other?),
+    }
+}
+
 fn open(path: &Path, flags: i32) -> io::Result<File> {
     regular(open_any(path, flags)?)
 }
