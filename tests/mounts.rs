@@ -323,6 +323,18 @@ fn a_nested_volume_that_is_read_only_is_refused_or_left_as_it_is() {
 }
 
 #[test]
+fn a_nested_volume_without_an_archive_belongs_to_the_tree_around_it() {
+    let world = World::new(&[("data", "/srv/data"), ("media", "/srv/media")]);
+    let world = world.volumes(&[("data", "/srv/data"), ("nested", "/srv/data/nested"), ("media", "/srv/media")]);
+    put(&world.docker.data("media").join("film"), "film");
+    put(&world.docker.data("nested").join("file"), "archived");
+    world.voltar("backup", &["backup"]).ok().expect_no_text("left to the archive");
+    put(&world.docker.data("nested").join("file"), "live");
+    world.voltar("restore", &["backup"]).ok();
+    assert_eq!(read(&world.docker.data("nested").join("file")), "archived");
+}
+
+#[test]
 fn a_nested_volume_of_which_the_archive_has_only_the_mountpoint_is_left_as_it_is() {
     let world =
         World::new(&[("html", "/var/www/html")]).volumes(&[("html", "/var/www/html"), ("up", "/var/www/html/up")]);

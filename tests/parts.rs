@@ -241,6 +241,15 @@ fn several_parts_and_names_as_listed() {
 }
 
 #[test]
+fn members_outside_of_the_parts_are_counted() {
+    let nodes = [dir(""), dir("d"), file("d/one", "1"), file("two", "2"), file("three", "3")];
+    let events = World::new(false, &nodes).part("d", &["backup", "--json"]).expect_code(0).answer();
+    let finished = events.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let finished = finished.filter(|event| event["event"] == "finished").map(|event| event["left_out"].as_u64());
+    assert_eq!(finished.collect::<Vec<_>>(), [Some(2)], "{events}");
+}
+
+#[test]
 fn a_hard_link_to_another_part_becomes_a_file() {
     for args in [&[][..], &["--merge"]] {
         let world = World::new(false, &some_tree());
