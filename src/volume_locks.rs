@@ -139,5 +139,5 @@ impl Drop for VolumeLocks<'_> {
 /// # Errors
 /// The records cannot be listed.
 pub(crate) fn remove_stale(state_dir: &Path) -> Result<Vec<Error>> {
-    record::remove_obsolete(state_dir, KIND, |_| Ok(true))
+    record::remove_obsolete(state_dir, KIND, "fix the cause, or remove it if no backup is running", |_| Ok(true))
 }

@@ -22,7 +22,7 @@ use voltar::error::{Error, ErrorKind};
 use voltar::host::containers::{Stopped, leftovers, resume};
 use voltar::host::data_root::DataRoot;
 use voltar::host::engine::Engine;
-use voltar::host::{Host as _, Inventory, State, StopOutcome, reality};
+use voltar::host::{Host as _, Inventory, NewVolume, State, StopOutcome, reality};
 use voltar::layout::Layout;
 use voltar::monitor::{Collector, Event, Monitor};
 use voltar::resolve::{Selection, resolve};
@@ -836,6 +836,27 @@ fn the_bundled_data_root_resolves_without_an_engine() {
         assert!(target.users.iter().all(|user| user.state == State::Stopped));
     }
     assert!(resolution.targets[0].tree.mounts[0].root().join("PG_VERSION").is_file());
+}
+
+/// The engine answers a request for a volume that exists with that one: somebody else has made it meanwhile.
+#[test]
+fn a_volume_that_exists_is_not_taken_for_a_new_one() {
+    let fake = cvat();
+    fake.add_volume_with("cvat", "mounted", &json!({"type": "tmpfs", "device": "tmpfs"}));
+    let engine = connect(&fake);
+    let labels = |name: &str| {
+        let label = |(key, value): (&str, &str)| (format!("com.docker.compose.{key}"), value.to_owned());
+        BTreeMap::from([("project", "cvat"), ("volume", name)].map(label))
+    };
+    let create = |name: &str, labels| engine.create_volume(&NewVolume { name: name.to_owned(), labels });
+    for (name, labels) in [("cvat_mounted", labels("mounted")), ("cvat_cvat_data", BTreeMap::new())] {
+        let error = create(name, labels).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot create volume '{name}': there is one already"));
+    }
+    let created = create("cvat_new", labels("new")).unwrap();
+    assert_eq!((&created.name[..], &created.driver[..]), ("cvat_new", "local"));
+    assert_eq!((created.project.as_deref(), created.compose_name.as_deref()), (Some("cvat"), Some("new")));
+    assert!(fake.has_volume("cvat_new"));
 }
 
 #[test]

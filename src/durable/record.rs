@@ -252,17 +252,17 @@ pub(crate) fn remove_leftovers(directory: &Path) -> Result<Vec<Error>> {
 }
 
 /// Removes the records of `kind` whose run has ended and whose text `is_obsolete`. Returns why others are left, and which
-/// cannot be read.
+/// cannot be read, with the hint `unread`.
 ///
 /// # Errors
 /// As [`list`].
 pub(crate) fn remove_obsolete(
     directory: &Path,
     kind: &str,
+    unread: &str,
     is_obsolete: impl Fn(&[u8]) -> Result<bool, Cause>,
 ) -> Result<Vec<Error>> {
-    const UNREAD: &str = "if another version of voltar wrote it, run `voltar resume` of that version; else remove it";
-    let failed = |what, path: &Path, cause| Error::failed_at(what, path, cause).hint(UNREAD);
+    let failed = |what, path: &Path, cause| Error::failed_at(what, path, cause).hint(unread);
     let remove = |path: &Path| {
         let taken = LockedRecord::take_over(path, FlockArg::LockExclusiveNonblock);
         let taken = taken.map_err(|cause| failed("cannot read", path, cause.into()))?;
@@ -371,7 +371,11 @@ mod tests {
         }
         let is_obsolete = |text: &[u8]| Ok(text != b"needed");
         let in_progress = LockedRecord::create(dir.path(), "backup", b"").unwrap();
-        reported(remove_obsolete(dir.path(), "backup", is_obsolete).unwrap(), "cannot read", &at("backup-2.json"));
+        reported(
+            remove_obsolete(dir.path(), "backup", "remove it", is_obsolete).unwrap(),
+            "cannot read",
+            &at("backup-2.json"),
+        );
         let mut left = list(dir.path(), "backup").unwrap();
         left.retain(|path| path != in_progress.path());
         assert_eq!(left, [at("backup-2.json"), at("backup-4.json")]);

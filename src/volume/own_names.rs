@@ -135,7 +135,11 @@ pub(crate) fn record_kept(
 /// The records cannot be listed.
 pub(crate) fn remove_records_of_gone(state_dir: &Path) -> Result<Vec<Error>> {
     let are_gone = |text: &[u8]| parse_version::<KeptContent>(text).map(|content| content.are_gone());
-    record::remove_obsolete(state_dir, KIND, are_gone)
+    let unread = format!(
+        "it names a tree that --keep-previous has kept, which is left alone as long as this file is there: look for \
+         '{PREVIOUS}…' in the volumes and beside them, move what is needed, then remove this file"
+    );
+    record::remove_obsolete(state_dir, KIND, &unread, are_gone)
 }
 
 impl KeptContent {

@@ -258,7 +258,8 @@ mod tests {
                 "State":{"Running":false,"Restarting":true,"StartedAt":"2026-01-02T00:00:00Z"},
                 "HostConfig":{"Links":["/cvat_redis:/cvat/redis"],"NetworkMode":"container:ffff","AutoRemove":true,
                     "Tmpfs":{"/run":"size=1m"},
-                    "Mounts":[{"Type":"volume","Target":"/sub/","VolumeOptions":{"Subpath":"a/b"}}]},
+                    "Mounts":[{"Type":"volume","Target":"/sub/","VolumeOptions":{"Subpath":"a/b"}},
+                        {"Type":"bind","Target":"/share","BindOptions":{"NonRecursive":true}}]},
                 "Config":{"Image":"postgres:10-alpine","Env":["PGDATA=/x"],"Labels":{
                     "com.docker.compose.project":"cvat","com.docker.compose.service":"db",
                     "com.docker.compose.depends_on":"opa:service_started:false"}},
@@ -285,6 +286,8 @@ mod tests {
             [("/run", None, false), ("/share", Some("/srv"), true), ("/sub", Some("/v/cvat_cvat_db/_data"), false)]
         );
         assert_eq!(container.mounts[2].subpath.as_bytes(), b"a/b");
+        let non_recursive: Vec<bool> = container.mounts.iter().map(|mount| mount.non_recursive).collect();
+        assert_eq!(non_recursive, [false, true, false]);
     }
 
     #[test]
