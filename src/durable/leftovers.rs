@@ -13,9 +13,6 @@ use crate::error::{Error, Result};
 use crate::member::printable_path;
 use crate::monitor::Monitor;
 
-/// What to do about a leftover that cannot be removed.
-pub(crate) const HINT: &str = "fix the cause; the next run removes it";
-
 /// What was done with the files and directories of runs that were killed.
 #[derive(Debug, Default)]
 #[must_use = "what is left is to be reported"]
@@ -66,27 +63,15 @@ pub(crate) fn recover(directory: &Path) -> Result<Recovered> {
             continue;
         }
         let path = entry.path();
-        match remove(&path) {
+        match locked_file::remove_leftover(&path) {
             Ok(true) => recovered.removed.push(path),
             Ok(false) => {}
             // Another user's, whose next run removes it.
             Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied && !geteuid().is_root() => {}
-            Err(cause) => recovered.left.push(Error::failed_at("cannot remove", &path, cause).hint(HINT)),
+            Err(cause) => recovered.left.push(Error::failed_at("cannot remove", &path, cause).hint(locked_file::HINT)),
         }
     }
     Ok(recovered)
-}
-
-/// Removes the file at `path` if its writer has ended. Returns whether it was removed.
-pub(super) fn remove(path: &Path) -> io::Result<bool> {
-    // A writer holds a lock on its file until it exits. The lock is held until the name is gone, which makes a writer that
-    // is just creating this file choose it again.
-    let Some(_lock) = locked_file::lock_leftover(path)? else { return Ok(false) };
-    match fs::remove_file(path) {
-        // The record to which it belonged was removed, and it with that.
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
-        other => other.map(|()| true),
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::small_file;
 
+/// What to do about a leftover that cannot be removed.
+pub(crate) const HINT: &str = "fix the cause; the next run removes it";
+
 /// Creates the file at `path`, readable and writable by its owner only, and locks it. No other process may create files at
 /// this path; after an error there is none.
 ///
@@ -47,6 +50,21 @@ pub(crate) fn lock_leftover(path: &Path) -> io::Result<Option<Flock<File>>> {
         Ok(lock) => Ok(has_name(&lock, path)?.then_some(lock)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+/// Removes the file at `path` if its writer has ended. Returns whether it was removed.
+///
+/// # Errors
+/// As [`lock_leftover`], or it cannot be removed.
+pub(crate) fn remove_leftover(path: &Path) -> io::Result<bool> {
+    // A writer holds a lock on its file until it exits. The lock is held until the name is gone, which makes a writer that
+    // is just creating this file choose it again.
+    let Some(_lock) = lock_leftover(path)? else { return Ok(false) };
+    match fs::remove_file(path) {
+        // The record to which it belonged was removed, and it with that.
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(false),
+        other => other.map(|()| true),
     }
 }
 

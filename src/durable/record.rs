@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 use serde::Deserialize;
 
-use super::{leftovers, locked_file, parent, small_file, sync_directory};
+use super::{locked_file, parent, small_file, sync_directory};
 use crate::error::{Cause, Error, Result};
 
 const SUFFIX: &str = ".json";
@@ -247,7 +247,7 @@ pub(crate) fn remove_leftovers(directory: &Path) -> Result<Vec<Error>> {
         path.extension().is_some_and(|extension| extension == TEMPORARY) && !path.with_extension(&SUFFIX[1..]).exists()
     };
     let paths = paths(directory).map_err(|cause| Error::failed_at("cannot read", directory, cause))?;
-    let left = |path: PathBuf| leftovers::remove(&path).err().map(|cause| not_removed(&path, cause));
+    let left = |path: PathBuf| locked_file::remove_leftover(&path).err().map(|cause| not_removed(&path, cause));
     Ok(paths.into_iter().filter(is_leftover).filter_map(left).collect())
 }
 
@@ -268,7 +268,7 @@ pub(crate) fn remove_obsolete(
         let taken = taken.map_err(|cause| failed("cannot read", path, cause.into()))?;
         let Some((record, text)) = taken else { return Ok(()) };
         if is_obsolete(&text).map_err(|cause| failed("cannot understand", path, cause))? {
-            record.remove().map_err(|error| error.hint(leftovers::HINT))?;
+            record.remove().map_err(|error| error.hint(locked_file::HINT))?;
         }
         Ok(())
     };
@@ -276,7 +276,7 @@ pub(crate) fn remove_obsolete(
 }
 
 fn not_removed(path: &Path, cause: io::Error) -> Error {
-    Error::failed_at("cannot remove", path, cause).hint(leftovers::HINT)
+    Error::failed_at("cannot remove", path, cause).hint(locked_file::HINT)
 }
 
 fn unless_gone(opened: io::Result<File>) -> io::Result<Option<File>> {
