@@ -371,7 +371,11 @@ fn every_command_recovers_a_killed_restore() {
             [("backup", &["backup", "--overwrite"][..]), ("restore", &["backup"]), ("resume", &[])]
         {
             killed_restore(&world);
+            // Of a run that was killed while it wrote a record.
+            let half = world.at("state/restore-1-1.tmp");
+            fs::write(&half, "{").unwrap();
             let output = world.voltar(command, arguments).ok();
+            assert!(!half.exists(), "{output}");
             output.expect_text("was interrupted").expect_text("content from before that run");
             world.assert_no_leftovers();
             world.first.assert_same(&world.now(), command);
@@ -680,6 +684,7 @@ fn a_kept_tree_is_in_no_archive_and_later_restores_leave_it() {
             assert_eq!(fs::read_to_string(path.join("both")).unwrap(), "changed", "{mode:?}");
         }
         world.voltar("resume", &[]).ok();
+        assert!(path.exists());
         // Also if the record that names it cannot be read.
         let mut names = fs::read_dir(world.at("state")).unwrap().map(|entry| entry.unwrap().path());
         let record = names.find(|path| path.to_str().unwrap().contains("/kept-")).unwrap();

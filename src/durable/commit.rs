@@ -341,7 +341,7 @@ fn named(path: &Path) -> io::Result<Named> {
     // A record is complete when it has its name.
     let Ok(version) = record::version(&text) else { return Ok(Named::Other) };
     if version != VERSION {
-        return Err(io::Error::other(format!("it has version {version}, and this voltar knows version {VERSION}")));
+        return Err(io::Error::other(record::other_version(version, VERSION)));
     }
     let Ok(record) = serde_json::from_slice(&text) else { return Ok(Named::Other) };
     Ok(Named::Record(Found { path: path.to_owned(), record, _lock: lock }))

@@ -165,6 +165,11 @@ pub(crate) fn version(text: &[u8]) -> serde_json::Result<u32> {
     serde_json::from_slice(text).map(|Versioned { version }| version)
 }
 
+/// Says that a record has another version than the one that is `known`.
+pub(crate) fn other_version(version: u32, known: u32) -> String {
+    format!("it has version {version}, and this voltar knows version {known}")
+}
+
 /// Returns the paths of the records of `kind` in `directory`, oldest first: their names begin with the time. A directory
 /// that does not exist, or that this user may not read, holds none.
 ///

@@ -298,7 +298,7 @@ impl Content {
 pub(super) fn parse_version<'t, T: Deserialize<'t>>(text: &'t [u8]) -> std::result::Result<T, Cause> {
     let version = record::version(text)?;
     if version != VERSION {
-        return Err(format!("it has version {version}, and this voltar knows version {VERSION}").into());
+        return Err(record::other_version(version, VERSION).into());
     }
     Ok(serde_json::from_slice(text)?)
 }

@@ -50,11 +50,11 @@ const OVERWRITE: &[&str] = &["backup", "backup", "--overwrite", "--format", "tar
 
 /// All scenarios.
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario("exchange", Kind::Replace, ONE, &["restore", "backup"]),
-    scenario("entries", Kind::Replace, &[&[Mount::Bind]], &["restore", "backup"]),
-    scenario("attributes", Kind::Replace, &[&[Mount::Marked]], &["restore", "backup"]),
-    scenario("three", Kind::Replace, THREE, &["restore", "backup"]),
-    scenario("single-file", Kind::Replace, WITH_FILE, &["restore", "backup"]),
+    scenario("exchange", Kind::Replace, ONE, RESTORE),
+    scenario("entries", Kind::Replace, &[&[Mount::Bind]], RESTORE),
+    scenario("attributes", Kind::Replace, &[&[Mount::Marked]], RESTORE),
+    scenario("three", Kind::Replace, THREE, RESTORE),
+    scenario("single-file", Kind::Replace, WITH_FILE, RESTORE),
     scenario("keep-previous", Kind::Replace, MIXED, &["restore", "backup", "--keep-previous"]),
     scenario("merge", Kind::Write, MIXED, &["restore", "backup", "--merge"]),
     scenario("in-place", Kind::Write, MIXED, &["restore", "backup", "--in-place"]),
