@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
+use super::bench::{Bench, Violation};
 use super::calls::Counted;
-use super::scenario::{Bench, Kind, Violation};
+use super::scenario::Kind;
 
 /// By file name.
 pub(super) type Archives = Vec<(String, Vec<u8>)>;

@@ -12,6 +12,7 @@ mod common;
 mod fake_engine;
 
 mod archives;
+mod bench;
 mod calls;
 mod recorder;
 mod scenario;

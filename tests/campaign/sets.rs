@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use super::scenario::{Bench, Outcome, Violation};
+use super::bench::{Bench, Outcome, Violation};
 use super::trace::{Act, Ended};
 use crate::common::tool::Tool;
 

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use nix::errno::Errno;
 
+use super::bench::{Bench, Outcome, Recovery, Violation};
 use super::calls::Counted;
 use super::common::skip::{Needs, test};
 use super::recorder::{Entry, Failing};
-use super::scenario::{Bench, Outcome, Recovery, SCENARIOS, Scenario, Violation};
+use super::scenario::{SCENARIOS, Scenario};
 use super::trace::{Act, Point, obstacle};
 use super::world::{Medium, Room};
 
