@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use nix::errno::Errno;
 
 use crate::durable::run_lock::RunLock;
 use crate::error::Result;
@@ -99,10 +98,9 @@ pub(crate) fn prune_locked(
     monitor: &dyn Monitor,
 ) -> Result<()> {
     let Pruning { sets: judged, incomplete } = judge(sets, policy)?;
-    for Listed { name, set, bases, .. } in incomplete {
-        let Err(error) = set else { continue };
-        // What a disk cannot read now may be complete.
-        let is_unread = error.errno().is_some_and(|errno| errno != Errno::ENOENT);
+    for listed in incomplete {
+        let is_unread = listed.is_unread();
+        let Listed { name, set: Err(error), bases, .. } = listed else { continue };
         let what = if bases.is_none() { "stays, and so does each full set before it" } else { "stays" };
         if is_unread || bases.is_none() {
             let error = error.within(format!("{name} {what}"));

@@ -43,7 +43,7 @@ pub(crate) fn recover_layout(
     let targets = survey(layout, inventory, &everything)?.targets;
     let trees = targets.iter().map(|target| (&target.tree, target.is_unused()));
     let recovery = recover_trees(trees, mounts, monitor)?;
-    recovery.unreadable.iter().for_each(|error| monitor.issue("", error.with_hint()));
+    recovery.unreadable.iter().for_each(|(_, error)| monitor.issue("", error.with_hint()));
     Ok(recovery)
 }
 
@@ -64,8 +64,8 @@ fn remove_leftovers(state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
 pub(crate) struct Recovery {
     /// Whether a live tree may have been replaced.
     pub(crate) replaced: bool,
-    /// Of each record that cannot be read, why.
-    unreadable: Vec<Error>,
+    /// The records that cannot be read, each with why.
+    unreadable: Vec<(PathBuf, Error)>,
     /// What became of each tree that was found. Those that were recovered are reported.
     trees: Vec<(OnRecord, Result<()>)>,
 }
@@ -121,7 +121,7 @@ pub(crate) fn recover_trees<'a>(
         match RestoreRecord::take_over(&path) {
             Ok(Some(record)) => recover_record(record, &lives, state_dir, &mut recovery, monitor),
             Ok(None) => {}
-            Err(error) => recovery.unreadable.push(error),
+            Err(error) => recovery.unreadable.push((path, error)),
         }
     }
     Ok(recovery)
@@ -178,13 +178,25 @@ fn report(recovered: &Recovered, entry: &TreeRecord, monitor: &dyn Monitor) {
 }
 
 /// Checks that no tree on record is half restored after `recovery`. What else is left of interrupted restores is reported,
-/// but of a tree that was recovered only its record, which was reported.
+/// but of a tree that was recovered only its record, which was reported. Returns the records that cannot be read: one may
+/// be of any tree.
 ///
 /// # Errors
 /// A tree is half restored: no container may be started on it. Or the records cannot be listed.
-pub(crate) fn check_recovered(recovery: &Recovery, state_dir: &Path, monitor: &dyn Monitor) -> Result<()> {
+pub(crate) fn check_recovered(recovery: &Recovery, state_dir: &Path, monitor: &dyn Monitor) -> Result<Vec<PathBuf>> {
+    let mut unreadable = Vec::new();
     for path in restore_record::records(state_dir)? {
-        let Ok(Some(record)) = RestoreRecord::take_over(&path) else { continue };
+        let record = match RestoreRecord::take_over(&path) {
+            Ok(Some(record)) => record,
+            Ok(None) => continue,
+            Err(error) => {
+                if !recovery.unreadable.iter().any(|(reported, _)| *reported == path) {
+                    monitor.issue("", error.with_hint());
+                }
+                unreadable.push(path);
+                continue;
+            }
+        };
         for (index, tree) in record.content.trees.iter().enumerate() {
             let result = recovery.result_of(&path, index);
             if tree.phase == Phase::Settled || matches!(result, Some(Ok(()))) {
@@ -197,7 +209,7 @@ pub(crate) fn check_recovered(recovery: &Recovery, state_dir: &Path, monitor: &d
             monitor.issue(&tree.archive, left.with_hint());
         }
     }
-    Ok(())
+    Ok(unreadable)
 }
 
 /// The error of a tree that is not recovered: because of `failure`, or because it was not found or is in use.

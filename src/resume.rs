@@ -9,6 +9,7 @@ use crate::host::Host;
 use crate::host::containers;
 use crate::layout::Layout;
 use crate::live_mounts::LiveMounts;
+use crate::member::printable_path;
 use crate::monitor::Monitor;
 use crate::new_volumes;
 use crate::recovery::{check_recovered, recover_layout};
@@ -18,8 +19,8 @@ use crate::touched;
 /// Brings back what an interrupted run left stopped.
 ///
 /// # Errors
-/// The engine's paths are not those of this machine, or a volume cannot be recovered: then nothing is started on it. Or a
-/// container does not start.
+/// The engine's paths are not those of this machine, or it is not certain that each volume is whole: then nothing is started.
+/// Or a container does not start.
 pub fn resume(
     layout: &Layout,
     selection: &Selection,
@@ -33,8 +34,15 @@ pub fn resume(
     let recovery = recover_layout(layout, &inventory, selection, &mounts, monitor)?;
     // Containers are about to start on them.
     drop(mounts);
-    check_recovered(&recovery, state_dir, monitor)?;
+    let unreadable = check_recovered(&recovery, state_dir, monitor)?;
     new_volumes::recover(host, state_dir, monitor)?;
+    if let Some(record) = unreadable.first()
+        && !containers::leftovers(state_dir)?.0.is_empty()
+    {
+        let what = "no container is started: a volume may be half restored, and its record cannot be read";
+        return Err(Error::refused(format!("{what}: '{}'", printable_path(record)))
+            .hint("fix the cause, or do what the warning about that record says; then run `voltar resume` again"));
+    }
     if containers::resume(host, state_dir, monitor)?.is_empty() {
         monitor.note("no container was left stopped by an interrupted run");
     }

@@ -822,6 +822,27 @@ fn resume_starts_what_a_killed_run_stopped() {
     assert!(leftovers(state.path()).unwrap().0.is_empty());
 }
 
+/// It may be of a volume that is half restored.
+#[test]
+fn resume_starts_nothing_while_the_record_of_a_restore_cannot_be_read() {
+    let fake = cvat();
+    let (engine, monitor, state) = (connect(&fake), Collector::default(), fake.root().join("state"));
+    let inventory = engine.inventory().unwrap();
+    let containers: Vec<_> = inventory.containers.iter().collect();
+    Stopped::stop(&engine, &state, &containers, &monitor).unwrap().leave_stopped();
+    let record = state.join("restore-1-1.json");
+    std::fs::write(&record, "{").unwrap();
+    let refused = voltar(&["resume"], &fake).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("no container is started") && said.contains(record.to_str().unwrap()), "{said}");
+    assert!(fake.running().is_empty());
+
+    std::fs::remove_file(&record).unwrap();
+    assert_eq!(voltar(&["resume"], &fake).output().unwrap().status.code(), Some(0));
+    assert_eq!(fake.running().len(), 2);
+}
+
 #[test]
 fn the_bundled_data_root_resolves_without_an_engine() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/data-root");

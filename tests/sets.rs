@@ -140,6 +140,30 @@ fn a_set_and_the_newest_of_a_directory_are_read() {
     assert_eq!(text.answer().matches("incomplete").count(), 2, "{text}");
 }
 
+/// What cannot be read now may be complete: an older set is not what `restore DIR` asks for. A symbolic link to itself stands for
+/// a disk that fails.
+#[test]
+fn no_older_set_is_used_while_the_newest_cannot_be_read() {
+    let world = World::new();
+    let old = world.set("2026-11-23T02-00-00Z");
+    fs::write(world.live(), "second").unwrap();
+    let manifest = world.set("2026-11-24T02-00-00Z").join("voltar.json");
+    let kept = world.at("kept.json");
+    fs::rename(&manifest, &kept).unwrap();
+    symlink("voltar.json", &manifest).unwrap();
+    for args in [&["restore", "sets"][..], &["verify", "sets"], &["list", "sets", "--only", "data"]] {
+        let refused = world.voltar(args).run().expect_code(2).expect_text("Too many symbolic links");
+        refused.expect_text("'sets/2026-11-24T02-00-00Z' may be the newest complete set").expect_text("hint: ");
+        assert_eq!(fs::read_to_string(world.live()).unwrap(), "second");
+    }
+    world.voltar(&["restore", old.to_str().unwrap()]).ok();
+    assert_eq!(fs::read_to_string(world.live()).unwrap(), "first");
+    fs::remove_file(&manifest).unwrap();
+    fs::rename(&kept, &manifest).unwrap();
+    world.voltar(&["restore", "sets"]).ok();
+    assert_eq!(fs::read_to_string(world.live()).unwrap(), "second");
+}
+
 #[test]
 fn archives_beside_sets_are_not_restored_by_mistake() {
     let world = World::new();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::errno::Errno;
 
 use super::set::{Set, verified_at};
 use super::set_files::OwnFiles;
@@ -146,5 +147,13 @@ impl Listed {
     #[must_use]
     pub fn complete(&self) -> Option<&Set> {
         self.set.as_ref().ok()
+    }
+
+    /// Returns whether the set may be complete, and cannot be read now: by an error of the disk, not because a file of it is
+    /// missing or damaged.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        let errno = self.set.as_ref().err().and_then(Error::errno);
+        errno.is_some_and(|errno| errno != Errno::ENOENT)
     }
 }

@@ -78,10 +78,11 @@ impl Source {
 /// Chooses the newest complete one of the sets of a directory; `None` if there is no set.
 ///
 /// # Errors
-/// None of them is complete.
+/// None of them is complete, or a later one may be, which cannot be read now: an older one is not what was asked for.
 fn newest(directory: &Path, sets: Vec<Listed>) -> Result<Option<ChosenSet>> {
     let mut broken = Vec::new();
     for listed in sets.into_iter().rev() {
+        let is_unread = listed.is_unread();
         match listed.set {
             Ok(set) => {
                 let name = listed.name;
@@ -89,6 +90,10 @@ fn newest(directory: &Path, sets: Vec<Listed>) -> Result<Option<ChosenSet>> {
                 let notes =
                     notes.chain([format!("the newest set in '{}' is {name}", printable_path(directory))]).collect();
                 return Ok(Some(ChosenSet { set, notes }));
+            }
+            Err(error) if is_unread => {
+                let what = format!("'{}' may be the newest complete set", printable_path(&listed.path));
+                return Err(error.within(what).hint("fix the cause, or name the set that is wanted"));
             }
             Err(error) => broken.push(error),
         }

@@ -86,8 +86,9 @@ fn digest_of(bytes: &[u8]) -> Digest {
     digest.finish()
 }
 
+/// Whether a file has changed, or may have.
 fn has_changed(file: &File, before: State) -> bool {
-    fstat(file).is_ok_and(|status| state(&status) != before)
+    !fstat(file).is_ok_and(|status| state(&status) == before)
 }
 
 /// The content of a file that is being stored, as far as the file reached when it was opened.

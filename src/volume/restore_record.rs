@@ -341,9 +341,7 @@ impl RestoreRecord {
     /// the record first.
     pub(crate) fn take_over(path: &Path) -> Result<Option<Self>> {
         let taken = LockedRecord::take_over(path, FlockArg::LockExclusiveNonblock);
-        let Some((file, text)) = taken.map_err(|cause| Error::failed_at("cannot read", path, cause))? else {
-            return Ok(None);
-        };
+        let Some((file, text)) = taken.map_err(|cause| unread(path, cause.into()))? else { return Ok(None) };
         let content = Content::parse(&text).map_err(|cause| malformed(path, cause))?;
         Ok(Some(Self { file, on_disk: Some(content.clone()), content }))
     }
@@ -448,11 +446,24 @@ pub(crate) fn unfinished(state_dir: &Path, lives: &[&Live]) -> Result<Vec<Unfini
     Ok(unfinished)
 }
 
+fn unread(path: &Path, cause: Cause) -> Error {
+    Error::failed_at("cannot read", path, cause)
+        .hint(format!("fix the cause, then run `voltar resume`; if it is lost, {}", without_record()))
+}
+
 fn malformed(path: &Path, cause: Cause) -> Error {
     Error::failed_at("cannot understand", path, cause).hint(format!(
-        "if another version of voltar wrote it, `voltar resume` of that version recovers from it; else look for directories \
-         '{STAGING}…' in the volumes and beside them, which hold what a restore has not put in place, then remove this file"
+        "if another version of voltar wrote it, `voltar resume` of that version recovers from it; else {}",
+        without_record()
     ))
+}
+
+/// What to do with a record that nothing can read: part of a hint.
+fn without_record() -> String {
+    format!(
+        "look for directories '{STAGING}…' in the volumes and beside them, which hold what a restore has not put in place, \
+         then remove this file"
+    )
 }
 
 #[cfg(test)]

@@ -305,10 +305,10 @@ struct Level {
 }
 
 impl Level {
-    /// Whether its directory has changed since it was listed.
+    /// Whether its directory has changed since it was listed, or may have.
     fn has_changed(&self) -> bool {
         let Handle::Open(directory) = &self.directory else { return false };
-        fstat(&**directory).is_ok_and(|status| state(&status) != self.state)
+        !fstat(&**directory).is_ok_and(|status| state(&status) == self.state)
     }
 }
 

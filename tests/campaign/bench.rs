@@ -63,7 +63,8 @@ pub(crate) enum Recovery {
 impl Bench {
     /// Makes the world, and runs the command once without any fault.
     pub(crate) fn new(scenario: Scenario, medium: Medium, counted: Counted) -> Self {
-        let has_sockets = !matches!(scenario.kind, Kind::Backup | Kind::Sets);
+        // A backup warns of them.
+        let has_sockets = !matches!(scenario.kind, Kind::Backup | Kind::Sets) && !scenario.restores_set();
         let world = World::new(scenario.archives, has_sockets, medium, scenario.host);
         let archives = [Vec::new(), Vec::new()];
         let sets = Sets::new();
@@ -79,6 +80,8 @@ impl Bench {
         }
         if scenario.kind == Kind::Sets {
             this.make_sets();
+        } else if scenario.restores_set() {
+            this.make_old_and_new_set();
         }
         this.total = this.measure(scenario.args, counted);
         this.archives[1] = this.archives_now();

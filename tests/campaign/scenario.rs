@@ -52,6 +52,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("three", Kind::Replace, THREE, RESTORE),
     scenario("single-file", Kind::Replace, WITH_FILE, RESTORE),
     scenario("keep-previous", Kind::Replace, MIXED, &["restore", "backup", "--keep-previous"]),
+    scenario("restore-set", Kind::Replace, ONE, &["restore", "sets"]),
     scenario("merge", Kind::Write, MIXED, &["restore", "backup", "--merge"]),
     scenario("in-place", Kind::Write, MIXED, &["restore", "backup", "--in-place"]),
     scenario("backup", Kind::Backup, MIXED, &["backup", "again/there"]),
@@ -92,6 +93,11 @@ impl Scenario {
     /// Returns whether it recovers from what a run has left that was killed.
     pub(crate) fn is_after_kill(&self) -> bool {
         !self.killed.is_empty()
+    }
+
+    /// Returns whether it restores the newest set of a directory.
+    pub(crate) fn restores_set(&self) -> bool {
+        self.args == ["restore", "sets"]
     }
 
     /// Returns the calls that are points where changes fail: through an engine also its requests.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::bench::{Bench, Outcome, Violation};
+use super::scenario::RESTORE;
 use super::trace::{Act, Ended};
 use crate::common::tool::Tool;
 
@@ -25,6 +26,17 @@ impl Bench {
         }
         self.world.take_as_old();
         self.sets = self.sets_now();
+    }
+
+    /// Makes a set of the old content, and a later one with what has changed up to the new content, which `backup` holds.
+    pub(super) fn make_old_and_new_set(&mut self) {
+        let make = ["backup", "--into", DIRECTORY, "--full-every", "30d", "--format", "tar"];
+        self.world.voltar(&make).ok();
+        let old = self.names_of_sets(false).remove(0);
+        self.world.voltar(RESTORE).ok();
+        self.world.voltar(&make).ok();
+        self.world.voltar(&["restore", &format!("{DIRECTORY}/{old}")]).ok();
+        self.world.take_as_old();
     }
 
     /// Returns what has the name of a set, or any other name that is not hidden.
