@@ -110,8 +110,7 @@ impl Scenario {
 
     /// Returns whether it is tried with reads that fail. A read that fails is no reason to stop a container otherwise.
     pub(crate) fn has_reads(&self) -> bool {
-        self.host == Host::DataRoot
-            && !["merge", "in-place", "backup", "restore-again", "set", "two-pass"].contains(&self.name)
+        self.host == Host::DataRoot && !["merge", "in-place", "backup", "set", "two-pass"].contains(&self.name)
     }
 
     /// Returns whether it is tried on a disk that fails.
