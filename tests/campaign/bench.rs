@@ -42,10 +42,22 @@ pub(crate) struct Bench {
     pub(super) sets: Sets,
     /// The call of the command before this one at which that was killed; 0 if there is none.
     pub(crate) killed_at: usize,
+    /// How many calls the command makes where there is nothing to recover.
+    usual: usize,
     /// The number of disks so far that were mounted as a power cut or an error has left them.
     cuts: usize,
     /// The calls that are points.
     pub(super) counted: Counted,
+}
+
+/// What a command does after one that was killed.
+pub(crate) struct AfterKill {
+    /// How many calls it makes.
+    pub(crate) calls: usize,
+    /// How many of them it makes before those that it makes in any case.
+    pub(crate) recovering: usize,
+    /// The names of those: where some that follow each other have one name, as where a tree is removed, that of the first.
+    pub(crate) names: Vec<String>,
 }
 
 /// What a violation is, in words.
@@ -68,8 +80,11 @@ impl Bench {
         let world = World::new(scenario.archives, has_sockets, medium, scenario.host);
         let archives = [Vec::new(), Vec::new()];
         let sets = Sets::new();
-        let mut this = Self { scenario, world, total: 0, archives, sets, killed_at: 0, cuts: 0, counted };
+        let mut this = Self { scenario, world, total: 0, archives, sets, killed_at: 0, usual: 0, cuts: 0, counted };
         this.archives[0] = this.archives_now();
+        if scenario.is_after_kill() {
+            this.usual = this.names_of_calls().len();
+        }
         if scenario.kind == Kind::Recovery {
             this.total = this.measure(scenario.killed, scenario.changes());
             return this;
@@ -129,16 +144,21 @@ impl Bench {
         }
     }
 
-    /// Returns how many calls the command makes after the one before was killed at `killed_at`, and their names: of those
-    /// that follow each other with one name, as where a tree is removed, the first.
-    pub(crate) fn killed_at(&mut self, killed_at: usize) -> (usize, Vec<String>) {
+    /// Lets the command before this one be killed at `killed_at`, and returns what this one does after that.
+    pub(crate) fn killed_at(&mut self, killed_at: usize) -> AfterKill {
         self.killed_at = killed_at;
+        let mut names = self.names_of_calls();
+        let calls = names.len();
+        let recovering = calls.saturating_sub(self.usual);
+        names.truncate(recovering);
+        names.dedup();
+        AfterKill { calls, recovering, names }
+    }
+
+    fn names_of_calls(&self) -> Vec<String> {
         self.begin();
         let calls = self.traced(self.scenario.args, self.counted, None).calls;
-        let mut names: Vec<_> =
-            calls.iter().map(|call| call.split(' ').next().unwrap_or_default().to_owned()).collect();
-        names.dedup();
-        (calls.len(), names)
+        calls.iter().map(|call| call.split(' ').next().unwrap_or_default().to_owned()).collect()
     }
 
     fn traced(&self, args: &[&str], counted: Counted, point: Option<Point>) -> Ended {

@@ -164,11 +164,14 @@ fn attempt_all(name: &str, scenario: &Scenario, faults: Faults, extent: Extent) 
     for killed_at in rounds {
         let mut total = bench.total;
         if killed_at > 0 {
-            let (calls, names) = bench.killed_at(killed_at);
-            total = calls;
-            let is_known = !known.insert(names);
-            if is_known && matches!(extent, Extent::All) && faults != Faults::Kills {
-                continue;
+            let after = bench.killed_at(killed_at);
+            total = after.calls;
+            if matches!(extent, Extent::All) && faults != Faults::Kills {
+                // What it does in any case fails after the first kill.
+                total = if known.is_empty() { after.calls } else { after.recovering };
+                if !known.insert(after.names) {
+                    continue;
+                }
             }
         }
         let points = points(total, faults, extent.of_round(killed_at), count * scenario.slowness());
