@@ -65,3 +65,39 @@ pub(super) fn note_cluster(
 pub(super) fn is_version(member: &Member) -> bool {
     matches!(member.kind, Kind::File { .. }) && is_version_file(&member.path)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::path::Path;
+
+    use super::*;
+    use crate::member::RelPath;
+    use crate::monitor::Collector;
+    use crate::store::Location;
+
+    /// Writes an archive of a cluster whose version comes after so many other members.
+    fn archive(path: &Path, others: u64) {
+        let mut archive = tar::Builder::new(File::create(path).unwrap());
+        let mut append = |name: &str, content: &[u8]| {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(content.len() as u64);
+            archive.append_data(&mut header, format!("srv/x/{name}"), content).unwrap();
+        };
+        (0..others).for_each(|number| append(&number.to_string(), b""));
+        append("PG_VERSION", b"15\n");
+        archive.finish().unwrap();
+    }
+
+    #[test]
+    fn only_the_first_members_are_searched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.tar");
+        let input = Input::new("x", &Location::new(&path), &RelPath::parse(b"srv/x").unwrap());
+        for (others, found) in [(SEARCHED_MEMBERS - 1, 1), (SEARCHED_MEMBERS, 0)] {
+            archive(&path, others);
+            let clusters = first_clusters(&input, &Pool::new(1).unwrap(), &Collector::default()).unwrap();
+            assert_eq!(clusters.len(), found, "after {others} others");
+        }
+    }
+}

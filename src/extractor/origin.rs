@@ -120,6 +120,7 @@ fn common(one: &RelPath, other: &RelPath) -> RelPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::monitor::Collector;
 
     /// Returns the origin of members, of which directories end with `/`.
     fn origin(names: &[&str], complete: bool) -> Origin {
@@ -162,5 +163,21 @@ mod tests {
         assert!(origin(&["etc/", "srv/x/", "srv/x/a"], false).holds_path);
         assert!(!origin(&["srv/", "srv/xy"], false).holds_path);
         assert_eq!(Seen::default().origin(true), None);
+    }
+
+    #[test]
+    fn only_the_first_members_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.tar");
+        for (first, expected) in [(MEMBERS - 1, "."), (MEMBERS, "srv")] {
+            let mut archive = tar::Builder::new(std::fs::File::create(&path).unwrap());
+            for name in (0..first).map(|number| format!("srv/x/{number}")).chain(["etc/last".to_owned()]) {
+                archive.append_data(&mut tar::Header::new_ustar(), name, &b""[..]).unwrap();
+            }
+            archive.finish().unwrap();
+            let pool = Pool::new(1).unwrap();
+            let found = super::origin(&Location::new(&path), &RelPath::root(), &pool, &Collector::default());
+            assert_eq!(found.unwrap().unwrap().root.to_string(), expected, "after {first} members");
+        }
     }
 }

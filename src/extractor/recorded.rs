@@ -87,6 +87,31 @@ mod tests {
         }
     }
 
+    /// A reader of one byte at a time, as where a piece that was decompressed ends.
+    struct Slow<'a>(&'a [u8]);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.0.read(&mut buf[..1])
+        }
+    }
+
+    impl ReadHoles for Slow<'_> {
+        fn skip_hole(&mut self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn the_beginning_is_kept_however_little_a_read_returns() {
+        for (most, expected) in [(2, &b"ab"[..]), (9, b"abcdef")] {
+            let mut content = Slow(b"abcdef");
+            let mut recorded = Recorded::new(&mut content, most);
+            recorded.read_beginning().unwrap();
+            assert_eq!(recorded.beginning(), expected);
+        }
+    }
+
     #[test]
     fn all_of_the_content_passes() {
         let mut passed = Vec::new();

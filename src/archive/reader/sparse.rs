@@ -227,6 +227,11 @@ mod tests {
         let mut leading = LeadingMap::default();
         let digits = [&b"2\n0\n3\n9\n"[..], &[b'0'; BLOCK - 8]].concat();
         assert!(leading.block(&digits.try_into().unwrap()).is_err(), "too many digits");
+        for (zeros, is_read) in [(19, true), (20, false)] {
+            let one = [&vec![b'0'; zeros][..], &b"1\n5\n7\n"[..], &vec![0; BLOCK - zeros - 6]].concat();
+            let read = LeadingMap::default().block(&one.try_into().unwrap());
+            assert_eq!(read.is_ok_and(|read| read == Some(map(&[(5, 7)]))), is_read, "{zeros} zeros");
+        }
         let mut leading = LeadingMap::default();
         let padded = [&b"0\n"[..], &[0; BLOCK - 2]].concat();
         assert_eq!(leading.block(&padded.try_into().unwrap()), Ok(Some(map(&[]))));

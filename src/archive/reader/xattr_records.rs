@@ -182,6 +182,18 @@ mod tests {
     const TEXT: &[u8] = b"user::rwx\nuser:daemon:rwx\ngroup::r-x\nmask::rwx\nother::r-x\n";
 
     #[test]
+    fn the_records_of_a_member_have_a_limit_together() {
+        let one = ("SCHILY.xattr.user.a", &[0; 1000][..]);
+        let left = LONGEST_RECORD as usize - one.0.len() - one.1.len() - "SCHILY.xattr.user.b".len();
+        for (bytes, expected) in [(left, (1, 0)), (left + 1, (1, 1))] {
+            let other = vec![0; bytes];
+            let (xattrs, bad) = finish(&[one, ("SCHILY.xattr.user.b", &other)]);
+            // This one is longer than a value can be, which is found later.
+            assert_eq!((xattrs.len(), bad.iter().filter(|why| why.contains("have more than")).count()), expected);
+        }
+    }
+
+    #[test]
     fn an_acl_in_the_kernels_form_is_preferred_to_its_text() {
         let value = Acl::from_text(b"user::rwx,user:1:rwx,group::r-x,mask::rwx,other::r-x").unwrap().acl.to_xattr();
         let name = "system.posix_acl_access".to_owned();
