@@ -81,6 +81,7 @@ mod live_mounts;
 mod mapped_xattrs;
 mod mountinfo;
 mod new_volumes;
+mod openat2;
 mod recovery;
 mod renameat2;
 mod together;

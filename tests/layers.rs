@@ -62,7 +62,7 @@ const LAYERS: &[&[&str]] = &[
     &["monitor"],
     &["error", "difference", "limits", "pieces"],
     &["member"],
-    &["acl", "xattrs", "digest", "renameat2"],
+    &["acl", "xattrs", "digest", "openat2", "renameat2"],
 ];
 
 fn level(module: &str) -> Option<usize> {

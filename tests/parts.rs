@@ -275,6 +275,20 @@ fn a_hard_link_to_another_part_becomes_a_file() {
     }
 }
 
+/// A stream cannot be searched before it is extracted.
+#[test]
+fn what_a_stream_does_not_hold_is_not_removed() {
+    let world = World::new(false, &some_tree());
+    fs::write(world.live.join("nothing"), "live").unwrap();
+    let before = TreeSnapshot::of(&world.live);
+    let stream = fs::read(world.at("backup/data.tar")).unwrap();
+    let paths = ["--only", "data", "--path", "data/42", "--path", "nothing", "-"];
+    let run = world.voltar("restore", &paths).input(stream).run();
+    run.expect_code(2).expect_text("holds nothing at or below 'nothing'");
+    before.assert_same(&TreeSnapshot::of(&world.live), "refused");
+    world.is_clean();
+}
+
 #[test]
 fn what_cannot_be_restored_is_refused_and_nothing_changes() {
     let world = World::new(false, &some_tree());

@@ -687,6 +687,23 @@ fn a_kept_tree_is_in_no_archive_and_later_restores_leave_it() {
         }
         world.voltar("resume", &[]).ok();
         assert!(path.exists());
+        // An archive that others made holds what was kept.
+        if world.is_bind() {
+            fs::create_dir(world.at("theirs")).unwrap();
+            fs::write(path.join("both"), "archived").unwrap();
+            let source = world.live.parent().unwrap().to_str().unwrap();
+            Tool::shell(&format!(
+                "tar --numeric-owner -C {source} --transform 's,^bound,srv/x,' -cf theirs/x.tar bound"
+            ))
+            .dir(world.scratch.path())
+            .ok();
+            fs::write(path.join("both"), "changed").unwrap();
+            for mode in MODES {
+                let restored = world.voltar("restore", &["theirs"]).args(mode).run().expect_code(1);
+                restored.expect_text("is not restored: '").expect_text("' here is voltar's own");
+                assert_eq!(fs::read_to_string(path.join("both")).unwrap(), "changed", "{mode:?}");
+            }
+        }
         // Also if the record that names it cannot be read.
         let mut names = fs::read_dir(world.at("state")).unwrap().map(|entry| entry.unwrap().path());
         let record = names.find(|path| path.to_str().unwrap().contains("/kept-")).unwrap();

@@ -120,6 +120,23 @@ mod tests {
         }
     }
 
+    /// A run that was interrupted.
+    struct Interrupted;
+
+    impl Monitor for Interrupted {
+        fn event(&self, _: &Event<'_>) {}
+
+        fn cancelled(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn an_interrupted_run_reads_no_archive_to_its_end() {
+        assert!(Quiet { monitor: &Interrupted, shown: false }.cancelled());
+        assert!(!Quiet { monitor: &Counter::default(), shown: true }.cancelled());
+    }
+
     /// The archive is read again when it is extracted: that reports.
     #[test]
     fn what_is_read_twice_is_reported_once() {

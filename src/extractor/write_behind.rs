@@ -297,6 +297,22 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_is_of_concern_until_all_its_files_are_made() {
+        let path = |text: &str| RelPath::parse(text.as_bytes()).unwrap();
+        let link =
+            Member { path: path("d"), kind: Kind::Symlink { target: b"a".to_vec() }, metadata: Metadata::default() };
+        let mut unmade = Unmade::default();
+        for file in ["d/x", "d/y", "other"] {
+            unmade.add(&path(file));
+        }
+        for (made, concerns) in [("other", true), ("d/x", true), ("d/y", false)] {
+            unmade.add(&path("beside"));
+            unmade.remove(&path(made));
+            assert_eq!(unmade.concerns(&link), concerns, "after '{made}'");
+        }
+    }
+
+    #[test]
     fn nothing_is_made_any_more_once_it_is_dropped() {
         let metadata = Metadata { uid: geteuid().as_raw(), gid: getegid().as_raw(), ..Metadata::default() };
         // It can be dropped between two batches, when none is being made.

@@ -6,23 +6,16 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
 
 use crate::durable::small_file;
+use crate::openat2::openat2;
 
 /// Opens `path` below the root directory `root`. Without `RESOLVE_IN_ROOT`, a symbolic link with an absolute target would
 /// lead back to the root directory of this process.
 pub(super) fn open(root: impl AsFd, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-    let mut tries = 0;
-    loop {
-        match openat2(&root, path, how) {
-            // A rename raced with it.
-            Err(Errno::EAGAIN) if tries < 100 => tries += 1,
-            opened => return Ok(opened?),
-        }
-    }
+    Ok(openat2(root, path, how)?)
 }
 
 /// Returns the content of the small text file at `path` below `root`.

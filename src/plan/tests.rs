@@ -1494,6 +1494,8 @@ fn stop_project_stops_all_that_runs_of_the_project() {
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
     assert_eq!(names(&plan.to_stop), ["db", "media", "server"]);
     assert_eq!(names(&plan.users), ["db", "media"]);
+    let all: Vec<_> = plan.containers().map(|one| &one.name[..]).collect();
+    assert_eq!(all, ["db", "media", "server"], "each once");
     let text = backup_text(&plan);
     let end = "stopped meanwhile, and started again: db, media\nlikewise, as part of the compose project: server\n";
     assert!(text.ends_with(end), "{text}");

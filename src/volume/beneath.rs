@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, fchown};
 
 use crate::member::RelPath;
+use crate::openat2::openat2;
 
 /// How a directory is opened here, always.
 pub(crate) const DIRECTORY: OFlag =
@@ -113,7 +114,7 @@ fn walk_in_steps(at: &mut OwnedFd, path: &RelPath) -> Result<(), Errno> {
             rest[..STEP].iter().rposition(|&b| b == b'/').ok_or(Errno::ENAMETOOLONG)?
         };
         let (step, left) = rest.split_at(cut);
-        *at = retry_again(|| openat2(&*at, Path::new(OsStr::from_bytes(step)), how))?;
+        *at = openat2(&*at, Path::new(OsStr::from_bytes(step)), how)?;
         rest = left.strip_prefix(b"/").unwrap_or(left);
     }
     Ok(())
@@ -165,17 +166,6 @@ pub(super) fn each_name(directory: impl AsFd, mut each: impl FnMut(&OsStr) -> Re
     Ok(())
 }
 
-/// `openat2` answers `EAGAIN` when a rename raced with it; the kernel asks to try again.
-fn retry_again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    let mut tries = 0;
-    loop {
-        match call() {
-            Err(Errno::EAGAIN | Errno::EINTR) if tries < 100 => tries += 1,
-            other => return other,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,29 +210,6 @@ mod tests {
             beneath.open_or_create(&wanted, PRIVATE).unwrap();
             beneath.open(&wanted).unwrap();
         }
-    }
-
-    #[test]
-    fn a_call_that_a_rename_raced_with_is_repeated_but_not_forever() {
-        for again in [Errno::EAGAIN, Errno::EINTR] {
-            let mut left = 3;
-            let call = || if left == 0 { Ok(()) } else { Err(again).inspect_err(|_| left -= 1) };
-            retry_again(call).unwrap();
-            let mut calls = 0;
-            let always = || -> Result<(), Errno> {
-                calls += 1;
-                assert!(calls < 1000, "it never ends");
-                Err(again)
-            };
-            assert_eq!(retry_again(always), Err(again));
-            assert!(calls > 10);
-        }
-        let mut calls = 0;
-        let denied = || -> Result<(), Errno> {
-            calls += 1;
-            Err(Errno::EACCES)
-        };
-        assert_eq!((retry_again(denied), calls), (Err(Errno::EACCES), 1));
     }
 
     #[test]

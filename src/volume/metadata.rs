@@ -184,6 +184,27 @@ mod tests {
         assert_eq!((status.mode() & 0o7777, status.mtime() == 7), (0o600, false));
     }
 
+    /// Somebody else may have put another link, or another object, in its place.
+    #[test]
+    fn attributes_are_given_to_no_link_of_somebody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let directory = File::open(dir.path()).unwrap();
+        symlink("target", at("theirs")).unwrap();
+        std::fs::hard_link(at("theirs"), at("linked")).unwrap();
+        write(at("file"), "x").unwrap();
+        let metadata = Metadata {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            xattrs: [(b"trusted.a".to_vec(), b"x".to_vec())].into_iter().collect(),
+            ..Metadata::default()
+        };
+        for replaced in ["linked", "file"] {
+            let applied = apply_to_symlink(&directory, OsStr::new(replaced), &metadata);
+            assert_eq!(applied, Err((XATTRS, Errno::ESTALE)), "{replaced}");
+        }
+    }
+
     #[test]
     fn the_mode_of_a_directory_is_not_changed_through_a_link() {
         let dir = tempfile::tempdir().unwrap();

@@ -61,6 +61,13 @@ mod tests {
         let fit = (1..10_000).take_while(|&number| kept.share(&mut acl(number)).is_ok()).count();
         let each = acl(0).bytes() + SharedXattrs::EACH;
         assert_eq!(fit + 1, SharedXattrs::MOST / each);
+        // What is left is filled to the last byte.
+        let name = b"user.a".to_vec();
+        let left = SharedXattrs::MOST - (fit + 1) * each - SharedXattrs::EACH - name.len();
+        let last = |bytes| -> Xattrs { [(name.clone(), vec![0; bytes])].into_iter().collect() };
+        let mut kept_to_the_end = SharedXattrs { sets: kept.sets.clone(), bytes: (fit + 1) * each };
+        assert!(kept_to_the_end.share(&mut last(left)).is_ok());
+        assert!(kept_to_the_end.share(&mut last(left + 1)).is_err());
         let mut dropped = acl(20_000);
         assert!(kept.share(&mut dropped).is_err() && !dropped.is_known());
         assert!(kept.share(&mut acl(0)).is_ok(), "those that are kept already are set");

@@ -319,3 +319,32 @@ pub(super) fn set_root_xattrs(live: &Live, xattrs: &Xattrs) -> Result<()> {
     root.set(xattrs);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_others_may_have_made_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let beside = OwnedFd::from(File::open(dir.path()).unwrap());
+        let open = |name: &str, mode, owner| {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            std::os::unix::fs::chown(&path, owner, None).unwrap();
+            open_own(&beside, OsStr::new(name)).map(drop).map_err(|cause| cause.to_string())
+        };
+        let replaced = Err("it was replaced while it was opened".to_owned());
+        assert_eq!(open("own", 0o700, None), Ok(()));
+        for mode in [0o701, 0o710, 0o755, 0o777] {
+            assert_eq!(open(&format!("{mode:o}"), mode, None), replaced);
+        }
+        if geteuid().is_root() {
+            assert_eq!(open("another user's", 0o700, Some(1)), replaced);
+        }
+    }
+}

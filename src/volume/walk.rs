@@ -598,3 +598,29 @@ fn inode(status: &FileStat) -> Inode {
         ctime: metadata::time(status.st_ctime, status.st_ctime_nsec),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::volume::live::Way;
+
+    /// Somebody else can put one in the place of a file. Without a writer, an `open` that waits would wait for ever.
+    #[test]
+    fn a_fifo_in_the_place_of_a_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        let tree = OpenTree::of_directory(dir.path(), Way::Exchange);
+        let found = Walk::new(&tree).unwrap().last().unwrap().unwrap();
+        let Found::Entry(mut entry) = found else { panic!("the file is there") };
+        std::fs::remove_file(&file).unwrap();
+        nix::unistd::mkfifo(&file, Mode::S_IRWXU).unwrap();
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || sender.send(entry.open().map(drop)).unwrap_or_default());
+        let opened = receiver.recv_timeout(Duration::from_secs(30));
+        assert_eq!(opened.expect("it ends"), Err(Errno::ESTALE));
+    }
+}
