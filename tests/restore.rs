@@ -378,6 +378,7 @@ fn every_command_recovers_a_killed_restore() {
             fs::write(&half, "{").unwrap();
             let output = world.voltar(command, arguments).ok();
             assert!(!half.exists(), "{output}");
+            let output = output.expect_no_text("is archived like any file");
             output.expect_text("was interrupted").expect_text("content from before that run");
             world.assert_no_leftovers();
             world.first.assert_same(&world.now(), command);
@@ -654,7 +655,8 @@ fn what_a_container_writes_is_never_taken_for_a_killed_restore() {
         fs::write(inside.join(".voltar-restore-2"), "").unwrap();
         let before = world.now();
         world.voltar("resume", &[]).ok();
-        world.voltar("backup", &["again"]).ok();
+        let archived = world.voltar("backup", &["again"]).ok();
+        archived.expect_text("'.voltar-restore-1-1' is archived like any file: no restore on record has made it");
         before.assert_same(&world.now(), "it is the user's");
         let listed = world.voltar("list", &["again/x.tar.bz2"]).ok().text();
         assert!(listed.contains("srv/x/.voltar-restore/journal.json"), "{listed}");
@@ -710,6 +712,25 @@ fn a_kept_tree_is_in_no_archive_and_later_restores_leave_it() {
         fs::write(record, "{").unwrap();
         world.voltar("restore", &["backup"]).run().expect_code(1).expect_text("cannot understand");
         assert_eq!(fs::read_to_string(path.join("both")).unwrap(), "changed");
+    }
+}
+
+#[test]
+fn a_root_that_the_archive_does_not_have_stays_as_it_is() {
+    for world in World::both() {
+        fs::create_dir(world.at("rootless")).unwrap();
+        fs::write(world.at("rootless/x.tar"), archive(&[("srv/x/file", tar::EntryType::Regular, "")])).unwrap();
+        fs::set_permissions(&world.live, fs::Permissions::from_mode(0o751)).unwrap();
+        let root = || {
+            let status = fs::metadata(&world.live).unwrap();
+            (status.mode() & 0o7777, status.uid(), status.gid())
+        };
+        for mode in [&[][..], &["--in-place"]] {
+            let before = root();
+            world.voltar("restore", &["rootless"]).args(mode).ok();
+            assert!(world.live.join("file").exists());
+            assert_eq!(root(), before, "{mode:?}");
+        }
     }
 }
 

@@ -202,6 +202,35 @@ mod tests {
     }
 
     #[test]
+    fn data_behind_zeros_that_take_space_is_found() {
+        let mut file = tempfile::tempfile().unwrap();
+        let size = 3 * PIECE as u64;
+        file.write_all(&vec![0; 3 * PIECE]).unwrap();
+        for at in [0, size / 2, size - 1] {
+            let same = |file: &File| {
+                let opened = Opened::new(file.try_clone().unwrap(), &fstat(file).unwrap());
+                Comparer::default().is_same(opened, &mut Hole(size), size).unwrap()
+            };
+            assert!(same(&file));
+            file.seek(SeekFrom::Start(at)).unwrap();
+            file.write_all(&[1]).unwrap();
+            assert!(!same(&file), "{at}");
+            file.seek(SeekFrom::Start(at)).unwrap();
+            file.write_all(&[0]).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_another_one() {
+        // Nothing is mapped at its beginning.
+        let unreadable = File::open("/proc/self/mem").unwrap();
+        let opened = Opened::new(unreadable.try_clone().unwrap(), &fstat(&unreadable).unwrap());
+        let mut content = Runs { left: &[1; 9], runs: vec![(false, 9)] };
+        let compared = Comparer::default().is_same(opened, &mut content, 9);
+        assert!(matches!(compared, Err(CompareError::File(_))), "{compared:?}");
+    }
+
+    #[test]
     fn a_hole_of_exabytes_takes_no_time() {
         let file = tempfile::tempfile().unwrap();
         // The longest file of ext4.

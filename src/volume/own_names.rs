@@ -206,6 +206,29 @@ mod tests {
     }
 
     #[test]
+    fn a_record_stays_after_the_machine_was_started_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = ".voltar-previous-1";
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        let on_another_device = |path: &Path| {
+            let mut identity = Identity::of(File::open(path).unwrap()).unwrap();
+            identity.id.device = nix::sys::stat::makedev(8, 250);
+            identity
+        };
+        let identity = on_another_device(dir.path());
+        let holder = || Holder { path: dir.path().as_os_str().as_bytes().to_vec(), identity };
+        let trees = vec![OwnName { name: name.to_owned(), identity: on_another_device(&dir.path().join(name)) }];
+        let are_gone = |boot: &str| {
+            let boot = boot.to_owned();
+            KeptContent { version: VERSION, boot, trees: trees.clone(), holder: holder() }.are_gone()
+        };
+        assert!(!are_gone("another"));
+        std::fs::remove_dir(dir.path().join(name)).unwrap();
+        assert!(are_gone("another"));
+        assert!(!are_gone(&boot_id()), "another filesystem is mounted there");
+    }
+
+    #[test]
     fn a_record_stays_as_long_as_its_tree_may_be_there() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);

@@ -326,6 +326,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::member::RelPath;
+
+    #[test]
+    fn what_others_have_put_beside_the_trees_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("live")).unwrap();
+        let live = Live::open(dir.path(), &RelPath::parse(b"live").unwrap(), Way::Exchange).unwrap();
+        let record = TreeRecord::new("data", &live, Metadata::default());
+        let staging = Staging::create(Arc::new(live), &record).unwrap();
+        staging.root().unwrap();
+        let theirs = dir.path().join(&record.name).join("theirs");
+        fs::write(&theirs, "").unwrap();
+        staging.discard(Metadata::default()).unwrap_err();
+        assert!(theirs.exists());
+        fs::remove_file(&theirs).unwrap();
+        staging.discard(Metadata::default()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_directory_that_others_may_have_made_is_not_used() {
