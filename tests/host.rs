@@ -560,6 +560,17 @@ fn a_missing_socket_and_one_without_listener_are_errors() {
 }
 
 #[test]
+fn tls_is_refused_where_docker_tls_verify_is_not_empty() {
+    for (verify, expected) in [("1", "with TLS (DOCKER_TLS_VERIFY is set): not supported"), ("", "Connection refused")]
+    {
+        let mut plan = Command::new(env!("CARGO_BIN_EXE_voltar"));
+        let outcome = plan.args(["plan", "--docker", "tcp://127.0.0.1:1"]).env("DOCKER_TLS_VERIFY", verify).output();
+        let text = String::from_utf8(outcome.unwrap().stderr).unwrap();
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
 fn an_engine_on_another_machine_is_an_obstacle() {
     let fake = cvat();
     fake.add_volume_with("cvat", "disk", &json!({"type": "ext4", "device": "/dev/sdz1"}));
@@ -874,6 +885,16 @@ fn a_volume_that_exists_is_not_taken_for_a_new_one() {
         let error = create(name, labels).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot create volume '{name}': there is one already"));
     }
+    for (name, driver) in [("cvat_new", "nfs"), ("cvat_other", "local")] {
+        let answer = json!({
+            "Name": name, "Driver": driver, "Mountpoint": fake.volume(name), "Labels": labels("new"), "Options": null,
+            "Scope": "local",
+        });
+        fake.fault("/volumes/create", Fault::Answer(201, answer.to_string()));
+        let error = create("cvat_new", labels("new")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot create volume 'cvat_new': there is one already", "{name} {driver}");
+    }
+    fake.repair("/volumes/create");
     let created = create("cvat_new", labels("new")).unwrap();
     assert_eq!((&created.name[..], &created.driver[..]), ("cvat_new", "local"));
     assert_eq!((created.project.as_deref(), created.compose_name.as_deref()), (Some("cvat"), Some("new")));

@@ -498,8 +498,13 @@ fn nothing_else_happens_to_a_tree_while_a_restore_into_it_is_in_progress() {
         let large = with_large_file(&world);
         world.voltar("restore", &["backup"]).ok();
         let waiting = Waiting::begin(&world);
-        for (command, arguments) in [("restore", &["backup"][..]), ("backup", &["other"])] {
-            let refused = world.voltar(command, arguments).run().expect_code(2);
+        for (command, arguments, status) in [
+            ("restore", &["backup"][..], 2),
+            ("restore", &["-n", "backup"], 1),
+            ("backup", &["other"], 2),
+            ("plan", &["other"], 1),
+        ] {
+            let refused = world.voltar(command, arguments).run().expect_code(status);
             refused
                 .expect_text("another restore into")
                 .expect_text("is in progress")

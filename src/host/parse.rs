@@ -298,8 +298,16 @@ mod tests {
     }
 
     #[test]
+    fn a_mount_is_that_of_a_volume_if_it_names_one() {
+        let of = |kind, name| read(&RawMount { kind, name, ..BIND }).unwrap().kind;
+        let volume = MountKind::Volume { name: "data".to_owned(), driver: "local".to_owned() };
+        assert_eq!([of("", "data"), of("volume", "data")], [volume.clone(), volume]);
+        assert_eq!([of("", ""), of("volume", "")], [MountKind::Bind, MountKind::Other("volume".to_owned())]);
+    }
+
+    #[test]
     fn ids_cannot_change_the_path_of_a_url() {
-        assert!(id("0123abcdef").is_ok());
+        assert!(id("0123abcdef").is_ok() && id(&"a".repeat(128)).is_ok());
         for bad in ["", "../info", "a?b", &"a".repeat(129)] {
             assert!(id(bad).is_err(), "{bad}");
         }

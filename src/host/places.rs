@@ -64,6 +64,33 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_has_a_place_unless_the_engine_mounts_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path().canonicalize().unwrap();
+        let device = here.to_str().unwrap();
+        for (driver, options, has_place) in [
+            ("local", &[][..], true),
+            ("local", &[("o", "size=1g")], true),
+            ("local", &[("type", "none"), ("o", "bind"), ("device", device)], true),
+            ("plugin", &[("type", "nfs"), ("device", ":/srv")], true),
+            ("local", &[("type", "nfs"), ("device", ":/srv")], false),
+            ("local", &[("type", "tmpfs")], false),
+            ("local", &[("device", "/dev/sdz1")], false),
+        ] {
+            let mut volumes = [Volume {
+                driver: driver.to_owned(),
+                mountpoint: here.clone(),
+                bound: Some(here.clone()),
+                options: options.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect(),
+                ..Volume::default()
+            }];
+            of_volumes(&mut volumes);
+            let place = volumes[0].place.as_ref().map(|place| &place.path);
+            assert_eq!(place, has_place.then_some(&here), "{driver} {options:?}");
+        }
+    }
+
+    #[test]
     fn a_directory_is_recognised_by_any_of_its_names() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);

@@ -110,6 +110,14 @@ impl FullArchives {
     }
 }
 
+#[cfg(test)]
+impl FullArchives {
+    /// Returns these full archives, none of which is too old.
+    pub(super) fn from_archives(archives: Vec<Full>) -> Self {
+        Self { archives, unused: None }
+    }
+}
+
 impl Full {
     /// Returns what the manifest of a set says of it, if that has changes since.
     #[must_use]

@@ -232,3 +232,24 @@ impl Facts for ThisHost<'_> {
         Ok(mountinfo::below(&mounted, path).map(Path::to_owned).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filesystem::Access;
+    use crate::monitor::Collector;
+
+    #[test]
+    fn a_destination_is_a_file_only_if_it_is_a_regular_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("file"), "").unwrap();
+        std::fs::create_dir(at("directory")).unwrap();
+        std::os::unix::fs::symlink("file", at("link")).unwrap();
+        let (mounts, pool) = (LiveMounts::new(&at("state"), Access::ReadOnly), Pool::new(1).unwrap());
+        let monitor = Collector::default();
+        let facts = ThisHost::new(&mounts, &pool, &monitor);
+        let occupied = ["none", "file", "directory", "link"].map(|name| facts.occupied(&Destination::File(at(name))));
+        assert_eq!(occupied, [Occupied::No, Occupied::File, Occupied::Other, Occupied::Other]);
+    }
+}

@@ -45,6 +45,21 @@ fn difference(now: &Container, manifest: &Manifest) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::mounts::MountTree;
+    use crate::ids::IdMap;
+    use crate::member::RelPath;
+
+    fn target(users: Vec<Container>) -> Target {
+        Target {
+            archive: "db".to_owned(),
+            container: None,
+            by_name: false,
+            project: None,
+            tree: MountTree { path: RelPath::root(), mounts: Vec::new(), ids: IdMap::default() },
+            alternative_paths: Vec::new(),
+            users,
+        }
+    }
 
     fn container(name: &str, service: Option<&str>, image: &str, id: &str) -> Container {
         Container {
@@ -69,7 +84,7 @@ mod tests {
             then("cache", None, "redis:7", ""),
         ];
         let manifest = Manifest { containers, ..Manifest::new(jiff::Timestamp::UNIX_EPOCH) };
-        let of = |containers: Vec<Container>| differences(std::slice::from_ref(&manifest), &containers);
+        let of = |containers: Vec<Container>| other_images(std::slice::from_ref(&manifest), &[target(containers)]);
         let same = vec![
             container("server-1", Some("server"), "cvat/server:v2.4.0", "sha256:1"),
             container("db", Some("db"), "postgres:15", ""),

@@ -1,36 +1,40 @@
 //! Plans computed from an inventory and the scripted facts of a machine, without disk, engine or root.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::backup::{self, BackupPlan, BackupRequest, Estimate};
+use super::changes::{Full, FullArchives};
 use super::comparison::{self, ComparisonRequest};
 use super::extraction::{self, ExtractionRequest};
 use super::facts::{Facts, Occupied};
 use super::measure::{Decompression, Measure, Measured};
 use super::restore::{self, RestorePlan, RestoreRequest};
+use super::scope::PlannedScope;
 use super::*;
 use crate::check::Check;
 use crate::codec::Format;
+use crate::digest::Digest;
 use crate::error::ErrorKind;
 use crate::exclude::{Exclude, Pattern};
 use crate::extractor::{Input, Mode, Need, Origin, Parts};
 use crate::filesystem::Filesystem;
 use crate::host::mounts::{MountTree, TreeMount};
-use crate::host::{Mount, MountKind, Volume};
+use crate::host::{Host, Mount, MountKind, StopOutcome, Volume};
 use crate::identity::FileId;
 use crate::ids::IdMap;
 use crate::layout::Layout;
 use crate::live_mounts::LiveMount;
+use crate::manifest::{ArchiveRecord, FileRecord};
 use crate::member::RelPath;
 use crate::postgres::{Cluster, MajorVersion};
 use crate::report::plan::{BackupDocument, RestoreDocument, backup_text, restore_text};
 use crate::resolve::Selection;
 use crate::store::directory::Condition;
-use crate::store::{Destination, Directory, Location, Sink, Source};
+use crate::store::{Destination, Directory, Location, SetName, Sink, Source};
 use crate::volume::live::{LiveKind, Way};
 use crate::volume::restore_record::Unfinished;
 use crate::volume::room::Room;
@@ -41,6 +45,8 @@ struct Script {
     unreal: Vec<Error>,
     unfinished: Vec<Unfinished>,
     measured: Result<Measured>,
+    /// The error of comparing a tree with the index of a full archive.
+    index: Option<Error>,
     condition: Condition,
     occupied: Occupied,
     archives: Vec<&'static str>,
@@ -74,6 +80,7 @@ impl Default for Script {
             unreal: Vec::new(),
             unfinished: Vec::new(),
             measured: Ok(Measured { members: 9, archive_bytes: 1000, database: true, ..Measured::default() }),
+            index: None,
             condition: Condition {
                 lineage: lineage(Path::new("/backup")),
                 used_bytes: None,
@@ -131,6 +138,9 @@ impl Facts for Script {
     }
 
     fn measure(&self, _: &MountTree, what: Measure<'_>) -> Result<Measured> {
+        if let (Some(error), Some(_)) = (&self.index, what.since) {
+            return Err(error.clone());
+        }
         let measured = self.measured.clone();
         measured.map(|measured| Measured {
             archive_bytes: if what.compression.is_some() { measured.archive_bytes } else { self.uncompressed_bytes },
@@ -480,6 +490,19 @@ fn several_archives_are_extracted_to_directories_of_their_names() {
     }
 }
 
+#[test]
+fn an_archive_whose_name_no_directory_can_have_is_extracted_alone() {
+    let plan = |files: &[&'static str]| {
+        let sources = files.iter().map(PathBuf::from).collect();
+        let script = Script { files: files.to_vec(), ..Script::default() };
+        extraction::plan(&ExtractionRequest { sources, ..extraction_request() }, &script)
+    };
+    let error = plan(&["/tmp/..tar", "/tmp/x.tar"]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    assert_eq!(error.to_string(), "'/tmp/..tar': no directory can have the name '.'");
+    assert_eq!(plan(&["/tmp/..tar"]).unwrap().archives.len(), 1);
+}
+
 /// Otherwise the run would end as one that was refused, with another exit status.
 #[test]
 fn an_interruption_while_archives_are_read_is_not_a_refusal() {
@@ -619,6 +642,16 @@ fn mounts_that_do_not_exist_are_refused_without_further_checks() {
         }),
         expected
     );
+}
+
+#[test]
+fn mounts_are_checked_again_after_the_plan() {
+    let plan = plan_backup(&backup_request(), &inventory(), &Script::default());
+    let check = |unreal: Vec<Error>| {
+        check_real(plan.targets(), &inventory(), &Script { unreal, ..Script::default() }).map_err(|it| it.to_string())
+    };
+    assert_eq!(check(vec![Error::refused("it is not mounted")]), Err("db: it is not mounted".to_owned()));
+    assert_eq!(check(vec![]), Ok(()));
 }
 
 #[test]
@@ -941,6 +974,15 @@ fn a_second_tree_that_does_not_fit_is_refused_with_bytes_and_inodes() {
     };
     assert_eq!(nested(room(3000, 30)), Vec::<String>::new());
     assert_eq!(nested(room(2999, 30)).len(), 1);
+    // Each archive on a filesystem of its own, of which one is too small.
+    let apart = restore_refusals(|_, inventory, script| {
+        let mount = container("nested", "/srv/media/nested").mounts.remove(0);
+        inventory.containers[1].mounts.push(mount);
+        (script.room, script.replaced) = (room(1999, 20), true);
+    });
+    let media = "media: no room for a second tree beside '/volumes/media/_data': it takes 1.95 KiB and 20 inodes, and 1.95 KiB \
+                 and 20 inodes are free";
+    assert_eq!(apart, [media]);
     // Content may take less where it is compressed, but not inodes.
     assert_eq!(with(Room { is_exact: false, ..room(1999, 20) }), Vec::<String>::new());
     assert_eq!(with(Room { is_exact: false, ..room(1999, 19) }), [too_little("1.95 KiB and 19 inodes are free")]);
@@ -961,17 +1003,21 @@ fn a_second_tree_that_does_not_fit_is_refused_with_bytes_and_inodes() {
 fn an_archive_is_read_for_the_room_only_where_that_could_matter() {
     const LARGE: u64 = 5 << 20;
     let damaged = || Err(Error::refused("read"));
-    let refusals = |bytes: u64, free: u64| {
+    let with = |bytes: u64, free: u64, inodes: u64| {
         restore_refusals(move |_, _, script| {
             script.archive_bytes = bytes;
             script.need = damaged();
-            script.room = Room { bytes: free, inodes: Some(1 << 40), block: 1, is_exact: true };
+            script.room = Room { bytes: free, inodes: Some(inodes), block: 1, is_exact: true };
         })
     };
+    let refusals = |bytes: u64, free: u64| with(bytes, free, 1 << 40);
     assert_eq!(refusals(1000, 1 << 40), ["read", "read"], "small ones always");
     assert_eq!(refusals(LARGE, 1 << 40), Vec::<String>::new());
     assert_eq!(refusals(LARGE, 2 * 16 * LARGE), Vec::<String>::new(), "both have at most 16 times their length");
     assert_eq!(refusals(LARGE, 2 * 16 * LARGE - 1), ["read", "read"]);
+    let inodes = 2 * 16 * LARGE / 4096;
+    assert_eq!([inodes, inodes + 1].map(|free| with(LARGE, 1 << 40, free).len()), [0, 0], "4096 bytes for each inode");
+    assert_eq!(with(LARGE, 1 << 40, inodes - 1), ["read", "read"]);
     let message = "db: no room for a second tree beside '/volumes/db/_data': the archive alone takes 5.00 MiB, and 4.00 MiB \
                    are free";
     assert_eq!(refusals(LARGE, 4 << 20)[0], message, "without reading it");
@@ -1019,6 +1065,15 @@ fn the_refusal_of_an_archive_of_another_path_proposes_an_option() {
         hints("srv/media")[0],
         "that is the path of the archive media: `--only media /backup/db.tar.bz2` restores it as that one"
     );
+    // The path at which another generation of the stack has the media.
+    let mut request = restore_request();
+    let mut other = request.layout.archives[1].alternatives[0].clone();
+    other.path = path("srv/old");
+    request.layout.archives[1].alternatives.push(other);
+    let script = Script { prefix: Some("srv/old"), ..Script::default() };
+    let plan = plan_restore(&request, &inventory(), &script);
+    let hint = plan.refusals[0].advice().unwrap();
+    assert!(hint.starts_with("that is the path of the archive media"), "{hint}");
 }
 
 fn path(path: &str) -> RelPath {
@@ -1160,6 +1215,15 @@ fn sources_without_exactly_one_archive_for_each_target_are_usage_errors() {
             script.files = vec!["/tmp/x.tar"];
         }),
         "'/tmp/x.tar': the layout 'stack.toml' has no archive 'x'"
+    );
+    assert_eq!(
+        message(&|request, script| {
+            request.selection.only = vec!["media".to_owned()];
+            request.sources = vec!["/tmp/x.tar".into(), "/tmp/y.tar".into()];
+            script.files = vec!["/tmp/x.tar", "/tmp/y.tar"];
+        }),
+        "'/tmp/x.tar': the layout 'stack.toml' has no archive 'x'",
+        "only a single file may have any name"
     );
 }
 
@@ -1514,6 +1578,44 @@ fn stop_project_stops_all_that_runs_of_the_project() {
     assert_eq!(names(&plan.to_stop), ["media", "db", "server"]);
 }
 
+/// A host of which only the containers are read that are asked for.
+struct Listed(Inventory);
+
+impl Host for Listed {
+    fn describe(&self) -> String {
+        "a test".to_owned()
+    }
+
+    fn inventory(&self) -> Result<Inventory> {
+        Ok(self.0.clone())
+    }
+
+    fn inventory_of(&self, selected: &dyn Fn(&Inventory) -> BTreeSet<String>) -> Result<Inventory> {
+        let (mut inventory, selected) = (self.0.clone(), selected(&self.0));
+        inventory.containers.retain(|container| selected.contains(&container.id));
+        Ok(inventory)
+    }
+
+    fn stop(&self, _: &[&str], _: &mut dyn FnMut(&str, Result<StopOutcome>)) {}
+
+    fn start(&self, _: &[&str], _: &mut dyn FnMut(&str, Result<()>)) {}
+}
+
+#[test]
+fn all_containers_of_a_project_are_read_if_all_are_stopped() {
+    let host = Listed(project(|_| {}));
+    for (running, expected) in
+        [(Running::Stop, &["db", "media"][..]), (Running::StopProject, &["db", "media", "server", "proxy"])]
+    {
+        let backup = BackupRequest { running, ..backup_request() }.inventory(&host);
+        let restore = RestoreRequest { running, ..restore_request() }.inventory(&host);
+        for inventory in [backup, restore].map(Result::unwrap) {
+            let names: Vec<&str> = inventory.containers.iter().map(|one| &one.name[..]).collect();
+            assert_eq!(names, expected, "{running:?}");
+        }
+    }
+}
+
 #[test]
 fn stop_names_what_of_the_project_is_left_running() {
     let running = project(|_| {});
@@ -1592,4 +1694,59 @@ fn an_archive_is_searched_for_clusters_where_there_is_something_to_compare() {
     let plan = plan_restore(&forced, &inventory(), &script);
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
     assert_eq!(plan.notes.iter().filter(|note| note.ends_with("(--force-version)")).count(), 2, "{:?}", plan.notes);
+}
+
+/// Returns a request for what has changed since full archives of both trees.
+fn changes_request() -> BackupRequest {
+    let file = |file: &str| FileRecord { file: file.to_owned(), bytes: 3, sha256: Digest([0; 32]) };
+    let full = |name: &str, path: &str| Full {
+        set: SetName::at(jiff::Timestamp::UNIX_EPOCH),
+        record: ArchiveRecord {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            sources: vec![name.to_owned()],
+            format: "bz2".to_owned(),
+            xattrs: false,
+            members: 9,
+            stream_bytes: 3000,
+            postgres: None,
+            first_pass: None,
+            archive: Some(file("archive")),
+            index: Some(file("index")),
+            base: None,
+            gone: None,
+        },
+        file: file("archive"),
+        index: Location::new("/backup/index"),
+    };
+    let full = vec![full("db", "var/lib/postgresql/data"), full("media", "srv/media")];
+    BackupRequest { since: Some(FullArchives::from_archives(full)), ..backup_request() }
+}
+
+/// A database that was running has rewritten most of its files.
+#[test]
+fn a_database_of_the_layout_is_archived_whole_without_a_cluster_in_it() {
+    let plan = plan_backup(&changes_request(), &inventory(), &Script::default());
+    let [db, media] = &plan.archives[..] else { panic!() };
+    assert!(db.measured.as_ref().unwrap().clusters.is_empty());
+    assert!(matches!(db.scope, PlannedScope::AllOrSame(_)) && matches!(media.scope, PlannedScope::Changes(_)));
+    let since = [&db.scope, &media.scope, &PlannedScope::Twice, &PlannedScope::Indexed].map(PlannedScope::since);
+    let set = Some("the set 1970-01-01T00-00-00Z".to_owned());
+    assert_eq!(since, [set.clone(), set, Some("the first pass".to_owned()), None]);
+}
+
+#[test]
+fn all_of_a_tree_is_archived_instead_only_if_the_index_is_damaged() {
+    for (kind, is_whole) in [(ErrorKind::Damaged, true), (ErrorKind::Refused, false), (ErrorKind::Failed, false)] {
+        let script = Script { index: Some(Error::new(kind, "cannot be compared")), ..Script::default() };
+        let plan = plan_backup(&changes_request(), &inventory(), &script);
+        assert_eq!(plan.archives[1].scope == PlannedScope::Indexed, is_whole, "{kind:?}");
+        let refusals = plan.refusals.iter().map(Error::to_string).collect();
+        let (said, expected) = if is_whole {
+            (plan.notes, "media: all of it is archived, not only what has changed: cannot be compared")
+        } else {
+            (refusals, "media: cannot be compared")
+        };
+        assert_eq!(said, [expected]);
+    }
 }

@@ -320,6 +320,10 @@ fn a_directory_that_is_not_a_data_root_is_a_usage_error() {
     let error = DataRoot::open(dir.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
     assert!(error.to_string().ends_with("is not a Docker data root: it has no directory 'containers'"), "{error}");
+    write(&dir.path().join("containers"), "");
+    std::fs::create_dir(dir.path().join("volumes")).unwrap();
+    let error = DataRoot::open(dir.path()).unwrap_err();
+    assert!(error.to_string().ends_with("it has no directory 'containers'"), "that is a file: {error}");
     let error = DataRoot::open(Path::new("/no/such")).unwrap_err();
     assert_eq!(error.to_string(), "cannot read '/no/such': No such file or directory");
 }
@@ -342,6 +346,24 @@ fn damaged_files_are_named() {
     assert!(inventory().unwrap().notes[0].ends_with("has no config.v2.json; skipped"));
     write(&root.join("volumes/cvat_cvat_db/opts.json"), "garbage");
     assert!(inventory().unwrap_err().to_string().contains("opts.json"));
+}
+
+/// A container that counted as absent would not be stopped, and a volume would lack its options.
+#[test]
+fn a_file_that_cannot_be_read_does_not_count_as_absent() {
+    let directory = |at: &Path| std::fs::create_dir(at).unwrap();
+    let fifo = |at: &Path| nix::unistd::mkfifo(at, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let link = |at: &Path| std::os::unix::fs::symlink(at, at).unwrap();
+    for name in [&format!("containers/{ID}/config.v2.json")[..], "volumes/cvat_cvat_db/opts.json"] {
+        for make in [&directory as &dyn Fn(&Path), &fifo, &link] {
+            let dir = tempfile::tempdir().unwrap();
+            let root = data_root(dir.path(), &json!({}));
+            std::fs::remove_file(root.join(name)).unwrap_or_default();
+            make(&root.join(name));
+            let error = DataRoot::open(&root).unwrap().inventory().unwrap_err().to_string();
+            assert!(error.starts_with("cannot read '") && error.contains(name), "{error}");
+        }
+    }
 }
 
 #[test]
