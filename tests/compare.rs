@@ -600,7 +600,7 @@ fn what_cannot_be_compared_is_status_2() {
 fn an_empty_volume_is_compared() {
     let world = World::new(&[]);
     world.compare(&["--only", "data", "backup"]).expect_code(0);
-    fs::write(world.live.join("new"), "").unwrap();
+    keeping_time(&world.live, || fs::write(world.live.join("new"), "").unwrap());
     world.differs("new", "only_in_volume", &[]);
 }
 
