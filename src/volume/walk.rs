@@ -605,7 +605,44 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::limits::LONGEST_NAME;
     use crate::volume::live::Way;
+
+    /// A name that the writer takes to the last byte is one that the reader takes.
+    #[test]
+    fn the_longest_name_is_counted_with_the_path_of_the_tree() {
+        const LEVELS: usize = 262;
+        let dir = tempfile::tempdir().unwrap();
+        let tree = OpenTree::of_directory(dir.path(), Way::Exchange);
+        let mut deepest = OwnedFd::from(std::fs::File::open(dir.path()).unwrap());
+        for _ in 0..LEVELS {
+            let name = "d".repeat(249);
+            nix::sys::stat::mkdirat(&deepest, name.as_str(), Mode::S_IRWXU).unwrap();
+            deepest = openat(&deepest, name.as_str(), DIRECTORY, Mode::empty()).unwrap();
+        }
+        for (prefix, before) in [("", 0), ("srv/x", "srv/x/".len())] {
+            let longest = LONGEST_NAME - before - LEVELS * 250;
+            let names = [longest, longest + 1].map(|length| "f".repeat(length));
+            for name in &names {
+                let flags = OFlag::O_CREAT | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+                openat(&deepest, name.as_str(), flags, Mode::S_IRUSR).unwrap();
+            }
+            let prefix = RelPath::parse(prefix.as_bytes()).unwrap();
+            let found = Walk::new(&tree).unwrap().excluding(&Exclude::default(), &prefix).map(Result::unwrap);
+            let (mut files, mut beyond) = (Vec::new(), 0);
+            for found in found {
+                match found {
+                    Found::Entry(entry) if entry.kind != Kind::Directory => files.push(entry.path.file_name().len()),
+                    Found::Beyond { entries, .. } => beyond += entries,
+                    _ => {}
+                }
+            }
+            assert_eq!((files, beyond), (vec![longest], 1), "below '{prefix}'");
+            for name in &names {
+                nix::unistd::unlinkat(&deepest, name.as_str(), nix::unistd::UnlinkatFlags::NoRemoveDir).unwrap();
+            }
+        }
+    }
 
     /// Somebody else can put one in the place of a file. Without a writer, an `open` that waits would wait for ever.
     #[test]
