@@ -42,22 +42,10 @@ pub(crate) struct Bench {
     pub(super) sets: Sets,
     /// The call of the command before this one at which that was killed; 0 if there is none.
     pub(crate) killed_at: usize,
-    /// How many calls the command makes where there is nothing to recover.
-    usual: usize,
     /// The number of disks so far that were mounted as a power cut or an error has left them.
     cuts: usize,
     /// The calls that are points.
     pub(super) counted: Counted,
-}
-
-/// What a command does after one that was killed.
-pub(crate) struct AfterKill {
-    /// How many calls it makes.
-    pub(crate) calls: usize,
-    /// How many of them it makes before those that it makes in any case.
-    pub(crate) recovering: usize,
-    /// The names of those: where some that follow each other have one name, as where a tree is removed, that of the first.
-    pub(crate) names: Vec<String>,
 }
 
 /// What a violation is, in words.
@@ -80,11 +68,8 @@ impl Bench {
         let world = World::new(scenario.archives, has_sockets, medium, scenario.host);
         let archives = [Vec::new(), Vec::new()];
         let sets = Sets::new();
-        let mut this = Self { scenario, world, total: 0, archives, sets, killed_at: 0, usual: 0, cuts: 0, counted };
+        let mut this = Self { scenario, world, total: 0, archives, sets, killed_at: 0, cuts: 0, counted };
         this.archives[0] = this.archives_now();
-        if scenario.is_after_kill() {
-            this.usual = this.names_of_calls().len();
-        }
         if scenario.kind == Kind::Recovery {
             this.total = this.measure(scenario.killed, scenario.changes());
             return this;
@@ -144,18 +129,10 @@ impl Bench {
         }
     }
 
-    /// Lets the command before this one be killed at `killed_at`, and returns what this one does after that.
-    pub(crate) fn killed_at(&mut self, killed_at: usize) -> AfterKill {
+    /// Lets the command before this one be killed at `killed_at`, or not run if that is 0, and returns the names of the calls
+    /// that this one makes after it.
+    pub(crate) fn killed_at(&mut self, killed_at: usize) -> Vec<String> {
         self.killed_at = killed_at;
-        let mut names = self.names_of_calls();
-        let calls = names.len();
-        let recovering = calls.saturating_sub(self.usual);
-        names.truncate(recovering);
-        names.dedup();
-        AfterKill { calls, recovering, names }
-    }
-
-    fn names_of_calls(&self) -> Vec<String> {
         self.begin();
         let calls = self.traced(self.scenario.args, self.counted, None).calls;
         calls.iter().map(|call| call.split(' ').next().unwrap_or_default().to_owned()).collect()

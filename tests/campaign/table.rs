@@ -160,16 +160,22 @@ fn attempt_all(name: &str, scenario: &Scenario, faults: Faults, extent: Extent) 
     let mut row = Row::new(name, bench.total);
     let rounds = if scenario.is_after_kill() { rounds(bench.total, faults, extent) } else { vec![0] };
     let count = rounds.len();
+    let usual = if scenario.is_after_kill() { bench.killed_at(0).len() } else { 0 };
     let mut known = BTreeSet::new();
     for killed_at in rounds {
         let mut total = bench.total;
         if killed_at > 0 {
-            let after = bench.killed_at(killed_at);
-            total = after.calls;
+            let mut calls = bench.killed_at(killed_at);
+            total = calls.len();
             if matches!(extent, Extent::All) && faults != Faults::Kills {
-                // What it does in any case fails after the first kill.
-                total = if known.is_empty() { after.calls } else { after.recovering };
-                if !known.insert(after.names) {
+                calls.truncate(total.saturating_sub(usual));
+                if !known.is_empty() {
+                    // What it does in any case has failed after the first kill.
+                    total = calls.len();
+                }
+                // Of calls that follow each other with one name, as where a tree is removed, one counts.
+                calls.dedup();
+                if !known.insert(calls) {
                     continue;
                 }
             }
