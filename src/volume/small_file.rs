@@ -18,9 +18,6 @@ impl OpenTree {
             .filter_map(|mount| Some((mount, path.strip_prefix(&mount.at)?)))
             .min_by_key(|(_, below)| below.components().count())
             .and_then(|(mount, below)| Some((mount.content.live()?, below)))?;
-        if mount.kind() != LiveKind::Directory || below.is_root() {
-            return None;
-        }
         let file = Live::in_filesystem(mount.handle(), mount.path(), &below, Way::Entries).ok()?;
         if file.kind() != LiveKind::File {
             return None;
@@ -55,5 +52,7 @@ mod tests {
         for none in ["a/link", "a/out", "b/file", "a/fifo", "a", "", "a/none", "none/file"] {
             assert_eq!(read(none, 99), None, "{none}");
         }
+        let one_file = OpenTree::of_directory(&dir.path().join("outside"), Way::Exchange);
+        assert_eq!(one_file.beginning_of(&RelPath::root(), 99), None, "a mounted file is no file of a tree");
     }
 }

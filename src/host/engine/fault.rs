@@ -108,15 +108,29 @@ fn io_cause(error: &bollard::errors::Error) -> Option<(IoKind, Cause)> {
     if let bollard::errors::Error::IOError { err } = error {
         return Some((err.kind(), err.into()));
     }
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        cause = inner.source();
-        // A wrapper has the kind of the error that it wraps and a longer message: prefer the innermost.
-        if let Some(io) =
-            inner.downcast_ref::<std::io::Error>().filter(|io| io.raw_os_error().is_some() || cause.is_none())
-        {
-            return Some((io.kind(), io.into()));
-        }
+    innermost(error.source()?).downcast_ref::<std::io::Error>().map(|io| (io.kind(), io.into()))
+}
+
+/// Returns the error that caused all others: an I/O error that wraps another one has its kind and a longer message.
+fn innermost<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    while let Some(cause) = error.source() {
+        error = cause;
     }
-    None
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_of_all_others_is_the_innermost() {
+        let refused = std::io::Error::from(IoKind::ConnectionRefused);
+        let wrapped = Error::failed("cannot open", "the socket", refused);
+        assert_eq!(innermost(&wrapped).to_string(), "connection refused");
+        let twice = Error::failed("cannot list", "volumes", std::io::Error::other(wrapped));
+        assert_eq!(innermost(&twice).to_string(), "connection refused");
+        let alone = std::io::Error::other("gone");
+        assert_eq!(innermost(&alone).to_string(), "gone");
+    }
 }
