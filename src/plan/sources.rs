@@ -1,5 +1,6 @@
 //! The archives of a restore or a comparison: those of a directory that the layout names, and single files.
 
+use std::cmp::Ordering;
 use std::path::PathBuf;
 
 use super::facts::Facts;
@@ -68,12 +69,11 @@ pub(super) fn find(
         let (named, others): (Vec<Named>, Vec<Named>) = archives.partition(|(name, _)| known(name));
         foreign.extend(others.into_iter().map(|(_, location)| location));
         let named = named.into_iter().filter(|(name, _)| selection.wants(name)).collect();
-        found.extend(newest(named, facts, &mut notes));
+        found.extend(newest(named, facts, &mut notes)?);
     }
     for (i, (name, location)) in found.iter().enumerate() {
         if let Some((_, other)) = found.iter().take(i).find(|(other, _)| other == name) {
-            return Err(Error::usage(format!("two archives for {name}: '{other}' and '{location}'"))
-                .hint("name the one to restore"));
+            return Err(two_archives(name, other, location));
         }
     }
     let listed = sources.iter().map(|source| format!("'{}'", source.display())).collect::<Vec<_>>().join(", ");
@@ -116,6 +116,13 @@ fn named(
             return Err(Error::usage(format!("{location} holds one archive, and nothing says which"))
                 .hint(format!("say it with --only: {}", layout.names().join(", "))));
         }
+        (_, name) if layout.archive(&name).is_some() => {
+            let selected = selection.only.join(",");
+            return Err(Error::usage(format!(
+                "'{location}' is the archive {name}, which --only {selected} leaves out"
+            ))
+            .hint(format!("leave out the file, or restore it too: --only {selected},{name}")));
+        }
         (_, name) => {
             let layout_name = &layout.name;
             return Err(Error::usage(format!("'{location}': the layout '{layout_name}' has no archive '{name}'"))
@@ -147,17 +154,27 @@ fn listed_shortly(archives: &[Location]) -> String {
     }
 }
 
+fn two_archives(name: &str, one: &Location, other: &Location) -> Error {
+    Error::usage(format!("two archives for {name}: '{one}' and '{other}'")).hint("name the one to restore")
+}
+
 /// Keeps the newest of the archives of a directory that have one name, in several formats.
-fn newest(archives: Vec<Named>, facts: &dyn Facts, notes: &mut Vec<String>) -> Vec<Named> {
+///
+/// # Errors
+/// Two of one name have the same time.
+fn newest(archives: Vec<Named>, facts: &dyn Facts, notes: &mut Vec<String>) -> Result<Vec<Named>> {
     let mut kept: Vec<Named> = Vec::new();
     for (name, location) in archives {
         let Some((_, other)) = kept.iter_mut().find(|(earlier, _)| *earlier == name) else {
             kept.push((name, location));
             continue;
         };
-        let is_newer = facts.modified(&location) > facts.modified(other);
-        let older = if is_newer { std::mem::replace(other, location) } else { location };
+        let older = match facts.modified(&location).cmp(&facts.modified(other)) {
+            Ordering::Greater => std::mem::replace(other, location),
+            Ordering::Less => location,
+            Ordering::Equal => return Err(two_archives(&name, other, &location)),
+        };
         notes.push(format!("{name}: '{other}' is used, which is newer than '{older}'"));
     }
-    kept
+    Ok(kept)
 }

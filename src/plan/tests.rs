@@ -1203,6 +1203,19 @@ fn sources_without_exactly_one_archive_for_each_target_are_usage_errors() {
         "two archives for db: '/backup/db.tar' and '/backup/db.tar.gz'"
     );
     assert_eq!(
+        message(&|_, script| script.archives = vec!["db.tar", "db.tar"]),
+        "two archives for db: '/backup/db.tar' and '/backup/db.tar'",
+        "neither is newer"
+    );
+    assert_eq!(
+        message(&|request, script| {
+            request.selection.only = vec!["media".to_owned()];
+            request.sources = vec!["/backup/db.tar".into(), "/backup/media.tar".into()];
+            script.files = vec!["/backup/db.tar", "/backup/media.tar"];
+        }),
+        "'/backup/db.tar' is the archive db, which --only media leaves out"
+    );
+    assert_eq!(
         message(&|request, script| {
             request.selection.only = vec!["media".to_owned()];
             script.archives = vec!["db.tar"];
