@@ -502,26 +502,41 @@ fn a_container_whose_stop_is_interrupted_is_started_again_after_it() {
     assert!(leftovers(state.path()).unwrap().0.is_empty());
 }
 
-/// Nobody waits for longer than the engine would before it kills the container.
-#[test]
-fn a_container_whose_interrupted_stop_does_not_end_stays_on_record() {
-    let state = tempfile::tempdir().unwrap();
-    let (fake, monitor) = (cvat(), Cancelled::default());
+/// Stops the database through an engine that does not answer that, and interrupts it. `is_stopped` is whether the container
+/// stops nevertheless. Returns the error.
+fn stop_without_an_answer(fake: &FakeEngine, state: &Path, is_stopped: bool) -> Error {
+    let monitor = Cancelled::default();
     fake.set_stop_timeout(DB, 0);
     let engine = Engine::connect(Some(&fake.address()), &monitor).unwrap();
     let inventory = engine.inventory().unwrap();
     let db = inventory.containers.iter().filter(|container| container.id == DB).collect::<Vec<_>>();
     fake.fault(&format!("/containers/{DB}/stop"), Fault::Hang);
-    let error = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         scope.spawn(|| {
             std::thread::sleep(Duration::from_millis(200));
             monitor.0.store(true, Ordering::Relaxed);
+            fake.set_state(DB, "Running", !is_stopped);
         });
         let begun = Instant::now();
-        let error = Stopped::stop(&engine, state.path(), &db, &monitor).unwrap_err();
+        let error = Stopped::stop(&engine, state, &db, &monitor).unwrap_err();
         assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
         error
-    });
+    })
+}
+
+#[test]
+fn a_container_that_has_stopped_without_an_answer_is_started_again() {
+    let (fake, state) = (cvat(), tempfile::tempdir().unwrap());
+    assert_eq!(stop_without_an_answer(&fake, state.path(), true).to_string(), "interrupted");
+    assert!(fake.running().contains(&"cvat_db".to_owned()));
+    assert!(leftovers(state.path()).unwrap().0.is_empty());
+}
+
+/// Nobody waits for longer than the engine would before it kills the container.
+#[test]
+fn a_container_whose_interrupted_stop_does_not_end_stays_on_record() {
+    let (fake, state) = (cvat(), tempfile::tempdir().unwrap());
+    let error = stop_without_an_answer(&fake, state.path(), false);
     assert_eq!(error.kind(), ErrorKind::Interrupted);
     assert!(error.to_string().contains("'cvat_db' still runs, but the engine was asked to stop it"), "{error}");
     assert!(error.advice().unwrap().contains("voltar resume"));

@@ -271,6 +271,23 @@ fn the_first_members_are_found_behind_any_number_of_others() {
     assert_eq!(world.volume("small"), before);
 }
 
+/// What follows the first member is beyond what can be read before the archive is extracted.
+#[test]
+fn a_stream_of_another_path_is_refused_with_its_path_where_the_first_member_is_large() {
+    let world = World::new();
+    let before = world.volume("small");
+    let mut members = tar::Builder::new(Vec::new());
+    for (path, length) in [("elsewhere/file", 5 << 20), ("elsewhere/last", 0)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(length);
+        members.append_data(&mut header, path, std::io::repeat(b'x').take(length)).unwrap();
+    }
+    let bytes = members.into_inner().unwrap();
+    let refused = world.voltar("restore", &["--only", "small", "-"]).input(bytes).run().expect_code(2);
+    refused.expect_text("is not the archive of '/srv/small'").expect_text("--from elsewhere");
+    assert_eq!(world.volume("small"), before);
+}
+
 #[test]
 fn a_reader_that_has_ended_is_an_error() {
     let world = World::new();

@@ -166,6 +166,17 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_archive_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut archive = tar::Builder::new(file.reopen().unwrap());
+        archive.append_data(&mut tar::Header::new_ustar(), "srv/x/a", &b""[..]).unwrap();
+        std::io::Write::write_all(archive.get_mut(), &[b'?'; 512]).unwrap();
+        drop(archive);
+        let (path, monitor) = (RelPath::parse(b"srv/x").unwrap(), Collector::default());
+        super::origin(&Location::at(file.path()), &path, &Pool::new(1).unwrap(), &monitor).unwrap_err();
+    }
+
+    #[test]
     fn only_the_first_members_are_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.tar");

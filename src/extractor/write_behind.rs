@@ -202,7 +202,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::batch::SMALL;
+    use crate::batch::{DIRECTORIES, SMALL};
     use crate::member::{Metadata, Timestamp};
     use crate::volume::create::Existing;
 
@@ -310,6 +310,25 @@ mod tests {
             unmade.remove(&path(made));
             assert_eq!(unmade.concerns(&link), concerns, "after '{made}'");
         }
+    }
+
+    /// Each keeps the handle of its directory open.
+    #[test]
+    fn a_batch_is_full_by_its_directories() {
+        let (_dir, creator) = tree(&[], Existing::Staged);
+        let mut writer = WriteBehind::new(creator, &Pool::new(1).unwrap());
+        let mut most = |directory: &dyn Fn(usize) -> usize| {
+            let batches = (0..3 * DIRECTORIES).map(|number| {
+                let path = RelPath::parse(format!("{}/{number}", directory(number)).as_bytes()).unwrap();
+                let metadata = Metadata { uid: geteuid().as_raw(), gid: getegid().as_raw(), ..Metadata::default() };
+                let member = Member { path, kind: Kind::File { size: 1 }, metadata };
+                writer.member(&member, &mut &b"x"[..]).unwrap();
+                writer.batch.files.len()
+            });
+            batches.max().unwrap()
+        };
+        assert!(most(&|number| number) < DIRECTORIES);
+        assert!(most(&|_| usize::MAX) > DIRECTORIES);
     }
 
     #[test]

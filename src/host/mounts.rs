@@ -400,6 +400,19 @@ mod tests {
         Mount { read_only: true, ..mount }
     }
 
+    #[test]
+    fn only_a_volumes_own_directory_is_in_the_data_root() {
+        let is_in_data_root = |mountpoint: &str| {
+            let volume = Volume { name: "a".to_owned(), mountpoint: mountpoint.into(), ..Volume::default() };
+            let tree = tree_of_volume(&volume, &path("data")).unwrap();
+            let bind = TreeMount { kind: MountKind::Bind, ..tree.mounts[0].clone() };
+            assert!(!bind.is_in_data_root());
+            tree.mounts[0].is_in_data_root()
+        };
+        assert!(is_in_data_root("/var/lib/docker/volumes/a/_data"));
+        assert!(!is_in_data_root("/var/lib/docker/volumes/b/_data") && !is_in_data_root("/srv/a"));
+    }
+
     fn container(name: &str, mounts: Vec<Mount>) -> Container {
         Container { id: format!("id-{name}"), name: name.to_owned(), mounts, ..Container::default() }
     }

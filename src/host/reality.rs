@@ -1,7 +1,7 @@
 //! Checks whether the directories of a mount tree hold its data now: they exist on this host, and the filesystems that
 //! should be mounted there are mounted. It changes nothing, and never opens the files in a volume.
 
-use std::io::ErrorKind as IoKind;
+use std::io::{self, ErrorKind as IoKind};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -86,15 +86,18 @@ fn device_is_here(volume: &Volume, mounted: &[PathBuf]) -> Result<()> {
 
 /// Resolves symbolic links, because the table of mounts has canonical paths.
 fn canonical(path: &Path) -> Result<PathBuf> {
-    path.canonicalize().map_err(|cause| {
-        let kind = cause.kind();
-        if matches!(kind, IoKind::NotFound | IoKind::NotADirectory) {
-            return Error::refused(format!("{} does not exist on this host", printable_path(path)))
-                .hint("is the engine on another machine, or was the directory moved?");
+    path.canonicalize().map_err(|cause| not_resolved(path, cause))
+}
+
+fn not_resolved(path: &Path, cause: io::Error) -> Error {
+    match cause.kind() {
+        IoKind::NotFound | IoKind::NotADirectory => {
+            Error::refused(format!("{} does not exist on this host", printable_path(path)))
+                .hint("is the engine on another machine, or was the directory moved?")
         }
-        let error = Error::failed_at("cannot read", path, cause);
-        if kind == IoKind::PermissionDenied { error.hint("run voltar as root (sudo)") } else { error }
-    })
+        IoKind::PermissionDenied => Error::failed_at("cannot read", path, cause).hint("run voltar as root (sudo)"),
+        _ => Error::failed_at("cannot read", path, cause),
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +138,16 @@ mod tests {
     #[test]
     fn a_missing_mountpoint_is_refused() {
         assert_eq!(verdict(&volume(Path::new("/no/such"), &[]), &[], &[]), ["/no/such does not exist on this host"]);
+    }
+
+    #[test]
+    fn only_where_root_could_read_it_is_root_proposed() {
+        let advice = |kind: IoKind| {
+            let error = not_resolved(Path::new("/volumes/a"), kind.into());
+            error.advice().map(ToOwned::to_owned).unwrap_or_default()
+        };
+        assert_eq!(advice(IoKind::PermissionDenied), "run voltar as root (sudo)");
+        assert_eq!(advice(IoKind::StaleNetworkFileHandle), "");
     }
 
     #[test]

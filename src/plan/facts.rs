@@ -240,7 +240,7 @@ mod tests {
     use crate::monitor::Collector;
 
     #[test]
-    fn a_destination_is_a_file_only_if_it_is_a_regular_one() {
+    fn only_a_regular_file_is_one() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("file"), "").unwrap();
@@ -251,5 +251,8 @@ mod tests {
         let facts = ThisHost::new(&mounts, &pool, &monitor);
         let occupied = ["none", "file", "directory", "link"].map(|name| facts.occupied(&Destination::File(at(name))));
         assert_eq!(occupied, [Occupied::No, Occupied::File, Occupied::Other, Occupied::Other]);
+        std::fs::write(at("archive"), "1234567").unwrap();
+        let lengths = ["archive", "none"].map(|name| facts.archive_bytes(&Location::new(at(name))));
+        assert_eq!(lengths, [Some(7), None]);
     }
 }

@@ -343,6 +343,7 @@ mod tests {
 
     use super::*;
     use crate::exclude::Pattern;
+    use crate::ids::IdMap;
     use crate::monitor::Collector;
     use crate::volume::live::Way;
 
@@ -379,6 +380,51 @@ mod tests {
         let found = measured(&tree, Format::Plain, false);
         assert_eq!((found.stream_bytes, found.archive_bytes), (expected, expected));
         assert_eq!((found.members, found.archived, found.compress_time), (9, 9, Some(Duration::ZERO)));
+    }
+
+    #[test]
+    fn a_single_file_is_told_from_a_directory_that_holds_one() {
+        let dir = tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        let is_one_file = |at: &Path| measured(at, Format::Plain, false).one_file;
+        assert!(is_one_file(&file) && !is_one_file(dir.path()));
+    }
+
+    #[test]
+    fn all_files_whose_owners_have_no_id_are_counted() {
+        let dir = tempdir().unwrap();
+        for name in ["a", "b"] {
+            fs::write(dir.path().join(name), name).unwrap();
+        }
+        let ids = IdMap::parse("0 100000 10", "0 100000 10").unwrap();
+        let tree = OpenTree { ids, ..OpenTree::of_directory(dir.path(), Way::Exchange) };
+        let exclude = Exclude::default();
+        let what = Measure { exclude: &exclude, compression: None, xattrs: false, since: None };
+        let refused = measure(&tree, &RelPath::root(), what, &Pool::new(1).unwrap(), &Collector::default());
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.ends_with("has no id in the container (and 2 more like it)"), "{refused}");
+    }
+
+    #[test]
+    fn samples_are_at_equal_distances_in_the_stream() {
+        let dir = tempdir().unwrap();
+        let sizes = [10, 3 * SAMPLE as u64, 1, SAMPLE as u64];
+        for (number, size) in sizes.iter().enumerate() {
+            fs::File::create(dir.path().join(number.to_string())).unwrap().set_len(*size).unwrap();
+        }
+        let tree = OpenTree::of_directory(dir.path(), Way::Exchange);
+        let mut samples = Samples::default();
+        for found in Walk::new(&tree).unwrap() {
+            if let Found::Entry(entry) = found.unwrap()
+                && let Kind::File { size } = entry.kind
+            {
+                samples.offer(entry, size);
+            }
+        }
+        let kept: Vec<_> = samples.kept.iter().map(|(entry, at)| (entry.path.to_string(), *at)).collect();
+        let expected = [("0", 0), ("1", SAMPLE as u64 - 10), ("3", SAMPLE as u64 - 11)];
+        assert_eq!(kept, expected.map(|(name, at)| (name.to_owned(), at)));
     }
 
     #[test]

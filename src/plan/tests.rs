@@ -57,6 +57,8 @@ struct Script {
     decompress_time: Option<Duration>,
     /// The length of an archive that is not compressed.
     uncompressed_bytes: u64,
+    /// The error of looking for the parts of an archive.
+    parts: Option<Error>,
     /// The prefix of every archive's members.
     prefix: Option<&'static str>,
     damaged: Option<Error>,
@@ -94,6 +96,7 @@ impl Default for Script {
             need: Ok(Need { bytes: 1000, inodes: 10 }),
             decompress_time: None,
             uncompressed_bytes: 3000,
+            parts: None,
             prefix: None,
             damaged: None,
             way: Way::Exchange,
@@ -194,7 +197,7 @@ impl Facts for Script {
     }
 
     fn parts(&self, _: &Input, paths: &[RelPath]) -> Result<Parts> {
-        Ok(Parts::new(paths.to_vec()))
+        self.parts.clone().map_or_else(|| Ok(Parts::new(paths.to_vec())), Err)
     }
 
     fn check_parts(&self, _: &MountTree, _: &Parts) -> Result<()> {
@@ -394,6 +397,7 @@ fn a_backup_plan_has_a_job_for_each_archive() {
     let shown: Vec<String> =
         jobs.iter().map(|job| format!("{} {} {}", job.archive, job.prefix, job.destination)).collect();
     assert_eq!(shown, ["db var/lib/postgresql/data /backup/db.tar.bz2", "media srv/media /backup/media.tar.bz2"]);
+    assert_eq!(plan.targets().map(|target| &target.archive[..]).collect::<Vec<_>>(), ["db", "media"]);
     assert_eq!(plan.archive_bytes(), Some(2000));
     plan.check().unwrap();
 }
@@ -524,6 +528,26 @@ fn an_interruption_while_archives_are_read_is_not_a_refusal() {
         for plan in plans {
             match plan {
                 Ok(refusals) => assert!(is_refusal && refusals > 0),
+                Err(error) => assert!(!is_refusal && error.kind() == ErrorKind::Interrupted, "{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn an_interruption_while_parts_or_the_room_are_looked_for_is_not_a_refusal() {
+    let part = RestoreRequest {
+        paths: vec![path("data")],
+        selection: Selection { only: vec!["media".to_owned()], ..Selection::default() },
+        ..restore_request()
+    };
+    let room = Room { bytes: 1, ..Script::default().room };
+    for (error, is_refusal) in [(Error::interrupted(), false), (Error::refused("no"), true)] {
+        let parts = Script { parts: Some(error.clone()), ..Script::default() };
+        let need = Script { need: Err(error), room, ..Script::default() };
+        for (request, script) in [(&part, &parts), (&restore_request(), &need)] {
+            match restore::plan(request, "a test".to_owned(), &inventory(), script) {
+                Ok(plan) => assert!(is_refusal && messages(&plan.refusals).concat().contains("no")),
                 Err(error) => assert!(!is_refusal && error.kind() == ErrorKind::Interrupted, "{error}"),
             }
         }
@@ -1746,6 +1770,49 @@ fn a_database_of_the_layout_is_archived_whole_without_a_cluster_in_it() {
     let since = [&db.scope, &media.scope, &PlannedScope::Twice, &PlannedScope::Indexed].map(PlannedScope::since);
     let set = Some("the set 1970-01-01T00-00-00Z".to_owned());
     assert_eq!(since, [set.clone(), set, Some("the first pass".to_owned()), None]);
+}
+
+#[test]
+fn the_first_of_two_passes_is_measured_and_the_second_is_not_known() {
+    let stream_bytes = 20_480;
+    let script = Script {
+        measured: Ok(Measured { members: 9, stream_bytes, database: true, ..Measured::default() }),
+        ..Script::default()
+    };
+    let running = |container: Container| Container { state: State::Running, ..container };
+    let inventory = Inventory { containers: inventory().containers.into_iter().map(running).collect(), ..inventory() };
+    let request = BackupRequest { two_pass: true, running: Running::Stop, ..backup_request() };
+    let plan = plan_backup(&request, &inventory, &script);
+    assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+    let first = plan.first_pass();
+    assert!(!first.is_empty());
+    for (number, job) in first {
+        assert!(job.is_first_pass && job.expected_bytes == Some(stream_bytes));
+        let second = &plan.jobs()[number];
+        assert!(!second.is_first_pass && second.expected_bytes.is_none());
+    }
+    let once = plan_backup(&backup_request(), &self::inventory(), &script);
+    assert!(once.first_pass().is_empty());
+    assert_eq!(once.jobs().iter().map(|job| job.expected_bytes).collect::<Vec<_>>(), [Some(stream_bytes); 2]);
+}
+
+#[test]
+fn the_version_of_a_cluster_is_known_when_it_is_archived() {
+    let clusters = vec![Cluster::default(), Cluster::of_version(path("15/main"), "15")];
+    let measured = Ok(Measured { members: 9, database: true, clusters, ..Measured::default() });
+    let plan = plan_backup(&backup_request(), &inventory(), &Script { measured, ..Script::default() });
+    let versions = plan.archives.iter().map(|planned| planned.versions.volume);
+    assert_eq!(versions.collect::<Vec<_>>(), [MajorVersion::of_file(b"15"); 2]);
+}
+
+/// The others may be on no container or volume of this host.
+#[test]
+fn only_the_volumes_of_archives_that_are_there_are_looked_for() {
+    let script = Script { archives: vec!["media.tar.gz"], ..Script::default() };
+    let only_media = Inventory { containers: inventory().containers.split_off(1), ..inventory() };
+    let plan = plan_restore(&restore_request(), &only_media, &script);
+    assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+    assert_eq!(plan.inputs().map(|input| &input.archive[..]).collect::<Vec<_>>(), ["media"]);
 }
 
 #[test]

@@ -202,6 +202,16 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_with_one_entry_is_not_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || File::open(dir.path()).unwrap();
+        assert_eq!((is_empty(open()), names(open())), (Ok(true), Ok(Vec::new())));
+        create_dir_all(dir.path().join("one")).unwrap();
+        assert_eq!((is_empty(open()), names(open())), (Ok(false), Ok(vec!["one".into()])));
+        assert_eq!(is_empty(File::open("/proc/self/stat").unwrap()), Err(Errno::ENOTDIR));
+    }
+
+    #[test]
     fn missing_directories_are_made_only_when_asked() {
         let dir = tempfile::tempdir().unwrap();
         for (i, beneath) in both(dir.path()).iter().enumerate() {

@@ -304,7 +304,7 @@ fn through_link(base: &Beneath, source: &Path, path: &RelPath) -> Error {
 mod tests {
     use super::*;
     use std::fs::{create_dir, create_dir_all, rename, write};
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     fn path(path: &str) -> RelPath {
         RelPath::parse(path.as_bytes()).unwrap()
@@ -353,6 +353,21 @@ mod tests {
         create_dir(at("tree")).unwrap();
         assert_ne!(live.named_id(), Ok(live.id()));
         assert_eq!(super::super::beneath::names(live.handle()).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_directory_that_this_user_may_not_list_may_hold_entries() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        create_dir_all(at("full/entry")).unwrap();
+        create_dir(at("empty")).unwrap();
+        create_dir(at("closed")).unwrap();
+        write(at("file"), "content").unwrap();
+        let [full, empty, closed, file] = ["full", "empty", "closed", "file"].map(|name| live(&at(name), "").unwrap());
+        std::fs::set_permissions(at("closed"), std::fs::Permissions::from_mode(0o000)).unwrap();
+        let held = [&full, &empty, &file].map(Live::holds_entries);
+        assert_eq!(held, [Ok(true), Ok(false), Ok(false)]);
+        assert_eq!(closed.holds_entries(), Ok(!nix::unistd::geteuid().is_root()));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use nix::sys::statfs::{EXT4_SUPER_MAGIC, FsType, TMPFS_MAGIC, fstatfs};
 use nix::sys::statvfs::fstatvfs;
-use nix::unistd::geteuid;
+use nix::unistd::{Uid, geteuid};
 
 /// The magic of XFS after linux/magic.h: nix has it only for glibc.
 const XFS_SUPER_MAGIC: FsType = FsType(0x5846_5342);
@@ -30,9 +30,7 @@ impl Room {
         if status.blocks() == 0 {
             return None;
         }
-        // Of the blocks that are not available to others, those of ext4 are reserved for root.
-        let is_ext = kind == EXT4_SUPER_MAGIC;
-        let blocks = if is_ext && geteuid().is_root() { status.blocks_free() } else { status.blocks_available() };
+        let blocks = writable_blocks(kind, geteuid(), status.blocks_free(), status.blocks_available());
         Some(Self {
             bytes: blocks.saturating_mul(status.fragment_size()),
             inodes: (status.files() > 0).then(|| status.files_free()),
@@ -40,6 +38,12 @@ impl Room {
             is_exact: is_exact(kind),
         })
     }
+}
+
+/// Returns the number of blocks that `user` can write, of those that are `free` and those that are `available` to all.
+fn writable_blocks(kind: FsType, user: Uid, free: u64, available: u64) -> u64 {
+    // Only ext4 reserves the others for root; elsewhere nobody can write them.
+    if kind == EXT4_SUPER_MAGIC && user.is_root() { free } else { available }
 }
 
 fn is_exact(kind: FsType) -> bool {
@@ -58,6 +62,13 @@ mod tests {
         assert_eq!(room(Path::new("/proc")), None);
         let found = room(tempfile::tempdir().unwrap().path()).unwrap();
         assert!(found.bytes > 0 && found.block > 0, "{found:?}");
+    }
+
+    #[test]
+    fn only_root_writes_reserved_blocks_and_only_of_ext4() {
+        let writable = |kind, user| writable_blocks(kind, Uid::from_raw(user), 100, 95);
+        assert_eq!(writable(EXT4_SUPER_MAGIC, 0), 100);
+        assert_eq!([writable(EXT4_SUPER_MAGIC, 1), writable(XFS_SUPER_MAGIC, 0)], [95; 2]);
     }
 
     #[test]

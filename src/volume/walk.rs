@@ -644,6 +644,56 @@ mod tests {
         }
     }
 
+    /// The handle of a directory above a nested mount cannot be opened again through `..`.
+    #[test]
+    fn the_walk_returns_from_any_depth_of_a_nested_mount() {
+        const LEVELS: usize = 2 * HELD;
+        let (outer, inner) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["mount", "z"] {
+            std::fs::create_dir(outer.path().join(name)).unwrap();
+        }
+        std::fs::create_dir_all(inner.path().join("d/".repeat(LEVELS))).unwrap();
+        let mut tree = OpenTree::of_directory(outer.path(), Way::Exchange);
+        let nested = OpenTree::of_directory(inner.path(), Way::Exchange).mounts.into_iter();
+        let at = RelPath::parse(b"mount").unwrap();
+        tree.mounts.extend(nested.map(|mount| OpenMount { at: at.clone(), ..mount }));
+        let mut walk = Walk::new(&tree).unwrap();
+        let (mut last, mut most) = (RelPath::root(), 0);
+        while let Some(found) = walk.next() {
+            let Found::Entry(entry) = found.unwrap() else { panic!("all of it can be read") };
+            last = entry.path;
+            let is_open = |level: &&Level| matches!(level.directory, Handle::Open(_));
+            most = most.max(walk.levels.iter().filter(is_open).count());
+        }
+        assert_eq!(last.to_string(), "z");
+        assert!((HELD..HELD + 3).contains(&most), "{most} handles");
+    }
+
+    #[test]
+    fn what_a_file_takes_of_its_filesystem_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), vec![b'x'; 1 << 20]).unwrap();
+        let tree = OpenTree::of_directory(dir.path(), Way::Exchange);
+        let Found::Entry(file) = Walk::new(&tree).unwrap().last().unwrap().unwrap() else { panic!("it is there") };
+        assert!((1 << 20..2 << 20).contains(&file.inode.allocated), "{} bytes", file.inode.allocated);
+    }
+
+    /// Only what is gone has vanished; the other is counted as unreadable. Root may read all.
+    #[test]
+    fn a_directory_that_may_not_be_opened_has_not_vanished() {
+        let dir = tempfile::tempdir().unwrap();
+        let closed = dir.path().join("closed");
+        std::fs::create_dir(&closed).unwrap();
+        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+        let tree = OpenTree::of_directory(dir.path(), Way::Exchange);
+        let found = Walk::new(&tree).unwrap().last().unwrap().unwrap();
+        let vanished = match found {
+            Found::Unreadable { vanished, .. } => Some(vanished),
+            _ => None,
+        };
+        assert_eq!(vanished, (!nix::unistd::geteuid().is_root()).then_some(false));
+    }
+
     /// Somebody else can put one in the place of a file. Without a writer, an `open` that waits would wait for ever.
     #[test]
     fn a_fifo_in_the_place_of_a_file_is_not_waited_for() {

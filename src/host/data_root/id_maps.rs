@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use nix::unistd::geteuid;
+use nix::unistd::{Uid, geteuid};
 
 use crate::host::inventory::{MappedBy, MappedIds};
 use crate::host::subids::{ContainerRoot, SubIds, container_root};
@@ -44,7 +44,7 @@ pub(super) fn find(place: &Place<'_>) -> Result<(MappedIds, Option<String>), Str
         let note = format!("{dir} is of an engine with userns-remap: its ids are mapped {source}");
         return Ok((MappedIds { ids, by: MappedBy::Containers }, Some(note)));
     }
-    if let Some(user) = rootless_user(place) {
+    if let Some(user) = rootless_user(place, geteuid()) {
         let map = subids().map_err(|cause| format!("/etc/subuid or /etc/subgid cannot be read: {cause}"));
         let ids = map.and_then(|subids| subids.rootless(user)).map_err(|why| {
             let (dir, uid) = (printable_path(place.dir), user.0);
@@ -74,12 +74,47 @@ fn remapped(root: ContainerRoot, subids: io::Result<SubIds>) -> Result<(IdMap, S
 }
 
 /// Returns the user and the group of the rootless engine that a data root is of.
-fn rootless_user(place: &Place<'_>) -> Option<ContainerRoot> {
+fn rootless_user(place: &Place<'_>, me: Uid) -> Option<ContainerRoot> {
     // An engine of root gives this directory to root each time it starts.
     let owner = place.dir.join("volumes").symlink_metadata().map(|found| (found.uid(), found.gid())).ok()?;
     let by_path = place.dir.ends_with(ROOTLESS) || place.original.is_some_and(|original| original.ends_with(ROOTLESS));
     // Also a copy that lost its owners, or one that an ordinary user has made.
-    let by_owner = (geteuid().is_root() || owner.0 != geteuid().as_raw())
+    let by_owner = (me.is_root() || owner.0 != me.as_raw())
         && place.original.is_none_or(|original| !original.starts_with("/var/lib/docker"));
     Some(owner).filter(|(uid, _)| *uid != 0 && (by_path || by_owner))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::create_dir_all;
+    use std::os::unix::fs::chown;
+
+    #[test]
+    fn a_data_root_is_of_a_rootless_engine_by_its_owner_or_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let (plain, home) = (dir.path().join("docker"), dir.path().join(ROOTLESS));
+        for root in [&plain, &home] {
+            create_dir_all(root.join("volumes")).unwrap();
+            if geteuid().is_root() {
+                chown(root.join("volumes"), Some(1000), Some(1000)).unwrap();
+            }
+        }
+        let owner = plain.join("volumes").metadata().map(|found| (found.uid(), found.gid())).unwrap();
+        let (own, other) = (Uid::from_raw(owner.0), Uid::from_raw(owner.0 + 1));
+        let found = |dir: &Path, original: Option<&str>, me: Uid| {
+            let place = Place { dir, original: original.map(Path::new), host: Path::new("/") };
+            rootless_user(&place, me)
+        };
+        assert_eq!([Uid::from_raw(0), other].map(|me| found(&plain, None, me)), [Some(owner); 2]);
+        assert_eq!(found(&plain, None, own), None, "made by an ordinary user");
+        assert_eq!(found(&plain, Some("/var/lib/docker"), other), None, "a copy that lost its owners");
+        assert_eq!(found(&plain, Some("/home/u/.local/share/docker"), own), Some(owner));
+        assert_eq!(found(&home, None, own), Some(owner));
+        assert_eq!(found(Path::new("/none"), None, other), None);
+        if geteuid().is_root() {
+            chown(home.join("volumes"), Some(0), Some(0)).unwrap();
+            assert_eq!(found(&home, None, own), None, "an engine of root");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::host::inventory::{MountKind, UserNamespace};
+use crate::host::inventory::{MountKind, NewVolume, UserNamespace};
 
 const ID: &str = "0123456789abcdef";
 
@@ -57,6 +57,15 @@ fn the_bundled_data_root_is_read() {
     assert_eq!(cvat.mounts.len(), 3);
     assert_eq!(inventory.volumes.len(), 4);
     assert!(inventory.labels_unknown && inventory.notes.is_empty() && inventory.obstacles.is_empty());
+}
+
+#[test]
+fn without_an_engine_no_volume_is_created() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = DataRoot::open(&data_root(dir.path(), &json!({}))).unwrap();
+    let refused = host.create_volume(&NewVolume::external("new".to_owned())).unwrap_err();
+    assert_eq!(refused.to_string(), "cannot create the volume 'new': with --data-root no engine is used");
+    assert_eq!(host.inventory().unwrap().volumes.len(), 1);
 }
 
 #[test]
