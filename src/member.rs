@@ -140,6 +140,12 @@ impl RelPath {
         Some((Self(parent.to_vec()), OsStr::from_bytes(name)))
     }
 
+    /// Returns whether messages show all of it, so that it can be a part of a command that they propose.
+    #[must_use]
+    pub fn is_quoted_in_full(&self) -> bool {
+        self.0.len() <= QUOTED.0
+    }
+
     /// Returns the last component; empty for the root.
     #[must_use]
     pub fn file_name(&self) -> &OsStr {

@@ -356,6 +356,23 @@ fn time_does_not_grow_with_the_square_of_components() {
     }
 }
 
+/// The refusal says what the members have in common.
+#[test]
+fn an_archive_of_another_path_is_refused_in_little_time() {
+    for (components, count) in [(500_000, 2), (DEEPEST - 4, 300)] {
+        let world = World::new();
+        let directory = b"d/".repeat(components);
+        let file = |number| member(&[&directory[..], format!("file {number}").as_bytes()].concat(), Regular, b"");
+        let mut stream: Vec<u8> = (0..count).flat_map(file).collect();
+        stream.extend(END);
+        world.archive("tar.bz2", &bzip2(&stream));
+        let ran = world.run(&["restore", "backup"]);
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+        assert!(ran.stderr.contains("is not the archive of '/srv/x'"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("hint: `--from PREFIX`"), "nobody can run a shortened command: {}", ran.stderr);
+    }
+}
+
 #[test]
 fn empty_streams_take_little_time() {
     let zstd = b"\x28\xb5\x2f\xfd\x20\x00\x01\x00\x00".repeat(2_000_000);

@@ -108,13 +108,13 @@ impl Seen {
 }
 
 fn first_component(path: &RelPath) -> RelPath {
-    path.steps().next().and_then(|step| RelPath::parse(step).ok()).unwrap_or_else(RelPath::root)
+    path.first(1)
 }
 
 /// Returns the deepest directory that holds, or is, both paths.
 fn common(one: &RelPath, other: &RelPath) -> RelPath {
-    let steps = one.steps().filter_map(|step| RelPath::parse(step).ok());
-    steps.take_while(|step| other.strip_prefix(step).is_some()).last().unwrap_or_else(RelPath::root)
+    let shared = one.components().zip(other.components()).take_while(|(one, other)| one == other).count();
+    one.first(shared)
 }
 
 #[cfg(test)]

@@ -77,6 +77,11 @@ fn with_way_out(error: Error, input: &Input, layout: &Layout, facts: &dyn Facts)
 
 /// Returns the option that restores an archive of this origin.
 fn proposal(origin: &Origin, Input { location, path, .. }: &Input) -> String {
+    if !origin.trees.iter().chain([&origin.root]).all(RelPath::is_quoted_in_full) {
+        return format!(
+            "`--from PREFIX` restores what lies below a path in it (`voltar list {location}` shows the members)"
+        );
+    }
     if let (false, [first, ..]) = (origin.holds_path, &origin.trees[..]) {
         let trees: Vec<String> = origin.trees.iter().map(|tree| format!("'{tree}'")).collect();
         return format!(
