@@ -193,9 +193,10 @@ struct Trial {
 }
 
 impl Trial {
+    /// Returns the time that one core takes for `bytes`. Of less than a sample, most was the time to begin and to end.
     fn time_of(self, bytes: u64) -> Duration {
         let nanoseconds = u64::try_from(self.time.as_nanos()).unwrap_or(u64::MAX);
-        Duration::from_nanos(scaled(nanoseconds, bytes, self.bytes))
+        Duration::from_nanos(scaled(nanoseconds, bytes, self.bytes.max(SAMPLE as u64)))
     }
 }
 
@@ -473,6 +474,13 @@ mod tests {
         fs::create_dir(&empty).unwrap();
         let found = measured(&empty, Format::Gzip, false);
         assert_eq!((found.archive_bytes, found.compress_time), (COMPRESSED_HEADER, None));
+    }
+
+    #[test]
+    fn a_few_bytes_do_not_tell_the_time_of_many() {
+        let trial = |bytes| Trial { bytes, compressed: 0, time: Duration::from_millis(2) };
+        assert_eq!(trial(1 << 20).time_of(16 << 20), Duration::from_millis(32));
+        assert_eq!(trial(44).time_of(16 << 20), trial(SAMPLE as u64).time_of(16 << 20));
     }
 
     #[test]
