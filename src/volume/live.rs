@@ -364,10 +364,12 @@ mod tests {
         create_dir(at("closed")).unwrap();
         write(at("file"), "content").unwrap();
         let [full, empty, closed, file] = ["full", "empty", "closed", "file"].map(|name| live(&at(name), "").unwrap());
-        std::fs::set_permissions(at("closed"), std::fs::Permissions::from_mode(0o000)).unwrap();
-        let held = [&full, &empty, &file].map(Live::holds_entries);
-        assert_eq!(held, [Ok(true), Ok(false), Ok(false)]);
-        assert_eq!(closed.holds_entries(), Ok(!nix::unistd::geteuid().is_root()));
+        let set_mode = |mode| std::fs::set_permissions(at("closed"), std::fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(0o000);
+        let held = [&full, &empty, &file, &closed].map(Live::holds_entries);
+        // Then it can be removed.
+        set_mode(0o700);
+        assert_eq!(held, [Ok(true), Ok(false), Ok(false), Ok(!nix::unistd::geteuid().is_root())]);
     }
 
     #[test]

@@ -601,6 +601,7 @@ fn inode(status: &FileStat) -> Inode {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
@@ -676,8 +677,7 @@ mod tests {
         std::fs::write(&path, vec![b'x'; 1 << 20]).unwrap();
         let tree = OpenTree::of_directory(dir.path(), Way::Exchange);
         let Found::Entry(file) = Walk::new(&tree).unwrap().last().unwrap().unwrap() else { panic!("it is there") };
-        let blocks = std::os::unix::fs::MetadataExt::blocks(&path.metadata().unwrap());
-        assert_eq!(file.inode.allocated, blocks * 512);
+        assert_eq!(file.inode.allocated, path.metadata().unwrap().blocks() * 512);
     }
 
     /// Only what is gone has vanished; the other is counted as unreadable. Root may read all.
@@ -686,9 +686,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let closed = dir.path().join("closed");
         std::fs::create_dir(&closed).unwrap();
-        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+        let set_mode = |mode| std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(mode)).unwrap();
+        set_mode(0o000);
         let tree = OpenTree::of_directory(dir.path(), Way::Exchange);
         let found = Walk::new(&tree).unwrap().last().unwrap().unwrap();
+        // Then it can be removed.
+        set_mode(0o700);
         let vanished = match found {
             Found::Unreadable { vanished, .. } => Some(vanished),
             _ => None,
