@@ -86,7 +86,7 @@ impl Seen {
         };
         self.is_member = (is_directory && *name == root) || (self.is_member && self.root.as_ref() == Some(&root));
         self.root = Some(root);
-        let first = first_component(&directory);
+        let first = directory.first(1);
         self.beside |= first.is_root();
         if self.trees.len() < TREES || self.trees.contains_key(&first) {
             let tree = self.trees.entry(first).or_insert_with(|| directory.clone());
@@ -100,15 +100,11 @@ impl Seen {
         let root = self.root?;
         let is_certain = self.is_member || complete;
         // Other members may lie beside those that were read: then the root is a directory above.
-        let root = if is_certain { root } else { first_component(&root) };
+        let root = if is_certain { root } else { root.first(1) };
         let several = root.is_root() && !self.beside && self.trees.len() > 1;
         let trees = if several { self.trees.into_values().collect() } else { Vec::new() };
         Some(Origin { root, holds_path: self.holds_path, trees })
     }
-}
-
-fn first_component(path: &RelPath) -> RelPath {
-    path.first(1)
 }
 
 /// Returns the deepest directory that holds, or is, both paths.

@@ -240,7 +240,7 @@ mod tests {
     use crate::monitor::Collector;
 
     #[test]
-    fn only_a_regular_file_is_one() {
+    fn files_and_their_lengths_are_known() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("file"), "").unwrap();

@@ -77,20 +77,20 @@ fn with_way_out(error: Error, input: &Input, layout: &Layout, facts: &dyn Facts)
 
 /// Returns the option that restores an archive of this origin.
 fn proposal(origin: &Origin, Input { location, path, .. }: &Input) -> String {
-    if !origin.trees.iter().chain([&origin.root]).all(RelPath::is_quoted_in_full) {
+    let from = if origin.holds_path { path } else { origin.trees.first().unwrap_or(&origin.root) };
+    if !from.is_quoted_in_full() {
         return format!(
             "`--from PREFIX` restores what lies below a path in it (`voltar list {location}` shows the members)"
         );
     }
-    if let (false, [first, ..]) = (origin.holds_path, &origin.trees[..]) {
+    if !origin.holds_path && !origin.trees.is_empty() {
         let trees: Vec<String> = origin.trees.iter().map(|tree| format!("'{tree}'")).collect();
         return format!(
-            "it holds {}: `--from {first}` restores what lies below one of them to '/{path}', and skips the rest; `--from .` \
+            "it holds {}: `--from {from}` restores what lies below one of them to '/{path}', and skips the rest; `--from .` \
              restores all",
             trees.join(", ")
         );
     }
-    let from = if origin.holds_path { path } else { &origin.root };
     if from.is_root() {
         return format!(
             "`--from .` restores all that it holds to '/{path}' (`voltar list {location}` shows the members)"

@@ -1084,6 +1084,10 @@ fn the_refusal_of_an_archive_of_another_path_proposes_an_option() {
         hints("data")[0].starts_with("`--from data` restores what lies below 'data' to '/var/lib/postgresql/data'")
     );
     assert!(hints("")[1].starts_with("`--from .` restores all that it holds to '/srv/media'"), "{:?}", hints(""));
+    // A shortened path would be no part of a command.
+    let long = hints(format!("srv/media/{}", "d/".repeat(1000)).leak());
+    assert!(long[0].starts_with("`--from PREFIX` restores"), "{long:?}");
+    assert!(long[1].starts_with("`--from srv/media` restores"), "{long:?}");
     assert_eq!(hints("srv/media").len(), 1);
     assert_eq!(
         hints("srv/media")[0],
