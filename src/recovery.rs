@@ -17,6 +17,7 @@ use crate::resolve::{Selection, survey};
 use crate::volume::OpenTree;
 use crate::volume::live::Live;
 use crate::volume::own_names;
+use crate::volume::remove::RemovalTime;
 use crate::volume::restore_record::{self, Phase, RestoreRecord, TreeRecord, Unfinished};
 use crate::volume::swap::{Recovered, moved_aside, recover};
 use crate::volume_locks;
@@ -117,9 +118,10 @@ pub(crate) fn recover_trees<'a>(
             lives.extend(open.live().map(|(_, live)| (Arc::clone(live), is_unused)));
         }
     }
+    let time = RemovalTime::of(monitor);
     for path in records {
         match RestoreRecord::take_over(&path) {
-            Ok(Some(record)) => recover_record(record, &lives, state_dir, &mut recovery, monitor),
+            Ok(Some(record)) => recover_record(record, &lives, state_dir, &mut recovery, &time, monitor),
             Ok(None) => {}
             Err(error) => recovery.unreadable.push((path, error)),
         }
@@ -133,6 +135,7 @@ fn recover_record(
     lives: &[(Arc<Live>, bool)],
     state_dir: &Path,
     recovery: &mut Recovery,
+    time: &RemovalTime<'_>,
     monitor: &dyn Monitor,
 ) {
     for index in 0..record.content.trees.len() {
@@ -144,7 +147,7 @@ fn recover_record(
         let mut found = found.map(|(live, is_unused)| (live, *is_unused, record.content.is_half(&entry, Some(live))));
         let Some((live, _, is_half)) = found.find(|(_, is_unused, is_half)| *is_unused || !is_half) else { continue };
         recovery.replaced |= is_half;
-        let recovered = recover(&mut record, index, live, state_dir);
+        let recovered = recover(&mut record, index, live, state_dir, time);
         let tree = OnRecord { record: record.path().to_owned(), index, archive: entry.archive.clone() };
         recovery.trees.push((tree, recovered.map(|recovered| report(&recovered, &entry, monitor))));
     }

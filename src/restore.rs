@@ -25,6 +25,7 @@ use crate::recovery::{recover_layout, recover_trees};
 use crate::store;
 use crate::together;
 use crate::volume::live::{Live, LiveKind};
+use crate::volume::remove::RemovalTime;
 use crate::volume::swap::{Finished, Old, Restoration, SwapError};
 use crate::volume::{OpenTree, owners};
 
@@ -133,23 +134,34 @@ fn restore_stopped(
     let extracted = together::all(&jobs, monitor, |(input, tree), monitor| {
         extract(input, tree, &restoration, plan.mode, pool, monitor)
     });
-    let extracted = extracted.map_err(|error| mixed(error, plan))?;
-    let clusters = || extracted.iter().map(|one| one.clusters.as_slice());
-    if plan.mode == Mode::Replace {
-        check_versions(plan, clusters(), request, &ThisHost::new(mounts, pool, monitor))?;
-    }
-    let now = request.inventory(host)?;
-    check_idle(plan, &users, &now)
-        .and_then(|()| check_in_place(plan, &trees, mounts))
-        .map_err(|error| mixed(error, plan))?;
-    monitor.check_cancelled()?;
-    monitor.phase(Phase::Swapping);
-    swap(restoration, plan.keep_previous, monitor).map_err(|error| match error {
+    let checked = extracted.and_then(|extracted| {
+        if plan.mode == Mode::Replace {
+            check_versions(plan, clusters(&extracted), request, &ThisHost::new(mounts, pool, monitor))?;
+        }
+        let now = request.inventory(host)?;
+        check_idle(plan, &users, &now)?;
+        check_in_place(plan, &trees, mounts)?;
+        monitor.check_cancelled()?;
+        Ok(extracted)
+    });
+    let swapped = match checked {
+        Ok(extracted) => {
+            monitor.phase(Phase::Swapping);
+            swap(restoration, plan.keep_previous, monitor).map(|()| extracted)
+        }
+        Err(error) => Err(restoration.abandon(error, monitor)),
+    };
+    let extracted = swapped.map_err(|error| match error {
         SwapError::Undone(error) => SwapError::Undone(mixed(error, plan)),
         SwapError::NotWhole(error) => SwapError::NotWhole(mixed(error, plan)),
     })?;
-    warn_of_clusters(plan, clusters(), monitor);
+    warn_of_clusters(plan, clusters(&extracted), monitor);
     Ok(extracted)
+}
+
+/// The PostgreSQL clusters of each archive.
+fn clusters(extracted: &[Extracted]) -> impl Iterator<Item = &[Cluster]> {
+    extracted.iter().map(|one| one.clusters.as_slice())
 }
 
 /// Refuses PostgreSQL clusters of another version than that of the volume or the server. An archive can have its version
@@ -250,7 +262,7 @@ fn check_in_place(plan: &RestorePlan, trees: &[OpenTree], mounts: &LiveMounts) -
 
 /// Swaps all staged trees, or none.
 fn swap(restoration: Restoration, keep_previous: bool, monitor: &dyn Monitor) -> Result<(), SwapError> {
-    let (finished, removed) = restoration.swap(keep_previous)?.finish();
+    let (finished, removed) = restoration.swap(keep_previous, monitor)?.finish(&RemovalTime::of(monitor));
     for Finished { archive, old, error } in finished {
         if let Old::Kept(path) = &old {
             monitor.note(&format!("{archive}: the previous content is kept in '{}'", path.display()));

@@ -8,26 +8,27 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
-use crate::extractor::{Mode, extract};
+use crate::extractor::{Extracted, Mode, extract};
 use crate::filesystem::Access;
 use crate::ids::IdMap;
 use crate::live_mounts::LiveMounts;
 use crate::member::RelPath;
 use crate::monitor::{Event, Monitor, Phase, Stage};
 use crate::ordered::Pool;
-use crate::plan::extraction::{ExtractionRequest, plan};
+use crate::plan::extraction::{ExtractionPlan, ExtractionRequest, plan};
 use crate::plan::facts::ThisHost;
 use crate::store;
 use crate::together;
 use crate::volume::live::{Live, Way};
 use crate::volume::new_directory::NewDirectory;
+use crate::volume::remove::RemovalTime;
 use crate::volume::swap::Restoration;
 use crate::volume::{Content, OpenMount, OpenTree};
 
 /// Plans a restore into a directory and carries it out.
 ///
 /// # Errors
-/// After any error there is no directory, or it is as empty as it was.
+/// After any error there is no directory, or it is as empty as it was; what an interrupted run had no time to remove is named.
 pub fn restore_to(request: &ExtractionRequest, state_dir: &Path, pool: &Pool, monitor: &dyn Monitor) -> Result<()> {
     run(request, state_dir, pool, monitor)
         .map_err(|error| error.leaving(&format!("'{}' was not made", request.directory.display())))
@@ -44,6 +45,24 @@ fn run(request: &ExtractionRequest, state_dir: &Path, pool: &Pool, monitor: &dyn
         monitor.issue("", format!("not restored: '{location}': the layout '{layout}' has no archive '{name}'"));
     }
     let directory = NewDirectory::begin(&plan.directory)?;
+    let extracted = match extract_all(&plan, &directory, pool, monitor) {
+        Ok(extracted) => extracted,
+        Err(error) => return Err(directory.abandon(error, &RemovalTime::of(monitor))),
+    };
+    directory.complete()?;
+    for done in &extracted {
+        monitor.event(&Event::Finished { stage: Stage::Restoring, summary: &done.summary, at: done.location.path() });
+    }
+    Ok(())
+}
+
+/// Extracts all archives into the directory that is being made.
+fn extract_all(
+    plan: &ExtractionPlan,
+    directory: &NewDirectory,
+    pool: &Pool,
+    monitor: &dyn Monitor,
+) -> Result<Vec<Extracted>> {
     let mut jobs = Vec::new();
     for planned in &plan.archives {
         let root = directory.directory(planned.name.as_ref().map(OsStr::new))?;
@@ -62,9 +81,5 @@ fn run(request: &ExtractionRequest, state_dir: &Path, pool: &Pool, monitor: &dyn
         _ => error,
     })?;
     monitor.check_cancelled()?;
-    directory.complete()?;
-    for done in &extracted {
-        monitor.event(&Event::Finished { stage: Stage::Restoring, summary: &done.summary, at: done.location.path() });
-    }
-    Ok(())
+    Ok(extracted)
 }

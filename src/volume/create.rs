@@ -14,7 +14,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
-use super::beneath::{Beneath, DIRECTORY, NewDirectory, each_name};
+use super::beneath::{Beneath, DIRECTORY, NewDirectory, entries};
 use super::content::{CopyError, write_at_once, write_with_holes};
 use super::described::Described;
 use super::not_restored::NotRestored;
@@ -225,21 +225,22 @@ impl Creator {
     /// Removes everything below the root that no member named. Call it before [`Creator::finish_directories`].
     ///
     /// # Errors
-    /// Those of the system, and that of `check`, which is called before each directory and each removal.
+    /// Those of the system, and that of `check`, which is called before each entry.
     pub(crate) fn remove_others(
         &mut self,
         spared: &dyn Fn(&RelPath) -> bool,
         check: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         let Some(named) = self.named.take() else { return Ok(()) };
+        let check_errno = || check().map_err(|_| Errno::EINTR);
+        let failed = |operation, path: &RelPath, e| check().err().unwrap_or_else(|| cannot(operation, path, e));
         let mut waiting = vec![RelPath::root()];
         while let Some(path) = waiting.pop() {
             check()?;
             let directory = self.beneath.open(&path).map_err(|e| cannot("cannot open the directory", &path, e))?;
-            let listed = list(&directory, &|| check().is_ok());
             let listed =
-                listed.map_err(|e| check().err().unwrap_or_else(|| cannot("cannot list the directory", &path, e)));
-            for (name, is_directory) in listed? {
+                entries(&directory, &check_errno).map_err(|e| failed("cannot list the directory", &path, e))?;
+            for (name, is_directory) in listed {
                 let below = path
                     .join(name.as_bytes())
                     .map_err(|why| Error::failed("cannot use the name", name.as_bytes(), why))?;
@@ -247,8 +248,8 @@ impl Creator {
                     continue;
                 }
                 if !named.contains(&below) {
-                    check()?;
-                    remove::remove_all(&directory, &name).map_err(|e| cannot("cannot remove", &below, e))?;
+                    remove::remove_all(&directory, &name, &check_errno)
+                        .map_err(|e| failed("cannot remove", &below, e))?;
                 } else if is_directory {
                     waiting.push(below);
                 }
@@ -400,20 +401,6 @@ fn make_directory(directory: &OwnedFd, name: &OsStr, existing: Existing) -> Resu
         }
         other => other,
     }
-}
-
-/// The names in a directory, and which of them are directories: as long as it `goes_on`, else the error is `EINTR`.
-fn list(directory: &OwnedFd, goes_on: &dyn Fn() -> bool) -> Result<Vec<(OsString, bool)>, Errno> {
-    let mut listed = Vec::new();
-    each_name(directory, |name| {
-        if listed.len().is_multiple_of(1024) && !goes_on() {
-            return Err(Errno::EINTR);
-        }
-        let status = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        listed.push((name.to_owned(), metadata::is_directory(&status)));
-        Ok(())
-    })?;
-    Ok(listed)
 }
 
 /// Errors of the archive keep their own message: which byte, what is wrong.

@@ -63,8 +63,13 @@ pub(crate) fn apply(handle: impl AsFd, metadata: &Metadata) -> Result<NotSet, Fa
     fchown(handle, Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid))).map_err(|e| (OWNER, e))?;
     fchmod(handle, mode(metadata)).map_err(|e| (MODE, e))?;
     let not_set = apply_xattrs(&Object::open(&handle), metadata);
-    futimens(handle, &TimeSpec::UTIME_OMIT, &timespec(metadata.mtime)).map_err(|e| (TIME, e))?;
+    set_time(handle, metadata.mtime).map_err(|e| (TIME, e))?;
     Ok(not_set)
+}
+
+/// Sets the time of the last modification of an open file or directory.
+pub(crate) fn set_time(handle: impl AsFd, mtime: Timestamp) -> Result<(), Errno> {
+    futimens(handle, &TimeSpec::UTIME_OMIT, &timespec(mtime))
 }
 
 /// Sets the extended attributes, if `metadata` has any. An ACL that the object has inherited is removed if they are known

@@ -12,9 +12,10 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 
 use super::beneath::{DIRECTORY, names};
+use super::remove::{RemovalTime, remove_all};
 use super::source::open_source;
 use super::staging::open_own;
-use super::{metadata, remove, rename};
+use super::{metadata, rename};
 use crate::error::{Cause, Error, Result};
 use crate::identity::FileId;
 
@@ -36,6 +37,8 @@ pub(crate) struct NewDirectory {
     name: OsString,
     making: OwnedFd,
     tree: OwnedFd,
+    /// Whether what is left of it stays.
+    is_left: bool,
 }
 
 /// Where a new directory is to be.
@@ -80,6 +83,14 @@ impl Place {
             Self::Empty(directory) => directory,
         }
     }
+
+    /// The path of `name` in there, for a new directory at `path`: for messages.
+    fn path_of(&self, path: &Path, name: &OsStr) -> PathBuf {
+        match self {
+            Self::Named(..) => path.with_file_name(name),
+            Self::Empty(_) => path.join(name),
+        }
+    }
 }
 
 /// What can be given instead.
@@ -108,7 +119,7 @@ impl NewDirectory {
         let beside = place.directory();
         mkdirat(beside, name.as_os_str(), Mode::S_IRWXU).map_err(|errno| {
             let error = failed(errno.into());
-            let shown = path.with_file_name(&name);
+            let shown = place.path_of(path, &name);
             match errno {
                 Errno::EEXIST => error.hint(format!(
                     "another restore into it is in progress, or was interrupted and has left '{0}': `rm -r {0}`",
@@ -130,7 +141,7 @@ impl NewDirectory {
             let applied = metadata::of_open(directory).map_err(|errno| failed(errno.into()))?;
             metadata::apply(&tree, &applied).map_err(|(_, errno)| failed(errno.into()))?;
         }
-        Ok(Self { path: path.to_owned(), place, name, making, tree })
+        Ok(Self { path: path.to_owned(), place, name, making, tree, is_left: false })
     }
 
     /// Returns the directory to fill or, with a name, a new directory in it.
@@ -179,16 +190,33 @@ impl NewDirectory {
             }
             return Err(errno);
         }
-        // Until this is gone the directory is not complete.
-        self.remove();
+        // Until this is gone the directory is not complete. It is empty.
+        self.remove(&RemovalTime::unlimited()).unwrap_or_default();
         metadata::apply(directory, &root).map_err(|(_, errno)| errno)?;
         fsync(directory)
     }
 
+    /// Removes what was made after `error`, as long as there is `time`, and adds to the error what is left.
+    pub(crate) fn abandon(mut self, error: Error, time: &RemovalTime<'_>) -> Error {
+        self.is_left = self.remove(time) == Err(Errno::EINTR);
+        if !self.is_left {
+            return error;
+        }
+        let left = self.place.path_of(&self.path, &self.name);
+        let hint = format!("remove it: `rm -r {}`", left.display());
+        error.and(vec![Error::failed_at("cannot remove all of", &left, "the run was interrupted").hint(hint)])
+    }
+
     /// Removes the directory in which this one is made.
-    fn remove(&self) {
+    ///
+    /// # Errors
+    /// `EINTR` if there is no more time. What else fails leaves the rest, too, and the next run names it.
+    fn remove(&self, time: &RemovalTime<'_>) -> Result<(), Errno> {
         let beside = self.place.directory();
-        remove::remove_all(&self.making, OsStr::new(TREE)).unwrap_or_default();
+        let removed = remove_all(&self.making, TREE.as_ref(), &|| time.check());
+        if removed == Err(Errno::EINTR) {
+            return removed;
+        }
         let is_own = || {
             let named = fstatat(beside, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
             Some(FileId::of(&named) == FileId::of_open(&self.making).ok()?)
@@ -197,6 +225,7 @@ impl NewDirectory {
         if is_own() == Some(true) {
             unlinkat(beside, self.name.as_os_str(), UnlinkatFlags::RemoveDir).unwrap_or_default();
         }
+        Ok(())
     }
 
     fn failed(&self, cause: Cause) -> Error {
@@ -206,7 +235,9 @@ impl NewDirectory {
 
 impl Drop for NewDirectory {
     fn drop(&mut self) {
-        self.remove();
+        if !self.is_left {
+            self.remove(&RemovalTime::unlimited()).unwrap_or_default();
+        }
     }
 }
 

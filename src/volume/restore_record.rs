@@ -167,6 +167,12 @@ pub(crate) struct RestoreRecord {
     on_disk: Option<Content>,
 }
 
+impl RootMetadata {
+    pub(crate) fn mtime(&self) -> Timestamp {
+        Timestamp { seconds: self.mtime_seconds, nanoseconds: self.mtime_nanoseconds }
+    }
+}
+
 impl From<Metadata> for RootMetadata {
     fn from(root: Metadata) -> Self {
         Self {
@@ -181,8 +187,7 @@ impl From<Metadata> for RootMetadata {
 
 impl From<RootMetadata> for Metadata {
     fn from(root: RootMetadata) -> Self {
-        let mtime = Timestamp { seconds: root.mtime_seconds, nanoseconds: root.mtime_nanoseconds };
-        Self { mode: root.mode, uid: root.uid, gid: root.gid, mtime, xattrs: Xattrs::default() }
+        Self { mode: root.mode, uid: root.uid, gid: root.gid, mtime: root.mtime(), xattrs: Xattrs::default() }
     }
 }
 

@@ -17,14 +17,15 @@ use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
 
 use super::beneath::{DIRECTORY, names, open_path};
 use super::live::{Live, LiveKind, Way};
+use super::remove::{DOOMED, RemovalTime, remove_all};
 use super::rename::{TRIAL, can_exchange};
 use super::restore_record::{Part, RootXattrs, TreeRecord};
 use super::root::copy_label;
 use super::xattrs::Object;
-use super::{metadata, owners, remove};
+use super::{metadata, owners};
 use crate::error::{Cause, Error, Result};
 use crate::identity::{FileId, Identity};
-use crate::member::Metadata;
+use crate::member::{Metadata, Timestamp};
 use crate::xattrs::Xattrs;
 
 /// The name of the new tree in the staging directory.
@@ -53,14 +54,19 @@ impl Staging {
         let failed = |cause: Cause| Error::failed_at("cannot make a directory for the new tree of", live.path(), cause);
         let name = OsString::from(&record.name);
         let beside = holding(&live, record.way).map_err(|errno| failed(errno.into()))?;
-        mkdirat(beside, name.as_os_str(), Mode::S_IRWXU).map_err(|errno| failed(errno.into()))?;
-        let directory = open_own(beside, &name).map_err(|cause| {
-            // It is empty, or not this one.
-            unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir).unwrap_or_default();
+        let made = keeping_time(&live, record.way, || mkdirat(beside, name.as_os_str(), Mode::S_IRWXU));
+        made.map_err(|errno| failed(errno.into()))?;
+        let directory = open_own(beside, &name).and_then(|directory| {
             if record.way == Way::Entries {
-                // Its time has changed.
-                restore_root(&live, record.root_before.into()).unwrap_or_default();
+                // From now on nothing but a swap changes the root, also if the power fails.
+                fsync(beside)?;
             }
+            Ok(directory)
+        });
+        let directory = directory.map_err(|cause| {
+            // It is empty, or not this one.
+            let remove = || unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir);
+            keeping_time(&live, record.way, remove).unwrap_or_default();
             failed(cause)
         })?;
         let (parts, tree, root_xattrs) = (record.parts.clone(), OnceLock::new(), OnceLock::new());
@@ -83,7 +89,8 @@ impl Staging {
         let beside = holding(live, record.way).map_err(|errno| failed(errno.into()))?;
         let Some(expected) = &record.staging else {
             // The run was killed before it had used the directory. One that is empty can go, whoever made it.
-            return match unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir) {
+            let remove = || unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir);
+            return match keeping_time(live, record.way, remove) {
                 Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENOTEMPTY | Errno::EEXIST) => Ok(None),
                 Err(errno) => Err(Error::failed_at("cannot remove the staging directory of", live.path(), errno)),
             };
@@ -244,17 +251,31 @@ impl Staging {
         fsync(&self.directory).map_err(|errno| self.failed("cannot sync the staging directory of", errno))
     }
 
-    /// Removes the staging directory with the trees in it, and gives the live root its metadata `root`, whose time the
-    /// staging directory has changed if it lay in it. The caller knows that neither tree is wanted any more; anything else
-    /// there is not removed, and an error.
-    pub(super) fn discard(&self, root: Metadata) -> Result<()> {
+    /// Renames something in the directory that holds the staging directory, to or from it. A live root keeps its time.
+    ///
+    /// # Errors
+    /// That of `rename`; if the time cannot be set, it was renamed.
+    pub(super) fn rename_beside(&self, rename: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+        keeping_time(&self.live, self.way, rename)
+    }
+
+    /// Removes the staging directory with the trees in it. The live root keeps its time. The caller knows that neither tree
+    /// is wanted any more; anything else there is not removed, and an error.
+    ///
+    /// # Errors
+    /// Those of the system calls, or the run was cancelled and has no more `time`: then a part is left.
+    pub(super) fn discard(&self, time: &RemovalTime<'_>) -> Result<()> {
         let failed = |cause: Cause| self.failed("cannot remove the staging directory of", cause);
         let known = |name: &OsString| {
             [TREE, OLD].iter().chain(&TRIAL).any(|known| name == known)
-                || name.as_bytes().starts_with(remove::DOOMED.as_bytes())
+                || name.as_bytes().starts_with(DOOMED.as_bytes())
         };
         for name in names(&self.directory).map_err(|errno| failed(errno.into()))?.into_iter().filter(known) {
-            remove::remove_all(&self.directory, &name).map_err(|errno| failed(errno.into()))?;
+            let removed = remove_all(&self.directory, &name, &|| time.check());
+            removed.map_err(|errno| match errno {
+                Errno::EINTR => Error::failed_at("cannot remove all of", &self.path(), "the run was interrupted"),
+                _ => failed(errno.into()),
+            })?;
         }
         let beside = self.beside()?;
         let own = FileId::of_open(&self.directory).map_err(|errno| failed(errno.into()))?;
@@ -264,10 +285,8 @@ impl Staging {
             found => FileId::of(&found.map_err(|errno| failed(errno.into()))?) == own,
         };
         if is_there {
-            unlinkat(beside, self.name.as_os_str(), UnlinkatFlags::RemoveDir).map_err(|errno| failed(errno.into()))?;
-        }
-        if self.way == Way::Entries {
-            restore_root(&self.live, root)?;
+            let removed = self.rename_beside(|| unlinkat(beside, self.name.as_os_str(), UnlinkatFlags::RemoveDir));
+            removed.map_err(|errno| failed(errno.into()))?;
         }
         fsync(beside).map_err(|errno| failed(errno.into()))
     }
@@ -297,6 +316,26 @@ fn holding(live: &Live, way: Way) -> Result<&OwnedFd, Errno> {
         (Way::Entries, LiveKind::File) => Err(Errno::EBUSY),
         (Way::Exchange, _) => live.holder().map(|(directory, _)| directory).ok_or(Errno::EBUSY),
     }
+}
+
+/// Changes what lies beside the staging directory, or the staging directory itself. Where that changes the time of the live
+/// root, the root gets it back at once: from then on others may change it, while the staging directory is still there.
+///
+/// # Errors
+/// That of `change`; if the time cannot be set, the change was made.
+fn keeping_time(live: &Live, way: Way, change: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+    if way != Way::Entries {
+        return change();
+    }
+    let root = metadata::of_open(live.handle())?;
+    change()?;
+    metadata::set_time(live.handle(), root.mtime)
+}
+
+/// Gives the live root the time that it had before a change after which a run was killed.
+pub(super) fn restore_root_time(live: &Live, time: Timestamp) -> Result<()> {
+    metadata::set_time(live.handle(), time)
+        .map_err(|errno| Error::failed_at("cannot set the time of", live.path(), errno))
 }
 
 /// Gives the live root its metadata.
@@ -338,10 +377,10 @@ mod tests {
         staging.root().unwrap();
         let theirs = dir.path().join(&record.name).join("theirs");
         fs::write(&theirs, "").unwrap();
-        staging.discard(Metadata::default()).unwrap_err();
+        staging.discard(&RemovalTime::unlimited()).unwrap_err();
         assert!(theirs.exists());
         fs::remove_file(&theirs).unwrap();
-        staging.discard(Metadata::default()).unwrap();
+        staging.discard(&RemovalTime::unlimited()).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

@@ -41,11 +41,13 @@ use super::live::{Live, LiveKind, Way};
 use super::metadata;
 use super::own_names::OwnNames;
 use super::part::{check_new, parts};
+use super::remove::RemovalTime;
 use super::restore_record::{Phase, RestoreRecord, TreeRecord};
-use super::staging::{Staging, restore_root};
+use super::staging::{Staging, restore_root_time};
 use crate::error::{Cause, Error, Result};
 use crate::identity::Identity;
 use crate::member::{RelPath, printable};
+use crate::monitor::Monitor;
 pub(crate) use one_tree::Old;
 use one_tree::{NotUndone, exchange_checked, finish, free_name, move_entries, undo, whereabouts};
 pub(crate) use strangers::Stranger;
@@ -174,7 +176,7 @@ impl Restoration {
             return Err(staging.failed("cannot replace", "its filesystem cannot exchange two files in one step"));
         }
         let entry = &mut record.content.trees[index];
-        staging.discard(entry.root_before.into())?;
+        staging.discard(&RemovalTime::unlimited())?;
         (entry.way, entry.staging) = (Way::Entries, None);
         record.save()?;
         *staging = Staging::create(Arc::clone(live), &record.content.trees[index])?;
@@ -201,26 +203,32 @@ impl Restoration {
     ///
     /// # Errors
     /// As [`SwapError`] says.
-    pub fn swap(mut self, keep_previous: bool) -> Result<Swapped, SwapError> {
-        match self.prepare(keep_previous) {
-            Ok(()) => self.swap_prepared(),
-            Err(error) => Err(self.undone(error)),
+    pub fn swap(mut self, keep_previous: bool, monitor: &dyn Monitor) -> Result<Swapped, SwapError> {
+        // Writing all of a new tree to disk takes time.
+        match self.prepare(keep_previous).and_then(|()| monitor.check_cancelled()) {
+            Ok(()) => self.swap_prepared(&RemovalTime::of(monitor)),
+            Err(error) => Err(self.abandon(error, monitor)),
         }
     }
 
-    fn swap_prepared(mut self) -> Result<Swapped, SwapError> {
+    /// Removes the staged trees after `error`. The live ones have not been touched.
+    pub(crate) fn abandon(mut self, error: Error, monitor: &dyn Monitor) -> SwapError {
+        self.undone(error, &RemovalTime::of(monitor))
+    }
+
+    fn swap_prepared(mut self, time: &RemovalTime<'_>) -> Result<Swapped, SwapError> {
         match self.swap_all() {
             Ok(()) => Ok(Swapped {
                 state_dir: std::mem::take(&mut self.state_dir),
                 record: self.record.take(),
                 stagings: std::mem::take(&mut self.stagings),
             }),
-            Err(error) => Err(self.undone_after(error)),
+            Err(error) => Err(self.undone_after(error, time)),
         }
     }
 
     /// Makes all old trees live again after `error`.
-    fn undone_after(mut self, error: Error) -> SwapError {
+    fn undone_after(mut self, error: Error, time: &RemovalTime<'_>) -> SwapError {
         let Undoing { strangers, unsynced, not_old } = self.undo_all();
         let mut others: Vec<Error> = strangers;
         if !not_old.is_empty() {
@@ -234,17 +242,16 @@ impl Restoration {
             self.record = None;
             return SwapError::Undone(error.and(others));
         }
-        self.undone(error.and(others))
+        self.undone(error.and(others), time)
     }
 
-    /// Removes the staged trees after `error`.
-    fn undone(&mut self, error: Error) -> SwapError {
-        SwapError::Undone(error.and(self.release().err().into_iter().collect()))
+    fn undone(&mut self, error: Error, time: &RemovalTime<'_>) -> SwapError {
+        SwapError::Undone(error.and(self.release(time).err().into_iter().collect()))
     }
 
     /// Removes the staging directories, then the record, which says first that nothing needs them: half removed they are no
     /// way back.
-    fn release(&mut self) -> Result<()> {
+    fn release(&mut self, time: &RemovalTime<'_>) -> Result<()> {
         let Some(mut record) = self.record.take() else { return Ok(()) };
         let stays =
             |error: Error| error.hint("what was staged stays on record: the next run, or `voltar resume`, removes it");
@@ -253,8 +260,8 @@ impl Restoration {
             record.content.swapped = false;
             record.save().map_err(stays)?;
         }
-        for (staging, entry) in self.stagings.iter().zip(&record.content.trees) {
-            staging.discard(entry.root_before.into()).map_err(stays)?;
+        for staging in &self.stagings {
+            staging.discard(time).map_err(stays)?;
         }
         record.remove().map_err(stays)
     }
@@ -369,22 +376,23 @@ impl Drop for Restoration {
         let is_staged = |record: &RestoreRecord| record.content.trees.iter().all(|tree| tree.phase == Phase::Staged);
         if self.record.as_ref().is_some_and(is_staged) {
             // What fails here stays on record, and the next run removes it.
-            self.release().unwrap_or_default();
+            self.release(&RemovalTime::unlimited()).unwrap_or_default();
         }
     }
 }
 
 impl Swapped {
-    /// Removes the replaced trees, or keeps them. The new ones are live and complete, whatever fails here.
+    /// Removes the replaced trees, or keeps them. The new ones are live and complete, whatever fails here, and also if the
+    /// run is cancelled before all is removed.
     ///
     /// # Errors
     /// Nothing is left but the record, which could not be removed.
-    pub(crate) fn finish(self) -> (Vec<Finished>, Result<()>) {
+    pub(crate) fn finish(self, time: &RemovalTime<'_>) -> (Vec<Finished>, Result<()>) {
         let Self { state_dir, record, stagings } = self;
         let Some(record) = record else { return (Vec::new(), Ok(())) };
         let mut finished = Vec::new();
         for (staging, entry) in stagings.iter().zip(&record.content.trees) {
-            let (old, done) = finish(staging, entry, &state_dir);
+            let (old, done) = finish(staging, entry, &state_dir, time);
             if staging.tree().is_some() || done.is_err() {
                 finished.push(Finished { archive: entry.archive.clone(), old, error: done.err() });
             }
@@ -398,12 +406,14 @@ impl Swapped {
 /// The caller has checked that nothing uses the tree if [`Content::is_half`](super::restore_record::Content::is_half).
 ///
 /// # Errors
-/// Those of the system calls, or the staging directory is not there: the tree's entry stays on record.
+/// Those of the system calls, the staging directory is not there, or the run is cancelled before all that is not needed is
+/// removed: the tree's entry stays on record.
 pub(crate) fn recover(
     record: &mut RestoreRecord,
     index: usize,
     live: &Arc<Live>,
     state_dir: &Path,
+    time: &RemovalTime<'_>,
 ) -> Result<Recovered> {
     let entry = record.content.trees[index].clone();
     let own = OwnNames::on_record(state_dir)?;
@@ -420,11 +430,11 @@ pub(crate) fn recover(
         (None, false) => return Err(lost(&entry)),
         // It received no member, or the old tree is live.
         (Some(staging), true) if entry.phase == Phase::Staged || (entry.way == Way::Exchange && !is_new) => {
-            staging.discard(entry.root_before.into())?;
+            staging.discard(time)?;
             old()
         }
         (Some(staging), true) => {
-            let (old, done) = finish(&staging, &entry, state_dir);
+            let (old, done) = finish(&staging, &entry, state_dir, time);
             done?;
             let kept = if let Old::Kept(path) = old { Some(path) } else { None };
             Recovered::New { kept }
@@ -439,7 +449,7 @@ pub(crate) fn recover(
             })?;
             // Half removed, the staging directory would be no way back.
             record.save()?;
-            staging.discard(entry.root_before.into())?;
+            staging.discard(time)?;
             Recovered::Old { strangers }
         }
     };
@@ -447,7 +457,7 @@ pub(crate) fn recover(
         // The staging directory was removed from the live one, and the run was killed before it had set the time back.
         let is_new = matches!(recovered, Recovered::New { .. });
         let root = if is_new { entry.root_after } else { entry.root_before };
-        restore_root(live, root.into())?;
+        restore_root_time(live, root.mtime())?;
     }
     record.content.trees[index].phase = Phase::Settled;
     Ok(recovered)

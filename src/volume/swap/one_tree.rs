@@ -15,8 +15,9 @@ use crate::volume::beneath::{names, open_path};
 use crate::volume::live::Way;
 use crate::volume::own_names::{OwnNames, record_kept};
 use crate::volume::part::{SetAside, move_parts};
+use crate::volume::remove::RemovalTime;
 use crate::volume::restore_record::{PREVIOUS, Phase, RestoreRecord, TreeRecord};
-use crate::volume::staging::{OLD, Staging, TREE, restore_root, set_root_xattrs};
+use crate::volume::staging::{OLD, Staging, TREE, restore_root, restore_root_time, set_root_xattrs};
 use crate::volume::{metadata, rename};
 
 /// Exchanges the staged tree and the live one, and looks whether it was the expected one.
@@ -54,10 +55,10 @@ pub(super) fn move_entries(staging: &Staging, record: &mut RestoreRecord, index:
     move_all(staging, live, &old, own, None)?;
     enter(staging, record, index, Phase::In)?;
     move_all(staging, &tree, live, own, None)?;
-    sync_entries(staging)?;
     let entry = &record.content.trees[index];
     restore_root(staging.live(), entry.root_after.into())?;
-    entry.root_xattrs.as_ref().map_or(Ok(()), |root| set_root_xattrs(staging.live(), &root.after()))
+    entry.root_xattrs.as_ref().map_or(Ok(()), |root| set_root_xattrs(staging.live(), &root.after()))?;
+    sync_entries(staging)
 }
 
 /// How making an old tree live again has failed.
@@ -149,15 +150,20 @@ pub(crate) enum Old {
 }
 
 /// Removes the replaced tree, or keeps it; then the staging directory. The new tree is live, whatever fails here.
-pub(super) fn finish(staging: &Staging, entry: &TreeRecord, state_dir: &Path) -> (Old, Result<()>) {
-    let (old, root) = match (entry.phase, entry.way) {
-        (Phase::Staged | Phase::Settled, _) => return (Old::Removed, staging.discard(entry.root_before.into())),
-        (_, Way::Exchange) => (TREE, entry.root_before),
-        (_, Way::Entries) => (OLD, entry.root_after),
+pub(super) fn finish(
+    staging: &Staging,
+    entry: &TreeRecord,
+    state_dir: &Path,
+    time: &RemovalTime<'_>,
+) -> (Old, Result<()>) {
+    let old = match (entry.phase, entry.way) {
+        (Phase::Staged | Phase::Settled, _) => return (Old::Removed, staging.discard(time)),
+        (_, Way::Exchange) => TREE,
+        (_, Way::Entries) => OLD,
     };
     match keep(staging, entry, old, state_dir) {
-        Ok(Some(path)) => (Old::Kept(path), staging.discard(root.into())),
-        Ok(None) => (Old::Removed, staging.discard(root.into())),
+        Ok(Some(path)) => (Old::Kept(path), staging.discard(time)),
+        Ok(None) => (Old::Removed, staging.discard(time)),
         Err(error) => (Old::Staged(staging.path().join(old)), Err(error)),
     }
 }
@@ -169,8 +175,13 @@ pub(super) fn keep(staging: &Staging, entry: &TreeRecord, old: &str, state_dir: 
     let (beside, directory) = (staging.beside()?, staging.beside_path());
     let Some(identity) = staging.identity_of(old)? else {
         // A run that was killed has kept it.
-        let is_kept = OwnNames::on_record(state_dir)?.contains(beside, OsStr::new(name));
-        return Ok(is_kept.then(|| directory.join(name)));
+        if !OwnNames::on_record(state_dir)?.contains(beside, OsStr::new(name)) {
+            return Ok(None);
+        }
+        if entry.way == Way::Entries {
+            restore_root_time(staging.live(), entry.root_after.mtime())?;
+        }
+        return Ok(Some(directory.join(name)));
     };
     if entry.way == Way::Entries {
         let root = staging.open(old)?;
@@ -184,7 +195,7 @@ pub(super) fn keep(staging: &Staging, entry: &TreeRecord, old: &str, state_dir: 
         let name = name?;
         // On record before it has its name: no backup may find it as the user's.
         let _locked = record_kept(state_dir, beside, directory, &name, identity)?;
-        match rename::move_to(staging.directory(), old, beside, &name) {
+        match staging.rename_beside(|| rename::move_to(staging.directory(), old, beside, &name)) {
             Err(Errno::EEXIST) => {}
             moved => return moved.map_err(failed).map(|()| Some(directory.join(name))),
         }

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::tests::Uncancelled;
 use super::*;
 use crate::volume::live::Live;
 use crate::volume::part::move_parts;
@@ -79,7 +80,7 @@ fn times(path: &Path) -> Vec<(i64, i64)> {
 fn parts_are_replaced_and_their_directories_keep_their_times() {
     let world = World::new();
     let before = times(&world.live());
-    world.staged().swap(false).unwrap().finish().1.unwrap();
+    world.staged().swap(false, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
     world.is(true);
     assert_eq!(times(&world.live()), before);
     let world = World::new();
@@ -122,7 +123,7 @@ fn parts_killed_after_any_move_are_undone_or_completed() {
                 drop(killed);
                 let file = records(&world.state()).unwrap().remove(0);
                 let mut record = RestoreRecord::take_over(&file).unwrap().unwrap();
-                recover(&mut record, 0, &world.open(), &world.state()).unwrap();
+                recover(&mut record, 0, &world.open(), &world.state(), &RemovalTime::unlimited()).unwrap();
                 record.remove().unwrap();
                 world.is(swapped);
                 assert_eq!(times(&world.live()), before, "{moved_out} {moved_in} {swapped}");
@@ -137,7 +138,7 @@ fn what_was_made_meanwhile_is_not_replaced() {
     let staged = world.staged();
     // Somebody makes what was not there.
     fs::write(world.live().join("a/new"), "stranger").unwrap();
-    let Err(SwapError::Undone(error)) = staged.swap(false) else { panic!("swapped") };
+    let Err(SwapError::Undone(error)) = staged.swap(false, &Uncancelled) else { panic!("swapped") };
     assert!(error.to_string().ends_with("was made meanwhile"), "{error}");
     assert_eq!(fs::read_to_string(world.live().join("a/new")).unwrap(), "stranger");
     fs::remove_file(world.live().join("a/new")).unwrap();
@@ -169,7 +170,9 @@ fn what_somebody_else_has_made_in_the_way_of_a_part_is_moved_aside() {
         drop(killed);
         let file = records(&world.state()).unwrap().remove(0);
         let mut record = RestoreRecord::take_over(&file).unwrap().unwrap();
-        let Recovered::Old { strangers } = recover(&mut record, 0, &world.open(), &world.state()).unwrap() else {
+        let Recovered::Old { strangers } =
+            recover(&mut record, 0, &world.open(), &world.state(), &RemovalTime::unlimited()).unwrap()
+        else {
             panic!("not undone")
         };
         assert_eq!(strangers.len(), usize::from(moved_in == 0), "{phase:?} {moved_in}: {strangers:?}");
@@ -189,7 +192,7 @@ fn what_somebody_else_has_made_in_the_way_of_a_part_is_moved_aside() {
 #[test]
 fn what_parts_replace_is_kept_under_its_path() {
     let world = World::new();
-    world.staged().swap(true).unwrap().finish().1.unwrap();
+    world.staged().swap(true, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
     let kept = fs::read_dir(world.live()).unwrap().map(|entry| entry.unwrap().path());
     let kept =
         kept.into_iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with(".voltar-previous-"));

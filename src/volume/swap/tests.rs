@@ -2,12 +2,15 @@
 
 use std::fs::{self, create_dir, read_to_string, write};
 use std::io::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::*;
+use crate::error::ErrorKind;
 use crate::member::{Metadata, RelPath, Timestamp};
+use crate::monitor::Event;
 use crate::volume::restore_record::{self, records};
 use crate::volume::staging::{OLD, TREE, restore_root};
 
@@ -17,6 +20,24 @@ fn is_old() -> Recovered {
 
 fn is_new() -> Recovered {
     Recovered::New { kept: None }
+}
+
+/// A run that nothing cancels.
+pub(super) struct Uncancelled;
+
+impl Monitor for Uncancelled {
+    fn event(&self, _: &Event<'_>) {}
+}
+
+/// A run that is cancelled when it has been asked so many times.
+struct CancelledAfter(AtomicUsize);
+
+impl Monitor for CancelledAfter {
+    fn event(&self, _: &Event<'_>) {}
+
+    fn cancelled(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
+    }
 }
 
 const WAYS: [Way; 2] = [Way::Exchange, Way::Entries];
@@ -72,7 +93,7 @@ impl Scene {
         let mut record = RestoreRecord::take_over(&path).unwrap().unwrap();
         let live = self.open();
         assert!(record.content.concerns(&record.content.trees[0], &live), "it is found by the live tree");
-        let recovered = recover(&mut record, 0, &live, &self.state()).unwrap();
+        let recovered = recover(&mut record, 0, &live, &self.state(), &RemovalTime::unlimited()).unwrap();
         record.remove().unwrap();
         Some(recovered)
     }
@@ -121,7 +142,7 @@ fn die(mut restoration: Restoration) {
 fn a_finished_swap_leaves_only_the_new_tree() {
     for way in WAYS {
         let scene = scene(way);
-        let (finished, removed) = scene.staged().swap(false).unwrap().finish();
+        let (finished, removed) = scene.staged().swap(false, &Uncancelled).unwrap().finish(&RemovalTime::unlimited());
         removed.unwrap();
         assert!(matches!(&finished[..], [Finished { old: Old::Removed, error: None, .. }]), "{finished:?}");
         scene.assert_new();
@@ -137,7 +158,10 @@ fn one_that_is_dropped_leaves_only_the_old_tree() {
         scene.assert_old();
         drop(scene.begin().unwrap());
         scene.assert_old();
-        assert!(scene.begin().unwrap().swap(true).unwrap().finish().0.is_empty(), "no member, no new tree");
+        assert!(
+            scene.begin().unwrap().swap(true, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).0.is_empty(),
+            "no member, no new tree"
+        );
         scene.assert_old();
         assert_eq!(scene.recover(), None);
     }
@@ -147,14 +171,14 @@ fn one_that_is_dropped_leaves_only_the_old_tree() {
 fn the_previous_tree_is_kept_and_no_later_restore_touches_it() {
     for way in WAYS {
         let scene = scene(way);
-        let (mut finished, _) = scene.staged().swap(true).unwrap().finish();
+        let (mut finished, _) = scene.staged().swap(true, &Uncancelled).unwrap().finish(&RemovalTime::unlimited());
         let Old::Kept(kept) = finished.remove(0).old else { panic!() };
         assert_eq!(read_to_string(kept.join("gone")).unwrap(), "old");
         assert_eq!(
             fs::metadata(&kept).unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs(),
             1_000_000_000
         );
-        scene.staged().swap(false).unwrap().finish().1.unwrap();
+        scene.staged().swap(false, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
         assert!(kept.join("gone").exists());
         assert_eq!(read_to_string(scene.live().join("both")).unwrap(), "new");
     }
@@ -166,7 +190,7 @@ fn what_is_named_like_a_kept_tree_is_the_users() {
     for name in [".voltar-previous-1", ".voltar-restore", ".voltar-restore-1-1"] {
         write(scene.live().join(name), "the user's").unwrap();
     }
-    scene.staged().swap(false).unwrap().finish().1.unwrap();
+    scene.staged().swap(false, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
     assert_eq!(scene.names(), ["both", "fresh"], "replaced like all else");
 }
 
@@ -193,7 +217,7 @@ fn trees_in_one_directory_are_replaced_together() {
     };
     let restoration = Restoration::begin(&dir.path().join("state"), &["a", "b", "c"].map(open)).unwrap();
     restoration.stagings.iter().for_each(fill);
-    let (finished, _) = restoration.swap(true).unwrap().finish();
+    let (finished, _) = restoration.swap(true, &Uncancelled).unwrap().finish(&RemovalTime::unlimited());
     assert!(finished.iter().all(|tree| matches!(tree.old, Old::Kept(_))), "{finished:?}");
     for name in ["a", "b", "c"] {
         assert_eq!(names_in(&dir.path().join(name)), ["both", "fresh"]);
@@ -256,9 +280,96 @@ fn a_drop_in_the_middle_of_a_swap_removes_neither_tree() {
 fn a_restore_killed_after_all_trees_were_swapped_is_completed() {
     for way in WAYS {
         let scene = scene(way);
-        drop(scene.staged().swap(false).unwrap());
+        drop(scene.staged().swap(false, &Uncancelled).unwrap());
         assert_eq!(scene.recover(), Some(is_new()));
         scene.assert_new();
+        assert_eq!(scene.recover(), None);
+    }
+}
+
+/// Containers run by then: the root's metadata is theirs.
+fn assert_left(scene: &Scene, error: &Error, recovered: &Recovered) {
+    let text = error.to_string();
+    assert!(text.starts_with("cannot remove all of '") && text.ends_with("': the run was interrupted"), "{text}");
+    let path = text.split('\'').nth(1).unwrap();
+    assert!(Path::new(path).is_dir(), "{text}");
+    let live = scene.open();
+    assert_eq!(restore_record::unfinished(&scene.state(), &[&live]).unwrap(), [], "it can be archived and used");
+    let mut theirs = metadata::of_open(live.handle()).unwrap();
+    (theirs.mode, theirs.mtime.seconds) = (theirs.mode ^ 0o020, 1_100_000_000);
+    restore_root(&live, theirs.clone()).unwrap();
+    assert_eq!(scene.recover().as_ref(), Some(recovered));
+    assert_eq!(metadata::of_open(scene.open().handle()).unwrap(), theirs);
+    assert_eq!(names_in(&scene.at("holder")), ["_data"]);
+    assert_eq!(scene.recover(), None);
+}
+
+#[test]
+fn a_cancelled_run_leaves_what_it_has_replaced_on_record() {
+    for way in WAYS {
+        let mut checks = 0;
+        loop {
+            let scene = scene(way);
+            let swapped = scene.staged().swap(false, &Uncancelled).unwrap();
+            let monitor = CancelledAfter(checks.into());
+            let (finished, removed) = swapped.finish(&RemovalTime::ending_with(&monitor));
+            removed.unwrap();
+            let [Finished { archive, old: Old::Removed, error }] = &finished[..] else { panic!("{finished:?}") };
+            assert_eq!(
+                (archive.as_str(), read_to_string(scene.live().join("both")).unwrap().as_str()),
+                ("data", "new")
+            );
+            let Some(error) = error else {
+                scene.assert_new();
+                break;
+            };
+            assert_left(&scene, error, &is_new());
+            scene.assert_new();
+            checks += 1;
+        }
+        assert!(checks >= 3, "{checks}");
+        // One that is kept has nothing that takes time.
+        let scene = scene(way);
+        let swapped = scene.staged().swap(true, &Uncancelled).unwrap();
+        let (finished, _) = swapped.finish(&RemovalTime::ending_with(&CancelledAfter(0.into())));
+        assert!(matches!(&finished[..], [Finished { old: Old::Kept(_), error: None, .. }]), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_cancelled_run_leaves_what_it_has_staged_on_record() {
+    for way in WAYS {
+        let mut checks = 0;
+        loop {
+            let scene = scene(way);
+            let mut restoration = scene.staged();
+            restoration.prepare(false).unwrap();
+            let monitor = CancelledAfter(checks.into());
+            let error = restoration.undone(Error::interrupted(), &RemovalTime::ending_with(&monitor));
+            drop(restoration);
+            let SwapError::Undone(error) = error else { panic!("{error:?}") };
+            assert_eq!(read_to_string(scene.live().join("both")).unwrap(), "old");
+            let Some(left) = error.others().first() else {
+                scene.assert_old();
+                break;
+            };
+            assert!(left.advice().unwrap().contains("`voltar resume`"), "{left:?}");
+            assert_left(&scene, left, &is_old());
+            checks += 1;
+        }
+        assert!(checks >= 3, "{checks}");
+    }
+}
+
+#[test]
+fn a_run_that_is_cancelled_while_the_new_tree_is_synced_changes_nothing() {
+    for way in WAYS {
+        let scene = scene(way);
+        let SwapError::Undone(error) = scene.staged().swap(false, &CancelledAfter(0.into())).unwrap_err() else {
+            panic!()
+        };
+        assert_eq!((error.kind(), error.others().len()), (ErrorKind::Interrupted, 0), "{error:?}");
+        scene.assert_old();
         assert_eq!(scene.recover(), None);
     }
 }
@@ -302,7 +413,7 @@ fn a_live_tree_that_was_replaced_meanwhile_is_not_swapped() {
     fs::rename(scene.live(), scene.at("holder/moved")).unwrap();
     create_dir(scene.live()).unwrap();
     write(scene.live().join("strange"), "").unwrap();
-    let SwapError::Undone(error) = restoration.swap(false).unwrap_err() else { panic!() };
+    let SwapError::Undone(error) = restoration.swap(false, &Uncancelled).unwrap_err() else { panic!() };
     assert!(error.to_string().ends_with("it was replaced meanwhile"), "{error}");
     assert_eq!(scene.names(), ["strange"]);
     assert_eq!(names_in(&scene.at("holder")), ["_data", "moved"]);
@@ -317,7 +428,10 @@ fn a_swap_that_can_neither_be_completed_nor_undone_keeps_all_parts() {
     let staged = scene.live().join(restoration.stagings[0].name());
     // As a disk that fails: the record cannot be written any more.
     fs::rename(scene.state(), scene.at("failed")).unwrap();
-    let SwapError::NotWhole(error) = restoration.undone_after(Error::refused("a disk")) else { panic!() };
+    let SwapError::NotWhole(error) = restoration.undone_after(Error::refused("a disk"), &RemovalTime::unlimited())
+    else {
+        panic!()
+    };
     let [undo] = error.others() else { panic!("{error:?}") };
     assert!(undo.to_string().contains("cannot make the old tree live again in"), "{undo}");
     for part in [OLD, TREE] {
@@ -355,7 +469,7 @@ fn what_is_undone_and_cannot_be_removed_stays_on_record() {
     restoration.prepare(false).unwrap();
     fs::rename(scene.state(), scene.at("failed")).unwrap();
     // The old entries move out and back again; the record already says so.
-    let SwapError::Undone(error) = restoration.swap_prepared().unwrap_err() else { panic!() };
+    let SwapError::Undone(error) = restoration.swap_prepared(&RemovalTime::unlimited()).unwrap_err() else { panic!() };
     let [left] = error.others() else { panic!("{error:?}") };
     assert!(left.advice().unwrap().contains("`voltar resume`"), "{left:?}");
     assert_eq!(scene.names().iter().filter(|name| !name.starts_with(".voltar")).count(), 2);
@@ -406,15 +520,13 @@ fn a_run_killed_between_its_last_two_steps_names_the_right_tree() {
             if swapped {
                 let text = fs::read(&path).unwrap();
                 let (record, stagings) = (restoration.record.take(), std::mem::take(&mut restoration.stagings));
-                Swapped { state_dir: scene.state(), record, stagings }.finish().1.unwrap();
+                Swapped { state_dir: scene.state(), record, stagings }.finish(&RemovalTime::unlimited()).1.unwrap();
                 fs::write(&path, text).unwrap();
             } else {
                 record_as_half(&mut restoration);
                 drop(restoration.undo_all());
                 restoration.record.as_mut().unwrap().save().unwrap();
-                restoration.stagings[0]
-                    .discard(restoration.record.as_ref().unwrap().content.trees[0].root_before.into())
-                    .unwrap();
+                restoration.stagings[0].discard(&RemovalTime::unlimited()).unwrap();
                 die(restoration);
             }
             let expected = if swapped && has_member { is_new() } else { is_old() };
@@ -511,9 +623,9 @@ fn a_name_for_the_kept_tree_that_was_taken_meanwhile_is_not_used() {
         restoration.prepare(true).unwrap();
         let name = restoration.record.as_ref().unwrap().content.trees[0].keep.clone().unwrap();
         let beside = if way == Way::Exchange { scene.at("holder") } else { scene.live() };
-        let swapped = restoration.swap_prepared().unwrap();
+        let swapped = restoration.swap_prepared(&RemovalTime::unlimited()).unwrap();
         create_dir(beside.join(&name)).unwrap();
-        let (mut finished, removed) = swapped.finish();
+        let (mut finished, removed) = swapped.finish(&RemovalTime::unlimited());
         removed.unwrap();
         let Old::Kept(kept) = finished.remove(0).old else { panic!("{finished:?}") };
         assert_ne!(kept, beside.join(name));
@@ -528,7 +640,7 @@ fn a_tree_that_was_kept_before_the_kill_is_named_afterwards() {
         let scene = scene(way);
         let mut restoration = scene.staged();
         restoration.prepare(true).unwrap();
-        let swapped = restoration.swap_prepared().unwrap();
+        let swapped = restoration.swap_prepared(&RemovalTime::unlimited()).unwrap();
         let record = swapped.record.as_ref().unwrap();
         let entry = record.content.trees[0].clone();
         let kept =
@@ -577,7 +689,7 @@ fn a_half_restored_tree_without_its_staging_directory_is_named() {
     fs::rename(scene.live().join(&name), scene.at("moved")).unwrap();
     let path = records(&scene.state()).unwrap().remove(0);
     let mut record = RestoreRecord::take_over(&path).unwrap().unwrap();
-    let error = recover(&mut record, 0, &scene.open(), &scene.state()).unwrap_err();
+    let error = recover(&mut record, 0, &scene.open(), &scene.state(), &RemovalTime::unlimited()).unwrap_err();
     assert!(error.to_string().contains("its staging directory '.voltar-restore-"), "{error}");
     assert!(path.exists());
 }
@@ -589,7 +701,7 @@ fn an_old_tree_that_was_put_back_by_hand_stays() {
         for is_removed in [false, true] {
             let scene = scene(Way::Exchange);
             let restoration = if swapped {
-                let mut swapped = scene.staged().swap(false).unwrap();
+                let mut swapped = scene.staged().swap(false, &Uncancelled).unwrap();
                 Restoration {
                     state_dir: scene.state(),
                     record: swapped.record.take(),
@@ -706,7 +818,7 @@ fn a_single_file_is_replaced_and_undone_like_a_tree() {
     };
     drop(staged());
     assert_eq!(read_to_string(&path).unwrap(), "old");
-    staged().swap(false).unwrap().finish().1.unwrap();
+    staged().swap(false, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
     assert_eq!(read_to_string(&path).unwrap(), "new");
     assert_eq!(names_in(dir.path()), ["file", "state"]);
 }
@@ -745,6 +857,6 @@ fn the_attributes_of_a_root_that_stays_are_swapped_and_undone() {
     die(swapped());
     assert_eq!(scene.recover(), Some(is_new()));
     assert_eq!(attributes(), new);
-    scene.staged().swap(false).unwrap().finish().1.unwrap();
+    scene.staged().swap(false, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
     assert_eq!(attributes(), new, "an archive that says nothing of them leaves them");
 }
