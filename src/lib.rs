@@ -69,6 +69,7 @@ pub mod verify;
 pub mod xattrs;
 
 mod acl;
+mod apart;
 mod archive_file;
 mod archiver;
 mod batch;

@@ -59,6 +59,7 @@ const LAYERS: &[&[&str]] = &[
         "process_group",
         "recorder",
     ],
+    &["apart"],
     &["monitor"],
     &["error", "difference", "limits", "pieces"],
     &["member"],

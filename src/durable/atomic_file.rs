@@ -13,6 +13,7 @@ use nix::fcntl::Flock;
 
 use super::page_cache::{Writeback, drop_written};
 use super::{TEMPORARY, locked_file};
+use crate::apart;
 use crate::error::{Cause, Error, Result};
 
 /// A file that is being written.
@@ -59,7 +60,24 @@ impl AtomicFile {
 
     /// Syncs the file to disk. It does not have its name yet.
     pub(crate) fn finish(self) -> Result<Ready> {
-        self.file.sync_all().map_err(|e| Error::failed_at("cannot write", &self.target, e))?;
+        let synced = self.file.sync_all();
+        self.synced(synced)
+    }
+
+    /// The same for a large file: what a slow disk has not written yet is waited for until `check` fails.
+    ///
+    /// # Errors
+    /// That of `check`, or the file cannot be synced: it is removed.
+    pub(crate) fn finish_large(self, check: &dyn Fn() -> Result<()>) -> Result<Ready> {
+        let synced = match self.file.try_clone() {
+            Ok(file) => apart::wait_for(move || file.sync_all(), check)?,
+            Err(e) => Err(e),
+        };
+        self.synced(synced)
+    }
+
+    fn synced(self, synced: io::Result<()>) -> Result<Ready> {
+        synced.map_err(|e| Error::failed_at("cannot write", &self.target, e))?;
         drop_written(&*self.file);
         Ok(Ready(self))
     }

@@ -16,6 +16,7 @@ use super::concerned::{Concerned, concerned, holder, no_holder};
 use super::mode::Mode;
 use super::parts::{Parts, Relation};
 use super::write_behind::WriteBehind;
+use crate::apart;
 use crate::error::{Error, Result};
 use crate::holes::ReadHoles;
 use crate::member::{Kind, Member, Metadata, RelPath};
@@ -292,7 +293,8 @@ impl<'a> Routes<'a> {
                 let Tree { mut writer, root } = *tree;
                 writer.finish(&spared, check)?;
                 if staging.is_none() {
-                    syncfs(&root).map_err(|e| Error::failed("cannot sync", at.as_bytes(), e))?;
+                    let synced = apart::wait_for(move || syncfs(&root), check)?;
+                    synced.map_err(|e| Error::failed("cannot sync", at.as_bytes(), e))?;
                 }
             }
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use nix::fcntl::OFlag;
 use sha2::{Digest as _, Sha256};
 
+use super::file_reader::FileReader;
 use super::name::{archive_name, foreign_program};
 use super::stdin::{Stdin, StdinReader};
 use crate::digest::Digest;
@@ -66,7 +67,7 @@ pub(crate) struct Reader<'a> {
 }
 
 enum Bytes<'a> {
-    File(ReadOnce, &'a dyn Monitor),
+    File(FileReader<'a>),
     Stdin(StdinReader<'a>),
 }
 
@@ -205,7 +206,8 @@ fn open_file<'a>(path: &Path, monitor: &'a dyn Monitor) -> Result<Opened<'a>> {
     if !status.is_file() {
         return Err(failed(io::Error::other("not a regular file")).hint("`-` reads a stream from standard input"));
     }
-    Ok(Opened { reader: Reader::new(Bytes::File(ReadOnce::new(file), monitor)), bytes: Some(status.len()) })
+    let reader = FileReader::new(ReadOnce::new(file), monitor)?;
+    Ok(Opened { reader: Reader::new(Bytes::File(reader)), bytes: Some(status.len()) })
 }
 
 impl<'a> Reader<'a> {
@@ -217,10 +219,7 @@ impl<'a> Reader<'a> {
 impl io::Read for Reader<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = match &mut self.bytes {
-            Bytes::File(file, monitor) => {
-                monitor.check_cancelled()?;
-                file.read(out)?
-            }
+            Bytes::File(file) => file.read(out)?,
             Bytes::Stdin(stdin) => stdin.read(out)?,
         };
         if let Some((so_far, _)) = &mut self.digest {

@@ -9,6 +9,7 @@
 
 mod command;
 pub mod directory;
+mod file_reader;
 mod held_back;
 mod location;
 mod name;

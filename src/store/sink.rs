@@ -287,10 +287,10 @@ impl NewArchive<'_> {
     /// Ends the writing: a file is synced to disk.
     ///
     /// # Errors
-    /// A file cannot be synced; it is then removed.
+    /// A file cannot be synced, or the run is cancelled: it is then removed.
     pub(crate) fn finish(self) -> Result<Complete> {
         let kind = match self.kind {
-            Kind::Writing(file) => Kind::File(file.finish()?),
+            Kind::Writing(file) => Kind::File(file.finish_large(&|| self.monitor.check_cancelled())?),
             complete @ (Kind::File(_) | Kind::Stdout(_) | Kind::Command(_)) => complete,
         };
         Ok(Complete { kind, digest: self.digest.map(|digest| Digest(digest.finalize().into())) })

@@ -10,11 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat};
-use nix::sys::stat::{Mode, fstatat, mkdirat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, fchown};
 
-use super::metadata;
 use crate::member::RelPath;
 use crate::openat2::openat2;
 
@@ -139,25 +138,6 @@ pub(super) fn names(directory: impl AsFd) -> Result<Vec<OsString>, Errno> {
         Ok(())
     })?;
     Ok(names)
-}
-
-/// The names in an open directory, in no order, each with whether it is a directory. A directory can hold millions, whose
-/// inodes are read from disk, so `check` is called before each.
-///
-/// # Errors
-/// Those of the system calls, and of `check`.
-pub(super) fn entries(
-    directory: &OwnedFd,
-    check: &dyn Fn() -> Result<(), Errno>,
-) -> Result<Vec<(OsString, bool)>, Errno> {
-    let mut entries = Vec::new();
-    each_name(directory, |name| {
-        check()?;
-        let status = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        entries.push((name.to_owned(), metadata::is_directory(&status)));
-        Ok(())
-    })?;
-    Ok(entries)
 }
 
 /// Returns whether a directory holds nothing.

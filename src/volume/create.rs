@@ -14,13 +14,14 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
-use super::beneath::{Beneath, DIRECTORY, NewDirectory, entries};
+use super::beneath::{Beneath, DIRECTORY, NewDirectory};
 use super::content::{CopyError, write_at_once, write_with_holes};
 use super::described::Described;
+use super::metadata;
 use super::not_restored::NotRestored;
+use super::remove::{entries, remove_all};
 use super::shared_xattrs::{SharedXattrs, TooMany};
 use super::xattrs::NotSet;
-use super::{metadata, remove};
 use crate::durable::page_cache::RecentFiles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::holes::ReadHoles;
@@ -248,8 +249,7 @@ impl Creator {
                     continue;
                 }
                 if !named.contains(&below) {
-                    remove::remove_all(&directory, &name, &check_errno)
-                        .map_err(|e| failed("cannot remove", &below, e))?;
+                    remove_all(&directory, &name, &check_errno).map_err(|e| failed("cannot remove", &below, e))?;
                 } else if is_directory {
                     waiting.push(below);
                 }

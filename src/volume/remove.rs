@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use nix::fcntl::{AtFlags, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::beneath::{DIRECTORY, entries};
+use super::beneath::{DIRECTORY, each_name};
 use super::metadata;
 use crate::monitor::Monitor;
 
@@ -127,12 +127,30 @@ pub(crate) fn remove_all(
     Ok(())
 }
 
+/// The names in an open directory, in no order, each with whether it is a directory. A directory can hold millions, whose
+/// inodes are read from disk, so `check` is called before each.
+///
+/// # Errors
+/// Those of the system calls, and of `check`.
+pub(super) fn entries(
+    directory: &OwnedFd,
+    check: &dyn Fn() -> Result<(), Errno>,
+) -> Result<Vec<(OsString, bool)>, Errno> {
+    let mut entries = Vec::new();
+    each_name(directory, |name| {
+        check()?;
+        let status = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        entries.push((name.to_owned(), metadata::is_directory(&status)));
+        Ok(())
+    })?;
+    Ok(entries)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::cell::Cell;
     use std::fs::{File, create_dir_all, read_dir, set_permissions, write};
-    use std::os::fd::OwnedFd;
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::Path;

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, fsync, geteuid, unlinkat};
+use nix::unistd::{UnlinkatFlags, fsync, geteuid, syncfs, unlinkat};
 
 use super::beneath::{DIRECTORY, names, open_path};
 use super::live::{Live, LiveKind, Way};
@@ -23,9 +23,11 @@ use super::restore_record::{Part, RootXattrs, TreeRecord};
 use super::root::copy_label;
 use super::xattrs::Object;
 use super::{metadata, owners};
+use crate::apart;
 use crate::error::{Cause, Error, Result};
 use crate::identity::{FileId, Identity};
 use crate::member::{Metadata, Timestamp};
+use crate::monitor::Monitor;
 use crate::xattrs::Xattrs;
 
 /// The name of the new tree in the staging directory.
@@ -49,28 +51,32 @@ pub struct Staging {
 }
 
 impl Staging {
-    /// Makes the staging directory that `record` announces.
+    /// Makes the staging directory that `record` announces. Call [`Staging::settle_root`] next.
     pub(super) fn create(live: Arc<Live>, record: &TreeRecord) -> Result<Self> {
         let failed = |cause: Cause| Error::failed_at("cannot make a directory for the new tree of", live.path(), cause);
         let name = OsString::from(&record.name);
         let beside = holding(&live, record.way).map_err(|errno| failed(errno.into()))?;
-        let made = keeping_time(&live, record.way, || mkdirat(beside, name.as_os_str(), Mode::S_IRWXU));
-        made.map_err(|errno| failed(errno.into()))?;
-        let directory = open_own(beside, &name).and_then(|directory| {
-            if record.way == Way::Entries {
-                // From now on nothing but a swap changes the root, also if the power fails.
-                fsync(beside)?;
-            }
-            Ok(directory)
-        });
-        let directory = directory.map_err(|cause| {
+        mkdirat(beside, name.as_os_str(), Mode::S_IRWXU).map_err(|errno| failed(errno.into()))?;
+        let directory = open_own(beside, &name).map_err(|cause| {
             // It is empty, or not this one.
-            let remove = || unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir);
-            keeping_time(&live, record.way, remove).unwrap_or_default();
+            unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir).unwrap_or_default();
+            if record.way == Way::Entries {
+                restore_root_time(&live, record.root_before.mtime()).unwrap_or_default();
+            }
             failed(cause)
         })?;
         let (parts, tree, root_xattrs) = (record.parts.clone(), OnceLock::new(), OnceLock::new());
         Ok(Self { live, way: record.way, name, directory, parts, tree, root_xattrs })
+    }
+
+    /// Gives a live root that the staging directory lies in its time back. From then on only a swap changes the root, so a
+    /// later run leaves it as it is: others may have changed it by then.
+    pub(super) fn settle_root(&self, record: &TreeRecord) -> Result<()> {
+        if self.way != Way::Entries {
+            return Ok(());
+        }
+        restore_root_time(&self.live, record.root_before.mtime())?;
+        fsync(self.beside()?).map_err(|errno| self.failed("cannot sync", errno))
     }
 
     /// Returns whether the staged tree can be exchanged with the live one.
@@ -246,6 +252,18 @@ impl Staging {
         }
     }
 
+    /// Syncs all that was written to the filesystem of the staging directory, until the run is cancelled.
+    ///
+    /// # Errors
+    /// Also what could not be written since the staging directory was opened.
+    pub(super) fn sync_filesystem(&self, monitor: &dyn Monitor) -> Result<()> {
+        let failed = |cause: Cause| self.failed("cannot sync the new tree of", cause);
+        // A clone shares what the kernel remembers of errors since the handle was opened.
+        let directory = self.directory.try_clone().map_err(|cause| failed(cause.into()))?;
+        let synced = apart::wait_for(move || syncfs(&directory), &|| monitor.check_cancelled())?;
+        synced.map_err(|errno| failed(errno.into()))
+    }
+
     /// Syncs the staging directory.
     pub(super) fn sync(&self) -> Result<()> {
         fsync(&self.directory).map_err(|errno| self.failed("cannot sync the staging directory of", errno))
@@ -285,7 +303,9 @@ impl Staging {
             found => FileId::of(&found.map_err(|errno| failed(errno.into()))?) == own,
         };
         if is_there {
-            let removed = self.rename_beside(|| unlinkat(beside, self.name.as_os_str(), UnlinkatFlags::RemoveDir));
+            let removed = keeping_time(&self.live, self.way, || {
+                unlinkat(beside, self.name.as_os_str(), UnlinkatFlags::RemoveDir)
+            });
             removed.map_err(|errno| failed(errno.into()))?;
         }
         fsync(beside).map_err(|errno| failed(errno.into()))
@@ -318,8 +338,7 @@ fn holding(live: &Live, way: Way) -> Result<&OwnedFd, Errno> {
     }
 }
 
-/// Changes what lies beside the staging directory, or the staging directory itself. Where that changes the time of the live
-/// root, the root gets it back at once: from then on others may change it, while the staging directory is still there.
+/// Makes a change in the directory that holds the staging directory. If that is the live root, it keeps its time.
 ///
 /// # Errors
 /// That of `change`; if the time cannot be set, the change was made.

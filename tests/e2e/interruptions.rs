@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use voltar::internals::{Live, Restoration, SwapError};
 use voltar::member::RelPath;
+use voltar::monitor::Collector;
 use voltar::plan::restore::Way;
 
 use crate::common::snapshot::TreeSnapshot;
@@ -183,7 +184,9 @@ fn write_error_prevents_the_swap(stack: &Stack) {
     sync().unwrap_err();
     disk.repair();
     sync().unwrap();
-    let SwapError::Undone(error) = restoration.swap(false).unwrap_err() else { panic!("it can be undone") };
+    let SwapError::Undone(error) = restoration.swap(false, &Collector::default()).unwrap_err() else {
+        panic!("it can be undone")
+    };
     assert!(error.to_string().contains("cannot sync"), "{error}");
     assert_eq!(names(&path), ["old"]);
 }

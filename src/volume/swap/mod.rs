@@ -35,7 +35,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::unistd::syncfs;
 
 use super::live::{Live, LiveKind, Way};
 use super::metadata;
@@ -157,7 +156,8 @@ impl Restoration {
             self.stagings.push(staging);
         }
         for (entry, staging) in record.content.trees.iter_mut().zip(&self.stagings) {
-            entry.staging = Some(staging.identity().map_err(|error| error.within(&entry.archive))?);
+            let identity = staging.settle_root(entry).and_then(|()| staging.identity());
+            entry.staging = Some(identity.map_err(|error| error.within(&entry.archive))?);
         }
         record.save()?;
         for (i, (archive, live)) in trees.iter().enumerate() {
@@ -180,6 +180,7 @@ impl Restoration {
         (entry.way, entry.staging) = (Way::Entries, None);
         record.save()?;
         *staging = Staging::create(Arc::clone(live), &record.content.trees[index])?;
+        staging.settle_root(&record.content.trees[index])?;
         record.content.trees[index].staging = Some(staging.identity()?);
         record.save()
     }
@@ -204,8 +205,7 @@ impl Restoration {
     /// # Errors
     /// As [`SwapError`] says.
     pub fn swap(mut self, keep_previous: bool, monitor: &dyn Monitor) -> Result<Swapped, SwapError> {
-        // Writing all of a new tree to disk takes time.
-        match self.prepare(keep_previous).and_then(|()| monitor.check_cancelled()) {
+        match self.prepare(keep_previous, monitor).and_then(|()| monitor.check_cancelled()) {
             Ok(()) => self.swap_prepared(&RemovalTime::of(monitor)),
             Err(error) => Err(self.abandon(error, monitor)),
         }
@@ -260,21 +260,20 @@ impl Restoration {
             record.content.swapped = false;
             record.save().map_err(stays)?;
         }
-        for staging in &self.stagings {
-            staging.discard(time).map_err(stays)?;
+        for (staging, entry) in self.stagings.iter().zip(&record.content.trees) {
+            staging.settle_root(entry).and_then(|()| staging.discard(time)).map_err(stays)?;
         }
         record.remove().map_err(stays)
     }
 
     /// Everything below a staged tree must be on disk before it is live, and the record must say which trees are about to
     /// be swapped.
-    fn prepare(&mut self, keep_previous: bool) -> Result<()> {
+    fn prepare(&mut self, keep_previous: bool, monitor: &dyn Monitor) -> Result<()> {
         let Some(record) = &mut self.record else { return Ok(()) };
         let mut names = Vec::new();
         for (entry, staging) in record.content.trees.iter_mut().zip(&self.stagings) {
             let Some(tree) = staging.tree() else { continue };
-            // This handle was open before anything was written, so it reports what could not be written since.
-            syncfs(staging.directory()).map_err(|errno| staging.failed("cannot sync the new tree of", errno))?;
+            staging.sync_filesystem(monitor)?;
             let examine = |cause: Cause| staging.failed("cannot examine the new tree of", cause);
             entry.tree = Some(Identity::of(tree).map_err(|cause| examine(cause.into()))?);
             entry.root_after = metadata::of_open(tree).map_err(|errno| examine(errno.into()))?.into();

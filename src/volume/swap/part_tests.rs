@@ -104,7 +104,7 @@ fn parts_killed_after_any_move_are_undone_or_completed() {
                 let world = World::new();
                 let before = times(&world.live());
                 let mut killed = world.staged();
-                killed.prepare(false).unwrap();
+                killed.prepare(false, &Uncancelled).unwrap();
                 let mut record = killed.record.take().unwrap();
                 let staging = &killed.stagings[0];
                 let parts = staging.parts().to_vec();
@@ -152,7 +152,7 @@ fn what_somebody_else_has_made_in_the_way_of_a_part_is_moved_aside() {
         let world = World::new();
         let before = times(&world.live());
         let mut killed = world.staged();
-        killed.prepare(false).unwrap();
+        killed.prepare(false, &Uncancelled).unwrap();
         let mut record = killed.record.take().unwrap();
         let staging = &killed.stagings[0];
         let live = Arc::clone(staging.live());

@@ -248,7 +248,7 @@ fn a_restore_killed_before_all_trees_were_swapped_is_undone() {
         for exchanged in [false, true] {
             let scene = scene(way);
             let mut restoration = scene.staged();
-            restoration.prepare(false).unwrap();
+            restoration.prepare(false, &Uncancelled).unwrap();
             if exchanged {
                 restoration.swap_all().unwrap();
                 record_as_half(&mut restoration);
@@ -343,7 +343,7 @@ fn a_cancelled_run_leaves_what_it_has_staged_on_record() {
         loop {
             let scene = scene(way);
             let mut restoration = scene.staged();
-            restoration.prepare(false).unwrap();
+            restoration.prepare(false, &Uncancelled).unwrap();
             let monitor = CancelledAfter(checks.into());
             let error = restoration.undone(Error::interrupted(), &RemovalTime::ending_with(&monitor));
             drop(restoration);
@@ -380,7 +380,7 @@ fn moves_killed_at_any_entry_are_undone() {
         for moved in 0..=2 {
             let scene = scene(Way::Entries);
             let mut restoration = scene.staged();
-            restoration.prepare(false).unwrap();
+            restoration.prepare(false, &Uncancelled).unwrap();
             let staging = &restoration.stagings[0];
             let staged = scene.live().join(staging.name());
             let (live, old, tree) = (scene.live(), staged.join(OLD), staged.join(TREE));
@@ -456,7 +456,7 @@ fn record_as_half(restoration: &mut Restoration) {
 /// All entries are moved, and the record does not say yet that all trees are.
 fn half_swapped(scene: &Scene) -> Restoration {
     let mut restoration = scene.staged();
-    restoration.prepare(false).unwrap();
+    restoration.prepare(false, &Uncancelled).unwrap();
     restoration.swap_all().unwrap();
     record_as_half(&mut restoration);
     restoration
@@ -466,7 +466,7 @@ fn half_swapped(scene: &Scene) -> Restoration {
 fn what_is_undone_and_cannot_be_removed_stays_on_record() {
     let scene = scene(Way::Entries);
     let mut restoration = scene.staged();
-    restoration.prepare(false).unwrap();
+    restoration.prepare(false, &Uncancelled).unwrap();
     fs::rename(scene.state(), scene.at("failed")).unwrap();
     // The old entries move out and back again; the record already says so.
     let SwapError::Undone(error) = restoration.swap_prepared(&RemovalTime::unlimited()).unwrap_err() else { panic!() };
@@ -514,7 +514,7 @@ fn a_run_killed_between_its_last_two_steps_names_the_right_tree() {
         for (swapped, has_member) in [(true, true), (true, false), (false, true)] {
             let scene = scene(way);
             let mut restoration = if has_member { scene.staged() } else { scene.begin().unwrap() };
-            restoration.prepare(false).unwrap();
+            restoration.prepare(false, &Uncancelled).unwrap();
             restoration.swap_all().unwrap();
             let path = records(&scene.state()).unwrap().remove(0);
             if swapped {
@@ -541,7 +541,7 @@ fn what_somebody_else_has_made_in_the_way_is_moved_aside() {
     for (phase, moved_in) in [(Phase::Out, 0), (Phase::In, 0), (Phase::In, 2)] {
         let scene = scene(Way::Entries);
         let mut restoration = scene.staged();
-        restoration.prepare(false).unwrap();
+        restoration.prepare(false, &Uncancelled).unwrap();
         let staged = scene.live().join(restoration.stagings[0].name());
         for name in ["both", "gone"] {
             fs::rename(scene.live().join(name), staged.join(OLD).join(name)).unwrap();
@@ -620,7 +620,7 @@ fn a_name_for_the_kept_tree_that_was_taken_meanwhile_is_not_used() {
     for way in WAYS {
         let scene = scene(way);
         let mut restoration = scene.staged();
-        restoration.prepare(true).unwrap();
+        restoration.prepare(true, &Uncancelled).unwrap();
         let name = restoration.record.as_ref().unwrap().content.trees[0].keep.clone().unwrap();
         let beside = if way == Way::Exchange { scene.at("holder") } else { scene.live() };
         let swapped = restoration.swap_prepared(&RemovalTime::unlimited()).unwrap();
@@ -639,7 +639,7 @@ fn a_tree_that_was_kept_before_the_kill_is_named_afterwards() {
     for way in WAYS {
         let scene = scene(way);
         let mut restoration = scene.staged();
-        restoration.prepare(true).unwrap();
+        restoration.prepare(true, &Uncancelled).unwrap();
         let swapped = restoration.swap_prepared(&RemovalTime::unlimited()).unwrap();
         let record = swapped.record.as_ref().unwrap();
         let entry = record.content.trees[0].clone();
@@ -683,7 +683,7 @@ fn a_staging_directory_that_others_put_there_is_never_entered() {
 fn a_half_restored_tree_without_its_staging_directory_is_named() {
     let scene = scene(Way::Entries);
     let mut restoration = scene.staged();
-    restoration.prepare(false).unwrap();
+    restoration.prepare(false, &Uncancelled).unwrap();
     let name = restoration.stagings[0].name().to_owned();
     die(restoration);
     fs::rename(scene.live().join(&name), scene.at("moved")).unwrap();
@@ -754,7 +754,7 @@ fn the_recovery_of_an_exchange_leaves_the_metadata_of_the_live_root() {
         let scene = scene(Way::Exchange);
         let mut restoration = scene.staged();
         if begun {
-            restoration.prepare(false).unwrap();
+            restoration.prepare(false, &Uncancelled).unwrap();
         }
         let staged = scene.at("holder").join(restoration.stagings[0].name());
         die(restoration);
@@ -843,7 +843,7 @@ fn the_attributes_of_a_root_that_stays_are_swapped_and_undone() {
     let swapped = || {
         let mut restoration = scene.staged();
         restoration.stagings[0].note_root_xattrs(&new).unwrap();
-        restoration.prepare(false).unwrap();
+        restoration.prepare(false, &Uncancelled).unwrap();
         restoration.swap_all().unwrap();
         assert_eq!(attributes(), new);
         restoration
