@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::extractor::{Concerned, Extracted, Input, Mode, check, concerned, extract};
 use crate::filesystem::Access;
 use crate::host::containers::{Stopped, run_checks};
@@ -295,7 +295,31 @@ fn mixed(error: Error, plan: &RestorePlan) -> Error {
             _ => error,
         };
     }
-    error
-        .within("stopped halfway, the volume is now a mix of old and restored files")
-        .hint("fix the cause and run the same command again: it extracts everything anew")
+    halfway(error)
+}
+
+/// Says that an error has ended a restore which writes into the live tree.
+fn halfway(error: Error) -> Error {
+    const MIX: &str = "stopped halfway, the volume is now a mix of old and restored files";
+    let again = "run the same command again: it extracts everything anew";
+    let hint = match error.kind() {
+        ErrorKind::Interrupted => again.to_owned(),
+        _ => format!("fix the cause and {again}"),
+    };
+    error.within(MIX).leaving(MIX).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_or_a_signal_halfway_never_says_that_nothing_was_changed() {
+        for error in [Error::interrupted(), Error::refused("no")] {
+            let error = halfway(error).leaving("nothing was changed");
+            let (text, hint) = (error.to_string(), error.advice().unwrap());
+            assert!(text.contains("a mix of old") && !text.contains("nothing"), "{text}");
+            assert!(hint.ends_with("run the same command again: it extracts everything anew"), "{hint}");
+        }
+    }
 }

@@ -17,13 +17,14 @@ const AHEAD: usize = 2;
 /// The bytes of a file, in order.
 pub(super) struct FileReader<'a> {
     monitor: &'a dyn Monitor,
-    /// What was read, in order; nothing after its end or an error.
+    /// What was read, in order. The last one is empty, or an error.
     pieces: Receiver<io::Result<Vec<u8>>>,
     /// Pieces that were used, to be filled again.
     used: SyncSender<Vec<u8>>,
     piece: Vec<u8>,
     /// How much of the piece was used.
     at: usize,
+    is_complete: bool,
 }
 
 impl<'a> FileReader<'a> {
@@ -35,7 +36,7 @@ impl<'a> FileReader<'a> {
         let (sender, pieces) = sync_channel(AHEAD);
         let (used, to_fill) = sync_channel(AHEAD + 2);
         apart::start(move || read_all(file, &sender, &to_fill))?;
-        Ok(Self { monitor, pieces, used, piece: Vec::new(), at: 0 })
+        Ok(Self { monitor, pieces, used, piece: Vec::new(), at: 0, is_complete: false })
     }
 }
 
@@ -64,13 +65,14 @@ fn read_all(mut file: impl Read, pieces: &SyncSender<io::Result<Vec<u8>>>, used:
 impl Read for FileReader<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         self.monitor.check_cancelled()?;
-        if self.at == self.piece.len() {
+        if self.at == self.piece.len() && !self.is_complete {
             let used = std::mem::take(&mut self.piece);
             self.at = 0;
             // The thread has ended if it takes none.
             self.used.try_send(used).unwrap_or_default();
             let next = apart::receive(&self.pieces, &|| self.monitor.check_cancelled())?;
-            self.piece = next.transpose()?.unwrap_or_default();
+            self.piece = next.unwrap_or_else(|| Err(io::Error::other("an earlier read has failed")))?;
+            self.is_complete = self.piece.is_empty();
         }
         let count = out.len().min(self.piece.len() - self.at);
         out[..count].copy_from_slice(&self.piece[self.at..][..count]);
@@ -129,7 +131,8 @@ mod tests {
                 };
                 assert_eq!(end, if fails { Err(Some(5)) } else { Ok(()) });
                 assert!(read == content, "{} of {all} bytes", read.len());
-                assert_eq!(reader.read(&mut buffer).unwrap(), 0, "nothing follows");
+                let then = reader.read(&mut buffer).map_err(|e| e.to_string());
+                assert_eq!(then, if fails { Err("an earlier read has failed".to_owned()) } else { Ok(0) });
             }
         }
     }
