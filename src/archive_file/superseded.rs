@@ -58,7 +58,7 @@ impl Superseded {
         loop {
             path.clear();
             let most = LONGEST_NAME as u64 + 1;
-            reader.by_ref().take(most).read_until(0, &mut path).map_err(|e| failed(e.to_string()))?;
+            reader.by_ref().take(most).read_until(0, &mut path).map_err(|e| located(gone, &e, None))?;
             match path.pop() {
                 None => return Ok(()),
                 Some(0) => {}

@@ -362,5 +362,6 @@ pub(crate) fn commit(archives: Vec<Complete>, overwrite: bool, monitor: &dyn Mon
             format!("the archives are complete, but not all is tidied up: {left} (the next backup removes it)"),
         );
     }
-    command::deliver(commands, monitor)
+    // Where there is none, the archives have their names: a signal comes too late.
+    if commands.is_empty() { Ok(()) } else { command::deliver(commands, monitor) }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Outcome {
     Warned,
     /// It changed nothing.
     Refused,
+    /// It changed nothing, since a signal asked it to end.
+    Interrupted,
     /// It said that a live tree or a directory of archives is neither old nor new, or that this is not decided; recovery made it
     /// one of them.
     NotWhole,
@@ -155,6 +157,8 @@ impl Bench {
         }
         let outcome = self.world.check_started().and_then(|()| match (ended.code, point.act) {
             (None, Act::Kill) if reached => self.check_killed(),
+            (Some(INTERRUPTED), Act::Signal) if reached => self.check_interrupted(&ended),
+            (Some(2), Act::Signal) => Err("a signal is no error".to_owned()),
             _ => self.check(&ended, matches!(point.act, Act::FailOn(_))),
         });
         let outcome = outcome.and_then(|outcome| match outcome {
@@ -317,6 +321,16 @@ impl Bench {
         Ok(())
     }
 
+    /// A signal changes as little as an error does.
+    fn check_interrupted(&self, ended: &Ended) -> Result<Outcome, Violation> {
+        Self::check_end(ended)?;
+        if !ended.text.contains("voltar: interrupted") {
+            return Err("it does not say that it was interrupted".to_owned());
+        }
+        let outcome = self.check_refused(&ended.text, false)?;
+        Ok(if outcome == Outcome::Refused { Outcome::Interrupted } else { outcome })
+    }
+
     fn check_killed(&self) -> Result<Outcome, Violation> {
         match self.scenario.kind {
             Kind::Backup => {
@@ -437,7 +451,7 @@ impl Bench {
             } else {
                 let expected = match outcome {
                     Outcome::Done | Outcome::NotReached => Some(true),
-                    Outcome::Refused => Some(false),
+                    Outcome::Refused | Outcome::Interrupted => Some(false),
                     _ => None,
                 };
                 let expected = expected.filter(|_| self.scenario.kind != Kind::Recovery);
@@ -464,8 +478,8 @@ impl Bench {
                     (Outcome::Warned, None) if self.counted == Counted::Reads => {}
                     (_, None) => return Err(format!("archives of two backups: {}", self.describe(&now))),
                     (Outcome::KilledOld, Some(1)) => outcome = Outcome::KilledNew,
-                    (Outcome::Refused, Some(1)) if self.scenario.is_after_kill() => {}
-                    (Outcome::Done | Outcome::Warned, Some(0)) | (Outcome::Refused, Some(1)) => {
+                    (Outcome::Refused | Outcome::Interrupted, Some(1)) if self.scenario.is_after_kill() => {}
+                    (Outcome::Done | Outcome::Warned, Some(0)) | (Outcome::Refused | Outcome::Interrupted, Some(1)) => {
                         return Err("recovery has changed the archives".to_owned());
                     }
                     _ => {}
@@ -596,6 +610,9 @@ fn is_optional(call: &str, act: Act) -> bool {
 fn says_not_whole(text: &str) -> bool {
     NOT_WHOLE.iter().chain(&[TWO_BACKUPS, UNDECIDED]).any(|said| text.contains(said))
 }
+
+/// The exit status of a run that a signal has ended.
+pub(super) const INTERRUPTED: i32 = 130;
 
 /// What a run says that has left a tree neither old nor new.
 const NOT_WHOLE: [&str; 2] = ["cannot make the old tree live again", "cannot undo the restore into"];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use super::bench::{Bench, Outcome, Violation};
+use super::bench::{Bench, INTERRUPTED, Outcome, Violation};
 use super::scenario::RESTORE;
 use super::trace::{Act, Ended};
 use crate::common::tool::Tool;
@@ -88,11 +88,16 @@ impl Bench {
             Some(0) if is_left || !is_pruned => Err("not all is removed".to_owned()),
             Some(0) => Ok(Outcome::Done),
             Some(1) => Ok(Outcome::Warned),
+            Some(2) if act == Some(Act::Signal) => Err("a signal is no error".to_owned()),
             Some(2) if has_made == Some(true) && !ended.text.contains("cannot undo the rename") => {
                 Err("there is a new set".to_owned())
             }
             Some(2) if has_made == Some(true) => Ok(Outcome::NotWhole),
             Some(2) => Ok(Outcome::Refused),
+            Some(INTERRUPTED) if act == Some(Act::Signal) && has_made == Some(true) => {
+                Err("there is a new set".to_owned())
+            }
+            Some(INTERRUPTED) if act == Some(Act::Signal) => Ok(Outcome::Interrupted),
             Some(_) => Err("an exit status that means something else".to_owned()),
         }
     }

@@ -80,6 +80,8 @@ impl Extent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Faults {
     Kills,
+    /// Signals that ask it to end.
+    Signals,
     Errors,
     /// Calls that read fail.
     Reads,
@@ -91,6 +93,7 @@ impl Faults {
             |errors: &[Errno]| errors.iter().flat_map(|&errno| [Act::Fail(errno), Act::FailOn(errno)]).collect();
         match self {
             Self::Kills => vec![Act::Kill],
+            Self::Signals => vec![Act::Signal],
             Self::Errors => errors(&ERRORS),
             Self::Reads => errors(&[Errno::EIO]),
         }
@@ -99,6 +102,7 @@ impl Faults {
     fn name(self) -> &'static str {
         match self {
             Self::Kills => "kills",
+            Self::Signals => "signals",
             Self::Errors => "errors",
             Self::Reads => "reads",
         }
@@ -108,6 +112,7 @@ impl Faults {
     fn sample(self) -> usize {
         match self {
             Self::Kills => 32,
+            Self::Signals => 16,
             Self::Errors => 48,
             Self::Reads => 24,
         }
@@ -121,7 +126,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for scenario in SCENARIOS {
         let named = |faults: &str| format!("{}_{faults}", scenario.name);
-        for faults in [Faults::Kills, Faults::Errors, Faults::Reads] {
+        for faults in [Faults::Kills, Faults::Signals, Faults::Errors, Faults::Reads] {
             if if faults == Faults::Reads { scenario.has_reads() } else { scenario.changes_disk() } {
                 let name = named(faults.name());
                 trials.push(test(&name.clone(), &needs, move || attempt_all(&name, scenario, faults, extent)));

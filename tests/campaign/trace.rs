@@ -1,5 +1,5 @@
 //! Runs a program and counts the system calls by which it changes a disk, or reads from it, over all of its threads. Before
-//! the n-th of them it is killed, or that call fails, or all from the n-th on do.
+//! the n-th of them it is killed, or gets a signal, or that call fails, or all from the n-th on do.
 //!
 //! This program starts itself a second time ([`launch`]), which asks to be traced (ptrace(2)), applies a seccomp filter that
 //! stops it before such a call, and executes the program. All of this can be done without `unsafe`, unlike work between
@@ -35,6 +35,8 @@ const LONGEST: Duration = Duration::from_secs(120);
 pub(crate) enum Act {
     /// The process is killed before it.
     Kill,
+    /// The process gets the signal that asks it to end.
+    Signal,
     /// It fails with this error.
     Fail(Errno),
     /// It and all that follow fail with this error.
@@ -199,6 +201,10 @@ impl Tracer {
         let errno = match point.act {
             Act::Kill if number == point.number => {
                 kill(self.main, Signal::SIGKILL).expect("killing a traced process");
+                return;
+            }
+            Act::Signal if number == point.number => {
+                kill(self.main, Signal::SIGTERM).expect("a signal to a traced process");
                 return;
             }
             Act::Fail(errno) if number == point.number => errno,
