@@ -82,6 +82,8 @@ enum Faults {
     Kills,
     /// Signals that ask it to end.
     Signals,
+    /// The same at calls that read.
+    ReadSignals,
     Errors,
     /// Calls that read fail.
     Reads,
@@ -93,16 +95,21 @@ impl Faults {
             |errors: &[Errno]| errors.iter().flat_map(|&errno| [Act::Fail(errno), Act::FailOn(errno)]).collect();
         match self {
             Self::Kills => vec![Act::Kill],
-            Self::Signals => vec![Act::Signal],
+            Self::Signals | Self::ReadSignals => vec![Act::Signal],
             Self::Errors => errors(&ERRORS),
             Self::Reads => errors(&[Errno::EIO]),
         }
+    }
+
+    fn are_at_reads(self) -> bool {
+        matches!(self, Self::Reads | Self::ReadSignals)
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Kills => "kills",
             Self::Signals => "signals",
+            Self::ReadSignals => "read_signals",
             Self::Errors => "errors",
             Self::Reads => "reads",
         }
@@ -112,7 +119,7 @@ impl Faults {
     fn sample(self) -> usize {
         match self {
             Self::Kills => 32,
-            Self::Signals => 16,
+            Self::Signals | Self::ReadSignals => 16,
             Self::Errors => 48,
             Self::Reads => 24,
         }
@@ -126,8 +133,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for scenario in SCENARIOS {
         let named = |faults: &str| format!("{}_{faults}", scenario.name);
-        for faults in [Faults::Kills, Faults::Signals, Faults::Errors, Faults::Reads] {
-            if if faults == Faults::Reads { scenario.has_reads() } else { scenario.changes_disk() } {
+        for faults in [Faults::Kills, Faults::Signals, Faults::ReadSignals, Faults::Errors, Faults::Reads] {
+            if if faults.are_at_reads() { scenario.has_reads() } else { scenario.changes_disk() } {
                 let name = named(faults.name());
                 trials.push(test(&name.clone(), &needs, move || attempt_all(&name, scenario, faults, extent)));
             }
@@ -160,7 +167,7 @@ fn extent() -> Extent {
 }
 
 fn attempt_all(name: &str, scenario: &Scenario, faults: Faults, extent: Extent) {
-    let counted = if faults == Faults::Reads { Counted::Reads } else { scenario.changes() };
+    let counted = if faults.are_at_reads() { Counted::Reads } else { scenario.changes() };
     let mut bench = Bench::new(*scenario, Medium::Scratch, counted);
     let mut row = Row::new(name, bench.total);
     let rounds = if scenario.is_after_kill() { rounds(bench.total, faults, extent) } else { vec![0] };
