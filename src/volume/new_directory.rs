@@ -198,7 +198,7 @@ impl NewDirectory {
 
     /// Removes what was made after `error`, as long as there is `time`, and adds to the error what is left.
     pub(crate) fn abandon(mut self, error: Error, time: &RemovalTime<'_>) -> Error {
-        self.is_left = self.remove(time) == Err(Errno::EINTR);
+        self.is_left = self.remove(time).is_err() && time.check().is_err();
         if !self.is_left {
             return error;
         }
@@ -210,13 +210,10 @@ impl NewDirectory {
     /// Removes the directory in which this one is made.
     ///
     /// # Errors
-    /// `EINTR` if there is no more time. What else fails leaves the rest, too, and the next run names it.
+    /// Not all of it can be removed, or there is no more time.
     fn remove(&self, time: &RemovalTime<'_>) -> Result<(), Errno> {
         let beside = self.place.directory();
-        let removed = remove_all(&self.making, TREE.as_ref(), &|| time.check());
-        if removed == Err(Errno::EINTR) {
-            return removed;
-        }
+        remove_all(&self.making, TREE.as_ref(), &|| time.check())?;
         let is_own = || {
             let named = fstatat(beside, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
             Some(FileId::of(&named) == FileId::of_open(&self.making).ok()?)
@@ -248,6 +245,7 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Cause> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::monitor::{Event, Monitor};
     use std::fs::{create_dir, read_dir, set_permissions, symlink_metadata, write};
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 
@@ -301,6 +299,38 @@ mod tests {
         let after = at.metadata().unwrap();
         assert_eq!((count(&at), after.mode() & 0o7777, after.ino()), (1, 0o750, before));
         assert!(symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn what_an_interrupted_run_leaves_is_named() {
+        struct Cancelled;
+
+        impl Monitor for Cancelled {
+            fn event(&self, _: &Event<'_>) {}
+
+            fn cancelled(&self) -> bool {
+                true
+            }
+        }
+
+        for is_empty in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let at = dir.path().join("new");
+            if is_empty {
+                create_dir(&at).unwrap();
+            }
+            let new = NewDirectory::begin(&at).unwrap();
+            fill(&new);
+            let error = new.abandon(Error::interrupted(), &RemovalTime::ending_with(&Cancelled));
+            let [left] = error.others() else { panic!("{error:?}") };
+            let path = if is_empty { at.join(INCOMPLETE) } else { dir.path().join(format!(".new{INCOMPLETE}")) };
+            assert!(path.join("tree/made").exists(), "{path:?}");
+            assert_eq!(left.to_string(), format!("cannot remove all of '{}': the run was interrupted", path.display()));
+            let remove = format!("`rm -r {}`", path.display());
+            assert!(left.advice().unwrap().contains(&remove), "{left:?}");
+            let again = NewDirectory::begin(&at).unwrap_err();
+            assert!(again.advice().unwrap().contains(&remove), "{again:?}");
+        }
     }
 
     #[test]

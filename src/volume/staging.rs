@@ -290,9 +290,9 @@ impl Staging {
         };
         for name in names(&self.directory).map_err(|errno| failed(errno.into()))?.into_iter().filter(known) {
             let removed = remove_all(&self.directory, &name, &|| time.check());
-            removed.map_err(|errno| match errno {
-                Errno::EINTR => Error::failed_at("cannot remove all of", &self.path(), "the run was interrupted"),
-                _ => failed(errno.into()),
+            removed.map_err(|errno| match time.check() {
+                Err(_) => Error::failed_at("cannot remove all of", &self.path(), "the run was interrupted"),
+                Ok(()) => failed(errno.into()),
             })?;
         }
         let beside = self.beside()?;
