@@ -251,6 +251,27 @@ impl Collector {
     }
 }
 
+/// A run that is cancelled once it has been asked so many times.
+#[cfg(test)]
+pub(crate) struct CancelledAfter(std::sync::atomic::AtomicUsize);
+
+#[cfg(test)]
+impl CancelledAfter {
+    pub(crate) fn checks(checks: usize) -> Self {
+        Self(checks.into())
+    }
+}
+
+#[cfg(test)]
+impl Monitor for CancelledAfter {
+    fn event(&self, _: &Event<'_>) {}
+
+    fn cancelled(&self) -> bool {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+    }
+}
+
 impl Monitor for Collector {
     fn event(&self, event: &Event<'_>) {
         match event {

@@ -107,6 +107,7 @@ impl Monitor for Quiet<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::monitor::CancelledAfter;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Counts issues and notes, and other events.
@@ -120,20 +121,9 @@ mod tests {
         }
     }
 
-    /// A run that was interrupted.
-    struct Interrupted;
-
-    impl Monitor for Interrupted {
-        fn event(&self, _: &Event<'_>) {}
-
-        fn cancelled(&self) -> bool {
-            true
-        }
-    }
-
     #[test]
     fn an_interrupted_run_reads_no_archive_to_its_end() {
-        assert!(Quiet { monitor: &Interrupted, shown: false }.cancelled());
+        assert!(Quiet { monitor: &CancelledAfter::checks(0), shown: false }.cancelled());
         assert!(!Quiet { monitor: &Counter::default(), shown: true }.cancelled());
     }
 

@@ -245,7 +245,7 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Cause> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::{Event, Monitor};
+    use crate::monitor::CancelledAfter;
     use std::fs::{create_dir, read_dir, set_permissions, symlink_metadata, write};
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 
@@ -303,16 +303,6 @@ mod tests {
 
     #[test]
     fn what_an_interrupted_run_leaves_is_named() {
-        struct Cancelled;
-
-        impl Monitor for Cancelled {
-            fn event(&self, _: &Event<'_>) {}
-
-            fn cancelled(&self) -> bool {
-                true
-            }
-        }
-
         for is_empty in [false, true] {
             let dir = tempfile::tempdir().unwrap();
             let at = dir.path().join("new");
@@ -321,7 +311,7 @@ mod tests {
             }
             let new = NewDirectory::begin(&at).unwrap();
             fill(&new);
-            let error = new.abandon(Error::interrupted(), &RemovalTime::ending_with(&Cancelled));
+            let error = new.abandon(Error::interrupted(), &RemovalTime::ending_with(&CancelledAfter::checks(0)));
             let [left] = error.others() else { panic!("{error:?}") };
             let path = if is_empty { at.join(INCOMPLETE) } else { dir.path().join(format!(".new{INCOMPLETE}")) };
             assert!(path.join("tree/made").exists(), "{path:?}");

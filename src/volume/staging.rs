@@ -95,8 +95,7 @@ impl Staging {
         let beside = holding(live, record.way).map_err(|errno| failed(errno.into()))?;
         let Some(expected) = &record.staging else {
             // The run was killed before it had used the directory. One that is empty can go, whoever made it.
-            let remove = || unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir);
-            return match keeping_time(live, record.way, remove) {
+            return match unlinkat(beside, name.as_os_str(), UnlinkatFlags::RemoveDir) {
                 Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ENOTEMPTY | Errno::EEXIST) => Ok(None),
                 Err(errno) => Err(Error::failed_at("cannot remove the staging directory of", live.path(), errno)),
             };
@@ -269,12 +268,17 @@ impl Staging {
         fsync(&self.directory).map_err(|errno| self.failed("cannot sync the staging directory of", errno))
     }
 
-    /// Renames something in the directory that holds the staging directory, to or from it. A live root keeps its time.
+    /// Makes a change in the directory that holds the staging directory. If that is the live root, it keeps its time.
     ///
     /// # Errors
-    /// That of `rename`; if the time cannot be set, it was renamed.
-    pub(super) fn rename_beside(&self, rename: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
-        keeping_time(&self.live, self.way, rename)
+    /// That of `change`; if the time cannot be set, the change was made.
+    pub(super) fn keeping_time(&self, change: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+        if self.way != Way::Entries {
+            return change();
+        }
+        let root = metadata::of_open(self.live.handle())?;
+        change()?;
+        metadata::set_time(self.live.handle(), root.mtime)
     }
 
     /// Removes the staging directory with the trees in it. The live root keeps its time. The caller knows that neither tree
@@ -303,9 +307,7 @@ impl Staging {
             found => FileId::of(&found.map_err(|errno| failed(errno.into()))?) == own,
         };
         if is_there {
-            let removed = keeping_time(&self.live, self.way, || {
-                unlinkat(beside, self.name.as_os_str(), UnlinkatFlags::RemoveDir)
-            });
+            let removed = self.keeping_time(|| unlinkat(beside, self.name.as_os_str(), UnlinkatFlags::RemoveDir));
             removed.map_err(|errno| failed(errno.into()))?;
         }
         fsync(beside).map_err(|errno| failed(errno.into()))
@@ -336,19 +338,6 @@ fn holding(live: &Live, way: Way) -> Result<&OwnedFd, Errno> {
         (Way::Entries, LiveKind::File) => Err(Errno::EBUSY),
         (Way::Exchange, _) => live.holder().map(|(directory, _)| directory).ok_or(Errno::EBUSY),
     }
-}
-
-/// Makes a change in the directory that holds the staging directory. If that is the live root, it keeps its time.
-///
-/// # Errors
-/// That of `change`; if the time cannot be set, the change was made.
-fn keeping_time(live: &Live, way: Way, change: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
-    if way != Way::Entries {
-        return change();
-    }
-    let root = metadata::of_open(live.handle())?;
-    change()?;
-    metadata::set_time(live.handle(), root.mtime)
 }
 
 /// Gives the live root the time that it had before a change after which a run was killed.

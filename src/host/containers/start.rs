@@ -193,7 +193,7 @@ mod tests {
     use super::super::fake_host::{FakeHost, container, refs};
     use super::super::stopped::Stopped;
     use super::*;
-    use crate::monitor::Collector;
+    use crate::monitor::{CancelledAfter, Collector};
 
     fn now() -> String {
         Timestamp::now().to_string()
@@ -262,21 +262,13 @@ mod tests {
 
     #[test]
     fn a_cancelled_run_does_not_watch() {
-        struct Cancelled;
-        impl Monitor for Cancelled {
-            fn event(&self, _: &Event<'_>) {}
-
-            fn cancelled(&self) -> bool {
-                true
-            }
-        }
         let containers = [container("db", 1, &[])];
         let host = FakeHost::of(&containers);
         host.set("iddb", ContainerState::default());
         let host = FakeHost { after_start: Some(Box::new(|_| running(now()))), ..host };
         let begin = Instant::now();
         let entry = Entry::new(&containers[0], String::new(), 0, Vec::new());
-        let started = start_all(&host, &[entry], &Cancelled);
+        let started = start_all(&host, &[entry], &CancelledAfter::checks(0));
         assert_eq!(started.names, ["db"]);
         assert!(begin.elapsed() < INTERVAL, "{:?}", begin.elapsed());
     }

@@ -195,7 +195,7 @@ pub(super) fn keep(staging: &Staging, entry: &TreeRecord, old: &str, state_dir: 
         let name = name?;
         // On record before it has its name: no backup may find it as the user's.
         let _locked = record_kept(state_dir, beside, directory, &name, identity)?;
-        match staging.rename_beside(|| rename::move_to(staging.directory(), old, beside, &name)) {
+        match staging.keeping_time(|| rename::move_to(staging.directory(), old, beside, &name)) {
             Err(Errno::EEXIST) => {}
             moved => return moved.map_err(failed).map(|()| Some(directory.join(name))),
         }

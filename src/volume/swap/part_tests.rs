@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::tests::Uncancelled;
 use super::*;
+use crate::monitor::Collector;
 use crate::volume::live::Live;
 use crate::volume::part::move_parts;
 use crate::volume::restore_record::records;
@@ -80,7 +80,7 @@ fn times(path: &Path) -> Vec<(i64, i64)> {
 fn parts_are_replaced_and_their_directories_keep_their_times() {
     let world = World::new();
     let before = times(&world.live());
-    world.staged().swap(false, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
+    world.staged().swap(false, &Collector::default()).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
     world.is(true);
     assert_eq!(times(&world.live()), before);
     let world = World::new();
@@ -104,7 +104,7 @@ fn parts_killed_after_any_move_are_undone_or_completed() {
                 let world = World::new();
                 let before = times(&world.live());
                 let mut killed = world.staged();
-                killed.prepare(false, &Uncancelled).unwrap();
+                killed.prepare(false, &Collector::default()).unwrap();
                 let mut record = killed.record.take().unwrap();
                 let staging = &killed.stagings[0];
                 let parts = staging.parts().to_vec();
@@ -138,7 +138,7 @@ fn what_was_made_meanwhile_is_not_replaced() {
     let staged = world.staged();
     // Somebody makes what was not there.
     fs::write(world.live().join("a/new"), "stranger").unwrap();
-    let Err(SwapError::Undone(error)) = staged.swap(false, &Uncancelled) else { panic!("swapped") };
+    let Err(SwapError::Undone(error)) = staged.swap(false, &Collector::default()) else { panic!("swapped") };
     assert!(error.to_string().ends_with("was made meanwhile"), "{error}");
     assert_eq!(fs::read_to_string(world.live().join("a/new")).unwrap(), "stranger");
     fs::remove_file(world.live().join("a/new")).unwrap();
@@ -152,7 +152,7 @@ fn what_somebody_else_has_made_in_the_way_of_a_part_is_moved_aside() {
         let world = World::new();
         let before = times(&world.live());
         let mut killed = world.staged();
-        killed.prepare(false, &Uncancelled).unwrap();
+        killed.prepare(false, &Collector::default()).unwrap();
         let mut record = killed.record.take().unwrap();
         let staging = &killed.stagings[0];
         let live = Arc::clone(staging.live());
@@ -192,7 +192,7 @@ fn what_somebody_else_has_made_in_the_way_of_a_part_is_moved_aside() {
 #[test]
 fn what_parts_replace_is_kept_under_its_path() {
     let world = World::new();
-    world.staged().swap(true, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
+    world.staged().swap(true, &Collector::default()).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
     let kept = fs::read_dir(world.live()).unwrap().map(|entry| entry.unwrap().path());
     let kept =
         kept.into_iter().find(|path| path.file_name().unwrap().to_string_lossy().starts_with(".voltar-previous-"));

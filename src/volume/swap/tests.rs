@@ -2,7 +2,6 @@
 
 use std::fs::{self, create_dir, read_to_string, write};
 use std::io::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -10,7 +9,7 @@ use nix::sys::stat::Mode;
 use super::*;
 use crate::error::ErrorKind;
 use crate::member::{Metadata, RelPath, Timestamp};
-use crate::monitor::Event;
+use crate::monitor::{CancelledAfter, Collector};
 use crate::volume::restore_record::{self, records};
 use crate::volume::staging::{OLD, TREE, restore_root};
 
@@ -20,24 +19,6 @@ fn is_old() -> Recovered {
 
 fn is_new() -> Recovered {
     Recovered::New { kept: None }
-}
-
-/// A run that nothing cancels.
-pub(super) struct Uncancelled;
-
-impl Monitor for Uncancelled {
-    fn event(&self, _: &Event<'_>) {}
-}
-
-/// A run that is cancelled when it has been asked so many times.
-struct CancelledAfter(AtomicUsize);
-
-impl Monitor for CancelledAfter {
-    fn event(&self, _: &Event<'_>) {}
-
-    fn cancelled(&self) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
-    }
 }
 
 const WAYS: [Way; 2] = [Way::Exchange, Way::Entries];
@@ -142,7 +123,8 @@ fn die(mut restoration: Restoration) {
 fn a_finished_swap_leaves_only_the_new_tree() {
     for way in WAYS {
         let scene = scene(way);
-        let (finished, removed) = scene.staged().swap(false, &Uncancelled).unwrap().finish(&RemovalTime::unlimited());
+        let (finished, removed) =
+            scene.staged().swap(false, &Collector::default()).unwrap().finish(&RemovalTime::unlimited());
         removed.unwrap();
         assert!(matches!(&finished[..], [Finished { old: Old::Removed, error: None, .. }]), "{finished:?}");
         scene.assert_new();
@@ -159,7 +141,14 @@ fn one_that_is_dropped_leaves_only_the_old_tree() {
         drop(scene.begin().unwrap());
         scene.assert_old();
         assert!(
-            scene.begin().unwrap().swap(true, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).0.is_empty(),
+            scene
+                .begin()
+                .unwrap()
+                .swap(true, &Collector::default())
+                .unwrap()
+                .finish(&RemovalTime::unlimited())
+                .0
+                .is_empty(),
             "no member, no new tree"
         );
         scene.assert_old();
@@ -171,14 +160,15 @@ fn one_that_is_dropped_leaves_only_the_old_tree() {
 fn the_previous_tree_is_kept_and_no_later_restore_touches_it() {
     for way in WAYS {
         let scene = scene(way);
-        let (mut finished, _) = scene.staged().swap(true, &Uncancelled).unwrap().finish(&RemovalTime::unlimited());
+        let (mut finished, _) =
+            scene.staged().swap(true, &Collector::default()).unwrap().finish(&RemovalTime::unlimited());
         let Old::Kept(kept) = finished.remove(0).old else { panic!() };
         assert_eq!(read_to_string(kept.join("gone")).unwrap(), "old");
         assert_eq!(
             fs::metadata(&kept).unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs(),
             1_000_000_000
         );
-        scene.staged().swap(false, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
+        scene.staged().swap(false, &Collector::default()).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
         assert!(kept.join("gone").exists());
         assert_eq!(read_to_string(scene.live().join("both")).unwrap(), "new");
     }
@@ -190,7 +180,7 @@ fn what_is_named_like_a_kept_tree_is_the_users() {
     for name in [".voltar-previous-1", ".voltar-restore", ".voltar-restore-1-1"] {
         write(scene.live().join(name), "the user's").unwrap();
     }
-    scene.staged().swap(false, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
+    scene.staged().swap(false, &Collector::default()).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
     assert_eq!(scene.names(), ["both", "fresh"], "replaced like all else");
 }
 
@@ -217,7 +207,7 @@ fn trees_in_one_directory_are_replaced_together() {
     };
     let restoration = Restoration::begin(&dir.path().join("state"), &["a", "b", "c"].map(open)).unwrap();
     restoration.stagings.iter().for_each(fill);
-    let (finished, _) = restoration.swap(true, &Uncancelled).unwrap().finish(&RemovalTime::unlimited());
+    let (finished, _) = restoration.swap(true, &Collector::default()).unwrap().finish(&RemovalTime::unlimited());
     assert!(finished.iter().all(|tree| matches!(tree.old, Old::Kept(_))), "{finished:?}");
     for name in ["a", "b", "c"] {
         assert_eq!(names_in(&dir.path().join(name)), ["both", "fresh"]);
@@ -248,7 +238,7 @@ fn a_restore_killed_before_all_trees_were_swapped_is_undone() {
         for exchanged in [false, true] {
             let scene = scene(way);
             let mut restoration = scene.staged();
-            restoration.prepare(false, &Uncancelled).unwrap();
+            restoration.prepare(false, &Collector::default()).unwrap();
             if exchanged {
                 restoration.swap_all().unwrap();
                 record_as_half(&mut restoration);
@@ -280,7 +270,7 @@ fn a_drop_in_the_middle_of_a_swap_removes_neither_tree() {
 fn a_restore_killed_after_all_trees_were_swapped_is_completed() {
     for way in WAYS {
         let scene = scene(way);
-        drop(scene.staged().swap(false, &Uncancelled).unwrap());
+        drop(scene.staged().swap(false, &Collector::default()).unwrap());
         assert_eq!(scene.recover(), Some(is_new()));
         scene.assert_new();
         assert_eq!(scene.recover(), None);
@@ -310,8 +300,8 @@ fn a_cancelled_run_leaves_what_it_has_replaced_on_record() {
         let mut checks = 0;
         loop {
             let scene = scene(way);
-            let swapped = scene.staged().swap(false, &Uncancelled).unwrap();
-            let monitor = CancelledAfter(checks.into());
+            let swapped = scene.staged().swap(false, &Collector::default()).unwrap();
+            let monitor = CancelledAfter::checks(checks);
             let (finished, removed) = swapped.finish(&RemovalTime::ending_with(&monitor));
             removed.unwrap();
             let [Finished { archive, old: Old::Removed, error }] = &finished[..] else { panic!("{finished:?}") };
@@ -330,8 +320,8 @@ fn a_cancelled_run_leaves_what_it_has_replaced_on_record() {
         assert!(checks >= 3, "{checks}");
         // One that is kept has nothing that takes time.
         let scene = scene(way);
-        let swapped = scene.staged().swap(true, &Uncancelled).unwrap();
-        let (finished, _) = swapped.finish(&RemovalTime::ending_with(&CancelledAfter(0.into())));
+        let swapped = scene.staged().swap(true, &Collector::default()).unwrap();
+        let (finished, _) = swapped.finish(&RemovalTime::ending_with(&CancelledAfter::checks(0)));
         assert!(matches!(&finished[..], [Finished { old: Old::Kept(_), error: None, .. }]), "{finished:?}");
     }
 }
@@ -343,8 +333,8 @@ fn a_cancelled_run_leaves_what_it_has_staged_on_record() {
         loop {
             let scene = scene(way);
             let mut restoration = scene.staged();
-            restoration.prepare(false, &Uncancelled).unwrap();
-            let monitor = CancelledAfter(checks.into());
+            restoration.prepare(false, &Collector::default()).unwrap();
+            let monitor = CancelledAfter::checks(checks);
             let error = restoration.undone(Error::interrupted(), &RemovalTime::ending_with(&monitor));
             drop(restoration);
             let SwapError::Undone(error) = error else { panic!("{error:?}") };
@@ -365,7 +355,7 @@ fn a_cancelled_run_leaves_what_it_has_staged_on_record() {
 fn a_run_that_is_cancelled_while_the_new_tree_is_synced_changes_nothing() {
     for way in WAYS {
         let scene = scene(way);
-        let SwapError::Undone(error) = scene.staged().swap(false, &CancelledAfter(0.into())).unwrap_err() else {
+        let SwapError::Undone(error) = scene.staged().swap(false, &CancelledAfter::checks(0)).unwrap_err() else {
             panic!()
         };
         assert_eq!((error.kind(), error.others().len()), (ErrorKind::Interrupted, 0), "{error:?}");
@@ -380,7 +370,7 @@ fn moves_killed_at_any_entry_are_undone() {
         for moved in 0..=2 {
             let scene = scene(Way::Entries);
             let mut restoration = scene.staged();
-            restoration.prepare(false, &Uncancelled).unwrap();
+            restoration.prepare(false, &Collector::default()).unwrap();
             let staging = &restoration.stagings[0];
             let staged = scene.live().join(staging.name());
             let (live, old, tree) = (scene.live(), staged.join(OLD), staged.join(TREE));
@@ -413,7 +403,7 @@ fn a_live_tree_that_was_replaced_meanwhile_is_not_swapped() {
     fs::rename(scene.live(), scene.at("holder/moved")).unwrap();
     create_dir(scene.live()).unwrap();
     write(scene.live().join("strange"), "").unwrap();
-    let SwapError::Undone(error) = restoration.swap(false, &Uncancelled).unwrap_err() else { panic!() };
+    let SwapError::Undone(error) = restoration.swap(false, &Collector::default()).unwrap_err() else { panic!() };
     assert!(error.to_string().ends_with("it was replaced meanwhile"), "{error}");
     assert_eq!(scene.names(), ["strange"]);
     assert_eq!(names_in(&scene.at("holder")), ["_data", "moved"]);
@@ -456,7 +446,7 @@ fn record_as_half(restoration: &mut Restoration) {
 /// All entries are moved, and the record does not say yet that all trees are.
 fn half_swapped(scene: &Scene) -> Restoration {
     let mut restoration = scene.staged();
-    restoration.prepare(false, &Uncancelled).unwrap();
+    restoration.prepare(false, &Collector::default()).unwrap();
     restoration.swap_all().unwrap();
     record_as_half(&mut restoration);
     restoration
@@ -466,7 +456,7 @@ fn half_swapped(scene: &Scene) -> Restoration {
 fn what_is_undone_and_cannot_be_removed_stays_on_record() {
     let scene = scene(Way::Entries);
     let mut restoration = scene.staged();
-    restoration.prepare(false, &Uncancelled).unwrap();
+    restoration.prepare(false, &Collector::default()).unwrap();
     fs::rename(scene.state(), scene.at("failed")).unwrap();
     // The old entries move out and back again; the record already says so.
     let SwapError::Undone(error) = restoration.swap_prepared(&RemovalTime::unlimited()).unwrap_err() else { panic!() };
@@ -514,7 +504,7 @@ fn a_run_killed_between_its_last_two_steps_names_the_right_tree() {
         for (swapped, has_member) in [(true, true), (true, false), (false, true)] {
             let scene = scene(way);
             let mut restoration = if has_member { scene.staged() } else { scene.begin().unwrap() };
-            restoration.prepare(false, &Uncancelled).unwrap();
+            restoration.prepare(false, &Collector::default()).unwrap();
             restoration.swap_all().unwrap();
             let path = records(&scene.state()).unwrap().remove(0);
             if swapped {
@@ -541,7 +531,7 @@ fn what_somebody_else_has_made_in_the_way_is_moved_aside() {
     for (phase, moved_in) in [(Phase::Out, 0), (Phase::In, 0), (Phase::In, 2)] {
         let scene = scene(Way::Entries);
         let mut restoration = scene.staged();
-        restoration.prepare(false, &Uncancelled).unwrap();
+        restoration.prepare(false, &Collector::default()).unwrap();
         let staged = scene.live().join(restoration.stagings[0].name());
         for name in ["both", "gone"] {
             fs::rename(scene.live().join(name), staged.join(OLD).join(name)).unwrap();
@@ -620,7 +610,7 @@ fn a_name_for_the_kept_tree_that_was_taken_meanwhile_is_not_used() {
     for way in WAYS {
         let scene = scene(way);
         let mut restoration = scene.staged();
-        restoration.prepare(true, &Uncancelled).unwrap();
+        restoration.prepare(true, &Collector::default()).unwrap();
         let name = restoration.record.as_ref().unwrap().content.trees[0].keep.clone().unwrap();
         let beside = if way == Way::Exchange { scene.at("holder") } else { scene.live() };
         let swapped = restoration.swap_prepared(&RemovalTime::unlimited()).unwrap();
@@ -639,7 +629,7 @@ fn a_tree_that_was_kept_before_the_kill_is_named_afterwards() {
     for way in WAYS {
         let scene = scene(way);
         let mut restoration = scene.staged();
-        restoration.prepare(true, &Uncancelled).unwrap();
+        restoration.prepare(true, &Collector::default()).unwrap();
         let swapped = restoration.swap_prepared(&RemovalTime::unlimited()).unwrap();
         let record = swapped.record.as_ref().unwrap();
         let entry = record.content.trees[0].clone();
@@ -683,7 +673,7 @@ fn a_staging_directory_that_others_put_there_is_never_entered() {
 fn a_half_restored_tree_without_its_staging_directory_is_named() {
     let scene = scene(Way::Entries);
     let mut restoration = scene.staged();
-    restoration.prepare(false, &Uncancelled).unwrap();
+    restoration.prepare(false, &Collector::default()).unwrap();
     let name = restoration.stagings[0].name().to_owned();
     die(restoration);
     fs::rename(scene.live().join(&name), scene.at("moved")).unwrap();
@@ -701,7 +691,7 @@ fn an_old_tree_that_was_put_back_by_hand_stays() {
         for is_removed in [false, true] {
             let scene = scene(Way::Exchange);
             let restoration = if swapped {
-                let mut swapped = scene.staged().swap(false, &Uncancelled).unwrap();
+                let mut swapped = scene.staged().swap(false, &Collector::default()).unwrap();
                 Restoration {
                     state_dir: scene.state(),
                     record: swapped.record.take(),
@@ -754,7 +744,7 @@ fn the_recovery_of_an_exchange_leaves_the_metadata_of_the_live_root() {
         let scene = scene(Way::Exchange);
         let mut restoration = scene.staged();
         if begun {
-            restoration.prepare(false, &Uncancelled).unwrap();
+            restoration.prepare(false, &Collector::default()).unwrap();
         }
         let staged = scene.at("holder").join(restoration.stagings[0].name());
         die(restoration);
@@ -818,7 +808,7 @@ fn a_single_file_is_replaced_and_undone_like_a_tree() {
     };
     drop(staged());
     assert_eq!(read_to_string(&path).unwrap(), "old");
-    staged().swap(false, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
+    staged().swap(false, &Collector::default()).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
     assert_eq!(read_to_string(&path).unwrap(), "new");
     assert_eq!(names_in(dir.path()), ["file", "state"]);
 }
@@ -843,7 +833,7 @@ fn the_attributes_of_a_root_that_stays_are_swapped_and_undone() {
     let swapped = || {
         let mut restoration = scene.staged();
         restoration.stagings[0].note_root_xattrs(&new).unwrap();
-        restoration.prepare(false, &Uncancelled).unwrap();
+        restoration.prepare(false, &Collector::default()).unwrap();
         restoration.swap_all().unwrap();
         assert_eq!(attributes(), new);
         restoration
@@ -857,6 +847,6 @@ fn the_attributes_of_a_root_that_stays_are_swapped_and_undone() {
     die(swapped());
     assert_eq!(scene.recover(), Some(is_new()));
     assert_eq!(attributes(), new);
-    scene.staged().swap(false, &Uncancelled).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
+    scene.staged().swap(false, &Collector::default()).unwrap().finish(&RemovalTime::unlimited()).1.unwrap();
     assert_eq!(attributes(), new, "an archive that says nothing of them leaves them");
 }
