@@ -751,6 +751,24 @@ fn an_empty_archive_does_not_empty_a_volume() {
 }
 
 #[test]
+fn a_file_in_place_of_a_directory_with_content_is_refused_by_name() {
+    let world = World::new(false);
+    fs::remove_file(world.at("backup/x.tar.bz2")).unwrap();
+    let members = [
+        ("srv/x/", tar::EntryType::Directory, ""),
+        ("srv/x/a/", tar::EntryType::Directory, ""),
+        ("srv/x/a/below", tar::EntryType::Regular, "content"),
+        // As after `tar -r`.
+        ("srv/x/a", tar::EntryType::Regular, "a file now"),
+    ];
+    fs::write(world.at("backup/x.tar"), archive(&members)).unwrap();
+    let run = world.voltar("restore", &["backup"]).run().expect_code(2);
+    run.expect_text("x: cannot create 'a': Directory not empty").expect_text("GNU tar does not replace it either");
+    world.first.assert_same(&world.now(), "refused");
+    world.assert_no_leftovers();
+}
+
+#[test]
 fn the_record_of_a_kept_tree_goes_with_the_tree() {
     for world in World::both() {
         let records = || {

@@ -202,7 +202,7 @@ fn report_skipped(input: &Input, routes: &Routes<'_>, skipped: u64, beyond: &Ski
 /// Completes the trees, and reports what they lack.
 fn finish(routes: Routes<'_>, input: &Input, monitor: &dyn Monitor) -> Result<()> {
     let not_restored = Arc::clone(routes.not_restored());
-    routes.finish(&|| monitor.check_cancelled())?;
+    routes.finish(&|| monitor.check_cancelled()).map_err(|error| monitor.cause(error).within(&input.archive))?;
     not_restored.messages().into_iter().for_each(|message| monitor.issue(&input.archive, message));
     Ok(())
 }

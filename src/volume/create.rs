@@ -423,6 +423,10 @@ fn cannot(operation: &str, path: &RelPath, e: Errno) -> Error {
             let error = Error::failed(operation, path.as_bytes(), e);
             match e {
                 Errno::EPERM | Errno::EACCES => error.hint("owners, devices and other people's files need root"),
+                Errno::ENOTEMPTY => error.hint(
+                    "a directory with content has this name, and what is in it would be lost: GNU tar does not replace it \
+                     either; `voltar list` shows what the archive holds of it",
+                ),
                 _ => error,
             }
         }
