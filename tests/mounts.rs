@@ -371,6 +371,26 @@ fn a_member_that_is_no_directory_where_a_volume_is_mounted_is_refused() {
     }
 }
 
+#[test]
+fn a_directory_with_a_mountpoint_is_not_replaced_by_a_file() {
+    let world = World::new(&[("html", "/var/www/html")])
+        .volumes(&[("html", "/var/www/html"), ("up", "/var/www/html/files/up")]);
+    let (html, up) = (world.docker.data("html"), world.docker.data("up"));
+    fs::create_dir_all(html.join("files/up")).unwrap();
+    put(&up.join("a.jpg"), "jpg");
+    put(&html.join("files/file"), "live");
+    fs::create_dir(world.at("backup")).unwrap();
+    for kind in [(T::Regular, ""), (T::Symlink, "/etc"), (T::Fifo, "")] {
+        fs::write(world.at("backup/html.tar"), archive(&[("var/www/html/files", kind.0, kind.1)])).unwrap();
+        for mode in [&[][..], &["--keep-previous"], &["--in-place"]] {
+            let run = world.voltar("restore", &[&["backup"], mode].concat()).run().expect_code(2);
+            run.expect_text("'files' is no directory in the archive, but volumes are mounted below it");
+            assert!(html.join("files/up").is_dir());
+            assert_eq!((read(&up.join("a.jpg")), read(&html.join("files/file"))), ("jpg".into(), "live".into()));
+        }
+    }
+}
+
 /// Such an archive is of a container in which both were one volume.
 #[test]
 fn a_hard_link_from_one_mount_to_another_is_refused() {

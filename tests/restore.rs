@@ -751,21 +751,46 @@ fn an_empty_archive_does_not_empty_a_volume() {
 }
 
 #[test]
-fn a_file_in_place_of_a_directory_with_content_is_refused_by_name() {
-    let world = World::new(false);
-    fs::remove_file(world.at("backup/x.tar.bz2")).unwrap();
-    let members = [
-        ("srv/x/", tar::EntryType::Directory, ""),
-        ("srv/x/a/", tar::EntryType::Directory, ""),
-        ("srv/x/a/below", tar::EntryType::Regular, "content"),
-        // As after `tar -r`.
-        ("srv/x/a", tar::EntryType::Regular, "a file now"),
-    ];
-    fs::write(world.at("backup/x.tar"), archive(&members)).unwrap();
-    let run = world.voltar("restore", &["backup"]).run().expect_code(2);
-    run.expect_text("x: cannot create 'a': Directory not empty").expect_text("GNU tar does not replace it either");
-    world.first.assert_same(&world.now(), "refused");
-    world.assert_no_leftovers();
+fn a_directory_that_became_a_file_in_the_archive_is_a_file() {
+    for world in World::both() {
+        fs::remove_file(world.at("backup/x.tar.bz2")).unwrap();
+        let members = [
+            ("srv/x/", tar::EntryType::Directory, ""),
+            ("srv/x/a/", tar::EntryType::Directory, ""),
+            ("srv/x/a/below/", tar::EntryType::Directory, ""),
+            ("srv/x/a/below/file", tar::EntryType::Regular, ""),
+            ("srv/x/a/file", tar::EntryType::Regular, ""),
+            // As after `tar -r`.
+            ("srv/x/a", tar::EntryType::Regular, ""),
+        ];
+        fs::write(world.at("backup/x.tar"), archive(&members)).unwrap();
+        for mode in [&[][..], &["--in-place"]] {
+            world.voltar("restore", &["backup"]).args(mode).ok();
+            assert!(world.live.join("a").is_file());
+            assert_eq!(fs::read_dir(&world.live).unwrap().count(), 1);
+            world.voltar("verify", &["backup", "--against-volume"]).ok();
+            world.assert_no_leftovers();
+            fs::remove_file(world.live.join("a")).unwrap();
+        }
+        // As `tar -x`, which does not replace it either.
+        let run = world.voltar("restore", &["backup", "--merge"]).run().expect_code(2);
+        run.expect_text("x: cannot create 'a': a directory with content has this name, which --merge keeps");
+        assert!(world.live.join("a/below/file").exists());
+    }
+}
+
+#[test]
+fn a_live_directory_is_replaced_in_place_by_the_file_of_the_archive() {
+    for world in World::both() {
+        for name in ["both", "directory/file", "directory/link"] {
+            fs::remove_file(world.live.join(name)).unwrap();
+            fs::create_dir_all(world.live.join(name).join("below/that")).unwrap();
+            fs::write(world.live.join(name).join("below/new"), "new").unwrap();
+        }
+        world.voltar("restore", &["backup", "--in-place"]).ok();
+        world.first.assert_same(&world.now(), "in place");
+        world.assert_no_leftovers();
+    }
 }
 
 #[test]

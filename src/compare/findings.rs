@@ -46,6 +46,9 @@ pub(super) struct Findings {
     counts: Differences,
     /// The last directory that only the archive has: what lies in it is no difference of its own.
     missing: Option<RelPath>,
+    /// How many such findings each directory has, by a hash with a random key.
+    absent_in: HashMap<u64, u64>,
+    state: RandomState,
 }
 
 impl Findings {
@@ -59,7 +62,24 @@ impl Findings {
         if is_directory {
             self.missing = Some(member.path.clone());
         }
+        if let Some((parent, _)) = member.path.split_last() {
+            *self.absent_in.entry(self.state.hash_one(&parent)).or_default() += 1;
+        }
         self.add(Difference { path: member.path.clone(), is_directory, what: What::OnlyInArchive });
+    }
+
+    /// Removes what the tree does not have in a directory that a later member replaces (`tar -r`).
+    pub(super) fn replaced(&mut self, directory: &RelPath) {
+        if self.absent_in.is_empty() {
+            return;
+        }
+        if let Some(count) = self.absent_in.remove(&self.state.hash_one(directory)) {
+            self.counts.only_in_archive -= count;
+            self.listed.retain(|listed| {
+                let is_in = listed.path.split_last().is_some_and(|(parent, _)| parent == *directory);
+                !(is_in && listed.what == What::OnlyInArchive)
+            });
+        }
     }
 
     /// Adds the attributes in which a member differs; if there are none, it does not.
@@ -119,6 +139,22 @@ mod tests {
         let (listed, counts) = findings.sorted();
         assert_eq!(listed.iter().map(|one| one.path.to_string()).collect::<Vec<_>>(), ["a", "ab"]);
         assert_eq!((counts.only_in_archive, counts.unlisted), (2, 0));
+    }
+
+    #[test]
+    fn what_lies_in_a_directory_that_was_replaced_is_none() {
+        let mut findings = Findings::default();
+        findings.only_in_archive(&member("a", Kind::Fifo));
+        for i in 0..=LISTED {
+            findings.only_in_archive(&member(&format!("b/{i:09}"), Kind::Fifo));
+        }
+        findings.only_in_archive(&member("bc/d", Kind::Fifo));
+        for replaced in ["b", "c", "b"] {
+            findings.replaced(&path(replaced));
+        }
+        let (listed, counts) = findings.sorted();
+        assert_eq!(listed.iter().map(|one| one.path.to_string()).collect::<Vec<_>>(), ["a"]);
+        assert_eq!((counts.only_in_archive, counts.unlisted), (2, 1));
     }
 
     #[test]

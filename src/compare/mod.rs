@@ -128,6 +128,9 @@ impl Comparison<'_> {
             self.on_no_mount += u64::from(!is_above);
             return Ok(());
         }
+        if member.kind != Kind::Directory {
+            self.findings.replaced(&member.path);
+        }
         let found = match self.lookup.find(&member.path) {
             Ok(found) => found,
             Err(error) => {

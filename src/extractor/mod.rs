@@ -80,6 +80,7 @@ pub(crate) fn extract(
     let (mut missing, mut outside_links) = (Missing::of(&input.parts), OutsideLinks::default());
     let mut clusters = Clusters::default();
     let mut beyond = Skipped::default();
+    let check = || monitor.check_cancelled();
     while let Some(stored) = archive.next_member(monitor)? {
         let member = match fit(input, &stored)? {
             Fit::Member(member) => member,
@@ -123,11 +124,11 @@ pub(crate) fn extract(
         let mut content = archive.content(monitor);
         let extracted = if is_version(&member) {
             let mut recorded = Recorded::new(&mut content, VERSION_BYTES);
-            let extracted = routes.extract(&on_disk, &mut recorded);
+            let extracted = routes.extract(&on_disk, &mut recorded, &check);
             clusters.version(&member.path, &recorded.beginning());
             extracted
         } else {
-            routes.extract(&on_disk, &mut content)
+            routes.extract(&on_disk, &mut content, &check)
         };
         extracted.map_err(|error| monitor.cause(error).within(&input.archive))?;
         members += u64::from(!member.path.is_root() || member.is_one_file());

@@ -84,6 +84,7 @@ impl OutsideLinks {
         ));
         let mut archive = input.open(pool, monitor)?;
         let mut made = BTreeSet::new();
+        let check = || monitor.check_cancelled();
         while let Some(stored) = archive.next_member(monitor)? {
             if stored.offset > self.last {
                 break;
@@ -94,10 +95,10 @@ impl OutsideLinks {
                 continue;
             }
             let first = Member { path: links[0].path.clone(), ..to_host(&member, ids)?.0.into_owned() };
-            routes.extract(&first, &mut archive.content(monitor)).map_err(|error| monitor.cause(error))?;
+            routes.extract(&first, &mut archive.content(monitor), &check).map_err(|error| monitor.cause(error))?;
             for link in &links[1..] {
                 let kind = Kind::HardLink { target: first.path.clone() };
-                routes.extract(&Member { kind, ..link.clone() }, &mut std::io::empty())?;
+                routes.extract(&Member { kind, ..link.clone() }, &mut std::io::empty(), &check)?;
             }
             made.insert(member.path);
         }

@@ -23,7 +23,7 @@ use crate::member::{Kind, Member, Metadata, RelPath};
 use crate::ordered::Pool;
 use crate::volume::beneath::{Beneath, DIRECTORY};
 use crate::volume::content::{CopyError, write_with_holes};
-use crate::volume::create::{Creator, Existing, unreadable};
+use crate::volume::create::{Creator, Existing, Removal, unreadable};
 use crate::volume::live::{Live, LiveKind};
 use crate::volume::metadata;
 use crate::volume::not_restored::NotRestored;
@@ -159,8 +159,14 @@ impl<'a> Routes<'a> {
         own_name(route.live, self.own, &below)
     }
 
-    /// Extracts one member to the mount that holds its path; a file's content is read from `content`.
-    pub(super) fn extract(&mut self, member: &Member, content: &mut impl ReadHoles) -> Result<()> {
+    /// Extracts one member to the mount that holds its path; a file's content is read from `content`. `check` is called now
+    /// and then, where that takes long.
+    pub(super) fn extract(
+        &mut self,
+        member: &Member,
+        content: &mut impl ReadHoles,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         if member.is_one_file() && self.directories.contains(&&member.path) {
             return Err(Error::refused("the archive holds a single file in the place of the volume's directory"));
         }
@@ -209,13 +215,17 @@ impl<'a> Routes<'a> {
             *root = Some(stored);
             return Ok(());
         }
-        let staging = route.staging;
-        let Some(tree) = route.begin(mode, root_ids, &self.files, &self.not_restored)? else {
+        route.begin(mode, root_ids, &self.files, &self.not_restored)?;
+        let Destination::Tree { mountpoints, tree: Some(tree), .. } = &mut route.destination else {
             return Err(no_holder(&stored.path));
         };
-        note_root(staging, &stored)?;
+        note_root(route.staging, &stored)?;
         // As with `tar -x --strip`, which skips the root's own member.
-        if is_tree_root && mode == Mode::Merge { Ok(()) } else { tree.writer.member(&stored, content) }
+        if is_tree_root && mode == Mode::Merge {
+            return Ok(());
+        }
+        let spared = |path: &RelPath| is_spared(route.live, self.own, mountpoints, path);
+        tree.writer.member(&stored, content, Removal { spared: &spared, check })
     }
 
     /// Extracts a directory above what is restored. Over the live tree it is made only if it does not exist.
@@ -230,7 +240,7 @@ impl<'a> Routes<'a> {
         }
         let Some(tree) = route.begin(mode, root_ids, &self.files, &self.not_restored)? else { return Ok(()) };
         let directory = Member { path, kind: Kind::Directory, metadata: member.metadata.clone() };
-        tree.writer.member(&directory, &mut io::empty())
+        tree.writer.member(&directory, &mut io::empty(), Removal::NONE)
     }
 
     /// What was extracted without all its extended attributes. It is complete once all trees are.
@@ -286,12 +296,9 @@ impl<'a> Routes<'a> {
     pub(super) fn finish(self, check: &dyn Fn() -> Result<()>) -> Result<()> {
         for Route { at, live, staging, destination, .. } in self.mounts {
             if let Destination::Tree { tree: Some(tree), mountpoints, .. } = destination {
-                let spared = |path: &RelPath| {
-                    own_name(live, self.own, path).is_some()
-                        || mountpoints.iter().any(|(mountpoint, _)| mountpoint.strip_prefix(path).is_some())
-                };
+                let spared = |path: &RelPath| is_spared(live, self.own, &mountpoints, path);
                 let Tree { mut writer, root } = *tree;
-                writer.finish(&spared, check)?;
+                writer.finish(Removal { spared: &spared, check })?;
                 if staging.is_none() {
                     let synced = apart::wait_for(move || syncfs(&root), check)?;
                     synced.map_err(|e| Error::failed("cannot sync", at.as_bytes(), e))?;
@@ -300,6 +307,13 @@ impl<'a> Routes<'a> {
         }
         Ok(())
     }
+}
+
+/// Returns whether `path` in `live` has to stay, whatever the archive holds: it is voltar's own, or another mount lies there or
+/// below.
+fn is_spared(live: &Live, own: &OwnNames, mountpoints: &[(RelPath, Kind)], path: &RelPath) -> bool {
+    own_name(live, own, path).is_some()
+        || mountpoints.iter().any(|(mountpoint, _)| mountpoint.strip_prefix(path).is_some())
 }
 
 /// Returns the directory of voltar's own in `live` that `path` names or lies in.
@@ -345,7 +359,7 @@ impl Route<'_> {
             let mut begun = Box::new(tree);
             if let Some(root) = root.take() {
                 note_root(self.staging, &root)?;
-                begun.writer.member(&root, &mut io::empty())?;
+                begun.writer.member(&root, &mut io::empty(), Removal::NONE)?;
             }
             begun
         };
@@ -371,21 +385,22 @@ impl Tree {
             None => open_live().map_err(|e| failed("cannot open", e.into()))?,
         };
         let below = root.try_clone().map_err(|e| failed("cannot open", e))?;
-        let creator = match mode {
-            Mode::Replace => Creator::new(below, Existing::Staged),
-            Mode::Merge => Creator::new(below, Existing::Merge),
-            Mode::InPlace => Creator::remembering(below, Existing::Merge),
+        let existing = match mode {
+            Mode::Replace => Existing::Staged,
+            Mode::Merge => Existing::Merge,
+            Mode::InPlace => Existing::InPlace,
         };
-        let mut creator = creator.for_owner(root_ids).reporting(not_restored);
+        let mut creator = Creator::new(below, existing).for_owner(root_ids).reporting(not_restored);
         if mode != Mode::Merge {
             // Until the archive says otherwise the root stays as it is.
             let metadata = metadata::of_open(live.handle()).map_err(|e| failed("cannot examine", e.into()))?;
-            creator.member(&Member { path: RelPath::root(), kind: Kind::Directory, metadata }, &mut io::empty())?;
+            let root = Member { path: RelPath::root(), kind: Kind::Directory, metadata };
+            creator.member(&root, &mut io::empty(), Removal::NONE)?;
         }
         if mode == Mode::Replace {
             let old = Beneath::new(open_live().map_err(|e| failed("cannot open", e.into()))?);
             for (path, kind) in mountpoints {
-                creator.member(&mountpoint(&old, path, kind, root_ids), &mut io::empty())?;
+                creator.member(&mountpoint(&old, path, kind, root_ids), &mut io::empty(), Removal::NONE)?;
             }
         }
         Ok(Self { writer: WriteBehind::new(creator, files), root })

@@ -12,13 +12,13 @@ use crate::error::Result;
 use crate::holes::ReadHoles;
 use crate::member::{Kind, Member, RelPath, StepHasher};
 use crate::ordered::{Ordered, Pool};
-use crate::volume::create::{Creator, NewFile, unreadable};
+use crate::volume::create::{Creator, NewFile, NotMade, Removal, unreadable};
 
 /// Extracts members in one tree.
 pub(super) struct WriteBehind {
     creator: Creator,
     batch: Batch,
-    making: Ordered<(Batch, Result<()>)>,
+    making: Ordered<(Batch, Result<(), Stopped>)>,
     unmade: Unmade,
 }
 
@@ -32,60 +32,71 @@ impl WriteBehind {
     ///
     /// # Errors
     /// As [`Creator::member`]; those of earlier members come first.
-    pub(super) fn member(&mut self, member: &Member, content: &mut impl ReadHoles) -> Result<()> {
+    pub(super) fn member(&mut self, member: &Member, content: &mut impl ReadHoles, removal: Removal<'_>) -> Result<()> {
         if self.unmade.concerns(member) {
-            self.settle()?;
+            self.settle(removal)?;
         }
-        if let Err(error) = self.make_or_add(member, content) {
-            self.settle()?;
+        if let Err(error) = self.make_or_add(member, content, removal) {
+            self.settle(removal)?;
             return Err(error);
         }
-        if self.batch.filled.is_full() { self.submit() } else { Ok(()) }
+        if self.batch.filled.is_full() { self.submit(removal) } else { Ok(()) }
     }
 
-    fn make_or_add(&mut self, member: &Member, content: &mut impl ReadHoles) -> Result<()> {
+    fn make_or_add(&mut self, member: &Member, content: &mut impl ReadHoles, removal: Removal<'_>) -> Result<()> {
         let small = batch::small(&member.kind).and_then(|size| usize::try_from(size).ok());
-        let Some(size) = small else { return self.creator.member(member, content) };
-        let Some(file) = self.creator.file(member)? else { return self.creator.member(member, content) };
+        let Some(size) = small else { return self.creator.member(member, content, removal) };
+        let Some(file) = self.creator.file(member)? else { return self.creator.member(member, content, removal) };
         self.unmade.add(file.path());
         self.batch.add(file, size, content)
     }
 
-    /// Creates all pending files; removes what the archive did not name and is not `spared`, if the creator remembers
-    /// names; applies the metadata of all directories.
+    /// Creates all pending files; removes what the archive did not name, if the creator remembers names; applies the metadata
+    /// of all directories.
     ///
     /// # Errors
-    /// The first one, also of `check`, which is called now and then.
-    pub(super) fn finish(&mut self, spared: &dyn Fn(&RelPath) -> bool, check: &dyn Fn() -> Result<()>) -> Result<()> {
-        self.settle()?;
-        self.creator.remove_others(spared, check)?;
-        self.creator.finish_directories(check)
+    /// The first one, also of the check, which is called now and then.
+    pub(super) fn finish(&mut self, removal: Removal<'_>) -> Result<()> {
+        self.settle(removal)?;
+        self.creator.remove_others(removal)?;
+        self.creator.finish_directories(removal.check)
     }
 
-    fn submit(&mut self) -> Result<()> {
+    fn submit(&mut self, removal: Removal<'_>) -> Result<()> {
         if !self.making.has_room() {
-            self.take()?;
+            self.take(removal)?;
         }
         let batch = std::mem::take(&mut self.batch);
         self.making.submit(move || {
-            let made = batch.make();
+            let made = batch.make(0);
             (batch, made)
         });
         Ok(())
     }
 
-    /// Waits for the oldest batch; false if there is none.
-    fn take(&mut self) -> Result<bool> {
-        let Some((batch, made)) = self.making.take() else { return Ok(false) };
+    /// Waits for the oldest batch, and completes it; false if there is none.
+    fn take(&mut self, removal: Removal<'_>) -> Result<bool> {
+        let Some((batch, mut made)) = self.making.take() else { return Ok(false) };
         for (file, _) in &batch.files {
             self.unmade.remove(file.path());
         }
-        made.map(|()| true)
+        let mut cleared = None;
+        while let Err(Stopped { at, why }) = made {
+            let path = batch.files[at].0.path();
+            match why {
+                // No pending file lies below: the member has waited for those before it, and those after it wait for it.
+                NotMade::Occupied if cleared != Some(at) => self.creator.clear(path, removal)?,
+                why => return Err(why.error(path)),
+            }
+            cleared = Some(at);
+            made = batch.make(at);
+        }
+        Ok(true)
     }
 
-    fn settle(&mut self) -> Result<()> {
-        self.submit()?;
-        while self.take()? {}
+    fn settle(&mut self, removal: Removal<'_>) -> Result<()> {
+        self.submit(removal)?;
+        while self.take(removal)? {}
         Ok(())
     }
 }
@@ -95,6 +106,12 @@ impl Drop for WriteBehind {
         // The staged tree is removed next: no file may be created in it after that.
         self.making.abandon();
     }
+}
+
+/// A file of a batch that was not made, nor those after it.
+struct Stopped {
+    at: usize,
+    why: NotMade,
 }
 
 /// Files that one thread creates in order.
@@ -119,19 +136,22 @@ impl Batch {
         Ok(())
     }
 
-    fn make(&self) -> Result<()> {
+    /// Makes the files from the one at `from` on.
+    fn make(&self, from: usize) -> Result<(), Stopped> {
         let mut content = &self.content[..];
-        for (file, size) in &self.files {
+        for (at, (file, size)) in self.files.iter().enumerate() {
             let (own, rest) = content.split_at(*size);
-            file.make(own)?;
+            if at >= from {
+                file.make(own).map_err(|why| Stopped { at, why })?;
+            }
             content = rest;
         }
         Ok(())
     }
 }
 
-/// The pending files, and their number per directory, as hashes of their paths. Two paths of the same hash cost time: files
-/// are waited for without need.
+/// The pending files, and the number of those below each directory, as hashes of their paths. Two paths of the same hash cost
+/// time: files are waited for without need.
 #[derive(Default)]
 struct Unmade {
     hasher: StepHasher,
@@ -161,30 +181,27 @@ impl Unmade {
         replaces_directory || leads_through(&member.path)
     }
 
-    /// Returns the hashes of a file and of its directory; `None` for the latter if that is the root.
-    fn hashes(&self, file: &RelPath) -> Option<(u64, Option<u64>)> {
-        let last_two = self.hasher.of_steps(file).fold((None, None), |(_, before), step| (before, Some(step)));
-        let (directory, file) = last_two;
-        file.map(|file| (file, directory))
-    }
-
     fn add(&mut self, file: &RelPath) {
-        let Some((file, directory)) = self.hashes(file) else { return };
-        if let Some(directory) = directory {
-            *self.directories.entry(directory).or_default() += 1;
+        let mut steps = self.hasher.of_steps(file).peekable();
+        while let Some(step) = steps.next() {
+            if steps.peek().is_some() {
+                *self.directories.entry(step).or_default() += 1;
+            } else {
+                self.files.insert(step);
+            }
         }
-        self.files.insert(file);
     }
 
     fn remove(&mut self, file: &RelPath) {
-        let Some((file, directory)) = self.hashes(file) else { return };
-        self.files.remove(&file);
-        if let Some(directory) = directory
-            && let Some(count) = self.directories.get_mut(&directory)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.directories.remove(&directory);
+        let mut steps = self.hasher.of_steps(file).peekable();
+        while let Some(step) = steps.next() {
+            if steps.peek().is_none() {
+                self.files.remove(&step);
+            } else if let Some(count) = self.directories.get_mut(&step) {
+                *count -= 1;
+                if *count == 0 {
+                    self.directories.remove(&step);
+                }
             }
         }
     }
@@ -205,6 +222,9 @@ mod tests {
     use crate::batch::{DIRECTORIES, SMALL};
     use crate::member::{Metadata, Timestamp};
     use crate::volume::create::Existing;
+
+    /// Whatever has to go is removed.
+    const ANY: Removal<'static> = Removal { spared: &|_| false, check: &|| Ok(()) };
 
     /// Everything below `directory`, a line each.
     fn listing(directory: &Path, text: &mut String) {
@@ -233,9 +253,9 @@ mod tests {
         let creator = || Creator::new(File::open(dir.path()).unwrap().into(), existing);
         let mut first = creator();
         for (member, content) in before {
-            first.member(member, &mut &content[..]).unwrap_or_default();
+            first.member(member, &mut &content[..], ANY).unwrap_or_default();
         }
-        first.finish_directories(&|| Ok(())).unwrap_or_default();
+        first.finish_directories(ANY.check).unwrap_or_default();
         let more = creator();
         (dir, more)
     }
@@ -281,18 +301,18 @@ mod tests {
         fn it_comes_to_what_one_after_the_other_comes_to(
             before in prop::collection::vec(member(), 0..12),
             members in prop::collection::vec(member(), 0..40),
-            merging in any::<bool>(),
+            existing in prop::sample::select(vec![Existing::Staged, Existing::Merge, Existing::InPlace]),
         ) {
-            let (existing, before) =
-                if merging { (Existing::Merge, &before[..]) } else { (Existing::Staged, &[][..]) };
+            let before = if existing == Existing::Staged { &[][..] } else { &before[..] };
             let (dir, mut creator) = tree(before, existing);
-            let made = members.iter().try_for_each(|(member, content)| creator.member(member, &mut &content[..]));
-            let expected = outcome(&dir, made.and_then(|()| creator.finish_directories(&|| Ok(()))));
+            let made = members.iter().try_for_each(|(member, content)| creator.member(member, &mut &content[..], ANY));
+            let made = made.and_then(|()| creator.remove_others(ANY));
+            let expected = outcome(&dir, made.and_then(|()| creator.finish_directories(ANY.check)));
 
             let (dir, creator) = tree(before, existing);
             let mut writer = WriteBehind::new(creator, &Pool::new(4).unwrap());
-            let made = members.iter().try_for_each(|(member, content)| writer.member(member, &mut &content[..]));
-            prop_assert_eq!(outcome(&dir, made.and_then(|()| writer.finish(&|_| false, &|| Ok(())))), expected);
+            let made = members.iter().try_for_each(|(member, content)| writer.member(member, &mut &content[..], ANY));
+            prop_assert_eq!(outcome(&dir, made.and_then(|()| writer.finish(ANY))), expected);
         }
     }
 
@@ -302,10 +322,10 @@ mod tests {
         let link =
             Member { path: path("d"), kind: Kind::Symlink { target: b"a".to_vec() }, metadata: Metadata::default() };
         let mut unmade = Unmade::default();
-        for file in ["d/x", "d/y", "other"] {
+        for file in ["d/x", "d/y", "d/e/z", "other"] {
             unmade.add(&path(file));
         }
-        for (made, concerns) in [("other", true), ("d/x", true), ("d/y", false)] {
+        for (made, concerns) in [("other", true), ("d/x", true), ("d/y", true), ("d/e/z", false)] {
             unmade.add(&path("beside"));
             unmade.remove(&path(made));
             assert_eq!(unmade.concerns(&link), concerns, "after '{made}'");
@@ -322,7 +342,7 @@ mod tests {
                 let path = RelPath::parse(format!("{}/{number}", directory(number)).as_bytes()).unwrap();
                 let metadata = Metadata { uid: geteuid().as_raw(), gid: getegid().as_raw(), ..Metadata::default() };
                 let member = Member { path, kind: Kind::File { size: 1 }, metadata };
-                writer.member(&member, &mut &b"x"[..]).unwrap();
+                writer.member(&member, &mut &b"x"[..], ANY).unwrap();
                 writer.batch.files.len()
             });
             batches.max().unwrap()
@@ -341,7 +361,7 @@ mod tests {
             for number in 0..files {
                 let path = RelPath::parse(format!("file {number}").as_bytes()).unwrap();
                 let member = Member { path, kind: Kind::File { size: 9 }, metadata: metadata.clone() };
-                writer.member(&member, &mut &b"something"[..]).unwrap();
+                writer.member(&member, &mut &b"something"[..], ANY).unwrap();
             }
             drop(writer);
             let count = || fs::read_dir(dir.path()).unwrap().count();
@@ -357,6 +377,6 @@ mod tests {
         let mut writer = WriteBehind::new(creator, &Pool::new(1).unwrap());
         let path = RelPath::parse(b"file").unwrap();
         let member = Member { path, kind: Kind::File { size: 9 }, metadata: Metadata::default() };
-        writer.member(&member, &mut &b"some"[..]).unwrap_err();
+        writer.member(&member, &mut &b"some"[..], ANY).unwrap_err();
     }
 }

@@ -35,7 +35,49 @@ pub(crate) enum Existing {
     Staged,
     /// As `tar -x`: files are replaced, directories kept with their content.
     Merge,
+    /// All are replaced that the archive names, and the others removed at the end.
+    InPlace,
 }
+
+/// What the removal of directories heeds.
+#[derive(Clone, Copy)]
+pub(crate) struct Removal<'a> {
+    /// Whether something at a path or below it has to stay.
+    pub(crate) spared: &'a dyn Fn(&RelPath) -> bool,
+    /// Called before each entry; its error ends the removal.
+    pub(crate) check: &'a dyn Fn() -> Result<()>,
+}
+
+impl Removal<'static> {
+    /// Nothing is removed.
+    pub(crate) const NONE: Self = Self { spared: &|_| true, check: &|| Ok(()) };
+}
+
+/// Why a member was not created.
+#[derive(Debug)]
+pub(crate) enum NotMade {
+    /// A directory with content has its name.
+    Occupied,
+    Failed(Error),
+}
+
+impl NotMade {
+    /// Returns the error of a member at `path` for which no directory is removed any more.
+    pub(crate) fn error(self, path: &RelPath) -> Error {
+        match self {
+            Self::Occupied => Error::failed(CREATE, path.as_bytes(), Errno::ENOTEMPTY),
+            Self::Failed(error) => error,
+        }
+    }
+}
+
+impl From<Error> for NotMade {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+const CREATE: &str = "cannot create";
 
 /// The mode of directories that no member describes, as by `mkdir` with the usual umask.
 const UNDESCRIBED: Mode = Mode::from_bits_truncate(0o755);
@@ -54,7 +96,10 @@ pub(crate) struct Creator {
     last: Option<(RelPath, Arc<OwnedFd>)>,
     described: Described,
     directory_xattrs: SharedXattrs,
+    /// For [`Creator::remove_others`].
     named: Option<Named>,
+    /// Whether a directory was removed with its content.
+    has_cleared: bool,
     recent: RecentFiles,
     buffer: Vec<u8>,
     not_restored: Arc<NotRestored>,
@@ -94,17 +139,12 @@ impl Creator {
             last: None,
             described: Described::default(),
             directory_xattrs: SharedXattrs::default(),
-            named: None,
+            named: (existing == Existing::InPlace).then(Named::default),
+            has_cleared: false,
             recent: RecentFiles::default(),
             buffer: Vec::new(),
             not_restored: Arc::default(),
         }
-    }
-
-    /// The same, and remembers all names for [`Creator::remove_others`].
-    #[must_use]
-    pub(crate) fn remembering(root: OwnedFd, existing: Existing) -> Self {
-        Self { named: Some(Named::default()), ..Self::new(root, existing) }
     }
 
     /// The same, and gives directories that no member describes this user and group instead of those of this process.
@@ -121,12 +161,23 @@ impl Creator {
         self
     }
 
-    /// Creates one member; a file's content is read from `content`.
+    /// Creates one member; a file's content is read from `content`. A directory with content that has its name is removed,
+    /// as `removal` says, if existing names are replaced.
     ///
     /// # Errors
-    /// `Unsafe` for a name that leads through a symbolic link, `Damaged` for an inconsistent archive, `Failed` for errors
-    /// of the system.
-    pub(crate) fn member(&mut self, member: &Member, content: &mut impl ReadHoles) -> Result<()> {
+    /// `Unsafe` for a name that leads through a symbolic link, `Damaged` for an inconsistent archive, `Refused` if a
+    /// directory would be removed that is spared, `Failed` for errors of the system.
+    pub(crate) fn member(&mut self, member: &Member, content: &mut impl ReadHoles, removal: Removal<'_>) -> Result<()> {
+        let mut made = self.make(member, content);
+        if let Err(NotMade::Occupied) = made {
+            self.clear(&member.path, removal)?;
+            // Nothing was read from `content`.
+            made = self.make(member, content);
+        }
+        made.map_err(|why| why.error(&member.path))
+    }
+
+    fn make(&mut self, member: &Member, content: &mut impl ReadHoles) -> Result<(), NotMade> {
         self.remember(&member.path);
         let Some((parent, name)) = member.path.split_last() else {
             // The root is there; only its metadata counts.
@@ -135,7 +186,7 @@ impl Creator {
         };
         self.go_to(&parent)?;
         let Some((_, directory)) = &self.last else {
-            return Err(Error::failed("cannot open", parent.as_bytes(), "its handle is lost"));
+            return Err(lost(&parent).into());
         };
         let made = match &member.kind {
             Kind::Directory => {
@@ -155,7 +206,7 @@ impl Creator {
             }
             Kind::Symlink { target } => {
                 make_way(directory, name, || symlinkat(OsStr::from_bytes(target), directory, name))
-                    .map_err(|e| cannot("cannot create the symbolic link", &member.path, e))?;
+                    .map_err(|e| not_made("cannot create the symbolic link", &member.path, e))?;
                 metadata::apply_to_symlink(directory, name, &member.metadata)
             }
             Kind::HardLink { target } => return self.hard_link(member, target),
@@ -175,9 +226,34 @@ impl Creator {
                 &member.metadata,
             ),
         };
-        let not_set = made.map_err(|(operation, e)| cannot(operation, &member.path, e))?;
+        let not_set = made.map_err(|(operation, e)| not_made(operation, &member.path, e))?;
         self.not_restored.add(&member.path, &not_set);
         Ok(())
+    }
+
+    /// Removes the directory with content that has the name of a member, if existing names are replaced. The caller has
+    /// made all files below it that the archive has named before.
+    ///
+    /// # Errors
+    /// `Refused` if the directory is spared, `Failed` if it is kept; those of the system and of the check.
+    pub(crate) fn clear(&mut self, path: &RelPath, removal: Removal<'_>) -> Result<()> {
+        if self.existing == Existing::Merge {
+            let why = "a directory with content has this name, which --merge keeps, as `tar -x` does";
+            return Err(Error::failed(CREATE, path.as_bytes(), why));
+        }
+        if (removal.spared)(path) {
+            return Err(Error::refused(format!(
+                "'{path}' is no directory in the archive, but volumes are mounted below it"
+            ))
+            .hint("restore into a container that has the same mounts as the one that was archived"));
+        }
+        let Some((parent, name)) = path.split_last() else { return Ok(()) };
+        self.go_to(&parent)?;
+        let Some((_, directory)) = &self.last else { return Err(lost(&parent)) };
+        self.has_cleared = true;
+        let check = || (removal.check)().map_err(|_| Errno::EINTR);
+        remove_all(directory, name, &check)
+            .map_err(|e| (removal.check)().err().unwrap_or_else(|| cannot("cannot remove", path, e)))
     }
 
     /// Keeps the metadata of a directory until the end.
@@ -212,8 +288,9 @@ impl Creator {
         for (path, metadata) in std::mem::take(&mut self.described).deepest_first() {
             check()?;
             let directory = match self.beneath.open(&path) {
-                // A later member has replaced it (`tar -r`).
+                // A later member has replaced it (`tar -r`), or one above it.
                 Err(Errno::ENOTDIR | Errno::ELOOP) => continue,
+                Err(Errno::ENOENT) if self.has_cleared => continue,
                 other => other.map_err(|e| cannot("cannot open the directory", &path, e))?,
             };
             let not_set =
@@ -226,12 +303,8 @@ impl Creator {
     /// Removes everything below the root that no member named. Call it before [`Creator::finish_directories`].
     ///
     /// # Errors
-    /// Those of the system, and that of `check`, which is called before each entry.
-    pub(crate) fn remove_others(
-        &mut self,
-        spared: &dyn Fn(&RelPath) -> bool,
-        check: &dyn Fn() -> Result<()>,
-    ) -> Result<()> {
+    /// Those of the system, and of the check.
+    pub(crate) fn remove_others(&mut self, Removal { spared, check }: Removal<'_>) -> Result<()> {
         let Some(named) = self.named.take() else { return Ok(()) };
         let check_errno = || check().map_err(|_| Errno::EINTR);
         let failed = |operation, path: &RelPath, e| check().err().unwrap_or_else(|| cannot(operation, path, e));
@@ -276,22 +349,24 @@ impl Creator {
         Ok(())
     }
 
-    fn hard_link(&mut self, member: &Member, target: &RelPath) -> Result<()> {
+    fn hard_link(&mut self, member: &Member, target: &RelPath) -> Result<(), NotMade> {
+        let to_directory =
+            || Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to a directory", member.path));
         let (Some((parent, name)), Some((_, directory))) = (target.split_last(), &self.last) else {
-            return Err(Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to a directory", member.path)));
+            return Err(to_directory().into());
         };
         let Some((_, own_name)) = member.path.split_last() else { return Ok(()) };
         let missing = |e: Errno| match e {
-            Errno::ENOENT => Error::new(
+            Errno::ENOENT => NotMade::Failed(Error::new(
                 ErrorKind::Damaged,
                 format!("'{}' is a hard link to '{target}', which the archive does not hold before it", member.path),
-            ),
-            e => cannot("cannot create the hard link", &member.path, e),
+            )),
+            e => not_made("cannot create the hard link", &member.path, e),
         };
         let from = self.beneath.open(&parent).map_err(missing)?;
         let status = fstatat(&from, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(missing)?;
         if metadata::is_directory(&status) {
-            return Err(Error::new(ErrorKind::Damaged, format!("'{}' is a hard link to a directory", member.path)));
+            return Err(to_directory().into());
         }
         if *target == member.path {
             return Ok(());
@@ -328,22 +403,22 @@ impl NewFile {
     ///
     /// # Errors
     /// As [`Creator::member`].
-    pub(crate) fn make(&self, content: &[u8]) -> Result<()> {
+    pub(crate) fn make(&self, content: &[u8]) -> Result<(), NotMade> {
         self.fill(|file| write_at_once(file, content).map_err(CopyError::Write)).map(drop)
     }
 
     /// Makes it, with `size` bytes from `content`.
-    fn copy(&self, content: &mut impl ReadHoles, size: u64, buffer: &mut Vec<u8>) -> Result<File> {
+    fn copy(&self, content: &mut impl ReadHoles, size: u64, buffer: &mut Vec<u8>) -> Result<File, NotMade> {
         self.fill(|file| write_with_holes(file, content, size, buffer))
     }
 
-    fn fill(&self, write: impl FnOnce(&mut File) -> Result<(), CopyError>) -> Result<File> {
+    fn fill(&self, write: impl FnOnce(&mut File) -> Result<(), CopyError>) -> Result<File, NotMade> {
         let name = self.name.as_os_str();
         let file = make_way(&self.directory, name, || {
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             openat(&*self.directory, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
         });
-        let mut file = File::from(file.map_err(|e| cannot("cannot create", &self.path, e))?);
+        let mut file = File::from(file.map_err(|e| not_made(CREATE, &self.path, e))?);
         write(&mut file).map_err(|e| match e {
             CopyError::Read(e) => unreadable(&e),
             CopyError::Write(e) => match e.raw_os_error() {
@@ -366,7 +441,7 @@ fn special(
     metadata: &Metadata,
 ) -> Result<NotSet, metadata::Failed> {
     let made = make_way(directory, name, || mknodat(directory, name, kind, Mode::S_IRUSR | Mode::S_IWUSR, device));
-    made.map_err(|e| ("cannot create", e))?;
+    made.map_err(|e| (CREATE, e))?;
     metadata::apply_to_special(directory, name, kind, metadata)
 }
 
@@ -392,7 +467,7 @@ fn make_directory(directory: &OwnedFd, name: &OsStr, existing: Existing) -> Resu
                 unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)?;
                 return mkdirat(directory, name, UNFINISHED);
             }
-            if existing == Existing::Merge && there.st_mode & 0o700 != 0o700 {
+            if existing != Existing::Staged && there.st_mode & 0o700 != 0o700 {
                 // Without CAP_DAC_OVERRIDE, its mode could forbid creating files in it.
                 let handle = openat(directory, name, DIRECTORY, Mode::empty())?;
                 fchmod(&handle, Mode::from_bits_truncate(there.st_mode & 0o7777) | UNFINISHED)?;
@@ -413,6 +488,17 @@ pub(crate) fn unreadable(e: &std::io::Error) -> Error {
     Error::new(kind, e.to_string())
 }
 
+fn not_made(operation: &str, path: &RelPath, e: Errno) -> NotMade {
+    match e {
+        Errno::ENOTEMPTY => NotMade::Occupied,
+        e => NotMade::Failed(cannot(operation, path, e)),
+    }
+}
+
+fn lost(directory: &RelPath) -> Error {
+    Error::failed("cannot open", directory.as_bytes(), "its handle is lost")
+}
+
 fn cannot(operation: &str, path: &RelPath, e: Errno) -> Error {
     match e {
         Errno::ELOOP | Errno::ENOTDIR | Errno::EXDEV => Error::new(
@@ -423,10 +509,6 @@ fn cannot(operation: &str, path: &RelPath, e: Errno) -> Error {
             let error = Error::failed(operation, path.as_bytes(), e);
             match e {
                 Errno::EPERM | Errno::EACCES => error.hint("owners, devices and other people's files need root"),
-                Errno::ENOTEMPTY => error.hint(
-                    "a directory with content has this name, and what is in it would be lost: GNU tar does not replace it \
-                     either; `voltar list` shows what the archive holds of it",
-                ),
                 _ => error,
             }
         }
@@ -456,7 +538,11 @@ mod tests {
         let metadata = |mode| Metadata { mode, uid: status.uid(), gid: status.gid(), ..Metadata::default() };
         let mut create = |name: &str, kind, mode| {
             creator
-                .member(&Member { path: path(name), kind, metadata: metadata(mode) }, &mut std::io::empty())
+                .member(
+                    &Member { path: path(name), kind, metadata: metadata(mode) },
+                    &mut std::io::empty(),
+                    Removal::NONE,
+                )
                 .unwrap();
         };
         create("a", Kind::Directory, 0o500);
@@ -469,6 +555,56 @@ mod tests {
         assert!(dir.path().join("a/kept").exists());
         for name in ["a", "a/b"] {
             set_permissions(dir.path().join(name), std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_directory_with_content_is_replaced_where_existing_names_are() {
+        let no_check: &dyn Fn() -> Result<()> = &|| Ok(());
+        let any = Removal { spared: &|_| false, check: no_check };
+        let spared = Removal { spared: &|path| path.as_bytes() == b"a", check: no_check };
+        let cancelled = Removal { check: &|| Err(Error::interrupted()), ..any };
+        let links = Kind::HardLink { target: path("file") };
+        let kinds = [Kind::File { size: 0 }, Kind::Symlink { target: b"x".to_vec() }, Kind::Fifo, links];
+        for (existing, removal, refusal) in [
+            (Existing::Staged, any, None),
+            (Existing::InPlace, any, None),
+            (Existing::Merge, any, Some((ErrorKind::Failed, "which --merge keeps"))),
+            (Existing::Staged, spared, Some((ErrorKind::Refused, "volumes are mounted below it"))),
+            (Existing::Staged, cancelled, Some((ErrorKind::Interrupted, ""))),
+        ] {
+            for kind in &kinds {
+                let dir = tempfile::tempdir().unwrap();
+                let root = OwnedFd::from(File::open(dir.path()).unwrap());
+                let mut creator = Creator::new(root, existing);
+                let owner = dir.path().metadata().unwrap();
+                let mut create = |name: &str, kind: &Kind| {
+                    let metadata = Metadata { mode: 0o700, uid: owner.uid(), gid: owner.gid(), ..Metadata::default() };
+                    let member = Member { path: path(name), kind: kind.clone(), metadata };
+                    creator.member(&member, &mut std::io::empty(), removal)
+                };
+                create("file", &Kind::File { size: 0 }).unwrap();
+                create("a", &Kind::Directory).unwrap();
+                create("a/b", &Kind::Directory).unwrap();
+                create("a/b/c", &Kind::File { size: 0 }).unwrap();
+                let made = create("a", kind);
+                let content = dir.path().join("a/b/c");
+                match refusal {
+                    None => {
+                        made.unwrap();
+                        assert!(!dir.path().join("a").symlink_metadata().unwrap().is_dir());
+                        // What it held is described no more.
+                        create("a", &Kind::Directory).unwrap();
+                        creator.finish_directories(no_check).unwrap();
+                        assert_eq!(std::fs::read_dir(dir.path().join("a")).unwrap().count(), 0);
+                    }
+                    Some((kind, message)) => {
+                        let error = made.unwrap_err();
+                        assert!(error.kind() == kind && error.to_string().contains(message), "{error}");
+                        assert!(content.exists());
+                    }
+                }
+            }
         }
     }
 
