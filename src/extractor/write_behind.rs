@@ -2,8 +2,8 @@
 //! a disk or a server overlap. All other members are created by the thread that reads.
 //!
 //! The result is the same as when members are created in order: a member that depends on pending files (it has the same
-//! name, links to one, or is below one) waits for them. The number of pending files is bounded by [`Ordered`]'s window of
-//! batches.
+//! name, links to one, is below one, or takes the place of a directory above one) waits for them. The number of pending
+//! files is bounded by [`Ordered`]'s window of batches.
 
 use std::collections::{HashMap, HashSet};
 
