@@ -53,6 +53,23 @@ impl Removal<'static> {
     pub(crate) const NONE: Self = Self { spared: &|_| true, check: &|| Ok(()) };
 }
 
+impl Removal<'_> {
+    /// Removes `name` in `directory`, which is at `path` below the root, and all below it.
+    fn remove(&self, directory: &OwnedFd, name: &OsStr, path: &RelPath) -> Result<()> {
+        remove_all(directory, name, &|| self.check_errno()).map_err(|e| self.error("cannot remove", path, e))
+    }
+
+    /// The check, for calls that return the number of an error.
+    fn check_errno(&self) -> Result<(), Errno> {
+        (self.check)().map_err(|_| Errno::EINTR)
+    }
+
+    /// Returns the error of the check, which `errno` may stand for, or else that of the system.
+    fn error(&self, operation: &str, path: &RelPath, errno: Errno) -> Error {
+        (self.check)().err().unwrap_or_else(|| cannot(operation, path, errno))
+    }
+}
+
 /// Why a member was not created.
 #[derive(Debug)]
 pub(crate) enum NotMade {
@@ -78,6 +95,7 @@ impl From<Error> for NotMade {
 }
 
 const CREATE: &str = "cannot create";
+const OPEN: &str = "cannot open the directory";
 
 /// The mode of directories that no member describes, as by `mkdir` with the usual umask.
 const UNDESCRIBED: Mode = Mode::from_bits_truncate(0o755);
@@ -251,9 +269,7 @@ impl Creator {
         self.go_to(&parent)?;
         let Some((_, directory)) = &self.last else { return Err(lost(&parent)) };
         self.has_cleared = true;
-        let check = || (removal.check)().map_err(|_| Errno::EINTR);
-        remove_all(directory, name, &check)
-            .map_err(|e| (removal.check)().err().unwrap_or_else(|| cannot("cannot remove", path, e)))
+        removal.remove(directory, name, path)
     }
 
     /// Keeps the metadata of a directory until the end.
@@ -291,7 +307,7 @@ impl Creator {
                 // A later member has replaced it (`tar -r`), or one above it.
                 Err(Errno::ENOTDIR | Errno::ELOOP) => continue,
                 Err(Errno::ENOENT) if self.has_cleared => continue,
-                other => other.map_err(|e| cannot("cannot open the directory", &path, e))?,
+                other => other.map_err(|e| cannot(OPEN, &path, e))?,
             };
             let not_set =
                 metadata::apply(&directory, &metadata).map_err(|(operation, e)| cannot(operation, &path, e))?;
@@ -304,25 +320,23 @@ impl Creator {
     ///
     /// # Errors
     /// Those of the system, and of the check.
-    pub(crate) fn remove_others(&mut self, Removal { spared, check }: Removal<'_>) -> Result<()> {
+    pub(crate) fn remove_others(&mut self, removal: Removal<'_>) -> Result<()> {
         let Some(named) = self.named.take() else { return Ok(()) };
-        let check_errno = || check().map_err(|_| Errno::EINTR);
-        let failed = |operation, path: &RelPath, e| check().err().unwrap_or_else(|| cannot(operation, path, e));
         let mut waiting = vec![RelPath::root()];
         while let Some(path) = waiting.pop() {
-            check()?;
-            let directory = self.beneath.open(&path).map_err(|e| cannot("cannot open the directory", &path, e))?;
-            let listed =
-                entries(&directory, &check_errno).map_err(|e| failed("cannot list the directory", &path, e))?;
+            (removal.check)()?;
+            let directory = self.beneath.open(&path).map_err(|e| cannot(OPEN, &path, e))?;
+            let listed = entries(&directory, &|| removal.check_errno())
+                .map_err(|e| removal.error("cannot list the directory", &path, e))?;
             for (name, is_directory) in listed {
                 let below = path
                     .join(name.as_bytes())
                     .map_err(|why| Error::failed("cannot use the name", name.as_bytes(), why))?;
-                if spared(&below) {
+                if (removal.spared)(&below) {
                     continue;
                 }
                 if !named.contains(&below) {
-                    remove_all(&directory, &name, &check_errno).map_err(|e| failed("cannot remove", &below, e))?;
+                    removal.remove(&directory, &name, &below)?;
                 } else if is_directory {
                     waiting.push(below);
                 }
@@ -340,10 +354,8 @@ impl Creator {
 
     fn go_to(&mut self, parent: &RelPath) -> Result<()> {
         if self.last.as_ref().is_none_or(|(path, _)| path != parent) {
-            let directory = self
-                .beneath
-                .open_or_create(parent, self.undescribed)
-                .map_err(|e| cannot("cannot open the directory", parent, e))?;
+            let directory =
+                self.beneath.open_or_create(parent, self.undescribed).map_err(|e| cannot(OPEN, parent, e))?;
             self.last = Some((parent.clone(), Arc::new(directory)));
         }
         Ok(())
