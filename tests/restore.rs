@@ -329,6 +329,12 @@ fn hostile_archives_change_nothing_inside_or_outside() {
         fs::write(world.at("backup/x.tar"), archive(&through_link[1..])).unwrap();
         world.voltar("restore", &["backup", "--merge"]).run().expect_code(2).expect_text("symbolic link");
         assert_eq!(fs::read_to_string(world.at("outside/sentinel")).unwrap(), "safe");
+        // In place, the link is replaced by the directory of the archive, but not if the archive itself has the link.
+        world.voltar("restore", &["backup", "--in-place"]).ok();
+        assert_eq!(fs::read_to_string(world.live.join("l/sentinel")).unwrap(), "evil");
+        fs::write(world.at("backup/x.tar"), archive(&through_link)).unwrap();
+        world.voltar("restore", &["backup", "--in-place"]).run().expect_code(2).expect_text("symbolic link");
+        assert_eq!(fs::read_to_string(world.at("outside/sentinel")).unwrap(), "safe");
     }
 }
 
@@ -790,6 +796,39 @@ fn a_live_directory_is_replaced_in_place_by_the_file_of_the_archive() {
         world.voltar("restore", &["backup", "--in-place"]).ok();
         world.first.assert_same(&world.now(), "in place");
         world.assert_no_leftovers();
+    }
+}
+
+#[test]
+fn what_has_the_name_of_a_directory_is_replaced_in_place_also_where_no_member_is_that_directory() {
+    use tar::EntryType as T;
+    for world in World::both() {
+        fs::remove_file(world.at("backup/x.tar.bz2")).unwrap();
+        // As by `find -type f | tar -T -`.
+        let members = [("srv/x/a/b/file", T::Regular, ""), ("srv/x/both/file", T::Regular, "")];
+        fs::write(world.at("backup/x.tar"), archive(&members)).unwrap();
+        symlink(world.live.join("directory"), world.live.join("a")).unwrap();
+        world.voltar("restore", &["backup", "--in-place"]).ok();
+        for name in ["a/b", "both"] {
+            assert_eq!(fs::read_to_string(world.live.join(name).join("file")).unwrap(), "evil");
+        }
+        assert_eq!(fs::read_dir(&world.live).unwrap().count(), 2);
+        world.voltar("verify", &["backup", "--against-volume"]).ok();
+        world.assert_no_leftovers();
+    }
+}
+
+#[test]
+fn a_hard_link_to_what_only_the_volume_has_is_refused_in_place() {
+    use tar::EntryType as T;
+    let world = World::new(false);
+    fs::remove_file(world.at("backup/x.tar.bz2")).unwrap();
+    for members in [[("srv/x/new", T::Link, "srv/x/both")], [("srv/x/both", T::Link, "srv/x/both")]] {
+        fs::write(world.at("backup/x.tar"), archive(&members)).unwrap();
+        for mode in [&[][..], &["--in-place"]] {
+            let run = world.voltar("restore", &["backup"]).args(mode).run().expect_code(2);
+            run.expect_text("is a hard link to 'both', which the archive does not hold before it");
+        }
     }
 }
 

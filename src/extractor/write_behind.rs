@@ -316,6 +316,34 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn a_tree_becomes_in_place_what_a_staged_one_is(
+            before in prop::collection::vec(member(), 0..12),
+            members in prop::collection::vec(member(), 0..12),
+        ) {
+            let extract = |(dir, creator): (TempDir, Creator)| {
+                let mut writer = WriteBehind::new(creator, &Pool::new(2).unwrap());
+                let made = members.iter().try_for_each(|(member, content)| writer.member(member, &mut &content[..], ANY));
+                outcome(&dir, made.and_then(|()| writer.finish(ANY)))
+            };
+            // An existing directory keeps its metadata where the archive has none.
+            let is_described = |path: &str| {
+                members.iter().any(|(member, _)| member.kind == Kind::Directory && path[1..] == *member.path.to_string())
+            };
+            let comparable = |listing: String| -> Vec<String> {
+                let lines = listing.lines().map(|line| match line.split_once(' ') {
+                    Some((path, rest)) if rest.starts_with("40") && !is_described(path) => format!("{path} directory"),
+                    _ => line.to_owned(),
+                });
+                lines.collect()
+            };
+            let staged = extract(tree(&[], Existing::Staged)).map(comparable);
+            let in_place = extract(tree(&before, Existing::InPlace)).map(comparable);
+            prop_assert_eq!(in_place.as_ref().ok(), staged.as_ref().ok(), "{:?} {:?}", in_place, staged);
+        }
+    }
+
     #[test]
     fn a_directory_is_of_concern_until_all_its_files_are_made() {
         let path = |text: &str| RelPath::parse(text.as_bytes()).unwrap();

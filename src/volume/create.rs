@@ -114,7 +114,7 @@ pub(crate) struct Creator {
     last: Option<(RelPath, Arc<OwnedFd>)>,
     described: Described,
     directory_xattrs: SharedXattrs,
-    /// For [`Creator::remove_others`].
+    /// The names of the archive, if what else there is in the tree is removed.
     named: Option<Named>,
     /// Whether a directory was removed with its content.
     has_cleared: bool,
@@ -196,13 +196,18 @@ impl Creator {
     }
 
     fn make(&mut self, member: &Member, content: &mut impl ReadHoles) -> Result<(), NotMade> {
-        self.remember(&member.path);
         let Some((parent, name)) = member.path.split_last() else {
             // The root is there; only its metadata counts.
             self.describe(member);
             return Ok(());
         };
         self.go_to(&parent)?;
+        if let (Kind::HardLink { target }, Some(named)) = (&member.kind, &self.named)
+            && !named.contains(target)
+        {
+            return Err(no_target(member, target).into());
+        }
+        self.remember(&member.path);
         let Some((_, directory)) = &self.last else {
             return Err(lost(&parent).into());
         };
@@ -287,8 +292,8 @@ impl Creator {
     /// As [`Creator::member`].
     pub(crate) fn file(&mut self, member: &Member) -> Result<Option<NewFile>> {
         let Some((parent, name)) = member.path.split_last() else { return Ok(None) };
-        self.remember(&member.path);
         self.go_to(&parent)?;
+        self.remember(&member.path);
         Ok(self
             .last
             .as_ref()
@@ -352,11 +357,31 @@ impl Creator {
         }
     }
 
+    /// Opens the directory of a member that [`Creator::remember`] does not have yet.
     fn go_to(&mut self, parent: &RelPath) -> Result<()> {
         if self.last.as_ref().is_none_or(|(path, _)| path != parent) {
-            let directory =
-                self.beneath.open_or_create(parent, self.undescribed).map_err(|e| cannot(OPEN, parent, e))?;
+            let open = || self.beneath.open_or_create(parent, self.undescribed);
+            let directory = match open() {
+                Err(Errno::ENOTDIR | Errno::ELOOP) => self.clear_way(parent).and_then(|()| open()),
+                other => other,
+            };
+            let directory = directory.map_err(|e| cannot(OPEN, parent, e))?;
             self.last = Some((parent.clone(), Arc::new(directory)));
+        }
+        Ok(())
+    }
+
+    /// Removes the first file or symbolic link on the way to `directory`, if what the archive does not name is removed.
+    /// No mountpoint is removed: members there or below belong to another tree.
+    ///
+    /// # Errors
+    /// That of opening it, if it is kept; those of the system.
+    fn clear_way(&self, directory: &RelPath) -> Result<(), Errno> {
+        for step in directory.steps().filter_map(|step| RelPath::parse(step).ok()) {
+            let Err(errno) = self.beneath.open(&step) else { continue };
+            let is_others = self.named.as_ref().is_some_and(|named| !named.contains(&step));
+            let (true, Some((parent, name))) = (is_others, step.split_last()) else { return Err(errno) };
+            return unlinkat(self.beneath.open(&parent)?, name, UnlinkatFlags::NoRemoveDir);
         }
         Ok(())
     }
@@ -369,10 +394,7 @@ impl Creator {
         };
         let Some((_, own_name)) = member.path.split_last() else { return Ok(()) };
         let missing = |e: Errno| match e {
-            Errno::ENOENT => NotMade::Failed(Error::new(
-                ErrorKind::Damaged,
-                format!("'{}' is a hard link to '{target}', which the archive does not hold before it", member.path),
-            )),
+            Errno::ENOENT => no_target(member, target).into(),
             e => not_made("cannot create the hard link", &member.path, e),
         };
         let from = self.beneath.open(&parent).map_err(missing)?;
@@ -505,6 +527,13 @@ fn not_made(operation: &str, path: &RelPath, e: Errno) -> NotMade {
         Errno::ENOTEMPTY => NotMade::Occupied,
         e => NotMade::Failed(cannot(operation, path, e)),
     }
+}
+
+fn no_target(member: &Member, target: &RelPath) -> Error {
+    Error::new(
+        ErrorKind::Damaged,
+        format!("'{}' is a hard link to '{target}', which the archive does not hold before it", member.path),
+    )
 }
 
 fn lost(directory: &RelPath) -> Error {
