@@ -17,7 +17,7 @@ use common::data_root::{DataRoot, layout};
 use common::skip::{Needs, run, test};
 use common::snapshot::TreeSnapshot;
 use common::tool::Tool;
-use common::tree::{Node, build, dir, file, hard_link, sparse, trees};
+use common::tree::{Node, Older, build, dir, file, hard_link, older, sparse, trees};
 use libtest_mimic::Arguments;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -78,9 +78,11 @@ fn main() {
     let rows = Arc::clone(&table);
     let changed =
         test("headers_of_other_dialects", &[Needs::Root, Needs::GnuTar], move || headers_of_other_dialects(&rows));
+    let rows = Arc::clone(&table);
+    let over = test("over_an_older_tree", &[Needs::Root, Needs::GnuTar], move || over_an_older_tree(&rows));
     let hole = test("a_hole_of_terabytes_is_not_read", &[Needs::Root, Needs::GnuTar], a_hole_of_terabytes_is_not_read);
     let args = Arguments::from_args();
-    run(&args, written.chain([changed, hole]).collect(), || {
+    run(&args, written.chain([changed, over, hole]).collect(), || {
         if args.nocapture {
             table.print();
         }
@@ -152,16 +154,21 @@ impl World {
 
     /// Restores an archive with both programs, and compares the trees. `None` where GNU tar reports an error.
     fn compare(&self, archive: &Path) -> Option<Compared> {
+        self.compare_with(archive, &[], &[])
+    }
+
+    /// The same with these options, where GNU tar extracts over `existing`.
+    fn compare_with(&self, archive: &Path, options: &[&str], existing: &[Node]) -> Option<Compared> {
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() - 1.0;
         let control = self.at("control");
-        fs::create_dir(&control).unwrap();
+        build(&control, existing);
         // Without this, directories whose members do not follow them at once keep the time of the extraction.
-        let options = ["-x", "--numeric-owner", "--delay-directory-restore", "--strip", "3", "-f"];
-        let oracle = Tool::new("tar").args(options).arg(archive).dir(&control).run();
+        let extract = ["-x", "--numeric-owner", "--delay-directory-restore", "--strip", "3", "-f"];
+        let oracle = Tool::new("tar").args(extract).arg(archive).dir(&control).run();
         let voltar = Tool::voltar().dir(self.scratch.path()).env("VOLTAR_STATE_DIR", self.at("state"));
         let voltar =
             voltar.args(["restore", "--data-root", "docker", "--layout", "x.toml", "--only", "x", "--allow-empty"]);
-        let restored = voltar.arg(archive).run();
+        let restored = voltar.args(options).arg(archive).run();
         let compared = oracle.status.success().then(|| {
             let expected = TreeSnapshot::of(&control).without_root();
             let entries = expected.len();
@@ -246,6 +253,36 @@ fn written_by(name: &str, command: &str, table: &Table) {
         }
     });
     assert!(table.compared(name) > 0, "no archive of {command} was compared");
+}
+
+/// `--merge` is `tar -x`, and `--in-place` makes what the archive holds of any tree.
+fn over_an_older_tree(table: &Table) {
+    let what = prop::sample::select(vec![
+        Older::File,
+        Older::EmptyDirectory,
+        Older::Directory,
+        Older::Symlink,
+        Older::Fifo,
+        Older::Beside,
+    ]);
+    let seeds = prop::collection::vec((any::<Index>(), what), 1..8);
+    property(&(trees(20), seeds), |(nodes, seeds)| {
+        let nodes = [&nodes[..], &always()[..3]].concat();
+        let older = older(&nodes, seeds);
+        let archived = World::new(&nodes);
+        let archive = archived.at("x.tar");
+        Tool::new("tar").arg("-cf").arg(&archive).arg("var/lib/x").dir(archived.at("seen")).ok();
+        for (option, existing) in [("--merge", &older[..]), ("--in-place", &[])] {
+            let world = World::new(&[]);
+            build(&world.docker.data("x"), &older);
+            let compared = world.compare_with(&archive, &[option], existing);
+            table.add(&format!("{option} over an older tree"), compared.as_ref());
+            if let Some(compared) = compared {
+                compared.assert_same(&format!("{option} over {older:#?}"));
+            }
+        }
+    });
+    assert!(table.compared("--merge over an older tree") > 0, "no merge was compared");
 }
 
 /// Reading its zeros would take minutes. ext4 has files of up to 16 TiB.

@@ -109,6 +109,10 @@ impl Node {
         self
     }
 
+    fn is_directory(&self) -> bool {
+        matches!(self.what, What::Directory)
+    }
+
     fn make(&self, at: &Path, root: &Path) -> std::io::Result<()> {
         let special = |kind, device| mknod(at, kind, Mode::from_bits_truncate(0o600), device);
         match &self.what {
@@ -183,7 +187,7 @@ pub fn build(root: &Path, nodes: &[Node]) {
             node.set_attributes(&at).unwrap_or_else(|error| fail(node, error));
         }
     }
-    let mut directories: Vec<&Node> = nodes.iter().filter(|node| matches!(node.what, What::Directory)).collect();
+    let mut directories: Vec<&Node> = nodes.iter().filter(|node| node.is_directory()).collect();
     directories.sort_by_key(|node| std::cmp::Reverse(node.path.len()));
     for node in directories {
         node.set_attributes(&below(root, &node.path)).unwrap_or_else(|error| fail(node, error));
@@ -207,6 +211,45 @@ pub fn trees(most: usize) -> impl Strategy<Value = Vec<Node>> {
     let devices = privileged && can_make_devices();
     (attributes(privileged), prop::collection::vec(seed(privileged, devices), 0..most))
         .prop_map(move |(root, seeds)| grow(&root, &seeds, privileged))
+}
+
+/// What an older tree has under the name of an entry.
+#[derive(Debug, Clone, Copy)]
+pub enum Older {
+    File,
+    EmptyDirectory,
+    Directory,
+    /// It leads nowhere.
+    Symlink,
+    Fifo,
+    /// Nothing, but a file in the same directory.
+    Beside,
+}
+
+/// Returns an older tree, in which these are under names of `nodes`.
+pub fn older(nodes: &[Node], seeds: &[(Index, Older)]) -> Vec<Node> {
+    let mut older = vec![dir("").mode(0o711)];
+    for (which, what) in seeds {
+        let name = &which.get(nodes).path;
+        let end = name.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let path = if matches!(what, Older::Beside) { [&name[..end], b"beside"].concat() } else { name.clone() };
+        let above = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(end, _)| dir(&path[..end]));
+        let is_at = |path: &[u8]| older.iter().find(|node| node.path == path);
+        let is_in_file = above.clone().any(|step| is_at(&step.path).is_some_and(|node| !node.is_directory()));
+        if is_in_file || is_at(&path).is_some() {
+            continue;
+        }
+        let missing: Vec<Node> = above.filter(|step| is_at(&step.path).is_none()).collect();
+        older.extend(missing.into_iter().map(|step| step.mode(0o750).mtime(1_000_000_000, 0)));
+        match what {
+            Older::File | Older::Beside => older.push(file(path, "older")),
+            Older::EmptyDirectory => older.push(dir(path).mode(0o700)),
+            Older::Directory => older.extend([dir(&path).mode(0o700), file([&path[..], b"/below"].concat(), "older")]),
+            Older::Symlink => older.push(link(path, "nowhere")),
+            Older::Fifo => older.push(fifo(path)),
+        }
+    }
+    older
 }
 
 #[derive(Debug, Clone, Copy)]
