@@ -1,6 +1,6 @@
 //! Archives of all tars that people have: written by GNU tar in all its formats, by bsdtar, busybox and Python, and
 //! streams whose headers are changed to other dialects. What GNU tar extracts without an error, voltar restores to the
-//! same tree. With `--nocapture` a table says how much was compared.
+//! same tree, also over an older one. With `--nocapture` a table says how much was compared.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
@@ -255,7 +255,7 @@ fn written_by(name: &str, command: &str, table: &Table) {
     assert!(table.compared(name) > 0, "no archive of {command} was compared");
 }
 
-/// `--merge` is `tar -x`, and `--in-place` makes what the archive holds of any tree.
+/// `--merge` comes to what `tar -x` does, and `--in-place` turns any tree into what the archive holds.
 fn over_an_older_tree(table: &Table) {
     let what = prop::sample::select(vec![
         Older::File,
