@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use common::data_root::one_volume;
 use common::hostile::{archive, header};
 use common::tool::{Outcome, Tool};
+use rustix::buffer::spare_capacity;
+use rustix::fs::listxattr;
 use tar::EntryType::{Directory, Link, Regular, Symlink};
 use tempfile::TempDir;
 
@@ -48,8 +50,13 @@ impl World {
         let names: Vec<_> = fs::read_dir(&self.outside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["sentinel"]);
         assert_eq!(fs::read_to_string(self.outside.join("sentinel")).unwrap(), "safe");
-        let mode = |path: &PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-        assert_eq!((mode(&self.outside), mode(&self.outside.join("sentinel"))), (0o700, 0o600));
+        for (path, mode) in [(self.outside.clone(), 0o700), (self.outside.join("sentinel"), 0o600)] {
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
+            let mut names = Vec::with_capacity(1024);
+            // An error is that of a filesystem without attributes.
+            listxattr(&path, spare_capacity(&mut names)).unwrap_or_default();
+            assert!(!names.windows(6).any(|name| name == b"user.n" || name == b"posix_"), "{names:?}");
+        }
     }
 
     /// Checks that the archive is refused in every mode of a restore, and that nothing has changed, neither in the
@@ -149,6 +156,26 @@ fn a_hard_link_does_not_reach_outside() {
     with_content.extend_from_slice(b"evil");
     with_content.resize(4 * 512, 0);
     world.assert_refused(&with_content);
+}
+
+/// CVE-2021-23177: the ACL of a symbolic link, or another attribute, is set on its target.
+#[test]
+fn attributes_of_a_link_are_not_set_on_its_target() {
+    let acl = b"user::rwx,user:1000:rwx,group::rwx,mask::rwx,other::rwx";
+    for options in [&[][..], &["--in-place"], &["--merge"]] {
+        let world = World::new();
+        let sentinel = world.outside.join("sentinel");
+        for target in [world.outside(), sentinel.to_str().unwrap()] {
+            let mut builder = tar::Builder::new(Vec::new());
+            let records =
+                [("SCHILY.acl.access", &acl[..]), ("SCHILY.acl.default", acl), ("SCHILY.xattr.user.n", b"evil")];
+            builder.append_pax_extensions(records).unwrap();
+            builder.append(&header("srv/x/l", Symlink, target, 0), &b""[..]).unwrap();
+            let restored = world.restore(&builder.into_inner().unwrap(), options);
+            world.assert_outside_untouched();
+            restored.expect_code(1).expect_text("cannot set 'system.posix_acl_access' (and 2 more) of 'l'");
+        }
+    }
 }
 
 /// CVE-2001-1267, CVE-2002-0399, CVE-2007-4559, CVE-2016-6321: `..` in names, with and without a leading slash.
