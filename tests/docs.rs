@@ -1,4 +1,5 @@
-//! Checks the tables of tests in `docs`: every row is complete, and names tests that exist in the sources.
+//! Checks the tables of tests in `docs` and in `SECURITY.md`: every row of the first is complete, and all name tests that
+//! exist in the sources.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
@@ -54,6 +55,22 @@ fn every_situation_has_a_test_that_exists() {
 #[test]
 fn every_promise_has_a_test_that_exists() {
     assert!(check_table("docs/promises.md", 2) >= 20);
+}
+
+#[test]
+fn every_known_fault_names_tests_that_exist() {
+    let files = ["known_faults", "restore", "attacker", "bounds", "codec"].map(|name| format!("tests/{name}.rs"));
+    let sources: Vec<String> =
+        files.iter().map(String::as_str).chain(["src/volume/beneath.rs"]).map(|path| read(path).unwrap()).collect();
+    let text = read("SECURITY.md").unwrap();
+    let spans = text.lines().filter(|line| line.starts_with('|')).flat_map(|row| row.split('`').skip(1).step_by(2));
+    let is_name =
+        |span: &&str| span.contains('_') && span.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+    let names: Vec<&str> = spans.filter(is_name).filter(|name| *name != "known_faults").collect();
+    assert!(names.len() > 15);
+    for name in names {
+        assert!(sources.iter().any(|source| has_test(source, name)), "there is no test '{name}'");
+    }
 }
 
 #[test]
