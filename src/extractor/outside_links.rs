@@ -7,11 +7,12 @@ use super::fit::{fit, to_host};
 use super::input::Input;
 use super::parts::{Parts, Relation};
 use super::route::Routes;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::ids::IdMap;
 use crate::member::{Kind, Member, RelPath};
 use crate::monitor::Monitor;
 use crate::ordered::Pool;
+use crate::volume::create::no_target;
 
 /// The most such links of an archive.
 const MOST: usize = 100_000;
@@ -104,10 +105,7 @@ impl OutsideLinks {
         }
         match self.links.iter().find(|(target, _)| !made.contains(*target)) {
             None => Ok(()),
-            Some((target, links)) => Err(Error::new(
-                ErrorKind::Damaged,
-                format!("'{}' is a hard link to '{target}', which the archive does not hold before it", links[0].path),
-            )),
+            Some((target, links)) => Err(no_target(&links[0].path, target)),
         }
     }
 }

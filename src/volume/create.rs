@@ -192,7 +192,9 @@ impl Creator {
             // Nothing was read from `content`.
             made = self.make(member, content);
         }
-        made.map_err(|why| why.error(&member.path))
+        made.map_err(|why| why.error(&member.path))?;
+        self.remember(&member.path);
+        Ok(())
     }
 
     fn make(&mut self, member: &Member, content: &mut impl ReadHoles) -> Result<(), NotMade> {
@@ -202,12 +204,6 @@ impl Creator {
             return Ok(());
         };
         self.go_to(&parent)?;
-        if let (Kind::HardLink { target }, Some(named)) = (&member.kind, &self.named)
-            && !named.contains(target)
-        {
-            return Err(no_target(member, target).into());
-        }
-        self.remember(&member.path);
         let Some((_, directory)) = &self.last else {
             return Err(lost(&parent).into());
         };
@@ -393,8 +389,11 @@ impl Creator {
             return Err(to_directory().into());
         };
         let Some((_, own_name)) = member.path.split_last() else { return Ok(()) };
+        if self.named.as_ref().is_some_and(|named| !named.contains(target)) {
+            return Err(no_target(&member.path, target).into());
+        }
         let missing = |e: Errno| match e {
-            Errno::ENOENT => no_target(member, target).into(),
+            Errno::ENOENT => no_target(&member.path, target).into(),
             e => not_made("cannot create the hard link", &member.path, e),
         };
         let from = self.beneath.open(&parent).map_err(missing)?;
@@ -529,11 +528,11 @@ fn not_made(operation: &str, path: &RelPath, e: Errno) -> NotMade {
     }
 }
 
-fn no_target(member: &Member, target: &RelPath) -> Error {
-    Error::new(
-        ErrorKind::Damaged,
-        format!("'{}' is a hard link to '{target}', which the archive does not hold before it", member.path),
-    )
+/// Returns the error of a hard link at `path` to what the archive does not hold.
+#[must_use]
+pub(crate) fn no_target(path: &RelPath, target: &RelPath) -> Error {
+    let what = format!("'{path}' is a hard link to '{target}', which the archive does not hold before it");
+    Error::new(ErrorKind::Damaged, what)
 }
 
 fn lost(directory: &RelPath) -> Error {
